@@ -1,0 +1,3 @@
+//! bench-expand.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! bench-load.
+
+fn main() {}

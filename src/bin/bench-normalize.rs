@@ -1,0 +1,3 @@
+//! bench-normalize.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! bench-rank.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! bench-serve.
+
+fn main() {}

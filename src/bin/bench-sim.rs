@@ -1,0 +1,3 @@
+//! bench-sim.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! bench-validate.
+
+fn main() {}

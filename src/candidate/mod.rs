@@ -1,0 +1,1 @@
+//! Candidates: the baseline first, then the bounded product of the search space.

@@ -1,0 +1,87 @@
+//! Standard input, output and files as row readers and writers.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::jsonl::{Reader, Writer};
+use crate::notice::Notice;
+
+/// Standard output without a buffer: each write is one `write(2)`.
+///
+/// # Errors
+/// When it is closed.
+pub fn stdout() -> Result<File> {
+    let owned = io::stdout().as_fd().try_clone_to_owned().context("cannot use standard output")?;
+    Ok(File::from(owned))
+}
+
+/// A row writer on standard output.
+///
+/// # Errors
+/// When it is closed.
+pub fn row_writer() -> Result<Writer<File>> {
+    stdout().map(Writer::new)
+}
+
+/// An error of writing to standard output as ours.
+#[must_use]
+pub fn write_error(e: io::Error) -> Error {
+    match e.kind() {
+        ErrorKind::BrokenPipe => Error::reader_left(),
+        _ => Error::new("cannot write to standard output").because(e),
+    }
+}
+
+/// The name by which messages call an input: `stdin` for `-`.
+#[must_use]
+pub fn name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".into() } else { path.display().to_string() }
+}
+
+/// Opens one input; `-` is standard input.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
+    }
+    let file = File::open(path).map_err(|e| Error::new("cannot open").because(e).at(name(path)))?;
+    Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+}
+
+/// Row readers for all inputs, standard input when none is named. What cannot be opened is reported and left out.
+pub fn row_readers<'a>(
+    paths: &'a [PathBuf],
+    notice: &'a Notice,
+) -> impl Iterator<Item = Reader<Box<dyn BufRead>>> + 'a {
+    let dash = [PathBuf::from("-")];
+    let paths: Vec<PathBuf> = if paths.is_empty() { dash.to_vec() } else { paths.to_vec() };
+    if paths.iter().any(|p| p == Path::new("-")) && io::stdin().is_terminal() {
+        notice.warn("reading rows from the terminal; end with Ctrl-D (see --help)");
+    }
+    paths.into_iter().filter_map(move |path| match open(&path) {
+        Ok(source) => Some(Reader::new(source, name(&path))),
+        Err(e) => {
+            notice.error(&e);
+            None
+        }
+    })
+}
+
+/// The whole text of one input, at most `limit` bytes.
+///
+/// # Errors
+/// When it cannot be read, is longer, or is not UTF-8.
+pub fn read_text(path: &Path, limit: usize) -> Result<String> {
+    let mut text = String::new();
+    let at = |e: Error| e.at(name(path));
+    let size = open(path)?
+        .take(limit as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|e| at(Error::new("cannot read").because(e)))?;
+    if size > limit { Err(at(Error::new(format!("larger than {limit} bytes")))) } else { Ok(text) }
+}

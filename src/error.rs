@@ -1,0 +1,98 @@
+//! The one error type: what is wrong, where, and why.
+
+use std::fmt;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong, where it is, and what caused it; one line when printed.
+#[derive(Debug)]
+pub struct Error {
+    what: String,
+    place: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    reader_left: bool,
+}
+
+impl Error {
+    /// Says what is wrong, in a sentence without a full stop.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), place: None, source: None, reader_left: false }
+    }
+
+    /// Adds the place: `stdin:17`, `plan.yaml:3:5`, a path or a URL. The first place given stays.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place.get_or_insert_with(|| place.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The program that read our standard output has gone: stop quietly, do not report it.
+    #[must_use]
+    pub fn reader_left() -> Self {
+        Self { reader_left: true, ..Self::new("the reader of standard output left") }
+    }
+
+    /// True when this says only that the reader of standard output left.
+    #[must_use]
+    pub fn is_reader_left(&self) -> bool {
+        self.reader_left
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.what)?;
+        let mut next = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        let mut said = self.what.clone();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Libraries often repeat their own cause; say each thing once.
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said.push_str(&text);
+            }
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Adds what was being done to any error.
+pub trait Context<T> {
+    /// Wraps the error under `what`.
+    ///
+    /// # Errors
+    /// The wrapped error, if there was one.
+    fn context(self, what: impl Into<String>) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::result::Result<T, E> {
+    fn context(self, what: impl Into<String>) -> Result<T> {
+        self.map_err(|e| Error::new(what).because(e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_place_what_and_each_cause_once() {
+        let inner = Error::new("no such file");
+        let outer = Err::<(), _>(inner).context("cannot open the plan").unwrap_err().at("plan.yaml").at("ignored");
+        assert_eq!(outer.to_string(), "plan.yaml: cannot open the plan: no such file");
+    }
+}

@@ -1,0 +1,1 @@
+//! One streaming HTTP client for probes and load: bytes in, stamped chunks out.

@@ -1,0 +1,64 @@
+//! serving-bench: which command should I deploy this model with?
+//!
+//! Seven small programs pass JSONL rows to each other:
+//!
+//! ```text
+//! plan.yaml ─ bench-validate ─ bench-expand ─ bench-serve ─ bench-load ─ bench-normalize ─ bench-rank ─ report
+//!              plan rows      candidate rows   server rows   run, request    result rows
+//!                                                │  ▲          run_end rows
+//!                                                ▼  │ lease
+//!                                       the server under test (bench-sim is one)
+//! ```
+//!
+//! A layer uses only those below it; `tests/it/layers.rs` holds the arrows.
+//!
+//! ```text
+//! bin      src/bin/*.rs        parse, open streams, call one verb, return an exit status
+//! face     cli report          clap, Markdown, tables, CSV
+//! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
+//! domain   plan framework candidate workload schedule sse timing summary sla normalize rank
+//!          statistics diagnose redact shell digest  pure: no I/O, no clock, no async
+//! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
+//! ground   exit error notice units
+//! ```
+//!
+//! No verb (plan, candidate, server, load, sim, normalize, rank) uses another verb.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test stops at what it did not expect"))]
+
+pub mod cli;
+pub mod report;
+
+pub mod http;
+pub mod lease;
+pub mod load;
+pub mod process;
+pub mod server;
+pub mod sim;
+
+pub mod candidate;
+pub mod diagnose;
+pub mod digest;
+pub mod framework;
+pub mod normalize;
+pub mod plan;
+pub mod rank;
+pub mod redact;
+pub mod schedule;
+pub mod shell;
+pub mod sla;
+pub mod sse;
+pub mod statistics;
+pub mod summary;
+pub mod timing;
+pub mod workload;
+
+pub mod jsonl;
+pub mod row;
+pub mod schema;
+pub mod yaml;
+
+pub mod error;
+pub mod exit;
+pub mod notice;
+pub mod units;

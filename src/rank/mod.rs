@@ -1,0 +1,1 @@
+//! The ranking of the source document, scenario by scenario.

@@ -1,0 +1,1 @@
+//! Arrival schedules: made whole and hashed before the first request is sent.

@@ -1,0 +1,145 @@
+//! `candidate`: one framework, one flag set, and the trials that are left to run with it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Hardware, Load, Members, Status};
+
+/// A `candidate` row: everything that bench-serve and bench-load need to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Candidate {
+    /// The framework's name in the plan.
+    pub framework: String,
+    /// `NAME-` and eight hexadecimal digits of the content: command, files, environment, model, GPUs.
+    pub candidate_id: String,
+    /// Model path or id.
+    pub model: String,
+    /// Tokenizer path or id, where it is not the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+    /// Asked precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+    /// Asked quantization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
+    /// The GPU budget.
+    pub hardware: Hardware,
+    /// How the server is started.
+    pub server: CandidateServer,
+    /// The command to deploy, with the framework's default port; a POSIX shell reads it as it stands.
+    pub server_command: String,
+    /// The scenarios of the plan, all of them.
+    pub scenarios: Vec<Scenario>,
+    /// The load specs of the plan, all of them.
+    pub loads: Vec<Load>,
+    /// What is left to run: scenario × load × repeat.
+    pub units: Vec<Unit>,
+    /// How the load is driven.
+    pub benchmark: Benchmark,
+    /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty when the plan gives none.
+    #[serde(default)]
+    pub sla: Members,
+    /// Its place in the search.
+    pub search: Search,
+    /// The engine simulates; nothing that follows from this row is a measurement of a real engine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// Given only when the candidate is not to be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Finer than `status`: `unsupported`, `budget`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<String>,
+    /// Why it is not to be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+}
+
+/// How one server is started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CandidateServer {
+    /// The framework definition that rendered it: `vllm`.
+    pub definition: String,
+    /// The command to deploy. `{port}` stands for the port that bench-serve chooses.
+    pub argv: Vec<String>,
+    /// Environment beside the inherited one; null means: inherit this name.
+    #[serde(default)]
+    pub env: BTreeMap<String, Option<String>>,
+    /// Option files by name; bench-serve writes them, `{files}/NAME` in argv is their path.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// The flags as the plan spells them, baseline and search values together.
+    pub flags: Members,
+    /// The flags that differ from the baseline; empty for the baseline itself.
+    #[serde(default)]
+    pub changed: Members,
+    /// `local`.
+    pub launcher: String,
+}
+
+/// One scenario of the workload: an aligned pair of lengths.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scenario {
+    /// Its name in the plan: `chat`.
+    pub name: String,
+    /// `random`: token ids or words drawn from the seed.
+    pub kind: String,
+    /// Prompt tokens.
+    pub input_len: u32,
+    /// Output tokens.
+    pub output_len: u32,
+}
+
+/// One unit of work and of resume: scenario × load spec × repeat of this candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unit {
+    /// 16 hexadecimal digits of everything that the unit's result depends on.
+    pub key: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Index into `loads`.
+    pub load: usize,
+    /// From 0.
+    pub repeat: u32,
+}
+
+/// How the load is driven, the same for every candidate of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Benchmark {
+    /// Path of the endpoint: `/v1/completions` or `/v1/chat/completions`.
+    pub endpoint: String,
+    /// Measured requests per run, exactly, unless `duration_s` asks for more.
+    pub num_prompts: u32,
+    /// Open loop: at least this long: n = max(`num_prompts`, rate × duration).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<f64>,
+    /// Requests before the measured ones, of the same scenario, discarded.
+    pub warmup_requests: u32,
+    /// Seed of schedule and prompts.
+    pub seed: u64,
+    /// Ask the server to go on to `output_len` whatever the model says.
+    pub ignore_eos: bool,
+    /// Members of every request's body; temperature 0 when the plan gives no sampling.
+    pub extra_request_body: Members,
+    /// A flow check, not a measurement (few prompts or said so by the plan).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub smoke: bool,
+}
+
+/// A candidate's place in the search of its framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Search {
+    /// `baseline_first_bounded_product`.
+    pub strategy: String,
+    /// From 0; 0 is the baseline.
+    pub index: usize,
+    /// Candidates of this framework after the cap.
+    pub of: usize,
+    /// Candidates that the search space holds before the cap.
+    pub space: usize,
+    /// True for the baseline.
+    pub baseline: bool,
+}

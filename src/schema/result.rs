@@ -1,0 +1,193 @@
+//! `result`: one trial, or one candidate that gave none, in the source document's schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Artifacts, Hardware, Load, Members, Status};
+
+/// A `result` row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResultRow {
+    /// The framework's name in the plan.
+    pub framework: String,
+    /// As the server or its package says.
+    pub framework_version: Option<String>,
+    /// Commit, where known.
+    pub framework_commit: Option<String>,
+    /// The candidate.
+    pub candidate_id: String,
+    /// Model path or id.
+    pub model: String,
+    /// What became of it.
+    pub status: Status,
+    /// Finer than `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<String>,
+    /// A sentence that tells whether to retry, lower the load, fix a parameter, or do nothing.
+    pub failure_reason: Option<String>,
+    /// The machine.
+    pub hardware: Hardware,
+    /// What was asked; null for a candidate that never ran.
+    pub workload: Option<WorkloadBlock>,
+    /// Limits by key, and `passed`: null when there is no limit or nothing was measured.
+    pub sla: Members,
+    /// By the source document's names; a metric that was not measured is null or absent.
+    pub metrics: BTreeMap<String, Option<f64>>,
+    /// The command to deploy.
+    pub server_command: String,
+    /// The command that measured; null for a candidate that never ran.
+    pub benchmark_command: Option<String>,
+    /// What was tested, limit by limit.
+    #[serde(default)]
+    pub sla_tests: Vec<SlaTest>,
+    /// The gate's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What to know before believing the numbers.
+    pub quality: Quality,
+    /// What must be equal in rows that are compared.
+    pub fingerprint: Members,
+    /// `image, image_digest, cuda, nccl, driver`, null where unknown.
+    pub environment: Members,
+    /// What was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Tried>,
+    /// The run behind the row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunBlock>,
+    /// Units that this row closes: one, or all that a failed candidate had left.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// Files that tell more.
+    #[serde(default)]
+    pub artifacts: Artifacts,
+}
+
+/// The workload of a result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadBlock {
+    /// `random`.
+    pub kind: Option<String>,
+    /// Name of the scenario.
+    pub scenario: Option<String>,
+    /// Path of the data set.
+    pub dataset_path: Option<String>,
+    /// Prompt tokens asked for.
+    pub input_len: Option<f64>,
+    /// Output tokens asked for.
+    pub output_len: Option<f64>,
+    /// Measured prompt tokens, median.
+    pub input_len_p50: Option<f64>,
+    /// Measured prompt tokens, 95th percentile.
+    pub input_len_p95: Option<f64>,
+    /// Measured output tokens, median.
+    pub output_len_p50: Option<f64>,
+    /// Measured output tokens, 95th percentile.
+    pub output_len_p95: Option<f64>,
+    /// Measured requests.
+    pub num_prompts: Option<u32>,
+    /// Open loop: requests per second asked for.
+    pub request_rate: Option<f64>,
+    /// Closed loop: requests in flight. Open loop: the cap.
+    pub max_concurrency: Option<u32>,
+    /// Path of the endpoint.
+    pub endpoint: Option<String>,
+    /// How requests arrive.
+    pub load: Option<Load>,
+}
+
+/// One SLA limit against what was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlaTest {
+    /// `max_p99_ttft_ms`.
+    pub limit: String,
+    /// The limit's value.
+    pub threshold: f64,
+    /// The measured value; null when failures make it infinite or nothing was measured.
+    pub value: Option<f64>,
+    /// `all_scheduled` (failures count as infinite), `successes` or `requests`.
+    pub basis: String,
+    /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
+    pub margin: Option<f64>,
+    /// Whether the limit holds.
+    pub passed: bool,
+    /// Requests that the confirmation of this percentile needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u32>,
+    /// False when there were too few requests for that percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<bool>,
+}
+
+/// The gate's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every limit holds, with enough requests to say so.
+    Pass,
+    /// Every limit holds, but a percentile has too few requests behind it.
+    PassUnconfirmed,
+    /// A limit is broken.
+    Fail,
+}
+
+/// What to know before believing the numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Quality {
+    /// A simulated engine: not a measurement of a real one.
+    #[serde(default)]
+    pub simulated: bool,
+    /// A flow check: too few prompts or smoke settings.
+    #[serde(default)]
+    pub smoke: bool,
+    /// The client did not keep up.
+    #[serde(default)]
+    pub client_saturated: bool,
+    /// More than 1 % of the answers were shorter than asked.
+    #[serde(default)]
+    pub length_mismatch: bool,
+    /// More than 1 % of the prompt tokens came from a cache.
+    #[serde(default)]
+    pub cache_contaminated: bool,
+    /// Where token counts come from; the weakest source of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_source: Option<String>,
+    /// How percentiles are made: `type7`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentile_method: Option<String>,
+}
+
+/// What was tried, for the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tried {
+    /// Flags that differ from the baseline.
+    pub changed: Members,
+    /// True for the baseline.
+    pub baseline: bool,
+    /// Index in the search of its framework.
+    pub index: usize,
+    /// Candidates of its framework after the cap.
+    pub of: usize,
+}
+
+/// The run behind a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunBlock {
+    /// The run.
+    pub run_id: String,
+    /// The server.
+    pub server_id: String,
+    /// From 0.
+    pub repeat: u32,
+    /// Probe of a search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<u32>,
+    /// Client and version.
+    pub client: String,
+    /// RFC 3339.
+    pub started_at: String,
+    /// Requests by status.
+    pub requests: BTreeMap<String, u64>,
+}

@@ -1,0 +1,153 @@
+//! `run`, `run_end` and `search_end`: one trial, before and after it, and the end of a rate search.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Load, Status};
+
+/// A `run` row, written before the first measured request is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// From server, scenario, load, probe and repeat.
+    pub run_id: String,
+    /// The server it runs on.
+    pub server_id: String,
+    /// The unit that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What is asked.
+    pub workload: Workload,
+    /// How requests arrive; a search's probes have their rate here.
+    pub load: Load,
+    /// Number of the probe within a search, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<u32>,
+    /// From 0.
+    pub repeat: u32,
+    /// Seed of the schedule and the prompts.
+    pub seed: u64,
+    /// SHA-256 of the due times; absent in closed loop, which has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_sha256: Option<String>,
+    /// The bench-load command that repeats this run on its own.
+    pub benchmark_command: String,
+    /// Who measured.
+    pub client: Client,
+    /// A flow check, not a measurement.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub smoke: bool,
+    /// The engine says that it simulates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+}
+
+/// What is asked of the server in one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `random`.
+    pub kind: String,
+    /// Path of the endpoint.
+    pub endpoint: String,
+    /// Prompt tokens asked for.
+    pub input_len: u32,
+    /// Output tokens asked for.
+    pub output_len: u32,
+    /// Measured requests.
+    pub num_prompts: u32,
+    /// `token_ids` or `text`: how prompts are sent.
+    pub prompt_form: String,
+    /// SHA-256 of what decides the prompts, without the seed.
+    pub sha256: String,
+}
+
+/// The client that measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Client {
+    /// `bench-load`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A `run_end` row, written after the last request of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunEnd {
+    /// The run that ended.
+    pub run_id: String,
+    /// `ok` when the run went its whole way, whatever became of its requests.
+    pub status: Status,
+    /// `interrupted`, `server_lost`, `budget`, `client_saturated`, ….
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<String>,
+    /// A sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// From the run's start to the end of its last request, s.
+    pub duration_s: f64,
+    /// How well the client kept up.
+    pub client: ClientHealth,
+    /// Distributions too long to list.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// RFC 3339, UTC.
+    pub ended_at: String,
+}
+
+/// How well the client kept up with its own schedule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientHealth {
+    /// Median of sent − due, ms; open loop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_p50_ms: Option<f64>,
+    /// 99th percentile of sent − due, ms; open loop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_p99_ms: Option<f64>,
+    /// Share of requests sent more than 10 ms late; open loop only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_share: Option<f64>,
+    /// Longest time during which the client did not run at all, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_gap_ms: Option<f64>,
+    /// CPU seconds of the client over the run's duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
+    /// The client did not keep up: the run says nothing about the server.
+    pub saturated: bool,
+}
+
+/// Distributions, HdrHistogram V2 compressed, base64; values in µs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Histograms {
+    /// Gaps between token-bearing chunks of successful requests, µs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_gap_us: Option<String>,
+    /// Gaps between tokens, µs: chunk gaps spread over the chunk's tokens; only where every chunk's tokens are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_us: Option<String>,
+}
+
+/// A `search_end` row: the bracket that a rate search ended with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchEnd {
+    /// The server searched on.
+    pub server_id: String,
+    /// The unit that it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Highest rate that was measured and passed, requests per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pass: Option<f64>,
+    /// Lowest rate that was measured and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_fail: Option<f64>,
+    /// Runs that it took.
+    pub probes: u32,
+    /// `resolved`, `max_rounds`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `interrupted`.
+    pub reason: String,
+}

@@ -1,0 +1,108 @@
+//! `server` and `server_end`: a started server and what became of it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Exit, Hardware, Members, Status};
+
+/// What bench-serve adds to a candidate row when the server is ready; the row is then a `server` row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Server {
+    /// New for every start.
+    pub server_id: String,
+    /// The candidate that it serves.
+    pub candidate_id: String,
+    /// Where and as what it answers.
+    pub endpoint: Endpoint,
+    /// As the server or its package says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub framework_version: Option<String>,
+    /// Commit, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub framework_commit: Option<String>,
+    /// `image, image_digest, cuda, nccl, driver`, where known.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub environment: Members,
+    /// From exec to ready, by the monotonic clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_ms: Option<f64>,
+    /// No unit may be started that would end after this, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// The machine.
+    pub hardware: Hardware,
+    /// Files that tell more.
+    #[serde(default)]
+    pub artifacts: Artifacts,
+    /// What was executed, with the real port, redacted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launched_argv: Vec<String>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// The engine says that it simulates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+}
+
+/// Where a server answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// `http://127.0.0.1:PORT`, without a trailing slash.
+    pub base_url: String,
+    /// The model's id, as `/v1/models` lists it.
+    pub model_id: String,
+    /// Path of the lease's Unix socket; absent for a server that nobody leases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// `same_host`.
+    pub reached_by: String,
+}
+
+/// Paths of artifacts by role (`server_log`), relative to the folder that the sweep writes.
+pub type Artifacts = BTreeMap<String, String>;
+
+/// A `server_end` row. For a candidate that never became ready it stands on the candidate row, so nothing is lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerEnd {
+    /// The start that ended; new for a start that failed.
+    pub server_id: String,
+    /// Its candidate.
+    pub candidate_id: String,
+    /// `ok` when the server lived until its lease was given back.
+    pub status: Status,
+    /// Finer than `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_class: Option<String>,
+    /// A sentence that says what happened and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// How the server's first process ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// How it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+    /// Files that tell more.
+    #[serde(default)]
+    pub artifacts: Artifacts,
+    /// RFC 3339, UTC.
+    pub ended_at: String,
+}
+
+/// How a server was stopped.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stop {
+    /// Time given between SIGTERM and SIGKILL.
+    pub grace_ms: u64,
+    /// Time from SIGTERM until no process was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<f64>,
+    /// Processes that needed SIGKILL: `pid name`.
+    #[serde(default)]
+    pub killed: Vec<String>,
+    /// Processes that are still there: `pid name`.
+    #[serde(default)]
+    pub survivors: Vec<String>,
+}

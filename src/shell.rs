@@ -1,0 +1,87 @@
+//! Commands as text for people: POSIX quoting. Nothing in this crate is run through a shell; argv arrays are the truth.
+
+/// One word, quoted for a POSIX shell only where it must be.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A command line that a POSIX shell reads back as exactly `argv`.
+#[must_use]
+pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
+    argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// Splits a command line into words as a POSIX shell would, without expanding anything.
+///
+/// # Errors
+/// When a quote is not closed or the line ends in a backslash.
+pub fn split(line: &str) -> Result<Vec<String>, &'static str> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\t' | '\n' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('\'') => break,
+                        Some(c) => word.push(c),
+                        None => return Err("a single quote is not closed"),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('"') => break,
+                        Some('\\') => match chars.next() {
+                            Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
+                            Some(c) => word.extend(['\\', c]),
+                            None => return Err("a double quote is not closed"),
+                        },
+                        Some(c) => word.push(c),
+                        None => return Err("a double quote is not closed"),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(chars.next().ok_or("the line ends in a backslash")?),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quotes_only_what_needs_it() {
+        assert_eq!(
+            join(&["vllm", "serve", "Qwen/Qwen3-8B", "--port", "{port}"]),
+            "vllm serve Qwen/Qwen3-8B --port '{port}'"
+        );
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(split(r#"a "b \"c" d\ e"#).unwrap(), ["a", "b \"c", "d e"]);
+        assert!(split("'open").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn split_undoes_join(argv in proptest::collection::vec("[^\u{0}]*", 0..6)) {
+            prop_assert_eq!(split(&join(&argv)).unwrap(), argv);
+        }
+    }
+}

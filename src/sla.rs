@@ -1,0 +1,1 @@
+//! SLA limits: parsing their names, testing a summary against them.

@@ -1,0 +1,1 @@
+//! From the requests of a run to its metrics.

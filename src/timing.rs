@@ -1,0 +1,1 @@
+//! TTFT, TPOT, ITL and E2E of one request.

@@ -1,0 +1,1 @@
+//! Workloads: prompts with exact token counts, seeded.

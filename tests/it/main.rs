@@ -1,0 +1,2 @@
+//! All integration tests, in one crate: one link.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
