@@ -71,7 +71,14 @@ impl Output {
     /// Panics with everything that was printed unless the program ended with `code`.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "signal {:?}\nstdout:\n{}\nstderr:\n{}", self.signal, self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "signal {:?}\nstdout:\n{}\nstderr:\n{}",
+            self.signal,
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }
