@@ -1,1 +1,208 @@
-//! One streaming HTTP client for probes and load: bytes in, stamped chunks out.
+//! One streaming HTTP client for probes and load: bytes in, chunks out. The seam behind which reqwest stands.
+//!
+//! No proxy, no redirects, no retries: what happens to a request is seen. HTTP/1.1 only, as the frameworks serve it.
+
+use std::error::Error as _;
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+
+use crate::error::{Context, Error, Result};
+use crate::schema::RequestStatus;
+
+/// The largest answer that is kept whole, in bytes.
+pub const MAX_BODY: usize = 64 << 20;
+
+/// A client for one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// An answer whose head has come in.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    response: reqwest::Response,
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The class that a `request` row takes.
+    pub class: RequestStatus,
+    /// The innermost cause in words.
+    pub why: String,
+}
+
+impl Client {
+    /// A client for `base`, an http or https URL without user, query or fragment. `api_key` is sent as a bearer token.
+    ///
+    /// # Errors
+    /// Any other URL, or a key that no header can hold.
+    pub fn new(base: &str, connect_timeout: Duration, api_key: Option<&str>) -> Result<Self> {
+        let base = check_base(base)?;
+        install_tls();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = api_key {
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
+                .map_err(|_| Error::new("the API key is not a header value"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(4))
+            .default_headers(headers)
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self { http, base })
+    }
+
+    /// The base URL, without a trailing slash.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends `body` to `path` and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// The class and cause when no head came.
+    pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+        self.send(Method::POST, path, body).await
+    }
+
+    /// Gets `path` whole: status and body.
+    ///
+    /// # Errors
+    /// The class and cause when the answer did not come whole.
+    pub async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), Failure> {
+        let mut answer = self.send(Method::GET, path, Vec::new()).await?;
+        Ok((answer.status, answer.body().await?))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+        let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        let response = request.send().await.map_err(|e| Failure::of(&e))?;
+        Ok(Answer { status: response.status().as_u16(), response })
+    }
+}
+
+impl Answer {
+    /// The next bytes of the body as they come in; `None` at its end.
+    ///
+    /// # Errors
+    /// The class and cause when the body breaks off.
+    pub async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        self.response.chunk().await.map_err(|e| Failure::of(&e))
+    }
+
+    /// The rest of the body.
+    ///
+    /// # Errors
+    /// When it breaks off or is larger than [`MAX_BODY`].
+    pub async fn body(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            body.extend_from_slice(chunk.as_ref());
+            if body.len() > MAX_BODY {
+                return Err(Failure { class: RequestStatus::Parse, why: "the answer is too large".into() });
+            }
+        }
+        Ok(body)
+    }
+
+    /// The class of an answer with this status; `None` for 2xx.
+    #[must_use]
+    pub fn failure_class(&self) -> Option<RequestStatus> {
+        match self.status {
+            200..=299 => None,
+            429 => Some(RequestStatus::Http429),
+            300..=399 => Some(RequestStatus::Http3xx),
+            500..=599 => Some(RequestStatus::Http5xx),
+            _ => Some(RequestStatus::Http4xx),
+        }
+    }
+}
+
+impl Failure {
+    fn of(error: &reqwest::Error) -> Self {
+        let mut why = String::new();
+        let mut tls = false;
+        let mut cause: Option<&dyn std::error::Error> = error.source();
+        while let Some(e) = cause {
+            tls |= e.is::<rustls::Error>();
+            why = e.to_string();
+            cause = e.source();
+        }
+        if why.is_empty() {
+            why = error.to_string();
+        }
+        // A time-out on a slow body also says that it is a decoding error: ask for the time-out first.
+        let class = match () {
+            () if tls => RequestStatus::Tls,
+            () if error.is_connect() => RequestStatus::Connect,
+            () if error.is_timeout() => RequestStatus::TimeoutTotal,
+            () if error.is_body() || error.is_decode() => RequestStatus::Truncated,
+            () => RequestStatus::Connect,
+        };
+        Self { class, why }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn check_base(base: &str) -> Result<String> {
+    let wrong = |what: &str| Error::new(what).at(base.split('@').next_back().unwrap_or_default());
+    let url = Url::parse(base).map_err(|e| wrong("not a URL").because(e))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("only http:// and https:// are spoken"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("no user or password in the URL: put the key into the environment (--api-key-env)"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("no query or fragment in the base URL"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_string())
+}
+
+/// The TLS provider of the process, chosen once.
+fn install_tls() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Fails only when one is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_base_urls() {
+        assert_eq!(check_base("http://127.0.0.1:8000/").unwrap(), "http://127.0.0.1:8000");
+        assert_eq!(check_base("https://host/prefix/").unwrap(), "https://host/prefix");
+        for bad in ["ftp://x", "http://u:secret@h", "http://h/?a=1", "h:80", "http://h/#f", "/v1"] {
+            let error = check_base(bad).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
