@@ -1,0 +1,201 @@
+//! The guard: bench-serve executed again, in a session of its own, as the parent and sub-reaper of one server.
+//!
+//! It outlives bench-serve by as long as stopping takes: when its standard input ends, whatever the reason, it stops the
+//! server and everything that ever descended from it. It speaks JSON lines on file descriptor 3 ([`Report`]).
+//! Commands come on standard input: `stop MILLISECONDS` asks for the stop ladder with that grace.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{FromRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, setsid};
+use serde::{Deserialize, Serialize};
+
+use super::proc::{Process, descendants};
+use crate::error::{Context, Error, Result};
+use crate::schema::{Exit, Stop};
+
+/// The first argument that makes bench-serve a guard.
+pub const GUARD_ARGUMENT: &str = "--guard-of-one-server";
+/// Where the guard writes its reports.
+pub const REPORT_FD: RawFd = 3;
+/// The grace when nobody asked for another: bench-serve has died and cannot tell.
+const ORPHAN_GRACE: Duration = Duration::from_millis(1000);
+/// How long killing goes on before what is left is called a survivor.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_millis(10);
+
+/// What the guard tells bench-serve.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The server runs.
+    Started {
+        /// Its process id, which is its process group's too.
+        pid: i32,
+    },
+    /// The command could not be executed.
+    NotStarted {
+        /// What the system says.
+        why: String,
+    },
+    /// The server's first process has ended.
+    Ended(Exit),
+    /// The ladder is done: nothing is left but the survivors named.
+    Stopped(Stop),
+}
+
+/// True when these arguments make this process a guard.
+#[must_use]
+pub fn is_guard(mut arguments: impl Iterator<Item = String>) -> bool {
+    arguments.nth(1).is_some_and(|first| first == GUARD_ARGUMENT)
+}
+
+/// Runs the guard: the command to guard stands behind [`GUARD_ARGUMENT`].
+///
+/// # Errors
+/// When it cannot take its place as session leader and sub-reaper.
+pub fn run() -> Result<()> {
+    setsid().context("cannot begin a session")?;
+    prctl::set_child_subreaper(true).context("cannot become a sub-reaper")?;
+    // SAFETY: bench-serve passes this descriptor for this purpose, and nothing else in this process owns it.
+    #[allow(unsafe_code, reason = "the descriptor is inherited by number")]
+    let mut reports = unsafe { File::from_raw_fd(REPORT_FD) };
+    let mut tell = |report: &Report| {
+        // bench-serve may be gone: its end is what standard input tells.
+        let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
+    };
+    let command: Vec<String> = std::env::args().skip(2).collect();
+    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("the guard was given no command")) };
+    let mut server = Command::new(program);
+    // Standard output and error are the log's pipe, inherited; descriptor 3 is closed on exec by `set_close_on_exec`.
+    server.args(arguments).stdin(Stdio::null()).process_group(0);
+    set_close_on_exec()?;
+    let child = match server.spawn() {
+        Ok(child) => child,
+        Err(e) => {
+            tell(&Report::NotStarted { why: e.to_string() });
+            return Ok(());
+        }
+    };
+    let leader = Pid::from_raw(i32::try_from(child.id()).context("a process id is positive")?);
+    tell(&Report::Started { pid: leader.as_raw() });
+
+    let (send, commands) = channel();
+    thread::spawn(move || listen(&send));
+    let grace = watch(leader, &commands, &mut tell);
+    let stop = stop(leader, grace, &mut tell);
+    tell(&Report::Stopped(stop));
+    Ok(())
+}
+
+fn set_close_on_exec() -> Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    use std::os::fd::BorrowedFd;
+    // SAFETY: the descriptor is open: `run` has just taken it.
+    #[allow(unsafe_code, reason = "the descriptor is known by number only")]
+    let fd = unsafe { BorrowedFd::borrow_raw(REPORT_FD) };
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).context("cannot keep the guard's pipe from the server")?;
+    Ok(())
+}
+
+/// Passes on the grace of a `stop` command; the channel's end means that bench-serve has gone.
+fn listen(send: &Sender<Duration>) {
+    for line in BufReader::new(std::io::stdin()).lines().map_while(Result::ok) {
+        if let Some(grace) = line.strip_prefix("stop ").and_then(|ms| ms.parse().ok()) {
+            let _ = send.send(Duration::from_millis(grace));
+        }
+    }
+}
+
+/// Reaps and waits until the server's first process ends or a stop is asked for; the grace to give.
+fn watch(leader: Pid, commands: &Receiver<Duration>, tell: &mut impl FnMut(&Report)) -> Duration {
+    let mut ended = false;
+    loop {
+        if let Some(exit) = reap(leader) {
+            tell(&Report::Ended(exit));
+            ended = true;
+        }
+        match commands.recv_timeout(TICK) {
+            Ok(grace) => return grace,
+            Err(RecvTimeoutError::Disconnected) => return ORPHAN_GRACE,
+            // What a dead leader leaves is swept at once.
+            Err(RecvTimeoutError::Timeout) if ended => return Duration::ZERO,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Reaps every child that has ended; how the leader ended, if it was among them.
+fn reap(leader: Pid) -> Option<Exit> {
+    let mut found = None;
+    loop {
+        let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid, Exit { code: Some(code), signal: None }),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit { code: None, signal: Some(signal as i32) }),
+            Ok(WaitStatus::StillAlive) | Err(_) => return found,
+            Ok(_) => continue,
+        };
+        if pid == leader {
+            found = Some(exit);
+        }
+    }
+}
+
+/// The stop ladder: SIGTERM to the group, grace, then SIGKILL to group, session and every descendant until none is left.
+fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&Report)) -> Stop {
+    let begun = Instant::now();
+    let me = getpid().as_raw();
+    // The guard leads its session, so whoever is in it came from here even if its parents are gone.
+    let left = || descendants(me, Some(me));
+    let mut stop = Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), ..Stop::default() };
+    let mut reap_and_tell = || {
+        if let Some(exit) = reap(leader) {
+            tell(&Report::Ended(exit));
+        }
+    };
+    if !grace.is_zero() {
+        let _ = killpg(leader, Signal::SIGTERM);
+        while begun.elapsed() < grace {
+            reap_and_tell();
+            if left().is_empty() {
+                break;
+            }
+            thread::sleep(TICK);
+        }
+    }
+    let killing = Instant::now();
+    loop {
+        reap_and_tell();
+        let rest = left();
+        if rest.is_empty() {
+            break;
+        }
+        if killing.elapsed() > KILL_LIMIT {
+            stop.survivors = rest.iter().map(Process::label).collect();
+            break;
+        }
+        let _ = killpg(leader, Signal::SIGKILL);
+        for process in rest {
+            // Looked at again right before the signal: a pid that was given to somebody else stays unharmed.
+            if process.lives() && kill(Pid::from_raw(process.pid), Signal::SIGKILL) != Err(Errno::ESRCH) {
+                let label = process.label();
+                if !stop.killed.contains(&label) {
+                    stop.killed.push(label);
+                }
+            }
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    stop.took_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
+    stop
+}

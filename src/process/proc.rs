@@ -1,0 +1,153 @@
+//! What `/proc` says: who descends from whom, and who listens where. A process is its pid and its start time together,
+//! for the pid alone may have become somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::TcpListener;
+
+/// A process that cannot be taken for another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// Start time in clock ticks since boot.
+    pub start: u64,
+    parent: i32,
+    session: i32,
+    name: String,
+    zombie: bool,
+}
+
+impl Process {
+    /// The process with this pid, if there is one.
+    #[must_use]
+    pub fn read(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name is in parentheses and may hold anything, parentheses included.
+        let (head, tail) = stat.rsplit_once(')')?;
+        let name = head.split_once('(')?.1.to_string();
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        let field = |i: usize| fields.get(i).and_then(|f| f.parse::<i64>().ok());
+        Some(Self {
+            pid,
+            start: field(19)?.unsigned_abs(),
+            parent: i32::try_from(field(1)?).ok()?,
+            session: i32::try_from(field(3)?).ok()?,
+            name,
+            zombie: matches!(*fields.first()?, "Z" | "X"),
+        })
+    }
+
+    /// True while it runs: the same process, and not a zombie.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        Self::read(self.pid).is_some_and(|now| now.start == self.start && !now.zombie)
+    }
+
+    /// `pid name`, for messages.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{} {}", self.pid, self.name)
+    }
+}
+
+fn all() -> BTreeMap<i32, Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Process::read).map(|process| (process.pid, process)).collect()
+}
+
+/// The living descendants of `root`, without `root` itself, and every living process of the session `session`.
+#[must_use]
+pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
+    let all = all();
+    let mut family = BTreeSet::from([root]);
+    // Parents may have larger pids than their children: go on until nothing is added.
+    loop {
+        let before = family.len();
+        family.extend(all.values().filter(|p| family.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>());
+        if family.len() == before {
+            break;
+        }
+    }
+    let ours = |p: &&Process| p.pid != root && !p.zombie && (family.contains(&p.pid) || session == Some(p.session));
+    all.values().filter(ours).cloned().collect()
+}
+
+/// The inodes of the sockets that listen on `port`, IPv4 and IPv6.
+fn listening(port: u16) -> BTreeSet<String> {
+    let mut inodes = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, _, _, _, _, _, inode, ..] = fields[..] else { continue };
+            // State 0A is LISTEN; the local address ends in the port, in hexadecimal.
+            let local_port = local.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
+            if state == "0A" && local_port == Some(port) {
+                inodes.insert(inode.to_string());
+            }
+        }
+    }
+    inodes
+}
+
+fn holds(pid: i32, inodes: &BTreeSet<String>) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries.flatten().any(|entry| {
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        let target = target.to_string_lossy();
+        target.strip_prefix("socket:[").and_then(|t| t.strip_suffix(']')).is_some_and(|inode| inodes.contains(inode))
+    })
+}
+
+/// The processes that listen on `port`, as far as we may see.
+#[must_use]
+pub fn listeners(port: u16) -> Vec<Process> {
+    let inodes = listening(port);
+    if inodes.is_empty() {
+        return Vec::new();
+    }
+    all().into_values().filter(|process| holds(process.pid, &inodes)).collect()
+}
+
+/// True when nobody listens on `port` of this host.
+#[must_use]
+pub fn port_is_free(port: u16) -> bool {
+    listening(port).is_empty()
+}
+
+/// A port of the loopback address that is free now.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> std::io::Result<u16> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_who_listens() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(listeners(port).iter().map(|p| p.pid).collect::<Vec<_>>(), [me]);
+        assert!(!port_is_free(port));
+        drop(listener);
+        assert!(listeners(port).iter().all(|p| p.pid != me));
+    }
+
+    #[test]
+    fn finds_children_and_tells_the_dead_from_the_living() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let me = i32::try_from(std::process::id()).unwrap();
+        let found = descendants(me, None).into_iter().find(|p| p.pid == pid).unwrap();
+        assert!(found.lives());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!found.lives());
+    }
+}
