@@ -16,7 +16,7 @@
 //! bin      src/bin/*.rs        parse, open streams, call one verb, return an exit status
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
-//! domain   plan framework candidate workload schedule sse timing summary sla normalize rank
+//! domain   plan framework candidate workload schedule sse answer timing summary sla normalize rank
 //!          statistics diagnose redact shell digest  pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
 //! ground   exit error notice units
@@ -36,6 +36,7 @@ pub mod process;
 pub mod server;
 pub mod sim;
 
+pub mod answer;
 pub mod candidate;
 pub mod diagnose;
 pub mod digest;

@@ -32,12 +32,13 @@ pub trait Program: Parser {
 }
 
 /// Parses the arguments, runs `verb`, reports its error and gives the exit status.
-pub fn run<P: Program>(verb: impl FnOnce(P, &Notice) -> Result<Exit>) -> ExitCode {
+pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<Exit>) -> ExitCode {
     let program = match P::try_parse() {
         Ok(program) => program,
         Err(e) => return usage(&e),
     };
-    let notice = Notice::new(P::NAME, program.common().quiet);
+    // Threads that read standard input outlive the verb: what they report to lives as long as the process.
+    let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
     let outcome = match program.common().completions {
         Some(shell) => completions::<P>(shell),
         None => verb(program, &notice),

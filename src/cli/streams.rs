@@ -1,5 +1,6 @@
 //! Standard input, output and files as row readers and writers.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result};
 use crate::jsonl::{Reader, Writer};
 use crate::notice::Notice;
+use crate::row::Row;
 
 /// Standard output without a buffer: each write is one `write(2)`.
 ///
@@ -45,7 +47,7 @@ pub fn name(path: &Path) -> String {
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     if path == Path::new("-") {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
     }
@@ -53,23 +55,49 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
 }
 
-/// Row readers for all inputs, standard input when none is named. What cannot be opened is reported and left out.
-pub fn row_readers<'a>(
-    paths: &'a [PathBuf],
-    notice: &'a Notice,
-) -> impl Iterator<Item = Reader<Box<dyn BufRead>>> + 'a {
-    let dash = [PathBuf::from("-")];
-    let paths: Vec<PathBuf> = if paths.is_empty() { dash.to_vec() } else { paths.to_vec() };
+/// The rows of all inputs, one input after the other, each with its place (`stdin:17`).
+pub struct Rows {
+    paths: VecDeque<PathBuf>,
+    open: Option<Reader<Box<dyn BufRead + Send>>>,
+    notice: &'static Notice,
+}
+
+/// Rows from these inputs, standard input when none is named. What cannot be opened is reported and left out.
+#[must_use]
+pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Rows {
+    let mut paths: VecDeque<PathBuf> = paths.iter().cloned().collect();
+    if paths.is_empty() {
+        paths.push_back(PathBuf::from("-"));
+    }
     if paths.iter().any(|p| p == Path::new("-")) && io::stdin().is_terminal() {
         notice.warn("reading rows from the terminal; end with Ctrl-D (see --help)");
     }
-    paths.into_iter().filter_map(move |path| match open(&path) {
-        Ok(source) => Some(Reader::new(source, name(&path))),
-        Err(e) => {
-            notice.error(&e);
-            None
+    Rows { paths, open: None, notice }
+}
+
+impl Iterator for Rows {
+    type Item = Result<(Row, String)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(reader) = &mut self.open {
+                match reader.next(self.notice) {
+                    Ok(Some(row)) => return Some(Ok((row, reader.place()))),
+                    Ok(None) => self.open = None,
+                    Err(e) => {
+                        self.open = None;
+                        return Some(Err(e));
+                    }
+                }
+            } else {
+                let path = self.paths.pop_front()?;
+                match open(&path) {
+                    Ok(source) => self.open = Some(Reader::new(source, name(&path))),
+                    Err(e) => self.notice.error(&e),
+                }
+            }
         }
-    })
+    }
 }
 
 /// The whole text of one input, at most `limit` bytes.

@@ -1,12 +1,12 @@
 //! The guard: bench-serve executed again, in a session of its own, as the parent and sub-reaper of one server.
 //!
 //! It outlives bench-serve by as long as stopping takes: when its standard input ends, whatever the reason, it stops the
-//! server and everything that ever descended from it. It speaks JSON lines on file descriptor 3 ([`Report`]).
-//! Commands come on standard input: `stop MILLISECONDS` asks for the stop ladder with that grace.
+//! server and everything that ever descended from it. Standard input is one end of a Unix socket: the guard writes JSON
+//! lines ([`Report`]) and reads commands, of which there is one: `stop MILLISECONDS` asks for the ladder with that grace.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,8 +26,6 @@ use crate::schema::{Exit, Stop};
 
 /// The first argument that makes bench-serve a guard.
 pub const GUARD_ARGUMENT: &str = "--guard-of-one-server";
-/// Where the guard writes its reports.
-pub const REPORT_FD: RawFd = 3;
 /// The grace when nobody asked for another: bench-serve has died and cannot tell.
 const ORPHAN_GRACE: Duration = Duration::from_millis(1000);
 /// How long killing goes on before what is left is called a survivor.
@@ -67,9 +65,9 @@ pub fn is_guard(mut arguments: impl Iterator<Item = String>) -> bool {
 pub fn run() -> Result<()> {
     setsid().context("cannot begin a session")?;
     prctl::set_child_subreaper(true).context("cannot become a sub-reaper")?;
-    // SAFETY: bench-serve passes this descriptor for this purpose, and nothing else in this process owns it.
-    #[allow(unsafe_code, reason = "the descriptor is inherited by number")]
-    let mut reports = unsafe { File::from_raw_fd(REPORT_FD) };
+    let link = std::io::stdin().as_fd().try_clone_to_owned().context("the guard has no link to bench-serve")?;
+    let mut reports = UnixStream::from(link);
+    let commands_from = reports.try_clone().context("the guard's link fails")?;
     let mut tell = |report: &Report| {
         // bench-serve may be gone: its end is what standard input tells.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
@@ -77,9 +75,8 @@ pub fn run() -> Result<()> {
     let command: Vec<String> = std::env::args().skip(2).collect();
     let [program, arguments @ ..] = &command[..] else { return Err(Error::new("the guard was given no command")) };
     let mut server = Command::new(program);
-    // Standard output and error are the log's pipe, inherited; descriptor 3 is closed on exec by `set_close_on_exec`.
+    // Standard output and error are the log's pipe, inherited; the link is not.
     server.args(arguments).stdin(Stdio::null()).process_group(0);
-    set_close_on_exec()?;
     let child = match server.spawn() {
         Ok(child) => child,
         Err(e) => {
@@ -91,26 +88,16 @@ pub fn run() -> Result<()> {
     tell(&Report::Started { pid: leader.as_raw() });
 
     let (send, commands) = channel();
-    thread::spawn(move || listen(&send));
+    thread::spawn(move || listen(commands_from, &send));
     let grace = watch(leader, &commands, &mut tell);
     let stop = stop(leader, grace, &mut tell);
     tell(&Report::Stopped(stop));
     Ok(())
 }
 
-fn set_close_on_exec() -> Result<()> {
-    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-    use std::os::fd::BorrowedFd;
-    // SAFETY: the descriptor is open: `run` has just taken it.
-    #[allow(unsafe_code, reason = "the descriptor is known by number only")]
-    let fd = unsafe { BorrowedFd::borrow_raw(REPORT_FD) };
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).context("cannot keep the guard's pipe from the server")?;
-    Ok(())
-}
-
 /// Passes on the grace of a `stop` command; the channel's end means that bench-serve has gone.
-fn listen(send: &Sender<Duration>) {
-    for line in BufReader::new(std::io::stdin()).lines().map_while(Result::ok) {
+fn listen(link: UnixStream, send: &Sender<Duration>) {
+    for line in BufReader::new(link).lines().map_while(Result::ok) {
         if let Some(grace) = line.strip_prefix("stop ").and_then(|ms| ms.parse().ok()) {
             let _ = send.send(Duration::from_millis(grace));
         }

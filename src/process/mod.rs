@@ -3,3 +3,35 @@
 pub mod guard;
 pub mod proc;
 pub mod signals;
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// Returns when the reader of `pipe` has gone, without writing to it; never for a file or a terminal.
+pub async fn reader_left(pipe: &impl AsFd) {
+    loop {
+        let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+        let gone = poll(&mut watched, PollTimeout::ZERO).is_ok()
+            && watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
+        if gone {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Moves an iterator that blocks to a thread of its own, so that signals and sockets can be watched meanwhile.
+pub fn feed<T: Send + 'static>(items: impl Iterator<Item = T> + Send + 'static) -> Receiver<T> {
+    let (send, receive) = channel(1);
+    std::thread::spawn(move || {
+        for item in items {
+            if send.blocking_send(item).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}

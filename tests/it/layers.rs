@@ -15,6 +15,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "plan",
             "framework",
             "candidate",
+            "answer",
+            "answer",
             "workload",
             "schedule",
             "sse",
