@@ -167,7 +167,12 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// The sink.
+    /// The sink, to be watched.
+    pub fn sink(&self) -> &W {
+        &self.sink
+    }
+
+    /// The sink itself.
     pub fn into_inner(self) -> W {
         self.sink
     }

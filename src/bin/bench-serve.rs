@@ -1,3 +1,61 @@
-//! bench-serve.
+//! bench-serve: start each candidate's server, lease it, stop it completely.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use nix::sys::signal::Signal;
+use serving_bench::cli::serve::Args;
+use serving_bench::cli::{self, streams};
+use serving_bench::error::Result;
+use serving_bench::exit::Exit;
+use serving_bench::notice::Notice;
+use serving_bench::process::{guard, signals};
+use serving_bench::schema::Candidate;
+use serving_bench::server::{Options, serve};
+use serving_bench::shell;
+
+fn main() -> ExitCode {
+    if guard::is_guard(std::env::args()) {
+        return if guard::run().is_ok() { Exit::Done.into() } else { Exit::Trouble.into() };
+    }
+    let mut signal: Option<Signal> = None;
+    let exit = cli::run(|args: Args, notice| {
+        if args.dry_run {
+            return dry_run(&args, notice);
+        }
+        let out = streams::row_writer()?;
+        let options = Options {
+            frameworks: streams::frameworks(args.frameworks.as_deref())?,
+            artifacts: args.artifacts,
+            port: args.port,
+            ready_timeout: args.ready_timeout,
+            lease_timeout: args.lease_timeout,
+            grace: args.grace,
+            holders: args.holders.into(),
+            hold: args.chain.is_empty() && std::io::stdout().is_terminal(),
+            chain: args.chain,
+            budget: args.budget,
+        };
+        signal = serve(streams::rows(&args.files, notice), out, &options, notice)?;
+        Ok(Exit::Done)
+    });
+    if let Some(signal) = signal {
+        signals::die_by(signal);
+    }
+    exit
+}
+
+fn dry_run(args: &Args, notice: &'static Notice) -> Result<Exit> {
+    let mut out = streams::row_writer()?;
+    for row in streams::rows(&args.files, notice) {
+        let (row, place) = row?;
+        if row.record() != Some("candidate") {
+            continue;
+        }
+        match row.view::<Candidate>() {
+            Ok(candidate) => out.write_line(&shell::join(&candidate.server.argv))?,
+            Err(e) => notice.error(&e.at(place)),
+        }
+    }
+    Ok(Exit::Done)
+}

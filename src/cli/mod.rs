@@ -1,5 +1,6 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
+pub mod serve;
 pub mod streams;
 
 use std::io::Write;

@@ -7,9 +7,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::framework::Frameworks;
 use crate::jsonl::{Reader, Writer};
 use crate::notice::Notice;
 use crate::row::Row;
+use crate::yaml::MAX_BYTES;
 
 /// Standard output without a buffer: each write is one `write(2)`.
 ///
@@ -98,6 +100,33 @@ impl Iterator for Rows {
             }
         }
     }
+}
+
+/// The shipped framework definitions, and those in `folder`.
+///
+/// # Errors
+/// A definition that cannot be read or does not load.
+pub fn frameworks(folder: Option<&Path>) -> Result<Frameworks> {
+    let mut more = Vec::new();
+    if let Some(folder) = folder {
+        for path in yaml_files(folder)? {
+            more.push((name(&path), read_text(&path, MAX_BYTES)?));
+        }
+    }
+    Frameworks::load(&more)
+}
+
+/// The YAML files of a folder, sorted.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let at = |e| Error::new("cannot read the folder").because(e).at(name(folder));
+    let entries = std::fs::read_dir(folder).map_err(at)?.collect::<Result<Vec<_>, _>>().map_err(at)?;
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_yaml).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// The whole text of one input, at most `limit` bytes.

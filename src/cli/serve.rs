@@ -1,0 +1,86 @@
+//! The command line of bench-serve.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::{Common, Program};
+
+const AFTER: &str = "\
+Examples:
+  bench-expand plan.yaml | bench-serve | bench-load > raw.jsonl
+  bench-expand plan.yaml | head -1 | bench-serve        at a terminal: holds the server until Ctrl-C
+  bench-expand plan.yaml | bench-serve -- sh -c 'my-client --url \"$BENCH_BASE_URL\" --json' > raw.jsonl
+  bench-expand plan.yaml | bench-serve --dry-run
+
+Behind `--` stands a program that is run once per server, with the server row on its standard input and
+BENCH_BASE_URL, BENCH_MODEL, BENCH_CANDIDATE_ID and BENCH_ARTIFACTS in its environment.
+
+Exit status:
+  0  done; a candidate that failed is a row, not an error
+  2  trouble: usage, unreadable or malformed input, I/O, a lease that nobody took";
+
+/// Start each candidate's server, lease it, and stop it completely
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench-serve",
+    version,
+    about,
+    long_about = "Start each candidate's server, wait until it is really ready, lease it to bench-load, and stop it completely.\n\n\
+                  Reads candidate rows, writes server and server_end rows; rows of other kinds pass through.",
+    after_long_help = AFTER
+)]
+pub struct Args {
+    /// Files of candidate rows; standard input when none is given, or for -
+    pub files: Vec<PathBuf>,
+    /// Folder for server logs and option files
+    #[arg(long, value_name = "DIR", default_value = "artifacts")]
+    pub artifacts: PathBuf,
+    /// Use this port instead of a free one
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Seconds until a server must be ready, instead of the framework definition's
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub ready_timeout: Option<Duration>,
+    /// Seconds for which a ready server waits for its lease to be taken
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
+    pub lease_timeout: Duration,
+    /// Seconds between SIGTERM and SIGKILL
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub grace: Duration,
+    /// Clients that share one lease and one time zero
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    pub holders: u16,
+    /// Seconds after which no further candidate is started
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub budget: Option<Duration>,
+    /// Folder with more framework definitions
+    #[arg(long, value_name = "DIR")]
+    pub frameworks: Option<PathBuf>,
+    /// Print the commands that would be started, and start nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A program to run once per server instead of waiting for bench-load
+    #[arg(last = true, value_name = "PROG")]
+    pub chain: Vec<String>,
+    /// Options of all programs
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Program for Args {
+    const NAME: &'static str = "bench-serve";
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// Seconds, also as a decimal fraction.
+///
+/// # Errors
+/// Anything that is no positive number.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is not a time"))
+}

@@ -1,0 +1,239 @@
+//! From a candidate row to a ready server, or to the reason why there is none.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::child::{Child, create_private};
+use super::probe::{self, Found};
+use super::{After, Failed, Options};
+use crate::diagnose::Patterns;
+use crate::digest;
+use crate::error::{Context, Error, Result};
+use crate::framework::Framework;
+use crate::http::Client;
+use crate::lease::{monotonic_ns, private_folder};
+use crate::process::proc;
+use crate::redact::Redactor;
+use crate::schema::{Artifacts, Candidate, Status};
+
+const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// How long a server whose log says that it failed is given to end by itself.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A start, successful or not: what is known before the server runs.
+#[derive(Debug)]
+pub struct Launch {
+    /// New for every start.
+    pub server_id: String,
+    /// Files of this start.
+    pub artifacts: Artifacts,
+    /// What is executed, with the real port and paths.
+    pub argv: Vec<String>,
+    /// The port that was chosen.
+    pub port: u16,
+    folder: PathBuf,
+    log: PathBuf,
+    redactor: Redactor,
+    environment: Vec<(String, String)>,
+}
+
+/// A server that is ready.
+#[derive(Debug)]
+pub struct Ready {
+    /// The server.
+    pub child: Child,
+    /// From exec to ready.
+    pub ready: Duration,
+    /// The model's id as listed.
+    pub model_id: String,
+    /// The server says that it simulates.
+    pub simulated: bool,
+    /// As the server says.
+    pub version: Option<String>,
+}
+
+impl Launch {
+    /// Chooses the port, makes the folder, writes the option files.
+    ///
+    /// # Errors
+    /// When the port is taken or something cannot be made.
+    pub fn prepare(candidate: &Candidate, options: &Options) -> Result<Self, Failed> {
+        Self::make(candidate, options).map_err(|e| Failed::of("not_started", e.to_string()))?.checked()
+    }
+
+    fn make(candidate: &Candidate, options: &Options) -> Result<Self> {
+        let port = match options.port {
+            Some(port) => port,
+            None => proc::free_port().context("there is no free port")?,
+        };
+        let nonce = digest::sha256(format!("{}{}", monotonic_ns()?, std::process::id()).as_bytes());
+        let server_id = format!("{}-{}", candidate.candidate_id, &nonce[..8]);
+        let folder = options.artifacts.join(slug(&server_id));
+        private_folder(&folder)
+            .map_err(|e| Error::new("cannot make the folder").because(e).at(folder.display().to_string()))?;
+        for (name, text) in &candidate.server.files {
+            if name.contains('/') || name.starts_with('.') || name.contains('\0') {
+                return Err(Error::new(format!("{name:?} is not the name of an option file")));
+            }
+            create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write an option file")?;
+        }
+        let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
+        let fill = |word: &String| word.replace("{port}", &port.to_string()).replace("{files}", &files);
+        let argv = candidate.server.argv.iter().map(fill).collect();
+        let given = &candidate.server.env;
+        let environment: Vec<(String, String)> =
+            given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned()));
+        let log = folder.join("server.log");
+        let artifacts = BTreeMap::from([("server_log".to_string(), log.display().to_string())]);
+        Ok(Self { server_id, artifacts, argv, port, folder, log, redactor, environment })
+    }
+
+    fn checked(self) -> Result<Self, Failed> {
+        if proc::port_is_free(self.port) {
+            return Ok(self);
+        }
+        let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
+        let why = format!("port {} is taken by {owner}; nothing was killed: stop it, or leave out --port", self.port);
+        Err(Failed { launch: Some(Box::new(self)), ..Failed::of("port_in_use", why) })
+    }
+
+    /// The argv without secrets, for the row.
+    #[must_use]
+    pub fn redacted_argv(&self) -> Vec<String> {
+        // Redacted as one line, so that a flag still introduces its value, unless that would change the words.
+        let joined = self.redactor.redact(&self.argv.join("\n"));
+        let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
+        if words.len() == self.argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
+    }
+
+    /// The folder of this start's artifacts.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts the server and waits until it is ready.
+    ///
+    /// # Errors
+    /// Why it never became ready; what was started is stopped by the caller, through [`Failed::child`].
+    pub async fn ready(
+        &self,
+        candidate: &Candidate,
+        framework: &Framework,
+        options: &Options,
+        interrupted: impl Future<Output = After>,
+    ) -> Result<Ready, Failed> {
+        tokio::pin!(interrupted);
+        let patterns = Patterns::new(&framework.failures).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let started = Instant::now();
+        let child = Child::start(&self.argv, &self.environment, &self.log, self.redactor.clone()).await;
+        let mut child = child.map_err(|e| {
+            Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
+        })?;
+        let base = format!("http://127.0.0.1:{}", self.port);
+        let client =
+            Client::new(&base, Duration::from_secs(5), None).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
+        let guard = child.guard;
+        let failed = loop {
+            let found = tokio::select! {
+                biased;
+                _ = child.ended() => break self.died(&mut child, &patterns).await,
+                after = &mut interrupted => {
+                    let why = "bench-serve was interrupted while the server started; run it again".to_string();
+                    break Failed { after: Some(after), ..Failed::of("interrupted", why) };
+                }
+                found = probe::probe(&client, framework, &candidate.model, self.port, guard) => found,
+            };
+            let last = match found {
+                Found::Ready { model_id, simulated } => {
+                    let ready = started.elapsed();
+                    let version = probe::version(&client, framework).await;
+                    return Ok(Ready { child, ready, model_id, simulated, version });
+                }
+                Found::WrongModel { listed } => {
+                    let why = format!(
+                        "the server lists {} and not {:?}; give the served model's name",
+                        listed.join(", "),
+                        candidate.model
+                    );
+                    break Failed::of("wrong_model", why);
+                }
+                Found::Stranger { owner } => {
+                    let why =
+                        format!("port {} is answered by {owner}, which is not the server that was started", self.port);
+                    break Failed::of("port_in_use", why);
+                }
+                Found::NotYet(why) => why,
+            };
+            if started.elapsed() > limit {
+                let why = format!(
+                    "not ready after {} s: {last}; see {} or give --ready-timeout",
+                    limit.as_secs(),
+                    self.log.display()
+                );
+                break Failed { status: Status::Timeout, ..Failed::of("not_ready", why) };
+            }
+            if let Some(failed) = self.fatal(&mut child, &patterns).await {
+                break failed;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        };
+        Err(Failed { child: Some(Box::new(child)), ..failed })
+    }
+
+    /// A line in the log that says that it will never be ready, although its first process may live on.
+    async fn fatal(&self, child: &mut Child, patterns: &Patterns) -> Option<Failed> {
+        let diagnosed = patterns.diagnose(child.tail.borrow().iter().map(String::as_str)).is_some();
+        if diagnosed {
+            // Most servers end by themselves after such a line; then the exit status is known too.
+            let _ = tokio::time::timeout(LAST_WORDS, child.ended()).await;
+            return Some(self.died(child, patterns).await);
+        }
+        None
+    }
+
+    /// Why a server died, by its log if that tells, else by its exit.
+    async fn died(&self, child: &mut Child, patterns: &Patterns) -> Failed {
+        // The log's last lines may still be in the pipe.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.diagnosis(child, patterns, "server_died")
+    }
+
+    /// The diagnosis of a server that is not what it should be, with `class` where the log says nothing.
+    #[must_use]
+    pub fn diagnosis(&self, child: &Child, patterns: &Patterns, class: &str) -> Failed {
+        let tail = child.tail.borrow();
+        let how = match child.exit {
+            Some(crate::schema::Exit { code: Some(code), .. }) => format!("the server exited with status {code}"),
+            Some(crate::schema::Exit { signal: Some(9), .. }) => {
+                "the server was killed (signal 9): out of host memory?".into()
+            }
+            Some(crate::schema::Exit { signal: Some(signal), .. }) => {
+                format!("the server was ended by signal {signal}")
+            }
+            _ => "the server does not go on".into(),
+        };
+        match patterns.diagnose(tail.iter().map(String::as_str)) {
+            Some(found) => Failed {
+                status: found.status,
+                ..Failed::of(&found.class, format!("{how}: {:?}: {}", found.line, found.advice))
+            },
+            None => {
+                let last = tail.iter().rev().find(|line| !line.trim().is_empty()).map_or("nothing", String::as_str);
+                let last: String = last.chars().take(300).collect();
+                Failed::of(class, format!("{how}; its last line is {last:?}; see {}", self.log.display()))
+            }
+        }
+    }
+}
+
+/// A name that any file system takes.
+fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
+    text.chars().map(plain).collect::<String>().trim_matches('.').to_string()
+}

@@ -1,0 +1,88 @@
+//! The rows that bench-serve writes.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Failed;
+use super::launch::{Launch, Ready};
+use crate::row::Row;
+use crate::schema::{Artifacts, Candidate, Endpoint, Exit, Members, Server, ServerEnd, Status, Stop};
+
+/// The candidate's row as the `server` row of a server that is ready.
+pub fn server(
+    mut row: Row,
+    candidate: &Candidate,
+    launch: &Launch,
+    ready: &Ready,
+    endpoint: Endpoint,
+    left: Option<Duration>,
+) -> Row {
+    let now = Timestamp::now();
+    let server = Server {
+        server_id: launch.server_id.clone(),
+        candidate_id: candidate.candidate_id.clone(),
+        endpoint,
+        framework_version: ready.version.clone(),
+        framework_commit: None,
+        environment: Members::new(),
+        ready_ms: Some((ready.ready.as_secs_f64() * 1e6).round() / 1e3),
+        deadline: left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
+        hardware: candidate.hardware.clone(),
+        artifacts: launch.artifacts.clone(),
+        launched_argv: launch.redacted_argv(),
+        started_at: now.to_string(),
+        simulated: candidate.simulated || ready.simulated,
+    };
+    row.set("record", "server");
+    row.merge(&server);
+    row
+}
+
+/// How a server ended, as its own row's members.
+pub fn server_end(
+    candidate: &Candidate,
+    launch: &Launch,
+    failed: Option<&Failed>,
+    exit: Option<Exit>,
+    stop: Option<Stop>,
+) -> ServerEnd {
+    ServerEnd {
+        server_id: launch.server_id.clone(),
+        candidate_id: candidate.candidate_id.clone(),
+        status: failed.map_or(Status::Ok, |failed| failed.status),
+        failure_class: failed.map(|failed| failed.class.clone()),
+        failure_reason: failed.map(|failed| failed.reason.clone()),
+        exit,
+        stop,
+        artifacts: launch.artifacts.clone(),
+        ended_at: Timestamp::now().to_string(),
+    }
+}
+
+/// The whole row of a candidate that never became ready, as its `server_end`.
+pub fn failed(mut row: Row, launch: Option<&Launch>, failed: &Failed, exit: Option<Exit>, stop: Option<Stop>) -> Row {
+    let candidate_id = row.str("candidate_id").unwrap_or_default().to_string();
+    let end = ServerEnd {
+        server_id: launch.map_or_else(|| format!("{candidate_id}-not-started"), |launch| launch.server_id.clone()),
+        candidate_id,
+        status: failed.status,
+        failure_class: Some(failed.class.clone()),
+        failure_reason: Some(failed.reason.clone()),
+        exit,
+        stop,
+        artifacts: launch.map_or_else(Artifacts::new, |launch| launch.artifacts.clone()),
+        ended_at: Timestamp::now().to_string(),
+    };
+    row.set("record", "server_end");
+    row.merge(&end);
+    row
+}
+
+/// The row of a candidate that is not tried.
+pub fn skipped(mut row: Row, class: &str, reason: &str) -> Row {
+    row.set("status", "skipped");
+    row.set("failure_class", class);
+    row.set("failure_reason", reason);
+    row
+}
