@@ -1,6 +1,7 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
 pub mod serve;
+pub mod sim;
 pub mod streams;
 
 use std::io::Write;

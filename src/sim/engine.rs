@@ -1,0 +1,110 @@
+//! The engine in real time: steps end at absolute times, so that lateness does not add up.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use super::batch::{Ask, Limits, Scheduler};
+use super::step::StepTime;
+
+/// The handle of a running engine.
+#[derive(Debug, Clone)]
+pub struct Engine(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: RefCell<State>,
+    work: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    scheduler: Scheduler,
+    listeners: BTreeMap<u64, UnboundedSender<bool>>,
+    next: u64,
+}
+
+/// The tokens of one request as they come; dropping it cancels the request.
+#[derive(Debug)]
+pub struct Tokens {
+    id: u64,
+    receive: UnboundedReceiver<bool>,
+    engine: Engine,
+}
+
+impl Engine {
+    /// Starts an engine on the current local set.
+    #[must_use]
+    pub fn start(limits: Limits, time: StepTime) -> Self {
+        let state = State { scheduler: Scheduler::new(limits), listeners: BTreeMap::new(), next: 0 };
+        let engine = Self(Rc::new(Shared { state: RefCell::new(state), work: Notify::new() }));
+        tokio::task::spawn_local(engine.clone().run(time));
+        engine
+    }
+
+    /// Queues a request; `None` when one of this size can never run.
+    #[must_use]
+    pub fn ask(&self, ask: Ask) -> Option<Tokens> {
+        let mut state = self.0.state.borrow_mut();
+        if !state.scheduler.can_ever_run(ask) {
+            return None;
+        }
+        let (send, receive) = unbounded_channel();
+        let id = state.next;
+        state.next += 1;
+        state.scheduler.add(id, ask);
+        state.listeners.insert(id, send);
+        self.0.work.notify_one();
+        Some(Tokens { id, receive, engine: self.clone() })
+    }
+
+    /// Sequences that wait, sequences that run, and KV tokens in use.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize, u64) {
+        self.0.state.borrow().scheduler.load()
+    }
+
+    async fn run(self, time: StepTime) {
+        let mut end = Instant::now();
+        loop {
+            let step = self.0.state.borrow_mut().scheduler.step();
+            let Some((batch, tokens)) = step else {
+                self.0.work.notified().await;
+                end = end.max(Instant::now());
+                continue;
+            };
+            end += Duration::from_secs_f64(time.micros(batch) / 1e6);
+            sleep_until(end).await;
+            let state = &mut *self.0.state.borrow_mut();
+            for token in tokens {
+                let listener = state.listeners.get(&token.id);
+                // A listener that has gone cancels by being dropped.
+                let _ = listener.map(|send| send.send(token.last));
+                if token.last {
+                    state.listeners.remove(&token.id);
+                }
+            }
+        }
+    }
+}
+
+impl Tokens {
+    /// Waits for the next token: true for the last one. `None` after it.
+    pub async fn next(&mut self) -> Option<bool> {
+        self.receive.recv().await
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        let mut state = self.engine.0.state.borrow_mut();
+        if state.listeners.remove(&self.id).is_some() {
+            state.scheduler.cancel(self.id);
+        }
+    }
+}

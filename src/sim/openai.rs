@@ -1,0 +1,181 @@
+//! The bodies of an OpenAI-compatible endpoint: what a request asks for, and the shapes of its answer.
+
+use serde_json::{Map, Value, json};
+
+use super::batch::Ask;
+use crate::digest;
+
+/// The words that answers are made of, one a token.
+const WORDS: [&str; 16] =
+    ["the", "of", "and", "to", "in", "is", "that", "it", "for", "was", "on", "are", "as", "with", "his", "they"];
+/// Tokens that a chat template puts around each message, and around all of them.
+const TEMPLATE: (u64, u64) = (4, 3);
+
+/// A request, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// Chat or plain.
+    pub chat: bool,
+    /// Its size.
+    pub ask: Ask,
+    /// As a stream of events.
+    pub stream: bool,
+    /// A usage event at the end.
+    pub include_usage: bool,
+    /// Usage in every event.
+    pub continuous_usage: bool,
+    /// The answer ended by itself before `max_tokens`.
+    pub stops: bool,
+    model: String,
+    id: String,
+    hash: u64,
+}
+
+/// The limits of the endpoint.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The model's name.
+    pub model: String,
+    /// Most tokens of prompt and answer.
+    pub max_model_len: u64,
+    /// Decides where answers end.
+    pub seed: u64,
+}
+
+impl Completion {
+    /// Understands a body.
+    ///
+    /// # Errors
+    /// HTTP status and message.
+    pub fn parse(body: &[u8], chat: bool, served: &Served) -> Result<Self, (u16, String)> {
+        let bad = |message: &str| (400, message.to_string());
+        let body: Value = serde_json::from_slice(body).map_err(|e| (400, format!("the body is not JSON: {e}")))?;
+        if body["model"].as_str().is_some_and(|model| model != served.model) {
+            return Err((404, format!("The model {} does not exist.", body["model"])));
+        }
+        let prompt = if chat { chat_tokens(&body["messages"]) } else { prompt_tokens(&body["prompt"]) };
+        let prompt = prompt
+            .ok_or_else(|| bad(if chat { "`messages` is missing" } else { "`prompt` is a string or token ids" }))?;
+        let wanted = [&body["max_completion_tokens"], &body["max_tokens"]].into_iter().find(|v| !v.is_null());
+        let max_tokens = wanted.map_or(Some(16), Value::as_u64).filter(|n| *n > 0);
+        let max_tokens = max_tokens.ok_or_else(|| bad("`max_tokens` is a positive integer"))?;
+        if prompt + max_tokens > served.max_model_len {
+            let why = format!(
+                "This model's maximum context length is {} tokens. However, you requested {max_tokens} output tokens and \
+                 your prompt contains {prompt} input tokens.",
+                served.max_model_len
+            );
+            return Err((400, why));
+        }
+        let digest = digest::sha256(
+            format!("{}{}", served.seed, if chat { &body["messages"] } else { &body["prompt"] }).as_bytes(),
+        );
+        let hash = u64::from_str_radix(&digest[..16], 16).unwrap_or_default();
+        let output = if body["ignore_eos"] == true { max_tokens } else { 1 + hash % max_tokens };
+        Ok(Self {
+            chat,
+            ask: Ask { prompt: prompt.max(1), output },
+            stream: body["stream"] == true,
+            include_usage: body["stream_options"]["include_usage"] == true,
+            continuous_usage: body["stream_options"]["continuous_usage_stats"] == true,
+            stops: output < max_tokens,
+            model: served.model.clone(),
+            id: format!("{}-{}", if chat { "chatcmpl" } else { "cmpl" }, &digest[..24]),
+            hash,
+        })
+    }
+
+    /// The event before the first token, which chat has.
+    #[must_use]
+    pub fn opening(&self) -> Option<String> {
+        self.chat.then(|| self.event(&json!({"delta": {"role": "assistant", "content": ""}}), 0, false))
+    }
+
+    /// The event of the `n`-th token, from 1.
+    #[must_use]
+    pub fn token(&self, n: u64) -> String {
+        let text = self.word(n);
+        let last = n == self.ask.output;
+        let choice = if self.chat { json!({"delta": {"content": text}}) } else { json!({"text": text}) };
+        self.event(&choice, n, last)
+    }
+
+    /// The event with the usage, which has no choices.
+    #[must_use]
+    pub fn usage_event(&self) -> String {
+        let mut event = self.envelope();
+        event.insert("choices".into(), json!([]));
+        event.insert("usage".into(), self.usage(self.ask.output));
+        Value::Object(event).to_string()
+    }
+
+    /// The whole answer, for a request that does not stream.
+    #[must_use]
+    pub fn whole(&self) -> Value {
+        let text: String = (1..=self.ask.output).map(|n| self.word(n)).collect();
+        let mut answer = self.envelope();
+        let content =
+            if self.chat { ("message", json!({"role": "assistant", "content": text})) } else { ("text", json!(text)) };
+        if self.chat {
+            answer.insert("object".into(), "chat.completion".into());
+        }
+        answer.insert("choices".into(), json!([{"index": 0, content.0: content.1, "finish_reason": self.finish()}]));
+        answer.insert("usage".into(), self.usage(self.ask.output));
+        Value::Object(answer)
+    }
+
+    fn word(&self, n: u64) -> String {
+        let at = usize::try_from(self.hash.wrapping_add(n.wrapping_mul(7)) % 16).unwrap_or_default();
+        format!(" {}", WORDS[at])
+    }
+
+    fn finish(&self) -> &'static str {
+        if self.stops { "stop" } else { "length" }
+    }
+
+    fn usage(&self, output: u64) -> Value {
+        json!({"prompt_tokens": self.ask.prompt, "completion_tokens": output, "total_tokens": self.ask.prompt + output})
+    }
+
+    fn envelope(&self) -> Map<String, Value> {
+        let object = if self.chat { "chat.completion.chunk" } else { "text_completion" };
+        let mut event = Map::new();
+        event.insert("id".into(), self.id.clone().into());
+        event.insert("object".into(), object.into());
+        event.insert("created".into(), 0.into());
+        event.insert("model".into(), self.model.clone().into());
+        event
+    }
+
+    fn event(&self, choice: &Value, n: u64, last: bool) -> String {
+        let mut event = self.envelope();
+        let mut choice = choice.clone();
+        choice["index"] = 0.into();
+        choice["finish_reason"] = if last { self.finish().into() } else { Value::Null };
+        event.insert("choices".into(), json!([choice]));
+        if self.continuous_usage {
+            event.insert("usage".into(), self.usage(n));
+        }
+        Value::Object(event).to_string()
+    }
+}
+
+/// A token a word; a token a token id.
+fn prompt_tokens(prompt: &Value) -> Option<u64> {
+    match prompt {
+        Value::String(text) => Some(words(text)),
+        Value::Array(ids) if !ids.is_empty() && ids.iter().all(Value::is_u64) => Some(ids.len() as u64),
+        Value::Array(texts) if texts.len() == 1 => texts[0].as_str().map(words),
+        _ => None,
+    }
+}
+
+fn chat_tokens(messages: &Value) -> Option<u64> {
+    let messages = messages.as_array().filter(|m| !m.is_empty())?;
+    let sizes = messages.iter().map(|m| m["content"].as_str().map(|text| words(text) + TEMPLATE.0));
+    sizes.sum::<Option<u64>>().map(|sum| sum + TEMPLATE.1)
+}
+
+fn words(text: &str) -> u64 {
+    text.split_whitespace().count() as u64
+}
