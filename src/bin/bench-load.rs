@@ -1,3 +1,40 @@
-//! bench-load.
+//! bench-load: drive one workload against each leased server and record every request.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serving_bench::cli::load::{Args, Itl};
+use serving_bench::cli::{self, streams};
+use serving_bench::exit::Exit;
+use serving_bench::load::{Options, load, raise_files};
+use serving_bench::process::signals;
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let mut signal = None;
+    let exit = cli::run(|args: Args, notice| {
+        let out = streams::row_writer()?;
+        let options = Options {
+            frameworks: streams::frameworks(args.frameworks.as_deref())?,
+            limits: args.limits(),
+            connect_timeout: CONNECT,
+            full: args.itl == Itl::Full,
+            api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
+        };
+        raise_files(args.concurrency.iter().copied().max().unwrap_or(1).into())?;
+        signal = match args.target()? {
+            Some(target) => {
+                let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
+                let place = "--url".to_string();
+                load(vec![Ok((row, place.clone())), Ok((end, place))].into_iter(), out, &options, notice)?
+            }
+            None => load(streams::rows(&args.files, notice), out, &options, notice)?,
+        };
+        Ok(Exit::Done)
+    });
+    if let Some(signal) = signal {
+        signals::die_by(signal);
+    }
+    exit
+}

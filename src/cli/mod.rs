@@ -1,5 +1,6 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
+pub mod load;
 pub mod serve;
 pub mod sim;
 pub mod streams;

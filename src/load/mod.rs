@@ -1,1 +1,318 @@
 //! bench-load: drive one workload against one leased server and record what happened to every request.
+
+pub mod ask;
+pub mod pace;
+pub mod request;
+pub mod run;
+pub mod target;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::Receiver;
+
+use crate::error::{Context, Error, Result};
+use crate::framework::Frameworks;
+use crate::http::Client;
+use crate::jsonl::Writer;
+use crate::lease::Held;
+use crate::notice::Notice;
+use crate::process::signals::Signals;
+use crate::process::{feed, reader_left};
+use crate::row::Row;
+use crate::schema::{
+    Candidate, Client as ClientName, ClientHealth, Endpoint, Histograms, Load, LoadMode, Members, Run, RunEnd,
+    Scenario, Server, Status, Unit, Workload,
+};
+use crate::{digest, shell};
+use ask::Asker;
+use request::Limits;
+use run::{Stopped, Trial};
+
+/// What bench-load was asked to do.
+#[derive(Debug)]
+pub struct Options {
+    /// The framework definitions, for what endpoints take.
+    pub frameworks: Frameworks,
+    /// Time limits of a request.
+    pub limits: Limits,
+    /// Limit of making a connection.
+    pub connect_timeout: Duration,
+    /// Keep the times of all chunks in the rows.
+    pub full: bool,
+    /// Sent as a bearer token.
+    pub api_key: Option<String>,
+}
+
+/// Loads every leased server of `rows`; the signal by which to die, if one came.
+///
+/// # Errors
+/// When rows cannot be read or written.
+pub fn load(
+    rows: impl Iterator<Item = Result<(Row, String)>> + Send + 'static,
+    out: Writer<File>,
+    options: &Options,
+    notice: &Notice,
+) -> Result<Option<Signal>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let local = tokio::task::LocalSet::new();
+    let loaded = local.block_on(&runtime, async {
+        let watched = out.sink().try_clone().context("cannot watch standard output")?;
+        let mut loading = Loading {
+            out,
+            watched,
+            options,
+            notice,
+            signals: RefCell::new(Signals::listen()?),
+            signal: None,
+            longest: Duration::ZERO,
+        };
+        loading.all(feed(rows)).await
+    });
+    runtime.shutdown_background();
+    loaded
+}
+
+struct Loading<'a> {
+    out: Writer<File>,
+    watched: File,
+    options: &'a Options,
+    notice: &'a Notice,
+    signals: RefCell<Signals>,
+    signal: Option<Signal>,
+    longest: Duration,
+}
+
+impl Loading<'_> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, String)>>) -> Result<Option<Signal>> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                signal = next_signal(&self.signals) => match self.signal.replace(signal) {
+                    // The first: what comes now is only passed on, until bench-serve has said how it ended.
+                    None => continue,
+                    Some(_) => return Ok(Some(signal)),
+                },
+                () = reader_left(&self.watched) => return Ok(None),
+                next = rows.recv() => next,
+            };
+            let Some(next) = next else { return Ok(self.signal) };
+            let (row, place) = next?;
+            let leased = row.record() == Some("server") && self.signal.is_none();
+            let done = if leased { self.server(&row).await } else { self.out.write(&row) };
+            match done {
+                Err(e) if e.is_reader_left() => return Err(e),
+                Err(e) => self.notice.error(&e.at(place)),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Takes the lease, passes the row on, runs its units, gives the lease back.
+    async fn server(&mut self, row: &Row) -> Result<()> {
+        let candidate: Candidate = row.view()?;
+        let server: Server = row.view()?;
+        let mut held = match &server.endpoint.lease {
+            Some(path) => Some(Held::take(Path::new(path)).await?),
+            None => None,
+        };
+        self.out.write(row)?;
+        if candidate.units.is_empty() {
+            return Ok(());
+        }
+        let client =
+            Client::new(&server.endpoint.base_url, self.options.connect_timeout, self.options.api_key.as_deref())?;
+        let definition = self.options.frameworks.get(&candidate.server.definition);
+        let bench = &candidate.benchmark;
+        let exact = if bench.ignore_eos { exact_length(definition) } else { Members::new() };
+        let ids = definition.is_none_or(|d| d.request.token_id_prompts);
+        let asker = Asker::find(
+            client,
+            &bench.endpoint,
+            &server.endpoint.model_id,
+            &bench.extra_request_body,
+            exact,
+            ids,
+            self.notice,
+        )
+        .await?;
+        for unit in &candidate.units {
+            let Some(scenario) = candidate.scenarios.iter().find(|s| s.name == unit.scenario) else {
+                return Err(Error::new(format!("the unit {} names no scenario of its row", unit.key)));
+            };
+            let load = candidate
+                .loads
+                .get(unit.load)
+                .ok_or_else(|| Error::new(format!("the unit {} names no load", unit.key)))?;
+            let run = self.run_row(&candidate, &server, &asker, unit, scenario, load);
+            if let Some((class, why)) = self.not_run(&server, load) {
+                self.skip(run, class, &why)?;
+                continue;
+            }
+            let begun = Instant::now();
+            if self.trial(run, &asker, bench.warmup_requests, held.as_mut()).await?.is_some() {
+                break;
+            }
+            self.longest = self.longest.max(begun.elapsed());
+        }
+        Ok(())
+    }
+
+    async fn trial(
+        &mut self,
+        run: Run,
+        asker: &Asker,
+        warmup: u32,
+        held: Option<&mut Held>,
+    ) -> Result<Option<Stopped>> {
+        let (signals, watched) = (&self.signals, &self.watched);
+        let signal = RefCell::new(None);
+        let stopped = async {
+            tokio::select! {
+                got = next_signal(signals) => {
+                    *signal.borrow_mut() = Some(got);
+                    Stopped::Interrupted
+                }
+                () = reader_left(watched) => Stopped::ReaderLeft,
+                () = async { match held { Some(held) => held.lost().await, None => std::future::pending().await } } => Stopped::ServerLost,
+            }
+        };
+        let trial = Trial {
+            run,
+            asker,
+            warmup: warmup.max(1),
+            limits: self.options.limits,
+            full: self.options.full,
+            out: &mut self.out,
+            notice: self.notice,
+        };
+        let ended = trial.go(stopped).await?;
+        if let Some(signal) = signal.into_inner() {
+            self.signal = Some(signal);
+        }
+        Ok(ended)
+    }
+
+    /// Why a unit is not run at all.
+    fn not_run(&self, server: &Server, load: &Load) -> Option<(&'static str, String)> {
+        if load.mode == LoadMode::Open && load.rate.is_none() {
+            let why = "this load has no rate, and rates are not searched for yet: give request_rates in the plan";
+            return Some(("unsupported", why.into()));
+        }
+        let deadline: Timestamp = server.deadline.as_ref()?.parse().ok()?;
+        let ends = Timestamp::now().checked_add(self.longest).ok()?;
+        (ends > deadline).then(|| ("budget", format!("it would not have ended before the deadline {deadline}")))
+    }
+
+    fn skip(&mut self, run: Run, class: &str, why: &str) -> Result<()> {
+        self.out.write(&Row::new("run", &run))?;
+        let end = RunEnd {
+            run_id: run.run_id,
+            status: Status::Skipped,
+            failure_class: Some(class.into()),
+            failure_reason: Some(why.into()),
+            duration_s: 0.0,
+            client: ClientHealth::default(),
+            histograms: Histograms::default(),
+            ended_at: Timestamp::now().to_string(),
+        };
+        self.out.write(&Row::new("run_end", &end))
+    }
+
+    fn run_row(
+        &self,
+        candidate: &Candidate,
+        server: &Server,
+        asker: &Asker,
+        unit: &Unit,
+        scenario: &Scenario,
+        load: &Load,
+    ) -> Run {
+        let bench = &candidate.benchmark;
+        let what = serde_json::json!([
+            scenario,
+            bench.endpoint,
+            bench.num_prompts,
+            bench.extra_request_body,
+            bench.ignore_eos
+        ]);
+        let workload = Workload {
+            scenario: scenario.name.clone(),
+            kind: scenario.kind.clone(),
+            endpoint: bench.endpoint.clone(),
+            input_len: scenario.input_len,
+            output_len: scenario.output_len,
+            num_prompts: requests(bench.num_prompts, bench.duration_s, load),
+            prompt_form: asker.prompt_form().into(),
+            sha256: digest::sha256(digest::canonical(&what).as_bytes()),
+        };
+        Run {
+            run_id: format!("{}/{}/{}/{}", server.server_id, unit.scenario, unit.load, unit.repeat),
+            server_id: server.server_id.clone(),
+            unit: Some(unit.key.clone()),
+            workload,
+            load: load.clone(),
+            probe: None,
+            repeat: unit.repeat,
+            seed: bench.seed,
+            schedule_sha256: None,
+            benchmark_command: shell::join(&target::command(candidate, &server.endpoint, scenario, load)),
+            client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
+            smoke: bench.smoke,
+            simulated: server.simulated,
+            started_at: Timestamp::now().to_string(),
+        }
+    }
+}
+
+/// The next signal; only one waits at a time.
+#[allow(
+    clippy::await_holding_refcell_ref,
+    reason = "one task, and only one of its branches waits for signals at a time"
+)]
+async fn next_signal(signals: &RefCell<Signals>) -> Signal {
+    signals.borrow_mut().next().await
+}
+
+/// Members that make answers as long as asked.
+fn exact_length(definition: Option<&crate::framework::Framework>) -> Members {
+    match definition {
+        Some(definition) => definition.request.exact_length.clone().into_iter().collect(),
+        None => std::iter::once(("ignore_eos".to_string(), true.into())).collect(),
+    }
+}
+
+/// Measured requests of a run: as many as asked, or as many as the duration needs.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn requests(num_prompts: u32, duration_s: Option<f64>, load: &Load) -> u32 {
+    let by_time = duration_s.zip(load.rate).map_or(0, |(duration, rate)| (duration * rate).ceil() as u32);
+    num_prompts.max(by_time)
+}
+
+/// Raises the limit of open files to what the system allows, for many streams at once.
+///
+/// # Errors
+/// When the limit is too low for `streams`.
+pub fn raise_files(streams: u64) -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    let needed = streams + 64;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")?;
+    }
+    if hard < needed {
+        return Err(Error::new(format!(
+            "{streams} streams need {needed} open files, and the limit is {hard} (ulimit -n)"
+        )));
+    }
+    Ok(())
+}
+
+/// Where a load without a pipeline goes: used by [`target`].
+fn endpoint(base_url: &str, model_id: &str) -> Endpoint {
+    Endpoint { base_url: base_url.into(), model_id: model_id.into(), lease: None, reached_by: "url".into() }
+}

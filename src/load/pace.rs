@@ -1,0 +1,99 @@
+//! Pacing: a thread that sleeps to absolute times, and one that notices when this program did not run at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::units::Micros;
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// Gives each index of `due` at its time, counted from `start`.
+#[must_use]
+pub fn pace(due: Vec<Micros>, start: Instant) -> UnboundedReceiver<u32> {
+    let (send, receive) = unbounded_channel();
+    thread::spawn(move || {
+        // With the usual slack of 50 µs the kernel would gather our wake-ups.
+        let _ = nix::sys::prctl::set_timerslack(1);
+        for (i, at) in (0..).zip(due) {
+            sleep_until(start + Duration::from_micros(at.0));
+            if send.send(i).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}
+
+fn sleep_until(at: Instant) {
+    loop {
+        let left = at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return thread::sleep(left) };
+        let until = now + nix::sys::time::TimeSpec::from_duration(left);
+        let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &until);
+    }
+}
+
+/// Watches how long this process did not run.
+#[derive(Debug)]
+pub struct Heartbeat {
+    longest_us: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    begun: Instant,
+    cpu_before: f64,
+}
+
+impl Heartbeat {
+    /// Starts to watch.
+    #[must_use]
+    pub fn start() -> Self {
+        let (longest_us, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (longest, end) = (longest_us.clone(), over.clone());
+        thread::spawn(move || {
+            let mut last = Instant::now();
+            while !end.load(Relaxed) {
+                thread::sleep(TICK);
+                let gap = last.elapsed().saturating_sub(TICK);
+                longest.fetch_max(u64::try_from(gap.as_micros()).unwrap_or(u64::MAX), Relaxed);
+                last = Instant::now();
+            }
+        });
+        Self { longest_us, over, begun: Instant::now(), cpu_before: cpu_seconds() }
+    }
+
+    /// The longest time beyond the tick during which the watcher did not run, ms.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52 µs")]
+    pub fn gap_ms(&self) -> f64 {
+        self.longest_us.load(Relaxed) as f64 / 1000.0
+    }
+
+    /// CPU seconds of this process per second since the start.
+    #[must_use]
+    pub fn cpu_share(&self) -> f64 {
+        let wall = self.begun.elapsed().as_secs_f64();
+        if wall > 0.0 { (cpu_seconds() - self.cpu_before) / wall } else { 0.0 }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.over.store(true, Relaxed);
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52 µs")]
+fn cpu_seconds() -> f64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+    })
+}

@@ -1,0 +1,304 @@
+//! One run: warm-up, then the measured requests, then the client's own health.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use super::ask::Asker;
+use super::pace::{Heartbeat, pace};
+use super::request::{Clock, Limits, Outcome, blank, send};
+use crate::error::Result;
+use crate::jsonl::Writer;
+use crate::notice::Notice;
+use crate::row::Row;
+use crate::schedule::{self, generator};
+use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Request, RequestStatus, Run, RunEnd, Status};
+use crate::units::Micros;
+use crate::workload::Purpose;
+
+/// Later than this a request counts as sent late.
+const LATE: f64 = 10.0;
+/// More than this share of late requests, and the client did not keep up.
+const LATE_SHARE: f64 = 0.01;
+/// Not running for longer than this, ms, and the client did not keep up.
+const HEARTBEAT_GAP: f64 = 100.0;
+/// From the start of the clock to time zero, so that the pacer is there in time.
+const LEAD: Duration = Duration::from_millis(5);
+
+/// Why a run was ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// A signal came.
+    Interrupted,
+    /// The lease was lost.
+    ServerLost,
+    /// Nobody reads our rows any more.
+    ReaderLeft,
+}
+
+/// Everything that a run needs.
+pub struct Trial<'a> {
+    /// Its row.
+    pub run: Run,
+    /// How the server is asked.
+    pub asker: &'a Asker,
+    /// Warm-up requests.
+    pub warmup: u32,
+    /// Time limits of a request.
+    pub limits: Limits,
+    /// Keep the times of all chunks in the rows.
+    pub full: bool,
+    /// Open the writer's rows go to.
+    pub out: &'a mut Writer<File>,
+    /// Where progress goes.
+    pub notice: &'a Notice,
+}
+
+/// What is in flight, and what has come back.
+struct Flight {
+    tasks: JoinSet<Outcome>,
+    flying: BTreeSet<u32>,
+    done: u32,
+    ok: u32,
+    lags: Vec<f64>,
+    gaps: Histogram<u64>,
+    token_gaps: Option<Histogram<u64>>,
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that a histogram takes")
+}
+
+impl Trial<'_> {
+    /// Runs to the end or until `stopped` says otherwise.
+    ///
+    /// # Errors
+    /// When rows cannot be written, or no prompt of that length is possible.
+    pub async fn go(mut self, stopped: impl Future<Output = Stopped>) -> Result<Option<Stopped>> {
+        tokio::pin!(stopped);
+        let n = self.run.workload.num_prompts;
+        let due = due_times(&self.run.load, n, self.run.seed, &self.run.workload.scenario, self.run.repeat);
+        self.run.schedule_sha256 = due.as_deref().map(schedule::sha256);
+        let trial = format!("{}/{}", self.run.repeat, self.run.probe.map_or(String::new(), |p| p.to_string()));
+        let bodies = self.bodies("measured", &trial, n)?;
+        let warm = self.bodies("warmup", &trial, self.warmup)?;
+        let warmed = tokio::select! {
+            rows = self.warm_up(warm) => Ok(rows),
+            why = &mut stopped => Err(why),
+        };
+        self.run.started_at = Timestamp::now().to_string();
+        self.out.write(&Row::new("run", &self.run))?;
+        let heartbeat = Heartbeat::start();
+        let clock = Clock(Instant::now() + LEAD);
+        let mut flight = Flight {
+            tasks: JoinSet::new(),
+            flying: BTreeSet::new(),
+            done: 0,
+            ok: 0,
+            lags: Vec::new(),
+            gaps: histogram(),
+            token_gaps: Some(histogram()),
+        };
+        let ended = match warmed {
+            Err(why) => Some(why),
+            Ok(rows) => {
+                for row in rows {
+                    self.out.write(&Row::new("request", &row))?;
+                }
+                self.fly(&mut flight, bodies, due, clock, stopped.as_mut()).await?
+            }
+        };
+        self.end(flight, &heartbeat, clock, ended)?;
+        Ok(ended)
+    }
+
+    fn bodies(&self, phase: &str, trial: &str, n: u32) -> Result<Vec<Vec<u8>>> {
+        let w = &self.run.workload;
+        let purpose = Purpose { scenario: &w.scenario, phase, trial };
+        (0..n).map(|i| self.asker.body(self.run.seed, &purpose, i, w.input_len, w.output_len)).collect()
+    }
+
+    /// Requests that are sent one after the other and not measured; their times count from their own beginning.
+    async fn warm_up(&self, bodies: Vec<Vec<u8>>) -> Vec<Request> {
+        let clock = Clock(Instant::now());
+        let mut rows = Vec::new();
+        for (i, body) in (0..).zip(bodies) {
+            let row = blank(&self.run.run_id, i, "warmup", None, RequestStatus::Aborted);
+            let outcome = send(&self.asker.client, &self.asker.endpoint, body, row, self.limits, clock).await;
+            rows.push(Request { chunk_us: Vec::new(), ..outcome.row });
+        }
+        rows
+    }
+
+    /// Sends what is due until all have come back.
+    async fn fly(
+        &mut self,
+        flight: &mut Flight,
+        bodies: Vec<Vec<u8>>,
+        due: Option<Vec<Micros>>,
+        clock: Clock,
+        mut stopped: std::pin::Pin<&mut impl Future<Output = Stopped>>,
+    ) -> Result<Option<Stopped>> {
+        let n = bodies.len();
+        let mut bodies: Vec<Option<Vec<u8>>> = bodies.into_iter().map(Some).collect();
+        let mut paced: Option<UnboundedReceiver<u32>> = due.clone().map(|due| pace(due, clock.0));
+        let mut next = 0;
+        if paced.is_none() {
+            for _ in 0..self.run.load.concurrency.unwrap_or(1).min(u32::try_from(n).unwrap_or(u32::MAX)) {
+                self.launch(flight, next, None, &mut bodies, clock)?;
+                next += 1;
+            }
+        }
+        while (flight.done as usize) < n {
+            tokio::select! {
+                biased;
+                Some(i) = async { match &mut paced { Some(paced) => paced.recv().await, None => None } } => {
+                    let at = due.as_ref().map(|due| due[i as usize]);
+                    self.launch(flight, i, at, &mut bodies, clock)?;
+                }
+                Some(Ok(outcome)) = flight.tasks.join_next() => {
+                    self.landed(flight, outcome)?;
+                    if paced.is_none() && (next as usize) < n {
+                        self.launch(flight, next, None, &mut bodies, clock)?;
+                        next += 1;
+                    }
+                }
+                why = &mut stopped => return Ok(Some(why)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn launch(
+        &mut self,
+        flight: &mut Flight,
+        i: u32,
+        due: Option<Micros>,
+        bodies: &mut [Option<Vec<u8>>],
+        clock: Clock,
+    ) -> Result<()> {
+        let row = blank(&self.run.run_id, i, "measured", due, RequestStatus::Aborted);
+        if self.run.load.cap.is_some_and(|cap| flight.flying.len() >= cap as usize) {
+            flight.done += 1;
+            let row = Request { status: RequestStatus::Dropped, ..row };
+            return self.out.write(&Row::new("request", &row));
+        }
+        let body = bodies[i as usize].take().unwrap_or_default();
+        let (client, endpoint, limits) = (self.asker.client.clone(), self.asker.endpoint.clone(), self.limits);
+        flight.flying.insert(i);
+        flight.tasks.spawn_local(async move { send(&client, &endpoint, body, row, limits, clock).await });
+        Ok(())
+    }
+
+    fn landed(&mut self, flight: &mut Flight, outcome: Outcome) -> Result<()> {
+        let Outcome { mut row, gaps, token_gaps } = outcome;
+        flight.flying.remove(&row.i);
+        flight.done += 1;
+        if let (Some(due), Some(sent)) = (row.due_us, row.sent_us) {
+            flight.lags.push(sent.since(due).0);
+        }
+        if row.status == RequestStatus::Ok {
+            flight.ok += 1;
+            for gap in gaps {
+                flight.gaps.saturating_record(gap);
+            }
+            match (&mut flight.token_gaps, token_gaps) {
+                (Some(all), Some(gaps)) => gaps.into_iter().for_each(|gap| all.saturating_record(gap)),
+                (all, None) => *all = None,
+                (None, _) => {}
+            }
+        }
+        if !self.full {
+            row.chunk_us.clear();
+        }
+        let w = &self.run.workload;
+        self.notice.progress(format!("{} {}/{} done, {} ok", w.scenario, flight.done, w.num_prompts, flight.ok));
+        self.out.write(&Row::new("request", &row))
+    }
+
+    fn end(&mut self, mut flight: Flight, heartbeat: &Heartbeat, clock: Clock, ended: Option<Stopped>) -> Result<()> {
+        flight.tasks.abort_all();
+        let now = clock.now();
+        for i in std::mem::take(&mut flight.flying) {
+            let mut row = blank(&self.run.run_id, i, "measured", None, RequestStatus::Aborted);
+            row.end_us = Some(now);
+            self.out.write(&Row::new("request", &row))?;
+        }
+        let client = health(&mut flight.lags, heartbeat, &self.run.load);
+        let (status, class, reason) = match ended {
+            Some(Stopped::Interrupted | Stopped::ReaderLeft) => {
+                (Status::Failed, Some("interrupted"), Some("bench-load was interrupted; run it again to go on"))
+            }
+            Some(Stopped::ServerLost) => {
+                (Status::Failed, Some("server_lost"), Some("the server went away during the run; its log says why"))
+            }
+            None if client.saturated => {
+                let why =
+                    "the client did not keep up with its schedule; give it a quieter machine or ask for less load";
+                (Status::Ok, Some("client_saturated"), Some(why))
+            }
+            None => (Status::Ok, None, None),
+        };
+        let end = RunEnd {
+            run_id: self.run.run_id.clone(),
+            status,
+            failure_class: class.map(String::from),
+            failure_reason: reason.map(String::from),
+            duration_s: now.seconds(),
+            client,
+            histograms: Histograms {
+                chunk_gap_us: encode(&flight.gaps),
+                itl_us: flight.token_gaps.as_ref().and_then(encode),
+            },
+            ended_at: Timestamp::now().to_string(),
+        };
+        self.notice.clear();
+        self.out.write(&Row::new("run_end", &end))
+    }
+}
+
+/// Due times of an open loop or a burst; none in closed loop.
+fn due_times(load: &Load, n: u32, seed: u64, scenario: &str, repeat: u32) -> Option<Vec<Micros>> {
+    match load.mode {
+        LoadMode::Closed => None,
+        LoadMode::Burst => Some(vec![Micros(0); n as usize]),
+        LoadMode::Open => {
+            let mut rng = generator(seed, &["arrivals", scenario, &repeat.to_string()]);
+            Some(schedule::poisson(n, load.rate.unwrap_or(1.0), &mut rng))
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts of requests")]
+fn health(lags: &mut [f64], heartbeat: &Heartbeat, load: &Load) -> ClientHealth {
+    lags.sort_by(f64::total_cmp);
+    let at = |q: f64| crate::summary::percentile(lags, q);
+    let late = lags.iter().filter(|lag| **lag > LATE).count();
+    // In a burst all are due at once: that they leave one after the other is the load, not the client's lateness.
+    let late_share = (!lags.is_empty() && load.mode == LoadMode::Open).then(|| late as f64 / lags.len() as f64);
+    let gap = heartbeat.gap_ms();
+    ClientHealth {
+        lag_p50_ms: at(50.0),
+        lag_p99_ms: at(99.0),
+        late_share,
+        heartbeat_gap_ms: Some(gap),
+        cpu_share: Some(heartbeat.cpu_share()),
+        saturated: late_share.is_some_and(|share| share > LATE_SHARE) || gap > HEARTBEAT_GAP,
+    }
+}
+
+/// HdrHistogram V2, compressed, base64; nothing for an empty one.
+fn encode(histogram: &Histogram<u64>) -> Option<String> {
+    let mut bytes = Vec::new();
+    if histogram.is_empty() || V2DeflateSerializer::new().serialize(histogram, &mut bytes).is_err() {
+        return None;
+    }
+    Some(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
