@@ -44,7 +44,7 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<Exit>) ->
     let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
     let outcome = match program.common().completions {
         Some(shell) => completions::<P>(shell),
-        None => verb(program, &notice),
+        None => verb(program, notice),
     };
     let exit = match outcome {
         Ok(exit) => notice.exit(exit),

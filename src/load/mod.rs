@@ -155,7 +155,7 @@ impl Loading<'_> {
                 continue;
             }
             let begun = Instant::now();
-            if self.trial(run, &asker, bench.warmup_requests, held.as_mut()).await?.is_some() {
+            if self.trial(run, &asker, (unit.load, bench.warmup_requests), held.as_mut()).await?.is_some() {
                 break;
             }
             self.longest = self.longest.max(begun.elapsed());
@@ -167,7 +167,7 @@ impl Loading<'_> {
         &mut self,
         run: Run,
         asker: &Asker,
-        warmup: u32,
+        (load_index, warmup): (usize, u32),
         held: Option<&mut Held>,
     ) -> Result<Option<Stopped>> {
         let (signals, watched) = (&self.signals, &self.watched);
@@ -185,6 +185,7 @@ impl Loading<'_> {
         let trial = Trial {
             run,
             asker,
+            load_index,
             warmup: warmup.max(1),
             limits: self.options.limits,
             full: self.options.full,

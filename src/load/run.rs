@@ -49,6 +49,8 @@ pub struct Trial<'a> {
     pub run: Run,
     /// How the server is asked.
     pub asker: &'a Asker,
+    /// Index of the load spec within the candidate.
+    pub load_index: usize,
     /// Warm-up requests.
     pub warmup: u32,
     /// Time limits of a request.
@@ -86,7 +88,9 @@ impl Trial<'_> {
         let n = self.run.workload.num_prompts;
         let due = due_times(&self.run.load, n, self.run.seed, &self.run.workload.scenario, self.run.repeat);
         self.run.schedule_sha256 = due.as_deref().map(schedule::sha256);
-        let trial = format!("{}/{}", self.run.repeat, self.run.probe.map_or(String::new(), |p| p.to_string()));
+        // No prompt is sent twice to one server: every load point, repeat and probe has its own.
+        let probe = self.run.probe.map_or(String::new(), |p| p.to_string());
+        let trial = format!("{}/{}/{probe}", self.load_index, self.run.repeat);
         let bodies = self.bodies("measured", &trial, n)?;
         let warm = self.bodies("warmup", &trial, self.warmup)?;
         let warmed = tokio::select! {
@@ -96,7 +100,8 @@ impl Trial<'_> {
         self.run.started_at = Timestamp::now().to_string();
         self.out.write(&Row::new("run", &self.run))?;
         let heartbeat = Heartbeat::start();
-        let clock = Clock(Instant::now() + LEAD);
+        // In closed loop nothing is due, so the clock starts with the first request.
+        let clock = Clock(Instant::now() + if due.is_some() { LEAD } else { Duration::ZERO });
         let mut flight = Flight {
             tasks: JoinSet::new(),
             flying: BTreeSet::new(),

@@ -145,7 +145,7 @@ impl Launch {
                 _ = child.ended() => break self.died(&mut child, &patterns).await,
                 after = &mut interrupted => {
                     let why = "bench-serve was interrupted while the server started; run it again".to_string();
-                    break Failed { after: Some(after), ..Failed::of("interrupted", why) };
+                    break Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) };
                 }
                 found = probe::probe(&client, framework, &candidate.model, self.port, guard) => found,
             };

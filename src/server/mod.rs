@@ -67,7 +67,7 @@ pub struct Failed {
     reason: String,
     launch: Option<Box<Launch>>,
     child: Option<Box<Child>>,
-    after: Option<After>,
+    after: Option<Box<After>>,
 }
 
 impl Failed {
@@ -184,7 +184,7 @@ impl Serving<'_> {
         match launch.ready(candidate, framework, self.options, interrupted).await {
             Ok(ready) => self.lease(row, candidate, framework, &launch, ready).await,
             Err(mut failed) => {
-                let after = failed.after.take().unwrap_or(After::GoOn);
+                let after = failed.after.take().map_or(After::GoOn, |after| *after);
                 self.fail(row, Some(&launch), failed, after).await
             }
         }
