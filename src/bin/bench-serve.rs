@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use nix::sys::signal::Signal;
 use serving_bench::cli::serve::Args;
 use serving_bench::cli::{self, streams};
 use serving_bench::error::Result;
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     if guard::is_guard(std::env::args()) {
         return if guard::run().is_ok() { Exit::Done.into() } else { Exit::Trouble.into() };
     }
-    let mut signal: Option<Signal> = None;
+    let mut signal: Option<signals::Signal> = None;
     let exit = cli::run(|args: Args, notice| {
         if args.dry_run {
             return dry_run(&args, notice);
