@@ -22,7 +22,7 @@
 //! ground   exit error notice units
 //! ```
 //!
-//! No verb (plan, candidate, server, load, sim, normalize, rank) uses another verb.
+//! No verb (candidate, server, load, sim, normalize, rank) uses another verb.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test stops at what it did not expect"))]
 

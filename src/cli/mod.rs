@@ -1,9 +1,12 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
+pub mod expand;
 pub mod load;
+pub mod plans;
 pub mod serve;
 pub mod sim;
 pub mod streams;
+pub mod validate;
 
 use std::io::Write;
 use std::process::ExitCode;

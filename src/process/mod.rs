@@ -1,5 +1,6 @@
 //! Processes and signals: the guard, process groups, `/proc`, and how a program dies.
 
+pub mod capture;
 pub mod guard;
 pub mod proc;
 pub mod signals;

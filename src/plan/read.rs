@@ -1,0 +1,251 @@
+//! A plan that has been checked, with every default that was used.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::schema::{Benchmark, Hardware, Load, LoadMode, Members, Qps, Scenario};
+
+/// Prompts of a run when the plan does not say.
+const NUM_PROMPTS: u64 = 80;
+/// With this many prompts or fewer a run is a flow check.
+pub const SMOKE_PROMPTS: u64 = 20;
+
+/// A plan, normalised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Model path or id.
+    pub model: String,
+    /// Tokenizer, where it is not the model's.
+    pub tokenizer: Option<String>,
+    /// Asked precision.
+    pub precision: Option<String>,
+    /// Asked quantization.
+    pub quantization: Option<String>,
+    /// The GPU budget.
+    pub hardware: Hardware,
+    /// Aligned length pairs.
+    pub scenarios: Vec<Scenario>,
+    /// Load specs.
+    pub loads: Vec<Load>,
+    /// Runs of each unit.
+    pub repeats: u32,
+    /// How the load is driven.
+    pub benchmark: Benchmark,
+    /// SLA limits.
+    pub sla: Members,
+    /// Most candidates per framework.
+    pub max_candidates: usize,
+    /// How candidates are made.
+    pub strategy: String,
+    /// Frameworks in the plan's order.
+    pub frameworks: Vec<FrameworkPlan>,
+    /// Values that the plan did not give, by dotted name.
+    pub defaults: Members,
+}
+
+/// One framework of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameworkPlan {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its definition's name.
+    pub definition: String,
+    /// False: the user leaves it out.
+    pub enabled: bool,
+    /// `local`.
+    pub launcher: String,
+    /// Command instead of the definition's.
+    pub server_command: Option<String>,
+    /// Model instead of the plan's.
+    pub model: Option<String>,
+    /// Quantization instead of the plan's.
+    pub quantization: Option<String>,
+    /// Flags of the baseline.
+    pub base: Members,
+    /// Knobs and their values, in the plan's order.
+    pub space: Vec<(String, Vec<Value>)>,
+    /// Words at the end of the command.
+    pub extra_args: Vec<String>,
+    /// Environment; null inherits.
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+/// Reads values and notes the defaults that it had to take.
+struct Reader<'a> {
+    plan: &'a Value,
+    defaults: Members,
+}
+
+impl Reader<'_> {
+    fn or(&mut self, pointer: &str, default: Value) -> Value {
+        match self.plan.pointer(pointer).filter(|v| !v.is_null()) {
+            Some(given) => given.clone(),
+            None => {
+                self.defaults.insert(super::shape::name(pointer), default.clone());
+                default
+            }
+        }
+    }
+
+    fn text(&self, pointers: &[&str]) -> Option<String> {
+        pointers.iter().find_map(|pointer| self.plan.pointer(pointer)?.as_str().map(String::from))
+    }
+
+    fn count(&mut self, pointer: &str, default: u64) -> u64 {
+        self.or(pointer, default.into()).as_u64().unwrap_or(default)
+    }
+}
+
+fn count32(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+impl Plan {
+    /// Reads a plan in which [`super::load`] found no error.
+    #[must_use]
+    pub fn read(value: &Value) -> Self {
+        let mut plan = Reader { plan: value, defaults: Members::new() };
+        let scenarios = scenarios(&mut plan);
+        let model =
+            plan.text(&["/model", "/model/path", "/model/model_path", "/model/name", "/model/id"]).unwrap_or_default();
+        let gpu_count = plan.or("/hardware/gpu_count", json!(1)).as_u64().map(count32);
+        let visible = value.pointer("/hardware/visible_devices").map(|v| match v {
+            Value::Array(ids) => ids.iter().map(|id| id.to_string().replace('"', "")).collect::<Vec<_>>().join(","),
+            other => other.as_str().unwrap_or_default().to_string(),
+        });
+        let sla = value
+            .get("sla")
+            .or(value.pointer("/benchmark/sla"))
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        Self {
+            model,
+            tokenizer: plan.text(&["/model/tokenizer", "/model/tokenizer_path"]),
+            precision: plan.text(&["/model/precision", "/model/dtype", "/precision"]),
+            quantization: plan.text(&["/model/quantization"]),
+            hardware: Hardware {
+                gpu_model: plan.text(&["/hardware/gpu_model"]),
+                gpu_count,
+                visible_devices: visible,
+                ..Hardware::default()
+            },
+            scenarios,
+            loads: loads(&mut plan),
+            repeats: count32(plan.count("/benchmark/repeats", 1)),
+            benchmark: benchmark(&mut plan),
+            sla,
+            max_candidates: usize::try_from(plan.count("/search/max_candidates_per_framework", 10))
+                .unwrap_or(usize::MAX),
+            strategy: plan
+                .or("/search/strategy", "baseline_first_bounded_product".into())
+                .as_str()
+                .unwrap_or_default()
+                .into(),
+            frameworks: frameworks(value),
+            defaults: plan.defaults,
+        }
+    }
+}
+
+fn lengths(value: &Value) -> Vec<u32> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_u64).map(count32).collect(),
+        one => one.as_u64().map(count32).into_iter().collect(),
+    }
+}
+
+fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
+    let kind = plan.or("/dataset/kind", "random".into()).as_str().unwrap_or_default().to_string();
+    let input = lengths(&plan.or("/dataset/input_len", json!([1000, 8000])));
+    let output = lengths(&plan.or("/dataset/output_len", json!([1000, 1000])));
+    let given: Vec<String> = match plan.plan.pointer("/dataset/scenario_names") {
+        Some(names) => names.as_array().into_iter().flatten().filter_map(|n| n.as_str().map(String::from)).collect(),
+        None if input == [1000, 8000] => vec!["chat".into(), "summarization".into()],
+        None => input.iter().zip(&output).map(|(i, o)| format!("in{i}_out{o}")).collect(),
+    };
+    let pairs = given.into_iter().zip(input.into_iter().zip(output));
+    pairs.map(|(name, (input_len, output_len))| Scenario { name, kind: kind.clone(), input_len, output_len }).collect()
+}
+
+fn loads(plan: &mut Reader) -> Vec<Load> {
+    let load = |mode| Load { mode, rate: None, concurrency: None, cap: None, qps: None };
+    let mut loads = Vec::new();
+    for rate in plan.plan.pointer("/benchmark/request_rates").and_then(Value::as_array).into_iter().flatten() {
+        let per_second = rate.as_f64().or_else(|| rate["rate"].as_f64());
+        loads.push(Load { rate: per_second, cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) });
+    }
+    if plan.plan.pointer("/benchmark/burst") == Some(&true.into()) {
+        loads.push(load(LoadMode::Burst));
+    }
+    let concurrency = match plan.plan.pointer("/benchmark/max_concurrency") {
+        Some(Value::Array(items)) => items.clone(),
+        Some(one) => vec![one.clone()],
+        None if loads.is_empty() => vec![plan.or("/benchmark/max_concurrency", json!(null))],
+        None => Vec::new(),
+    };
+    for entry in concurrency {
+        loads.push(match entry.as_u64() {
+            Some(n) => Load { concurrency: Some(count32(n)), ..load(LoadMode::Closed) },
+            None => {
+                let mut number = |key: &str, default: f64| {
+                    plan.or(&format!("/benchmark/qps/{key}"), json!(default)).as_f64().unwrap_or(default)
+                };
+                let (lower, upper, tolerance) =
+                    (number("lower", 0.25), number("upper", 16.0), number("tolerance", 0.1));
+                let qps =
+                    Qps { lower, upper, tolerance, max_rounds: count32(plan.count("/benchmark/qps/max_rounds", 5)) };
+                Load { qps: Some(qps), ..load(LoadMode::Open) }
+            }
+        });
+    }
+    loads
+}
+
+fn benchmark(plan: &mut Reader) -> Benchmark {
+    let said = plan.plan.pointer("/benchmark/smoke") == Some(&true.into());
+    let pointer = if plan.plan.pointer("/dataset/num_prompts").is_some() {
+        "/dataset/num_prompts"
+    } else {
+        "/benchmark/num_prompts"
+    };
+    let num_prompts = plan.count(pointer, if said { SMOKE_PROMPTS } else { NUM_PROMPTS });
+    Benchmark {
+        endpoint: plan.or("/benchmark/endpoint", "/v1/completions".into()).as_str().unwrap_or_default().into(),
+        num_prompts: count32(num_prompts),
+        duration_s: plan.plan.pointer("/benchmark/duration_s").and_then(Value::as_f64),
+        warmup_requests: count32(plan.count("/benchmark/warmup_requests", 2)),
+        seed: plan.count("/benchmark/seed", 1),
+        ignore_eos: plan.or("/benchmark/ignore_eos", true.into()) == true,
+        extra_request_body: plan
+            .or("/benchmark/extra_request_body", json!({"temperature": 0}))
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
+        smoke: said || num_prompts <= SMOKE_PROMPTS,
+    }
+}
+
+fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
+    let read = |(name, given): (&String, &Value)| {
+        let text = |key: &str| given[key].as_str().map(String::from);
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let space: Map<String, Value> = given["search_space"].as_object().cloned().unwrap_or_default();
+        let env = given["env"].as_object().cloned().unwrap_or_default();
+        FrameworkPlan {
+            name: name.clone(),
+            definition: text("definition").unwrap_or_else(|| name.clone()),
+            enabled: given["enabled"] != false,
+            launcher: text("launcher").unwrap_or_else(|| "local".into()),
+            server_command: text("server_command"),
+            model: text("model"),
+            quantization: text("quantization"),
+            base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),
+            space: space.into_iter().map(|(knob, values)| (knob, list(&values))).collect(),
+            extra_args: list(&given["extra_args"]).iter().filter_map(|a| a.as_str().map(String::from)).collect(),
+            env: env.into_iter().map(|(name, value)| (name, value.as_str().map(String::from))).collect(),
+        }
+    };
+    plan["frameworks"].as_object().into_iter().flatten().map(read).collect()
+}

@@ -1,0 +1,208 @@
+//! Which keys a plan may have, and what they hold. Data, walked by [`check`].
+
+use serde_json::Value;
+
+use super::{Finding, Level};
+use crate::yaml::escape;
+
+/// What a key may hold.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// Anything.
+    Any,
+    /// A string.
+    Text,
+    /// true or false.
+    Bool,
+    /// A whole number of at least this.
+    Count(u64),
+    /// A number above 0.
+    Positive,
+    /// A number.
+    Number,
+    /// A list of one shape.
+    List(&'static Shape),
+    /// One of these keys each.
+    Keys(&'static [(&'static str, Shape)]),
+    /// Any keys, each of one shape.
+    Each(&'static Shape),
+    /// Null, or this.
+    Nullable(&'static Shape),
+    /// This, or a list of it.
+    OneOrList(&'static Shape),
+    /// The first shape, or a map of the second.
+    Either(&'static Shape, &'static Shape),
+}
+
+use Shape::{Any, Bool, Count, Each, Either, Keys, List, Nullable, Number, OneOrList, Positive, Text};
+
+const QPS: Shape = Keys(&[("lower", Number), ("upper", Number), ("tolerance", Number), ("max_rounds", Count(1))]);
+const SLA: Shape = Each(&Number);
+const MODEL: Shape = Either(
+    &Text,
+    &Keys(&[
+        ("name", Text),
+        ("path", Text),
+        ("model_path", Text),
+        ("id", Text),
+        ("tokenizer", Text),
+        ("tokenizer_path", Text),
+        ("revision", Text),
+        ("precision", Text),
+        ("dtype", Text),
+        ("quantization", Nullable(&Text)),
+        ("parameters", Number),
+    ]),
+);
+const FRAMEWORK: Shape = Keys(&[
+    ("enabled", Bool),
+    ("definition", Text),
+    ("launcher", Text),
+    ("image", Text),
+    ("mounts", List(&Text)),
+    ("env", Each(&Nullable(&Text))),
+    ("model", Text),
+    ("quantization", Text),
+    ("extra_args", List(&Text)),
+    ("server_command", Text),
+    ("base_server_flags", Each(&Any)),
+    ("search_space", Each(&List(&Any))),
+    ("version", Text),
+    ("notes", Any),
+]);
+const RATE: Shape = Either(&Positive, &Keys(&[("rate", Positive), ("cap", Count(1))]));
+
+/// A whole plan.
+pub const PLAN: Shape = Keys(&[
+    ("schema_version", Count(1)),
+    ("name", Text),
+    ("notes", Any),
+    ("source", Any),
+    ("model", MODEL),
+    ("precision", Text),
+    (
+        "hardware",
+        Keys(&[
+            ("gpu_model", Text),
+            ("gpu_count", Count(1)),
+            ("visible_devices", Either(&Text, &List(&Any))),
+            ("multi_node", Bool),
+        ]),
+    ),
+    (
+        "dataset",
+        Keys(&[
+            ("kind", Text),
+            ("num_prompts", Count(1)),
+            ("scenario_names", List(&Text)),
+            ("input_len", OneOrList(&Count(1))),
+            ("output_len", OneOrList(&Count(1))),
+            ("path", Text),
+        ]),
+    ),
+    (
+        "benchmark",
+        Keys(&[
+            ("endpoint", Text),
+            ("backend", Text),
+            ("num_prompts", Count(1)),
+            ("warmup_requests", Count(0)),
+            ("seed", Count(0)),
+            ("max_concurrency", OneOrList(&Nullable(&Count(1)))),
+            ("request_rates", List(&RATE)),
+            ("burst", Bool),
+            ("qps", QPS),
+            ("duration_s", Positive),
+            ("repeats", Count(1)),
+            ("ignore_eos", Bool),
+            ("extra_request_body", Each(&Any)),
+            ("sla", SLA),
+            ("smoke", Bool),
+        ]),
+    ),
+    (
+        "search",
+        Keys(&[
+            ("tier", Count(1)),
+            ("strategy", Text),
+            ("max_candidates_per_framework", Count(1)),
+            ("allow", List(&Text)),
+        ]),
+    ),
+    ("sla", SLA),
+    ("frameworks", Each(&FRAMEWORK)),
+    ("version_manifest", Any),
+]);
+
+/// Everything in `value` that is not of `shape`; `at` is its JSON pointer.
+pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
+    let mut wrong = |what: &str| {
+        found.push(Finding::value(Level::Error, at, format!("{} is {what}, found {}", name(at), short(value))));
+    };
+    match shape {
+        Any => {}
+        Text if value.is_string() => {}
+        Text => wrong("a string (put it in quotes)"),
+        Bool if value.is_boolean() => {}
+        Bool => wrong("true or false"),
+        Count(least) => {
+            let ok = value.as_u64().is_some_and(|n| n >= *least && n <= 1 << 53);
+            if !ok {
+                wrong(&format!("a whole number of at least {least}"));
+            }
+        }
+        Positive if value.as_f64().is_some_and(|n| n > 0.0) => {}
+        Positive => wrong("a number above 0"),
+        Number if value.is_number() => {}
+        Number => wrong("a number"),
+        Nullable(_) if value.is_null() => {}
+        Nullable(inner) => check(value, inner, at, found),
+        List(item) | OneOrList(item) if value.is_array() => {
+            for (i, element) in value.as_array().into_iter().flatten().enumerate() {
+                check(element, item, &format!("{at}/{i}"), found);
+            }
+        }
+        List(_) => wrong("a list"),
+        OneOrList(item) => check(value, item, at, found),
+        Either(_, map) if value.is_object() => check(value, map, at, found),
+        Either(plain, _) => check(value, plain, at, found),
+        Each(_) | Keys(_) if !value.is_object() => wrong("a map"),
+        Each(item) => {
+            for (key, element) in value.as_object().into_iter().flatten() {
+                check(element, item, &format!("{at}/{}", escape(key)), found);
+            }
+        }
+        Keys(keys) => {
+            for (key, element) in value.as_object().into_iter().flatten() {
+                let child = format!("{at}/{}", escape(key));
+                match keys.iter().find(|(known, _)| known == key) {
+                    Some((_, shape)) => check(element, shape, &child, found),
+                    None => {
+                        let near = nearest(key, keys.iter().map(|(known, _)| *known));
+                        let place = if at.is_empty() { "a plan".to_string() } else { name(at) };
+                        found.push(Finding::key(Level::Error, &child, format!("unknown key {key:?} in {place}{near}")));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `; did you mean "x"?` when some known name is near.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let scored = known.map(|known| (strsim::jaro_winkler(known, name), known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
+    best.filter(|(score, _)| *score > 0.8).map_or(String::new(), |(_, near)| format!("; did you mean {near:?}?"))
+}
+
+/// The dotted name of a pointer: `benchmark.qps.lower`.
+#[must_use]
+pub fn name(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
+}

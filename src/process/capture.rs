@@ -1,0 +1,55 @@
+//! What a short command prints, within a time limit.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, Error, Result};
+
+/// Runs `argv` and gives its standard output and error together.
+///
+/// # Errors
+/// When it cannot be executed or takes longer than `limit`.
+pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
+    let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
+    let (mut read, write) = std::io::pipe().context("cannot make a pipe")?;
+    let copy = write.try_clone().context("cannot copy a pipe")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(write)
+        .stderr(copy)
+        .spawn()
+        .map_err(|e| Error::new(format!("cannot execute {program:?}")).because(e))?;
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = read.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let begun = Instant::now();
+    while child.try_wait().context("cannot wait for the command")?.is_none() {
+        if begun.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::new(format!("it takes longer than {} s", limit.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    reader.join().map_err(|_| Error::new("its output cannot be read"))
+}
+
+/// Writes a whole file: beside its place first, then moved there.
+///
+/// # Errors
+/// What the system says.
+pub fn save(path: &Path, text: &str) -> Result<()> {
+    let at = |e: std::io::Error| Error::new("cannot write").because(e).at(path.display().to_string());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(at)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(at)?;
+    file.write_all(text.as_bytes()).map_err(at)?;
+    file.as_file().sync_all().map_err(at)?;
+    file.persist(path).map_err(|e| at(e.error))?;
+    Ok(())
+}
