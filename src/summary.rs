@@ -1,5 +1,11 @@
 //! From the requests of a run to its metrics.
 
+use std::collections::BTreeMap;
+
+use crate::schema::{LoadMode, Request, RequestStatus};
+use crate::sla::Limits;
+use crate::timing::{self, Timing};
+
 /// The `q`-th percentile of sorted values, q from 0 to 100: Hyndman and Fan's type 7, linear between the order statistics
 /// at (n − 1)·q/100, which numpy takes too. Any weight on an infinite value gives infinity. `None` of nothing.
 #[must_use]
@@ -13,4 +19,189 @@ pub fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
     }
     let upper = sorted[low + 1];
     Some(if upper.is_infinite() { upper } else { lower + (upper - lower) * part })
+}
+
+/// The mean; `None` of nothing.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "counts of requests")]
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The measured requests of a run, compact.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// Requests that were to be sent.
+    pub scheduled: u32,
+    /// Requests by status.
+    pub by_status: BTreeMap<RequestStatus, u64>,
+    /// TTFT of the successful ones, ms, sorted once [`Sample::close`] was called; so are the next three.
+    pub ttft: Vec<f64>,
+    /// TPOT, ms.
+    pub tpot: Vec<f64>,
+    /// E2E, ms.
+    pub e2e: Vec<f64>,
+    /// Prompt tokens of the successful ones.
+    pub input: Vec<f64>,
+    /// Output tokens of the successful ones, as counted by the server.
+    pub output: Vec<f64>,
+    /// Prompt tokens that came from a cache.
+    pub cached: f64,
+    /// Successful requests within every limit.
+    pub good: u32,
+    /// Some count is a count of chunks.
+    pub counted_chunks: bool,
+    first_sent_s: Option<f64>,
+    last_due_s: f64,
+    last_token_s: f64,
+    last_end_s: f64,
+}
+
+impl Sample {
+    /// Adds one measured request.
+    pub fn add(&mut self, request: &Request, limits: &Limits) {
+        self.scheduled += 1;
+        *self.by_status.entry(request.status).or_default() += 1;
+        let seconds = |at: Option<crate::units::Micros>| at.map(crate::units::Micros::seconds);
+        if let Some(sent) = seconds(request.sent_us) {
+            self.first_sent_s = Some(self.first_sent_s.map_or(sent, |first| first.min(sent)));
+        }
+        self.last_due_s = self.last_due_s.max(seconds(request.due_us).unwrap_or(0.0));
+        let Some(timing) = timing::timing(request) else { return };
+        self.last_end_s = self.last_end_s.max(seconds(request.end_us).unwrap_or(0.0));
+        self.last_token_s = self.last_token_s.max(seconds(request.last_token_us).unwrap_or(0.0));
+        self.ttft.push(timing.ttft.0);
+        self.tpot.extend(timing.tpot.map(|t| t.0));
+        self.e2e.push(timing.e2e.0);
+        self.input.extend(request.input_tokens.map(f64::from));
+        match timing::output_tokens(request) {
+            Some(tokens) => self.output.push(tokens.into()),
+            None => self.counted_chunks = true,
+        }
+        self.cached += request.cached_tokens.map_or(0.0, f64::from);
+        self.good += u32::from(is_good(&timing, limits));
+    }
+
+    /// Sorts what percentiles are taken of.
+    pub fn close(&mut self) {
+        for values in [&mut self.ttft, &mut self.tpot, &mut self.e2e, &mut self.input, &mut self.output] {
+            values.sort_by(f64::total_cmp);
+        }
+    }
+
+    /// Requests that succeeded.
+    #[must_use]
+    pub fn ok(&self) -> u32 {
+        u32::try_from(self.ttft.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Share of the scheduled requests that succeeded.
+    #[must_use]
+    pub fn success_rate(&self) -> Option<f64> {
+        (self.scheduled > 0).then(|| f64::from(self.ok()) / f64::from(self.scheduled))
+    }
+
+    /// The values of a latency, sorted.
+    #[must_use]
+    pub fn values(&self, latency: &str) -> &[f64] {
+        match latency {
+            "ttft" => &self.ttft,
+            "tpot" => &self.tpot,
+            "e2e" => &self.e2e,
+            _ => &[],
+        }
+    }
+
+    /// The metrics by the source document's names. What was not measured is absent.
+    ///
+    /// Throughput counts over W, from the first sending to the last token, as the frameworks' own clients do, so an open
+    /// loop's tail is in it: at a rate the server keeps up with it is a little below the rate.
+    #[must_use]
+    pub fn metrics(&self, mode: LoadMode, has_limits: bool) -> BTreeMap<String, Option<f64>> {
+        let mut metrics = BTreeMap::new();
+        let mut put = |name: &str, value: Option<f64>| {
+            if let Some(value) = value.filter(|v| v.is_finite()) {
+                metrics.insert(name.to_string(), Some(value));
+            }
+        };
+        for latency in ["ttft", "tpot", "e2e"] {
+            let values = self.values(latency);
+            put(&format!("mean_{latency}_ms"), mean(values));
+            for q in [50, 90, 95, 99] {
+                put(&format!("p{q}_{latency}_ms"), percentile(values, q.into()));
+            }
+        }
+        let ok = f64::from(self.ok());
+        let window = self.first_sent_s.map(|first| self.last_token_s - first).filter(|w| *w > 0.0);
+        let rate = |count: f64| window.map(|w| count / w);
+        let (input, output) = (self.input.iter().sum::<f64>(), self.output.iter().sum::<f64>());
+        let counted = !self.counted_chunks && self.ok() > 0;
+        put("request_throughput", rate(ok).or(Some(0.0)));
+        put("output_token_throughput", rate(output).filter(|_| counted));
+        put("total_token_throughput", rate(input + output).filter(|_| counted));
+        put("success_rate", self.success_rate());
+        if has_limits {
+            put("goodput", rate(self.good.into()).or(Some(0.0)));
+            put("slo_attainment", (self.scheduled > 0).then(|| f64::from(self.good) / f64::from(self.scheduled)));
+        }
+        if mode == LoadMode::Open && self.last_due_s > 0.0 {
+            put("offered_qps", Some(f64::from(self.scheduled) / self.last_due_s));
+        }
+        let compat = self.first_sent_s.map(|first| self.last_end_s - first).filter(|w| *w > 0.0);
+        put("compat_request_throughput", compat.map(|w| ok / w));
+        put("completed", Some(ok));
+        put("failed", Some(f64::from(self.scheduled) - ok));
+        metrics
+    }
+}
+
+/// Within every limit on a latency, whatever statistic it names; a request with one token keeps any TPOT limit.
+fn is_good(timing: &Timing, limits: &Limits) -> bool {
+    limits.latencies().all(|(latency, threshold)| match latency {
+        "ttft" => timing.ttft.0 <= threshold,
+        "tpot" => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
+        "e2e" => timing.e2e.0 <= threshold,
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing::tests::request;
+
+    #[test]
+    fn percentiles_are_type_7() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert!((percentile(&hundred, 99.0).unwrap() - 99.01).abs() < 1e-9);
+        assert_eq!(percentile(&hundred, 100.0), Some(100.0));
+        assert_eq!(percentile(&[5.0], 99.0), Some(5.0));
+        assert_eq!(percentile(&[1.0, 2.0], 50.0), Some(1.5));
+        assert_eq!(percentile(&[], 50.0), None);
+        assert_eq!(percentile(&[1.0, f64::INFINITY], 1.0), Some(f64::INFINITY));
+        assert_eq!(percentile(&[1.0, f64::INFINITY], 0.0), Some(1.0));
+    }
+
+    #[test]
+    fn a_run_by_hand() {
+        let mut sample = Sample::default();
+        for (due, first, last) in [(0, 50, 140), (1000, 1100, 2000)] {
+            sample.add(&request(due, due, first, last, 10), &Limits::default());
+        }
+        let failed = Request { status: RequestStatus::Http5xx, ..request(1500, 1500, 1600, 1700, 10) };
+        sample.add(&failed, &Limits::default());
+        sample.close();
+        let metrics = sample.metrics(LoadMode::Open, false);
+        let get = |name: &str| metrics[name].unwrap();
+        assert_eq!((get("mean_ttft_ms"), get("mean_e2e_ms"), get("mean_tpot_ms")), (75.0, 570.0, 55.0));
+        assert_eq!((get("request_throughput"), get("output_token_throughput")), (1.0, 10.0));
+        assert!((get("success_rate") - 2.0 / 3.0).abs() < 1e-12);
+        assert!(!metrics.contains_key("goodput") && !metrics.contains_key("mean_itl_ms"));
+    }
+
+    #[test]
+    fn nothing_measured_is_absent_not_zero() {
+        let metrics = Sample::default().metrics(LoadMode::Closed, true);
+        assert!(!metrics.contains_key("mean_ttft_ms") && !metrics.contains_key("success_rate"));
+    }
 }
