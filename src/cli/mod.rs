@@ -2,6 +2,7 @@
 
 pub mod expand;
 pub mod load;
+pub mod normalize;
 pub mod plans;
 pub mod serve;
 pub mod sim;

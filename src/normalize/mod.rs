@@ -1,1 +1,191 @@
 //! Own runs to result rows: fold a stream of `server`, `run`, `request`, `run_end`, `server_end`.
+//!
+//! A run's requests are kept as numbers until its `run_end`; a server's results until its `server_end`, which may change
+//! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
+
+mod result;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, Server, ServerEnd, Status};
+use crate::sla::Limits;
+use crate::summary::Sample;
+use result::Measured;
+
+/// The fold over a stream of rows.
+#[derive(Debug, Default)]
+pub struct Fold {
+    servers: BTreeMap<String, Served>,
+    runs: BTreeMap<String, Open>,
+    results: Vec<ResultRow>,
+    ended: BTreeSet<String>,
+}
+
+/// A server and what was measured on it.
+#[derive(Debug)]
+struct Served {
+    candidate: Candidate,
+    server: Server,
+    limits: Limits,
+    results: Vec<ResultRow>,
+    runs: BTreeSet<String>,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+struct Open {
+    run: Run,
+    sample: Sample,
+    one_token_a_chunk: bool,
+    short: u32,
+    /// Requests are numbered; one that is there twice (a file given twice) counts once.
+    seen: BTreeSet<u32>,
+}
+
+impl Fold {
+    /// Takes one row; gives back what is not ours to fold, to be passed on.
+    ///
+    /// # Errors
+    /// A row that is not what its kind says, or that names a server or run that nobody announced.
+    pub fn take(&mut self, row: Row) -> Result<Option<Row>> {
+        match row.record() {
+            Some("server") => self.server(&row)?,
+            Some("run") => self.run(&row)?,
+            Some("request") => self.request(&row)?,
+            Some("run_end") => self.run_end(&row)?,
+            Some("server_end") => self.server_end(&row)?,
+            Some("candidate") if row.get("status").is_some() => {
+                let candidate: Candidate = row.view()?;
+                let status = candidate.status.unwrap_or(Status::Skipped);
+                self.results.push(result::not_tried(&candidate, None, status));
+            }
+            Some("candidate" | "plan" | "search_end") => {}
+            _ => return Ok(Some(row)),
+        }
+        Ok(None)
+    }
+
+    /// The results of everything, with what never ended as interrupted; of every unit only the latest attempt.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<ResultRow> {
+        let open: Vec<String> = self.runs.keys().cloned().collect();
+        for run_id in open {
+            self.close_run(&run_id, None);
+        }
+        let servers = std::mem::take(&mut self.servers);
+        self.results.extend(servers.into_values().flat_map(|served| served.results));
+        let mut latest: BTreeMap<String, usize> = BTreeMap::new();
+        for (i, result) in self.results.iter().enumerate() {
+            latest.extend(result.units.iter().map(|unit| (unit.clone(), i)));
+        }
+        let counts = |(i, result): &(usize, ResultRow)| {
+            result.units.is_empty() || result.units.iter().any(|unit| latest.get(unit) == Some(i))
+        };
+        self.results.into_iter().enumerate().filter(counts).map(|(_, result)| result).collect()
+    }
+
+    fn server(&mut self, row: &Row) -> Result<()> {
+        let server: Server = row.view()?;
+        if self.servers.contains_key(&server.server_id) || self.ended.contains(&server.server_id) {
+            return Ok(());
+        }
+        let candidate: Candidate = row.view()?;
+        let limits = Limits::read(&candidate.sla, true);
+        let id = server.server_id.clone();
+        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new(), runs: BTreeSet::new() });
+        Ok(())
+    }
+
+    fn run(&mut self, row: &Row) -> Result<()> {
+        let run: Run = row.view()?;
+        let served = self.servers.get_mut(&run.server_id).ok_or_else(|| unknown("server", &run.server_id))?;
+        if served.runs.insert(run.run_id.clone()) {
+            let id = run.run_id.clone();
+            let open =
+                Open { run, sample: Sample::default(), one_token_a_chunk: true, short: 0, seen: BTreeSet::new() };
+            self.runs.insert(id, open);
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, row: &Row) -> Result<()> {
+        let request: Request = row.view()?;
+        if request.phase != "measured" {
+            return Ok(());
+        }
+        let Some(open) = self.runs.get_mut(&request.run_id) else {
+            let known = self.servers.values().any(|served| served.runs.contains(&request.run_id));
+            return if known { Ok(()) } else { Err(unknown("run", &request.run_id)) };
+        };
+        if !open.seen.insert(request.i) {
+            return Ok(());
+        }
+        let served = self.servers.get(&open.run.server_id).ok_or_else(|| unknown("server", &open.run.server_id))?;
+        if request.status == crate::schema::RequestStatus::Ok {
+            open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
+            open.short += u32::from(request.output_tokens.is_some_and(|n| n < open.run.workload.output_len));
+        }
+        open.sample.add(&request, &served.limits);
+        Ok(())
+    }
+
+    fn run_end(&mut self, row: &Row) -> Result<()> {
+        let end: RunEnd = row.view()?;
+        if !self.runs.contains_key(&end.run_id) {
+            let known = self.servers.values().any(|served| served.runs.contains(&end.run_id));
+            return if known { Ok(()) } else { Err(unknown("run", &end.run_id)) };
+        }
+        self.close_run(&end.run_id.clone(), Some(end));
+        Ok(())
+    }
+
+    fn close_run(&mut self, run_id: &str, end: Option<RunEnd>) {
+        let Some(mut open) = self.runs.remove(run_id) else { return };
+        let Some(served) = self.servers.get_mut(&open.run.server_id) else { return };
+        open.sample.close();
+        let measured = Measured {
+            run: &open.run,
+            sample: &open.sample,
+            end: end.as_ref(),
+            one_token_a_chunk: open.one_token_a_chunk,
+            short: open.short,
+        };
+        served.results.push(result::measured(&served.candidate, &served.server, &served.limits, &measured));
+    }
+
+    fn server_end(&mut self, row: &Row) -> Result<()> {
+        let end: ServerEnd = row.view()?;
+        if !self.ended.insert(end.server_id.clone()) {
+            return Ok(());
+        }
+        let open: Vec<String> = self
+            .runs
+            .values()
+            .filter(|open| open.run.server_id == end.server_id)
+            .map(|open| open.run.run_id.clone())
+            .collect();
+        for run_id in open {
+            self.close_run(&run_id, None);
+        }
+        let Some(mut served) = self.servers.remove(&end.server_id) else {
+            // A start that failed: the whole candidate stands in the row.
+            let candidate: Candidate = row.view().map_err(|_| unknown("server", &end.server_id))?;
+            self.results.push(result::not_tried(&candidate, Some(&end), end.status));
+            return Ok(());
+        };
+        for result in &mut served.results {
+            result::ended(result, &end);
+        }
+        if served.results.is_empty() && end.status != Status::Ok {
+            served.results.push(result::not_tried(&served.candidate, Some(&end), end.status));
+        }
+        self.results.append(&mut served.results);
+        Ok(())
+    }
+}
+
+fn unknown(what: &str, id: &str) -> Error {
+    Error::new(format!("the {what} {id} was never announced: is the stream's beginning missing?"))
+}

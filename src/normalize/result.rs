@@ -1,0 +1,211 @@
+//! One run, or one candidate that gave none, as a result row.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use serde_json::{Value, json};
+
+use crate::schema::{
+    Candidate, Members, Quality, ResultRow, Run, RunBlock, RunEnd, Server, ServerEnd, Status, Tried, WorkloadBlock,
+};
+use crate::sla::{self, Limits};
+use crate::summary::{Sample, percentile};
+
+/// More answers than this share shorter than asked, and lengths do not match.
+const SHORT: f64 = 0.01;
+/// More prompt tokens than this share from a cache, and the run is contaminated.
+const CACHED: f64 = 0.01;
+
+/// What a run gave.
+pub struct Measured<'a> {
+    pub run: &'a Run,
+    pub sample: &'a Sample,
+    pub end: Option<&'a RunEnd>,
+    pub one_token_a_chunk: bool,
+    pub short: u32,
+}
+
+/// The result of a run.
+pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &Measured) -> ResultRow {
+    let (run, sample) = (measured.run, measured.sample);
+    let (status, class, reason) = outcome(measured.end);
+    let itl = itl(measured);
+    let mut metrics = sample.metrics(run.load.mode, !limits.is_empty());
+    for statistic in crate::sla::STATISTICS {
+        if let Some(value) = itl_statistic(itl.as_ref(), statistic) {
+            metrics.insert(format!("{statistic}_itl_ms"), Some(value));
+        }
+    }
+    let whole = status == Status::Ok && sample.scheduled > 0;
+    let tests =
+        if whole { limits.test(sample, &|statistic| itl_statistic(itl.as_ref(), statistic)) } else { Vec::new() };
+    let verdict = sla::verdict(&tests);
+    let mut row = base(candidate, Some(server));
+    row.status = status;
+    row.failure_class = class;
+    row.failure_reason = reason;
+    row.workload = Some(workload(run, sample));
+    row.sla.extend(limits.members());
+    row.sla.insert("passed".into(), verdict.map_or(Value::Null, |v| (v != crate::schema::Verdict::Fail).into()));
+    row.metrics = metrics;
+    row.benchmark_command = Some(run.benchmark_command.clone());
+    row.sla_tests = tests;
+    row.verdict = verdict;
+    row.quality = quality(candidate, server, measured);
+    row.fingerprint = fingerprint(candidate, run);
+    row.units = run.unit.iter().cloned().collect();
+    row.run = Some(RunBlock {
+        run_id: run.run_id.clone(),
+        server_id: run.server_id.clone(),
+        repeat: run.repeat,
+        probe: run.probe,
+        client: format!("{} {}", run.client.name, run.client.version),
+        started_at: run.started_at.clone(),
+        requests: sample
+            .by_status
+            .iter()
+            .map(|(status, n)| (json!(status).as_str().unwrap_or_default().to_string(), *n))
+            .collect(),
+    });
+    row
+}
+
+/// The result of a candidate that never ran: skipped, or its server did not start.
+pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status) -> ResultRow {
+    let mut row = base(candidate, None);
+    row.status = status;
+    row.failure_class = end.and_then(|e| e.failure_class.clone()).or_else(|| candidate.failure_class.clone());
+    row.failure_reason = end.and_then(|e| e.failure_reason.clone()).or_else(|| candidate.failure_reason.clone());
+    row.artifacts = end.map(|e| e.artifacts.clone()).unwrap_or_default();
+    row.sla.insert("passed".into(), Value::Null);
+    row.units = candidate.units.iter().map(|unit| unit.key.clone()).collect();
+    row
+}
+
+/// What a server's end changes: a run that lost its server learns why.
+pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
+    if end.status != Status::Ok && result.failure_class.as_deref() == Some("server_lost") {
+        result.status = end.status;
+        result.failure_class.clone_from(&end.failure_class);
+        result.failure_reason.clone_from(&end.failure_reason);
+    }
+}
+
+fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
+    let none = ["image", "image_digest", "cuda", "nccl", "driver"].map(|key| (key.to_string(), Value::Null));
+    let mut environment: Members = none.into_iter().collect();
+    environment.extend(server.map(|s| s.environment.clone()).unwrap_or_default());
+    ResultRow {
+        framework: candidate.framework.clone(),
+        framework_version: server.and_then(|s| s.framework_version.clone()),
+        framework_commit: server.and_then(|s| s.framework_commit.clone()),
+        candidate_id: candidate.candidate_id.clone(),
+        model: candidate.model.clone(),
+        status: Status::Failed,
+        failure_class: None,
+        failure_reason: None,
+        hardware: server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone()),
+        workload: None,
+        sla: candidate.sla.clone(),
+        metrics: BTreeMap::new(),
+        server_command: candidate.server_command.clone(),
+        benchmark_command: None,
+        sla_tests: Vec::new(),
+        verdict: None,
+        quality: Quality {
+            simulated: candidate.simulated || server.is_some_and(|s| s.simulated),
+            smoke: candidate.benchmark.smoke,
+            ..Quality::default()
+        },
+        fingerprint: Members::new(),
+        environment,
+        candidate: Some(Tried {
+            changed: candidate.server.changed.clone(),
+            baseline: candidate.search.baseline,
+            index: candidate.search.index,
+            of: candidate.search.of,
+        }),
+        run: None,
+        units: Vec::new(),
+        artifacts: server.map(|s| s.artifacts.clone()).unwrap_or_default(),
+    }
+}
+
+fn outcome(end: Option<&RunEnd>) -> (Status, Option<String>, Option<String>) {
+    let Some(end) = end else {
+        let why = "the run has no end in these rows: it was interrupted; run it again to go on";
+        return (Status::Failed, Some("interrupted".into()), Some(why.into()));
+    };
+    // What a client measured that did not keep up says nothing about the server.
+    let status = if end.client.saturated && end.status == Status::Ok { Status::Failed } else { end.status };
+    (status, end.failure_class.clone(), end.failure_reason.clone())
+}
+
+fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
+    let w = &run.workload;
+    WorkloadBlock {
+        kind: Some(w.kind.clone()),
+        scenario: Some(w.scenario.clone()),
+        dataset_path: None,
+        input_len: Some(w.input_len.into()),
+        output_len: Some(w.output_len.into()),
+        input_len_p50: percentile(&sample.input, 50.0),
+        input_len_p95: percentile(&sample.input, 95.0),
+        output_len_p50: percentile(&sample.output, 50.0),
+        output_len_p95: percentile(&sample.output, 95.0),
+        num_prompts: Some(w.num_prompts),
+        request_rate: run.load.rate,
+        max_concurrency: run.load.concurrency.or(run.load.cap),
+        endpoint: Some(w.endpoint.clone()),
+        load: Some(run.load.clone()),
+    }
+}
+
+fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quality {
+    let (run, sample) = (measured.run, measured.sample);
+    let input: f64 = sample.input.iter().sum();
+    Quality {
+        simulated: candidate.simulated || server.simulated || run.simulated,
+        smoke: run.smoke,
+        client_saturated: measured.end.is_some_and(|end| end.client.saturated),
+        length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
+        cache_contaminated: sample.cached > CACHED * input,
+        token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
+        percentile_method: Some("type7".into()),
+    }
+}
+
+/// What must be equal in rows that are compared.
+fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
+    let major = run.client.version.split('.').next().unwrap_or_default();
+    let value = json!({
+        "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
+        "gpu_model": candidate.hardware.gpu_model, "gpu_count": candidate.hardware.gpu_count, "workload": run.workload.sha256,
+        "load_mode": run.load.mode, "endpoint": run.workload.endpoint, "sampling": candidate.benchmark.extra_request_body,
+        "client": format!("{} {major}", run.client.name), "cache": "unique_prompts",
+    });
+    value.as_object().cloned().unwrap_or_default()
+}
+
+/// Gaps between tokens: spread over each chunk's tokens where they are known; those between chunks where each is a token.
+fn itl(measured: &Measured) -> Option<Histogram<u64>> {
+    let histograms = &measured.end?.histograms;
+    let text = histograms
+        .itl_us
+        .as_ref()
+        .or_else(|| histograms.chunk_gap_us.as_ref().filter(|_| measured.one_token_a_chunk))?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
+fn itl_statistic(itl: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
+    let itl = itl.filter(|h| !h.is_empty())?;
+    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
+        Some(q) => itl.value_at_percentile(q) as f64,
+        None => itl.mean(),
+    };
+    Some(us / 1000.0)
+}
