@@ -17,7 +17,7 @@
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
 //! domain   plan framework candidate workload schedule sse answer timing summary sla normalize rank
-//!          statistics diagnose redact shell digest  pure: no I/O, no clock, no async
+//!          diagnose redact shell digest             pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
 //! ground   exit error notice units
 //! ```
@@ -49,7 +49,6 @@ pub mod schedule;
 pub mod shell;
 pub mod sla;
 pub mod sse;
-pub mod statistics;
 pub mod summary;
 pub mod timing;
 pub mod workload;

@@ -4,6 +4,7 @@ pub mod expand;
 pub mod load;
 pub mod normalize;
 pub mod plans;
+pub mod rank;
 pub mod serve;
 pub mod sim;
 pub mod streams;

@@ -235,6 +235,7 @@ impl Loading<'_> {
         load: &Load,
     ) -> Run {
         let bench = &candidate.benchmark;
+        let port = self.options.frameworks.get(&candidate.server.definition).map(|d| d.default_port);
         let what = serde_json::json!([
             scenario,
             bench.endpoint,
@@ -262,7 +263,7 @@ impl Loading<'_> {
             repeat: unit.repeat,
             seed: bench.seed,
             schedule_sha256: None,
-            benchmark_command: shell::join(&target::command(candidate, &server.endpoint, scenario, load)),
+            benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
             client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
             smoke: bench.smoke,
             simulated: server.simulated,

@@ -134,11 +134,21 @@ impl Target {
     }
 }
 
-/// The command that repeats one run on its own.
+/// The command that repeats one run on its own, against the deploy command's port (`port`) for a leased server.
 #[must_use]
-pub fn command(candidate: &Candidate, endpoint: &Endpoint, scenario: &Scenario, load: &Load) -> Vec<String> {
+pub fn command(
+    candidate: &Candidate,
+    endpoint: &Endpoint,
+    port: Option<u16>,
+    scenario: &Scenario,
+    load: &Load,
+) -> Vec<String> {
     let bench = &candidate.benchmark;
-    let mut argv: Vec<String> = vec!["bench-load".into(), "--url".into(), endpoint.base_url.clone()];
+    let url = match port {
+        Some(port) if endpoint.lease.is_some() => format!("http://127.0.0.1:{port}"),
+        _ => endpoint.base_url.clone(),
+    };
+    let mut argv: Vec<String> = vec!["bench-load".into(), "--url".into(), url];
     let mut flag = |name: &str, value: String| argv.extend([name.to_string(), value]);
     flag("--model", endpoint.model_id.clone());
     flag("--endpoint", bench.endpoint.clone());

@@ -1,9 +1,12 @@
-//! Signals: the first asks for an orderly end, the second means at once. One that was ignored at the start stays so.
+//! Signals: the first asks for an orderly end, the second ends the program at once. One that was ignored at the start
+//! stays ignored.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use nix::sys::signal::Signal;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, kill, raise, sigaction};
-use nix::unistd::Pid;
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::iterator;
+use signal_hook::{flag, low_level};
 use tokio::sync::mpsc;
 
 use crate::error::{Context, Result};
@@ -15,24 +18,31 @@ const ASKED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 pub struct Signals(mpsc::UnboundedReceiver<Signal>);
 
 impl Signals {
-    /// Listens from now on; needs a running tokio runtime.
+    /// Listens from now on.
     ///
     /// # Errors
     /// When the system does not let us.
     pub fn listen() -> Result<Self> {
         let (send, receive) = mpsc::unbounded_channel();
-        for asked in ASKED {
-            if is_ignored(asked)? {
-                continue;
-            }
-            let mut stream = signal(SignalKind::from_raw(asked as i32)).context("cannot listen for signals")?;
-            let send = send.clone();
-            tokio::spawn(async move { while stream.recv().await.is_some() && send.send(asked).is_ok() {} });
+        let ignored = ignored();
+        let asked: Vec<Signal> = ASKED.into_iter().filter(|signal| !is_in(ignored, *signal)).collect();
+        let came = Arc::new(AtomicBool::new(false));
+        for signal in &asked {
+            // In this order: the first signal finds the flag down and raises it, the second finds it raised.
+            let number = *signal as i32;
+            flag::register_conditional_default(number, came.clone()).context("cannot listen for signals")?;
+            flag::register(number, came.clone()).context("cannot listen for signals")?;
         }
+        let numbers = asked.iter().map(|signal| *signal as i32);
+        let mut signals = iterator::Signals::new(numbers).context("cannot listen for signals")?;
+        std::thread::spawn(move || {
+            let came = signals.forever().filter_map(|number| Signal::try_from(number).ok());
+            came.map_while(|signal| send.send(signal).ok()).for_each(drop);
+        });
         Ok(Self(receive))
     }
 
-    /// The next signal. Never returns when all are ignored.
+    /// The next signal.
     pub async fn next(&mut self) -> Signal {
         match self.0.recv().await {
             Some(signal) => signal,
@@ -41,30 +51,30 @@ impl Signals {
     }
 }
 
-/// True when `signal` is ignored now. Asking means setting and setting back: there is no other way to ask safely.
-fn is_ignored(signal: Signal) -> Result<bool> {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: neither action runs any code of ours in a signal handler.
-    #[allow(unsafe_code, reason = "sigaction has no safe form")]
-    let before = unsafe { sigaction(signal, &ignore) }.context("cannot look at a signal")?;
-    let ignored = matches!(before.handler(), SigHandler::SigIgn);
-    if !ignored {
-        // SAFETY: as above; this puts back what was there.
-        #[allow(unsafe_code, reason = "sigaction has no safe form")]
-        unsafe { sigaction(signal, &before) }.context("cannot look at a signal")?;
-    }
-    Ok(ignored)
+/// The signals that are ignored now, a bit each from the lowest: what `/proc` says, so nothing is changed by asking.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: Signal) -> bool {
+    mask >> (signal as i32 - 1) & 1 == 1
 }
 
 /// Dies by `signal`, so that the shell sees what ended us. Returns only when the signal cannot kill.
 pub fn die_by(signal: Signal) {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action runs no code of ours.
-    #[allow(unsafe_code, reason = "sigaction has no safe form")]
-    let _ = unsafe { sigaction(signal, &default) };
-    let mut set = SigSet::empty();
-    set.add(signal);
-    let _ = set.thread_unblock();
-    let _ = raise(signal);
-    let _ = kill(Pid::this(), signal);
+    let _ = low_level::emulate_default_handler(signal as i32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_begins_at_signal_1() {
+        assert!(is_in(0b10, Signal::SIGINT) && !is_in(0b10, Signal::SIGHUP) && is_in(1, Signal::SIGHUP));
+        // The Rust runtime ignores SIGPIPE.
+        assert!(is_in(ignored(), Signal::SIGPIPE));
+    }
 }

@@ -25,7 +25,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sla",
             "normalize",
             "rank",
-            "statistics",
             "diagnose",
             "redact",
             "shell",

@@ -1,0 +1,96 @@
+//! CSV: one line per result, the ranked ones in their order first. RFC 4180; text that a spreadsheet would take for a
+//! formula gets an apostrophe in front.
+
+use crate::error::{Context, Result};
+use crate::rank::{Entry, Ranking};
+
+const METRICS: [&str; 14] = [
+    "request_throughput",
+    "goodput",
+    "output_token_throughput",
+    "total_token_throughput",
+    "success_rate",
+    "slo_attainment",
+    "mean_ttft_ms",
+    "p50_ttft_ms",
+    "p99_ttft_ms",
+    "mean_tpot_ms",
+    "p99_tpot_ms",
+    "mean_itl_ms",
+    "mean_e2e_ms",
+    "p99_e2e_ms",
+];
+
+/// The whole file.
+///
+/// # Errors
+/// Never for what a ranking holds.
+pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut head = vec!["rank", "scenario", "load_mode", "framework", "candidate_id", "model", "status", "verdict"];
+    head.extend(["request_rate", "max_concurrency", "gpu_count"]);
+    head.extend(METRICS);
+    head.extend([
+        "simulated",
+        "smoke",
+        "failure_class",
+        "failure_reason",
+        "changed",
+        "server_command",
+        "benchmark_command",
+    ]);
+    writer.write_record(&head).context("cannot write CSV")?;
+    for group in &ranking.groups {
+        for trial in &group.trials {
+            let rank = group.best.iter().position(|best| best == trial).map(|at| at + 1);
+            writer.write_record(record(trial, rank)).context("cannot write CSV")?;
+        }
+    }
+    for failed in &ranking.failed {
+        writer.write_record(record(failed, None)).context("cannot write CSV")?;
+    }
+    writer.into_inner().map_err(|e| crate::error::Error::new("cannot write CSV").because(e.to_string()))
+}
+
+fn record(entry: &Entry, rank: Option<usize>) -> Vec<String> {
+    let number = |pointer: &str| entry.at(pointer).as_f64().map_or(String::new(), |v| v.to_string());
+    let flag = |pointer: &str| entry.at(pointer).as_bool().map_or(String::new(), |v| v.to_string());
+    let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
+    let verdict = entry.at("/verdict");
+    let verdict = verdict.as_str().or(match entry.passed {
+        Some(true) => Some("pass"),
+        Some(false) => Some("fail"),
+        None => None,
+    });
+    let texts = [&entry.group.scenario, &entry.group.mode, &entry.framework, &entry.candidate_id, &entry.group.model];
+    cells.extend(texts.map(|t| text(t)));
+    cells.extend([text(&entry.status), verdict.unwrap_or_default().to_string()]);
+    cells.extend(["/workload/request_rate", "/workload/max_concurrency", "/hardware/gpu_count"].map(number));
+    cells.extend(METRICS.map(|name| entry.metric(name).map_or(String::new(), |v| v.to_string())));
+    cells.extend(["/quality/simulated", "/quality/smoke"].map(flag));
+    cells.extend(["/failure_class", "/failure_reason"].map(|pointer| text(&entry.text(pointer))));
+    cells.push(text(&entry.changes()));
+    cells.extend(["/server_command", "/benchmark_command"].map(|pointer| text(&entry.text(pointer))));
+    cells
+}
+
+/// Text that no spreadsheet takes for a formula, also behind spaces and in full-width forms.
+fn text(text: &str) -> String {
+    let first = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']).chars().next();
+    let dangerous =
+        matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠'));
+    if dangerous { format!("'{text}") } else { text.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for bad in ["=cmd|'/c calc'!A1", "@SUM(A1)", "-1+1", "\t=1", "  =1", "＝1", "+1"] {
+            assert_eq!(text(bad), format!("'{bad}"));
+        }
+        assert_eq!(text("python -m sglang"), "python -m sglang");
+    }
+}

@@ -1,0 +1,177 @@
+//! The ranking as tables for a terminal: fitted to its width, the winner marked.
+
+use tabled::builder::Builder;
+use tabled::settings::object::Columns;
+use tabled::settings::{Alignment, Modify, Style, Width};
+
+use super::note;
+use super::text::{candidate, number, percent, plain, verdict, wrap};
+use crate::rank::{Decision, Entry, Group, Ranking};
+
+const BOLD_GREEN: &str = "\u{1b}[1;32m";
+const RESET: &str = "\u{1b}[0m";
+const HEAD: [&str; 12] = [
+    "",
+    "framework",
+    "flags changed",
+    "load",
+    "req/s",
+    "out tok/s",
+    "TTFT ms",
+    "p99 TTFT",
+    "TPOT ms",
+    "p99 TPOT",
+    "ok",
+    "SLA",
+];
+/// Columns of the ranking that hold words; the others hold numbers.
+const WORDS: usize = 4;
+/// What a narrow terminal does without, first to last: p99 TPOT, output tokens, p99 TTFT, share of successes.
+const SPARED: [usize; 4] = [9, 5, 7, 10];
+/// The column that wraps when the width does not do.
+const FLAGS: usize = 2;
+
+/// How the tables are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Most columns of a line; `None`: as wide as need be.
+    pub width: Option<usize>,
+    /// The winner in colour.
+    pub colour: bool,
+}
+
+/// The whole report.
+#[must_use]
+pub fn table(ranking: &Ranking, look: Look) -> String {
+    let mut out = String::new();
+    for group in &ranking.groups {
+        out.push_str(&plain(&note::group_title(ranking, group), false));
+        out.push('\n');
+        out.push_str(&ranked(group, look));
+        out.push_str(&wrap(&plain(&note::decision(group, ranking.by), true), look.width, "  "));
+        out.push('\n');
+    }
+    if !ranking.rejected.is_empty() {
+        out.push_str("Tried and not selected\n");
+        for r in &ranking.rejected {
+            let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
+            out.push_str(&wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  "));
+            out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
+        }
+        out.push('\n');
+    }
+    for note in note::caveats(ranking) {
+        out.push_str(&wrap(&note, look.width, ""));
+    }
+    out
+}
+
+fn ranked(group: &Group, look: Look) -> String {
+    let mut rows = vec![HEAD.map(String::from).to_vec()];
+    for (i, entry) in group.best.iter().enumerate() {
+        let won = i == 0 && !matches!(group.decision, Decision::None { .. });
+        rows.push(cells(entry, if won { "*".into() } else { (i + 1).to_string() }));
+    }
+    // The column that wraps is never narrower than its longest word.
+    let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
+    let narrowest = words.max().unwrap_or(0);
+    for spared in SPARED {
+        let width = |(i, width): (usize, usize)| if i == FLAGS { narrowest } else { width };
+        let narrow: usize = widths(&rows).into_iter().enumerate().map(width).sum();
+        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() > width) {
+            let at = rows[0].iter().position(|head| head == HEAD[spared]);
+            rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
+        }
+    }
+    let drawn = draw(&rows, look, narrowest);
+    let mark = drawn.lines().position(|line| line.trim_start().starts_with("* "));
+    // A wrapped winner has more lines: all up to the next entry's.
+    let next = |from: usize| {
+        drawn.lines().skip(from).position(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let marked = mark.map_or(0..0, |at| at..next(at).map_or(drawn.lines().count(), |more| at + more));
+    let line = |(i, line): (usize, &str)| match look.colour && marked.contains(&i) {
+        true => format!("{BOLD_GREEN}{line}{RESET}\n"),
+        false => format!("{line}\n"),
+    };
+    drawn.lines().enumerate().map(line).collect()
+}
+
+/// The width of each column.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    (0..rows.first().map_or(0, Vec::len)).map(|at| width(at).unwrap_or(0)).collect()
+}
+
+fn cells(entry: &Entry, place: String) -> Vec<String> {
+    let value = |name: &str| number(entry.metric(name));
+    let changes = entry.changes();
+    let changes = if changes.is_empty() { entry.candidate_id.clone() } else { changes };
+    let tpot =
+        entry.tpot().map_or("-".into(), |(v, itl)| format!("{}{}", number(Some(v)), if itl { " ITL" } else { "" }));
+    let words = [place, entry.framework.clone(), changes, entry.load()].map(|text| plain(&text, false));
+    let numbers = [
+        value("request_throughput"),
+        value("output_token_throughput"),
+        value("mean_ttft_ms"),
+        value("p99_ttft_ms"),
+        tpot,
+        value("p99_tpot_ms"),
+        percent(entry.metric("success_rate")),
+        if entry.unconfirmed { "unconfirmed" } else { verdict(entry) }.into(),
+    ];
+    words.into_iter().chain(numbers).collect()
+}
+
+/// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
+fn draw(rows: &[Vec<String>], look: Look, narrowest: usize) -> String {
+    let mut builder = Builder::default();
+    rows.iter().for_each(|row| builder.push_record(row));
+    let columns = builder.count_columns();
+    let mut table = builder.build();
+    table.with(Style::psql());
+    table.with(Modify::new(Columns::new(WORDS..columns)).with(Alignment::right()));
+    if let Some(width) = look.width {
+        let widths = widths(rows);
+        let others = widths.iter().sum::<usize>() - widths[FLAGS] + 3 * columns;
+        let left = width.saturating_sub(others).max(narrowest);
+        table.with(Modify::new(Columns::one(FLAGS)).with(Width::wrap(left).keep_words(true)));
+    }
+    format!("{table}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rank::{RankBy, rank};
+    use crate::row::Row;
+
+    fn ranking() -> Ranking {
+        let row = |id: &str, rate: f64| {
+            let row = serde_json::json!({"framework": "vllm", "candidate_id": id, "status": "ok", "workload": {"scenario": "chat"},
+                "candidate": {"changed": {"max_num_seqs": 64, "max_num_batched_tokens": 8192, "enable_prefix_caching": true}},
+                "metrics": {"request_throughput": rate, "success_rate": 1.0}});
+            Entry::read(Row::parse(&row.to_string()).unwrap())
+        };
+        rank(vec![row("a", 1.0), row("b", 2.0)], RankBy::RequestThroughput)
+    }
+
+    #[test]
+    fn fits_the_terminal_and_breaks_no_word() {
+        for width in [72, 100, 200] {
+            let text = table(&ranking(), Look { width: Some(width), colour: false });
+            let drawn = text.lines().skip(1).take_while(|line| !line.starts_with("  no SLA"));
+            assert!(drawn.clone().all(|line| line.chars().count() <= width), "{text}");
+            assert!(text.contains("max_num_batched_tokens=8192"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_winner_is_coloured() {
+        let text = table(&ranking(), Look { width: Some(80), colour: true });
+        let coloured: Vec<&str> = text.lines().filter(|line| line.contains(BOLD_GREEN)).collect();
+        assert!(!coloured.is_empty() && coloured[0].contains("2.00"), "{text}");
+        assert!(coloured.iter().all(|line| !line.contains(" 1.00")), "{text}");
+        assert!(!table(&ranking(), Look { width: None, colour: false }).contains('\u{1b}'));
+    }
+}

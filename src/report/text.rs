@@ -1,0 +1,118 @@
+//! Numbers and words for people, and what keeps a cell a cell.
+
+use crate::rank::Entry;
+use crate::rank::RankBy;
+
+/// The longest cell, in characters.
+const MAX_CELL: usize = 200;
+
+/// A number with as many digits as one compares by; `-` for what was not measured.
+#[must_use]
+pub fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".into(),
+        Some(v) if v.abs() >= 1000.0 => format!("{v:.0}"),
+        Some(v) if v.abs() >= 100.0 => format!("{v:.1}"),
+        Some(v) => format!("{v:.2}"),
+    }
+}
+
+/// A share as a percentage; never rounded up to 100 %.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    match share {
+        None => "-".into(),
+        Some(share) if share >= 1.0 => "100 %".into(),
+        Some(share) => format!("{:.1} %", (share * 1000.0).floor() / 10.0),
+    }
+}
+
+/// The SLA's answer.
+#[must_use]
+pub fn verdict(entry: &Entry) -> &'static str {
+    match (entry.passed, entry.unconfirmed) {
+        (Some(true), false) => "pass",
+        (Some(true), true) => "pass (unconfirmed)",
+        (Some(false), _) => "fail",
+        (None, _) => "no SLA",
+    }
+}
+
+/// What a ranking goes by, with its unit.
+#[must_use]
+pub fn unit(by: RankBy) -> &'static str {
+    match by {
+        RankBy::RequestThroughput => "req/s",
+        RankBy::Goodput => "good req/s",
+        RankBy::OutputTokenThroughput => "output tok/s",
+    }
+}
+
+/// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`; its id where the row does not say what it changes.
+#[must_use]
+pub fn candidate(entry: &Entry) -> String {
+    let changes = entry.changes();
+    let what = if changes.is_empty() { entry.candidate_id.clone() } else { changes };
+    format!("{} {what}", entry.framework)
+}
+
+/// One line, without anything that moves a terminal's cursor or turns the direction of writing; at most 200 characters
+/// unless `long`.
+#[must_use]
+pub fn plain(text: &str, long: bool) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' | '\u{85}' => line.push(' '),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => line.extend(c.escape_unicode()),
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        }
+    }
+    let most = if long { 3 * MAX_CELL } else { MAX_CELL };
+    if line.chars().count() > most {
+        line = line.chars().take(most - 1).chain(['…']).collect();
+    }
+    line
+}
+
+/// `text` in lines of at most `width` columns, each behind `indent`; a longer word has a line of its own.
+#[must_use]
+pub fn wrap(text: &str, width: Option<usize>, indent: &str) -> String {
+    let room = width.unwrap_or(usize::MAX).saturating_sub(indent.len());
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines.iter().map(|line| format!("{indent}{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_between_words() {
+        assert_eq!(wrap("a bb ccc dddddddd e", Some(6), "  "), "  a bb\n  ccc\n  dddddddd\n  e\n");
+        assert_eq!(wrap("a  b", None, ""), "a b\n");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        let text = [None, Some(0.0), Some(12.345), Some(123.45), Some(1234.5)].map(number);
+        assert_eq!(text, ["-", "0.00", "12.35", "123.5", "1234"]);
+        assert_eq!([None, Some(1.0), Some(0.9999), Some(0.5)].map(percent), ["-", "100 %", "99.9 %", "50.0 %"]);
+    }
+
+    #[test]
+    fn a_cell_is_one_harmless_line() {
+        assert_eq!(plain("a\nb\u{202e}c\u{1b}[31m", false), "a b\\u{202e}c\\u{1b}[31m");
+        assert_eq!(plain(&"x".repeat(300), false).chars().count(), 200);
+    }
+}
