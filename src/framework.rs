@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::schema::Connections;
 use crate::yaml;
 
 /// The definitions that are compiled in, by name.
@@ -248,6 +249,9 @@ pub struct RequestStyle {
     pub token_id_prompts: bool,
     /// Members that make the answer exactly as long as asked: `{ignore_eos: true}`.
     pub exact_length: BTreeMap<String, Value>,
+    /// `per_request` for a server that closes connections which it promised to keep.
+    #[serde(default)]
+    pub connections: Connections,
 }
 
 /// Log text that tells why a server failed.

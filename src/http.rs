@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::error::{Context, Error, Result};
-use crate::schema::RequestStatus;
+use crate::schema::{Connections, RequestStatus};
 
 /// The largest answer that is kept whole, in bytes.
 pub const MAX_BODY: usize = 64 << 20;
@@ -20,6 +20,7 @@ pub const MAX_BODY: usize = 64 << 20;
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    connections: Connections,
 }
 
 /// An answer whose head has come in.
@@ -44,7 +45,7 @@ impl Client {
     ///
     /// # Errors
     /// Any other URL, or a key that no header can hold.
-    pub fn new(base: &str, connect_timeout: Duration, api_key: Option<&str>) -> Result<Self> {
+    pub fn new(base: &str, connections: Connections, connect_timeout: Duration, api_key: Option<&str>) -> Result<Self> {
         let base = check_base(base)?;
         install_tls();
         let mut headers = HeaderMap::new();
@@ -62,16 +63,23 @@ impl Client {
             .retry(reqwest::retry::never())
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(Duration::from_secs(4))
+            .pool_max_idle_per_host(if connections == Connections::Pooled { usize::MAX } else { 0 })
             .default_headers(headers)
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, connections })
     }
 
     /// The base URL, without a trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// How it connects.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.connections
     }
 
     /// Sends `body` to `path` and waits for the head of the answer.

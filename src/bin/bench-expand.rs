@@ -107,8 +107,10 @@ impl Expanding<'_> {
         if self.args.format == Format::Jsonl {
             return self.out.write(&Row::new("candidate", candidate));
         }
-        let changed: Vec<String> =
-            candidate.server.changed.iter().map(|(knob, value)| format!("{knob}={value}")).collect();
+        let changed = candidate.server.changed.iter();
+        let changed: Vec<String> = changed
+            .map(|(knob, value)| format!("{knob}={}", value.as_str().map_or_else(|| value.to_string(), String::from)))
+            .collect();
         let what = if candidate.search.baseline { "baseline".to_string() } else { changed.join(" ") };
         self.out.write_line(&format!("# {}: {what}", candidate.candidate_id))?;
         match &candidate.failure_reason {

@@ -97,7 +97,7 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
     let mut base = given.base.clone();
     let parallel = &framework.parallelism;
-    let names_parallelism = parallel.multiply.iter().chain(&parallel.share).any(|knob| base.contains_key(knob));
+    let names_parallelism = parallel.multiply.iter().any(|knob| base.contains_key(knob));
     if let (Some(tensor), Some(gpus), false) = (&parallel.tensor, plan.hardware.gpu_count, names_parallelism) {
         base.insert(tensor.clone(), gpus.into());
     }
@@ -205,7 +205,8 @@ fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 9] = [
+    const PASSING: [&str; 10] = [
+        "gpu_busy",
         "interrupted",
         "server_lost",
         "server_died",

@@ -24,7 +24,6 @@ Exit status:
 #[command(
     name = "bench-expand",
     version,
-    about,
     long_about = "Turn plans into candidates, the baseline first.\n\n\
                   Reads plan rows, or plan files (*.yaml, *.yml); writes candidate rows; rows of other kinds pass through.",
     after_long_help = AFTER

@@ -30,7 +30,6 @@ Exit status:
 #[command(
     name = "bench-load",
     version,
-    about,
     long_about = "Drive one workload against each leased server and record what happened to every request.\n\n\
                   Reads server rows, or --url; writes run, request and run_end rows; rows of other kinds pass through.",
     after_long_help = AFTER

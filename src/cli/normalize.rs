@@ -23,7 +23,6 @@ Exit status:
 #[command(
     name = "bench-normalize",
     version,
-    about,
     long_about = "Turn recorded runs into result rows: metrics, SLA verdict, quality.\n\n\
                   Reads the rows of bench-serve and bench-load; writes result rows at the end of the input; \
                   result rows and rows of unknown kinds pass through.",

@@ -28,7 +28,6 @@ Exit status:
 #[command(
     name = "bench-rank",
     version,
-    about,
     long_about = "Rank result rows and report the command to deploy, scenario by scenario.\n\n\
                   Reads result rows, ours or those of others with the same keys; rows of other kinds are passed over.",
     after_long_help = AFTER

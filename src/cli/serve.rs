@@ -26,7 +26,6 @@ Exit status:
 #[command(
     name = "bench-serve",
     version,
-    about,
     long_about = "Start each candidate's server, wait until it is really ready, lease it to bench-load, and stop it completely.\n\n\
                   Reads candidate rows, writes server and server_end rows; rows of other kinds pass through.",
     after_long_help = AFTER

@@ -24,7 +24,6 @@ Exit status:
 #[command(
     name = "bench-sim",
     version,
-    about,
     long_about = "A simulated OpenAI-compatible serving engine: continuous batching with a modelled GPU step.\n\n\
                   Its answers are words without meaning and its times are made up: nothing measured on it is a measurement of a real engine.",
     after_long_help = AFTER

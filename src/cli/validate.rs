@@ -25,7 +25,6 @@ Exit status:
 #[command(
     name = "bench-validate",
     version,
-    about,
     long_about = "Check plans, all of their mistakes in one pass, and turn them into plan rows.\n\n\
                   Reads YAML files, folders of them, or standard input.",
     after_long_help = AFTER

@@ -26,8 +26,8 @@ use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::row::Row;
 use crate::schema::{
-    Candidate, Client as ClientName, ClientHealth, Endpoint, Histograms, Load, LoadMode, Members, Run, RunEnd,
-    Scenario, Server, Status, Unit, Workload,
+    Candidate, Client as ClientName, ClientHealth, Connections, Endpoint, Histograms, Load, LoadMode, Members, Run,
+    RunEnd, Scenario, Server, Status, Unit, Workload,
 };
 use crate::{digest, shell};
 use ask::Asker;
@@ -125,9 +125,11 @@ impl Loading<'_> {
         if candidate.units.is_empty() {
             return Ok(());
         }
-        let client =
-            Client::new(&server.endpoint.base_url, self.options.connect_timeout, self.options.api_key.as_deref())?;
         let definition = self.options.frameworks.get(&candidate.server.definition);
+        // Of a server that nobody described it is not known that it keeps connections which it promises to keep.
+        let connections = definition.map_or(Connections::PerRequest, |d| d.request.connections);
+        let (base, key) = (&server.endpoint.base_url, self.options.api_key.as_deref());
+        let client = Client::new(base, connections, self.options.connect_timeout, key)?;
         let bench = &candidate.benchmark;
         let exact = if bench.ignore_eos { exact_length(definition) } else { Members::new() };
         let ids = definition.is_none_or(|d| d.request.token_id_prompts);
@@ -264,6 +266,7 @@ impl Loading<'_> {
             seed: bench.seed,
             schedule_sha256: None,
             benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
+            connections: asker.client.connections(),
             client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
             smoke: bench.smoke,
             simulated: server.simulated,

@@ -295,7 +295,8 @@ fn health(lags: &mut [f64], heartbeat: &Heartbeat, load: &Load) -> ClientHealth 
         late_share,
         heartbeat_gap_ms: Some(gap),
         cpu_share: Some(heartbeat.cpu_share()),
-        saturated: late_share.is_some_and(|share| share > LATE_SHARE) || gap > HEARTBEAT_GAP,
+        // One late request of a few dozen is no share of anything.
+        saturated: (late > 1 && late_share.is_some_and(|share| share > LATE_SHARE)) || gap > HEARTBEAT_GAP,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::row::Row;
 use crate::schema::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Endpoint, Hardware, Load, LoadMode, Members, Scenario, Search,
-    Server, ServerEnd, Status, Unit,
+    Artifacts, Benchmark, Candidate, CandidateServer, Connections, Endpoint, Hardware, Load, LoadMode, Members,
+    Scenario, Search, Server, ServerEnd, Status, Unit,
 };
 
 /// What the command line says about a server that somebody else runs.
@@ -41,7 +41,7 @@ impl Target {
     /// When the server does not say which model it serves.
     pub fn rows(&self, connect: Duration, api_key: Option<&str>) -> Result<(Row, Row)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        let client = Client::new(&self.url, connect, api_key)?;
+        let client = Client::new(&self.url, Connections::PerRequest, connect, api_key)?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(30), client.get("/v1/models")).await })
             .map_err(|_| Error::new("/v1/models does not answer within 30 s").at(client.base()))?

@@ -145,7 +145,11 @@ impl Entry {
         match self.at("/candidate/changed").as_object() {
             Some(changed) if changed.is_empty() => "baseline".into(),
             Some(changed) => {
-                changed.iter().map(|(knob, value)| format!("{knob}={value}")).collect::<Vec<_>>().join(" ")
+                let one = |(knob, value): (&String, &Value)| match value.as_str() {
+                    Some(text) => format!("{knob}={text}"),
+                    None => format!("{knob}={value}"),
+                };
+                changed.iter().map(one).collect::<Vec<_>>().join(" ")
             }
             None => String::new(),
         }

@@ -15,7 +15,7 @@ pub use common::{Exit, Hardware, Load, LoadMode, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SlaTest, Tried, Verdict, WorkloadBlock};
-pub use run::{Client, ClientHealth, Histograms, Run, RunEnd, SearchEnd, Workload};
+pub use run::{Client, ClientHealth, Connections, Histograms, Run, RunEnd, SearchEnd, Workload};
 pub use server::{Artifacts, Endpoint, Server, ServerEnd, Stop};
 
 use schemars::{JsonSchema, schema_for};

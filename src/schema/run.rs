@@ -33,6 +33,9 @@ pub struct Run {
     pub benchmark_command: String,
     /// Who measured.
     pub client: Client,
+    /// How it connected.
+    #[serde(default)]
+    pub connections: Connections,
     /// A flow check, not a measurement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
@@ -71,6 +74,17 @@ pub struct Client {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// How requests get their connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Connections {
+    /// Kept alive and used again.
+    #[default]
+    Pooled,
+    /// A new one each, for servers that close a connection that they promised to keep.
+    PerRequest,
 }
 
 /// A `run_end` row, written after the last request of the run.

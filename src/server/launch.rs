@@ -17,7 +17,7 @@ use crate::http::Client;
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
-use crate::schema::{Artifacts, Candidate, Status};
+use crate::schema::{Artifacts, Candidate, Connections, Status};
 
 const PROBE_EVERY: Duration = Duration::from_millis(25);
 /// How long a server whose log says that it failed is given to end by itself.
@@ -135,8 +135,8 @@ impl Launch {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
         let base = format!("http://127.0.0.1:{}", self.port);
-        let client =
-            Client::new(&base, Duration::from_secs(5), None).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let client = Client::new(&base, Connections::PerRequest, Duration::from_secs(5), None)
+            .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
         let guard = child.guard;
         let failed = loop {

@@ -1,6 +1,7 @@
 //! All integration tests, in one crate: one link.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod cases;
 mod harness;
 mod layers;
 mod man;
