@@ -32,7 +32,7 @@ static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(://)([^/\s:@]+:[^/\s@]+)@", "userinfo"),
         (r"(?i)([?&](?:token|key|sig|api_key)=)([^&\s]+)", "query"),
         (
-            r#"(?i)((?:--?(?:api-key|admin-api-key|hf-token|token|ssl-keyfile-password|password))(?:=|\s+|['"],\s*['"]))([^\s'"]{2,})"#,
+            r#"(?i)((?:^|[\s'"\[(])--?(?:api-key|admin-api-key|hf-token|token|ssl-keyfile-password|password)(?:=|\s+|['"],\s*['"]))([^\s'"-][^\s'"]+)"#,
             "flag",
         ),
         (

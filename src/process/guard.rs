@@ -13,7 +13,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -26,6 +25,8 @@ use crate::schema::{Exit, Stop};
 
 /// The first argument that makes bench-serve a guard.
 pub const GUARD_ARGUMENT: &str = "--guard-of-one-server";
+/// Grace for processes that left the server's group, once the group is gone.
+const STRAY_GRACE: Duration = Duration::from_secs(1);
 /// The grace when nobody asked for another: bench-serve has died and cannot tell.
 const ORPHAN_GRACE: Duration = Duration::from_millis(1000);
 /// How long killing goes on before what is left is called a survivor.
@@ -113,10 +114,10 @@ fn watch(leader: Pid, commands: &Receiver<Duration>, tell: &mut impl FnMut(&Repo
             ended = true;
         }
         match commands.recv_timeout(TICK) {
+            // What a dead leader leaves is swept at once.
+            _ if ended => return Duration::ZERO,
             Ok(grace) => return grace,
             Err(RecvTimeoutError::Disconnected) => return ORPHAN_GRACE,
-            // What a dead leader leaves is swept at once.
-            Err(RecvTimeoutError::Timeout) if ended => return Duration::ZERO,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
@@ -139,6 +140,7 @@ fn reap(leader: Pid) -> Option<Exit> {
 }
 
 /// The stop ladder: SIGTERM to the group, grace, then SIGKILL to group, session and every descendant until none is left.
+/// Whoever left the group gets its own SIGTERM once the group is gone, and a short grace: nobody leads it any more.
 fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&Report)) -> Stop {
     let begun = Instant::now();
     let me = getpid().as_raw();
@@ -152,10 +154,20 @@ fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&Report)) -> Stop {
     };
     if !grace.is_zero() {
         let _ = killpg(leader, Signal::SIGTERM);
-        while begun.elapsed() < grace {
+        let mut end = begun + grace;
+        let mut alone = false;
+        while Instant::now() < end {
             reap_and_tell();
-            if left().is_empty() {
+            let rest = left();
+            if rest.is_empty() {
                 break;
+            }
+            if !alone && rest.iter().all(|process| process.group != leader.as_raw()) {
+                alone = true;
+                end = end.min(Instant::now() + STRAY_GRACE);
+                for process in rest.iter().filter(|process| process.lives()) {
+                    let _ = kill(Pid::from_raw(process.pid), Signal::SIGTERM);
+                }
             }
             thread::sleep(TICK);
         }
@@ -173,12 +185,13 @@ fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&Report)) -> Stop {
         }
         let _ = killpg(leader, Signal::SIGKILL);
         for process in rest {
+            let label = process.label();
+            if !stop.killed.contains(&label) {
+                stop.killed.push(label);
+            }
             // Looked at again right before the signal: a pid that was given to somebody else stays unharmed.
-            if process.lives() && kill(Pid::from_raw(process.pid), Signal::SIGKILL) != Err(Errno::ESRCH) {
-                let label = process.label();
-                if !stop.killed.contains(&label) {
-                    stop.killed.push(label);
-                }
+            if process.lives() {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
             }
         }
         thread::sleep(Duration::from_millis(2));

@@ -12,6 +12,8 @@ pub struct Process {
     pub pid: i32,
     /// Start time in clock ticks since boot.
     pub start: u64,
+    /// Process group.
+    pub group: i32,
     parent: i32,
     session: i32,
     name: String,
@@ -32,6 +34,7 @@ impl Process {
             pid,
             start: field(19)?.unsigned_abs(),
             parent: i32::try_from(field(1)?).ok()?,
+            group: i32::try_from(field(2)?).ok()?,
             session: i32::try_from(field(3)?).ok()?,
             name,
             zombie: matches!(*fields.first()?, "Z" | "X"),

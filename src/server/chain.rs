@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
@@ -40,18 +42,25 @@ async fn copy(
         .env("BENCH_ARTIFACTS", launch.folder())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(|e| Error::new(format!("cannot execute {:?}", argv[0])).because(e))?;
+    // Whatever ends the wait for the program ends the program, and what it started.
+    let _group = Group(child.id().and_then(|pid| i32::try_from(pid).ok()));
     if let Some(mut input) = child.stdin.take() {
         // A program that does not read its input closes it: no error.
         let _ = input.write_all(format!("{}\n", row.line()).as_bytes()).await;
     }
     let output = child.stdout.take().ok_or_else(|| Error::new("the program has no standard output"))?;
-    let mut lines = BufReader::new(output).lines();
-    while let Some(line) =
-        lines.next_line().await.map_err(|e| Error::new("cannot read what the program prints").because(e))?
-    {
+    let mut output = BufReader::new(output);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let read = output.read_until(b'\n', &mut bytes).await;
+        if read.map_err(|e| Error::new("cannot read what the program prints").because(e))? == 0 {
+            break;
+        }
+        let line = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
         match Row::parse(&line) {
             Ok(printed) if printed.get("record").is_some() => out.write(&printed)?,
             Ok(payload) => {
@@ -67,4 +76,15 @@ async fn copy(
         let why = format!("{:?} ended with {status}; its messages are on standard error", argv[0]);
         Failed::of("client_failed", why)
     }))
+}
+
+/// A process group that ends with this.
+struct Group(Option<i32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+        }
+    }
 }

@@ -257,6 +257,11 @@ impl Serving<'_> {
 
     /// Waits until the server is not needed any more.
     async fn used(&mut self, offer: Option<Offer>, row: &Row, launch: &Launch, child: &mut Child) -> Used {
+        // A clone of the descriptor: the chain may be writing while we watch.
+        let watched = match self.out.sink().try_clone().context("cannot watch standard output") {
+            Ok(watched) => watched,
+            Err(e) => return Used::Ended(After::Broken(e)),
+        };
         let chained = async {
             match offer {
                 Some(offer) => {
@@ -276,9 +281,9 @@ impl Serving<'_> {
                 None => chain::run(&self.options.chain, row, launch, &mut self.out, self.notice).await,
             }
         };
-        // A clone of the descriptor: the chain may be writing while we watch.
         tokio::select! {
             used = chained => used,
+            () = reader_left(&watched) => Used::Ended(After::ReaderLeft),
             _ = child.ended() => Used::Died,
             signal = self.signals.next() => Used::Ended(After::Signal(signal)),
         }

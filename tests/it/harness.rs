@@ -42,7 +42,9 @@ pub fn bash(script: &str) -> Command {
 
 fn set_env(command: &mut Command) {
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", bin_dir().display()));
+    // The fixture servers stand beside the programs.
+    let programs = bin_dir();
+    command.env("PATH", format!("{0}:{0}/examples:{path}", programs.display()));
     command.env_remove("NO_COLOR").env_remove("COLUMNS").env("LC_ALL", "C.UTF-8");
 }
 
@@ -153,4 +155,120 @@ pub fn processes_with(marker: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// A mark that everything started with it carries in its environment, however far it wanders.
+pub struct Mark(String);
+
+impl Mark {
+    /// One that no other test has.
+    pub fn new(test: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(format!("bench-it-{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Puts the mark on a command.
+    pub fn put<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("BENCH_IT_MARK", &self.0)
+    }
+
+    /// Panics unless everything with the mark ends within `limit`.
+    #[track_caller]
+    pub fn gone_within(&self, limit: Duration) {
+        let left = || Some(processes_with(&self.0)).filter(Vec::is_empty);
+        if wait_until(limit, left).is_none() {
+            panic!("still there after {limit:?}:\n{}", processes_with(&self.0).join("\n"));
+        }
+    }
+
+    /// The processes with the mark whose command line holds `word`.
+    pub fn pids(&self, word: &str) -> Vec<i32> {
+        let found = processes_with(&self.0).into_iter().filter(|line| line.contains(word));
+        found.filter_map(|line| line.split(' ').next()?.parse().ok()).collect()
+    }
+}
+
+/// `plan` as candidate rows, with the fixture server as a framework.
+pub fn candidates(plan: &str) -> String {
+    let folder = scratch();
+    let path = folder.path().join("plan.yaml");
+    std::fs::write(&path, plan).unwrap();
+    run(program("bench-expand").args(["--quiet", "--frameworks"]).arg(fixtures()).arg(&path), "").expect(0).stdout
+}
+
+/// The folder of the fixture server's definition.
+pub fn fixtures() -> PathBuf {
+    root().join("tests/fixtures")
+}
+
+/// A plan for the fixture server: one scenario, one load, these flags.
+pub fn zoo_plan(flags: &str) -> String {
+    format!(
+        "model: zoo\nhardware: {{gpu_count: 1}}\ndataset: {{num_prompts: 4, scenario_names: [s], input_len: [8], output_len: [3]}}\n\
+         benchmark: {{max_concurrency: [2], warmup_requests: 1}}\nframeworks:\n  zoo:\n    base_server_flags: {flags}\n"
+    )
+}
+
+/// Sends `signal` to one process.
+pub fn kill(pid: i32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Sends `signal` to a process group, as a terminal does.
+pub fn kill_group(leader: u32, signal: nix::sys::signal::Signal) {
+    let group = nix::unistd::Pid::from_raw(i32::try_from(leader).unwrap());
+    nix::sys::signal::killpg(group, signal).unwrap();
+}
+
+/// How often a loop that looks for leaks runs: `short`, or `long` under `scripts/test --all`.
+pub fn times(short: u32, long: u32) -> u32 {
+    if std::env::var_os("BENCH_TEST_ALL").is_some() { long } else { short }
+}
+
+/// Says that a test cannot run here, where nobody can miss it.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
+/// A server that runs beside a test and ends with it.
+pub struct Running {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl Running {
+    /// bench-sim with these arguments, on a free port.
+    pub fn sim(args: &[&str]) -> Self {
+        let mut command = program("bench-sim");
+        let mut child =
+            command.args(["--port", "0", "--load-ms", "0"]).args(args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut line).unwrap();
+        let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{line}"));
+        Self { url: url.trim_end_matches(':').to_string(), child }
+    }
+
+    /// The fixture server with these habits.
+    pub fn zoo(args: &[&str]) -> Self {
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let mut command = program("examples/zoo");
+        let child = command.args(["--port", &port.to_string()]).args(args).stderr(Stdio::null()).spawn().unwrap();
+        let up = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+        wait_until(Duration::from_secs(10), up).expect("the fixture server listens");
+        Self { child, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

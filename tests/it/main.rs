@@ -4,5 +4,8 @@
 mod cases;
 mod harness;
 mod layers;
+mod load;
 mod man;
+mod pipeline;
 mod schemas;
+mod serve;

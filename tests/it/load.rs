@@ -1,0 +1,175 @@
+//! bench-load alone, against a server whose behaviour is known.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Output, Running, finish, kill, program, run};
+use crate::schemas::validator;
+
+fn load(server: &Running, args: &[&str]) -> Output {
+    run(program("bench-load").args(["--quiet", "--url", &server.url]).args(args), "")
+}
+
+fn measured(done: &Output) -> Vec<Value> {
+    done.records("request").into_iter().filter(|row| row["phase"] == "measured").collect()
+}
+
+#[test]
+fn a_closed_loop_keeps_so_many_in_flight_and_gets_what_it_asked_for() {
+    let server = Running::sim(&["--step-base-us", "1000"]);
+    let done = load(&server, &["--scenario", "chat=100:12", "--concurrency", "3", "--num-prompts", "20"]).expect(0);
+    let requests = measured(&done);
+    assert_eq!(requests.len(), 20);
+    for request in &requests {
+        assert_eq!((&request["status"], &request["token_source"]), (&"ok".into(), &"usage".into()), "{request}");
+        assert_eq!((&request["input_tokens"], &request["output_tokens"]), (&100.into(), &12.into()), "{request}");
+        assert!(request.get("due_us").is_none());
+        let at = |key: &str| request[key].as_u64().unwrap();
+        assert!(at("sent_us") <= at("first_byte_us") && at("first_byte_us") <= at("first_token_us"));
+        assert!(at("first_token_us") < at("last_token_us") && at("last_token_us") <= at("end_us"));
+    }
+    // At any time a request is sent, fewer than three others are under way.
+    for request in &requests {
+        let sent = request["sent_us"].as_u64().unwrap();
+        let under_way =
+            |other: &&Value| other["sent_us"].as_u64().unwrap() <= sent && sent < other["end_us"].as_u64().unwrap();
+        assert!(requests.iter().filter(under_way).count() <= 3);
+    }
+    let warmup = done.records("request").iter().filter(|row| row["phase"] == "warmup").count();
+    assert_eq!((warmup, done.records("run").len(), done.records("run_end").len()), (2, 1, 1));
+    for row in done.rows() {
+        let kind = row["record"].as_str().unwrap();
+        let errors: Vec<String> = validator(kind).iter_errors(&row).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
+    }
+}
+
+#[test]
+fn an_open_loop_is_the_same_schedule_every_time() {
+    let server = Running::sim(&[]);
+    let args = ["--scenario", "chat=20:4", "--rate", "100", "--num-prompts", "50", "--seed", "7"];
+    let (one, two) = (load(&server, &args).expect(0), load(&server, &args).expect(0));
+    let hash = |done: &Output| done.records("run")[0]["schedule_sha256"].as_str().unwrap().to_string();
+    assert_eq!(hash(&one), hash(&two));
+    let mut due: Vec<u64> = measured(&one).iter().map(|row| row["due_us"].as_u64().unwrap()).collect();
+    due.sort_unstable();
+    assert_eq!(due.last(), Some(&500_000), "the last of 50 at 100 per second is due after half a second");
+    assert!(measured(&one).iter().all(|row| row["sent_us"].as_u64() >= row["due_us"].as_u64()));
+    let other = load(&server, &["--scenario", "chat=20:4", "--rate", "100", "--num-prompts", "50", "--seed", "8"]);
+    assert_ne!(hash(&one), hash(&other));
+}
+
+#[test]
+fn what_is_due_above_the_cap_is_dropped_and_fails() {
+    let server = Running::zoo(&["--token-ms", "100"]);
+    let args = ["--model", "zoo", "--scenario", "s=4:5", "--rate", "40", "--cap", "2", "--num-prompts", "20"];
+    let done = load(&server, &args).expect(0);
+    let dropped = measured(&done).iter().filter(|row| row["status"] == "dropped").count();
+    assert!(dropped >= 10 && measured(&done).len() == 20, "{dropped} dropped");
+    let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
+    let share = result["metrics"]["success_rate"].as_f64().unwrap();
+    assert!((share - (20 - dropped) as f64 / 20.0).abs() < 1e-9, "{share}");
+}
+
+#[test]
+fn chat_prompts_have_the_tokens_that_were_asked_for_template_included() {
+    let server = Running::sim(&[]);
+    let args =
+        ["--endpoint", "/v1/chat/completions", "--scenario", "chat=40:5", "--concurrency", "2", "--num-prompts", "6"];
+    let done = load(&server, &args).expect(0);
+    assert_eq!(done.records("run")[0]["workload"]["prompt_form"], "text");
+    for request in measured(&done) {
+        assert_eq!((&request["input_tokens"], &request["output_tokens"]), (&40.into(), &5.into()));
+        // The opening event has a role and no token.
+        assert_eq!(request["chunks"], 5);
+    }
+}
+
+#[test]
+fn a_stream_that_stalls_times_out_and_the_others_go_on() {
+    let server = Running::zoo(&["--stalls-at", "6"]);
+    let args =
+        ["--model", "zoo", "--scenario", "s=4:3", "--concurrency", "2", "--num-prompts", "6", "--idle-timeout", "0.3"];
+    let done = load(&server, &args).expect(0);
+    let statuses: Vec<String> = measured(&done).iter().map(|row| row["status"].as_str().unwrap().into()).collect();
+    assert_eq!(
+        statuses.iter().filter(|s| *s == "timeout_idle").count() + statuses.iter().filter(|s| *s == "ok").count(),
+        6
+    );
+    assert!(statuses.contains(&"ok".into()) && statuses.contains(&"timeout_idle".into()), "{statuses:?}");
+}
+
+#[test]
+fn a_server_that_dies_under_load_fails_what_is_left() {
+    let server = Running::zoo(&["--dies-at", "6", "--token-ms", "20"]);
+    let args = ["--model", "zoo", "--scenario", "s=4:3", "--concurrency", "2", "--num-prompts", "12"];
+    let done = load(&server, &args).expect(0);
+    let requests = measured(&done);
+    assert_eq!(requests.len(), 12);
+    let failed: Vec<&Value> = requests.iter().filter(|row| row["status"] != "ok").collect();
+    assert!(failed.len() >= 8, "{failed:?}");
+    let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
+    assert!(result["metrics"]["success_rate"].as_f64().unwrap() < 0.5);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_that_says_so() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{free}");
+    let args = ["--url", &url, "--scenario", "chat=10:2", "--concurrency", "1"];
+    let done = run(program("bench-load").args(args), "").expect(2);
+    assert!(done.stdout.is_empty() && done.stderr.contains("cannot reach the server"), "{}", done.stderr);
+}
+
+#[test]
+fn a_server_row_whose_lease_is_gone_is_an_error_and_never_a_load() {
+    let rows = crate::harness::candidates(&crate::harness::zoo_plan("{}"));
+    let mut row: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    row["record"] = "server".into();
+    for (key, value) in [("server_id", "zoo-1-2"), ("started_at", "2026-01-01T00:00:00Z")] {
+        row[key] = value.into();
+    }
+    row["endpoint"] = serde_json::json!({"base_url": "http://127.0.0.1:9", "model_id": "zoo", "lease": "/nowhere/lease", "reached_by": "same_host"});
+    let done = run(&mut program("bench-load"), &format!("{row}\n")).expect(2);
+    assert!(done.stderr.contains("stdin:1: ") || done.stderr.contains("/nowhere/lease"), "{}", done.stderr);
+    assert!(done.stderr.contains("server is gone") && done.records("request").is_empty(), "{}", done.stderr);
+}
+
+#[test]
+fn an_interrupt_ends_the_run_with_whole_rows() {
+    let server = Running::zoo(&["--token-ms", "50"]);
+    let mut command = program("bench-load");
+    let args = ["--quiet", "--url", &server.url, "--model", "zoo", "--scenario", "s=4:100", "--concurrency", "4"];
+    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    // Warm-up takes 2 × 5 s: the interrupt comes in the middle of it.
+    std::thread::sleep(Duration::from_millis(500));
+    kill(pid, Signal::SIGINT);
+    let done = finish(child, Duration::from_secs(5));
+    assert_eq!(done.signal, Some(2), "{}", done.stderr);
+    let end = &done.records("run_end")[0];
+    assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"interrupted".into()));
+    assert_eq!(done.records("server_end").len(), 1, "the rest of the input is passed on");
+}
+
+#[test]
+fn a_pause_of_the_client_is_seen_and_the_run_is_not_ranked() {
+    let server = Running::zoo(&["--token-ms", "20"]);
+    let mut command = program("bench-load");
+    let args = ["--quiet", "--url", &server.url, "--model", "zoo", "--scenario", "s=4:20", "--concurrency", "2"];
+    let args = args.into_iter().chain(["--num-prompts", "8", "--warmup", "1"]);
+    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    // The warm-up takes 0.4 s, the run 1.6 s.
+    std::thread::sleep(Duration::from_millis(1000));
+    kill(pid, Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(300));
+    kill(pid, Signal::SIGCONT);
+    let done = finish(child, Duration::from_secs(30)).expect(0);
+    assert_eq!(done.records("run_end")[0]["failure_class"], "client_saturated", "{}", done.stdout);
+    let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
+    assert_eq!((&result["status"], &result["quality"]["client_saturated"]), (&"failed".into(), &true.into()));
+}

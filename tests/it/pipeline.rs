@@ -1,0 +1,209 @@
+//! The whole pipe, as it is typed by hand and as scripts/sweep runs it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Mark, Output, bash, finish, kill, kill_group, program, root, run, scratch, skipped, wait_until};
+use crate::schemas::validator;
+
+const SOON: Duration = Duration::from_secs(3);
+
+/// Two engines, three candidates, one of them out of memory; `tokens` output tokens of about 2 ms each.
+fn plan(tokens: u32) -> String {
+    format!(
+        "model: sim\nhardware: {{gpu_count: 1}}\n\
+         dataset: {{num_prompts: 6, scenario_names: [chat], input_len: [32], output_len: [{tokens}]}}\n\
+         benchmark: {{max_concurrency: [2], request_rates: [50], warmup_requests: 1}}\n\
+         sla: {{max_p99_ttft_ms: 2000, min_success_rate: 1.0}}\n\
+         frameworks:\n\
+         \x20 quick:\n    definition: sim\n    base_server_flags: {{step_base_us: 2000, load_ms: 20, max_num_seqs: 64}}\n\
+         \x20   search_space: {{max_num_seqs: [64, 100000]}}\n\
+         \x20 slow:\n    definition: sim\n    base_server_flags: {{step_base_us: 4000, load_ms: 20}}\n"
+    )
+}
+
+fn write_plan(folder: &Path, tokens: u32) -> std::path::PathBuf {
+    let path = folder.join("plan.yaml");
+    std::fs::write(&path, plan(tokens)).unwrap();
+    path
+}
+
+fn sweep(plan: &Path, out: &Path) -> Command {
+    let mut command = bash("exec \"$0\" --no-build \"$1\" --out \"$2\"");
+    command.arg(root().join("scripts/sweep")).arg(plan).arg(out);
+    command
+}
+
+fn rows(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn units(path: &Path) -> Vec<String> {
+    let units = rows(path).into_iter().flat_map(|row| row["units"].as_array().cloned().unwrap_or_default());
+    let mut units: Vec<String> = units.map(|unit| unit.as_str().unwrap().to_string()).collect();
+    units.sort();
+    units
+}
+
+#[test]
+fn the_pipe_typed_by_hand_works_as_typed() {
+    let (folder, mark) = (scratch(), Mark::new("typed"));
+    write_plan(folder.path(), 8);
+    // As README and bench(7) have it.
+    let script = "mkdir raw; bench-validate plan.yaml | bench-expand | bench-serve | bench-load | tee -i raw/0001.jsonl | \
+                  bench-normalize | tee -i results.jsonl | bench-rank > report.md";
+    let done = run(mark.put(bash(script).current_dir(folder.path())), "").expect(0);
+    let results = rows(&folder.path().join("results.jsonl"));
+    for row in rows(&folder.path().join("raw/0001.jsonl")).iter().chain(&results) {
+        let kind = row["record"].as_str().unwrap();
+        let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
+    }
+    // Two candidates that ran, with two loads each, and one that had not the memory.
+    let ok: Vec<&Value> = results.iter().filter(|row| row["status"] == "ok").collect();
+    assert_eq!((ok.len(), results.len()), (4, 5), "{}", done.stderr);
+    assert!(ok.iter().all(|row| row["sla"]["passed"] == true && row["quality"]["simulated"] == true));
+    let oom = results.iter().find(|row| row["status"] == "oom").unwrap();
+    assert!(oom["failure_reason"].as_str().unwrap().contains("KV cache of 0 tokens"), "{oom:#}");
+    let report = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
+    for part in [
+        "# Flow check",
+        "Best command by framework and scenario",
+        "Across frameworks",
+        "Tried and not selected",
+        "Simulated:",
+        "quick max_num_seqs=100000".split(' ').next_back().unwrap(),
+        "bench-sim --model sim",
+    ] {
+        assert!(report.contains(part), "{part} is not in\n{report}");
+    }
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_sweep_goes_on_where_it_stopped() {
+    let (folder, mark) = (scratch(), Mark::new("sweep"));
+    let (plan, out) = (write_plan(folder.path(), 8), folder.path().join("out"));
+    run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    for file in ["plan.jsonl", "candidates.jsonl", "raw/0001.jsonl", "results.jsonl", "report.md", "report.csv"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let (first, report) = (units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap());
+    assert_eq!(first.len(), 6);
+    // Nothing is left to do.
+    let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    assert!(again.stderr.contains("going on") && !out.join("raw/0002.jsonl").exists(), "{}", again.stderr);
+    assert_eq!((units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap()), (first, report));
+    mark.gone_within(SOON);
+}
+
+/// Runs a sweep in a group of its own, lets `disturb` at it once `ready` says so, and waits for its end.
+fn disturbed(mark: &Mark, plan: &Path, out: &Path, raw: &str, lines: usize, disturb: impl FnOnce(u32)) -> Output {
+    use std::os::unix::process::CommandExt;
+    let mut command = sweep(plan, out);
+    let command = mark.put(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.process_group(0).spawn().unwrap();
+    let raw = out.join("raw").join(raw);
+    let ready = || std::fs::read_to_string(&raw).ok().filter(|text| text.lines().count() >= lines);
+    wait_until(Duration::from_secs(20), ready).expect("the sweep writes rows");
+    disturb(child.id());
+    finish(child, Duration::from_secs(30))
+}
+
+#[test]
+fn ctrl_c_leaves_whole_rows_no_server_and_a_report() {
+    for lines in [1, 3, 9] {
+        let (folder, mark) = (scratch(), Mark::new("ctrl-c"));
+        let (plan, out) = (write_plan(folder.path(), 60), folder.path().join("out"));
+        let done = disturbed(&mark, &plan, &out, "0001.jsonl", lines, |group| kill_group(group, Signal::SIGINT));
+        assert_eq!(done.signal, Some(2), "{}", done.stderr);
+        mark.gone_within(SOON);
+        let text = std::fs::read_to_string(out.join("raw/0001.jsonl")).unwrap();
+        assert!(text.ends_with('\n'));
+        rows(&out.join("raw/0001.jsonl"));
+        assert!(std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("# "), "{}", done.stderr);
+        // And it goes on to the end.
+        run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+        let keys = units(&out.join("results.jsonl"));
+        assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (6, 6));
+        mark.gone_within(SOON);
+    }
+}
+
+#[test]
+fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
+    for victim in ["bench-serve", "bench-load", "bench-expand", "tee"] {
+        let (folder, mark) = (scratch(), Mark::new("kill"));
+        let (plan, out) = (write_plan(folder.path(), 60), folder.path().join("out"));
+        disturbed(&mark, &plan, &out, "0001.jsonl", 4, |_| {
+            // bench-serve is there twice: itself, and the guard of its server, which has its own way to die.
+            let pids = mark.pids(victim);
+            if let Some(pid) = pids.first() {
+                kill(*pid, Signal::SIGKILL);
+            }
+        });
+        mark.gone_within(SOON);
+        run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+        let keys = units(&out.join("results.jsonl"));
+        assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (6, 6), "after the death of {victim}");
+        mark.gone_within(SOON);
+    }
+}
+
+#[test]
+fn the_cookbook_plan_gives_commands_for_all_its_frameworks() {
+    let path = root().join("configs/cookbook-llm/qwen3-235b-a22b.yaml");
+    run(program("bench-validate").arg(&path), "").expect(0);
+    let done = run(program("bench-expand").args(["--format", "sh"]).arg(&path), "").expect(0);
+    for start in
+        ["python -m sglang.launch_server ", "vllm serve Qwen/", "trtllm-serve serve Qwen/", "tokenspeed serve Qwen/"]
+    {
+        assert!(done.stdout.lines().filter(|line| line.starts_with(start)).count() > 5, "{start}:\n{}", done.stdout);
+    }
+}
+
+#[test]
+fn every_shipped_plan_validates() {
+    let done = run(
+        program("bench-validate").args(["--format", "jsonl", "configs", "configs/cookbook-llm"]).current_dir(root()),
+        "",
+    );
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(done.records("plan").len() >= 3);
+}
+
+/// The real engine: `BENCH_LLAMA_CPP` names a folder made by scripts/engines/llama-cpp, or it stands in engines/.
+#[test]
+fn a_real_llama_cpp_server_is_swept() {
+    let given = std::env::var_os("BENCH_LLAMA_CPP").map(std::path::PathBuf::from);
+    let engine = given.unwrap_or_else(|| root().join("engines/llama-cpp"));
+    if !engine.join("bin/llama-server").exists() {
+        return skipped("no llama.cpp: scripts/engines/llama-cpp engines/llama-cpp installs it");
+    }
+    let (folder, mark) = (scratch(), Mark::new("llama"));
+    std::fs::create_dir(folder.path().join("engines")).unwrap();
+    std::os::unix::fs::symlink(&engine, folder.path().join("engines/llama-cpp")).unwrap();
+    let out = folder.path().join("out");
+    let plan = root().join("configs/llama-cpp-cpu.yaml");
+    let done = run(mark.put(sweep(&plan, &out).current_dir(folder.path())), "").expect(0);
+    let results = rows(&out.join("results.jsonl"));
+    let refused = results.iter().find(|row| row["framework"] == "llama_cpp_foreign_flag").unwrap();
+    assert_eq!((&refused["status"], &refused["failure_class"]), (&"failed".into(), &"bad_flag".into()));
+    assert!(refused["failure_reason"].as_str().unwrap().contains("--max-num-seqs"), "{refused:#}");
+    let ours: Vec<&Value> = results.iter().filter(|row| row["framework"] == "llama_cpp").collect();
+    assert_eq!(ours.len(), 6 * 2 * 3, "{}", done.stderr);
+    for row in &ours {
+        // A machine that others use may make the client late; then the row says so and is not ranked.
+        if row["failure_class"] == "client_saturated" {
+            continue;
+        }
+        assert_eq!((&row["status"], &row["metrics"]["success_rate"]), (&"ok".into(), &1.0.into()), "{row:#}");
+        assert_eq!((&row["quality"]["length_mismatch"], &row["quality"]["simulated"]), (&false.into(), &false.into()));
+    }
+    mark.gone_within(SOON);
+}

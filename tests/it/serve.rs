@@ -1,0 +1,232 @@
+//! bench-serve against servers that behave well, badly, or not at all.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Mark, bash, candidates, finish, fixtures, kill, program, run, scratch, skipped, times, zoo_plan};
+
+const SOON: Duration = Duration::from_secs(2);
+
+fn serve(folder: &tempfile::TempDir) -> std::process::Command {
+    let mut command = program("bench-serve");
+    command.arg("--frameworks").arg(fixtures()).arg("--artifacts").arg(folder.path().join("logs"));
+    command
+}
+
+#[test]
+fn a_start_that_fails_is_a_row_with_its_reason() {
+    let cuda = r#""torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB""#;
+    for (flags, status, class, said) in [
+        ("{exits: 3}", "failed", "server_died", "exited with status 3"),
+        (&format!("{{says: {cuda}, exits: 1}}"), "oom", "cuda_oom", "CUDA out of memory"),
+        ("{says: \"vllm: error: unrecognized arguments: --x\", exits: 2}", "failed", "bad_flag", "remove the flag"),
+        ("{never_binds: true}", "timeout", "not_ready", "not ready after"),
+        ("{unavailable: true}", "timeout", "not_ready", "answers 503"),
+        ("{no_token: true}", "timeout", "not_ready", "streams no token"),
+        ("{lists: other}", "failed", "wrong_model", "lists other and not \"zoo\""),
+    ] {
+        let (folder, mark) = (scratch(), Mark::new("start"));
+        let rows = candidates(&zoo_plan(flags));
+        let mut command = serve(&folder);
+        let done = run(mark.put(command.args(["--ready-timeout", "0.5", "--grace", "0.2"])), &rows).expect(0);
+        let [end] = &done.records("server_end")[..] else { panic!("{flags}: {}", done.stdout) };
+        let text = |key: &str| end[key].as_str().unwrap_or_default().to_string();
+        assert_eq!((text("status"), text("failure_class")), (status.into(), class.into()), "{flags}: {end:#}");
+        assert!(text("failure_reason").contains(said), "{flags}: {}", text("failure_reason"));
+        // The whole candidate is in the row, so that nothing has to be looked up.
+        assert_eq!((&end["framework"], &end["units"][0]["scenario"]), (&"zoo".into(), &"s".into()));
+        mark.gone_within(SOON);
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_a_row() {
+    let folder = scratch();
+    let rows = candidates(&zoo_plan("{}")).replace("\"argv\":[\"zoo\"", "\"argv\":[\"no-such-program\"");
+    let done = run(&mut serve(&folder), &rows).expect(0);
+    let end = &done.records("server_end")[0];
+    assert_eq!(end["failure_class"], "not_started", "{end:#}");
+    assert!(end["failure_reason"].as_str().unwrap().contains("is zoo installed and on the PATH?"), "{end:#}");
+}
+
+#[test]
+fn a_port_that_is_taken_names_its_owner_and_harms_nobody() {
+    let folder = scratch();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let done = run(serve(&folder).args(["--port", &port]), &candidates(&zoo_plan("{}"))).expect(0);
+    let end = &done.records("server_end")[0];
+    assert_eq!(end["failure_class"], "port_in_use");
+    let reason = end["failure_reason"].as_str().unwrap();
+    assert!(reason.contains(&std::process::id().to_string()) && reason.contains("nothing was killed"), "{reason}");
+}
+
+#[test]
+fn nothing_survives_a_stop() {
+    for round in 0..times(5, 50) {
+        let (folder, mark) = (scratch(), Mark::new("stop"));
+        let flags = "{children: \"plain,group,session,forked,stubborn\", ignores_term: true}";
+        let rows = candidates(&zoo_plan(flags));
+        let done = run(mark.put(serve(&folder).args(["--grace", "0.1", "--", "true"])), &rows).expect(0);
+        let end = &done.records("server_end")[0];
+        assert_eq!(end["stop"]["survivors"], serde_json::json!([]), "{end:#}");
+        // The server and the child that ignores SIGTERM, and those whom the group's signal does not reach.
+        assert!(end["stop"]["killed"].as_array().unwrap().len() >= 4, "round {round}: {end:#}");
+        mark.gone_within(Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_server_that_dies_takes_its_children_along() {
+    let (folder, mark) = (scratch(), Mark::new("dies"));
+    let rows = candidates(&zoo_plan("{children: \"session,forked\", dies_at: 1}"));
+    let chain = r#"exec 3<>/dev/tcp/127.0.0.1/${BENCH_BASE_URL##*:}; printf 'POST /v1/completions HTTP/1.1\r\nContent-Length: 0\r\n\r\n' >&3; cat <&3 >&2; sleep 100"#;
+    let done = run(mark.put(serve(&folder).args(["--", "bash", "-c", chain])), &rows).expect(0);
+    let end = &done.records("server_end")[0];
+    assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"server_died".into()), "{end:#}");
+    assert_eq!(end["exit"]["code"], 7);
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn the_chain_form_copies_rows_and_keeps_what_a_foreign_client_prints() {
+    let folder = scratch();
+    let script = r#"cat; echo '{"throughput": 3}'; echo "for people"; echo "$BENCH_MODEL $BENCH_CANDIDATE_ID" > "$BENCH_ARTIFACTS/seen""#;
+    let done = run(serve(&folder).args(["--", "sh", "-c", script]), &candidates(&zoo_plan("{}"))).expect(0);
+    let kinds: Vec<String> = done.rows().iter().map(|row| row["record"].as_str().unwrap().into()).collect();
+    assert_eq!(kinds, ["server", "server", "native", "server_end"]);
+    let native = &done.records("native")[0];
+    assert_eq!(native["payload"]["throughput"], 3);
+    assert_eq!(native["server_id"], done.records("server")[0]["server_id"]);
+    assert!(done.stderr.contains("for people"));
+    let seen = std::fs::read_dir(folder.path().join("logs")).unwrap().next().unwrap().unwrap().path().join("seen");
+    let id = done.records("server")[0]["candidate_id"].as_str().unwrap().to_string();
+    assert_eq!(std::fs::read_to_string(seen).unwrap(), format!("zoo {id}\n"));
+}
+
+#[test]
+fn a_lease_that_nobody_takes_is_explained_and_ends_the_program() {
+    let (folder, mark) = (scratch(), Mark::new("lease"));
+    let rows = candidates(&zoo_plan("{}"));
+    let two = format!("{rows}{rows}");
+    let done = run(mark.put(serve(&folder).args(["--lease-timeout", "0.3"])), &two).expect(2);
+    for word in ["bench-load", "jq --unbuffered", "grep --line-buffered", "sed -u", "filter before bench-serve"] {
+        assert!(done.stderr.contains(word), "{word}: {}", done.stderr);
+    }
+    assert_eq!(done.records("server_end")[0]["failure_class"], "lease_timeout");
+    assert_eq!(done.records("server").len(), 1, "the second candidate was started");
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_filter_that_buffers_between_serve_and_load_is_named() {
+    if run(&mut bash("command -v jq"), "").code != Some(0) {
+        skipped("jq is not installed");
+        return;
+    }
+    let (folder, mark) = (scratch(), Mark::new("jq"));
+    let (fixtures, logs) = (fixtures(), folder.path().join("logs"));
+    let script = format!(
+        "bench-serve --frameworks '{0}' --artifacts '{1}' --lease-timeout 0.5 | jq -c . | bench-load --frameworks '{0}' --quiet; \
+         echo \"${{PIPESTATUS[0]}}\" >&2",
+        fixtures.display(),
+        logs.display()
+    );
+    let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}")));
+    assert!(done.stderr.contains("jq --unbuffered") && done.stderr.trim_end().ends_with('2'), "{}", done.stderr);
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_reader_that_left_stops_the_server_quietly() {
+    // Before there is a server, and while it waits for its lease to be taken.
+    for lines in [0, 1] {
+        let (folder, mark) = (scratch(), Mark::new("reader"));
+        let rows = candidates(&zoo_plan("{}"));
+        let script = format!(
+            "bench-serve --frameworks '{}' --artifacts '{}' | head -n {lines} >&2; echo \"${{PIPESTATUS[0]}}\"",
+            fixtures().display(),
+            folder.path().join("logs").display()
+        );
+        let done = run(mark.put(&mut bash(&script)), &rows);
+        assert_eq!((done.stdout.as_str(), done.stderr.lines().count()), ("0\n", lines), "{}", done.stderr);
+        mark.gone_within(SOON);
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let (folder, mark) = (scratch(), Mark::new("full"));
+    let script = format!(
+        "bench-serve --frameworks '{}' --artifacts '{}' > /dev/full",
+        fixtures().display(),
+        folder.path().join("logs").display()
+    );
+    let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}"))).expect(2);
+    assert!(done.stderr.contains("No space left"), "{}", done.stderr);
+    mark.gone_within(SOON);
+}
+
+/// A bench-serve whose server is ready, its row read.
+fn held(
+    folder: &tempfile::TempDir,
+    mark: &Mark,
+    flags: &str,
+) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
+    let rows = candidates(&zoo_plan(flags));
+    let path = folder.path().join("candidates.jsonl");
+    std::fs::write(&path, rows).unwrap();
+    let mut command = serve(folder);
+    let command = mark.put(command.args(["--grace", "5"]).arg(&path));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut row = String::new();
+    out.read_line(&mut row).unwrap();
+    assert!(row.contains("\"record\":\"server\""), "{row}");
+    assert!(!mark.pids("zoo --model").is_empty());
+    (child, out)
+}
+
+#[test]
+fn a_signal_stops_the_server_writes_its_end_and_kills_the_program() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let (folder, mark) = (scratch(), Mark::new("signal"));
+        let (child, mut out) = held(&folder, &mark, "{children: forked}");
+        kill(i32::try_from(child.id()).unwrap(), signal);
+        let done = finish(child, Duration::from_secs(10));
+        assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
+        let mut row = String::new();
+        out.read_line(&mut row).unwrap();
+        assert!(row.contains("\"server_end\"") && row.contains("\"interrupted\""), "{row}");
+        mark.gone_within(SOON);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once_and_the_guard_goes_on() {
+    let (folder, mark) = (scratch(), Mark::new("twice"));
+    // Nothing of it goes by SIGTERM, so the first signal leads to a wait of some seconds.
+    let (child, _out) = held(&folder, &mark, "{ignores_term: true}");
+    let pid = i32::try_from(child.id()).unwrap();
+    kill(pid, Signal::SIGINT);
+    // The first is known to have come once the guard has passed SIGTERM on; until then a second is only another first.
+    std::thread::sleep(Duration::from_millis(200));
+    kill(pid, Signal::SIGINT);
+    assert_eq!(finish(child, SOON).signal, Some(Signal::SIGINT as i32));
+    mark.gone_within(Duration::from_secs(12));
+}
+
+#[test]
+fn kill_9_leaves_no_server() {
+    for _ in 0..times(3, 50) {
+        let (folder, mark) = (scratch(), Mark::new("kill9"));
+        let (child, _out) = held(&folder, &mark, "{children: \"plain,group,session,forked\"}");
+        kill(i32::try_from(child.id()).unwrap(), Signal::SIGKILL);
+        assert_eq!(finish(child, SOON).signal, Some(9));
+        mark.gone_within(SOON);
+    }
+}
