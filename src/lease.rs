@@ -121,7 +121,7 @@ impl Held {
     /// When nobody offers it: the server of that row is gone.
     pub async fn take(path: &Path) -> Result<Self> {
         let gone = || {
-            Error::new("the lease is not offered any more, so this row's server is gone").at(path.display().to_string())
+            Error::new(format!("the lease {} is not offered any more, so this row's server is gone", path.display()))
         };
         let stream = UnixStream::connect(path).await.map_err(|e| gone().because(e))?;
         let mut stream = BufReader::new(stream);

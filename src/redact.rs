@@ -53,10 +53,10 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRET_NAME.is_match(name)
 }
 
-/// True when `text` holds something in the shape of a secret.
+/// True when `text` holds something in the shape of a secret, or something that a flag or a name introduces as one.
 #[must_use]
 pub fn holds_secret(text: &str) -> bool {
-    PATTERNS.iter().any(|(regex, _)| regex.is_match(text))
+    Redactor::default().redact(text) != text
 }
 
 /// Replaces secrets: the values it was given, and what has a secret's shape.

@@ -102,7 +102,8 @@ impl Row {
     /// A member of the wrong type or a missing one, with its name.
     pub fn view<T: DeserializeOwned>(&self) -> Result<T> {
         let kind = self.record().unwrap_or("untyped");
-        T::deserialize(&self.map).map_err(|e| Error::new(format!("not a valid {kind} row")).because(e))
+        serde_path_to_error::deserialize(&self.map)
+            .map_err(|e| Error::new(format!("not a valid {kind} row")).because(e))
     }
 
     /// The row's line, without the newline.

@@ -56,6 +56,20 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Whether a threshold can be one of this limit.
+    ///
+    /// # Errors
+    /// What it has to be.
+    pub fn takes(&self, threshold: f64) -> Result<(), &'static str> {
+        match self {
+            Self::SuccessRate | Self::Attainment if !(0.0..=1.0).contains(&threshold) => Err("a share between 0 and 1"),
+            Self::Latency { .. } if !(threshold.is_finite() && threshold >= 0.0) => Err("a time of at least 0"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The limits of a plan or a row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits(Vec<(String, Limit, f64)>);

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_yaml::Spanned;
+use serde_yaml::options::DuplicateKeyPolicy;
 
 use crate::error::{Error, Result};
 
@@ -75,9 +76,11 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
     if text.len() > MAX_BYTES {
         return Err(Error::new(format!("the file is larger than {MAX_BYTES} bytes")).at(name));
     }
-    let root: Spanned<Node> = parse(text, name)?;
+    // Duplicate keys are let through and found below, where the place of the first one is known too.
+    let root: Spanned<Node> = parse(text, name, DuplicateKeyPolicy::PassThrough)?;
     let mut document = Document { value: Value::Null, keys: BTreeMap::new(), values: BTreeMap::new() };
-    document.value = document.place(root, String::new());
+    document.value =
+        document.place(root, String::new()).map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
     Ok(document)
 }
 
@@ -86,12 +89,16 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
 /// # Errors
 /// As [`load`], and what the type refuses.
 pub fn typed<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
-    parse(text, name)
+    parse(text, name, DuplicateKeyPolicy::Error)
 }
 
-fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+fn parse<T: DeserializeOwned>(text: &str, name: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<T> {
     let options = serde_yaml::options! {
         strict_booleans: true,
+        duplicate_keys: duplicate_keys,
+        reject_unsupported_tags: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
         merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
         with_snippet: false,
         budget: serde_yaml::budget! {
@@ -106,36 +113,50 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     })
 }
 
-/// The parser's message without its place, which the caller prints in front.
+/// The parser's message without its place, which the caller prints in front, and without advice to its programmer.
 fn first_line(error: &serde_yaml::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
     let end = line.find(" at line ").or_else(|| line.find(" (line ")).unwrap_or(line.len());
-    line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']).to_string()
+    let line = line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']);
+    if line.starts_with("multiple YAML documents") {
+        return "more than one YAML document; a file holds one".into();
+    }
+    if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {
+        return format!("a number must be finite, found {number}");
+    }
+    let advice = [", set DuplicateKeyPolicy", " by configured policy", " by the configured policy", "; use from_str"];
+    let end = advice.iter().filter_map(|advice| line.find(advice)).min().unwrap_or(line.len());
+    line[..end].to_string()
 }
 
 impl Document {
-    fn place(&mut self, spanned: Spanned<Node>, pointer: String) -> Value {
+    /// Notes where everything stands; the place of a key that stands twice, and what is wrong with it.
+    fn place(&mut self, spanned: Spanned<Node>, pointer: String) -> Result<Value, (Place, String)> {
         let at =
             |location: serde_yaml::Location| Place { line: location.line().max(1), column: location.column().max(1) };
         self.values.insert(pointer.clone(), at(spanned.referenced));
-        match spanned.value {
+        Ok(match spanned.value {
             Node::Leaf(value) => value,
             Node::List(items) => {
                 let items = items.into_iter().enumerate();
-                items.map(|(i, item)| self.place(item, format!("{pointer}/{i}"))).collect::<Vec<_>>().into()
+                let items = items.map(|(i, item)| self.place(item, format!("{pointer}/{i}")));
+                items.collect::<Result<Vec<_>, _>>()?.into()
             }
             Node::Members(members) => {
                 let mut map = Map::new();
                 for (key, value) in members {
                     let child = format!("{pointer}/{}", escape(&key.value));
-                    self.keys.insert(child.clone(), at(key.referenced));
-                    let value = self.place(value, child);
+                    if let Some(first) = self.keys.insert(child.clone(), at(key.referenced)) {
+                        let what = format!("duplicate key {:?}, first in line {}", key.value, first.line);
+                        return Err((at(key.referenced), what));
+                    }
+                    let value = self.place(value, child)?;
                     map.insert(key.value, value);
                 }
                 Value::Object(map)
             }
-        }
+        })
     }
 }
 
@@ -199,9 +220,6 @@ impl<'de> Visitor<'de> for NodeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
         let mut list: Vec<(Spanned<String>, Spanned<Node>)> = Vec::new();
         while let Some(member) = members.next_entry::<Spanned<String>, Spanned<Node>>()? {
-            if list.iter().any(|(key, _)| key.value == member.0.value) {
-                return Err(A::Error::custom(format!("duplicate key {:?}", member.0.value)));
-            }
             list.push(member);
         }
         Ok(Node::Members(list))
@@ -229,7 +247,9 @@ mod tests {
             ("a: 1\nb: 2\na: 3\n", "p.yaml:3:1: "),
             ("a: [1\nb: 2\n", "p.yaml:"),
             ("a: 1\n---\nb: 2\n", "p.yaml:"),
-            ("a: .nan\n", "p.yaml:1:4: non-finite"),
+            ("a: .nan\n", "p.yaml:1:4: a number must be finite, found .nan"),
+            ("a: !!python/object:os.system x\n", "p.yaml:1:30: unsupported tag"),
+            ("a: {b: 1,\n b: 2}\n", "p.yaml:2:2: duplicate key \"b\", first in line 1"),
         ] {
             let error = load(text, "p.yaml").unwrap_err().to_string();
             assert!(error.contains(said) && error.lines().count() == 1, "{text:?}: {error}");

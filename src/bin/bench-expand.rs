@@ -45,11 +45,23 @@ fn done(paths: &[PathBuf], notice: &'static Notice) -> Result<BTreeSet<String>> 
     if paths.is_empty() {
         return Ok(keys);
     }
+    // Without one of them everything in it would be run again: better to run nothing.
+    for path in paths {
+        streams::open(path)?;
+    }
     for row in streams::rows(paths, notice) {
-        let (row, _) = row?;
+        let (row, place) = row?;
         // Somebody else's results have no units and close none.
-        let Some("result") = row.record() else { continue };
-        let Ok(result) = row.view::<ResultRow>() else { continue };
+        if row.str("record") != Some("result") {
+            continue;
+        }
+        let result = match row.view::<ResultRow>() {
+            Ok(result) => result,
+            Err(e) => {
+                notice.error(&e.at(place));
+                continue;
+            }
+        };
         if closes(result.status, result.failure_class.as_deref()) {
             keys.extend(result.units);
         }
@@ -92,7 +104,13 @@ impl Expanding<'_> {
         for e in &expansions {
             let n = e.candidates.len();
             let cut = if e.space > n { format!(", {} are left out by the cap", e.space - n) } else { String::new() };
-            self.notice.say(format!("{}: {n} candidates of {} in the search space{cut}", e.framework, e.space));
+            let open = |c: &&Candidate| c.units.iter().any(|unit| !self.done.contains(&unit.key));
+            let done = match n - e.candidates.iter().filter(open).count() {
+                0 => String::new(),
+                1 => ", 1 is done".into(),
+                done => format!(", {done} are done"),
+            };
+            self.notice.say(format!("{}: {n} candidates of {} in the search space{cut}{done}", e.framework, e.space));
         }
         for mut candidate in round_robin(expansions) {
             candidate.units.retain(|unit| !self.done.contains(&unit.key));

@@ -44,6 +44,18 @@ fn main() -> ExitCode {
     exit
 }
 
+/// What would be started, as a shell reads it.
+fn command(candidate: &Candidate, port: Option<u16>) -> String {
+    let fill = |word: &String| port.map_or_else(|| word.clone(), |port| word.replace("{port}", &port.to_string()));
+    let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
+    let env = candidate
+        .server
+        .env
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", shell::quote(value.as_ref()?))));
+    env.chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
+}
+
 fn dry_run(args: &Args, notice: &'static Notice) -> Result<Exit> {
     let mut out = streams::row_writer()?;
     for row in streams::rows(&args.files, notice) {
@@ -52,7 +64,8 @@ fn dry_run(args: &Args, notice: &'static Notice) -> Result<Exit> {
             continue;
         }
         match row.view::<Candidate>() {
-            Ok(candidate) => out.write_line(&shell::join(&candidate.server.argv))?,
+            Ok(candidate) if candidate.status.is_some() => {}
+            Ok(candidate) => out.write_line(&command(&candidate, args.port))?,
             Err(e) => notice.error(&e.at(place)),
         }
     }

@@ -166,6 +166,9 @@ fn candidate(
         failure_reason: None,
     };
     candidate.units = units(&candidate, plan.repeats);
+    if let Some(why) = misfit(&candidate, framework) {
+        skip(&mut candidate, "unsupported", why);
+    }
     for (knob, rule) in &framework.fixed {
         let value = candidate.server.flags.get(knob).cloned();
         if let Some(value) = value.filter(|value| *value != rule.value) {
@@ -177,6 +180,29 @@ fn candidate(
         }
     }
     candidate
+}
+
+/// Why a candidate cannot run on this hardware: a value that needs another GPU, or more GPUs than there are.
+fn misfit(candidate: &Candidate, framework: &Framework) -> Option<String> {
+    let flags = &candidate.server.flags;
+    for rule in &framework.requires {
+        let Some(knob) = rule.knobs.iter().find(|knob| flags.get(*knob) == Some(&rule.value)) else { continue };
+        // An unknown GPU is not known to be the wrong one.
+        let Some(gpu) = &candidate.hardware.gpu_model else { continue };
+        let words: Vec<String> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_uppercase).collect();
+        if !rule.gpus.iter().any(|family| words.contains(&family.to_ascii_uppercase())) {
+            return Some(format!(
+                "{knob} {} is unsupported on {gpu}: {}; use {}",
+                rule.value, rule.reason, rule.instead
+            ));
+        }
+    }
+    let degrees = framework.parallelism.multiply.iter().filter_map(|knob| Some((knob, flags.get(knob)?.as_u64()?)));
+    let degrees: Vec<_> = degrees.collect();
+    let needed = degrees.iter().fold(1u64, |product, (_, n)| product.saturating_mul(*n));
+    let budget = candidate.hardware.gpu_count.map(u64::from)?;
+    let terms = || degrees.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
+    (needed > budget).then(|| format!("{} needs {needed} GPUs, and gpu_count is {budget}", terms()))
 }
 
 /// Scenario × load × repeat, each with the key of everything that its result depends on.

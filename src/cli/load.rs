@@ -57,31 +57,31 @@ pub struct Args {
     #[arg(long, requires = "url")]
     pub burst: bool,
     /// Measured requests per run
-    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 80, requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_prompts: u32,
     /// Requests before the measured ones
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "url")]
     pub warmup: u32,
     /// Seed of schedule and prompts
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, requires = "url")]
     pub seed: u64,
     /// Path of the endpoint: /v1/completions or /v1/chat/completions
-    #[arg(long, value_name = "PATH", default_value = "/v1/completions")]
+    #[arg(long, value_name = "PATH", default_value = "/v1/completions", value_parser = endpoint, requires = "url")]
     pub endpoint: String,
     /// Model id, when the server lists several
-    #[arg(long)]
+    #[arg(long, requires = "url")]
     pub model: Option<String>,
     /// Name of the framework, for reports and for what its endpoint takes
-    #[arg(long, default_value = "unknown")]
+    #[arg(long, default_value = "unknown", requires = "url")]
     pub framework: String,
     /// SLA limit for the verdict: max_p99_ttft_ms=500; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
     /// Members of every request's body
-    #[arg(long, value_name = "JSON", default_value = r#"{"temperature":0}"#)]
+    #[arg(long, value_name = "JSON", default_value = r#"{"temperature":0}"#, requires = "url")]
     pub extra_body: String,
     /// Let answers end by themselves
-    #[arg(long)]
+    #[arg(long, requires = "url")]
     pub no_ignore_eos: bool,
     /// `full` keeps the time of every chunk in the request rows
     #[arg(long, value_enum, default_value_t = Itl::Histogram)]
@@ -176,6 +176,11 @@ fn scenario(text: &str) -> Result<Scenario, String> {
     Ok(Scenario { name: name.into(), kind: "random".into(), input_len: length(input)?, output_len: length(output)? })
 }
 
+fn endpoint(text: &str) -> Result<String, &'static str> {
+    let known = ["/v1/completions", "/v1/chat/completions"].contains(&text);
+    known.then(|| text.to_string()).ok_or("the endpoint is /v1/completions or /v1/chat/completions")
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate is above 0".into()) }
@@ -183,7 +188,9 @@ fn rate(text: &str) -> Result<f64, String> {
 
 fn limit(text: &str) -> Result<(String, f64), String> {
     let (key, value) = key_value(text).map_err(|e| e.to_string())?;
-    crate::sla::Limit::parse(&key)?;
-    let value = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+    let limit = crate::sla::Limit::parse(&key)?;
+    let not_a_number = || format!("{value:?} is not a number");
+    let value = value.parse::<f64>().ok().filter(|v| !v.is_nan()).ok_or_else(not_a_number)?;
+    limit.takes(value).map_err(|why| format!("{key} is {why}"))?;
     Ok((key, value))
 }

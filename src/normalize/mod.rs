@@ -21,6 +21,10 @@ pub struct Fold {
     runs: BTreeMap<String, Open>,
     results: Vec<ResultRow>,
     ended: BTreeSet<String>,
+    /// Every run that was ever announced: a file that is given twice counts once.
+    announced: BTreeSet<String>,
+    /// Servers and runs whose announcement is missing, each said once.
+    missing: BTreeSet<String>,
 }
 
 /// A server and what was measured on it.
@@ -30,7 +34,6 @@ struct Served {
     server: Server,
     limits: Limits,
     results: Vec<ResultRow>,
-    runs: BTreeSet<String>,
 }
 
 /// A run that has not ended.
@@ -86,6 +89,16 @@ impl Fold {
         self.results.into_iter().enumerate().filter(counts).map(|(_, result)| result).collect()
     }
 
+    /// Says once that an announcement is missing; everything under the same name is left out without a word.
+    fn unknown(&mut self, what: &str, id: &str) -> Result<()> {
+        // The name of a run begins with its server's.
+        let known = self.missing.iter().any(|missing| id.starts_with(missing.as_str()));
+        if known || !self.missing.insert(id.to_string()) {
+            return Ok(());
+        }
+        Err(Error::new(format!("the {what} {id} was never announced: is the stream's beginning missing?")))
+    }
+
     fn server(&mut self, row: &Row) -> Result<()> {
         let server: Server = row.view()?;
         if self.servers.contains_key(&server.server_id) || self.ended.contains(&server.server_id) {
@@ -94,14 +107,19 @@ impl Fold {
         let candidate: Candidate = row.view()?;
         let limits = Limits::read(&candidate.sla, true);
         let id = server.server_id.clone();
-        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new(), runs: BTreeSet::new() });
+        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new() });
         Ok(())
     }
 
     fn run(&mut self, row: &Row) -> Result<()> {
         let run: Run = row.view()?;
-        let served = self.servers.get_mut(&run.server_id).ok_or_else(|| unknown("server", &run.server_id))?;
-        if served.runs.insert(run.run_id.clone()) {
+        if self.announced.contains(&run.run_id) {
+            return Ok(());
+        }
+        if !self.servers.contains_key(&run.server_id) {
+            return self.unknown("server", &run.server_id);
+        }
+        if self.announced.insert(run.run_id.clone()) {
             let id = run.run_id.clone();
             let open =
                 Open { run, sample: Sample::default(), one_token_a_chunk: true, short: 0, seen: BTreeSet::new() };
@@ -116,13 +134,16 @@ impl Fold {
             return Ok(());
         }
         let Some(open) = self.runs.get_mut(&request.run_id) else {
-            let known = self.servers.values().any(|served| served.runs.contains(&request.run_id));
-            return if known { Ok(()) } else { Err(unknown("run", &request.run_id)) };
+            return if self.announced.contains(&request.run_id) {
+                Ok(())
+            } else {
+                self.unknown("run", &request.run_id)
+            };
         };
         if !open.seen.insert(request.i) {
             return Ok(());
         }
-        let served = self.servers.get(&open.run.server_id).ok_or_else(|| unknown("server", &open.run.server_id))?;
+        let Some(served) = self.servers.get(&open.run.server_id) else { return Ok(()) };
         if request.status == crate::schema::RequestStatus::Ok {
             open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
             open.short += u32::from(request.output_tokens.is_some_and(|n| n < open.run.workload.output_len));
@@ -134,8 +155,7 @@ impl Fold {
     fn run_end(&mut self, row: &Row) -> Result<()> {
         let end: RunEnd = row.view()?;
         if !self.runs.contains_key(&end.run_id) {
-            let known = self.servers.values().any(|served| served.runs.contains(&end.run_id));
-            return if known { Ok(()) } else { Err(unknown("run", &end.run_id)) };
+            return if self.announced.contains(&end.run_id) { Ok(()) } else { self.unknown("run", &end.run_id) };
         }
         self.close_run(&end.run_id.clone(), Some(end));
         Ok(())
@@ -171,7 +191,7 @@ impl Fold {
         }
         let Some(mut served) = self.servers.remove(&end.server_id) else {
             // A start that failed: the whole candidate stands in the row.
-            let candidate: Candidate = row.view().map_err(|_| unknown("server", &end.server_id))?;
+            let Ok(candidate) = row.view::<Candidate>() else { return self.unknown("server", &end.server_id) };
             self.results.push(result::not_tried(&candidate, Some(&end), end.status));
             return Ok(());
         };
@@ -184,8 +204,4 @@ impl Fold {
         self.results.append(&mut served.results);
         Ok(())
     }
-}
-
-fn unknown(what: &str, id: &str) -> Error {
-    Error::new(format!("the {what} {id} was never announced: is the stream's beginning missing?"))
 }

@@ -32,7 +32,9 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     let (run, sample) = (measured.run, measured.sample);
     let (status, class, reason) = outcome(measured.end);
     let itl = itl(measured);
-    let mut metrics = sample.metrics(run.load.mode, !limits.is_empty());
+    // Of a run that was not run there is nothing to tell.
+    let skipped = status == Status::Skipped;
+    let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
     for statistic in crate::sla::STATISTICS {
         if let Some(value) = itl_statistic(itl.as_ref(), statistic) {
             metrics.insert(format!("{statistic}_itl_ms"), Some(value));

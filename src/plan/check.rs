@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Finding;
+use super::read::DEFAULT_QPS;
 use crate::sla::Limit;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
@@ -22,6 +23,11 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
     let model = ["/model/path", "/model/model_path", "/model/name", "/model/id"];
     if !plan["model"].is_string() && !model.iter().any(|p| plan.pointer(p).is_some()) {
         found.push(Finding::error("", "`model` is missing: a path or an id, or a map with `path`"));
+    }
+    for pointer in std::iter::once("/model").chain(model) {
+        if plan.pointer(pointer).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
+            found.push(Finding::error(pointer, "`model` is empty: a path or an id"));
+        }
     }
     if plan["frameworks"].as_object().is_none_or(serde_json::Map::is_empty) {
         found.push(Finding::error("", "`frameworks` is missing: a map of at least one framework"));
@@ -43,6 +49,9 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
         _ => Some(1),
     };
     let (input, output, names) = (length("input_len"), length("output_len"), length("scenario_names"));
+    if input == Some(0) && output == Some(0) {
+        found.push(Finding::error("/dataset/input_len", "input_len is empty: there is no scenario to run"));
+    }
     if input != output {
         let count = |n: Option<usize>| n.map_or("none".into(), |n| n.to_string());
         let why = format!(
@@ -76,8 +85,11 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         let why = "num_prompts stands in dataset and in benchmark: keep one";
         found.push(Finding::error("/benchmark/num_prompts", why));
     }
+    loads(benchmark, found);
     let qps = &benchmark["qps"];
-    if let (Some(lower), Some(upper)) = (qps["lower"].as_f64(), qps["upper"].as_f64()) {
+    if qps.is_object() {
+        let lower = qps["lower"].as_f64().unwrap_or(DEFAULT_QPS.lower);
+        let upper = qps["upper"].as_f64().unwrap_or(DEFAULT_QPS.upper);
         if lower <= 0.0 || upper <= lower {
             found.push(Finding::error("/benchmark/qps", "0 < lower < upper must hold"));
         } else {
@@ -100,6 +112,25 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     }
 }
 
+/// Every load point once, and at least one.
+fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
+    for part in ["max_concurrency", "request_rates"] {
+        let Some(entries) = benchmark[part].as_array() else { continue };
+        let other = if part == "max_concurrency" { "request_rates" } else { "max_concurrency" };
+        if entries.is_empty() && benchmark[other].is_null() && benchmark["burst"] != true {
+            let why = format!("{part} is empty: there is no load to drive");
+            found.push(Finding::error(&format!("/benchmark/{part}"), why));
+        }
+        let mut seen = BTreeSet::new();
+        for (i, entry) in entries.iter().enumerate() {
+            if !seen.insert(entry.to_string()) {
+                let why = format!("the load {entry} stands twice");
+                found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
+            }
+        }
+    }
+}
+
 fn sla(plan: &Value, found: &mut Vec<Finding>) {
     for pointer in ["/sla", "/benchmark/sla"] {
         for (key, value) in plan.pointer(pointer).and_then(Value::as_object).into_iter().flatten() {
@@ -111,11 +142,8 @@ fn sla(plan: &Value, found: &mut Vec<Finding>) {
                     continue;
                 }
             };
-            let value = value.as_f64().unwrap_or_default();
-            let share = matches!(limit, Limit::SuccessRate | Limit::Attainment);
-            if (share && !(0.0..=1.0).contains(&value)) || value < 0.0 {
-                let range = if share { "a share between 0 and 1" } else { "a time of at least 0" };
-                found.push(Finding::error(&at, format!("{key} is {range}")));
+            if let Err(why) = limit.takes(value.as_f64().unwrap_or_default()) {
+                found.push(Finding::error(&at, format!("{key} is {why}")));
             }
             let prompts =
                 plan.pointer("/dataset/num_prompts").or(plan.pointer("/benchmark/num_prompts")).and_then(Value::as_u64);

@@ -111,6 +111,20 @@ fn gpus(plan: &Value, framework: &Framework, given: &Value, at: &str, found: &mu
     let used: Vec<(&String, u64)> =
         framework.parallelism.multiply.iter().filter_map(|knob| Some((knob, base.get(knob)?.as_u64()?))).collect();
     let product: u64 = used.iter().map(|(_, n)| n).product();
+    for (knob, values) in
+        members(given, "search_space").filter(|(knob, _)| framework.parallelism.multiply.contains(knob))
+    {
+        let others: u64 = used.iter().filter(|(other, _)| *other != knob).map(|(_, n)| n).product();
+        for (i, value) in values.as_array().into_iter().flatten().enumerate() {
+            let needed = value.as_u64().map_or(0, |n| n.saturating_mul(others));
+            if needed > budget {
+                let why = format!(
+                    "{knob} {value} needs {needed} GPUs, and gpu_count is {budget}; its candidates are skipped"
+                );
+                found.push(Finding::warning(&format!("{at}/search_space/{}/{i}", escape(knob)), why));
+            }
+        }
+    }
     if !used.is_empty() && product > budget {
         let terms: Vec<String> = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect();
         let why = format!("{} needs {product} GPUs, and gpu_count is {budget}", terms.join(" × "));

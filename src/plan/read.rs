@@ -11,6 +11,9 @@ const NUM_PROMPTS: u64 = 80;
 /// With this many prompts or fewer a run is a flow check.
 pub const SMOKE_PROMPTS: u64 = 20;
 
+/// The bracket of a rate search when the plan does not say.
+pub const DEFAULT_QPS: Qps = Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5 };
+
 /// A plan, normalised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -192,10 +195,14 @@ fn loads(plan: &mut Reader) -> Vec<Load> {
                 let mut number = |key: &str, default: f64| {
                     plan.or(&format!("/benchmark/qps/{key}"), json!(default)).as_f64().unwrap_or(default)
                 };
-                let (lower, upper, tolerance) =
-                    (number("lower", 0.25), number("upper", 16.0), number("tolerance", 0.1));
-                let qps =
-                    Qps { lower, upper, tolerance, max_rounds: count32(plan.count("/benchmark/qps/max_rounds", 5)) };
+                let default = DEFAULT_QPS;
+                let (lower, upper, tolerance) = (
+                    number("lower", default.lower),
+                    number("upper", default.upper),
+                    number("tolerance", default.tolerance),
+                );
+                let rounds = plan.count("/benchmark/qps/max_rounds", default.max_rounds.into());
+                let qps = Qps { lower, upper, tolerance, max_rounds: count32(rounds) };
                 Load { qps: Some(qps), ..load(LoadMode::Open) }
             }
         });

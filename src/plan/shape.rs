@@ -137,7 +137,10 @@ pub const PLAN: Shape = Keys(&[
 /// Everything in `value` that is not of `shape`; `at` is its JSON pointer.
 pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
     let mut wrong = |what: &str| {
-        found.push(Finding::value(Level::Error, at, format!("{} is {what}, found {}", name(at), short(value))));
+        // Whatever stands in an environment may be a secret: it is not repeated.
+        let seen = if at.contains("/env/") { kind(value).to_string() } else { short(value) };
+        let subject = if at.is_empty() { "a plan".to_string() } else { name(at) };
+        found.push(Finding::value(Level::Error, at, format!("{subject} is {what}, found {seen}")));
     };
     match shape {
         Any => {}
@@ -164,7 +167,8 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         }
         List(_) => wrong("a list"),
         OneOrList(item) => check(value, item, at, found),
-        Either(_, map) if value.is_object() => check(value, map, at, found),
+        Either(_, map @ (Keys(_) | Each(_))) if value.is_object() => check(value, map, at, found),
+        Either(_, list @ List(_)) if value.is_array() => check(value, list, at, found),
         Either(plain, _) => check(value, plain, at, found),
         Each(_) | Keys(_) if !value.is_object() => wrong("a map"),
         Each(item) => {
@@ -200,6 +204,17 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 #[must_use]
 pub fn name(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
 }
 
 fn short(value: &Value) -> String {

@@ -49,7 +49,7 @@ pub enum Decision {
         nearest: usize,
         /// The limit that it breaks most.
         limit: String,
-        /// By what share of the limit; `None` when that cannot be said.
+        /// By what share of the limit; infinite when requests failed, `None` when the row does not say.
         by: Option<f64>,
     },
 }
@@ -67,6 +67,25 @@ pub struct Tried {
     pub baseline: bool,
 }
 
+/// Each row once, and of every unit only its latest attempt, by the time when its run started.
+fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_cached_key(|entry| (entry.text("/run/started_at"), entry.row.line()));
+    entries.dedup_by(|a, b| a.row.line() == b.row.line());
+    let units = |entry: &Entry| -> Vec<String> {
+        let units = entry.at("/units");
+        units.as_array().into_iter().flatten().filter_map(|unit| unit.as_str().map(String::from)).collect()
+    };
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    for (i, entry) in entries.iter().enumerate() {
+        last.extend(units(entry).into_iter().map(|unit| (unit, i)));
+    }
+    let counts = |(i, entry): &(usize, Entry)| {
+        let units = units(entry);
+        units.is_empty() || units.iter().any(|unit| last.get(unit) == Some(i))
+    };
+    entries.into_iter().enumerate().filter(counts).map(|(_, entry)| entry).collect()
+}
+
 /// Ranks results. The order of the input does not matter.
 #[must_use]
 pub fn rank(entries: Vec<Entry>, by: RankBy) -> Ranking {
@@ -75,7 +94,7 @@ pub fn rank(entries: Vec<Entry>, by: RankBy) -> Ranking {
     let mut tried: BTreeMap<String, Tried> = BTreeMap::new();
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     let mut finished: BTreeSet<(String, String)> = BTreeSet::new();
-    for entry in entries {
+    for entry in latest(entries) {
         let id = (entry.framework.clone(), entry.candidate_id.clone());
         let counts = tried.entry(entry.framework.clone()).or_default();
         counts.seen += usize::from(seen.insert(id.clone()));
@@ -148,12 +167,12 @@ fn nearest(best: &[Entry]) -> Decision {
             let miss = test["margin"].as_f64().map_or(f64::INFINITY, |margin| -margin);
             (miss, test["limit"].as_str().unwrap_or_default().to_string())
         });
-        by.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1))).unwrap_or((f64::INFINITY, "its SLA".into()))
+        // A row that only says that it failed ranks behind all that say how.
+        by.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1))).unwrap_or((f64::NAN, "its SLA".into()))
     };
     let all = best.iter().enumerate().map(|(i, entry)| (i, worst(entry)));
-    let (nearest, (by, limit)) =
-        all.min_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap_or((0, (f64::INFINITY, String::new())));
-    Decision::None { nearest, limit, by: Some(by).filter(|by| by.is_finite()) }
+    let (nearest, (by, limit)) = all.min_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap_or((0, (f64::NAN, String::new())));
+    Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
 }
 
 #[cfg(test)]
@@ -213,9 +232,9 @@ mod tests {
 
     #[test]
     fn modes_and_simulations_are_apart() {
-        let mut closed = entry("a", None, json!({}));
+        let mut closed = entry("b", None, json!({}));
         closed.group.mode = "closed".into();
-        let mut simulated = entry("a", None, json!({}));
+        let mut simulated = entry("c", None, json!({}));
         simulated.group.simulated = true;
         assert_eq!(rank(vec![entry("a", None, json!({})), closed, simulated], RankBy::Goodput).groups.len(), 3);
     }

@@ -15,19 +15,22 @@ const TRIED: &str = "These are tried configurations that were not selected: they
 #[must_use]
 pub fn markdown(ranking: &Ranking) -> String {
     let mut out = String::new();
-    let models: BTreeSet<&str> = ranking.all().map(|e| e.group.model.as_str()).collect();
-    let models = models.into_iter().map(cell).collect::<Vec<_>>().join(", ");
-    let measured = ranking.groups.iter().any(|g| !g.key.smoke && !g.key.simulated);
+    let models = ranking.all().map(|e| e.group.model.as_str()).filter(|model| !model.is_empty());
+    let models: BTreeSet<String> = models.map(cell).collect();
+    let models = models.into_iter().collect::<Vec<_>>().join(", ");
+    let measured = ranking.all().any(|entry| !entry.group.smoke && !entry.group.simulated);
     let title = if measured { "Which command to deploy" } else { "Flow check, not a performance result" };
-    put(&mut out, &format!("# {title}: {models}\n"));
+    put(&mut out, &format!("# {title}{}{models}\n", if models.is_empty() { "" } else { ": " }));
     for group in &ranking.groups {
         let line = format!("{}: {}.", note::group_title(ranking, group), note::decision(group, ranking.by));
         put(&mut out, &format!("- {}", escape(&plain(&line, true))));
     }
     if ranking.groups.is_empty() {
-        put(&mut out, "- Nothing was measured; the last table says why.");
+        put(&mut out, "- Nothing was measured; \"Tried and not selected\" says why.");
     }
-    put(&mut out, &format!("\nRanked by {} among those that keep the SLA.", unit(ranking.by)));
+    let gated = ranking.groups.iter().flat_map(|group| &group.best).any(|entry| entry.passed.is_some());
+    let among = if gated { " among those that keep the SLA" } else { "" };
+    put(&mut out, &format!("\nRanked by {}{among}.", unit(ranking.by)));
     workload(&mut out, ranking);
     versions(&mut out, ranking);
     best(&mut out, ranking);
@@ -38,7 +41,7 @@ pub fn markdown(ranking: &Ranking) -> String {
     let caveats = note::caveats(ranking);
     if !caveats.is_empty() {
         put(&mut out, "\n## Caveats\n");
-        caveats.iter().for_each(|note| put(&mut out, &format!("- {}", escape(note))));
+        caveats.iter().for_each(|note| put(&mut out, &format!("- {}", escape(&plain(note, true)))));
     }
     out
 }
@@ -185,6 +188,7 @@ fn commands(out: &mut String, ranking: &Ranking) {
         let title = note::group_title(ranking, group);
         for entry in best_of_frameworks(group) {
             let place = match (&group.decision, std::ptr::eq(entry, &raw const group.best[0])) {
+                (Decision::Winner, true) if group.key.smoke || group.key.simulated => "first in this flow check",
                 (Decision::Winner, true) => "winner",
                 (Decision::Fastest, true) => "fastest, no SLA given",
                 _ if entry.passed == Some(false) => "missed the SLA: not for deployment",

@@ -57,21 +57,27 @@ pub fn decision(group: &Group, by: RankBy) -> String {
             let sure = if first.unconfirmed { " (unconfirmed: too few requests for its percentiles)" } else { "" };
             // Nobody is told to deploy what a simulation or a handful of requests put first.
             let what = if group.key.simulated || group.key.smoke { "first in this flow check is" } else { "deploy" };
-            format!("{what} {who}: {} at {}, within the SLA{sure}{}", value(first), first.load(), second(group, by))
+            format!("{what} {who}: {}{}, within the SLA{sure}{}", value(first), at(first), second(group, by))
         }
         Decision::Fastest => {
-            format!("no SLA was given; the fastest is {who}: {} at {}{}", value(first), first.load(), second(group, by))
+            format!("no SLA was given; the fastest is {who}: {}{}{}", value(first), at(first), second(group, by))
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.best[*nearest];
-            let share = miss.map_or("beyond any number".to_string(), |miss| format!("by {:.0} %", miss * 100.0));
-            format!(
-                "none passed the SLA; the nearest is {} at {}, which misses {limit} {share}",
-                candidate(near),
-                near.load()
-            )
+            let share = match miss {
+                None => String::new(),
+                Some(miss) if miss.is_infinite() => " beyond any number".to_string(),
+                Some(miss) => format!(" by {:.0} %", miss * 100.0),
+            };
+            format!("none passed the SLA; the nearest is {}{}, which misses {limit}{share}", candidate(near), at(near))
         }
     }
+}
+
+/// ` at 4 req/s`; nothing when the row does not say.
+fn at(entry: &Entry) -> String {
+    let load = entry.load();
+    if load.is_empty() { load } else { format!(" at {load}") }
 }
 
 /// How the best of the others compares.

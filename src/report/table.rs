@@ -61,7 +61,7 @@ pub fn table(ranking: &Ranking, look: Look) -> String {
         out.push('\n');
     }
     for note in note::caveats(ranking) {
-        out.push_str(&wrap(&note, look.width, ""));
+        out.push_str(&wrap(&plain(&note, true), look.width, ""));
     }
     out
 }
