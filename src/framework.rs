@@ -117,6 +117,12 @@ pub struct Framework {
     /// Log text that tells why it failed, before the rules for all frameworks.
     #[serde(default)]
     pub failures: Vec<FailurePattern>,
+    /// What its log tells about capacity and start-up.
+    #[serde(default)]
+    pub facts: Vec<FactPattern>,
+    /// Regular expressions for the command lines of processes without which the server does not work.
+    #[serde(default)]
+    pub workers: Vec<String>,
 }
 
 /// How knobs become flags.
@@ -254,6 +260,16 @@ pub struct RequestStyle {
     pub connections: Connections,
 }
 
+/// What a server was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It had not been ready yet.
+    Starting,
+    /// It had been.
+    Ready,
+}
+
 /// Log text that tells why a server failed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,10 +281,28 @@ pub struct FailurePattern {
     pub status: String,
     /// A regular expression for one line of the log.
     pub pattern: String,
+    /// Only when an earlier line matches this: what the server was doing.
+    pub after: Option<String>,
+    /// Only `starting` or only `ready`.
+    pub phase: Option<Phase>,
     /// A line that it matches, from a real log.
     pub sample: String,
     /// What to do about it.
     pub advice: String,
+}
+
+/// A fact that one line of a log tells.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactPattern {
+    /// Its key, with the unit: `kv_cache_tokens`, `model_load_s`, `attention_backend`.
+    pub name: String,
+    /// A regular expression for one line, whose first group is the value.
+    pub pattern: String,
+    /// A line that it matches, from a real log.
+    pub sample: String,
+    /// The value that the sample gives.
+    pub value: Value,
 }
 
 fn failed() -> String {

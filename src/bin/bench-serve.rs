@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             holders: args.holders.into(),
             hold: args.chain.is_empty() && std::io::stdout().is_terminal(),
             chain: args.chain,
+            log_limit: args.log_limit << 20,
             budget: args.budget,
         };
         signal = serve(streams::rows(&args.files, notice), out, &options, notice)?;

@@ -48,6 +48,9 @@ pub struct Args {
     /// Seconds between SIGTERM and SIGKILL
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub grace: Duration,
+    /// Most MiB of a server's log; its head and its latest part are kept
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..))]
+    pub log_limit: u64,
     /// Clients that share one lease and one time zero
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     pub holders: u16,

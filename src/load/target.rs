@@ -114,6 +114,8 @@ impl Target {
             hardware: Hardware::default(),
             artifacts: Artifacts::new(),
             launched_argv: Vec::new(),
+            facts: Members::new(),
+            cold: false,
             started_at: now.clone(),
             simulated,
         };
@@ -127,6 +129,8 @@ impl Target {
             failure_reason: None,
             exit: None,
             stop: None,
+            facts: Members::new(),
+            lifecycle: Vec::new(),
             artifacts: Artifacts::new(),
             ended_at: now,
         };

@@ -99,6 +99,20 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
     let none = ["image", "image_digest", "cuda", "nccl", "driver"].map(|key| (key.to_string(), Value::Null));
     let mut environment: Members = none.into_iter().collect();
     environment.extend(server.map(|s| s.environment.clone()).unwrap_or_default());
+    let (mut startup, mut memory) = (Members::new(), Members::new());
+    if let Some(server) = server {
+        startup.extend(server.ready_ms.map(|ms| ("ready_ms".to_string(), ms.into())));
+        startup.extend(server.ready_ms.map(|_| ("cold".to_string(), server.cold.into())));
+        for (name, value) in &server.facts {
+            // A key's suffix says what it is: a time, an amount, or else a word about how it runs.
+            let block = match value {
+                Value::String(_) => &mut environment,
+                _ if name.ends_with("_s") => &mut startup,
+                _ => &mut memory,
+            };
+            block.insert(name.clone(), value.clone());
+        }
+    }
     ResultRow {
         framework: candidate.framework.clone(),
         framework_version: server.and_then(|s| s.framework_version.clone()),
@@ -123,6 +137,8 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         },
         fingerprint: Members::new(),
         environment,
+        startup,
+        memory,
         candidate: Some(Tried {
             changed: candidate.server.changed.clone(),
             baseline: candidate.search.baseline,

@@ -47,6 +47,13 @@ impl Process {
         Self::read(self.pid).is_some_and(|now| now.start == self.start && !now.zombie)
     }
 
+    /// Its command line as it is now, words joined by spaces; empty when it is gone.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let bytes = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
+    }
+
     /// `pid name`, for messages.
     #[must_use]
     pub fn label(&self) -> String {

@@ -49,8 +49,15 @@ pub struct ResultRow {
     pub quality: Quality,
     /// What must be equal in rows that are compared.
     pub fingerprint: Members,
-    /// `image, image_digest, cuda, nccl, driver`, null where unknown.
+    /// `image, image_digest, cuda, nccl, driver`, null where unknown; and what the server's log says that it runs with:
+    /// `attention_backend`, `dtype`, ….
     pub environment: Members,
+    /// Start-up: `ready_ms`, `cold`, and what the server's log tells in seconds.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub startup: Members,
+    /// Capacity, as the server's log tells it: `kv_cache_tokens`, ….
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub memory: Members,
     /// What was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Tried>,

@@ -39,6 +39,12 @@ pub struct Server {
     /// What was executed, with the real port, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub launched_argv: Vec<String>,
+    /// What the log told by the time the server was ready: `kv_cache_tokens`, `model_load_s`, ….
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub facts: Members,
+    /// The first start of this model on this host by this bench-serve: files had to come from disk.
+    #[serde(default)]
+    pub cold: bool,
     /// RFC 3339, UTC.
     pub started_at: String,
     /// The engine says that it simulates.
@@ -84,11 +90,51 @@ pub struct ServerEnd {
     /// How it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What its log told until its end.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub facts: Members,
+    /// The states that it went through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle: Vec<Stage>,
     /// Files that tell more.
     #[serde(default)]
     pub artifacts: Artifacts,
     /// RFC 3339, UTC.
     pub ended_at: String,
+}
+
+/// A state of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Port, GPUs and folders are checked.
+    Preflight,
+    /// The command was executed.
+    Starting,
+    /// Its endpoint is asked again and again.
+    Probing,
+    /// Its row was written; nobody has taken its lease yet.
+    Ready,
+    /// A client holds its lease, or the chained program runs.
+    Leased,
+    /// Something is wrong: what is there is stopped.
+    Failed,
+    /// The stop ladder.
+    Stopping,
+    /// No process, port or GPU memory is held any more.
+    Released,
+}
+
+/// A state and when it was entered.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stage {
+    /// The state.
+    pub state: State,
+    /// When, ms from the beginning of the first.
+    pub at_ms: f64,
+    /// How long it may last, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<f64>,
 }
 
 /// How a server was stopped.

@@ -1,5 +1,6 @@
 //! From a candidate row to a ready server, or to the reason why there is none.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -7,19 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::child::{Child, create_private};
+use super::lifecycle::Lifecycle;
+use super::log::{Files, Log};
 use super::probe::{self, Found};
+use super::workers::Workers;
 use super::{After, Failed, Options};
-use crate::diagnose::Patterns;
+use crate::diagnose::{Diagnosis, Facts, Patterns};
 use crate::digest;
 use crate::error::{Context, Error, Result};
-use crate::framework::Framework;
+use crate::framework::{Framework, Phase};
 use crate::http::Client;
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
-use crate::schema::{Artifacts, Candidate, Connections, Status};
+use crate::schema::{Artifacts, Candidate, Connections, Stage, State, Status};
 
 const PROBE_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a server whose log says that it failed is given to end by itself.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -38,6 +43,7 @@ pub struct Launch {
     log: PathBuf,
     redactor: Redactor,
     environment: Vec<(String, String)>,
+    lifecycle: RefCell<Lifecycle>,
 }
 
 /// A server that is ready.
@@ -69,6 +75,7 @@ impl Launch {
             Some(port) => port,
             None => proc::free_port().context("there is no free port")?,
         };
+        let lifecycle = RefCell::new(Lifecycle::begin());
         let nonce = digest::sha256(format!("{}{}", monotonic_ns()?, std::process::id()).as_bytes());
         let server_id = format!("{}-{}", candidate.candidate_id, &nonce[..8]);
         let folder = options.artifacts.join(slug(&server_id));
@@ -89,7 +96,7 @@ impl Launch {
         let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned()));
         let log = folder.join("server.log");
         let artifacts = BTreeMap::from([("server_log".to_string(), log.display().to_string())]);
-        Ok(Self { server_id, artifacts, argv, port, folder, log, redactor, environment })
+        Ok(Self { server_id, artifacts, argv, port, folder, log, redactor, environment, lifecycle })
     }
 
     fn checked(self) -> Result<Self, Failed> {
@@ -108,6 +115,17 @@ impl Launch {
         let joined = self.redactor.redact(&self.argv.join("\n"));
         let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
         if words.len() == self.argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
+    }
+
+    /// The server enters a state, which may last as long as `limit`.
+    pub fn enter(&self, state: State, limit: Option<Duration>) {
+        self.lifecycle.borrow_mut().enter(state, limit);
+    }
+
+    /// The states so far.
+    #[must_use]
+    pub fn stages(&self) -> Vec<Stage> {
+        self.lifecycle.borrow().stages()
     }
 
     /// The folder of this start's artifacts.
@@ -129,16 +147,19 @@ impl Launch {
     ) -> Result<Ready, Failed> {
         tokio::pin!(interrupted);
         let patterns = Patterns::new(&framework.failures).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
         let started = Instant::now();
-        let child = Child::start(&self.argv, &self.environment, &self.log, self.redactor.clone()).await;
-        let mut child = child.map_err(|e| {
+        self.enter(State::Starting, Some(limit));
+        let mut child = self.start(framework, options).await.map_err(|e| {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
+        self.enter(State::Probing, Some(limit));
         let base = format!("http://127.0.0.1:{}", self.port);
         let client = Client::new(&base, Connections::PerRequest, Duration::from_secs(5), None)
             .map_err(|e| Failed::of("not_started", e.to_string()))?;
-        let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
         let guard = child.guard;
+        let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let mut looked = Looked { lines: 0, at: started };
         let failed = loop {
             let found = tokio::select! {
                 biased;
@@ -178,18 +199,32 @@ impl Launch {
                 );
                 break Failed { status: Status::Timeout, ..Failed::of("not_ready", why) };
             }
-            if let Some(failed) = self.fatal(&mut child, &patterns).await {
+            if let Some(failed) = self.fatal(&mut child, &patterns, &mut looked).await {
                 break failed;
+            }
+            if let Some(worker) = workers.lost(guard) {
+                break self.lost_worker(&mut child, &patterns, &worker, Phase::Starting).await;
             }
             tokio::time::sleep(PROBE_EVERY).await;
         };
         Err(Failed { child: Some(Box::new(child)), ..failed })
     }
 
+    async fn start(&self, framework: &Framework, options: &Options) -> Result<Child> {
+        let log = Log::new(Facts::new(&framework.facts)?);
+        let files = Files::create(&self.log, options.log_limit)?;
+        Child::start(&self.argv, &self.environment, files, self.redactor.clone(), log).await
+    }
+
     /// A line in the log that says that it will never be ready, although its first process may live on.
-    async fn fatal(&self, child: &mut Child, patterns: &Patterns) -> Option<Failed> {
-        let diagnosed = patterns.diagnose(child.tail.borrow().iter().map(String::as_str)).is_some();
-        if diagnosed {
+    async fn fatal(&self, child: &mut Child, patterns: &Patterns, looked: &mut Looked) -> Option<Failed> {
+        // A log may be long and the patterns are many: only what is new, and not at every probe.
+        let lines = child.log.lines();
+        if lines == looked.lines || looked.at.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        *looked = Looked { lines, at: Instant::now() };
+        if diagnosed(child, patterns, Phase::Starting).is_some() {
             // Most servers end by themselves after such a line; then the exit status is known too.
             let _ = tokio::time::timeout(LAST_WORDS, child.ended()).await;
             return Some(self.died(child, patterns).await);
@@ -201,35 +236,60 @@ impl Launch {
     async fn died(&self, child: &mut Child, patterns: &Patterns) -> Failed {
         // The log's last lines may still be in the pipe.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.diagnosis(child, patterns, "server_died")
+        self.diagnosis(child, patterns, "server_died", Phase::Starting)
+    }
+
+    /// Why a process without which the server does not work has gone, by the log if that tells.
+    pub async fn lost_worker(&self, child: &mut Child, patterns: &Patterns, worker: &str, phase: Phase) -> Failed {
+        // When all of a server goes, its workers may go first.
+        if tokio::time::timeout(LAST_WORDS, child.ended()).await.is_ok() {
+            return self.diagnosis(child, patterns, "server_died", phase);
+        }
+        let found = self.diagnosis(child, patterns, "worker_died", phase);
+        Failed { reason: format!("the worker process {worker} has gone: {}", found.reason), ..found }
     }
 
     /// The diagnosis of a server that is not what it should be, with `class` where the log says nothing.
     #[must_use]
-    pub fn diagnosis(&self, child: &Child, patterns: &Patterns, class: &str) -> Failed {
-        let tail = child.tail.borrow();
+    pub fn diagnosis(&self, child: &Child, patterns: &Patterns, class: &str, phase: Phase) -> Failed {
         let how = match child.exit {
             Some(crate::schema::Exit { code: Some(code), .. }) => format!("the server exited with status {code}"),
-            Some(crate::schema::Exit { signal: Some(9), .. }) => {
-                "the server was killed (signal 9): out of host memory?".into()
-            }
+            Some(crate::schema::Exit { signal: Some(9), .. }) => "the server was killed by signal 9".into(),
             Some(crate::schema::Exit { signal: Some(signal), .. }) => {
                 format!("the server was ended by signal {signal}")
             }
             _ => "the server does not go on".into(),
         };
-        match patterns.diagnose(tail.iter().map(String::as_str)) {
+        let killed = child.exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
+        match diagnosed(child, patterns, phase) {
             Some(found) => Failed {
                 status: found.status,
                 ..Failed::of(&found.class, format!("{how}: {:?}: {}", found.line, found.advice))
             },
+            // Nobody here sends SIGKILL to a server that is not being stopped: it is the kernel, out of memory.
+            None if killed => {
+                let why = format!(
+                    "{how}, as the kernel does when the host's memory is used up (see dmesg): load less, or give it more memory"
+                );
+                Failed { status: Status::Oom, ..Failed::of("host_oom", why) }
+            }
             None => {
-                let last = tail.iter().rev().find(|line| !line.trim().is_empty()).map_or("nothing", String::as_str);
-                let last: String = last.chars().take(300).collect();
+                let last = child.log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
+                let last: String = last.as_deref().unwrap_or("nothing").chars().take(300).collect();
                 Failed::of(class, format!("{how}; its last line is {last:?}; see {}", self.log.display()))
             }
         }
     }
+}
+
+/// How far the log was looked at, and when.
+struct Looked {
+    lines: u64,
+    at: Instant,
+}
+
+fn diagnosed(child: &Child, patterns: &Patterns, phase: Phase) -> Option<Diagnosis> {
+    child.log.look(|tail| patterns.diagnose(tail.iter().map(String::as_str), phase))
 }
 
 /// A name that any file system takes.

@@ -8,9 +8,13 @@
 mod chain;
 mod child;
 mod launch;
+mod lifecycle;
+mod log;
 mod probe;
 mod rows;
+mod workers;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,16 +24,17 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::diagnose::Patterns;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Frameworks};
+use crate::framework::{Framework, Frameworks, Phase};
 use crate::jsonl::Writer;
 use crate::lease::Offer;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::row::Row;
-use crate::schema::{Candidate, Endpoint, Status};
+use crate::schema::{Candidate, Endpoint, Members, State, Status};
 use child::Child;
 use launch::{Launch, Ready};
+use workers::Workers;
 
 /// The grace after a signal: somebody waits for the prompt.
 const HURRIED_GRACE: Duration = Duration::from_secs(10);
@@ -55,6 +60,8 @@ pub struct Options {
     pub chain: Vec<String>,
     /// No candidate is started after this time, counted from the start of bench-serve.
     pub budget: Option<Duration>,
+    /// Most bytes of a server's log.
+    pub log_limit: u64,
     /// Standard output is a terminal: hold each server until Ctrl-C.
     pub hold: bool,
 }
@@ -100,7 +107,14 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
-        let mut serving = Serving { out, options, notice, signals: Signals::listen()?, begun: Instant::now() };
+        let mut serving = Serving {
+            out,
+            options,
+            notice,
+            signals: Signals::listen()?,
+            begun: Instant::now(),
+            started: BTreeSet::new(),
+        };
         serving.all(feed(rows)).await
     });
     runtime.shutdown_background();
@@ -113,6 +127,8 @@ struct Serving<'a> {
     notice: &'a Notice,
     signals: Signals,
     begun: Instant,
+    /// Models that were started before.
+    started: BTreeSet<String>,
 }
 
 impl Serving<'_> {
@@ -207,13 +223,17 @@ impl Serving<'_> {
             reached_by: "same_host".into(),
         };
         let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
-        let server_row = rows::server(row, candidate, launch, &ready, endpoint, deadline);
+        let cold = self.started.insert(candidate.model.clone());
+        let server_row = rows::server(row, candidate, launch, &ready, endpoint, deadline, cold);
+        launch.enter(State::Ready, Some(self.options.lease_timeout));
         self.notice.clear();
         if let Err(e) = self.out.write(&server_row) {
             ready.child.stop(self.options.grace).await;
             return if e.is_reader_left() { Ok(After::ReaderLeft) } else { Err(e) };
         }
-        let outcome = self.used(offer, &server_row, launch, &mut ready.child).await;
+        let patterns = Patterns::new(&framework.failures)?;
+        let workers = Workers::new(&framework.workers)?;
+        let outcome = self.used(offer, &server_row, launch, &mut ready.child, workers).await;
         let mut failed = None;
         let mut grace = self.options.grace;
         let after = match outcome {
@@ -223,8 +243,11 @@ impl Serving<'_> {
                 After::GoOn
             }
             Used::Died => {
-                let patterns = Patterns::new(&framework.failures)?;
-                failed = Some(launch.diagnosis(&ready.child, &patterns, "server_died"));
+                failed = Some(launch.diagnosis(&ready.child, &patterns, "server_died", Phase::Ready));
+                After::GoOn
+            }
+            Used::LostWorker(worker) => {
+                failed = Some(launch.lost_worker(&mut ready.child, &patterns, &worker, Phase::Ready).await);
                 After::GoOn
             }
             Used::Ended(after) => {
@@ -239,7 +262,13 @@ impl Serving<'_> {
                 after
             }
         };
+        if failed.is_some() {
+            launch.enter(State::Failed, None);
+        }
+        launch.enter(State::Stopping, Some(grace));
+        let log = ready.child.log.clone();
         let (stop, exit) = ready.child.stop(grace).await;
+        launch.enter(State::Released, None);
         if !stop.survivors.is_empty() {
             self.notice.warn(format!(
                 "still there after the stop of {}: {}",
@@ -247,7 +276,7 @@ impl Serving<'_> {
                 stop.survivors.join(", ")
             ));
         }
-        let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop));
+        let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), log.facts());
         match self.out.write(&Row::new("server_end", &end)) {
             Err(e) if e.is_reader_left() => Ok(After::ReaderLeft),
             Err(e) => Err(e),
@@ -256,7 +285,15 @@ impl Serving<'_> {
     }
 
     /// Waits until the server is not needed any more.
-    async fn used(&mut self, offer: Option<Offer>, row: &Row, launch: &Launch, child: &mut Child) -> Used {
+    async fn used(
+        &mut self,
+        offer: Option<Offer>,
+        row: &Row,
+        launch: &Launch,
+        child: &mut Child,
+        mut workers: Workers,
+    ) -> Used {
+        let guard = child.guard;
         // A clone of the descriptor: the chain may be writing while we watch.
         let watched = match self.out.sink().try_clone().context("cannot watch standard output") {
             Ok(watched) => watched,
@@ -267,6 +304,7 @@ impl Serving<'_> {
                 Some(offer) => {
                     match tokio::time::timeout(self.options.lease_timeout, offer.taken(self.options.holders)).await {
                         Ok(Ok(mut lent)) => {
+                            launch.enter(State::Leased, None);
                             lent.given_back().await;
                             Used::Done
                         }
@@ -278,13 +316,17 @@ impl Serving<'_> {
                     self.notice.say(format!("http://127.0.0.1:{} is ready; Ctrl-C stops it", launch.port));
                     std::future::pending().await
                 }
-                None => chain::run(&self.options.chain, row, launch, &mut self.out, self.notice).await,
+                None => {
+                    launch.enter(State::Leased, None);
+                    chain::run(&self.options.chain, row, launch, &mut self.out, self.notice).await
+                }
             }
         };
         tokio::select! {
             used = chained => used,
             () = reader_left(&watched) => Used::Ended(After::ReaderLeft),
             _ = child.ended() => Used::Died,
+            worker = workers.watch(guard) => Used::LostWorker(worker),
             signal = self.signals.next() => Used::Ended(After::Signal(signal)),
         }
     }
@@ -292,14 +334,23 @@ impl Serving<'_> {
     /// Stops what was started and writes the candidate's row as its `server_end`.
     async fn fail(&mut self, row: Row, launch: Option<&Launch>, mut failed: Failed, after: After) -> Result<After> {
         let (mut stop, mut exit) = (None, None);
+        let mut facts = Members::new();
+        if let Some(launch) = launch {
+            launch.enter(State::Failed, None);
+        }
         if let Some(child) = failed.child.take() {
+            let log = child.log.clone();
             let grace =
                 if matches!(after, After::GoOn) { self.options.grace } else { self.options.grace.min(HURRIED_GRACE) };
             let (stopped, ended) = child.stop(grace).await;
             (stop, exit) = (Some(stopped), ended);
+            facts = log.facts();
+            if let Some(launch) = launch {
+                launch.enter(State::Released, None);
+            }
         }
         self.notice.clear();
-        self.out.write(&rows::failed(row, launch, &failed, exit, stop))?;
+        self.out.write(&rows::failed(row, launch, &failed, exit, stop, facts))?;
         Ok(after)
     }
 }
@@ -308,6 +359,7 @@ impl Serving<'_> {
 enum Used {
     Done,
     Died,
+    LostWorker(String),
     Failed(Failed),
     Ended(After),
 }

@@ -17,6 +17,7 @@ pub fn server(
     ready: &Ready,
     endpoint: Endpoint,
     left: Option<Duration>,
+    cold: bool,
 ) -> Row {
     let now = Timestamp::now();
     let server = Server {
@@ -31,6 +32,8 @@ pub fn server(
         hardware: candidate.hardware.clone(),
         artifacts: launch.artifacts.clone(),
         launched_argv: launch.redacted_argv(),
+        facts: ready.child.log.facts(),
+        cold,
         started_at: now.to_string(),
         simulated: candidate.simulated || ready.simulated,
     };
@@ -46,6 +49,7 @@ pub fn server_end(
     failed: Option<&Failed>,
     exit: Option<Exit>,
     stop: Option<Stop>,
+    facts: Members,
 ) -> ServerEnd {
     ServerEnd {
         server_id: launch.server_id.clone(),
@@ -55,13 +59,22 @@ pub fn server_end(
         failure_reason: failed.map(|failed| failed.reason.clone()),
         exit,
         stop,
+        facts,
+        lifecycle: launch.stages(),
         artifacts: launch.artifacts.clone(),
         ended_at: Timestamp::now().to_string(),
     }
 }
 
 /// The whole row of a candidate that never became ready, as its `server_end`.
-pub fn failed(mut row: Row, launch: Option<&Launch>, failed: &Failed, exit: Option<Exit>, stop: Option<Stop>) -> Row {
+pub fn failed(
+    mut row: Row,
+    launch: Option<&Launch>,
+    failed: &Failed,
+    exit: Option<Exit>,
+    stop: Option<Stop>,
+    facts: Members,
+) -> Row {
     let candidate_id = row.str("candidate_id").unwrap_or_default().to_string();
     let end = ServerEnd {
         server_id: launch.map_or_else(|| format!("{candidate_id}-not-started"), |launch| launch.server_id.clone()),
@@ -71,6 +84,8 @@ pub fn failed(mut row: Row, launch: Option<&Launch>, failed: &Failed, exit: Opti
         failure_reason: Some(failed.reason.clone()),
         exit,
         stop,
+        facts,
+        lifecycle: launch.map(Launch::stages).unwrap_or_default(),
         artifacts: launch.map_or_else(Artifacts::new, |launch| launch.artifacts.clone()),
         ended_at: Timestamp::now().to_string(),
     };

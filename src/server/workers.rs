@@ -1,0 +1,57 @@
+//! Processes without which a server does not work, although its first process may live on when they are gone.
+
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+
+use crate::error::{Context, Result};
+use crate::process::proc::{Process, descendants};
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The workers of one server that have been seen.
+#[derive(Debug)]
+pub struct Workers {
+    patterns: Vec<Regex>,
+    seen: Vec<Process>,
+    looked: Instant,
+}
+
+impl Workers {
+    /// Workers are known by their command lines.
+    ///
+    /// # Errors
+    /// A pattern that is no regular expression.
+    pub fn new(patterns: &[String]) -> Result<Self> {
+        let patterns = patterns.iter().map(|pattern| Regex::new(pattern).context(pattern.clone()));
+        Ok(Self { patterns: patterns.collect::<Result<_>>()?, seen: Vec::new(), looked: Instant::now() })
+    }
+
+    /// A worker that was seen before and is gone, `pid name`.
+    pub fn lost(&mut self, guard: i32) -> Option<String> {
+        if self.patterns.is_empty() || self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        if let Some(gone) = self.seen.iter().find(|worker| !worker.lives()) {
+            return Some(gone.label());
+        }
+        let new = descendants(guard, Some(guard)).into_iter().filter(|process| {
+            let command = process.command_line();
+            !self.seen.contains(process) && self.patterns.iter().any(|pattern| pattern.is_match(&command))
+        });
+        let new: Vec<Process> = new.collect();
+        self.seen.extend(new);
+        None
+    }
+
+    /// Returns when a worker has gone; never without patterns.
+    pub async fn watch(&mut self, guard: i32) -> String {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Some(gone) = self.lost(guard) {
+                return gone;
+            }
+        }
+    }
+}
