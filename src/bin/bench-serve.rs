@@ -14,8 +14,8 @@ use serving_bench::server::{Options, serve};
 use serving_bench::shell;
 
 fn main() -> ExitCode {
-    if guard::is_guard(std::env::args()) {
-        return if guard::run().is_ok() { Exit::Done.into() } else { Exit::Trouble.into() };
+    if let Some(done) = guard::run(std::env::args()) {
+        return if done.is_ok() { Exit::Done.into() } else { Exit::Trouble.into() };
     }
     let mut signal: Option<signals::Signal> = None;
     let exit = cli::run(|args: Args, notice| {

@@ -3,11 +3,16 @@
 //! It outlives bench-serve by as long as stopping takes: when its standard input ends, whatever the reason, it stops the
 //! server and everything that ever descended from it. Standard input is one end of a Unix socket: the guard writes JSON
 //! lines ([`Report`]) and reads commands, of which there is one: `stop MILLISECONDS` asks for the ladder with that grace.
+//!
+//! Should the guard itself be killed, the server's first process goes with it (it asked the kernel for that before it
+//! became the server), and bench-serve, to whom the rest falls, sweeps that.
 
+use std::ffi::CString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -16,7 +21,7 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid, setsid};
+use nix::unistd::{AccessFlags, Pid, access, getpid, setsid};
 use serde::{Deserialize, Serialize};
 
 use super::proc::{Process, descendants};
@@ -25,6 +30,10 @@ use crate::schema::{Exit, Stop};
 
 /// The first argument that makes bench-serve a guard.
 pub const GUARD_ARGUMENT: &str = "--guard-of-one-server";
+/// The name of a guard's process: who kills `bench-serve` by name does not mean it.
+pub const GUARD_NAME: &str = "bench-guard";
+/// The first argument that makes bench-serve become the server.
+const EXEC_ARGUMENT: &str = "--become-the-server";
 /// Grace for processes that left the server's group, once the group is gone.
 const STRAY_GRACE: Duration = Duration::from_secs(1);
 /// The grace when nobody asked for another: bench-serve has died and cannot tell.
@@ -53,17 +62,41 @@ pub enum Report {
     Stopped(Stop),
 }
 
-/// True when these arguments make this process a guard.
-#[must_use]
-pub fn is_guard(mut arguments: impl Iterator<Item = String>) -> bool {
-    arguments.nth(1).is_some_and(|first| first == GUARD_ARGUMENT)
+/// Runs as the guard, or as what becomes the server, if the arguments say so; `None` for an ordinary bench-serve.
+pub fn run(mut arguments: impl Iterator<Item = String>) -> Option<Result<()>> {
+    match arguments.nth(1).as_deref() {
+        Some(GUARD_ARGUMENT) => Some(guard()),
+        Some(EXEC_ARGUMENT) => Some(become_server()),
+        _ => None,
+    }
 }
 
-/// Runs the guard: the command to guard stands behind [`GUARD_ARGUMENT`].
-///
-/// # Errors
-/// When it cannot take its place as session leader and sub-reaper.
-pub fn run() -> Result<()> {
+/// Asks to be killed when the guard dies, then becomes the server, which keeps that wish.
+fn become_server() -> Result<()> {
+    let command: Vec<String> = std::env::args().skip(2).collect();
+    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("no command was given")) };
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the server to its guard")?;
+    let failed = Command::new(program).args(arguments).exec();
+    // The log is on standard error.
+    let _ = writeln!(std::io::stderr(), "cannot execute {program:?}: {failed}");
+    Err(Error::new("cannot become the server").because(failed))
+}
+
+/// Whether a program can be executed, as `execvp` would find it.
+fn find(program: &str) -> std::io::Result<()> {
+    let runs = |path: &Path| access(path, AccessFlags::X_OK).is_ok() && path.is_file();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = match program.contains('/') {
+        true => runs(Path::new(program)),
+        false => std::env::split_paths(&path).any(|folder| runs(&folder.join(program))),
+    };
+    if found { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::errno::Errno::ENOENT as i32)) }
+}
+
+fn guard() -> Result<()> {
+    // The command line was given its name already; this is the short one.
+    let name = CString::new(GUARD_NAME).context("a name without a zero byte")?;
+    prctl::set_name(&name).context("cannot take a name")?;
     setsid().context("cannot begin a session")?;
     prctl::set_child_subreaper(true).context("cannot become a sub-reaper")?;
     let link = std::io::stdin().as_fd().try_clone_to_owned().context("the guard has no link to bench-serve")?;
@@ -74,11 +107,12 @@ pub fn run() -> Result<()> {
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
     let command: Vec<String> = std::env::args().skip(2).collect();
-    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("the guard was given no command")) };
-    let mut server = Command::new(program);
+    let Some(program) = command.first() else { return Err(Error::new("the guard was given no command")) };
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let mut server = Command::new(this);
     // Standard output and error are the log's pipe, inherited; the link is not.
-    server.args(arguments).stdin(Stdio::null()).process_group(0);
-    let child = match server.spawn() {
+    server.arg(EXEC_ARGUMENT).args(&command).stdin(Stdio::null()).process_group(0);
+    let child = match find(program).and_then(|()| server.spawn()) {
         Ok(child) => child,
         Err(e) => {
             tell(&Report::NotStarted { why: e.to_string() });
@@ -172,30 +206,62 @@ fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&Report)) -> Stop {
             thread::sleep(TICK);
         }
     }
-    let killing = Instant::now();
-    loop {
+    (stop.killed, stop.survivors) = kill_all(left, || {
         reap_and_tell();
+        let _ = killpg(leader, Signal::SIGKILL);
+    });
+    stop.took_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
+    stop
+}
+
+/// Kills what is left until nothing is, each time after `before`: who needed it and who survived it, `pid name`.
+fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
+    let begun = Instant::now();
+    let mut killed = Vec::new();
+    loop {
         let rest = left();
         if rest.is_empty() {
-            break;
+            before();
+            return (killed, Vec::new());
         }
-        if killing.elapsed() > KILL_LIMIT {
-            stop.survivors = rest.iter().map(Process::label).collect();
-            break;
+        if begun.elapsed() > KILL_LIMIT {
+            return (killed, rest.iter().map(Process::label).collect());
         }
-        let _ = killpg(leader, Signal::SIGKILL);
-        for process in rest {
+        for process in &rest {
             let label = process.label();
-            if !stop.killed.contains(&label) {
-                stop.killed.push(label);
+            if !killed.contains(&label) {
+                killed.push(label);
             }
-            // Looked at again right before the signal: a pid that was given to somebody else stays unharmed.
-            if process.lives() {
-                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-            }
+        }
+        before();
+        // Looked at again right before the signal: a pid that was given to somebody else stays unharmed.
+        for process in rest.iter().filter(|process| process.lives()) {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         thread::sleep(Duration::from_millis(2));
     }
-    stop.took_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
-    stop
+}
+
+/// Makes this program the one to whom the processes of a killed guard fall.
+///
+/// # Errors
+/// When the system does not let us.
+pub fn stand_behind() -> Result<()> {
+    prctl::set_child_subreaper(true).context("cannot become a sub-reaper")
+}
+
+/// Kills what fell to this program when a guard was killed: whatever descends from it in another session.
+#[must_use]
+pub fn sweep() -> Stop {
+    let me = getpid().as_raw();
+    let ours = Process::read(me).map(|process| process.session);
+    let left = || descendants(me, None).into_iter().filter(|p| Some(p.session) != ours).collect::<Vec<_>>();
+    let zombies = || {
+        for process in super::proc::children(me).iter().filter(|p| Some(p.session) != ours) {
+            let _ = waitpid(Pid::from_raw(process.pid), Some(WaitPidFlag::WNOHANG));
+        }
+    };
+    let begun = Instant::now();
+    let (killed, survivors) = kill_all(left, zombies);
+    Stop { grace_ms: 0, took_ms: Some(begun.elapsed().as_secs_f64() * 1000.0), killed, survivors }
 }

@@ -14,8 +14,9 @@ pub struct Process {
     pub start: u64,
     /// Process group.
     pub group: i32,
+    /// Session.
+    pub session: i32,
     parent: i32,
-    session: i32,
     name: String,
     zombie: bool,
 }
@@ -82,6 +83,12 @@ pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
     }
     let ours = |p: &&Process| p.pid != root && !p.zombie && (family.contains(&p.pid) || session == Some(p.session));
     all.values().filter(ours).cloned().collect()
+}
+
+/// The children of `parent`, zombies included.
+#[must_use]
+pub fn children(parent: i32) -> Vec<Process> {
+    all().into_values().filter(|process| process.parent == parent).collect()
 }
 
 /// The inodes of the sockets that listen on `port`, IPv4 and IPv6.

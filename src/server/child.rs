@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::log::{Files, Log, drain};
 use crate::error::{Context, Error, Result};
-use crate::process::guard::{GUARD_ARGUMENT, Report};
+use crate::process::guard::{self, GUARD_ARGUMENT, GUARD_NAME, Report};
 use crate::redact::Redactor;
 use crate::schema::{Exit, Stop};
 
@@ -56,6 +57,7 @@ impl Child {
         let copy = |fd: &OwnedFd| fd.try_clone().context("cannot copy a descriptor");
         let program = std::env::current_exe().context("cannot find this program")?;
         let process = Command::new(program)
+            .arg0(GUARD_NAME)
             .arg(GUARD_ARGUMENT)
             .args(argv)
             .envs(environment.iter().cloned())
@@ -99,10 +101,12 @@ impl Child {
         let _ = self.commands.write_all(format!("stop {grace_ms}\n").as_bytes()).await;
         while self.stopped.is_none() && self.report().await.is_some() {}
         self.reap();
+        // A guard that was killed did not stop anything: what it guarded has fallen to us.
+        let stopped = self.stopped.take().unwrap_or_else(guard::sweep);
         // A process that kept the pipe open may have survived: the log is not waited for for ever.
         let _ = tokio::time::timeout(DRAIN, &mut self.drained).await;
         self.drained.abort();
-        (self.stopped.take().unwrap_or_default(), self.exit)
+        (stopped, self.exit)
     }
 
     /// The next report, kept in its place; `None` when the guard has gone.

@@ -29,7 +29,7 @@ use crate::jsonl::Writer;
 use crate::lease::Offer;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
-use crate::process::{feed, reader_left};
+use crate::process::{feed, guard, reader_left};
 use crate::row::Row;
 use crate::schema::{Candidate, Endpoint, Members, State, Status};
 use child::Child;
@@ -104,6 +104,7 @@ pub fn serve(
     options: &Options,
     notice: &Notice,
 ) -> Result<Option<Signal>> {
+    guard::stand_behind()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::harness::{Mark, bash, candidates, finish, fixtures, kill, program, run, scratch, skipped, times, zoo_plan};
 
@@ -229,4 +230,88 @@ fn kill_9_leaves_no_server() {
         assert_eq!(finish(child, SOON).signal, Some(9));
         mark.gone_within(SOON);
     }
+}
+
+/// The only `server_end` of a chain form run of a server with these habits.
+fn served(flags: &str, chain: &str, args: &[&str]) -> (Value, Value, tempfile::TempDir) {
+    let (folder, mark) = (scratch(), Mark::new("served"));
+    let rows = candidates(&zoo_plan(flags));
+    let mut command = serve(&folder);
+    let done = run(mark.put(command.args(args).args(["--", "sh", "-c", chain])), &rows).expect(0);
+    mark.gone_within(SOON);
+    (done.records("server").first().cloned().unwrap_or_default(), done.records("server_end")[0].clone(), folder)
+}
+
+#[test]
+fn a_log_tells_facts_and_the_row_tells_the_states() {
+    let (server, end, _) = served("{says: \"KV cache: 12,345 tokens, using flash attention\"}", "cat; true", &[]);
+    assert_eq!(server["facts"], serde_json::json!({"kv_cache_tokens": 12345.0, "attention_backend": "flash"}));
+    assert_eq!(server["cold"], true);
+    let states: Vec<&str> = end["lifecycle"].as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["preflight", "starting", "probing", "ready", "leased", "stopping", "released"]);
+    assert!(end["lifecycle"][2]["limit_ms"].as_f64().is_some());
+}
+
+#[test]
+fn a_worker_that_goes_ends_the_wait() {
+    let (_, starting, _) = served("{worker_s: 0.7, unavailable: true}", "true", &[]);
+    let (_, leased, _) = served("{worker_s: 0.7}", "sleep 30", &[]);
+    for end in [starting, leased] {
+        assert_eq!(end["failure_class"], "worker_died", "{end:#}");
+        assert!(end["failure_reason"].as_str().unwrap().contains("worker process"), "{end:#}");
+    }
+}
+
+#[test]
+fn a_server_that_the_kernel_kills_had_no_memory() {
+    let (_, end, _) = served("{}", "pkill -KILL -f \"^zoo --model zoo .*--port ${BENCH_BASE_URL##*:}\"; sleep 30", &[]);
+    assert_eq!((&end["status"], &end["failure_class"]), (&"oom".into(), &"host_oom".into()), "{end:#}");
+}
+
+#[test]
+fn a_guard_that_is_killed_leaves_nothing() {
+    let habits = "{children: \"plain,group,session,forked,stubborn\", ignores_term: true}";
+    let (_, end, _) = served(habits, "pkill -KILL -f \"^bench-guard .*--port ${BENCH_BASE_URL##*:}\"; sleep 30", &[]);
+    assert_eq!((&end["status"], &end["stop"]["survivors"]), (&"failed".into(), &serde_json::json!([])), "{end:#}");
+}
+
+#[test]
+fn killing_every_bench_serve_by_name_leaves_no_server() {
+    let (folder, mark) = (scratch(), Mark::new("pkill"));
+    let (child, _out) = held(&folder, &mark, "{children: \"plain,group\"}");
+    // The guard's name is another, the short one too.
+    let guard = mark.pids("bench-guard")[0];
+    assert_eq!(std::fs::read_to_string(format!("/proc/{guard}/comm")).unwrap(), "bench-guard\n");
+    // What `pkill -9 bench-serve` does, for this one only.
+    for pid in mark.pids("bench-serve") {
+        kill(pid, Signal::SIGKILL);
+    }
+    assert_eq!(finish(child, SOON).signal, Some(9));
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_flood_holds_nobody_up_and_fills_no_disk() {
+    let (_, end, folder) = served("{floods: true}", "sleep 1.5", &["--log-limit", "1"]);
+    assert_eq!(end["status"], "ok", "{end:#}");
+    let log = end["artifacts"]["server_log"].as_str().unwrap();
+    let folder = folder.path().join("logs").join(std::path::Path::new(log).parent().unwrap().file_name().unwrap());
+    let size = |entry: std::fs::DirEntry| entry.metadata().unwrap().len();
+    let size: u64 = std::fs::read_dir(&folder).unwrap().map(|entry| size(entry.unwrap())).sum();
+    assert!(size > 100_000 && size <= 1 << 20, "{size}");
+}
+
+#[test]
+fn no_secret_of_the_environment_gets_into_a_row_or_a_log() {
+    let secret = ["hf", "_", &"Ab3".repeat(12)].concat();
+    let (folder, mark) = (scratch(), Mark::new("secret"));
+    let plan = zoo_plan("{}") + "    env: {HF_TOKEN: null}\n    extra_args: [\"--says\", \"token is @\"]\n";
+    let rows = candidates(&plan).replace('@', &secret);
+    let mut command = serve(&folder);
+    let done = run(mark.put(command.env("HF_TOKEN", &secret).args(["--", "cat"])), &rows).expect(0);
+    let end = &done.records("server_end")[0];
+    let log = std::fs::read_to_string(end["artifacts"]["server_log"].as_str().unwrap()).unwrap();
+    assert!(log.contains("token is [REDACTED:"), "{log}");
+    let launched = done.records("server")[0]["launched_argv"].to_string();
+    assert!(!log.contains(&secret) && !launched.contains(&secret) && !done.stderr.contains(&secret), "{launched}");
 }
