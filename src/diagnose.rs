@@ -75,7 +75,7 @@ impl Patterns {
 /// Collects what a log tells about capacity and start-up, line by line.
 #[derive(Debug)]
 pub struct Facts {
-    patterns: Vec<(String, Regex)>,
+    patterns: Vec<(FactPattern, Regex)>,
     found: Members,
 }
 
@@ -85,15 +85,15 @@ impl Facts {
     /// # Errors
     /// A pattern that is no regular expression.
     pub fn new(patterns: &[FactPattern]) -> Result<Self> {
-        let patterns = patterns.iter().map(|fact| Ok((fact.name.clone(), compile(&fact.pattern)?)));
+        let patterns = patterns.iter().map(|fact| Ok((fact.clone(), compile(&fact.pattern)?)));
         Ok(Self { patterns: patterns.collect::<Result<_>>()?, found: Members::new() })
     }
 
-    /// Reads one line. Of a fact that is told more than once the first counts: later ones are of other workers, or of a
-    /// reload.
+    /// Reads one line. Of a fact that is told more than once the first counts, for later ones are of other workers,
+    /// unless its pattern says that the last does.
     pub fn read(&mut self, line: &str) {
-        for (name, regex) in &self.patterns {
-            if self.found.contains_key(name) {
+        for (FactPattern { name, last, .. }, regex) in &self.patterns {
+            if !last && self.found.contains_key(name) {
                 continue;
             }
             if let Some(value) = regex.captures(line).and_then(|found| found.get(1)) {

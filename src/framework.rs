@@ -95,6 +95,9 @@ pub struct Framework {
     /// Knobs that stay in the baseline unless the plan says so, with the reason.
     #[serde(default)]
     pub pinned: BTreeMap<String, String>,
+    /// Knobs of which a higher value asks for more memory.
+    #[serde(default)]
+    pub memory_knobs: Vec<String>,
     /// Knobs with one allowed value.
     #[serde(default)]
     pub fixed: BTreeMap<String, Fixed>,
@@ -299,6 +302,9 @@ pub struct FactPattern {
     pub name: String,
     /// A regular expression for one line, whose first group is the value.
     pub pattern: String,
+    /// Of several lines the last counts, not the first: a trial pass prints the same before the real one.
+    #[serde(default)]
+    pub last: bool,
     /// A line that it matches, from a real log.
     pub sample: String,
     /// The value that the sample gives.
@@ -335,7 +341,10 @@ impl Framework {
         let named = self.pinned.keys().chain(self.fixed.keys()).chain(self.requires.iter().flat_map(|r| &r.knobs));
         let named =
             named.chain(&self.parallelism.multiply).chain(&self.parallelism.tensor).chain(&self.parallelism.share);
-        let named = named.chain(self.sequence_limit.iter().map(|limit| &limit.knob)).chain(self.flags.spelled.keys());
+        let named = named
+            .chain(&self.memory_knobs)
+            .chain(self.sequence_limit.iter().map(|limit| &limit.knob))
+            .chain(self.flags.spelled.keys());
         for knob in named {
             if !known.contains(&knob.as_str()) {
                 return Err(Error::new(format!("`{knob}` is used but is in no family of `knobs`")));

@@ -17,7 +17,7 @@
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
 //! domain   plan framework candidate workload schedule sse answer timing summary sla normalize rank
-//!          diagnose redact shell digest             pure: no I/O, no clock, no async
+//!          diagnose redact shell digest gpu         pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
 //! ground   exit error notice units
 //! ```
@@ -41,6 +41,7 @@ pub mod candidate;
 pub mod diagnose;
 pub mod digest;
 pub mod framework;
+pub mod gpu;
 pub mod normalize;
 pub mod plan;
 pub mod rank;

@@ -231,7 +231,8 @@ fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 10] = [
+    const PASSING: [&str; 11] = [
+        "worker_died",
         "gpu_busy",
         "interrupted",
         "server_lost",

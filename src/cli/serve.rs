@@ -48,6 +48,15 @@ pub struct Args {
     /// Seconds between SIGTERM and SIGKILL
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub grace: Duration,
+    /// A command that lists the GPUs as `nvidia-smi --query-gpu` does (see bench(7)), instead of nvidia-smi
+    #[arg(long, value_name = "CMD", value_parser = command)]
+    pub gpu_probe_cmd: Option<Command>,
+    /// Seconds for which a stopped server's GPU memory is waited for
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
+    pub gpu_release_timeout: Duration,
+    /// After N failed candidates of a framework, none good, skip the rest of it; or never
+    #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up)]
+    pub give_up: GiveUp,
     /// Most MiB of a server's log; its head and its latest part are kept
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..))]
     pub log_limit: u64,
@@ -76,6 +85,27 @@ impl Program for Args {
     fn common(&self) -> &Common {
         &self.common
     }
+}
+
+/// When a framework is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GiveUp(pub Option<u32>);
+
+fn give_up(text: &str) -> Result<GiveUp, &'static str> {
+    match text.parse() {
+        _ if text == "never" => Ok(GiveUp(None)),
+        Ok(n) if n > 0 => Ok(GiveUp(Some(n))),
+        _ => Err("a number of at least 1, or never"),
+    }
+}
+
+/// A command as argv, split as a shell would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command(pub Vec<String>);
+
+fn command(text: &str) -> Result<Command, &'static str> {
+    let words = crate::shell::split(text)?;
+    if words.is_empty() { Err("a command has at least one word") } else { Ok(Command(words)) }
 }
 
 /// Seconds, also as a decimal fraction.

@@ -129,6 +129,7 @@ impl Target {
             failure_reason: None,
             exit: None,
             stop: None,
+            gpu: None,
             facts: Members::new(),
             lifecycle: Vec::new(),
             artifacts: Artifacts::new(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
@@ -15,6 +16,8 @@ use crate::summary::{Sample, percentile};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
+/// More samples than this share throttled, and the clock was not the GPU's own.
+const THROTTLED: f64 = 0.05;
 /// More prompt tokens than this share from a cache, and the run is contaminated.
 const CACHED: f64 = 0.01;
 
@@ -65,6 +68,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         probe: run.probe,
         client: format!("{} {}", run.client.name, run.client.version),
         started_at: run.started_at.clone(),
+        ended_at: measured.end.map(|end| end.ended_at.clone()),
         requests: sample
             .by_status
             .iter()
@@ -86,8 +90,16 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row
 }
 
-/// What a server's end changes: a run that lost its server learns why.
+/// What a server's end changes: a run that lost its server learns why, and what it cost in energy.
 pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
+    if let Some(gpu) = &end.gpu {
+        result.quality.throttled = gpu.devices.iter().any(|d| d.throttled_share.is_some_and(|share| share > THROTTLED));
+        let ms = |text: &str| text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+        let times = result.run.as_ref().and_then(|run| Some((ms(&run.started_at)?, ms(run.ended_at.as_deref()?)?)));
+        if let Some(joules) = times.and_then(|(from, to)| crate::gpu::energy(&gpu.power, from, to)) {
+            result.metrics.insert("energy_j".into(), Some(joules));
+        }
+    }
     if end.status != Status::Ok && result.failure_class.as_deref() == Some("server_lost") {
         result.status = end.status;
         result.failure_class.clone_from(&end.failure_class);
@@ -190,6 +202,8 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
         client_saturated: measured.end.is_some_and(|end| end.client.saturated),
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
         cache_contaminated: sample.cached > CACHED * input,
+        // Only the server's end tells.
+        throttled: false,
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),
     }

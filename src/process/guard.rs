@@ -263,5 +263,5 @@ pub fn sweep() -> Stop {
     };
     let begun = Instant::now();
     let (killed, survivors) = kill_all(left, zombies);
-    Stop { grace_ms: 0, took_ms: Some(begun.elapsed().as_secs_f64() * 1000.0), killed, survivors }
+    Stop { took_ms: Some(begun.elapsed().as_secs_f64() * 1000.0), killed, survivors, ..Stop::default() }
 }

@@ -16,7 +16,7 @@ pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SlaTest, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Run, RunEnd, SearchEnd, Workload};
-pub use server::{Artifacts, Endpoint, Server, ServerEnd, Stage, State, Stop};
+pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Stage, State, Stop};
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};

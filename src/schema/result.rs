@@ -158,6 +158,9 @@ pub struct Quality {
     /// More than 1 % of the prompt tokens came from a cache.
     #[serde(default)]
     pub cache_contaminated: bool,
+    /// Heat or the power supply slowed a GPU down in more than 5 % of the samples.
+    #[serde(default)]
+    pub throttled: bool,
     /// Where token counts come from; the weakest source of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_source: Option<String>,
@@ -195,6 +198,9 @@ pub struct RunBlock {
     pub client: String,
     /// RFC 3339.
     pub started_at: String,
+    /// RFC 3339; absent for a run that never ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
     /// Requests by status.
     pub requests: BTreeMap<String, u64>,
 }

@@ -90,6 +90,9 @@ pub struct ServerEnd {
     /// How it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What its GPUs did while it was leased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuSummary>,
     /// What its log told until its end.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub facts: Members,
@@ -151,4 +154,49 @@ pub struct Stop {
     /// Processes that are still there: `pid name`.
     #[serde(default)]
     pub survivors: Vec<String>,
+    /// What was not given back in time: `GPU 0: 29000 MiB`, `port 8000`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
+}
+
+/// What GPUs did while a server was leased, one sample a second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuSummary {
+    /// Samples taken.
+    pub samples: u32,
+    /// Each GPU.
+    pub devices: Vec<GpuDevice>,
+    /// Power of all GPUs together over time: Unix time in ms, W.
+    #[serde(default)]
+    pub power: Vec<(u64, f64)>,
+}
+
+/// One GPU while a server was leased. What the probe does not know is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuDevice {
+    /// Unique id.
+    pub uuid: String,
+    /// As the driver names it.
+    pub name: String,
+    /// Most memory in use, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_used_max_mib: Option<f64>,
+    /// Memory in all, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_total_mib: Option<f64>,
+    /// Mean utilisation, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilization_mean: Option<f64>,
+    /// Mean power, W.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_mean_w: Option<f64>,
+    /// Lowest SM clock, MHz.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_min_mhz: Option<f64>,
+    /// Highest temperature, degrees Celsius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_max_c: Option<f64>,
+    /// Share of the samples in which heat or the power supply slowed it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_share: Option<f64>,
 }

@@ -9,7 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use super::launch::Launch;
-use super::{After, Failed, Used};
+use super::leased::Used;
+use super::{After, Failed};
 use crate::error::Error;
 use crate::jsonl::Writer;
 use crate::notice::Notice;

@@ -7,7 +7,10 @@
 
 mod chain;
 mod child;
+mod giveup;
+mod gpus;
 mod launch;
+mod leased;
 mod lifecycle;
 mod log;
 mod probe;
@@ -22,19 +25,19 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
-use crate::diagnose::Patterns;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Frameworks, Phase};
+use crate::framework::Frameworks;
+use crate::gpu::{self, Gpu};
 use crate::jsonl::Writer;
-use crate::lease::Offer;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, guard, reader_left};
 use crate::row::Row;
-use crate::schema::{Candidate, Endpoint, Members, State, Status};
+use crate::schema::{Candidate, Members, State, Status};
 use child::Child;
-use launch::{Launch, Ready};
-use workers::Workers;
+use giveup::Tally;
+use gpus::Probe;
+use launch::Launch;
 
 /// The grace after a signal: somebody waits for the prompt.
 const HURRIED_GRACE: Duration = Duration::from_secs(10);
@@ -60,6 +63,12 @@ pub struct Options {
     pub chain: Vec<String>,
     /// No candidate is started after this time, counted from the start of bench-serve.
     pub budget: Option<Duration>,
+    /// A command that lists the GPUs as `nvidia-smi` does, instead of that.
+    pub gpu_probe: Vec<String>,
+    /// How long a stopped server's GPU memory is waited for.
+    pub release_timeout: Duration,
+    /// After so many candidates of a framework that failed, none good, the rest of it is skipped; `None`: never.
+    pub give_up: Option<u32>,
     /// Most bytes of a server's log.
     pub log_limit: u64,
     /// Standard output is a terminal: hold each server until Ctrl-C.
@@ -115,6 +124,8 @@ pub fn serve(
             signals: Signals::listen()?,
             begun: Instant::now(),
             started: BTreeSet::new(),
+            probe: Probe::find(&options.gpu_probe),
+            tally: Tally::default(),
         };
         serving.all(feed(rows)).await
     });
@@ -128,6 +139,10 @@ struct Serving<'a> {
     notice: &'a Notice,
     signals: Signals,
     begun: Instant,
+    /// What became of the frameworks' candidates.
+    tally: Tally,
+    /// How the host's GPUs are looked at, where there are any.
+    probe: Option<Probe>,
     /// Models that were started before.
     started: BTreeSet<String>,
 }
@@ -162,6 +177,13 @@ impl Serving<'_> {
                 ))?;
                 continue;
             }
+            let framework = self.options.frameworks.get(&candidate.server.definition);
+            if let (Some(limit), Some(framework)) = (self.options.give_up, framework)
+                && let Some(why) = self.tally.hopeless(&candidate, framework, limit)
+            {
+                self.out.write(&rows::skipped(row, "gave_up", &why))?;
+                continue;
+            }
             match self.one(row, &candidate).await? {
                 After::GoOn => {}
                 After::Signal(signal) => return Ok(Some(signal)),
@@ -191,6 +213,10 @@ impl Serving<'_> {
                 return self.fail(row, launch.as_deref(), failed, After::GoOn).await;
             }
         };
+        let gpus = match self.gpus(candidate).await {
+            Ok(gpus) => gpus,
+            Err(failed) => return self.fail(row, Some(&launch), failed, After::GoOn).await,
+        };
         self.notice.progress(format!("starting {} ({})", candidate.candidate_id, framework.title));
         let interrupted = async {
             tokio::select! {
@@ -199,7 +225,7 @@ impl Serving<'_> {
             }
         };
         match launch.ready(candidate, framework, self.options, interrupted).await {
-            Ok(ready) => self.lease(row, candidate, framework, &launch, ready).await,
+            Ok(ready) => self.lease(row, candidate, framework, &launch, ready, &gpus).await,
             Err(mut failed) => {
                 let after = failed.after.take().map_or(After::GoOn, |after| *after);
                 self.fail(row, Some(&launch), failed, after).await
@@ -207,133 +233,27 @@ impl Serving<'_> {
         }
     }
 
-    /// Writes the `server` row, waits until the server has been used, stops it, writes its `server_end`.
-    async fn lease(
-        &mut self,
-        row: Row,
-        candidate: &Candidate,
-        framework: &Framework,
-        launch: &Launch,
-        mut ready: Ready,
-    ) -> Result<After> {
-        let offer = if self.options.chain.is_empty() && !self.options.hold { Some(Offer::make()?) } else { None };
-        let endpoint = Endpoint {
-            base_url: format!("http://127.0.0.1:{}", launch.port),
-            model_id: ready.model_id.clone(),
-            lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
-            reached_by: "same_host".into(),
-        };
-        let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
-        let cold = self.started.insert(candidate.model.clone());
-        let server_row = rows::server(row, candidate, launch, &ready, endpoint, deadline, cold);
-        launch.enter(State::Ready, Some(self.options.lease_timeout));
-        self.notice.clear();
-        if let Err(e) = self.out.write(&server_row) {
-            ready.child.stop(self.options.grace).await;
-            return if e.is_reader_left() { Ok(After::ReaderLeft) } else { Err(e) };
-        }
-        let patterns = Patterns::new(&framework.failures)?;
-        let workers = Workers::new(&framework.workers)?;
-        let outcome = self.used(offer, &server_row, launch, &mut ready.child, workers).await;
-        let mut failed = None;
-        let mut grace = self.options.grace;
-        let after = match outcome {
-            Used::Done => After::GoOn,
-            Used::Failed(why) => {
-                failed = Some(why);
-                After::GoOn
+    /// The GPUs that a candidate asks for, free; none on a host where they cannot be looked at.
+    async fn gpus(&self, candidate: &Candidate) -> Result<Vec<Gpu>, Failed> {
+        let Some(probe) = self.probe.as_ref().filter(|_| !candidate.simulated) else { return Ok(Vec::new()) };
+        let all = probe.look().await.map_err(|e| Failed::of("gpu_unknown", e.to_string()))?;
+        let asked = &candidate.hardware;
+        let gpus = gpu::choose(all, asked.visible_devices.as_deref(), asked.gpu_count)
+            .map_err(|why| Failed::of("gpu_count", why))?;
+        match &gpu::busy(&gpus)[..] {
+            [] => Ok(gpus),
+            busy => {
+                let why =
+                    format!("{}: nothing was started; free them, or name others in visible_devices", busy.join(", "));
+                Err(Failed::of("gpu_busy", why))
             }
-            Used::Died => {
-                failed = Some(launch.diagnosis(&ready.child, &patterns, "server_died", Phase::Ready));
-                After::GoOn
-            }
-            Used::LostWorker(worker) => {
-                failed = Some(launch.lost_worker(&mut ready.child, &patterns, &worker, Phase::Ready).await);
-                After::GoOn
-            }
-            Used::Ended(after) => {
-                if let After::Signal(_) = after {
-                    grace = grace.min(HURRIED_GRACE);
-                    failed =
-                        Some(Failed::of("interrupted", "bench-serve was interrupted; run it again to go on".into()));
-                }
-                if let After::Broken(error) = &after {
-                    failed = Some(Failed::of("lease_timeout", error.to_string()));
-                }
-                after
-            }
-        };
-        if failed.is_some() {
-            launch.enter(State::Failed, None);
-        }
-        launch.enter(State::Stopping, Some(grace));
-        let log = ready.child.log.clone();
-        let (stop, exit) = ready.child.stop(grace).await;
-        launch.enter(State::Released, None);
-        if !stop.survivors.is_empty() {
-            self.notice.warn(format!(
-                "still there after the stop of {}: {}",
-                launch.server_id,
-                stop.survivors.join(", ")
-            ));
-        }
-        let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), log.facts());
-        match self.out.write(&Row::new("server_end", &end)) {
-            Err(e) if e.is_reader_left() => Ok(After::ReaderLeft),
-            Err(e) => Err(e),
-            Ok(()) => Ok(after),
-        }
-    }
-
-    /// Waits until the server is not needed any more.
-    async fn used(
-        &mut self,
-        offer: Option<Offer>,
-        row: &Row,
-        launch: &Launch,
-        child: &mut Child,
-        mut workers: Workers,
-    ) -> Used {
-        let guard = child.guard;
-        // A clone of the descriptor: the chain may be writing while we watch.
-        let watched = match self.out.sink().try_clone().context("cannot watch standard output") {
-            Ok(watched) => watched,
-            Err(e) => return Used::Ended(After::Broken(e)),
-        };
-        let chained = async {
-            match offer {
-                Some(offer) => {
-                    match tokio::time::timeout(self.options.lease_timeout, offer.taken(self.options.holders)).await {
-                        Ok(Ok(mut lent)) => {
-                            launch.enter(State::Leased, None);
-                            lent.given_back().await;
-                            Used::Done
-                        }
-                        Ok(Err(e)) => Used::Ended(After::Broken(e)),
-                        Err(_) => Used::Ended(After::Broken(not_taken(self.options.lease_timeout))),
-                    }
-                }
-                None if self.options.hold && self.options.chain.is_empty() => {
-                    self.notice.say(format!("http://127.0.0.1:{} is ready; Ctrl-C stops it", launch.port));
-                    std::future::pending().await
-                }
-                None => {
-                    launch.enter(State::Leased, None);
-                    chain::run(&self.options.chain, row, launch, &mut self.out, self.notice).await
-                }
-            }
-        };
-        tokio::select! {
-            used = chained => used,
-            () = reader_left(&watched) => Used::Ended(After::ReaderLeft),
-            _ = child.ended() => Used::Died,
-            worker = workers.watch(guard) => Used::LostWorker(worker),
-            signal = self.signals.next() => Used::Ended(After::Signal(signal)),
         }
     }
 
     /// Stops what was started and writes the candidate's row as its `server_end`.
     async fn fail(&mut self, row: Row, launch: Option<&Launch>, mut failed: Failed, after: After) -> Result<After> {
+        let flags = row.get("server").and_then(|server| server["flags"].as_object()).cloned().unwrap_or_default();
+        self.tally.failed(row.str("framework").unwrap_or_default(), flags, &failed);
         let (mut stop, mut exit) = (None, None);
         let mut facts = Members::new();
         if let Some(launch) = launch {
@@ -354,21 +274,4 @@ impl Serving<'_> {
         self.out.write(&rows::failed(row, launch, &failed, exit, stop, facts))?;
         Ok(after)
     }
-}
-
-/// How the use of a server ended.
-enum Used {
-    Done,
-    Died,
-    LostWorker(String),
-    Failed(Failed),
-    Ended(After),
-}
-
-fn not_taken(limit: Duration) -> Error {
-    Error::new(format!(
-        "nobody took the server's lease within {} s: is bench-load next in the pipe? A filter in between that buffers \
-         holds the row back: use `jq --unbuffered`, `grep --line-buffered`, `sed -u`, or filter before bench-serve",
-        limit.as_secs()
-    ))
 }

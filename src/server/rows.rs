@@ -6,19 +6,27 @@ use jiff::Timestamp;
 
 use super::Failed;
 use super::launch::{Launch, Ready};
+use crate::gpu::Gpu;
 use crate::row::Row;
-use crate::schema::{Artifacts, Candidate, Endpoint, Exit, Members, Server, ServerEnd, Status, Stop};
+use crate::schema::{
+    Artifacts, Candidate, Endpoint, Exit, GpuSummary, Hardware, Members, Server, ServerEnd, Status, Stop,
+};
+
+/// What bench-serve knows beside the server itself.
+pub struct Known<'a> {
+    /// Where it answers.
+    pub endpoint: Endpoint,
+    /// What is left of the budget.
+    pub left: Option<Duration>,
+    /// The first start of its model.
+    pub cold: bool,
+    /// Its GPUs.
+    pub gpus: &'a [Gpu],
+}
 
 /// The candidate's row as the `server` row of a server that is ready.
-pub fn server(
-    mut row: Row,
-    candidate: &Candidate,
-    launch: &Launch,
-    ready: &Ready,
-    endpoint: Endpoint,
-    left: Option<Duration>,
-    cold: bool,
-) -> Row {
+pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Ready, known: Known) -> Row {
+    let Known { endpoint, left, cold, gpus } = known;
     let now = Timestamp::now();
     let server = Server {
         server_id: launch.server_id.clone(),
@@ -29,7 +37,7 @@ pub fn server(
         environment: Members::new(),
         ready_ms: Some((ready.ready.as_secs_f64() * 1e6).round() / 1e3),
         deadline: left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
-        hardware: candidate.hardware.clone(),
+        hardware: hardware(candidate, gpus),
         artifacts: launch.artifacts.clone(),
         launched_argv: launch.redacted_argv(),
         facts: ready.child.log.facts(),
@@ -42,6 +50,18 @@ pub fn server(
     row
 }
 
+/// What the plan asks for, and what is there.
+fn hardware(candidate: &Candidate, gpus: &[Gpu]) -> Hardware {
+    let asked = candidate.hardware.clone();
+    let first = gpus.first();
+    Hardware {
+        gpu_model: asked.gpu_model.or_else(|| first.map(|gpu| gpu.name.clone())),
+        gpu_uuids: gpus.iter().map(|gpu| gpu.uuid.clone()).collect(),
+        driver: asked.driver.or_else(|| first.and_then(|gpu| gpu.driver.clone())),
+        ..asked
+    }
+}
+
 /// How a server ended, as its own row's members.
 pub fn server_end(
     candidate: &Candidate,
@@ -49,7 +69,7 @@ pub fn server_end(
     failed: Option<&Failed>,
     exit: Option<Exit>,
     stop: Option<Stop>,
-    facts: Members,
+    (facts, gpu): (Members, Option<GpuSummary>),
 ) -> ServerEnd {
     ServerEnd {
         server_id: launch.server_id.clone(),
@@ -59,6 +79,7 @@ pub fn server_end(
         failure_reason: failed.map(|failed| failed.reason.clone()),
         exit,
         stop,
+        gpu,
         facts,
         lifecycle: launch.stages(),
         artifacts: launch.artifacts.clone(),
@@ -84,6 +105,7 @@ pub fn failed(
         failure_reason: Some(failed.reason.clone()),
         exit,
         stop,
+        gpu: None,
         facts,
         lifecycle: launch.map(Launch::stages).unwrap_or_default(),
         artifacts: launch.map_or_else(Artifacts::new, |launch| launch.artifacts.clone()),

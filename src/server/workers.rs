@@ -13,6 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Workers {
     patterns: Vec<Regex>,
+    /// Seen once: between fork and exec a child shows its parent's command line, so one look proves nothing.
+    new: Vec<(i32, u64)>,
     seen: Vec<Process>,
     looked: Instant,
 }
@@ -24,7 +26,12 @@ impl Workers {
     /// A pattern that is no regular expression.
     pub fn new(patterns: &[String]) -> Result<Self> {
         let patterns = patterns.iter().map(|pattern| Regex::new(pattern).context(pattern.clone()));
-        Ok(Self { patterns: patterns.collect::<Result<_>>()?, seen: Vec::new(), looked: Instant::now() })
+        Ok(Self {
+            patterns: patterns.collect::<Result<_>>()?,
+            new: Vec::new(),
+            seen: Vec::new(),
+            looked: Instant::now(),
+        })
     }
 
     /// A worker that was seen before and is gone, `pid name`.
@@ -36,12 +43,18 @@ impl Workers {
         if let Some(gone) = self.seen.iter().find(|worker| !worker.lives()) {
             return Some(gone.label());
         }
-        let new = descendants(guard, Some(guard)).into_iter().filter(|process| {
+        let is_worker = |process: &Process| {
             let command = process.command_line();
-            !self.seen.contains(process) && self.patterns.iter().any(|pattern| pattern.is_match(&command))
-        });
-        let new: Vec<Process> = new.collect();
-        self.seen.extend(new);
+            self.patterns.iter().any(|pattern| pattern.is_match(&command))
+        };
+        let known =
+            |process: &Process| self.seen.iter().any(|seen| (seen.pid, seen.start) == (process.pid, process.start));
+        let found: Vec<Process> =
+            descendants(guard, Some(guard)).into_iter().filter(|p| !known(p) && is_worker(p)).collect();
+        let (again, new): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|process| self.new.contains(&(process.pid, process.start)));
+        self.seen.extend(again);
+        self.new = new.iter().map(|process| (process.pid, process.start)).collect();
         None
     }
 

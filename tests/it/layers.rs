@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "framework",
             "candidate",
             "answer",
-            "answer",
+            "gpu",
             "workload",
             "schedule",
             "sse",

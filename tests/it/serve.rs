@@ -23,7 +23,7 @@ fn a_start_that_fails_is_a_row_with_its_reason() {
     let cuda = r#""torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB""#;
     for (flags, status, class, said) in [
         ("{exits: 3}", "failed", "server_died", "exited with status 3"),
-        (&format!("{{says: {cuda}, exits: 1}}"), "oom", "cuda_oom", "CUDA out of memory"),
+        (&format!("{{says: {cuda}, exits: 1}}"), "oom", "cuda_oom_at_load", "CUDA out of memory"),
         ("{says: \"vllm: error: unrecognized arguments: --x\", exits: 2}", "failed", "bad_flag", "remove the flag"),
         ("{never_binds: true}", "timeout", "not_ready", "not ready after"),
         ("{unavailable: true}", "timeout", "not_ready", "answers 503"),
@@ -254,8 +254,8 @@ fn a_log_tells_facts_and_the_row_tells_the_states() {
 
 #[test]
 fn a_worker_that_goes_ends_the_wait() {
-    let (_, starting, _) = served("{worker_s: 0.7, unavailable: true}", "true", &[]);
-    let (_, leased, _) = served("{worker_s: 0.7}", "sleep 30", &[]);
+    let (_, starting, _) = served("{worker_s: 1.8, unavailable: true}", "true", &[]);
+    let (_, leased, _) = served("{worker_s: 1.8}", "sleep 30", &[]);
     for end in [starting, leased] {
         assert_eq!(end["failure_class"], "worker_died", "{end:#}");
         assert!(end["failure_reason"].as_str().unwrap().contains("worker process"), "{end:#}");
@@ -314,4 +314,80 @@ fn no_secret_of_the_environment_gets_into_a_row_or_a_log() {
     assert!(log.contains("token is [REDACTED:"), "{log}");
     let launched = done.records("server")[0]["launched_argv"].to_string();
     assert!(!log.contains(&secret) && !launched.contains(&secret) && !done.stderr.contains(&secret), "{launched}");
+}
+
+const FREE_GPU: &str = "0, GPU-zero, NVIDIA H100, 4, 81559, 50, 300, 1980, 40, 0x0, 570.1\n";
+
+/// bench-serve with a GPU probe that prints a file of the folder.
+fn with_gpus(folder: &tempfile::TempDir, list: &str) -> std::process::Command {
+    let path = folder.path().join("gpus.csv");
+    std::fs::write(&path, list).unwrap();
+    let mut command = serve(folder);
+    command.arg("--gpu-probe-cmd").arg(format!("cat '{}'", path.display()));
+    command.env("GPUS", path);
+    command
+}
+
+#[test]
+fn a_gpu_in_use_or_missing_is_refused_and_recorded() {
+    let in_use = FREE_GPU.replace(" 4,", " 40000,");
+    for (list, hardware, class, said) in [
+        (in_use.as_str(), "gpu_count: 1", "gpu_busy", "GPU 0 (NVIDIA H100): 40000 MiB in use"),
+        (FREE_GPU, "gpu_count: 2", "gpu_count", "2 GPUs are asked for and 1 are there"),
+        (FREE_GPU, "gpu_count: 1, visible_devices: \"3\"", "gpu_count", "there is no GPU 3"),
+        ("nonsense\n", "gpu_count: 1", "gpu_unknown", "nonsense"),
+    ] {
+        let folder = scratch();
+        let rows = candidates(&zoo_plan("{}").replace("gpu_count: 1", hardware));
+        let done = run(&mut with_gpus(&folder, list), &rows).expect(0);
+        let end = &done.records("server_end")[0];
+        assert_eq!(end["failure_class"], class, "{end:#}");
+        assert!(end["failure_reason"].as_str().unwrap().contains(said), "{end:#}");
+        assert!(done.records("server").is_empty());
+    }
+}
+
+#[test]
+fn gpus_are_sampled_while_a_server_is_leased() {
+    let folder = scratch();
+    // Steady memory is three same readings, a second apart.
+    let mut command = with_gpus(&folder, FREE_GPU);
+    command.args(["--gpu-release-timeout", "10", "--", "sh", "-c", "cat; sleep 2.2"]);
+    let done = run(&mut command, &candidates(&zoo_plan("{}"))).expect(0);
+    let hardware = &done.records("server")[0]["hardware"];
+    assert_eq!((&hardware["gpu_uuids"][0], &hardware["gpu_model"]), (&"GPU-zero".into(), &"NVIDIA H100".into()));
+    let gpu = &done.records("server_end")[0]["gpu"];
+    assert!(gpu["samples"].as_u64().unwrap() >= 2, "{gpu:#}");
+    assert_eq!(
+        (&gpu["devices"][0]["power_mean_w"], &gpu["devices"][0]["throttled_share"]),
+        (&300.0.into(), &0.0.into())
+    );
+}
+
+#[test]
+fn memory_that_is_not_given_back_stops_everything() {
+    let (folder, mark) = (scratch(), Mark::new("held"));
+    let rows = candidates(&zoo_plan("{}"));
+    let mut command = with_gpus(&folder, FREE_GPU);
+    command.args(["--gpu-release-timeout", "0", "--", "sh", "-c", "sed -i 's/ 4,/ 29000,/' \"$GPUS\"; cat"]);
+    let done = run(mark.put(&mut command), &format!("{rows}{rows}")).expect(2);
+    assert_eq!(done.records("server_end").len(), 1, "the second candidate was started");
+    let held = &done.records("server_end")[0]["stop"]["held"];
+    assert_eq!(held[0], "GPU 0: 29000 MiB");
+    assert!(done.stderr.contains("did not give back in time: GPU 0: 29000 MiB"), "{}", done.stderr);
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_framework_that_only_fails_is_given_up() {
+    let plan = zoo_plan("{exits: 1}") + "    search_space: {token_ms: [1, 2, 3, 4]}\n";
+    for (args, skipped) in [(&[][..], 2), (&["--give-up", "never"], 0), (&["--give-up", "1"], 4)] {
+        let folder = scratch();
+        let done = run(serve(&folder).args(args), &candidates(&plan)).expect(0);
+        let given_up = done.records("candidate");
+        assert_eq!((given_up.len(), done.records("server_end").len()), (skipped, 5 - skipped), "{}", done.stderr);
+        for row in given_up {
+            assert_eq!((&row["status"], &row["failure_class"]), (&"skipped".into(), &"gave_up".into()));
+        }
+    }
 }
