@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_sample_hits_its_own_class() {
-        let frameworks = Frameworks::load(&[]).unwrap();
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
         let alone = frameworks.iter().map(|f| f.failures.clone()).chain([Vec::new()]);
         let together = frameworks.iter().flat_map(|f| f.failures.clone()).collect::<Vec<_>>();
         for own in alone.chain([together]) {
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_fact_is_told_by_its_sample() {
-        for framework in Frameworks::load(&[]).unwrap().iter() {
+        for framework in Frameworks::load(&[], &[]).unwrap().iter() {
             for fact in &framework.facts {
                 let mut facts = Facts::new(&framework.facts).unwrap();
                 facts.read(&fact.sample);

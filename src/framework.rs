@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::launcher::Launchers;
 use crate::schema::Connections;
 use crate::yaml;
 
@@ -22,14 +23,18 @@ pub const SHIPPED: &[(&str, &str)] = &[
 
 /// All known frameworks, by name.
 #[derive(Debug, Clone)]
-pub struct Frameworks(BTreeMap<String, Framework>);
+pub struct Frameworks {
+    all: BTreeMap<String, Framework>,
+    launchers: Launchers,
+}
 
 impl Frameworks {
-    /// The shipped definitions, and those given as (source name, YAML text), which replace shipped ones of the same name.
+    /// The shipped definitions, and those given as (source name, YAML text), which replace shipped ones of the same name;
+    /// the same for launchers.
     ///
     /// # Errors
     /// A definition that does not load, with its place.
-    pub fn load(more: &[(String, String)]) -> Result<Self> {
+    pub fn load(more: &[(String, String)], launchers: &[(String, String)]) -> Result<Self> {
         let shipped =
             SHIPPED.iter().map(|(name, text)| (format!("configs/frameworks/{name}.yaml"), (*text).to_string()));
         let mut all = BTreeMap::new();
@@ -38,18 +43,24 @@ impl Frameworks {
             framework.check().map_err(|e| e.at(&name))?;
             all.insert(framework.name.clone(), framework);
         }
-        Ok(Self(all))
+        Ok(Self { all, launchers: Launchers::load(launchers)? })
+    }
+
+    /// The launchers.
+    #[must_use]
+    pub fn launchers(&self) -> &Launchers {
+        &self.launchers
     }
 
     /// One definition.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Framework> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// All definitions, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Framework> {
-        self.0.values()
+        self.all.values()
     }
 }
 

@@ -142,8 +142,17 @@ fn candidate(
         flags: set.flags,
         changed: set.changed,
         launcher: given.launcher.clone(),
+        launcher_options: given.launcher_options.clone(),
+        image: given.image.clone(),
+        mounts: given.mounts.clone(),
     };
-    let content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+    let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+    // What is not there changes no id.
+    for more in [json!(server.image), json!(server.mounts), json!(server.launcher_options)] {
+        if !more.is_null() && more != json!([]) && more != json!({}) {
+            content.as_array_mut().expect("made as a list above").push(more);
+        }
+    }
     let mut candidate = Candidate {
         framework: given.name.clone(),
         candidate_id: format!("{}-{}", given.name, digest::short(&content)),
@@ -213,13 +222,16 @@ fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
             for (load, spec) in candidate.loads.iter().enumerate() {
                 let mut hardware = candidate.hardware.clone();
                 hardware.gpu_uuids.clear();
-                let content = json!({
+                let mut content = json!({
                     "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
                     "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
                     "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
                     "hardware": hardware, "scenario": scenario, "load": spec, "benchmark": candidate.benchmark,
                     "repeat": repeat, "client": env!("CARGO_PKG_VERSION_MAJOR"),
                 });
+                if let Some(image) = &candidate.server.image {
+                    content["image"] = image.as_str().into();
+                }
                 let key = digest::sha256(digest::canonical(&content).as_bytes())[..16].to_string();
                 units.push(Unit { key, scenario: scenario.name.clone(), load, repeat });
             }

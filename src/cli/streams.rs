@@ -102,18 +102,18 @@ impl Iterator for Rows {
     }
 }
 
-/// The shipped framework definitions, and those in `folder`.
+/// The shipped framework definitions, and those in `folder`; launchers are in its folder `launchers`.
 ///
 /// # Errors
 /// A definition that cannot be read or does not load.
 pub fn frameworks(folder: Option<&Path>) -> Result<Frameworks> {
-    let mut more = Vec::new();
-    if let Some(folder) = folder {
-        for path in yaml_files(folder)? {
-            more.push((name(&path), read_text(&path, MAX_BYTES)?));
-        }
-    }
-    Frameworks::load(&more)
+    let read = |folder: &Path| -> Result<Vec<(String, String)>> {
+        yaml_files(folder)?.into_iter().map(|path| Ok((name(&path), read_text(&path, MAX_BYTES)?))).collect()
+    };
+    let Some(folder) = folder else { return Frameworks::load(&[], &[]) };
+    let launchers = folder.join("launchers");
+    let launchers = if launchers.is_dir() { read(&launchers)? } else { Vec::new() };
+    Frameworks::load(&read(folder)?, &launchers)
 }
 
 /// The YAML files of a folder, sorted.

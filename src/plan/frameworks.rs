@@ -19,13 +19,7 @@ pub fn check(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) {
             found.push(Finding::key(Level::Error, &at, why));
             continue;
         };
-        let launcher = given["launcher"].as_str().unwrap_or("local");
-        if launcher != "local" {
-            found.push(Finding::error(
-                &format!("{at}/launcher"),
-                format!("the launcher {launcher:?} is not known; local is"),
-            ));
-        }
+        launcher(frameworks, given, &at, found);
         if let Err(why) = crate::shell::split(given["server_command"].as_str().unwrap_or_default()) {
             found.push(Finding::error(&format!("{at}/server_command"), why));
         }
@@ -34,6 +28,32 @@ pub fn check(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) {
         sequence(plan, framework, given, &at, found);
         gpus(plan, framework, given, &at, found);
         secrets(given, &at, found);
+    }
+}
+
+/// The launcher is known, and the plan says what it needs.
+fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Finding>) {
+    let at = format!("{at}/launcher");
+    let name = given["launcher"].as_str().or_else(|| given["launcher"]["name"].as_str());
+    let Some(launcher) = frameworks.launchers().get(name.unwrap_or("local")) else {
+        let known: Vec<&str> = frameworks.launchers().names().collect();
+        let why = format!("there is no launcher {:?}; there are {}", name.unwrap_or_default(), known.join(", "));
+        return found.push(Finding::error(&at, why));
+    };
+    for need in &launcher.needs {
+        let says = given["launcher"][need].is_string() || given[need].is_string();
+        if !says {
+            let where_ = if need == "image" {
+                "image: NAME".into()
+            } else {
+                format!("launcher: {{name: {}, {need}: …}}", launcher.name)
+            };
+            found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
+        }
+    }
+    let host = given["launcher"]["host"].as_str().unwrap_or_default();
+    if host.starts_with('-') {
+        found.push(Finding::error(&at, format!("the host {host:?} would be taken for a flag")));
     }
 }
 

@@ -56,8 +56,14 @@ pub struct FrameworkPlan {
     pub definition: String,
     /// False: the user leaves it out.
     pub enabled: bool,
-    /// `local`.
+    /// `local`, or another launcher's name.
     pub launcher: String,
+    /// What the launcher needs to know.
+    pub launcher_options: BTreeMap<String, String>,
+    /// Container image.
+    pub image: Option<String>,
+    /// Mounts, `HOST:CONTAINER`.
+    pub mounts: Vec<String>,
     /// Command instead of the definition's.
     pub server_command: Option<String>,
     /// Model instead of the plan's.
@@ -244,7 +250,18 @@ fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
             name: name.clone(),
             definition: text("definition").unwrap_or_else(|| name.clone()),
             enabled: given["enabled"] != false,
-            launcher: text("launcher").unwrap_or_else(|| "local".into()),
+            launcher: text("launcher")
+                .or_else(|| given["launcher"]["name"].as_str().map(String::from))
+                .unwrap_or_else(|| "local".into()),
+            launcher_options: given["launcher"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(key, _)| *key != "name")
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
+                .collect(),
+            image: text("image"),
+            mounts: list(&given["mounts"]).iter().filter_map(|m| m.as_str().map(String::from)).collect(),
             server_command: text("server_command"),
             model: text("model"),
             quantization: text("quantization"),

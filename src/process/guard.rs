@@ -22,10 +22,13 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, getpid, setsid};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::capture::capture;
 use super::proc::{Process, descendants};
 use crate::error::{Context, Error, Result};
+use crate::launcher::Outside;
 use crate::schema::{Exit, Stop};
 
 /// The first argument that makes bench-serve a guard.
@@ -41,6 +44,10 @@ const ORPHAN_GRACE: Duration = Duration::from_millis(1000);
 /// How long killing goes on before what is left is called a survivor.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(10);
+/// How long a command outside may take, beyond the grace that it is told.
+const COMMAND: Duration = Duration::from_secs(15);
+/// How a survivor of which nothing is known begins.
+pub const REMOTE_UNKNOWN: &str = "remote_unknown";
 
 /// What the guard tells bench-serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,7 +113,9 @@ fn guard() -> Result<()> {
         // bench-serve may be gone: its end is what standard input tells.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
-    let command: Vec<String> = std::env::args().skip(2).collect();
+    let outside: Outside =
+        serde_json::from_str(&std::env::args().nth(2).unwrap_or_default()).context("the guard was given no spec")?;
+    let command: Vec<String> = std::env::args().skip(3).collect();
     let Some(program) = command.first() else { return Err(Error::new("the guard was given no command")) };
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut server = Command::new(this);
@@ -125,9 +134,47 @@ fn guard() -> Result<()> {
     let (send, commands) = channel();
     thread::spawn(move || listen(commands_from, &send));
     let grace = watch(leader, &commands, &mut tell);
-    let stop = stop(leader, grace, &mut tell);
+    each(&outside.stop, grace);
+    let mut stop = stop(leader, grace, &mut tell);
+    if !outside.inspect.is_empty() {
+        stop.survivors.extend(finish(&outside));
+    }
     tell(&Report::Stopped(stop));
     Ok(())
+}
+
+/// Runs commands one after the other; what comes of them the inspection tells.
+fn each(commands: &[Vec<String>], grace: Duration) {
+    for command in commands {
+        let fill = |word: &String| word.replace("{grace_s}", &grace.as_secs().to_string());
+        let command: Vec<String> = command.iter().map(fill).collect();
+        let _ = capture(&command, grace + COMMAND);
+    }
+}
+
+/// Kills what is outside unless it is gone, cleans up behind it; what is left of it, or that nothing is known.
+fn finish(outside: &Outside) -> Option<String> {
+    let matches = |pattern: &str, text: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(text.trim()));
+    let mut said = String::new();
+    for round in 0..3 {
+        match capture(&outside.inspect, COMMAND) {
+            Ok(text) if matches(&outside.gone, &text) => {
+                each(&outside.clean, Duration::ZERO);
+                return None;
+            }
+            Ok(text) => said = text,
+            Err(e) => said = e.to_string(),
+        }
+        if round < 2 {
+            each(&outside.kill, Duration::ZERO);
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+    let said = said.trim().replace('\n', " ");
+    Some(match matches(&outside.running, &said) {
+        true => format!("{} still runs", outside.what),
+        false => format!("{REMOTE_UNKNOWN}: {}: {said:?}", outside.what),
+    })
 }
 
 /// Passes on the grace of a `stop` command; the channel's end means that bench-serve has gone.

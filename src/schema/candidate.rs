@@ -76,8 +76,17 @@ pub struct CandidateServer {
     /// The flags that differ from the baseline; empty for the baseline itself.
     #[serde(default)]
     pub changed: Members,
-    /// `local`.
+    /// `local`, `docker`, `ssh`, ….
     pub launcher: String,
+    /// What the launcher needs to know: `host`, `container`, `options`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub launcher_options: BTreeMap<String, String>,
+    /// Container image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// `HOST:CONTAINER` folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<String>,
 }
 
 /// One scenario of the workload: an aligned pair of lengths.

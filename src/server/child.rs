@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::log::{Files, Log, drain};
 use crate::error::{Context, Error, Result};
+use crate::launcher::Outside;
 use crate::process::guard::{self, GUARD_ARGUMENT, GUARD_NAME, Report};
 use crate::redact::Redactor;
 use crate::schema::{Exit, Stop};
@@ -47,6 +48,7 @@ impl Child {
     /// When the guard or the command cannot be started, or the log not be made.
     pub async fn start(
         argv: &[String],
+        outside: &Outside,
         environment: &[(String, String)],
         files: Files,
         redactor: Redactor,
@@ -59,6 +61,7 @@ impl Child {
         let process = Command::new(program)
             .arg0(GUARD_NAME)
             .arg(GUARD_ARGUMENT)
+            .arg(serde_json::to_string(outside).context("cannot tell the guard its commands")?)
             .args(argv)
             .envs(environment.iter().cloned())
             .stdin(Stdio::from(OwnedFd::from(theirs)))

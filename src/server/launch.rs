@@ -18,6 +18,7 @@ use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::{Framework, Phase};
 use crate::http::Client;
+use crate::launcher::{Fill, Outside};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
@@ -44,6 +45,10 @@ pub struct Launch {
     redactor: Redactor,
     environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
+    /// What is to be done outside the process tree to stop it.
+    outside: Outside,
+    /// How clients reach it.
+    pub reached_by: String,
 }
 
 /// A server that is ready.
@@ -89,14 +94,34 @@ impl Launch {
         }
         let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
         let fill = |word: &String| word.replace("{port}", &port.to_string()).replace("{files}", &files);
-        let argv = candidate.server.argv.iter().map(fill).collect();
+        let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
+        let launcher = options.frameworks.launchers().get(&candidate.server.launcher);
+        let launcher = launcher.ok_or_else(|| Error::new(format!("no launcher {:?}", candidate.server.launcher)))?;
+        let devices = candidate.hardware.visible_devices.clone().or_else(|| {
+            let count = candidate.hardware.gpu_count?;
+            Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
+        });
+        let fill = Fill::new(&candidate.server, &argv, &slug(&server_id), port, &files, devices.as_deref());
+        let (argv, outside) = (launcher.start(&fill)?, launcher.outside(&fill)?);
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
         let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned()));
         let log = folder.join("server.log");
         let artifacts = BTreeMap::from([("server_log".to_string(), log.display().to_string())]);
-        Ok(Self { server_id, artifacts, argv, port, folder, log, redactor, environment, lifecycle })
+        Ok(Self {
+            server_id,
+            artifacts,
+            argv,
+            port,
+            folder,
+            log,
+            redactor,
+            environment,
+            lifecycle,
+            outside,
+            reached_by: launcher.reached_by.clone(),
+        })
     }
 
     fn checked(self) -> Result<Self, Failed> {
@@ -158,6 +183,8 @@ impl Launch {
         let client = Client::new(&base, Connections::PerRequest, Duration::from_secs(5), None)
             .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let guard = child.guard;
+        // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
+        let family = self.outside.inspect.is_empty().then_some(guard);
         let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
         let mut looked = Looked { lines: 0, at: started };
         let failed = loop {
@@ -168,7 +195,7 @@ impl Launch {
                     let why = "bench-serve was interrupted while the server started; run it again".to_string();
                     break Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) };
                 }
-                found = probe::probe(&client, framework, &candidate.model, self.port, guard) => found,
+                found = probe::probe(&client, framework, &candidate.model, self.port, family) => found,
             };
             let last = match found {
                 Found::Ready { model_id, simulated } => {
@@ -213,7 +240,7 @@ impl Launch {
     async fn start(&self, framework: &Framework, options: &Options) -> Result<Child> {
         let log = Log::new(Facts::new(&framework.facts)?);
         let files = Files::create(&self.log, options.log_limit)?;
-        Child::start(&self.argv, &self.environment, files, self.redactor.clone(), log).await
+        Child::start(&self.argv, &self.outside, &self.environment, files, self.redactor.clone(), log).await
     }
 
     /// A line in the log that says that it will never be ready, although its first process may live on.

@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::framework::{Framework, Phase};
 use crate::gpu::Gpu;
 use crate::lease::Offer;
+use crate::process::guard::REMOTE_UNKNOWN;
 use crate::process::{proc, reader_left};
 use crate::row::Row;
 use crate::schema::{Candidate, Endpoint, State, Status};
@@ -35,7 +36,7 @@ impl Serving<'_> {
             base_url: format!("http://127.0.0.1:{}", launch.port),
             model_id: ready.model_id.clone(),
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
-            reached_by: "same_host".into(),
+            reached_by: launch.reached_by.clone(),
         };
         let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
         let cold = self.started.insert(candidate.model.clone());
@@ -100,6 +101,11 @@ impl Serving<'_> {
         if let After::GoOn = after {
             stop.held = self.held(launch, gpus).await;
         }
+        if let Some(unknown) = stop.survivors.iter().find(|s| s.starts_with(REMOTE_UNKNOWN)) {
+            failed = Some(Failed::of(REMOTE_UNKNOWN, format!("{unknown}; look there before anything else is started")));
+        }
+        // Whoever is still there may hold a GPU or a port: nothing more is started beside it.
+        stop.held.extend(stop.survivors.clone());
         if stop.held.is_empty() {
             launch.enter(State::Released, None);
         } else {

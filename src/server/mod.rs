@@ -202,8 +202,10 @@ impl Serving<'_> {
             );
             return self.fail(row, None, Failed::of("unsupported", why), After::GoOn).await;
         };
-        if candidate.server.launcher != "local" {
-            let why = format!("the launcher {:?} is not one of: local", candidate.server.launcher);
+        let launchers = self.options.frameworks.launchers();
+        if launchers.get(&candidate.server.launcher).is_none() {
+            let known: Vec<&str> = launchers.names().collect();
+            let why = format!("there is no launcher {:?}; there are {}", candidate.server.launcher, known.join(", "));
             return self.fail(row, None, Failed::of("unsupported", why), After::GoOn).await;
         }
         let launch = match Launch::prepare(candidate, self.options) {
@@ -251,7 +253,7 @@ impl Serving<'_> {
     }
 
     /// Stops what was started and writes the candidate's row as its `server_end`.
-    async fn fail(&mut self, row: Row, launch: Option<&Launch>, mut failed: Failed, after: After) -> Result<After> {
+    async fn fail(&mut self, row: Row, launch: Option<&Launch>, mut failed: Failed, mut after: After) -> Result<After> {
         let flags = row.get("server").and_then(|server| server["flags"].as_object()).cloned().unwrap_or_default();
         self.tally.failed(row.str("framework").unwrap_or_default(), flags, &failed);
         let (mut stop, mut exit) = (None, None);
@@ -264,6 +266,11 @@ impl Serving<'_> {
             let grace =
                 if matches!(after, After::GoOn) { self.options.grace } else { self.options.grace.min(HURRIED_GRACE) };
             let (stopped, ended) = child.stop(grace).await;
+            if !stopped.survivors.is_empty() {
+                let why =
+                    format!("still there after a stop: {}; nothing more is started", stopped.survivors.join(", "));
+                after = After::Broken(Error::new(why));
+            }
             (stop, exit) = (Some(stopped), ended);
             facts = log.facts();
             if let Some(launch) = launch {

@@ -37,14 +37,14 @@ pub enum Found {
     },
 }
 
-/// Probes once. `guard` is the process from which the server must descend.
-pub async fn probe(client: &Client, framework: &Framework, model: &str, port: u16, guard: i32) -> Found {
+/// Probes once. `guard` is the process from which the server must descend, where it runs on this host as a child.
+pub async fn probe(client: &Client, framework: &Framework, model: &str, port: u16, guard: Option<i32>) -> Found {
     let (status, body) = match tokio::time::timeout(ANSWER, client.get(&framework.probe.models_path)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(e)) => return Found::NotYet(format!("{}: {e}", framework.probe.models_path)),
         Err(_) => return Found::NotYet(format!("{} does not answer", framework.probe.models_path)),
     };
-    if let Some(owner) = stranger(port, guard) {
+    if let Some(owner) = guard.and_then(|guard| stranger(port, guard)) {
         return Found::Stranger { owner };
     }
     if status != 200 {

@@ -34,7 +34,7 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
         endpoint,
         framework_version: ready.version.clone(),
         framework_commit: None,
-        environment: Members::new(),
+        environment: candidate.server.image.iter().map(|image| ("image".to_string(), image.as_str().into())).collect(),
         ready_ms: Some((ready.ready.as_secs_f64() * 1e6).round() / 1e3),
         deadline: left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
         hardware: hardware(candidate, gpus),

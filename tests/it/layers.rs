@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "candidate",
             "answer",
             "gpu",
+            "launcher",
             "workload",
             "schedule",
             "sse",

@@ -3,6 +3,7 @@
 
 mod cases;
 mod harness;
+mod launchers;
 mod layers;
 mod load;
 mod man;
