@@ -56,6 +56,9 @@ pub struct Launcher {
     /// Commands that clean up behind it.
     #[serde(default)]
     pub clean: Vec<Vec<String>>,
+    /// Clients use `{tunnel_port}` of this host, and the launcher's command forwards it.
+    #[serde(default)]
+    pub tunnel: bool,
     /// `same_host`, `tunnel` or `network`.
     pub reached_by: String,
 }
@@ -114,6 +117,21 @@ impl Launchers {
     }
 }
 
+/// One start, as templates need to know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// New for every start.
+    pub name: &'a str,
+    /// The server's port.
+    pub port: u16,
+    /// The port of this host that is forwarded to it, where one is.
+    pub tunnel_port: u16,
+    /// The folder of its artifacts.
+    pub files: &'a str,
+    /// Its GPUs, `0,1`.
+    pub gpus: Option<&'a str>,
+}
+
 /// What a start fills into the templates.
 #[derive(Debug, Clone, Default)]
 pub struct Fill {
@@ -124,14 +142,8 @@ pub struct Fill {
 impl Fill {
     /// The values of one start: `argv` with its real port, `name` new for every start.
     #[must_use]
-    pub fn new(
-        server: &CandidateServer,
-        argv: &[String],
-        name: &str,
-        port: u16,
-        files: &str,
-        gpus: Option<&str>,
-    ) -> Self {
+    pub fn new(server: &CandidateServer, argv: &[String], start: &Start) -> Self {
+        let Start { name, port, tunnel_port, files, gpus } = *start;
         let mut words = server.launcher_options.clone();
         words.extend(server.image.clone().map(|image| ("image".to_string(), image)));
         let options = words.remove("options").and_then(|line| shell::split(&line).ok()).unwrap_or_default();
@@ -142,6 +154,7 @@ impl Fill {
         words.extend([
             ("name".to_string(), format!("bench-{name}")),
             ("port".to_string(), port.to_string()),
+            ("tunnel_port".to_string(), tunnel_port.to_string()),
             ("files".to_string(), files.to_string()),
             ("command".to_string(), shell::join(argv)),
             ("remote_env".to_string(), given.collect::<Vec<_>>().join(" ")),
@@ -260,7 +273,8 @@ mod tests {
 
     fn fill(options: serde_json::Value) -> Fill {
         let server = server(options);
-        Fill::new(&server, &server.argv, "v-1", 8123, "/logs/v-1", Some("0,1"))
+        let start = Start { name: "v-1", port: 8123, tunnel_port: 8124, files: "/logs/v-1", gpus: Some("0,1") };
+        Fill::new(&server, &server.argv, &start)
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::{Framework, Phase};
 use crate::http::Client;
-use crate::launcher::{Fill, Outside};
+use crate::launcher::{Fill, Outside, Start};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
@@ -38,8 +38,10 @@ pub struct Launch {
     pub artifacts: Artifacts,
     /// What is executed, with the real port and paths.
     pub argv: Vec<String>,
-    /// The port that was chosen.
+    /// The port that was chosen for the server.
     pub port: u16,
+    /// The port of this host at which clients reach it: the same, unless it is forwarded.
+    pub client_port: u16,
     folder: PathBuf,
     log: PathBuf,
     redactor: Redactor,
@@ -101,7 +103,10 @@ impl Launch {
             let count = candidate.hardware.gpu_count?;
             Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
         });
-        let fill = Fill::new(&candidate.server, &argv, &slug(&server_id), port, &files, devices.as_deref());
+        let client_port = if launcher.tunnel { proc::free_port().context("there is no free port")? } else { port };
+        let (name, gpus) = (slug(&server_id), devices.as_deref());
+        let start = Start { name: &name, port, tunnel_port: client_port, files: &files, gpus };
+        let fill = Fill::new(&candidate.server, &argv, &start);
         let (argv, outside) = (launcher.start(&fill)?, launcher.outside(&fill)?);
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
@@ -114,6 +119,7 @@ impl Launch {
             artifacts,
             argv,
             port,
+            client_port,
             folder,
             log,
             redactor,
@@ -125,7 +131,8 @@ impl Launch {
     }
 
     fn checked(self) -> Result<Self, Failed> {
-        if proc::port_is_free(self.port) {
+        // The port of a server on another host is that host's affair.
+        if self.client_port != self.port || proc::port_is_free(self.port) {
             return Ok(self);
         }
         let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
@@ -179,7 +186,7 @@ impl Launch {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
         self.enter(State::Probing, Some(limit));
-        let base = format!("http://127.0.0.1:{}", self.port);
+        let base = format!("http://127.0.0.1:{}", self.client_port);
         let client = Client::new(&base, Connections::PerRequest, Duration::from_secs(5), None)
             .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let guard = child.guard;

@@ -33,7 +33,7 @@ impl Serving<'_> {
     ) -> Result<After> {
         let offer = if self.options.chain.is_empty() && !self.options.hold { Some(Offer::make()?) } else { None };
         let endpoint = Endpoint {
-            base_url: format!("http://127.0.0.1:{}", launch.port),
+            base_url: format!("http://127.0.0.1:{}", launch.client_port),
             model_id: ready.model_id.clone(),
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
             reached_by: launch.reached_by.clone(),
@@ -135,9 +135,9 @@ impl Serving<'_> {
     async fn held(&self, launch: &Launch, gpus: &[Gpu]) -> Vec<String> {
         let mut held = Vec::new();
         let begun = Instant::now();
-        while !proc::port_is_free(launch.port) {
+        while !proc::port_is_free(launch.client_port) {
             if begun.elapsed() > PORT_RELEASE {
-                held.push(format!("port {}", launch.port));
+                held.push(format!("port {}", launch.client_port));
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -179,7 +179,7 @@ impl Serving<'_> {
                     }
                 }
                 None if self.options.hold && self.options.chain.is_empty() => {
-                    self.notice.say(format!("http://127.0.0.1:{} is ready; Ctrl-C stops it", launch.port));
+                    self.notice.say(format!("http://127.0.0.1:{} is ready; Ctrl-C stops it", launch.client_port));
                     std::future::pending().await
                 }
                 None => {
