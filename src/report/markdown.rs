@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::note;
-use super::text::{candidate, number, percent, plain, unit, verdict};
+use super::text::{candidate, changes, measured, plain, unit, verdict};
 use crate::rank::{Decision, Entry, Group, Ranking};
 
 /// What the last table is, in the source document's sense.
@@ -123,21 +123,8 @@ fn best_of_frameworks(group: &Group) -> Vec<&Entry> {
 const METRICS: [&str; 8] =
     ["req/s", "Output tok/s", "Mean TTFT ms", "p99 TTFT ms", "Mean TPOT ms", "p99 TPOT ms", "Success", "SLA"];
 
-fn metrics(entry: &Entry) -> Vec<String> {
-    let value = |name: &str| number(entry.metric(name));
-    // Mean ITL stands in for a TPOT that is not there, and says so.
-    let tpot =
-        entry.tpot().map_or("-".into(), |(v, itl)| format!("{}{}", number(Some(v)), if itl { " (ITL)" } else { "" }));
-    vec![
-        value("request_throughput"),
-        value("output_token_throughput"),
-        value("mean_ttft_ms"),
-        value("p99_ttft_ms"),
-        tpot,
-        value("p99_tpot_ms"),
-        percent(entry.metric("success_rate")),
-        verdict(entry).into(),
-    ]
+fn metrics(entry: &Entry) -> impl Iterator<Item = String> {
+    measured(entry).into_iter().chain([verdict(entry).to_string()])
 }
 
 fn best(out: &mut String, ranking: &Ranking) {
@@ -151,11 +138,6 @@ fn best(out: &mut String, ranking: &Ranking) {
     });
     table(out, &head, rows);
     put(out, "\nThe commands stand below. A framework whose best row fails the SLA has no command to deploy.");
-}
-
-fn changes(entry: &Entry) -> String {
-    let changes = entry.changes();
-    if changes.is_empty() { entry.candidate_id.clone() } else { changes }
 }
 
 fn across(out: &mut String, ranking: &Ranking) {

@@ -5,7 +5,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Style, Width};
 
 use super::note;
-use super::text::{candidate, number, percent, plain, verdict, wrap};
+use super::text::{candidate, changes, measured, plain, verdict, wrap};
 use crate::rank::{Decision, Entry, Group, Ranking};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
@@ -104,23 +104,9 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
 }
 
 fn cells(entry: &Entry, place: String) -> Vec<String> {
-    let value = |name: &str| number(entry.metric(name));
-    let changes = entry.changes();
-    let changes = if changes.is_empty() { entry.candidate_id.clone() } else { changes };
-    let tpot =
-        entry.tpot().map_or("-".into(), |(v, itl)| format!("{}{}", number(Some(v)), if itl { " ITL" } else { "" }));
-    let words = [place, entry.framework.clone(), changes, entry.load()].map(|text| plain(&text, false));
-    let numbers = [
-        value("request_throughput"),
-        value("output_token_throughput"),
-        value("mean_ttft_ms"),
-        value("p99_ttft_ms"),
-        tpot,
-        value("p99_tpot_ms"),
-        percent(entry.metric("success_rate")),
-        if entry.unconfirmed { "unconfirmed" } else { verdict(entry) }.into(),
-    ];
-    words.into_iter().chain(numbers).collect()
+    let words = [place, entry.framework.clone(), changes(entry), entry.load()].map(|text| plain(&text, false));
+    let sla = if entry.unconfirmed { "unconfirmed" } else { verdict(entry) };
+    words.into_iter().chain(measured(entry)).chain([sla.to_string()]).collect()
 }
 
 /// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.

@@ -48,12 +48,35 @@ pub fn unit(by: RankBy) -> &'static str {
     }
 }
 
-/// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`; its id where the row does not say what it changes.
+/// The flags that a candidate changes; its id where the row does not say.
+#[must_use]
+pub fn changes(entry: &Entry) -> String {
+    let changes = entry.changes();
+    if changes.is_empty() { entry.candidate_id.clone() } else { changes }
+}
+
+/// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
 #[must_use]
 pub fn candidate(entry: &Entry) -> String {
-    let changes = entry.changes();
-    let what = if changes.is_empty() { entry.candidate_id.clone() } else { changes };
-    format!("{} {what}", entry.framework)
+    format!("{} {}", entry.framework, changes(entry))
+}
+
+/// Throughput, output tokens, mean and p99 of TTFT and TPOT, success: the numbers of a ranking's line.
+#[must_use]
+pub fn measured(entry: &Entry) -> [String; 7] {
+    let value = |name: &str| number(entry.metric(name));
+    // Mean ITL stands in for a TPOT that is not there, and says so.
+    let tpot =
+        entry.tpot().map_or("-".into(), |(v, itl)| format!("{}{}", number(Some(v)), if itl { " (ITL)" } else { "" }));
+    [
+        value("request_throughput"),
+        value("output_token_throughput"),
+        value("mean_ttft_ms"),
+        value("p99_ttft_ms"),
+        tpot,
+        value("p99_tpot_ms"),
+        percent(entry.metric("success_rate")),
+    ]
 }
 
 /// One line, without anything that moves a terminal's cursor or turns the direction of writing; at most 200 characters
