@@ -17,6 +17,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("docker", include_str!("../configs/launchers/docker.yaml")),
     ("podman", include_str!("../configs/launchers/podman.yaml")),
     ("docker_exec", include_str!("../configs/launchers/docker_exec.yaml")),
+    ("attach", include_str!("../configs/launchers/attach.yaml")),
     ("ssh", include_str!("../configs/launchers/ssh.yaml")),
     ("srun", include_str!("../configs/launchers/srun.yaml")),
 ];
@@ -59,6 +60,9 @@ pub struct Launcher {
     /// Clients use `{tunnel_port}` of this host, and the launcher's command forwards it.
     #[serde(default)]
     pub tunnel: bool,
+    /// Clients use this URL: the server is not started, and not stopped.
+    #[serde(default)]
+    pub base_url: Option<String>,
     /// `same_host`, `tunnel` or `network`.
     pub reached_by: String,
 }
@@ -189,6 +193,14 @@ impl Launcher {
         self.words(&self.start, fill)
     }
 
+    /// The URL of a server that is there already; `None` for one that is started.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn attached(&self, fill: &Fill) -> Result<Option<String>> {
+        self.base_url.as_ref().map(|template| self.text(template, fill)).transpose()
+    }
+
     /// What has to be done outside the process tree to stop the server; nothing for a plain child.
     ///
     /// # Errors
@@ -317,7 +329,7 @@ mod tests {
         assert_eq!(launchers.names().count(), SHIPPED.len());
         for name in launchers.names() {
             let launcher = launchers.get(name).unwrap();
-            let fill = fill(json!({"host": "h", "container": "c"}));
+            let fill = fill(json!({"host": "h", "container": "c", "url": "http://h:1"}));
             assert!(!launcher.start(&fill).unwrap().is_empty() && launcher.outside(&fill).is_ok(), "{name}");
         }
     }

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             holders: args.holders.into(),
             hold: args.chain.is_empty() && std::io::stdout().is_terminal(),
             chain: args.chain,
+            attach: args.attach,
             give_up: args.give_up.0,
             gpu_probe: args.gpu_probe_cmd.map(|command| command.0).unwrap_or_default(),
             release_timeout: args.gpu_release_timeout,

@@ -12,6 +12,7 @@ Examples:
   bench-expand plan.yaml | bench-serve | bench-load > raw.jsonl
   bench-expand plan.yaml | head -1 | bench-serve        at a terminal: holds the server until Ctrl-C
   bench-expand plan.yaml | bench-serve -- sh -c 'my-client --url \"$BENCH_BASE_URL\" --json' > raw.jsonl
+  bench-expand plan.yaml | head -1 | bench-serve --attach http://gpu-host:8000 | bench-load > raw.jsonl
   bench-expand plan.yaml | bench-serve --dry-run
 
 Behind `--` stands a program that is run once per server, with the server row on its standard input and
@@ -54,6 +55,9 @@ pub struct Args {
     /// Seconds for which a stopped server's GPU memory is waited for
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
     pub gpu_release_timeout: Duration,
+    /// Lease the server at this URL, which somebody else runs, instead of starting one; it is never stopped
+    #[arg(long, value_name = "URL")]
+    pub attach: Option<String>,
     /// After N failed candidates of a framework, none good, skip the rest of it; or never
     #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up)]
     pub give_up: GiveUp,

@@ -49,8 +49,12 @@ pub struct Launch {
     lifecycle: RefCell<Lifecycle>,
     /// What is to be done outside the process tree to stop it.
     outside: Outside,
-    /// How clients reach it.
+    /// Where clients reach it.
+    pub base_url: String,
+    /// How they do.
     pub reached_by: String,
+    /// It was there already.
+    pub attached: bool,
 }
 
 /// A server that is ready.
@@ -108,6 +112,8 @@ impl Launch {
         let start = Start { name: &name, port, tunnel_port: client_port, files: &files, gpus };
         let fill = Fill::new(&candidate.server, &argv, &start);
         let (argv, outside) = (launcher.start(&fill)?, launcher.outside(&fill)?);
+        let attached = launcher.attached(&fill)?;
+        let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
@@ -126,13 +132,15 @@ impl Launch {
             environment,
             lifecycle,
             outside,
+            base_url,
             reached_by: launcher.reached_by.clone(),
+            attached: attached.is_some(),
         })
     }
 
     fn checked(self) -> Result<Self, Failed> {
         // The port of a server on another host is that host's affair.
-        if self.client_port != self.port || proc::port_is_free(self.port) {
+        if self.attached || self.client_port != self.port || proc::port_is_free(self.port) {
             return Ok(self);
         }
         let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
@@ -143,6 +151,9 @@ impl Launch {
     /// The argv without secrets, for the row.
     #[must_use]
     pub fn redacted_argv(&self) -> Vec<String> {
+        if self.attached {
+            return Vec::new();
+        }
         // Redacted as one line, so that a flag still introduces its value, unless that would change the words.
         let joined = self.redactor.redact(&self.argv.join("\n"));
         let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
@@ -186,12 +197,11 @@ impl Launch {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
         self.enter(State::Probing, Some(limit));
-        let base = format!("http://127.0.0.1:{}", self.client_port);
-        let client = Client::new(&base, Connections::PerRequest, Duration::from_secs(5), None)
+        let client = Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), None)
             .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let guard = child.guard;
         // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
-        let family = self.outside.inspect.is_empty().then_some(guard);
+        let family = (self.outside.inspect.is_empty() && !self.attached).then_some(guard);
         let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
         let mut looked = Looked { lines: 0, at: started };
         let failed = loop {

@@ -33,7 +33,7 @@ impl Serving<'_> {
     ) -> Result<After> {
         let offer = if self.options.chain.is_empty() && !self.options.hold { Some(Offer::make()?) } else { None };
         let endpoint = Endpoint {
-            base_url: format!("http://127.0.0.1:{}", launch.client_port),
+            base_url: launch.base_url.clone(),
             model_id: ready.model_id.clone(),
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
             reached_by: launch.reached_by.clone(),
@@ -179,7 +179,7 @@ impl Serving<'_> {
                     }
                 }
                 None if self.options.hold && self.options.chain.is_empty() => {
-                    self.notice.say(format!("http://127.0.0.1:{} is ready; Ctrl-C stops it", launch.client_port));
+                    self.notice.say(format!("{} is ready; Ctrl-C stops it", launch.base_url));
                     std::future::pending().await
                 }
                 None => {

@@ -69,6 +69,8 @@ pub struct Options {
     pub release_timeout: Duration,
     /// After so many candidates of a framework that failed, none good, the rest of it is skipped; `None`: never.
     pub give_up: Option<u32>,
+    /// Lease the server at this URL instead of starting any.
+    pub attach: Option<String>,
     /// Most bytes of a server's log.
     pub log_limit: u64,
     /// Standard output is a terminal: hold each server until Ctrl-C.
@@ -163,7 +165,7 @@ impl Serving<'_> {
                 continue;
             }
             let candidate: Candidate = match row.view() {
-                Ok(candidate) => candidate,
+                Ok(candidate) => self.attached(candidate),
                 Err(e) => {
                     self.notice.error(&e.at(place));
                     continue;
@@ -175,6 +177,11 @@ impl Serving<'_> {
                     "budget",
                     "the time that --budget gives was over before its turn",
                 ))?;
+                continue;
+            }
+            if self.options.attach.is_some() && !self.started.is_empty() {
+                let why = "the attached server is one candidate, and it was taken for the first: it does not have these flags";
+                self.out.write(&rows::skipped(row, "unsupported", why))?;
                 continue;
             }
             let framework = self.options.frameworks.get(&candidate.server.definition);
@@ -191,6 +198,15 @@ impl Serving<'_> {
                 After::Broken(error) => return Err(error),
             }
         }
+    }
+
+    /// The candidate, with `--attach` on the server that is there already.
+    fn attached(&self, mut candidate: Candidate) -> Candidate {
+        if let Some(url) = &self.options.attach {
+            candidate.server.launcher = "attach".into();
+            candidate.server.launcher_options = [("url".to_string(), url.clone())].into();
+        }
+        candidate
     }
 
     /// One candidate, from its row to its `server_end`.
@@ -215,7 +231,9 @@ impl Serving<'_> {
                 return self.fail(row, launch.as_deref(), failed, After::GoOn).await;
             }
         };
-        let gpus = match self.gpus(candidate).await {
+        // The GPUs of a server that is there already are its own affair.
+        let gpus = if launch.attached { Ok(Vec::new()) } else { self.gpus(candidate).await };
+        let gpus = match gpus {
             Ok(gpus) => gpus,
             Err(failed) => return self.fail(row, Some(&launch), failed, After::GoOn).await,
         };

@@ -83,11 +83,32 @@ fn what_a_launcher_needs_is_asked_for() {
         ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "would be taken for a flag"),
         (
             "launcher: dokcer",
-            "there is no launcher \"dokcer\"; there are docker, docker_exec, local, podman, srun, ssh",
+            "there is no launcher \"dokcer\"; there are attach, docker, docker_exec, local, podman, srun, ssh",
         ),
     ] {
         std::fs::write(&plan, zoo_plan("{}") + "    " + more + "\n").unwrap();
         let done = run(program("bench-validate").arg("--frameworks").arg(fixtures()).arg(&plan), "").expect(1);
         assert!(done.stderr.contains(said), "{}", done.stderr);
     }
+}
+
+#[test]
+fn an_attached_server_is_leased_and_never_stopped() {
+    let server = crate::harness::Running::zoo(&[]);
+    let (folder, mark) = (scratch(), Mark::new("attach"));
+    let rows = candidates(&(zoo_plan("{}") + "    search_space: {token_ms: [2]}\n"));
+    let mut command = serve(&folder, "");
+    let done = run(mark.put(command.args(["--attach", &server.url, "--", "cat"])), &rows).expect(0);
+    let row = &done.records("server")[0];
+    assert_eq!(
+        (&row["endpoint"]["base_url"], &row["endpoint"]["reached_by"]),
+        (&server.url.as_str().into(), &"network".into())
+    );
+    assert!(row.get("launched_argv").is_none());
+    assert_eq!(done.records("server_end")[0]["status"], "ok");
+    // Another candidate's flags are not this server's.
+    assert_eq!(done.records("candidate")[0]["status"], "skipped");
+    mark.gone_within(SOON);
+    // It answers as before.
+    std::net::TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
 }
