@@ -109,6 +109,9 @@ pub struct Framework {
     /// Knobs of which a higher value asks for more memory.
     #[serde(default)]
     pub memory_knobs: Vec<String>,
+    /// Knobs that take the path of an option file, with the name of that file: a map in a plan becomes its content.
+    #[serde(default)]
+    pub option_files: BTreeMap<String, String>,
     /// Knobs with one allowed value.
     #[serde(default)]
     pub fixed: BTreeMap<String, Fixed>,
@@ -354,6 +357,7 @@ impl Framework {
             named.chain(&self.parallelism.multiply).chain(&self.parallelism.tensor).chain(&self.parallelism.share);
         let named = named
             .chain(&self.memory_knobs)
+            .chain(self.option_files.keys())
             .chain(self.sequence_limit.iter().map(|limit| &limit.knob))
             .chain(self.flags.spelled.keys());
         for knob in named {

@@ -128,7 +128,9 @@ fn candidate(
     (index, of, space): (usize, usize, usize),
 ) -> Candidate {
     let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
-    let argv = render::argv(framework, given, &model, &set.flags);
+    let mut rendered = render::nested(&set.flags);
+    let files = render::files(framework, &mut rendered);
+    let argv = render::argv(framework, given, &model, &rendered);
     let mut env = framework.env.clone();
     env.extend(given.env.clone());
     if let Some(devices) = &plan.hardware.visible_devices {
@@ -138,7 +140,7 @@ fn candidate(
         definition: framework.name.clone(),
         argv,
         env,
-        files: std::collections::BTreeMap::new(),
+        files,
         flags: set.flags,
         changed: set.changed,
         launcher: given.launcher.clone(),

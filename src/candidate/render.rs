@@ -1,5 +1,7 @@
 //! A flag set as a command: argv first, text for people from it.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::framework::{Booleans, Framework};
@@ -9,6 +11,38 @@ use crate::shell;
 
 /// The address that a server binds unless the plan says otherwise.
 const HOST: &str = "127.0.0.1";
+
+/// Dotted knobs (`options.kv_cache_config.dtype`) put into the maps that they belong to.
+pub fn nested(flags: &Members) -> Members {
+    let mut whole: Members =
+        flags.iter().filter(|(knob, _)| !knob.contains('.')).map(|(k, v)| (k.clone(), v.clone())).collect();
+    for (knob, value) in flags.iter().filter(|(knob, _)| knob.contains('.')) {
+        let mut keys = knob.split('.');
+        let root = keys.next().unwrap_or_default();
+        let mut place = whole.entry(root).or_insert_with(|| Value::Object(Members::new()));
+        for key in keys {
+            if !place.is_object() {
+                *place = Value::Object(Members::new());
+            }
+            place = &mut place[key];
+        }
+        *place = value.clone();
+    }
+    whole
+}
+
+/// Maps of knobs that take a file, as files by name, with the path of each in its place. JSON is YAML too, and quotes every
+/// string, so that no reader of YAML 1.1 takes `no` for false.
+pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for (knob, name) in &framework.option_files {
+        if let Some(value) = flags.get_mut(knob).filter(|value| value.is_object()) {
+            files.insert(name.clone(), value.to_string());
+            *value = format!("{{files}}/{name}").into();
+        }
+    }
+    files
+}
 
 /// The deploy command, with `{port}` for the port.
 pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
@@ -59,7 +93,34 @@ fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
 /// The deploy command as text, with the framework's default port and the environment that it needs.
 pub fn command(framework: &Framework, server: &CandidateServer) -> String {
     let port = framework.default_port.to_string();
-    let argv: Vec<String> = server.argv.iter().map(|word| word.replace("{port}", &port)).collect();
+    let fill = |word: &String| word.replace("{port}", &port).replace("{files}/", "");
+    let argv: Vec<String> = server.argv.iter().map(fill).collect();
+    // What the command reads is written first, so that the line stands alone.
+    let files =
+        server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
     let given = server.env.iter().filter_map(|(name, value)| Some(format!("{name}={}", shell::quote(value.as_ref()?))));
-    given.chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
+    files.chain(given).chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framework::Frameworks;
+    use serde_json::json;
+
+    #[test]
+    fn a_dotted_knob_becomes_a_member_of_the_option_file() {
+        let flags = json!({"tp_size": 1, "extra_llm_api_options": {"print_iter_log": false, "kv_cache_config": {"dtype": "auto"}},
+                           "extra_llm_api_options.kv_cache_config.dtype": "fp8", "extra_llm_api_options.moe_config.backend": "no"});
+        let mut flags = nested(flags.as_object().unwrap());
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let files = files(frameworks.get("tensorrt_llm").unwrap(), &mut flags);
+        let content: Value = serde_json::from_str(&files["extra_llm_api_options.yaml"]).unwrap();
+        assert_eq!(
+            content,
+            json!({"print_iter_log": false, "kv_cache_config": {"dtype": "fp8"}, "moe_config": {"backend": "no"}})
+        );
+        assert_eq!(flags["extra_llm_api_options"], "{files}/extra_llm_api_options.yaml");
+        assert_eq!(flags.len(), 2);
+    }
 }

@@ -65,7 +65,9 @@ fn knobs(framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding
     for part in ["base_server_flags", "search_space"] {
         for (knob, values) in members(given, part) {
             let pointer = format!("{at}/{part}/{}", escape(knob));
-            if !framework.known_knobs().any(|known| known == knob) {
+            // What stands behind a dot is a member of the knob's map, which is the framework's own affair.
+            let root = knob.split('.').next().unwrap_or(knob);
+            if !framework.known_knobs().any(|known| known == root) {
                 let near = nearest(knob, framework.known_knobs());
                 found.push(Finding::key(
                     Level::Error,
