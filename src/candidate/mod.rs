@@ -245,7 +245,8 @@ fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 11] = [
+    const PASSING: [&str; 12] = [
+        "no_answer",
         "worker_died",
         "gpu_busy",
         "interrupted",

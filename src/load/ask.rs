@@ -1,5 +1,7 @@
 //! How one server is asked: the body of a request, and what the server takes of it, found out before the warm-up.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::answer::Event;
@@ -30,6 +32,7 @@ pub struct Asker {
     exact_length: Members,
     usage: bool,
     form: Form,
+    limit: Duration,
 }
 
 /// The answer to a small request.
@@ -49,8 +52,8 @@ impl Asker {
         endpoint: &str,
         model: &str,
         extra: &Members,
-        exact_length: Members,
-        ids: bool,
+        (exact_length, ids): (Members, bool),
+        limit: Duration,
         notice: &Notice,
     ) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
@@ -63,6 +66,7 @@ impl Asker {
             exact_length,
             usage: true,
             form,
+            limit,
         };
         loop {
             let prompt = match asker.form {
@@ -135,9 +139,17 @@ impl Asker {
         let lost = |e: crate::http::Failure| {
             Error::new("the server does not answer").because(e).at(self.client.base().to_string())
         };
-        let mut answer =
-            self.client.post(&self.endpoint, self.request(prompt, 1).to_string().into_bytes()).await.map_err(lost)?;
-        let body = answer.body().await.map_err(lost)?;
+        let body = self.request(prompt, 1).to_string().into_bytes();
+        let asked = async {
+            let mut answer = self.client.post(&self.endpoint, body).await.map_err(lost)?;
+            let body = answer.body().await.map_err(lost)?;
+            Ok((answer, body))
+        };
+        let (answer, body) = tokio::time::timeout(self.limit, asked).await.map_err(|_| {
+            let why =
+                format!("{} does not answer a small request within {} s", self.endpoint, self.limit.as_secs_f64());
+            Error::new(why).at(self.client.base().to_string())
+        })??;
         let mut input = None;
         Splitter::default().push(&body, |data| {
             if let Ok(event) = Event::parse(data) {

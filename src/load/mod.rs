@@ -32,7 +32,7 @@ use crate::schema::{
 use crate::{digest, shell};
 use ask::Asker;
 use request::Limits;
-use run::{Stopped, Trial};
+use run::{INTERRUPTED, SERVER_LOST, Stopped, Trial};
 
 /// What bench-load was asked to do.
 #[derive(Debug)]
@@ -118,7 +118,12 @@ impl Loading<'_> {
         let candidate: Candidate = row.view()?;
         let server: Server = row.view()?;
         let mut held = match &server.endpoint.lease {
-            Some(path) => Some(Held::take(Path::new(path)).await?),
+            // With several holders the others may still be on their way.
+            Some(path) => match self.unless_stopped(None, Held::take(Path::new(path))).await {
+                Ok(held) => Some(held?),
+                Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
+                Err(_) => return self.out.write(row),
+            },
             None => None,
         };
         self.out.write(row)?;
@@ -133,16 +138,18 @@ impl Loading<'_> {
         let bench = &candidate.benchmark;
         let exact = if bench.ignore_eos { exact_length(definition) } else { Members::new() };
         let ids = definition.is_none_or(|d| d.request.token_id_prompts);
-        let asker = Asker::find(
-            client,
-            &bench.endpoint,
-            &server.endpoint.model_id,
-            &bench.extra_request_body,
-            exact,
-            ids,
-            self.notice,
-        )
-        .await?;
+        let limit = self.options.limits.ttft;
+        let model = &server.endpoint.model_id;
+        let finding =
+            Asker::find(client, &bench.endpoint, model, &bench.extra_request_body, (exact, ids), limit, self.notice);
+        // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
+        let asker = match self.unless_stopped(held.as_mut(), finding).await {
+            Ok(Ok(asker)) => Ok(asker),
+            Ok(Err(e)) => Err(("no_answer", e.to_string())),
+            Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
+            Err(Stopped::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
+            Err(Stopped::ServerLost) => Err(("server_lost", SERVER_LOST.to_string())),
+        };
         for unit in &candidate.units {
             let Some(scenario) = candidate.scenarios.iter().find(|s| s.name == unit.scenario) else {
                 return Err(Error::new(format!("the unit {} names no scenario of its row", unit.key)));
@@ -151,13 +158,20 @@ impl Loading<'_> {
                 .loads
                 .get(unit.load)
                 .ok_or_else(|| Error::new(format!("the unit {} names no load", unit.key)))?;
-            let run = self.run_row(&candidate, &server, &asker, unit, scenario, load);
+            let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
             if let Some((class, why)) = self.not_run(&server, load) {
-                self.skip(run, class, &why)?;
+                self.not_tried(run, Status::Skipped, class, &why)?;
                 continue;
             }
+            let asker = match &asker {
+                Ok(asker) => asker,
+                Err((class, why)) => {
+                    self.not_tried(run, Status::Failed, class, why)?;
+                    continue;
+                }
+            };
             let begun = Instant::now();
-            if self.trial(run, &asker, (unit.load, bench.warmup_requests), held.as_mut()).await?.is_some() {
+            if self.trial(run, asker, (unit.load, bench.warmup_requests), held.as_mut()).await?.is_some() {
                 break;
             }
             self.longest = self.longest.max(begun.elapsed());
@@ -212,11 +226,34 @@ impl Loading<'_> {
         (ends > deadline).then(|| ("budget", format!("it would not have ended before the deadline {deadline}")))
     }
 
-    fn skip(&mut self, run: Run, class: &str, why: &str) -> Result<()> {
+    /// `work`, unless a signal comes, the lease is lost or our reader leaves.
+    async fn unless_stopped<T>(
+        &mut self,
+        held: Option<&mut Held>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stopped> {
+        let lost = async {
+            match held {
+                Some(held) => held.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            signal = next_signal(&self.signals) => {
+                self.signal = Some(signal);
+                Err(Stopped::Interrupted)
+            }
+            () = reader_left(&self.watched) => Err(Stopped::ReaderLeft),
+            () = lost => Err(Stopped::ServerLost),
+        }
+    }
+
+    fn not_tried(&mut self, run: Run, status: Status, class: &str, why: &str) -> Result<()> {
         self.out.write(&Row::new("run", &run))?;
         let end = RunEnd {
             run_id: run.run_id,
-            status: Status::Skipped,
+            status,
             failure_class: Some(class.into()),
             failure_reason: Some(why.into()),
             duration_s: 0.0,
@@ -231,7 +268,7 @@ impl Loading<'_> {
         &self,
         candidate: &Candidate,
         server: &Server,
-        asker: &Asker,
+        asker: Option<&Asker>,
         unit: &Unit,
         scenario: &Scenario,
         load: &Load,
@@ -252,7 +289,7 @@ impl Loading<'_> {
             input_len: scenario.input_len,
             output_len: scenario.output_len,
             num_prompts: requests(bench.num_prompts, bench.duration_s, load),
-            prompt_form: asker.prompt_form().into(),
+            prompt_form: asker.map_or("unknown", Asker::prompt_form).into(),
             sha256: digest::sha256(digest::canonical(&what).as_bytes()),
         };
         Run {
@@ -266,7 +303,7 @@ impl Loading<'_> {
             seed: bench.seed,
             schedule_sha256: None,
             benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
-            connections: asker.client.connections(),
+            connections: asker.map(|asker| asker.client.connections()).unwrap_or_default(),
             client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
             smoke: bench.smoke,
             simulated: server.simulated,

@@ -32,6 +32,11 @@ const HEARTBEAT_GAP: f64 = 100.0;
 /// From the start of the clock to time zero, so that the pacer is there in time.
 const LEAD: Duration = Duration::from_millis(5);
 
+/// What an interrupted run says.
+pub const INTERRUPTED: &str = "bench-load was interrupted; run it again to go on";
+/// What a run says whose server went away.
+pub const SERVER_LOST: &str = "the server went away during the run; its log says why";
+
 /// Why a run was ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -91,8 +96,11 @@ impl Trial<'_> {
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = self.run.probe.map_or(String::new(), |p| p.to_string());
         let trial = format!("{}/{}/{probe}", self.load_index, self.run.repeat);
-        let bodies = self.bodies("measured", &trial, n)?;
-        let warm = self.bodies("warmup", &trial, self.warmup)?;
+        let bodies = self.bodies("measured", &trial, n);
+        let (bodies, warm) = match (bodies, self.bodies("warmup", &trial, self.warmup)) {
+            (Ok(bodies), Ok(warm)) => (bodies, warm),
+            (Err(e), _) | (_, Err(e)) => return self.impossible(&e.to_string()).map(|()| None),
+        };
         let warmed = tokio::select! {
             rows = self.warm_up(warm) => Ok(rows),
             why = &mut stopped => Err(why),
@@ -122,6 +130,22 @@ impl Trial<'_> {
         };
         self.end(flight, &heartbeat, clock, ended)?;
         Ok(ended)
+    }
+
+    /// A workload that cannot be made for this server is a failed run.
+    fn impossible(&mut self, why: &str) -> Result<()> {
+        self.out.write(&Row::new("run", &self.run))?;
+        let end = RunEnd {
+            run_id: self.run.run_id.clone(),
+            status: Status::Failed,
+            failure_class: Some("unsupported".into()),
+            failure_reason: Some(why.into()),
+            duration_s: 0.0,
+            client: ClientHealth::default(),
+            histograms: Histograms::default(),
+            ended_at: Timestamp::now().to_string(),
+        };
+        self.out.write(&Row::new("run_end", &end))
     }
 
     fn bodies(&self, phase: &str, trial: &str, n: u32) -> Result<Vec<Vec<u8>>> {
@@ -239,11 +263,9 @@ impl Trial<'_> {
         let client = health(&mut flight.lags, heartbeat, &self.run.load);
         let (status, class, reason) = match ended {
             Some(Stopped::Interrupted | Stopped::ReaderLeft) => {
-                (Status::Failed, Some("interrupted"), Some("bench-load was interrupted; run it again to go on"))
+                (Status::Failed, Some("interrupted"), Some(INTERRUPTED))
             }
-            Some(Stopped::ServerLost) => {
-                (Status::Failed, Some("server_lost"), Some("the server went away during the run; its log says why"))
-            }
+            Some(Stopped::ServerLost) => (Status::Failed, Some("server_lost"), Some(SERVER_LOST)),
             None if client.saturated => {
                 let why =
                     "the client did not keep up with its schedule; give it a quieter machine or ask for less load";

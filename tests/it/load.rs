@@ -173,3 +173,34 @@ fn a_pause_of_the_client_is_seen_and_the_run_is_not_ranked() {
     let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
     assert_eq!((&result["status"], &result["quality"]["client_saturated"]), (&"failed".into(), &true.into()));
 }
+
+#[test]
+fn a_server_that_takes_connections_and_never_answers_fails_its_runs() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for (i, stream) in listener.incoming().enumerate().take(2) {
+            let mut stream = stream.unwrap();
+            if i == 0 {
+                // The list of models; what comes next is taken and left alone.
+                let _ = std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+                let body = r#"{"data": [{"id": "m"}]}"#;
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+            }
+            held.push(stream);
+        }
+        std::thread::sleep(Duration::from_millis(800));
+    });
+    let args = ["--quiet", "--url", &url, "--scenario", "s=4:3", "--concurrency", "1", "--ttft-timeout", "0.3"];
+    let done = run(program("bench-load").args(args), "").expect(0);
+    let end = &done.records("run_end")[0];
+    assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"no_answer".into()), "{end:#}");
+    assert!(
+        end["failure_reason"].as_str().unwrap().contains("does not answer a small request within 0.3 s"),
+        "{end:#}"
+    );
+    server.join().unwrap();
+}
