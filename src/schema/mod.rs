@@ -15,7 +15,7 @@ pub use common::{Exit, Hardware, Load, LoadMode, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SlaTest, Tried, Verdict, WorkloadBlock};
-pub use run::{Client, ClientHealth, Connections, Histograms, Run, RunEnd, SearchEnd, Workload};
+pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Stage, State, Stop};
 
 use schemars::{JsonSchema, schema_for};
@@ -33,6 +33,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         of::<Request>("request"),
         of::<RunEnd>("run_end"),
         of::<SearchEnd>("search_end"),
+        of::<Native>("native"),
         of::<ResultRow>("result"),
     ]
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Load, Status};
+use super::{Load, Members, Status};
 
 /// A `run` row, written before the first measured request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -164,4 +164,16 @@ pub struct SearchEnd {
     pub probes: u32,
     /// `resolved`, `max_rounds`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `interrupted`.
     pub reason: String,
+}
+
+/// A `native` row: what another client printed about a server that bench-serve leased to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Native {
+    /// Whose output it is, where that is known: `vllm_bench_serve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The server that was measured.
+    pub server_id: String,
+    /// The output, as it stands.
+    pub payload: Members,
 }

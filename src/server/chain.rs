@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::jsonl::Writer;
 use crate::notice::Notice;
 use crate::row::Row;
+use crate::schema::Native;
 
 /// Runs `argv` and copies what it prints: a row as it is, a JSON object without `record` as a `native` row, anything else
 /// to standard error.
@@ -65,8 +66,8 @@ async fn copy(
         match Row::parse(&line) {
             Ok(printed) if printed.get("record").is_some() => out.write(&printed)?,
             Ok(payload) => {
-                let mut native = Row::new("native", &serde_json::json!({"server_id": launch.server_id}));
-                native.set("payload", payload.map().clone());
+                let (server_id, payload) = (launch.server_id.clone(), payload.map().clone());
+                let native = Row::new("native", &Native { format: None, server_id, payload });
                 out.write(&native)?;
             }
             Err(_) => notice.plain(&line),
