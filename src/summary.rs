@@ -67,7 +67,13 @@ impl Sample {
             self.first_sent_s = Some(self.first_sent_s.map_or(sent, |first| first.min(sent)));
         }
         self.last_due_s = self.last_due_s.max(seconds(request.due_us).unwrap_or(0.0));
-        let Some(timing) = timing::timing(request) else { return };
+        let Some(timing) = timing::timing(request) else {
+            // The time that failures took is part of the run: a server that answers a few and then none is not fast.
+            let end = seconds(request.end_us).or(seconds(request.due_us)).unwrap_or(0.0);
+            self.last_token_s = self.last_token_s.max(end);
+            self.last_end_s = self.last_end_s.max(end);
+            return;
+        };
         self.last_end_s = self.last_end_s.max(seconds(request.end_us).unwrap_or(0.0));
         self.last_token_s = self.last_token_s.max(seconds(request.last_token_us).unwrap_or(0.0));
         self.ttft.push(timing.ttft.0);
@@ -114,7 +120,7 @@ impl Sample {
 
     /// The metrics by the source document's names. What was not measured is absent.
     ///
-    /// Throughput counts over W, from the first sending to the last token, as the frameworks' own clients do, so an open
+    /// Throughput counts over W, from the first sending to the last token or the end of the last failure, as the frameworks' own clients do, so an open
     /// loop's tail is in it: at a rate the server keeps up with it is a little below the rate.
     #[must_use]
     pub fn metrics(&self, mode: LoadMode, has_limits: bool) -> BTreeMap<String, Option<f64>> {

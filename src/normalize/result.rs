@@ -33,7 +33,14 @@ pub struct Measured<'a> {
 /// The result of a run.
 pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &Measured) -> ResultRow {
     let (run, sample) = (measured.run, measured.sample);
-    let (status, class, reason) = outcome(measured.end);
+    let (mut status, mut class, mut reason) = outcome(measured.end);
+    if status == Status::Ok && sample.scheduled > 0 && sample.ok() == 0 {
+        let kinds =
+            sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        (status, class) = (Status::Failed, Some("all_requests_failed".into()));
+        reason = Some(format!("every request failed ({kinds}): the request rows say why"));
+    }
     let itl = itl(measured);
     // Of a run that was not run there is nothing to tell.
     let skipped = status == Status::Skipped;
