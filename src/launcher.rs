@@ -153,15 +153,13 @@ impl Fill {
         let options = words.remove("options").and_then(|line| shell::split(&line).ok()).unwrap_or_default();
         // A name alone is inherited: its value is in no command line.
         let env = server.env.iter().map(|(name, value)| value.as_ref().map_or(name.clone(), |v| format!("{name}={v}")));
-        let given =
-            server.env.iter().filter_map(|(name, value)| Some(shell::quote(&format!("{name}={}", value.as_ref()?))));
         words.extend([
             ("name".to_string(), format!("bench-{name}")),
             ("port".to_string(), port.to_string()),
             ("tunnel_port".to_string(), tunnel_port.to_string()),
             ("files".to_string(), files.to_string()),
             ("command".to_string(), shell::join(argv)),
-            ("remote_env".to_string(), given.collect::<Vec<_>>().join(" ")),
+            ("remote_env".to_string(), shell::assignments(&server.env).join(" ")),
         ]);
         let lists = BTreeMap::from([
             ("argv".to_string(), argv.to_vec()),
@@ -175,14 +173,9 @@ impl Fill {
 }
 
 impl Launcher {
-    /// What of `needs` a candidate does not say.
-    #[must_use]
-    pub fn missing(&self, server: &CandidateServer) -> Vec<&str> {
-        let given = |need: &&String| {
-            server.launcher_options.get(*need).is_some_and(|v| !v.is_empty())
-                || (*need == "image" && server.image.is_some())
-        };
-        self.needs.iter().filter(|need| !given(need)).map(String::as_str).collect()
+    /// What it needs to know and `says` does not tell.
+    pub fn missing(&self, says: impl Fn(&str) -> bool) -> Vec<&str> {
+        self.needs.iter().map(String::as_str).filter(|need| !says(need)).collect()
     }
 
     /// The command that starts the server.
@@ -307,14 +300,14 @@ mod tests {
         let outside = docker.outside(&fill(json!({}))).unwrap();
         assert_eq!(outside.stop[0].join(" "), "docker stop -t {grace_s} bench-v-1");
         assert_eq!(outside.inspect[3], "{{.State.Running}}");
-        assert_eq!(docker.missing(&server(json!({}))), Vec::<&str>::new());
+        assert_eq!(docker.missing(|need| need == "image"), Vec::<&str>::new());
     }
 
     #[test]
     fn on_another_host_every_word_survives_its_shells() {
         let launchers = Launchers::load(&[]).unwrap();
         let ssh = launchers.get("ssh").unwrap();
-        assert_eq!(ssh.missing(&server(json!({}))), ["host"]);
+        assert_eq!(ssh.missing(|need| need == "image"), ["host"]);
         let start = ssh.start(&fill(json!({"host": "gpu1", "options": "-p 2222 -i 'my key'"}))).unwrap();
         assert!(start.windows(3).any(|w| w == ["-p", "2222", "-i"]), "{start:?}");
         let remote = shell::split(start.last().unwrap()).unwrap();

@@ -1,5 +1,9 @@
 //! Commands as text for people: POSIX quoting. Nothing in this crate is run through a shell; argv arrays are the truth.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
 /// One word, quoted for a POSIX shell only where it must be.
 #[must_use]
 pub fn quote(word: &str) -> String {
@@ -15,6 +19,22 @@ pub fn quote(word: &str) -> String {
 #[must_use]
 pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
     argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// The variables of an environment as a POSIX shell takes them in front of a command; one that is only inherited is left out.
+#[must_use]
+pub fn assignments(env: &BTreeMap<String, Option<String>>) -> Vec<String> {
+    env.iter().filter_map(|(name, value)| Some(format!("{name}={}", quote(value.as_ref()?)))).collect()
+}
+
+/// Settings as people write them: `max_num_seqs=4 dtype=auto`.
+#[must_use]
+pub fn settings(members: &Map<String, Value>) -> String {
+    let one = |(name, value): (&String, &Value)| match value.as_str() {
+        Some(text) => format!("{name}={text}"),
+        None => format!("{name}={value}"),
+    };
+    members.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Splits a command line into words as a POSIX shell would, without expanding anything.

@@ -17,6 +17,7 @@ use serving_bench::notice::Notice;
 use serving_bench::plan::{Level, Plan};
 use serving_bench::row::Row;
 use serving_bench::schema::{Candidate, ResultRow};
+use serving_bench::shell;
 
 fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
@@ -125,11 +126,8 @@ impl Expanding<'_> {
         if self.args.format == Format::Jsonl {
             return self.out.write(&Row::new("candidate", candidate));
         }
-        let changed = candidate.server.changed.iter();
-        let changed: Vec<String> = changed
-            .map(|(knob, value)| format!("{knob}={}", value.as_str().map_or_else(|| value.to_string(), String::from)))
-            .collect();
-        let what = if candidate.search.baseline { "baseline".to_string() } else { changed.join(" ") };
+        let what =
+            if candidate.search.baseline { "baseline".to_string() } else { shell::settings(&candidate.server.changed) };
         self.out.write_line(&format!("# {}: {what}", candidate.candidate_id))?;
         match &candidate.failure_reason {
             Some(why) => self.out.write_line(&format!("# skipped: {}", why.replace('\n', " "))),

@@ -53,12 +53,8 @@ fn main() -> ExitCode {
 fn command(candidate: &Candidate, port: Option<u16>) -> String {
     let fill = |word: &String| port.map_or_else(|| word.clone(), |port| word.replace("{port}", &port.to_string()));
     let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
-    let env = candidate
-        .server
-        .env
-        .iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", shell::quote(value.as_ref()?))));
-    env.chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
+    let words = shell::assignments(&candidate.server.env).into_iter().chain([shell::join(&argv)]);
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn dry_run(args: &Args, notice: &'static Notice) -> Result<Exit> {

@@ -98,7 +98,7 @@ pub fn command(framework: &Framework, server: &CandidateServer) -> String {
     // What the command reads is written first, so that the line stands alone.
     let files =
         server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
-    let given = server.env.iter().filter_map(|(name, value)| Some(format!("{name}={}", shell::quote(value.as_ref()?))));
+    let given = shell::assignments(&server.env);
     files.chain(given).chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
 }
 

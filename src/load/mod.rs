@@ -6,7 +6,7 @@ pub mod request;
 pub mod run;
 pub mod target;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,13 +26,13 @@ use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::row::Row;
 use crate::schema::{
-    Candidate, Client as ClientName, ClientHealth, Connections, Endpoint, Histograms, Load, LoadMode, Members, Run,
-    RunEnd, Scenario, Server, Status, Unit, Workload,
+    Candidate, Client as ClientName, Connections, Endpoint, Load, LoadMode, Members, Run, Scenario, Server, Status,
+    Unit, Workload,
 };
 use crate::{digest, shell};
 use ask::Asker;
 use request::Limits;
-use run::{INTERRUPTED, SERVER_LOST, Stopped, Trial};
+use run::{INTERRUPTED, SERVER_LOST, Stopped, Trial, not_run};
 
 /// What bench-load was asked to do.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub fn load(
             options,
             notice,
             signals: RefCell::new(Signals::listen()?),
-            signal: None,
+            signal: Cell::new(None),
             longest: Duration::ZERO,
         };
         loading.all(feed(rows)).await
@@ -84,7 +84,7 @@ struct Loading<'a> {
     options: &'a Options,
     notice: &'a Notice,
     signals: RefCell<Signals>,
-    signal: Option<Signal>,
+    signal: Cell<Option<Signal>>,
     longest: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Loading<'_> {
         loop {
             let next = tokio::select! {
                 biased;
-                signal = next_signal(&self.signals) => match self.signal.replace(signal) {
+                signal = next_signal(&self.signals) => match self.signal.replace(Some(signal)) {
                     // The first: what comes now is only passed on, until bench-serve has said how it ended.
                     None => continue,
                     Some(_) => return Ok(Some(signal)),
@@ -101,9 +101,9 @@ impl Loading<'_> {
                 () = reader_left(&self.watched) => return Ok(None),
                 next = rows.recv() => next,
             };
-            let Some(next) = next else { return Ok(self.signal) };
+            let Some(next) = next else { return Ok(self.signal.get()) };
             let (row, place) = next?;
-            let leased = row.record() == Some("server") && self.signal.is_none();
+            let leased = row.record() == Some("server") && self.signal.get().is_none();
             let done = if leased { self.server(&row).await } else { self.out.write(&row) };
             match done {
                 Err(e) if e.is_reader_left() => return Err(e),
@@ -160,13 +160,13 @@ impl Loading<'_> {
                 .ok_or_else(|| Error::new(format!("the unit {} names no load", unit.key)))?;
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
             if let Some((class, why)) = self.not_run(&server, load) {
-                self.not_tried(run, Status::Skipped, class, &why)?;
+                not_run(&mut self.out, &run, Status::Skipped, class, &why)?;
                 continue;
             }
             let asker = match &asker {
                 Ok(asker) => asker,
                 Err((class, why)) => {
-                    self.not_tried(run, Status::Failed, class, why)?;
+                    not_run(&mut self.out, &run, Status::Failed, class, why)?;
                     continue;
                 }
             };
@@ -186,18 +186,7 @@ impl Loading<'_> {
         (load_index, warmup): (usize, u32),
         held: Option<&mut Held>,
     ) -> Result<Option<Stopped>> {
-        let (signals, watched) = (&self.signals, &self.watched);
-        let signal = RefCell::new(None);
-        let stopped = async {
-            tokio::select! {
-                got = next_signal(signals) => {
-                    *signal.borrow_mut() = Some(got);
-                    Stopped::Interrupted
-                }
-                () = reader_left(watched) => Stopped::ReaderLeft,
-                () = async { match held { Some(held) => held.lost().await, None => std::future::pending().await } } => Stopped::ServerLost,
-            }
-        };
+        let stopped = stopped(&self.signals, &self.watched, &self.signal, held);
         let trial = Trial {
             run,
             asker,
@@ -208,11 +197,7 @@ impl Loading<'_> {
             out: &mut self.out,
             notice: self.notice,
         };
-        let ended = trial.go(stopped).await?;
-        if let Some(signal) = signal.into_inner() {
-            self.signal = Some(signal);
-        }
-        Ok(ended)
+        trial.go(stopped).await
     }
 
     /// Why a unit is not run at all.
@@ -232,36 +217,10 @@ impl Loading<'_> {
         held: Option<&mut Held>,
         work: impl Future<Output = T>,
     ) -> Result<T, Stopped> {
-        let lost = async {
-            match held {
-                Some(held) => held.lost().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             done = work => Ok(done),
-            signal = next_signal(&self.signals) => {
-                self.signal = Some(signal);
-                Err(Stopped::Interrupted)
-            }
-            () = reader_left(&self.watched) => Err(Stopped::ReaderLeft),
-            () = lost => Err(Stopped::ServerLost),
+            why = stopped(&self.signals, &self.watched, &self.signal, held) => Err(why),
         }
-    }
-
-    fn not_tried(&mut self, run: Run, status: Status, class: &str, why: &str) -> Result<()> {
-        self.out.write(&Row::new("run", &run))?;
-        let end = RunEnd {
-            run_id: run.run_id,
-            status,
-            failure_class: Some(class.into()),
-            failure_reason: Some(why.into()),
-            duration_s: 0.0,
-            client: ClientHealth::default(),
-            histograms: Histograms::default(),
-            ended_at: Timestamp::now().to_string(),
-        };
-        self.out.write(&Row::new("run_end", &end))
     }
 
     fn run_row(
@@ -309,6 +268,29 @@ impl Loading<'_> {
             simulated: server.simulated,
             started_at: Timestamp::now().to_string(),
         }
+    }
+}
+
+/// Returns when work is to end: a signal, which is kept, a lease that is lost, a reader that left.
+async fn stopped(
+    signals: &RefCell<Signals>,
+    watched: &File,
+    came: &Cell<Option<Signal>>,
+    held: Option<&mut Held>,
+) -> Stopped {
+    let lost = async {
+        match held {
+            Some(held) => held.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        signal = next_signal(signals) => {
+            came.set(Some(signal));
+            Stopped::Interrupted
+        }
+        () = reader_left(watched) => Stopped::ReaderLeft,
+        () = lost => Stopped::ServerLost,
     }
 }
 

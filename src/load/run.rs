@@ -99,7 +99,11 @@ impl Trial<'_> {
         let bodies = self.bodies("measured", &trial, n);
         let (bodies, warm) = match (bodies, self.bodies("warmup", &trial, self.warmup)) {
             (Ok(bodies), Ok(warm)) => (bodies, warm),
-            (Err(e), _) | (_, Err(e)) => return self.impossible(&e.to_string()).map(|()| None),
+            // A workload that cannot be made for this server is a failed run.
+            (Err(e), _) | (_, Err(e)) => {
+                not_run(self.out, &self.run, Status::Failed, "unsupported", &e.to_string())?;
+                return Ok(None);
+            }
         };
         let warmed = tokio::select! {
             rows = self.warm_up(warm) => Ok(rows),
@@ -130,22 +134,6 @@ impl Trial<'_> {
         };
         self.end(flight, &heartbeat, clock, ended)?;
         Ok(ended)
-    }
-
-    /// A workload that cannot be made for this server is a failed run.
-    fn impossible(&mut self, why: &str) -> Result<()> {
-        self.out.write(&Row::new("run", &self.run))?;
-        let end = RunEnd {
-            run_id: self.run.run_id.clone(),
-            status: Status::Failed,
-            failure_class: Some("unsupported".into()),
-            failure_reason: Some(why.into()),
-            duration_s: 0.0,
-            client: ClientHealth::default(),
-            histograms: Histograms::default(),
-            ended_at: Timestamp::now().to_string(),
-        };
-        self.out.write(&Row::new("run_end", &end))
     }
 
     fn bodies(&self, phase: &str, trial: &str, n: u32) -> Result<Vec<Vec<u8>>> {
@@ -289,6 +277,25 @@ impl Trial<'_> {
         self.notice.clear();
         self.out.write(&Row::new("run_end", &end))
     }
+}
+
+/// Writes a run of which no request is sent, and why.
+///
+/// # Errors
+/// When the rows cannot be written.
+pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, why: &str) -> Result<()> {
+    out.write(&Row::new("run", run))?;
+    let end = RunEnd {
+        run_id: run.run_id.clone(),
+        status,
+        failure_class: Some(class.into()),
+        failure_reason: Some(why.into()),
+        duration_s: 0.0,
+        client: ClientHealth::default(),
+        histograms: Histograms::default(),
+        ended_at: Timestamp::now().to_string(),
+    };
+    out.write(&Row::new("run_end", &end))
 }
 
 /// Due times of an open loop or a burst; none in closed loop.

@@ -40,16 +40,13 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
         let why = format!("there is no launcher {:?}; there are {}", name.unwrap_or_default(), known.join(", "));
         return found.push(Finding::error(&at, why));
     };
-    for need in &launcher.needs {
-        let says = given["launcher"][need].is_string() || given[need].is_string();
-        if !says {
-            let where_ = if need == "image" {
-                "image: NAME".into()
-            } else {
-                format!("launcher: {{name: {}, {need}: …}}", launcher.name)
-            };
-            found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
-        }
+    for need in launcher.missing(|need| given["launcher"][need].is_string() || given[need].is_string()) {
+        let where_ = if need == "image" {
+            "image: NAME".into()
+        } else {
+            format!("launcher: {{name: {}, {need}: …}}", launcher.name)
+        };
+        found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
     }
     let host = given["launcher"]["host"].as_str().unwrap_or_default();
     if host.starts_with('-') {

@@ -12,7 +12,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -26,7 +25,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::capture::capture;
-use super::proc::{Process, descendants};
+use super::proc::{Process, descendants, on_path};
 use crate::error::{Context, Error, Result};
 use crate::launcher::Outside;
 use crate::schema::{Exit, Stop};
@@ -91,12 +90,7 @@ fn become_server() -> Result<()> {
 
 /// Whether a program can be executed, as `execvp` would find it.
 fn find(program: &str) -> std::io::Result<()> {
-    let runs = |path: &Path| access(path, AccessFlags::X_OK).is_ok() && path.is_file();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = match program.contains('/') {
-        true => runs(Path::new(program)),
-        false => std::env::split_paths(&path).any(|folder| runs(&folder.join(program))),
-    };
+    let found = on_path(program).iter().any(|path| access(path, AccessFlags::X_OK).is_ok());
     if found { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::errno::Errno::ENOENT as i32)) }
 }
 

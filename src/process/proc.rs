@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 
 /// A process that cannot be taken for another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +84,17 @@ pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
     }
     let ours = |p: &&Process| p.pid != root && !p.zombie && (family.contains(&p.pid) || session == Some(p.session));
     all.values().filter(ours).cloned().collect()
+}
+
+/// The files that the PATH has for a program, first to last; a name with a slash is its own path.
+#[must_use]
+pub fn on_path(program: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = match program.contains('/') {
+        true => vec![PathBuf::from(program)],
+        false => std::env::split_paths(&path).map(|folder| folder.join(program)).collect(),
+    };
+    all.into_iter().filter(|path| path.is_file()).collect()
 }
 
 /// The children of `parent`, zombies included.

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::row::Row;
+use crate::shell;
 
 /// What throughput a ranking goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,13 +145,7 @@ impl Entry {
     pub fn changes(&self) -> String {
         match self.at("/candidate/changed").as_object() {
             Some(changed) if changed.is_empty() => "baseline".into(),
-            Some(changed) => {
-                let one = |(knob, value): (&String, &Value)| match value.as_str() {
-                    Some(text) => format!("{knob}={text}"),
-                    None => format!("{knob}={value}"),
-                };
-                changed.iter().map(one).collect::<Vec<_>>().join(" ")
-            }
+            Some(changed) => shell::settings(changed),
             None => String::new(),
         }
     }

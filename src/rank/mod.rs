@@ -36,6 +36,14 @@ pub struct Group {
     pub decision: Decision,
 }
 
+impl Group {
+    /// The rank of a trial, from 1, when it is the one by which its candidate stands.
+    #[must_use]
+    pub fn rank_of(&self, trial: &Entry) -> Option<usize> {
+        self.best.iter().position(|best| best == trial).map(|at| at + 1)
+    }
+}
+
 /// What follows from a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {

@@ -42,8 +42,7 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     writer.write_record(&head).context("cannot write CSV")?;
     for group in &ranking.groups {
         for trial in &group.trials {
-            let rank = group.best.iter().position(|best| best == trial).map(|at| at + 1);
-            writer.write_record(record(trial, rank)).context("cannot write CSV")?;
+            writer.write_record(record(trial, group.rank_of(trial))).context("cannot write CSV")?;
         }
     }
     for failed in &ranking.failed {

@@ -10,8 +10,8 @@ pub fn rows(ranking: &Ranking) -> Vec<Row> {
     for group in &ranking.groups {
         for trial in &group.trials {
             let mut row = trial.row.clone();
-            if let Some(at) = group.best.iter().position(|best| best == trial) {
-                row.set("rank", at + 1);
+            if let Some(rank) = group.rank_of(trial) {
+                row.set("rank", rank);
             }
             rows.push(row);
         }

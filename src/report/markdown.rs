@@ -154,7 +154,7 @@ fn across(out: &mut String, ranking: &Ranking) {
         if group.trials.len() > group.best.len() {
             put(out, "\nThe other load points of the same candidates:\n");
             let head: Vec<&str> = ["Framework", "Flags changed", "Load"].into_iter().chain(METRICS).collect();
-            let others = group.trials.iter().filter(|trial| !group.best.contains(trial));
+            let others = group.trials.iter().filter(|trial| group.rank_of(trial).is_none());
             let rows = others.map(|entry| {
                 let first = vec![entry.framework.clone(), changes(entry), entry.load()];
                 first.into_iter().chain(metrics(entry)).collect()

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::child::create_private;
 use crate::error::{Error, Result};
 use crate::gpu::{self, Gpu, Sample};
+use crate::process::proc::on_path;
 use crate::schema::GpuSummary;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -35,8 +36,7 @@ impl Probe {
         if !given.is_empty() {
             return Some(Self(given.to_vec()));
         }
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).any(|folder| folder.join("nvidia-smi").is_file()).then(|| {
+        (!on_path("nvidia-smi").is_empty()).then(|| {
             let query = format!("--query-gpu={}", gpu::QUERY);
             Self(vec!["nvidia-smi".into(), query, "--format=csv,noheader,nounits".into()])
         })

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Event;
 use crate::framework::Framework;
 use crate::http::Client;
-use crate::process::proc::{descendants, listeners};
+use crate::process::proc::{descendants, listeners, on_path};
 use crate::sse::Splitter;
 
 /// How long one answer may take while a server is probed.
@@ -115,8 +115,7 @@ pub async fn version(client: &Client, framework: &Framework) -> Option<String> {
 
 /// The version of a Python package, from the name of its metadata folder: starting an interpreter costs seconds.
 fn package_version(package: &str, program: &str) -> Option<String> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())?;
+    let found = on_path(program).into_iter().next()?;
     // In a virtual environment, and in its like, the packages stand beside the folder of the programs.
     let root = found.parent()?.parent()?;
     let prefix = format!("{}-", package.replace('-', "_"));
