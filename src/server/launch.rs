@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::child::{Child, create_private};
+use super::diagnosis::Looked;
 use super::lifecycle::Lifecycle;
 use super::log::{Files, Log};
 use super::probe::{self, Found};
 use super::workers::Workers;
 use super::{After, Failed, Options};
-use crate::diagnose::{Diagnosis, Facts, Patterns};
+use crate::diagnose::{Facts, Patterns};
 use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::{Framework, Phase};
@@ -25,9 +26,6 @@ use crate::redact::Redactor;
 use crate::schema::{Artifacts, Candidate, Connections, Stage, State, Status};
 
 const PROBE_EVERY: Duration = Duration::from_millis(25);
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a server whose log says that it failed is given to end by itself.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A start, successful or not: what is known before the server runs.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub struct Launch {
     /// The port of this host at which clients reach it: the same, unless it is forwarded.
     pub client_port: u16,
     folder: PathBuf,
-    log: PathBuf,
+    pub(super) log: PathBuf,
     redactor: Redactor,
     environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
@@ -70,6 +68,10 @@ pub struct Ready {
     pub simulated: bool,
     /// As the server says.
     pub version: Option<String>,
+    /// What its log may tell.
+    pub patterns: Patterns,
+    /// Its workers, as far as they were seen.
+    pub workers: Workers,
 }
 
 impl Launch {
@@ -218,7 +220,7 @@ impl Launch {
                 Found::Ready { model_id, simulated } => {
                     let ready = started.elapsed();
                     let version = probe::version(&client, framework).await;
-                    return Ok(Ready { child, ready, model_id, simulated, version });
+                    return Ok(Ready { child, ready, model_id, simulated, version, patterns, workers });
                 }
                 Found::WrongModel { listed } => {
                     let why = format!(
@@ -259,81 +261,6 @@ impl Launch {
         let files = Files::create(&self.log, options.log_limit)?;
         Child::start(&self.argv, &self.outside, &self.environment, files, self.redactor.clone(), log).await
     }
-
-    /// A line in the log that says that it will never be ready, although its first process may live on.
-    async fn fatal(&self, child: &mut Child, patterns: &Patterns, looked: &mut Looked) -> Option<Failed> {
-        // A log may be long and the patterns are many: only what is new, and not at every probe.
-        let lines = child.log.lines();
-        if lines == looked.lines || looked.at.elapsed() < LOOK_EVERY {
-            return None;
-        }
-        *looked = Looked { lines, at: Instant::now() };
-        if diagnosed(child, patterns, Phase::Starting).is_some() {
-            // Most servers end by themselves after such a line; then the exit status is known too.
-            let _ = tokio::time::timeout(LAST_WORDS, child.ended()).await;
-            return Some(self.died(child, patterns).await);
-        }
-        None
-    }
-
-    /// Why a server died, by its log if that tells, else by its exit.
-    async fn died(&self, child: &mut Child, patterns: &Patterns) -> Failed {
-        // The log's last lines may still be in the pipe.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        self.diagnosis(child, patterns, "server_died", Phase::Starting)
-    }
-
-    /// Why a process without which the server does not work has gone, by the log if that tells.
-    pub async fn lost_worker(&self, child: &mut Child, patterns: &Patterns, worker: &str, phase: Phase) -> Failed {
-        // When all of a server goes, its workers may go first.
-        if tokio::time::timeout(LAST_WORDS, child.ended()).await.is_ok() {
-            return self.diagnosis(child, patterns, "server_died", phase);
-        }
-        let found = self.diagnosis(child, patterns, "worker_died", phase);
-        Failed { reason: format!("the worker process {worker} has gone: {}", found.reason), ..found }
-    }
-
-    /// The diagnosis of a server that is not what it should be, with `class` where the log says nothing.
-    #[must_use]
-    pub fn diagnosis(&self, child: &Child, patterns: &Patterns, class: &str, phase: Phase) -> Failed {
-        let how = match child.exit {
-            Some(crate::schema::Exit { code: Some(code), .. }) => format!("the server exited with status {code}"),
-            Some(crate::schema::Exit { signal: Some(9), .. }) => "the server was killed by signal 9".into(),
-            Some(crate::schema::Exit { signal: Some(signal), .. }) => {
-                format!("the server was ended by signal {signal}")
-            }
-            _ => "the server does not go on".into(),
-        };
-        let killed = child.exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
-        match diagnosed(child, patterns, phase) {
-            Some(found) => Failed {
-                status: found.status,
-                ..Failed::of(&found.class, format!("{how}: {:?}: {}", found.line, found.advice))
-            },
-            // Nobody here sends SIGKILL to a server that is not being stopped: it is the kernel, out of memory.
-            None if killed => {
-                let why = format!(
-                    "{how}, as the kernel does when the host's memory is used up (see dmesg): load less, or give it more memory"
-                );
-                Failed { status: Status::Oom, ..Failed::of("host_oom", why) }
-            }
-            None => {
-                let last = child.log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
-                let last: String = last.as_deref().unwrap_or("nothing").chars().take(300).collect();
-                Failed::of(class, format!("{how}; its last line is {last:?}; see {}", self.log.display()))
-            }
-        }
-    }
-}
-
-/// How far the log was looked at, and when.
-struct Looked {
-    lines: u64,
-    at: Instant,
-}
-
-fn diagnosed(child: &Child, patterns: &Patterns, phase: Phase) -> Option<Diagnosis> {
-    child.log.look(|tail| patterns.diagnose(tail.iter().map(String::as_str), phase))
 }
 
 /// A name that any file system takes.

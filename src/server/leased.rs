@@ -7,9 +7,8 @@ use super::gpus::Sampler;
 use super::launch::{Launch, Ready};
 use super::workers::Workers;
 use super::{After, Failed, HURRIED_GRACE, Serving, chain, rows};
-use crate::diagnose::Patterns;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Phase};
+use crate::framework::Phase;
 use crate::gpu::Gpu;
 use crate::lease::Offer;
 use crate::process::guard::REMOTE_UNKNOWN;
@@ -26,7 +25,6 @@ impl Serving<'_> {
         &mut self,
         row: Row,
         candidate: &Candidate,
-        framework: &Framework,
         launch: &Launch,
         mut ready: Ready,
         gpus: &[Gpu],
@@ -54,9 +52,7 @@ impl Serving<'_> {
             }
             _ => None,
         };
-        let patterns = Patterns::new(&framework.failures)?;
-        let workers = Workers::new(&framework.workers)?;
-        let outcome = self.used(offer, &server_row, launch, &mut ready.child, workers).await;
+        let outcome = self.used(offer, &server_row, launch, &mut ready.child, &mut ready.workers).await;
         let gpu = sampler.and_then(Sampler::stop);
         let mut failed = None;
         let mut grace = self.options.grace;
@@ -67,11 +63,11 @@ impl Serving<'_> {
                 After::GoOn
             }
             Used::Died => {
-                failed = Some(launch.diagnosis(&ready.child, &patterns, "server_died", Phase::Ready));
+                failed = Some(launch.diagnosis(&ready.child, &ready.patterns, "server_died", Phase::Ready));
                 After::GoOn
             }
             Used::LostWorker(worker) => {
-                failed = Some(launch.lost_worker(&mut ready.child, &patterns, &worker, Phase::Ready).await);
+                failed = Some(launch.lost_worker(&mut ready.child, &ready.patterns, &worker, Phase::Ready).await);
                 After::GoOn
             }
             Used::Ended(after) => {
@@ -157,7 +153,7 @@ impl Serving<'_> {
         row: &Row,
         launch: &Launch,
         child: &mut Child,
-        mut workers: Workers,
+        workers: &mut Workers,
     ) -> Used {
         let guard = child.guard;
         // A clone of the descriptor: the chain may be writing while we watch.

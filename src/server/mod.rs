@@ -7,6 +7,7 @@
 
 mod chain;
 mod child;
+mod diagnosis;
 mod giveup;
 mod gpus;
 mod launch;
@@ -245,7 +246,7 @@ impl Serving<'_> {
             }
         };
         match launch.ready(candidate, framework, self.options, interrupted).await {
-            Ok(ready) => self.lease(row, candidate, framework, &launch, ready, &gpus).await,
+            Ok(ready) => self.lease(row, candidate, &launch, ready, &gpus).await,
             Err(mut failed) => {
                 let after = failed.after.take().map_or(After::GoOn, |after| *after);
                 self.fail(row, Some(&launch), failed, after).await
