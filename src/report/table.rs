@@ -30,6 +30,8 @@ const WORDS: usize = 4;
 const SPARED: [usize; 5] = [9, 5, 7, 10, 8];
 /// The column that wraps when the width does not do.
 const FLAGS: usize = 2;
+/// It is not made narrower than this; below its longest word only when there is nothing left to spare.
+const NARROWEST: usize = 12;
 
 /// How the tables are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -72,18 +74,18 @@ fn ranked(group: &Group, look: Look) -> String {
         let won = i == 0 && !matches!(group.decision, Decision::None { .. });
         rows.push(cells(entry, if won { "*".into() } else { (i + 1).to_string() }));
     }
-    // The column that wraps is never narrower than its longest word.
+    // Other columns go before a word is broken.
     let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
-    let narrowest = words.max().unwrap_or(0);
+    let longest = words.max().unwrap_or(0);
     for spared in SPARED {
-        let width = |(i, width): (usize, usize)| if i == FLAGS { narrowest } else { width };
+        let width = |(i, width): (usize, usize)| if i == FLAGS { longest } else { width };
         let narrow: usize = widths(&rows).into_iter().enumerate().map(width).sum();
         if look.width.is_some_and(|width| narrow + 3 * rows[0].len() > width) {
             let at = rows[0].iter().position(|head| head == HEAD[spared]);
             rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
         }
     }
-    let drawn = draw(&rows, look, narrowest);
+    let drawn = draw(&rows, look);
     let mark = drawn.lines().position(|line| line.trim_start().starts_with("* "));
     // A wrapped winner has more lines: all up to the next entry's.
     let next = |from: usize| {
@@ -110,7 +112,7 @@ fn cells(entry: &Entry, place: String) -> Vec<String> {
 }
 
 /// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
-fn draw(rows: &[Vec<String>], look: Look, narrowest: usize) -> String {
+fn draw(rows: &[Vec<String>], look: Look) -> String {
     let mut builder = Builder::default();
     rows.iter().for_each(|row| builder.push_record(row));
     let columns = builder.count_columns();
@@ -120,7 +122,7 @@ fn draw(rows: &[Vec<String>], look: Look, narrowest: usize) -> String {
     if let Some(width) = look.width {
         let widths = widths(rows);
         let others = widths.iter().sum::<usize>() - widths[FLAGS] + 3 * columns;
-        let left = width.saturating_sub(others).max(narrowest);
+        let left = width.saturating_sub(others).max(NARROWEST);
         table.with(Modify::new(Columns::one(FLAGS)).with(Width::wrap(left).keep_words(true)));
     }
     format!("{table}\n")
@@ -150,6 +152,12 @@ mod tests {
             assert!(drawn.clone().all(|line| line.chars().count() <= width), "{text}");
             assert!(text.contains("max_num_batched_tokens=8192"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_that_does_not_fit_at_all_is_broken() {
+        let text = table(&ranking(), Look { width: Some(66), colour: false });
+        assert!(text.lines().all(|line| line.chars().count() <= 66), "{text}");
     }
 
     #[test]
