@@ -95,6 +95,9 @@ pub struct Framework {
     /// Environment that the server is started with; null inherits the name.
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,
+    /// Options of launchers, by launcher, where a plan gives none: `docker: --shm-size 16g`.
+    #[serde(default)]
+    pub launcher_options: BTreeMap<String, String>,
     /// How to see that the server is ready.
     pub probe: Probe,
     /// The knob that limits prompt plus output, where there is one.
@@ -262,6 +265,9 @@ pub struct Version {
     /// A quick command that prints it.
     #[serde(default)]
     pub command: Vec<String>,
+    /// Members of `environment` by the packages that tell them, the first that is there: `nccl: [nvidia_nccl_cu13]`.
+    #[serde(default)]
+    pub libraries: BTreeMap<String, Vec<String>>,
 }
 
 /// What the endpoints take beyond OpenAI's own members.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::framework::{Framework, Frameworks};
 use crate::plan::{FrameworkPlan, Plan};
 use crate::row::SCHEMA_VERSION;
-use crate::schema::{Candidate, CandidateServer, Members, Search, Status, Unit};
+use crate::schema::{Candidate, CandidateServer, LauncherStep, Members, Search, Status, Unit};
 
 /// One flag set of a framework.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,15 +143,16 @@ fn candidate(
         files,
         flags: set.flags,
         changed: set.changed,
-        launcher: given.launcher.clone(),
-        launcher_options: given.launcher_options.clone(),
+        launcher: launchers(given, framework),
         image: given.image.clone(),
         mounts: given.mounts.clone(),
     };
     let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
     // What is not there changes no id.
-    for more in [json!(server.image), json!(server.mounts), json!(server.launcher_options)] {
-        if !more.is_null() && more != json!([]) && more != json!({}) {
+    let local = [LauncherStep::plain("local")];
+    let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
+    for more in [json!(server.image), json!(server.mounts), launcher] {
+        if !more.is_null() && more != json!([]) {
             content.as_array_mut().expect("made as a list above").push(more);
         }
     }
@@ -191,6 +192,17 @@ fn candidate(
         }
     }
     candidate
+}
+
+/// The plan's launchers, with what the framework asks of them where the plan says nothing.
+fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
+    let mut steps = given.launcher.clone();
+    for step in &mut steps {
+        if let Some(options) = framework.launcher_options.get(&step.name) {
+            step.options.entry("options".into()).or_insert_with(|| options.clone());
+        }
+    }
+    steps
 }
 
 /// Why a candidate cannot run on this hardware: a value that needs another GPU, or more GPUs than there are.

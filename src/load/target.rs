@@ -11,8 +11,8 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::row::Row;
 use crate::schema::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Connections, Endpoint, Hardware, Load, LoadMode, Members,
-    Scenario, Search, Server, ServerEnd, Status, Unit,
+    Artifacts, Benchmark, Candidate, CandidateServer, Connections, Endpoint, Hardware, LauncherStep, Load, LoadMode,
+    Members, Scenario, Search, Server, ServerEnd, Status, Unit,
 };
 
 /// What the command line says about a server that somebody else runs.
@@ -88,8 +88,7 @@ impl Target {
                 files: BTreeMap::new(),
                 flags: Members::new(),
                 changed: Members::new(),
-                launcher: "none".into(),
-                launcher_options: BTreeMap::new(),
+                launcher: vec![LauncherStep::plain("attach")],
                 image: None,
                 mounts: Vec::new(),
             },

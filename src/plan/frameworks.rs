@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use super::read::launchers;
 use super::shape::nearest;
 use super::{Finding, Level};
 use crate::framework::{Framework, Frameworks};
+use crate::launcher::resolve;
 use crate::redact;
 use crate::yaml::escape;
 
@@ -31,26 +33,29 @@ pub fn check(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     }
 }
 
-/// The launcher is known, and the plan says what it needs.
+/// The launchers are known and fit into one another, and the plan says what they need.
 fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Finding>) {
     let at = format!("{at}/launcher");
-    let name = given["launcher"].as_str().or_else(|| given["launcher"]["name"].as_str());
-    let Some(launcher) = frameworks.launchers().get(name.unwrap_or("local")) else {
-        let known: Vec<&str> = frameworks.launchers().names().collect();
-        let why = format!("there is no launcher {:?}; there are {}", name.unwrap_or_default(), known.join(", "));
-        return found.push(Finding::error(&at, why));
+    let steps = launchers(&given["launcher"]);
+    let known = match resolve(frameworks.launchers(), &steps) {
+        Ok(known) => known,
+        Err(e) => return found.push(Finding::error(&at, e.to_string())),
     };
-    for need in launcher.missing(|need| given["launcher"][need].is_string() || given[need].is_string()) {
-        let where_ = if need == "image" {
-            "image: NAME".into()
-        } else {
-            format!("launcher: {{name: {}, {need}: …}}", launcher.name)
-        };
-        found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
-    }
-    let host = given["launcher"]["host"].as_str().unwrap_or_default();
-    if host.starts_with('-') {
-        found.push(Finding::error(&at, format!("the host {host:?} would be taken for a flag")));
+    for (launcher, step) in known.iter().zip(&steps) {
+        for need in launcher.missing(|need| step.options.contains_key(need) || given[need].is_string()) {
+            let where_ = if need == "image" {
+                "image: NAME".into()
+            } else {
+                format!("launcher: {{name: {}, {need}: …}}", launcher.name)
+            };
+            found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
+        }
+        if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
+            found.push(Finding::error(&at, format!("the host {host:?} would be taken for a flag")));
+        }
+        if let Some(Err(why)) = step.options.get("options").map(|line| crate::shell::split(line)) {
+            found.push(Finding::error(&at, format!("the options of {}: {why}", launcher.name)));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Benchmark, Hardware, Load, LoadMode, Members, Qps, Scenario};
+use crate::schema::{Benchmark, Hardware, LauncherStep, Load, LoadMode, Members, Qps, Scenario};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
@@ -56,10 +56,8 @@ pub struct FrameworkPlan {
     pub definition: String,
     /// False: the user leaves it out.
     pub enabled: bool,
-    /// `local`, or another launcher's name.
-    pub launcher: String,
-    /// What the launcher needs to know.
-    pub launcher_options: BTreeMap<String, String>,
+    /// Its launchers, outermost first; `local` alone when the plan names none.
+    pub launcher: Vec<LauncherStep>,
     /// Container image.
     pub image: Option<String>,
     /// Mounts, `HOST:CONTAINER`.
@@ -138,6 +136,7 @@ impl Plan {
                 gpu_model: plan.text(&["/hardware/gpu_model"]),
                 gpu_count,
                 visible_devices: visible,
+                multi_node: value.pointer("/hardware/multi_node") == Some(&Value::Bool(true)),
                 ..Hardware::default()
             },
             scenarios,
@@ -240,6 +239,23 @@ fn benchmark(plan: &mut Reader) -> Benchmark {
     }
 }
 
+/// The launchers that a plan names: a name, a map with it, or a list of those, outermost first.
+pub fn launchers(given: &Value) -> Vec<LauncherStep> {
+    let step = |one: &Value| {
+        let mut options: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in one.as_object().into_iter().flatten() {
+            options.extend(value.as_str().map(|text| (key.clone(), text.to_string())));
+        }
+        let named = options.remove("name");
+        LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }
+    };
+    match given {
+        Value::Null => vec![LauncherStep::plain("local")],
+        Value::Array(all) => all.iter().map(step).collect(),
+        one => vec![step(one)],
+    }
+}
+
 fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
     let read = |(name, given): (&String, &Value)| {
         let text = |key: &str| given[key].as_str().map(String::from);
@@ -250,16 +266,7 @@ fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
             name: name.clone(),
             definition: text("definition").unwrap_or_else(|| name.clone()),
             enabled: given["enabled"] != false,
-            launcher: text("launcher")
-                .or_else(|| given["launcher"]["name"].as_str().map(String::from))
-                .unwrap_or_else(|| "local".into()),
-            launcher_options: given["launcher"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(key, _)| *key != "name")
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string())))
-                .collect(),
+            launcher: launchers(&given["launcher"]),
             image: text("image"),
             mounts: list(&given["mounts"]).iter().filter_map(|m| m.as_str().map(String::from)).collect(),
             server_command: text("server_command"),

@@ -57,7 +57,7 @@ const MODEL: Shape = Either(
 const FRAMEWORK: Shape = Keys(&[
     ("enabled", Bool),
     ("definition", Text),
-    ("launcher", Either(&Text, &Each(&Text))),
+    ("launcher", OneOrList(&Either(&Text, &Each(&Text)))),
     ("image", Text),
     ("mounts", List(&Text)),
     ("env", Each(&Nullable(&Text))),

@@ -107,7 +107,7 @@ fn guard() -> Result<()> {
         // bench-serve may be gone: its end is what standard input tells.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
-    let outside: Outside =
+    let outside: Vec<Outside> =
         serde_json::from_str(&std::env::args().nth(2).unwrap_or_default()).context("the guard was given no spec")?;
     let command: Vec<String> = std::env::args().skip(3).collect();
     let Some(program) = command.first() else { return Err(Error::new("the guard was given no command")) };
@@ -128,11 +128,11 @@ fn guard() -> Result<()> {
     let (send, commands) = channel();
     thread::spawn(move || listen(commands_from, &send));
     let grace = watch(leader, &commands, &mut tell);
-    each(&outside.stop, grace);
-    let mut stop = stop(leader, grace, &mut tell);
-    if !outside.inspect.is_empty() {
-        stop.survivors.extend(finish(&outside));
+    for outside in &outside {
+        each(&outside.stop, grace);
     }
+    let mut stop = stop(leader, grace, &mut tell);
+    stop.survivors.extend(outside.iter().filter_map(finish));
     tell(&Report::Stopped(stop));
     Ok(())
 }

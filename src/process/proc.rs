@@ -22,6 +22,27 @@ pub struct Process {
     zombie: bool,
 }
 
+/// This process as `HOST:PID:START`, for what may outlive it.
+#[must_use]
+pub fn owner() -> String {
+    let pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let start = Process::read(pid).map_or(0, |process| process.start);
+    format!("{}:{pid}:{start}", host())
+}
+
+/// True when such a name is of a process of this host that lives no more.
+#[must_use]
+pub fn is_dead(owner: &str) -> bool {
+    let parts: Vec<&str> = owner.split(':').collect();
+    let [name, pid, start] = parts[..] else { return false };
+    let (Ok(pid), Ok(start)) = (pid.parse(), start.parse::<u64>()) else { return false };
+    name == host() && Process::read(pid).is_none_or(|now| now.start != start)
+}
+
+fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string()
+}
+
 impl Process {
     /// The process with this pid, if there is one.
     #[must_use]

@@ -76,17 +76,32 @@ pub struct CandidateServer {
     /// The flags that differ from the baseline; empty for the baseline itself.
     #[serde(default)]
     pub changed: Members,
-    /// `local`, `docker`, `ssh`, ….
-    pub launcher: String,
-    /// What the launcher needs to know: `host`, `container`, `options`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub launcher_options: BTreeMap<String, String>,
+    /// What starts it, outermost first: `local`, or `ssh` and in it `docker_exec`.
+    pub launcher: Vec<LauncherStep>,
     /// Container image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// `HOST:CONTAINER` folders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<String>,
+}
+
+/// One launcher, and what it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LauncherStep {
+    /// `local`, `docker`, `ssh`, ….
+    pub name: String,
+    /// `host`, `container`, `options`, ….
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+impl LauncherStep {
+    /// A launcher that needs to know nothing.
+    #[must_use]
+    pub fn plain(name: &str) -> Self {
+        Self { name: name.into(), options: BTreeMap::new() }
+    }
 }
 
 /// One scenario of the workload: an aligned pair of lengths.

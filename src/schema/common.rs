@@ -37,6 +37,9 @@ pub struct Hardware {
     /// UUIDs of the GPUs in use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpu_uuids: Vec<String>,
+    /// A server takes GPUs of more than one host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multi_node: bool,
     /// Driver version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,

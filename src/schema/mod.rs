@@ -10,7 +10,7 @@ mod result;
 mod run;
 mod server;
 
-pub use candidate::{Benchmark, Candidate, CandidateServer, Scenario, Search, Unit};
+pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Scenario, Search, Unit};
 pub use common::{Exit, Hardware, Load, LoadMode, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};

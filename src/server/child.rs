@@ -48,7 +48,7 @@ impl Child {
     /// When the guard or the command cannot be started, or the log not be made.
     pub async fn start(
         argv: &[String],
-        outside: &Outside,
+        outside: &[Outside],
         environment: &[(String, String)],
         files: Files,
         redactor: Redactor,

@@ -1,31 +1,23 @@
-//! From a candidate row to a ready server, or to the reason why there is none.
+//! From a candidate row to a start: port, folder, option files, the command with all that its launchers add.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::child::{Child, create_private};
-use super::diagnosis::Looked;
+use super::child::create_private;
 use super::lifecycle::Lifecycle;
-use super::log::{Files, Log};
-use super::probe::{self, Found};
-use super::workers::Workers;
-use super::{After, Failed, Options};
-use crate::diagnose::{Facts, Patterns};
+use super::manifest::Ways;
+use super::{Failed, Options};
 use crate::digest;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Phase};
-use crate::http::Client;
-use crate::launcher::{Fill, Outside, Start};
+use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
-use crate::schema::{Artifacts, Candidate, Connections, Stage, State, Status};
-
-const PROBE_EVERY: Duration = Duration::from_millis(25);
+use crate::schema::{Artifacts, Candidate, Stage, State};
 
 /// A start, successful or not: what is known before the server runs.
 #[derive(Debug)]
@@ -43,35 +35,16 @@ pub struct Launch {
     folder: PathBuf,
     pub(super) log: PathBuf,
     redactor: Redactor,
-    environment: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
-    /// What is to be done outside the process tree to stop it.
-    outside: Outside,
+    /// What its launchers do beside starting it.
+    pub ways: Ways,
     /// Where clients reach it.
     pub base_url: String,
     /// How they do.
     pub reached_by: String,
     /// It was there already.
     pub attached: bool,
-}
-
-/// A server that is ready.
-#[derive(Debug)]
-pub struct Ready {
-    /// The server.
-    pub child: Child,
-    /// From exec to ready.
-    pub ready: Duration,
-    /// The model's id as listed.
-    pub model_id: String,
-    /// The server says that it simulates.
-    pub simulated: bool,
-    /// As the server says.
-    pub version: Option<String>,
-    /// What its log may tell.
-    pub patterns: Patterns,
-    /// Its workers, as far as they were seen.
-    pub workers: Workers,
 }
 
 impl Launch {
@@ -101,31 +74,44 @@ impl Launch {
             create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write an option file")?;
         }
         let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
-        let fill = |word: &String| word.replace("{port}", &port.to_string()).replace("{files}", &files);
+        let fill = |word: &String| word.replace("{port}", &port.to_string());
         let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
-        let launcher = options.frameworks.launchers().get(&candidate.server.launcher);
-        let launcher = launcher.ok_or_else(|| Error::new(format!("no launcher {:?}", candidate.server.launcher)))?;
+        let launchers = options.frameworks.launchers();
         let devices = candidate.hardware.visible_devices.clone().or_else(|| {
             let count = candidate.hardware.gpu_count?;
             Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
         });
-        let client_port = if launcher.tunnel { proc::free_port().context("there is no free port")? } else { port };
-        let (name, gpus) = (slug(&server_id), devices.as_deref());
-        let start = Start { name: &name, port, tunnel_port: client_port, files: &files, gpus };
-        let fill = Fill::new(&candidate.server, &argv, &start);
-        let (argv, outside) = (launcher.start(&fill)?, launcher.outside(&fill)?);
-        let attached = launcher.attached(&fill)?;
+        let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
+        let client_port = if tunnel { proc::free_port().context("there is no free port")? } else { port };
+        let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
+        let start = Start { name: &name, port, tunnel_port: client_port, files: &files, gpus, owner: &owner };
+        let chain = Chain::new(launchers, &candidate.server, &argv, &start)?;
+        let framework = options.frameworks.get(&candidate.server.definition);
+        let beside = |command: &[String]| Ok::<_, Error>(chain.beside(command)?.unwrap_or_default());
+        let help = framework.into_iter().flat_map(|f| &f.help).map(|command| beside(command));
+        let ways = Ways {
+            asking: chain.asking()?,
+            pull: chain.pull()?,
+            leftovers: chain.leftovers()?,
+            outside: chain.outside()?,
+            help: help.collect::<Result<Vec<_>>>()?.into_iter().filter(|command| !command.is_empty()).collect(),
+            version: framework.map(|f| beside(&f.version.command)).transpose()?.unwrap_or_default(),
+            is_here: chain.is_here(),
+        };
+        let (attached, reached_by) = (chain.attached()?, chain.reached_by().to_string());
         let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
         let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned()));
         let log = folder.join("server.log");
-        let artifacts = BTreeMap::from([("server_log".to_string(), log.display().to_string())]);
+        let path = |name: &str| folder.join(name).display().to_string();
+        let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
+        let artifacts = artifacts.into_iter().map(|(role, name)| (role.to_string(), path(name))).collect();
         Ok(Self {
             server_id,
             artifacts,
-            argv,
+            argv: chain.start,
             port,
             client_port,
             folder,
@@ -133,9 +119,9 @@ impl Launch {
             redactor,
             environment,
             lifecycle,
-            outside,
+            ways,
             base_url,
-            reached_by: launcher.reached_by.clone(),
+            reached_by,
             attached: attached.is_some(),
         })
     }
@@ -153,13 +139,20 @@ impl Launch {
     /// The argv without secrets, for the row.
     #[must_use]
     pub fn redacted_argv(&self) -> Vec<String> {
-        if self.attached {
-            return Vec::new();
-        }
+        if self.attached { Vec::new() } else { self.redact(&self.argv) }
+    }
+
+    /// A command without secrets.
+    pub(super) fn redact(&self, argv: &[String]) -> Vec<String> {
         // Redacted as one line, so that a flag still introduces its value, unless that would change the words.
-        let joined = self.redactor.redact(&self.argv.join("\n"));
+        let joined = self.redactor.redact(&argv.join("\n"));
         let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
-        if words.len() == self.argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
+        if words.len() == argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
+    }
+
+    /// What takes secrets out of this start's texts.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// The server enters a state, which may last as long as `limit`.
@@ -177,89 +170,6 @@ impl Launch {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Starts the server and waits until it is ready.
-    ///
-    /// # Errors
-    /// Why it never became ready; what was started is stopped by the caller, through [`Failed::child`].
-    pub async fn ready(
-        &self,
-        candidate: &Candidate,
-        framework: &Framework,
-        options: &Options,
-        interrupted: impl Future<Output = After>,
-    ) -> Result<Ready, Failed> {
-        tokio::pin!(interrupted);
-        let patterns = Patterns::new(&framework.failures).map_err(|e| Failed::of("not_started", e.to_string()))?;
-        let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
-        let started = Instant::now();
-        self.enter(State::Starting, Some(limit));
-        let mut child = self.start(framework, options).await.map_err(|e| {
-            Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
-        })?;
-        self.enter(State::Probing, Some(limit));
-        let client = Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), None)
-            .map_err(|e| Failed::of("not_started", e.to_string()))?;
-        let guard = child.guard;
-        // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
-        let family = (self.outside.inspect.is_empty() && !self.attached).then_some(guard);
-        let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
-        let mut looked = Looked { lines: 0, at: started };
-        let failed = loop {
-            let found = tokio::select! {
-                biased;
-                _ = child.ended() => break self.died(&mut child, &patterns).await,
-                after = &mut interrupted => {
-                    let why = "bench-serve was interrupted while the server started; run it again".to_string();
-                    break Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) };
-                }
-                found = probe::probe(&client, framework, &candidate.model, self.port, family) => found,
-            };
-            let last = match found {
-                Found::Ready { model_id, simulated } => {
-                    let ready = started.elapsed();
-                    let version = probe::version(&client, framework).await;
-                    return Ok(Ready { child, ready, model_id, simulated, version, patterns, workers });
-                }
-                Found::WrongModel { listed } => {
-                    let why = format!(
-                        "the server lists {} and not {:?}; give the served model's name",
-                        listed.join(", "),
-                        candidate.model
-                    );
-                    break Failed::of("wrong_model", why);
-                }
-                Found::Stranger { owner } => {
-                    let why =
-                        format!("port {} is answered by {owner}, which is not the server that was started", self.port);
-                    break Failed::of("port_in_use", why);
-                }
-                Found::NotYet(why) => why,
-            };
-            if started.elapsed() > limit {
-                let why = format!(
-                    "not ready after {} s: {last}; see {} or give --ready-timeout",
-                    limit.as_secs(),
-                    self.log.display()
-                );
-                break Failed { status: Status::Timeout, ..Failed::of("not_ready", why) };
-            }
-            if let Some(failed) = self.fatal(&mut child, &patterns, &mut looked).await {
-                break failed;
-            }
-            if let Some(worker) = workers.lost(guard) {
-                break self.lost_worker(&mut child, &patterns, &worker, Phase::Starting).await;
-            }
-            tokio::time::sleep(PROBE_EVERY).await;
-        };
-        Err(Failed { child: Some(Box::new(child)), ..failed })
-    }
-
-    async fn start(&self, framework: &Framework, options: &Options) -> Result<Child> {
-        let log = Log::new(Facts::new(&framework.facts)?);
-        let files = Files::create(&self.log, options.log_limit)?;
-        Child::start(&self.argv, &self.outside, &self.environment, files, self.redactor.clone(), log).await
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::child::Child;
 use super::gpus::Sampler;
-use super::launch::{Launch, Ready};
+use super::launch::Launch;
+use super::start::Ready;
 use super::workers::Workers;
 use super::{After, Failed, HURRIED_GRACE, Serving, chain, rows};
 use crate::error::{Context, Error, Result};

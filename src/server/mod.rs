@@ -14,11 +14,13 @@ mod launch;
 mod leased;
 mod lifecycle;
 mod log;
+mod manifest;
 mod probe;
 mod rows;
+mod start;
 mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,15 +32,17 @@ use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
 use crate::gpu::{self, Gpu};
 use crate::jsonl::Writer;
+use crate::launcher::resolve;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, guard, reader_left};
 use crate::row::Row;
-use crate::schema::{Candidate, Members, State, Status};
+use crate::schema::{Candidate, LauncherStep, Members, State, Status};
 use child::Child;
 use giveup::Tally;
 use gpus::Probe;
 use launch::Launch;
+use start::About;
 
 /// The grace after a signal: somebody waits for the prompt.
 const HURRIED_GRACE: Duration = Duration::from_secs(10);
@@ -127,6 +131,7 @@ pub fn serve(
             signals: Signals::listen()?,
             begun: Instant::now(),
             started: BTreeSet::new(),
+            helps: BTreeMap::new(),
             probe: Probe::find(&options.gpu_probe),
             tally: Tally::default(),
         };
@@ -146,6 +151,8 @@ struct Serving<'a> {
     tally: Tally,
     /// How the host's GPUs are looked at, where there are any.
     probe: Option<Probe>,
+    /// What the frameworks' help says, by what was started; `None` where they have none.
+    helps: BTreeMap<String, Option<PathBuf>>,
     /// Models that were started before.
     started: BTreeSet<String>,
 }
@@ -204,8 +211,8 @@ impl Serving<'_> {
     /// The candidate, with `--attach` on the server that is there already.
     fn attached(&self, mut candidate: Candidate) -> Candidate {
         if let Some(url) = &self.options.attach {
-            candidate.server.launcher = "attach".into();
-            candidate.server.launcher_options = [("url".to_string(), url.clone())].into();
+            let options = [("url".to_string(), url.clone())].into();
+            candidate.server.launcher = vec![LauncherStep { name: "attach".into(), options }];
         }
         candidate
     }
@@ -219,10 +226,7 @@ impl Serving<'_> {
             );
             return self.fail(row, None, Failed::of("unsupported", why), After::GoOn).await;
         };
-        let launchers = self.options.frameworks.launchers();
-        if launchers.get(&candidate.server.launcher).is_none() {
-            let known: Vec<&str> = launchers.names().collect();
-            let why = format!("there is no launcher {:?}; there are {}", candidate.server.launcher, known.join(", "));
+        if let Err(why) = self.launchable(candidate) {
             return self.fail(row, None, Failed::of("unsupported", why), After::GoOn).await;
         }
         let launch = match Launch::prepare(candidate, self.options) {
@@ -245,13 +249,35 @@ impl Serving<'_> {
                 () = reader_left(self.out.sink()) => After::ReaderLeft,
             }
         };
-        match launch.ready(candidate, framework, self.options, interrupted).await {
-            Ok(ready) => self.lease(row, candidate, &launch, ready, &gpus).await,
+        let server = &candidate.server;
+        let kind = format!("{} {:?} {:?}", server.definition, server.launcher, server.image);
+        let about = About { candidate, framework, gpus: &gpus, help: !self.helps.contains_key(&kind) };
+        match launch.ready(about, self.options, interrupted).await {
+            Ok(mut ready) => {
+                // A program that has no help is not asked again and again.
+                ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
+                self.lease(row, candidate, &launch, ready, &gpus).await
+            }
             Err(mut failed) => {
                 let after = failed.after.take().map_or(After::GoOn, |after| *after);
                 self.fail(row, Some(&launch), failed, after).await
             }
         }
+    }
+
+    /// Whether its launchers can start it.
+    fn launchable(&self, candidate: &Candidate) -> std::result::Result<(), String> {
+        let launchers = resolve(self.options.frameworks.launchers(), &candidate.server.launcher);
+        let launchers = launchers.map_err(|e| e.to_string())?;
+        if candidate.hardware.multi_node && !launchers.iter().any(|launcher| launcher.multi_node) {
+            let names: Vec<&str> = launchers.iter().map(|launcher| launcher.name.as_str()).collect();
+            return Err(format!(
+                "the plan says multi_node, and the launcher {} starts a server on one node: start it yourself and give \
+                 --attach URL, or define a launcher that says multi_node",
+                names.join(" within ")
+            ));
+        }
+        Ok(())
     }
 
     /// The GPUs that a candidate asks for, free; none on a host where they cannot be looked at.

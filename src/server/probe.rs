@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Event;
 use crate::framework::Framework;
 use crate::http::Client;
-use crate::process::proc::{descendants, listeners, on_path};
+use crate::process::proc::{descendants, listeners};
 use crate::sse::Splitter;
 
 /// How long one answer may take while a server is probed.
@@ -101,53 +101,5 @@ async fn one_token(client: &Client, model: &str) -> Result<(), String> {
         Some(error) => Err(format!("a completion ends in an error: {error}")),
         None if tokens => Ok(()),
         None => Err("a completion streams no token".into()),
-    }
-}
-
-/// The server's version: as it says itself, else as its package's metadata beside its program says.
-pub async fn version(client: &Client, framework: &Framework) -> Option<String> {
-    if let Some(version) = told_version(client, framework).await {
-        return Some(version);
-    }
-    let (package, program) = (framework.version.package.as_ref()?, framework.command.first()?);
-    package_version(package, program)
-}
-
-/// The version of a Python package, from the name of its metadata folder: starting an interpreter costs seconds.
-fn package_version(package: &str, program: &str) -> Option<String> {
-    let found = on_path(program).into_iter().next()?;
-    // In a virtual environment, and in its like, the packages stand beside the folder of the programs.
-    let root = found.parent()?.parent()?;
-    let prefix = format!("{}-", package.replace('-', "_"));
-    let libraries = std::fs::read_dir(root.join("lib")).ok()?.flatten();
-    let packages = libraries.filter_map(|library| std::fs::read_dir(library.path().join("site-packages")).ok());
-    packages.flatten().flatten().find_map(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        Some(name.strip_prefix(&prefix)?.strip_suffix(".dist-info")?.to_string())
-    })
-}
-
-async fn told_version(client: &Client, framework: &Framework) -> Option<String> {
-    let (path, key) = (framework.version.path.as_ref()?, framework.version.key.as_ref()?);
-    let (status, body) = tokio::time::timeout(ANSWER, client.get(path)).await.ok()?.ok()?;
-    let answer: Value = serde_json::from_slice(&body).ok()?;
-    (status == 200).then(|| answer[key].as_str().map(String::from))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_read_beside_the_program() {
-        let folder = tempfile::tempdir().unwrap();
-        let metadata = folder.path().join("lib/python3.11/site-packages/some_engine-1.2.3.dist-info");
-        std::fs::create_dir_all(&metadata).unwrap();
-        std::fs::create_dir_all(folder.path().join("bin")).unwrap();
-        let program = folder.path().join("bin/engine");
-        std::fs::write(&program, "").unwrap();
-        let program = program.display().to_string();
-        assert_eq!(package_version("some-engine", &program).as_deref(), Some("1.2.3"));
-        assert_eq!(package_version("engine", &program), None);
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Failed;
-use super::launch::{Launch, Ready};
+use super::launch::Launch;
+use super::start::Ready;
 use crate::gpu::Gpu;
 use crate::row::Row;
 use crate::schema::{
@@ -28,17 +29,19 @@ pub struct Known<'a> {
 pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Ready, known: Known) -> Row {
     let Known { endpoint, left, cold, gpus } = known;
     let now = Timestamp::now();
+    let mut artifacts = launch.artifacts.clone();
+    artifacts.extend(ready.help.iter().map(|path| ("server_help".to_string(), path.display().to_string())));
     let server = Server {
         server_id: launch.server_id.clone(),
         candidate_id: candidate.candidate_id.clone(),
         endpoint,
-        framework_version: ready.version.clone(),
-        framework_commit: None,
-        environment: candidate.server.image.iter().map(|image| ("image".to_string(), image.as_str().into())).collect(),
+        framework_version: ready.manifest.version.clone(),
+        framework_commit: ready.manifest.commit.clone(),
+        environment: ready.manifest.environment.clone(),
         ready_ms: Some((ready.ready.as_secs_f64() * 1e6).round() / 1e3),
         deadline: left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
         hardware: hardware(candidate, gpus),
-        artifacts: launch.artifacts.clone(),
+        artifacts,
         launched_argv: launch.redacted_argv(),
         facts: ready.child.log.facts(),
         cold,

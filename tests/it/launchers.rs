@@ -29,7 +29,14 @@ fn a_container_is_started_leased_and_gone() {
     let (folder, mark) = (scratch(), Mark::new("docker"));
     let done = run(mark.put(serve(&folder, "").args(["--grace", "1", "--", "cat"])), &rows()).expect(0);
     let server = &done.records("server")[0];
-    assert_eq!(server["environment"]["image"], "the-image");
+    let environment = &server["environment"];
+    let digest = format!("sha256:{}", "a".repeat(64));
+    assert_eq!(
+        (&environment["image"], &environment["image_digest"]),
+        (&"the-image".into(), &digest.as_str().into()),
+        "{environment}"
+    );
+    assert_eq!((&environment["cuda"], &environment["nccl"]), (&"13.0.1".into(), &"2.28.9-1".into()));
     assert!(server["launched_argv"].to_string().contains("docker"), "{server:#}");
     assert!(
         server["server_command"].as_str().unwrap().starts_with("zoo "),
@@ -38,6 +45,98 @@ fn a_container_is_started_leased_and_gone() {
     let end = &done.records("server_end")[0];
     assert_eq!((&end["status"], &end["stop"]["survivors"]), (&"ok".into(), &serde_json::json!([])), "{end:#}");
     mark.gone_within(SOON);
+}
+
+#[test]
+fn the_manifest_tells_how_to_do_it_again() {
+    let (folder, mark) = (scratch(), Mark::new("manifest"));
+    let done = run(mark.put(serve(&folder, "").args(["--grace", "1", "--", "cat"])), &rows()).expect(0);
+    let path = done.records("server_end")[0]["artifacts"]["manifest"].as_str().unwrap().to_string();
+    let manifest: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let commands = &manifest["commands"];
+    assert_eq!(commands["pull"][0], "docker pull the-image");
+    assert!(commands["start"].as_str().unwrap().starts_with("docker run --init --name bench-zoo-"), "{manifest:#}");
+    assert!(commands["clean"][0].as_str().unwrap().starts_with("docker rm -f bench-zoo-"), "{manifest:#}");
+    assert_eq!(manifest["environment"]["cuda"], "13.0.1");
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn containers_of_a_dead_owner_are_removed_before_a_start() {
+    let (folder, mark) = (scratch(), Mark::new("leftovers"));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_string();
+    let living = std::process::id();
+    // A pid that lives, but was given to another process meanwhile; one that lives; one of another host.
+    let listed = format!("bench-dead {host}:{living}:1\nbench-else other:1:1\nbench-odd nonsense\n");
+    std::fs::write(folder.path().join("leftovers"), listed).unwrap();
+    run(mark.put(serve(&folder, "").args(["--grace", "1", "--", "cat"])), &rows()).expect(0);
+    let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
+    let removed: Vec<&str> = asked.lines().filter(|line| line.starts_with("rm -f")).collect();
+    assert_eq!(removed.len(), 2, "{asked}");
+    assert_eq!(removed[0], "rm -f bench-dead");
+    mark.gone_within(SOON);
+}
+
+/// A server of this launcher whose option file is in its command, used by the chained `cat`.
+fn elsewhere(launcher: &str, docker: &str, ssh: &str) -> (Vec<serde_json::Value>, Option<i32>, String) {
+    let (folder, mark) = (scratch(), Mark::new("elsewhere"));
+    let plan = zoo_plan("{options: {a: 1}}") + "    launcher: " + launcher + "\n";
+    let mut command = serve(&folder, docker);
+    command.env("FAKE_SSH_MODE", ssh).args(["--grace", "0.3", "--", "cat"]);
+    let done = run(mark.put(&mut command), &candidates(&plan));
+    mark.gone_within(SOON);
+    (done.rows(), done.code, done.stderr)
+}
+
+#[test]
+fn launchers_nest_and_bring_option_files_along() {
+    for (launcher, reached_by, file) in [
+        ("{name: docker_exec, container: c}", "same_host", "/tmp/bench-zoo"),
+        ("{name: ssh, host: h}", "tunnel", "/tmp/bench-zoo"),
+        ("[{name: ssh, host: h}, {name: docker_exec, container: c}]", "tunnel", "-2/options.json"),
+    ] {
+        let (rows, code, stderr) = elsewhere(launcher, "", "");
+        let kinds: Vec<&str> = rows.iter().map(|row| row["record"].as_str().unwrap()).collect();
+        assert_eq!(
+            (code, &kinds[..]),
+            (Some(0), &["server", "server", "server_end"][..]),
+            "{launcher}: {stderr} {rows:#?}"
+        );
+        let server = &rows[0];
+        assert_eq!(server["endpoint"]["reached_by"], reached_by);
+        // The fixture server says what it read from the file, which the script put there.
+        assert!(server["launched_argv"].to_string().contains(file), "{launcher}: {server:#}");
+        assert_eq!(server["facts"]["options"], "{\"a\":1}", "{launcher}: {server:#}");
+        assert_eq!(rows[2]["stop"]["survivors"], serde_json::json!([]), "{launcher}: {:#}", rows[2]);
+    }
+}
+
+#[test]
+fn a_lost_connection_proves_nothing() {
+    let (rows, code, stderr) = elsewhere("{name: ssh, host: h}", "", "lost");
+    let end = rows.last().unwrap();
+    assert_eq!((code, &end["failure_class"]), (Some(2), &"remote_unknown".into()), "{stderr} {end:#}");
+}
+
+#[test]
+fn a_docker_stop_that_hangs_is_not_waited_for() {
+    if crate::harness::times(0, 1) == 0 {
+        crate::harness::skipped("it takes 15 s: scripts/test --all");
+        return;
+    }
+    let (folder, mark) = (scratch(), Mark::new("docker-hangs"));
+    let done = run(mark.put(serve(&folder, "hangs").args(["--grace", "0.2", "--", "true"])), &rows()).expect(0);
+    assert_eq!(done.records("server_end")[0]["stop"]["survivors"], serde_json::json!([]));
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_server_over_several_nodes_is_attached_or_not_tried() {
+    let (folder, plan) = (scratch(), zoo_plan("{}").replace("gpu_count: 1", "gpu_count: 1, multi_node: true"));
+    let done = run(serve(&folder, "").args(["--", "true"]), &candidates(&plan)).expect(0);
+    let end = &done.records("server_end")[0];
+    assert_eq!(end["failure_class"], "unsupported", "{end:#}");
+    assert!(end["failure_reason"].as_str().unwrap().contains("--attach URL"), "{end:#}");
 }
 
 #[test]

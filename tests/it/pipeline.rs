@@ -160,9 +160,12 @@ fn the_cookbook_plan_gives_commands_for_all_its_frameworks() {
     let path = root().join("configs/cookbook-llm/qwen3-235b-a22b.yaml");
     run(program("bench-validate").arg(&path), "").expect(0);
     let done = run(program("bench-expand").args(["--format", "sh"]).arg(&path), "").expect(0);
-    for start in
-        ["python -m sglang.launch_server ", "vllm serve Qwen/", "trtllm-serve serve Qwen/", "tokenspeed serve Qwen/"]
-    {
+    for start in [
+        "python -m sglang.launch_server ",
+        "vllm serve Qwen/",
+        "NCCL_IB_DISABLE=1 trtllm-serve serve Qwen/",
+        "tokenspeed serve Qwen/",
+    ] {
         assert!(done.stdout.lines().filter(|line| line.starts_with(start)).count() > 5, "{start}:\n{}", done.stdout);
     }
 }

@@ -1,0 +1,159 @@
+//! From a start to a ready server, or to the reason why there is none.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::child::Child;
+use super::diagnosis::Looked;
+use super::launch::Launch;
+use super::log::{Files, Log};
+use super::manifest::{self, Manifest};
+use super::probe::{self, Found};
+use super::workers::Workers;
+use super::{After, Failed, Options};
+use crate::diagnose::{Facts, Patterns};
+use crate::error::Result;
+use crate::framework::{Framework, Phase};
+use crate::gpu::Gpu;
+use crate::http::Client;
+use crate::schema::{Candidate, Connections, State, Status};
+
+const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// How much longer than the start itself help may take to be printed: nothing else runs beside a leased server.
+const HELP_REST: Duration = Duration::from_secs(30);
+
+/// What is started.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The candidate.
+    pub candidate: &'a Candidate,
+    /// Its framework.
+    pub framework: &'a Framework,
+    /// Its GPUs.
+    pub gpus: &'a [Gpu],
+    /// Nobody has saved the framework's help yet.
+    pub help: bool,
+}
+
+/// A server that is ready.
+#[derive(Debug)]
+pub struct Ready {
+    /// The server.
+    pub child: Child,
+    /// From exec to ready.
+    pub ready: Duration,
+    /// The model's id as listed.
+    pub model_id: String,
+    /// The server says that it simulates.
+    pub simulated: bool,
+    /// What exactly it is.
+    pub manifest: Manifest,
+    /// What the framework's help says, where it was captured.
+    pub help: Option<PathBuf>,
+    /// What its log may tell.
+    pub patterns: Patterns,
+    /// Its workers, as far as they were seen.
+    pub workers: Workers,
+}
+
+impl Launch {
+    /// Starts the server and waits until it is ready.
+    ///
+    /// # Errors
+    /// Why it never became ready; what was started is stopped by the caller, through [`Failed::child`].
+    pub async fn ready(
+        &self,
+        about: About<'_>,
+        options: &Options,
+        interrupted: impl Future<Output = After>,
+    ) -> Result<Ready, Failed> {
+        let About { candidate, framework, gpus, .. } = about;
+        let capturing = async { if about.help { self.capture_help().await } else { None } };
+        tokio::pin!(interrupted, capturing);
+        let mut help = None;
+        let patterns = Patterns::new(&framework.failures).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
+        let started = Instant::now();
+        self.remove_leftovers().await;
+        // What was started is told even if nothing comes of it.
+        self.write_manifest(candidate, &Manifest::default(), gpus)
+            .map_err(|e| Failed::of("not_started", e.to_string()))?;
+        self.enter(State::Starting, Some(limit));
+        let mut child = self.start(framework, options).await.map_err(|e| {
+            Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
+        })?;
+        self.enter(State::Probing, Some(limit));
+        let client = Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), None)
+            .map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let guard = child.guard;
+        // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
+        let family = self.ways.is_here.then_some(guard);
+        let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let mut looked = Looked { lines: 0, at: started };
+        let failed = loop {
+            let found = tokio::select! {
+                biased;
+                _ = child.ended() => break self.died(&mut child, &patterns).await,
+                after = &mut interrupted => {
+                    let why = "bench-serve was interrupted while the server started; run it again".to_string();
+                    break Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) };
+                }
+                captured = &mut capturing, if help.is_none() => {
+                    help = Some(captured);
+                    continue;
+                }
+                found = probe::probe(&client, framework, &candidate.model, self.port, family) => found,
+            };
+            let last = match found {
+                Found::Ready { model_id, simulated } => {
+                    let ready = started.elapsed();
+                    let help = match help {
+                        Some(captured) => captured,
+                        None => tokio::time::timeout(HELP_REST, capturing).await.ok().flatten(),
+                    };
+                    let manifest = manifest::collect(self, candidate, framework, &client, gpus).await;
+                    if let Err(e) = self.write_manifest(candidate, &manifest, gpus) {
+                        break Failed::of("not_started", e.to_string());
+                    }
+                    return Ok(Ready { child, ready, model_id, simulated, manifest, help, patterns, workers });
+                }
+                Found::WrongModel { listed } => {
+                    let why = format!(
+                        "the server lists {} and not {:?}; give the served model's name",
+                        listed.join(", "),
+                        candidate.model
+                    );
+                    break Failed::of("wrong_model", why);
+                }
+                Found::Stranger { owner } => {
+                    let why =
+                        format!("port {} is answered by {owner}, which is not the server that was started", self.port);
+                    break Failed::of("port_in_use", why);
+                }
+                Found::NotYet(why) => why,
+            };
+            if started.elapsed() > limit {
+                let why = format!(
+                    "not ready after {} s: {last}; see {} or give --ready-timeout",
+                    limit.as_secs(),
+                    self.log.display()
+                );
+                break Failed { status: Status::Timeout, ..Failed::of("not_ready", why) };
+            }
+            if let Some(failed) = self.fatal(&mut child, &patterns, &mut looked).await {
+                break failed;
+            }
+            if let Some(worker) = workers.lost(guard) {
+                break self.lost_worker(&mut child, &patterns, &worker, Phase::Starting).await;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        };
+        Err(Failed { child: Some(Box::new(child)), ..failed })
+    }
+
+    async fn start(&self, framework: &Framework, options: &Options) -> Result<Child> {
+        let log = Log::new(Facts::new(&framework.facts)?);
+        let files = Files::create(&self.log, options.log_limit)?;
+        Child::start(&self.argv, &self.ways.outside, &self.environment, files, self.redactor().clone(), log).await
+    }
+}
