@@ -6,7 +6,7 @@ use std::error::Error as _;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::error::{Context, Error, Result};
@@ -128,6 +128,13 @@ impl Answer {
             }
         }
         Ok(body)
+    }
+
+    /// How the body is compressed, which nobody asked for; `None` for one that is not.
+    #[must_use]
+    pub fn compressed(&self) -> Option<String> {
+        let encoding = self.response.headers().get(CONTENT_ENCODING)?.to_str().unwrap_or("unknown");
+        (encoding != "identity").then(|| encoding.to_string())
     }
 
     /// The class of an answer with this status; `None` for 2xx.

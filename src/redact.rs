@@ -21,7 +21,12 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\bAIza[\w-]{30,}", "google"),
         (r"\bey[A-Za-z0-9_-]{10,}\.ey[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", "jwt"),
     ]
-    .map(|(pattern, kind)| (Regex::new(pattern).expect("a fixed pattern"), kind))
+    .map(|(pattern, kind)| {
+        // The letter that ends a colour's escape sequence is no part of the word behind it.
+        let pattern =
+            pattern.strip_prefix(r"\b").map_or(pattern.into(), |rest| format!(r"(?:\x1b\[[0-9;]*m|\b){rest}"));
+        (Regex::new(&pattern).expect("a fixed pattern"), kind)
+    })
     .into()
 });
 
@@ -43,6 +48,22 @@ static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .map(|(pattern, kind)| (Regex::new(pattern).expect("a fixed pattern"), kind))
     .into()
 });
+
+/// Flags whose value is a secret.
+const SECRET_FLAGS: [&str; 12] = [
+    "api-key",
+    "admin-api-key",
+    "hf-token",
+    "token",
+    "ssl-keyfile-password",
+    "header",
+    "H",
+    "u",
+    "user",
+    "password",
+    "api_key",
+    "hf_token",
+];
 
 static SECRET_NAME: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
@@ -68,12 +89,38 @@ pub struct Redactor {
 impl Redactor {
     /// `environment` gives names and values; the values of secret names are replaced wherever they stand.
     pub fn new(environment: impl Iterator<Item = (String, String)>) -> Self {
-        let secret = environment.filter(|(name, value)| is_secret_name(name) && value.len() >= 6 && !is_plain(value));
-        let mut values: Vec<String> = secret.map(|(_, value)| value).collect();
+        let secret = environment.filter(|(name, _)| is_secret_name(name));
+        Self::default().knowing(secret.map(|(_, value)| value))
+    }
+
+    /// The same, and the values that the secret flags of a command are given are replaced too.
+    #[must_use]
+    pub fn with_command(self, argv: &[String]) -> Self {
+        let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
+        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| pair[1].clone());
+        let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
+        // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
+        let parts = |value: String| {
+            let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
+            let mut all: Vec<String> = inner.into_iter().flatten().map(String::from).collect();
+            all.extend(value.split(',').map(String::from));
+            all.push(value);
+            all
+        };
+        let values: Vec<String> = behind.chain(joined.map(|(_, value)| value.to_string())).flat_map(parts).collect();
+        self.knowing(values.into_iter())
+    }
+
+    fn knowing(mut self, values: impl Iterator<Item = String>) -> Self {
+        for value in values.filter(|value| value.len() >= 6 && !is_plain(value) && !is_reference(value)) {
+            // A log or a row may hold it as JSON writes it.
+            let quoted = serde_json::Value::from(value.as_str()).to_string();
+            self.values.extend([quoted[1..quoted.len() - 1].to_string(), value]);
+        }
         // The longest first: one value may hold another.
-        values.sort_by_key(|value| (usize::MAX - value.len(), value.clone()));
-        values.dedup();
-        Self { values }
+        self.values.sort_by_key(|value| (usize::MAX - value.len(), value.clone()));
+        self.values.dedup();
+        self
     }
 
     /// `text` without secrets. Redacting twice is the same as once.
@@ -92,7 +139,7 @@ impl Redactor {
         }
         for (regex, kind) in INTRODUCED.iter() {
             let replace = |found: &Captures| {
-                if found[2].starts_with("[REDACTED") {
+                if found[2].starts_with("[REDACTED") || is_reference(&found[2]) {
                     return found[0].to_string();
                 }
                 let end = if *kind == "userinfo" { "@" } else { "" };
@@ -106,6 +153,12 @@ impl Redactor {
     }
 }
 
+/// `${NAME}` stands for a secret and is none.
+fn is_reference(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_}\"'".contains(c);
+    value.trim_matches(['"', '\'']).strip_prefix("${").is_some_and(|rest| rest.chars().all(plain))
+}
+
 /// A path, a number or a word such as `true` is no secret even under a secret's name (`SSL_CERT_FILE`, `KEY_COUNT`).
 fn is_plain(value: &str) -> bool {
     value.starts_with('/') || value.parse::<f64>().is_ok() || value.chars().all(|c| c.is_ascii_lowercase() || c == ' ')
@@ -116,48 +169,76 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Secrets are put together here, so that none stands in the repository.
-    fn secrets() -> Vec<String> {
-        let long = "Ab3".repeat(14);
-        let mut secrets: Vec<String> =
-            ["hf_", "api_org_", "sk-", "sk-proj-", "nvapi-", "ghp_", "gho_", "github_pat_", "glpat-", "xoxb-", "AIza"]
-                .iter()
-                .map(|prefix| format!("{prefix}{long}"))
-                .collect();
-        secrets.push(format!("AKIA{}", "A1".repeat(8)));
-        secrets.push(format!("ey{long}.ey{long}.{long}"));
-        secrets
+    /// Synthetic secrets of every known shape, put together here so that none stands in the repository.
+    fn shaped() -> Vec<String> {
+        let mut all = Vec::new();
+        for seed in ["Ab3", "x9Z", "Q7r", "0dE"] {
+            let long = seed.repeat(14);
+            let prefixes = "hf_ api_org_ sk- sk-proj- sk-ant-api03- nvapi- ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xoxb- xoxp- AIza";
+            all.extend(prefixes.split(' ').map(|prefix| format!("{prefix}{long}")));
+            all.push(format!("AKIA{}", seed.to_ascii_uppercase().repeat(6)[..16].to_string()));
+            all.push(format!("ABSK{long}{long}"));
+            all.push(format!("ey{long}.ey{long}.{long}"));
+        }
+        all
     }
 
     #[test]
-    fn no_secret_gets_through() {
-        let environment = [("MY_API_TOKEN".to_string(), "s3cr3t-Value".to_string())];
-        let redactor = Redactor::new(environment.into_iter());
-        for secret in secrets().iter().map(String::as_str).chain(["s3cr3t-Value"]) {
+    fn no_secret_of_a_known_shape_gets_through() {
+        let (redactor, secrets) = (Redactor::default(), shaped());
+        assert!(secrets.len() >= 60, "{}", secrets.len());
+        for secret in &secrets {
             for text in [
-                secret.to_string(),
+                secret.clone(),
                 format!("x={secret},"),
                 format!(r#"{{"k":"{secret}"}}"#),
                 format!("['--f', '{secret}']"),
+                format!("| cell `{secret}` |"),
+                format!("panicked at 'bad {secret}'"),
+                format!("\u{1b}[31m{secret}\u{1b}[0m"),
             ] {
                 let redacted = redactor.redact(&text);
                 assert!(!redacted.contains(secret) && redacted.contains("[REDACTED:"), "{text} -> {redacted}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_without_a_shape_is_known_by_what_introduces_it() {
         let introduced = "zzTop99-x";
         for text in [
             format!("Authorization: Bearer {introduced}"),
+            format!("authorization: basic {introduced}"),
             format!("--api-key {introduced}"),
             format!("--api-key={introduced}"),
+            format!("--admin-api-key {introduced} --port 1"),
             format!("api_key='{introduced}'"),
             format!("HF_TOKEN={introduced} cmd"),
+            format!("docker run -e HF_TOKEN={introduced} image"),
             format!("http://user:{introduced}@host/"),
             format!("GET /?token={introduced}&a=1"),
             format!("['--hf-token', '{introduced}']"),
             format!("\"hf_token\": \"{introduced}\""),
+            format!("Namespace(api_key='{introduced}', port=1)"),
+            format!("ssl_keyfile_password={introduced}"),
         ] {
-            let redacted = redactor.redact(&text);
+            let redacted = Redactor::default().redact(&text);
             assert!(!redacted.contains(introduced), "{text} -> {redacted}");
+        }
+        assert_eq!(Redactor::default().redact("--api-key ${VLLM_API_KEY}"), "--api-key ${VLLM_API_KEY}");
+    }
+
+    #[test]
+    fn a_value_that_is_known_is_replaced_wherever_it_stands() {
+        let (known, odd) = ("s3cr3t-Value", r#"pass"wor\d9"#);
+        let environment = [("MY_API_TOKEN", known), ("DB_PASSWORD", odd)].map(|(n, v)| (n.to_string(), v.to_string()));
+        let argv = ["serve", "--api-key", "first-Key1,second-Key2", "-u", "me:hunter22x", "--header=X-Auth: abcdefg9"];
+        let redactor = Redactor::new(environment.into_iter()).with_command(&argv.map(String::from));
+        let as_json = serde_json::Value::from(odd).to_string();
+        for secret in [known, odd, &as_json[1..as_json.len() - 1], "first-Key1", "second-Key2", "hunter22x", "abcdefg9"]
+        {
+            let redacted = redactor.redact(&format!("the log says {secret}, and goes on"));
+            assert!(!redacted.contains(secret) && redacted.contains("[REDACTED:value]"), "{secret} -> {redacted}");
         }
     }
 
@@ -171,6 +252,9 @@ mod tests {
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
             "--tokenizer-mode auto",
             "/etc/ssl/key.pem",
+            "Capturing CUDA graph id TWFuIGlzIGRpc3Rpbmd1aXNoZWQ for bs=1,2,4",
+            "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "unsloth/Llama-3.3-70B-Instruct-bnb-4bit",
             "tokens: 1048576",
             "prompt_tokens=1000 completion_tokens: 200",
         ] {

@@ -15,6 +15,27 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// The names of the `${NAME}` in a word.
+#[must_use]
+pub fn references(word: &str) -> Vec<String> {
+    let name = |part: &str| {
+        let name = part.split_once('}')?.0;
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        (!name.is_empty() && name.chars().all(plain)).then(|| name.to_string())
+    };
+    word.split("${").skip(1).filter_map(name).collect()
+}
+
+/// A word in which `${NAME}` is left to the shell.
+#[must_use]
+pub fn quote_open(word: &str) -> String {
+    if references(word).is_empty() {
+        return quote(word);
+    }
+    let escape = |c: char| if "\\\"`".contains(c) { format!("\\{c}") } else { c.to_string() };
+    format!("\"{}\"", word.chars().map(escape).collect::<String>())
+}
+
 /// A command line that a POSIX shell reads back as exactly `argv`.
 #[must_use]
 pub fn join<S: AsRef<str>>(argv: &[S]) -> String {

@@ -39,9 +39,12 @@ fn main() -> ExitCode {
             release_timeout: args.gpu_release_timeout,
             log_limit: args.log_limit << 20,
             budget: args.budget,
+            smoke: args.smoke,
+            api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
         };
-        signal = serve(streams::rows(&args.files, notice), out, &options, notice)?;
-        Ok(Exit::Done)
+        let served = serve(streams::rows(&args.files, notice), out, &options, notice)?;
+        signal = served.signal;
+        Ok(if options.smoke && !served.all_serve { Exit::No } else { Exit::Done })
     });
     if let Some(signal) = signal {
         signals::die_by(signal);

@@ -99,7 +99,9 @@ pub fn command(framework: &Framework, server: &CandidateServer) -> String {
     let files =
         server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
     let given = shell::assignments(&server.env);
-    files.chain(given).chain([shell::join(&argv)]).collect::<Vec<_>>().join(" ")
+    // A secret that the plan names as ${NAME} is the shell's affair.
+    let argv = argv.iter().map(|word| shell::quote_open(word));
+    files.chain(given).chain(argv).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

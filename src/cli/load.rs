@@ -10,7 +10,7 @@ use super::{Common, Program, key_value};
 use crate::error::{Error, Result};
 use crate::load::request::Limits;
 use crate::load::target::Target;
-use crate::schema::{Benchmark, Load, LoadMode, Members, Scenario};
+use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Scenario};
 
 const AFTER: &str = "\
 Examples:
@@ -95,6 +95,9 @@ pub struct Args {
     /// Seconds for one request
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600")]
     pub timeout: Duration,
+    /// Empty the server's prefix cache before each run, by the framework definition's reset_path (with --url)
+    #[arg(long)]
+    pub reset_cache: bool,
     /// Name of the environment variable that holds the API key
     #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
     pub api_key_env: String,
@@ -161,6 +164,7 @@ impl Args {
                 seed: self.seed,
                 ignore_eos: !self.no_ignore_eos,
                 extra_request_body: extra,
+                cache: if self.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
                 smoke: self.num_prompts <= 20,
             },
             sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),

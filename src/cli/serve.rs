@@ -14,12 +14,14 @@ Examples:
   bench-expand plan.yaml | bench-serve -- sh -c 'my-client --url \"$BENCH_BASE_URL\" --json' > raw.jsonl
   bench-expand plan.yaml | head -1 | bench-serve --attach http://gpu-host:8000 | bench-load > raw.jsonl
   bench-expand plan.yaml | bench-serve --dry-run
+  bench-expand plan.yaml | bench-serve --smoke | jq '[.framework, .status, .smoke.ok]'
 
 Behind `--` stands a program that is run once per server, with the server row on its standard input and
 BENCH_BASE_URL, BENCH_MODEL, BENCH_CANDIDATE_ID and BENCH_ARTIFACTS in its environment.
 
 Exit status:
   0  done; a candidate that failed is a row, not an error
+  1  with --smoke: some framework's baseline does not serve
   2  trouble: usage, unreadable or malformed input, I/O, a lease that nobody took";
 
 /// Start each candidate's server, lease it, and stop it completely
@@ -70,9 +72,15 @@ pub struct Args {
     /// Seconds after which no further candidate is started
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
+    /// Name of the environment variable that holds the API key, for servers that ask for one
+    #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
+    pub api_key_env: String,
     /// Folder with more framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,
+    /// Only check the flow: each framework's baseline is started, lists its model, streams a token and answers five requests
+    #[arg(long, conflicts_with_all = ["chain", "dry_run"])]
+    pub smoke: bool,
     /// Print the commands that would be started, and start nothing
     #[arg(long)]
     pub dry_run: bool,

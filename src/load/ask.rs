@@ -43,6 +43,24 @@ struct Small {
 }
 
 impl Asker {
+    /// Empties the server's prefix cache.
+    ///
+    /// # Errors
+    /// A sentence why it is not known to be empty.
+    pub async fn reset_cache(&self, path: Option<&str>) -> Result<(), String> {
+        let path = path.ok_or("the framework definition has no reset_path: leave out `cache: reset`")?;
+        let asking = async {
+            let answer = self.client.post(path, Vec::new()).await.map_err(|e| e.why)?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("it answers {}", answer.status)) }
+        };
+        let said = tokio::time::timeout(self.limit, asking).await.unwrap_or_else(|_| Err("it does not answer".into()));
+        said.map_err(|why| {
+            format!(
+                "the cache was not emptied by POST {path}: {why}; vLLM has it only with VLLM_SERVER_DEV_MODE=1 in env"
+            )
+        })
+    }
+
     /// Finds out what the server takes: token ids, members for the exact length, usage in the stream.
     ///
     /// # Errors

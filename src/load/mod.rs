@@ -24,10 +24,11 @@ use crate::lease::Held;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
+use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schema::{
-    Candidate, Client as ClientName, Connections, Endpoint, Load, LoadMode, Members, Run, Scenario, Server, Status,
-    Unit, Workload,
+    CachePolicy, Candidate, Client as ClientName, Connections, Endpoint, Load, LoadMode, Members, Run, Scenario,
+    Server, Status, Unit, Workload,
 };
 use crate::{digest, shell};
 use ask::Asker;
@@ -71,6 +72,7 @@ pub fn load(
             signals: RefCell::new(Signals::listen()?),
             signal: Cell::new(None),
             longest: Duration::ZERO,
+            redactor: Redactor::new(std::env::vars()),
         };
         loading.all(feed(rows)).await
     });
@@ -86,6 +88,7 @@ struct Loading<'a> {
     signals: RefCell<Signals>,
     signal: Cell<Option<Signal>>,
     longest: Duration,
+    redactor: Redactor,
 }
 
 impl Loading<'_> {
@@ -170,6 +173,12 @@ impl Loading<'_> {
                     continue;
                 }
             };
+            if bench.cache == CachePolicy::Reset
+                && let Err(why) = asker.reset_cache(definition.and_then(|d| d.reset_path.as_deref())).await
+            {
+                not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
+                continue;
+            }
             let begun = Instant::now();
             if self.trial(run, asker, (unit.load, bench.warmup_requests), held.as_mut()).await?.is_some() {
                 break;
@@ -194,6 +203,7 @@ impl Loading<'_> {
             warmup: warmup.max(1),
             limits: self.options.limits,
             full: self.options.full,
+            redactor: &self.redactor,
             out: &mut self.out,
             notice: self.notice,
         };
@@ -262,6 +272,7 @@ impl Loading<'_> {
             seed: bench.seed,
             schedule_sha256: None,
             benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
+            cache: bench.cache,
             connections: asker.map(|asker| asker.client.connections()).unwrap_or_default(),
             client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
             smoke: bench.smoke,

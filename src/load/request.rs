@@ -109,6 +109,10 @@ impl Reading {
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
             return Err(Failure { class, why: String::from_utf8_lossy(&body).into_owned() });
         }
+        if let Some(how) = answer.compressed() {
+            let why = format!("the answer is compressed ({how}), which was not asked for");
+            return Err(Failure { class: RequestStatus::Parse, why });
+        }
         let mut first_error = None;
         loop {
             let waiting = self.stamps.is_empty();

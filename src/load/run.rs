@@ -17,6 +17,7 @@ use super::request::{Clock, Limits, Outcome, blank, send};
 use crate::error::Result;
 use crate::jsonl::Writer;
 use crate::notice::Notice;
+use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schedule::{self, generator};
 use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Request, RequestStatus, Run, RunEnd, Status};
@@ -62,6 +63,8 @@ pub struct Trial<'a> {
     pub limits: Limits,
     /// Keep the times of all chunks in the rows.
     pub full: bool,
+    /// Takes secrets out of what servers say.
+    pub redactor: &'a Redactor,
     /// Open the writer's rows go to.
     pub out: &'a mut Writer<File>,
     /// Where progress goes.
@@ -127,7 +130,7 @@ impl Trial<'_> {
             Err(why) => Some(why),
             Ok(rows) => {
                 for row in rows {
-                    self.out.write(&Row::new("request", &row))?;
+                    self.write(row)?;
                 }
                 self.fly(&mut flight, bodies, due, clock, stopped.as_mut()).await?
             }
@@ -205,7 +208,7 @@ impl Trial<'_> {
         if self.run.load.cap.is_some_and(|cap| flight.flying.len() >= cap as usize) {
             flight.done += 1;
             let row = Request { status: RequestStatus::Dropped, ..row };
-            return self.out.write(&Row::new("request", &row));
+            return self.write(row);
         }
         let body = bodies[i as usize].take().unwrap_or_default();
         let (client, endpoint, limits) = (self.asker.client.clone(), self.asker.endpoint.clone(), self.limits);
@@ -237,6 +240,12 @@ impl Trial<'_> {
         }
         let w = &self.run.workload;
         self.notice.progress(format!("{} {}/{} done, {} ok", w.scenario, flight.done, w.num_prompts, flight.ok));
+        self.write(row)
+    }
+
+    /// A server may say in an error what it was sent, its key included.
+    fn write(&mut self, mut row: Request) -> Result<()> {
+        row.error = row.error.map(|error| self.redactor.redact(&error));
         self.out.write(&Row::new("request", &row))
     }
 
@@ -246,7 +255,7 @@ impl Trial<'_> {
         for i in std::mem::take(&mut flight.flying) {
             let mut row = blank(&self.run.run_id, i, "measured", None, RequestStatus::Aborted);
             row.end_us = Some(now);
-            self.out.write(&Row::new("request", &row))?;
+            self.write(row)?;
         }
         let client = health(&mut flight.lags, heartbeat, &self.run.load);
         let (status, class, reason) = match ended {

@@ -131,6 +131,7 @@ impl Target {
             failure_reason: None,
             exit: None,
             stop: None,
+            smoke: None,
             gpu: None,
             facts: Members::new(),
             lifecycle: Vec::new(),

@@ -81,6 +81,11 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     {
         found.push(Finding::error("/benchmark/endpoint", "the endpoint is /v1/completions or /v1/chat/completions"));
     }
+    if let Some(cache) = benchmark["cache"].as_str()
+        && !["unique_prompts", "reset"].contains(&cache)
+    {
+        found.push(Finding::error("/benchmark/cache", "cache is unique_prompts or reset"));
+    }
     if plan.pointer("/dataset/num_prompts").is_some() && benchmark["num_prompts"].is_u64() {
         let why = "num_prompts stands in dataset and in benchmark: keep one";
         found.push(Finding::error("/benchmark/num_prompts", why));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Benchmark, Hardware, LauncherStep, Load, LoadMode, Members, Qps, Scenario};
+use crate::schema::{Benchmark, CachePolicy, Hardware, LauncherStep, Load, LoadMode, Members, Qps, Scenario};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
@@ -235,6 +235,10 @@ fn benchmark(plan: &mut Reader) -> Benchmark {
             .as_object()
             .cloned()
             .unwrap_or_default(),
+        cache: match plan.plan.pointer("/benchmark/cache").and_then(Value::as_str) {
+            Some("reset") => CachePolicy::Reset,
+            _ => CachePolicy::UniquePrompts,
+        },
         smoke: said || num_prompts <= SMOKE_PROMPTS,
     }
 }

@@ -117,6 +117,7 @@ pub const PLAN: Shape = Keys(&[
             ("ignore_eos", Bool),
             ("extra_request_body", Each(&Any)),
             ("sla", SLA),
+            ("cache", Text),
             ("smoke", Bool),
         ]),
     ),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Hardware, Load, Members, Status};
+use super::{CachePolicy, Hardware, Load, Members, Status};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,6 +148,9 @@ pub struct Benchmark {
     pub ignore_eos: bool,
     /// Members of every request's body; temperature 0 when the plan gives no sampling.
     pub extra_request_body: Members,
+    /// How prompts stay out of the prefix cache from one run to the next.
+    #[serde(default, skip_serializing_if = "CachePolicy::is_default")]
+    pub cache: CachePolicy,
     /// A flow check, not a measurement (few prompts or said so by the plan).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,

@@ -89,6 +89,25 @@ pub struct Qps {
     pub max_rounds: u32,
 }
 
+/// How prompts stay out of the prefix cache from one run to the next. Every candidate has a server of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePolicy {
+    /// No prompt is sent twice to one server.
+    #[default]
+    UniquePrompts,
+    /// And the framework's reset endpoint is asked before each run; where it does not say yes, the run is not done.
+    Reset,
+}
+
+impl CachePolicy {
+    /// True for the one that needs no saying.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How a process ended: one of the two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {

@@ -11,12 +11,12 @@ mod run;
 mod server;
 
 pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Scenario, Search, Unit};
-pub use common::{Exit, Hardware, Load, LoadMode, Members, Qps, Status};
+pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SlaTest, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
-pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Stage, State, Stop};
+pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Load, Members, Status};
+use super::{CachePolicy, Load, Members, Status};
 
 /// A `run` row, written before the first measured request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,9 @@ pub struct Run {
     /// How it connected.
     #[serde(default)]
     pub connections: Connections,
+    /// How prompts were kept out of the prefix cache.
+    #[serde(default)]
+    pub cache: CachePolicy,
     /// A flow check, not a measurement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,

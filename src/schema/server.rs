@@ -90,6 +90,9 @@ pub struct ServerEnd {
     /// How it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What the preflight found (`--smoke`): a flow check, no measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<Smoke>,
     /// What its GPUs did while it was leased.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSummary>,
@@ -138,6 +141,23 @@ pub struct Stage {
     /// How long it may last, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_ms: Option<f64>,
+}
+
+/// A flow check of one server: its model is listed, one streamed request and five that come whole were sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Smoke {
+    /// The model's id as listed.
+    pub model_id: String,
+    /// From sending to the first token of the streamed request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// Requests sent.
+    pub requests: u32,
+    /// Those that were answered with a token.
+    pub ok: u32,
+    /// Why others were not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 /// How a server was stopped.

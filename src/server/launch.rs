@@ -17,7 +17,8 @@ use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
 use crate::redact::Redactor;
-use crate::schema::{Artifacts, Candidate, Stage, State};
+use crate::schema::{Artifacts, Candidate, Smoke, Stage, State};
+use crate::shell;
 
 /// A start, successful or not: what is known before the server runs.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Launch {
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
+    smoke: RefCell<Option<Smoke>>,
     /// What its launchers do beside starting it.
     pub ways: Ways,
     /// Where clients reach it.
@@ -74,8 +76,8 @@ impl Launch {
             create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write an option file")?;
         }
         let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
-        let fill = |word: &String| word.replace("{port}", &port.to_string());
-        let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
+        let fill = |word: &String| references(&word.replace("{port}", &port.to_string()));
+        let argv = candidate.server.argv.iter().map(fill).collect::<Result<Vec<String>>>()?;
         let launchers = options.frameworks.launchers();
         let devices = candidate.hardware.visible_devices.clone().or_else(|| {
             let count = candidate.hardware.gpu_count?;
@@ -103,7 +105,7 @@ impl Launch {
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned()));
+        let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned())).with_command(&chain.start);
         let log = folder.join("server.log");
         let path = |name: &str| folder.join(name).display().to_string();
         let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
@@ -119,6 +121,7 @@ impl Launch {
             redactor,
             environment,
             lifecycle,
+            smoke: RefCell::default(),
             ways,
             base_url,
             reached_by,
@@ -166,11 +169,32 @@ impl Launch {
         self.lifecycle.borrow().stages()
     }
 
+    /// Keeps what the flow check found.
+    pub(super) fn checked_flow(&self, found: Smoke) {
+        self.smoke.replace(Some(found));
+    }
+
+    /// What the flow check found.
+    pub(super) fn flow(&self) -> Option<Smoke> {
+        self.smoke.borrow().clone()
+    }
+
     /// The folder of this start's artifacts.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// `${NAME}` becomes what the environment says: a plan holds no secret, and names one like this.
+fn references(word: &str) -> Result<String> {
+    let mut out = word.to_string();
+    for name in shell::references(word) {
+        let value = std::env::var(&name)
+            .map_err(|_| Error::new(format!("the command names ${{{name}}}, which is not in the environment")))?;
+        out = out.replace(&format!("${{{name}}}"), &value);
+    }
+    Ok(out)
 }
 
 /// A name that any file system takes.

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use super::child::Child;
 use super::gpus::Sampler;
 use super::launch::Launch;
-use super::start::Ready;
+use super::start::{About, Ready};
 use super::workers::Workers;
-use super::{After, Failed, HURRIED_GRACE, Serving, chain, rows};
+use super::{After, Failed, HURRIED_GRACE, Serving, chain, rows, smoke};
 use crate::error::{Context, Error, Result};
-use crate::framework::Phase;
+use crate::framework::{Framework, Phase};
 use crate::gpu::Gpu;
 use crate::lease::Offer;
 use crate::process::guard::REMOTE_UNKNOWN;
 use crate::process::{proc, reader_left};
 use crate::row::Row;
-use crate::schema::{Candidate, Endpoint, State, Status};
+use crate::schema::{Endpoint, State, Status};
 
 /// How long a stopped server's port is waited for.
 const PORT_RELEASE: Duration = Duration::from_secs(60);
@@ -25,12 +25,12 @@ impl Serving<'_> {
     pub(super) async fn lease(
         &mut self,
         row: Row,
-        candidate: &Candidate,
+        About { candidate, framework, gpus, .. }: About<'_>,
         launch: &Launch,
         mut ready: Ready,
-        gpus: &[Gpu],
     ) -> Result<After> {
-        let offer = if self.options.chain.is_empty() && !self.options.hold { Some(Offer::make()?) } else { None };
+        let in_pipe = self.options.chain.is_empty() && !self.options.hold && !self.options.smoke;
+        let offer = if in_pipe { Some(Offer::make()?) } else { None };
         let endpoint = Endpoint {
             base_url: launch.base_url.clone(),
             model_id: ready.model_id.clone(),
@@ -40,10 +40,10 @@ impl Serving<'_> {
         let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
         let cold = self.started.insert(candidate.model.clone());
         let known = rows::Known { endpoint, left: deadline, cold, gpus };
-        let server_row = rows::server(row, candidate, launch, &ready, known);
+        let server_row = rows::server(row.clone(), candidate, launch, &ready, known);
         launch.enter(State::Ready, Some(self.options.lease_timeout));
         self.notice.clear();
-        if let Err(e) = self.out.write(&server_row) {
+        if let Err(e) = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) } {
             ready.child.stop(self.options.grace).await;
             return if e.is_reader_left() { Ok(After::ReaderLeft) } else { Err(e) };
         }
@@ -53,7 +53,7 @@ impl Serving<'_> {
             }
             _ => None,
         };
-        let outcome = self.used(offer, &server_row, launch, &mut ready.child, &mut ready.workers).await;
+        let outcome = self.used(offer, &server_row, (launch, framework), &mut ready.child, &mut ready.workers).await;
         let gpu = sampler.and_then(Sampler::stop);
         let mut failed = None;
         let mut grace = self.options.grace;
@@ -121,7 +121,14 @@ impl Serving<'_> {
             ));
         }
         let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), (log.facts(), gpu));
-        match self.out.write(&Row::new("server_end", &end)) {
+        // Nobody has seen a server row of a flow check: its end says it all.
+        let mut end_row = if self.options.smoke { row } else { Row::new("server_end", &end) };
+        if self.options.smoke {
+            end_row.set("record", "server_end");
+            end_row.merge(&end);
+        }
+        self.smoke_failed |= self.options.smoke && failed.is_some();
+        match self.out.write(&end_row) {
             Err(e) if e.is_reader_left() => Ok(After::ReaderLeft),
             Err(e) => Err(e),
             Ok(()) => Ok(after),
@@ -152,7 +159,7 @@ impl Serving<'_> {
         &mut self,
         offer: Option<Offer>,
         row: &Row,
-        launch: &Launch,
+        (launch, framework): (&Launch, &Framework),
         child: &mut Child,
         workers: &mut Workers,
     ) -> Used {
@@ -174,6 +181,11 @@ impl Serving<'_> {
                         Ok(Err(e)) => Used::Ended(After::Broken(e)),
                         Err(_) => Used::Ended(After::Broken(not_taken(self.options.lease_timeout))),
                     }
+                }
+                None if self.options.smoke => {
+                    launch.enter(State::Leased, None);
+                    let model = row.get("endpoint").and_then(|e| e["model_id"].as_str()).unwrap_or_default();
+                    smoke::check(launch, framework, model, self.options.api_key.as_deref()).await
                 }
                 None if self.options.hold && self.options.chain.is_empty() => {
                     self.notice.say(format!("{} is ready; Ctrl-C stops it", launch.base_url));

@@ -17,6 +17,8 @@ mod log;
 mod manifest;
 mod probe;
 mod rows;
+mod small;
+mod smoke;
 mod start;
 mod workers;
 
@@ -78,6 +80,10 @@ pub struct Options {
     pub attach: Option<String>,
     /// Most bytes of a server's log.
     pub log_limit: u64,
+    /// Sent as a bearer token when a server is probed.
+    pub api_key: Option<String>,
+    /// Only check that each framework's baseline serves: nothing is leased.
+    pub smoke: bool,
     /// Standard output is a terminal: hold each server until Ctrl-C.
     pub hold: bool,
 }
@@ -110,7 +116,16 @@ pub(crate) enum After {
     Broken(Error),
 }
 
-/// Serves the candidates of `rows`, one after the other; the signal by which to die, if one came.
+/// What became of it all.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// The signal by which to die, if one came.
+    pub signal: Option<Signal>,
+    /// With `smoke`: every framework that was checked serves.
+    pub all_serve: bool,
+}
+
+/// Serves the candidates of `rows`, one after the other.
 ///
 /// # Errors
 /// When rows cannot be read or written, or a lease was not taken. A failed candidate is no error.
@@ -119,7 +134,7 @@ pub fn serve(
     out: Writer<File>,
     options: &Options,
     notice: &Notice,
-) -> Result<Option<Signal>> {
+) -> Result<Served> {
     guard::stand_behind()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
@@ -132,10 +147,13 @@ pub fn serve(
             begun: Instant::now(),
             started: BTreeSet::new(),
             helps: BTreeMap::new(),
+            checked: BTreeSet::new(),
+            smoke_failed: false,
             probe: Probe::find(&options.gpu_probe),
             tally: Tally::default(),
         };
-        serving.all(feed(rows)).await
+        let signal = serving.all(feed(rows)).await?;
+        Ok(Served { signal, all_serve: !serving.smoke_failed })
     });
     runtime.shutdown_background();
     served
@@ -153,6 +171,9 @@ struct Serving<'a> {
     probe: Option<Probe>,
     /// What the frameworks' help says, by what was started; `None` where they have none.
     helps: BTreeMap<String, Option<PathBuf>>,
+    /// Frameworks that were checked, and whether one of them failed.
+    checked: BTreeSet<String>,
+    smoke_failed: bool,
     /// Models that were started before.
     started: BTreeSet<String>,
 }
@@ -179,6 +200,10 @@ impl Serving<'_> {
                     continue;
                 }
             };
+            // The baseline comes first; one start tells whether a framework serves at all.
+            if self.options.smoke && !self.checked.insert(candidate.framework.clone()) {
+                continue;
+            }
             if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
                 self.out.write(&rows::skipped(
                     row,
@@ -256,7 +281,7 @@ impl Serving<'_> {
             Ok(mut ready) => {
                 // A program that has no help is not asked again and again.
                 ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
-                self.lease(row, candidate, &launch, ready, &gpus).await
+                self.lease(row, about, &launch, ready).await
             }
             Err(mut failed) => {
                 let after = failed.after.take().map_or(After::GoOn, |after| *after);
@@ -323,6 +348,7 @@ impl Serving<'_> {
             }
         }
         self.notice.clear();
+        self.smoke_failed = true;
         self.out.write(&rows::failed(row, launch, &failed, exit, stop, facts))?;
         Ok(after)
     }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::answer::Event;
+use super::small::Small;
 use crate::framework::Framework;
 use crate::http::Client;
 use crate::process::proc::{descendants, listeners};
-use crate::sse::Splitter;
 
 /// How long one answer may take while a server is probed.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -50,6 +49,14 @@ pub async fn probe(client: &Client, framework: &Framework, model: &str, port: u1
     if status != 200 {
         return Found::NotYet(format!("{} answers {status}", framework.probe.models_path));
     }
+    // Some list their model seconds before they are healthy. A server without this path is judged by the rest.
+    let health = &framework.probe.health_path;
+    match tokio::time::timeout(ANSWER, client.get(health)).await {
+        Ok(Ok((status, _))) if status >= 500 => return Found::NotYet(format!("{health} answers {status}")),
+        Ok(Err(e)) => return Found::NotYet(format!("{health}: {e}")),
+        Err(_) => return Found::NotYet(format!("{health} does not answer")),
+        Ok(Ok(_)) => {}
+    }
     let listed: Value = serde_json::from_slice(&body).unwrap_or_default();
     let models = listed["data"].as_array().cloned().unwrap_or_default();
     let Some(ours) = models.iter().find(|entry| entry["id"] == model) else {
@@ -61,8 +68,9 @@ pub async fn probe(client: &Client, framework: &Framework, model: &str, port: u1
         };
     };
     let simulated = ours["simulated"] == true;
-    match tokio::time::timeout(ANSWER, one_token(client, model)).await {
-        Ok(Ok(())) => Found::Ready { model_id: model.to_string(), simulated },
+    let small = Small { model, tokens: 1, streamed: true };
+    match tokio::time::timeout(ANSWER, small.ask(client)).await {
+        Ok(Ok(_)) => Found::Ready { model_id: model.to_string(), simulated },
         Ok(Err(why)) => Found::NotYet(why),
         Err(_) => Found::NotYet("the first token does not come".into()),
     }
@@ -74,32 +82,4 @@ fn stranger(port: u16, guard: i32) -> Option<String> {
     let listening = listeners(port);
     let all_strange = !listening.is_empty() && !listening.iter().any(|l| ours.iter().any(|p| p.pid == l.pid));
     all_strange.then(|| listening[0].label())
-}
-
-async fn one_token(client: &Client, model: &str) -> Result<(), String> {
-    let body = json!({"model": model, "prompt": "one two three", "max_tokens": 1, "temperature": 0, "stream": true,
-                      "stream_options": {"include_usage": true}});
-    let mut answer = client.post("/v1/completions", body.to_string().into_bytes()).await.map_err(|e| e.why)?;
-    if answer.status != 200 {
-        let body = answer.body().await.unwrap_or_default();
-        let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-        return Err(format!("a completion answers {}: {text}", answer.status));
-    }
-    let mut splitter = Splitter::default();
-    let (mut tokens, mut error) = (false, None);
-    while let Some(chunk) = answer.chunk().await.map_err(|e| e.why)? {
-        splitter.push(chunk.as_ref(), |data| match Event::parse(data) {
-            // A first token may be half a character, which some engines hold back: its count is as good.
-            Ok(event) => {
-                tokens |= event.has_text || event.usage.and_then(|u| u.output).is_some_and(|n| n > 0);
-                error = error.take().or(event.error);
-            }
-            Err(e) => error = Some(e),
-        });
-    }
-    match error {
-        Some(error) => Err(format!("a completion ends in an error: {error}")),
-        None if tokens => Ok(()),
-        None => Err("a completion streams no token".into()),
-    }
 }

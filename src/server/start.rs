@@ -83,8 +83,9 @@ impl Launch {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
         self.enter(State::Probing, Some(limit));
-        let client = Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), None)
-            .map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let client =
+            Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), options.api_key.as_deref())
+                .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let guard = child.guard;
         // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
         let family = self.ways.is_here.then_some(guard);

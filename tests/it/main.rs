@@ -10,3 +10,4 @@ mod man;
 mod pipeline;
 mod schemas;
 mod serve;
+mod zoo;
