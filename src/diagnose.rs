@@ -3,8 +3,9 @@
 
 use regex::Regex;
 
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::framework::{FactPattern, FailurePattern, Phase};
+use crate::pattern::ascii;
 use crate::schema::{Members, Status};
 use crate::yaml;
 
@@ -34,10 +35,6 @@ pub struct Diagnosis {
     pub advice: String,
 }
 
-fn compile(pattern: &str) -> Result<Regex> {
-    Regex::new(pattern).context(pattern)
-}
-
 impl Patterns {
     /// A framework's own patterns, then those for all.
     ///
@@ -46,8 +43,8 @@ impl Patterns {
     pub fn new(own: &[FailurePattern]) -> Result<Self> {
         let shipped: Vec<FailurePattern> = yaml::typed(SHIPPED, "configs/rules/failures.yaml")?;
         let rule = |data: FailurePattern| {
-            let after = data.after.as_deref().map(compile).transpose()?;
-            Ok(Rule { regex: compile(&data.pattern)?, after, data })
+            let after = data.after.as_deref().map(ascii).transpose()?;
+            Ok(Rule { regex: ascii(&data.pattern)?, after, data })
         };
         own.iter().cloned().chain(shipped).map(rule).collect::<Result<_>>().map(Self)
     }
@@ -85,7 +82,7 @@ impl Facts {
     /// # Errors
     /// A pattern that is no regular expression.
     pub fn new(patterns: &[FactPattern]) -> Result<Self> {
-        let patterns = patterns.iter().map(|fact| Ok((fact.clone(), compile(&fact.pattern)?)));
+        let patterns = patterns.iter().map(|fact| Ok((fact.clone(), ascii(&fact.pattern)?)));
         Ok(Self { patterns: patterns.collect::<Result<_>>()?, found: Members::new() })
     }
 

@@ -44,6 +44,7 @@ pub mod framework;
 pub mod gpu;
 pub mod launcher;
 pub mod normalize;
+pub mod pattern;
 pub mod plan;
 pub mod rank;
 pub mod redact;

@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::pattern::ascii;
+
 /// Shapes of secrets, with the kind that stands in their place. Wider than gitleaks' on purpose.
 static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "private_key"),
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.)*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "private_key"),
         (r"\bhf_[A-Za-z0-9]{20,}", "huggingface"),
         (r"\bapi_org_[A-Za-z0-9]{20,}", "huggingface"),
         (r"\bsk-[A-Za-z0-9_-]{16,}", "api_key"),
@@ -25,7 +27,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // The letter that ends a colour's escape sequence is no part of the word behind it.
         let pattern =
             pattern.strip_prefix(r"\b").map_or(pattern.into(), |rest| format!(r"(?:\x1b\[[0-9;]*m|\b){rest}"));
-        (Regex::new(&pattern).expect("a fixed pattern"), kind)
+        (ascii(&pattern).expect("a fixed pattern"), kind)
     })
     .into()
 });
@@ -45,7 +47,7 @@ static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             "value",
         ),
     ]
-    .map(|(pattern, kind)| (Regex::new(pattern).expect("a fixed pattern"), kind))
+    .map(|(pattern, kind)| (ascii(pattern).expect("a fixed pattern"), kind))
     .into()
 });
 
@@ -66,7 +68,13 @@ const SECRET_FLAGS: [&str; 12] = [
 ];
 
 static SECRET_NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
+    LazyLock::new(|| ascii(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
+
+/// Compiles the patterns, which takes some milliseconds: in another thread, while nothing is to be redacted yet.
+pub fn warm_up() {
+    LazyLock::force(&PATTERNS);
+    LazyLock::force(&INTRODUCED);
+}
 
 /// True when an environment variable of this name may hold a secret.
 #[must_use]

@@ -211,6 +211,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
         cache_contaminated: sample.cached > CACHED * input,
         // Only the server's end tells.
         throttled: false,
+        reached_by: Some(server.endpoint.reached_by.clone()).filter(|way| way == "tunnel" || way == "network"),
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),
     }

@@ -124,10 +124,14 @@ pub fn children(parent: i32) -> Vec<Process> {
     all().into_values().filter(|process| process.parent == parent).collect()
 }
 
-/// The inodes of the sockets that listen on `port`, IPv4 and IPv6.
+/// The inodes of the sockets that listen on `port`: for IPv4, or where none does for IPv6. Each table takes the kernel some
+/// milliseconds.
 fn listening(port: u16) -> BTreeSet<String> {
     let mut inodes = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        if !inodes.is_empty() {
+            break;
+        }
         for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let [_, local, _, state, _, _, _, _, _, inode, ..] = fields[..] else { continue };
@@ -150,6 +154,13 @@ fn holds(pid: i32, inodes: &BTreeSet<String>) -> bool {
     })
 }
 
+/// True when one of `processes` listens on `port`.
+#[must_use]
+pub fn listens(port: u16, processes: &[Process]) -> bool {
+    let inodes = listening(port);
+    !inodes.is_empty() && processes.iter().any(|process| holds(process.pid, &inodes))
+}
+
 /// The processes that listen on `port`, as far as we may see.
 #[must_use]
 pub fn listeners(port: u16) -> Vec<Process> {
@@ -163,7 +174,12 @@ pub fn listeners(port: u16) -> Vec<Process> {
 /// True when nobody listens on `port` of this host.
 #[must_use]
 pub fn port_is_free(port: u16) -> bool {
-    listening(port).is_empty()
+    // Sockets that only wait for their end are in nobody's way, and do not keep this from binding either.
+    let free = |address: (&str, u16)| match TcpListener::bind(address) {
+        Ok(_) => true,
+        Err(e) => e.kind() != std::io::ErrorKind::AddrInUse,
+    };
+    free(("0.0.0.0", port)) && free(("::", port))
 }
 
 /// A port of the loopback address that is free now.

@@ -1,5 +1,7 @@
 //! What a report says in sentences: the decision, and what to know before believing it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::text::{candidate, number, unit};
@@ -122,6 +124,20 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     }
     if any("/quality/token_source", "chunks".into()) {
         notes.push("Tokens: some servers gave no usage; their tokens per second and TPOT are left out.".into());
+    }
+    if any("/quality/reached_by", "tunnel".into()) {
+        notes.push("Tunnel: some servers were reached through a forwarded port; its time is in every latency.".into());
+    }
+    if any("/quality/reached_by", "network".into()) {
+        notes.push("Network: some servers were on another host; the way there is in every latency.".into());
+    }
+    if any("/quality/throttled", true.into()) {
+        notes.push("Throttled: heat or the power supply slowed a GPU down while some rows were measured.".into());
+    }
+    let given_up = ranking.failed.iter().filter(|entry| entry.at("/failure_class") == "gave_up");
+    let given_up: BTreeSet<String> = given_up.map(|entry| entry.framework.clone()).collect();
+    for framework in given_up {
+        notes.push(format!("Not fully searched: {framework} was given up because none of its candidates was good."));
     }
     for (framework, tried) in &ranking.tried {
         let tuned = tried.finished > usize::from(tried.baseline);

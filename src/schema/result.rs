@@ -161,6 +161,9 @@ pub struct Quality {
     /// Heat or the power supply slowed a GPU down in more than 5 % of the samples.
     #[serde(default)]
     pub throttled: bool,
+    /// How the client reached the server, where it was not on the same host: `tunnel`, `network`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached_by: Option<String>,
     /// Where token counts come from; the weakest source of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_source: Option<String>,

@@ -16,6 +16,7 @@ use crate::framework::Framework;
 use crate::gpu::Gpu;
 use crate::http::Client;
 use crate::launcher::{Asking, Leftovers, Outside};
+use crate::pattern::ascii;
 use crate::process::capture::save;
 use crate::process::proc::{is_dead, on_path};
 use crate::redact::is_secret_name;
@@ -29,13 +30,13 @@ const HELP: Duration = Duration::from_secs(120);
 
 /// A version that names the commit it was built from: `0.11.0rc2.dev34+gabc1234`, `b11434-1234abc`.
 static COMMIT: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:\+g|-g?|commit[: ]+|\()([0-9a-f]{7,40})\b").expect("a fixed pattern"));
+    LazyLock::new(|| ascii(r"(?:\+g|-g?|commit[: ]+|\()([0-9a-f]{7,40})\b").expect("a fixed pattern"));
 /// A version in what a command prints about itself.
 static VERSION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\bv?(\d+(?:\.\d+)+[\w.+-]*|b\d{3,}(?:-[0-9a-f]+)?)").expect("a fixed pattern"));
+    LazyLock::new(|| ascii(r"\bv?(\d+(?:\.\d+)+[\w.+-]*|b\d{3,}(?:-[0-9a-f]+)?)").expect("a fixed pattern"));
 /// Environment whose values decide what a server does; of all others only the names are kept.
 static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(CUDA_|NVIDIA_|NCCL_|VLLM_|SGLANG_|SGL_|TRTLLM_|TLLM_|TORCH|OMP_|HF_HUB_OFFLINE$|GGML_|LLAMA_)")
+    ascii(r"^(CUDA_|NVIDIA_|NCCL_|VLLM_|SGLANG_|SGL_|TRTLLM_|TLLM_|TORCH|OMP_|HF_HUB_OFFLINE$|GGML_|LLAMA_)")
         .expect("a fixed pattern")
 });
 
@@ -89,7 +90,7 @@ pub async fn collect(
     for asking in &ways.asking {
         let said = ask(&asking.command, ANSWER).await.unwrap_or_default();
         for fact in &asking.facts {
-            let found = Regex::new(&fact.pattern).ok().and_then(|regex| Some(regex.captures(&said)?[1].to_string()));
+            let found = ascii(&fact.pattern).ok().and_then(|regex| Some(regex.captures(&said)?[1].to_string()));
             put(&fact.name, found);
         }
     }

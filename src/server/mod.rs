@@ -38,6 +38,7 @@ use crate::launcher::resolve;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, guard, reader_left};
+use crate::redact;
 use crate::row::Row;
 use crate::schema::{Candidate, LauncherStep, Members, State, Status};
 use child::Child;
@@ -136,6 +137,7 @@ pub fn serve(
     notice: &Notice,
 ) -> Result<Served> {
     guard::stand_behind()?;
+    std::thread::spawn(redact::warm_up);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {

@@ -18,7 +18,8 @@ use crate::gpu::Gpu;
 use crate::http::Client;
 use crate::schema::{Candidate, Connections, State, Status};
 
-const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// The shortest and the longest time between two probes.
+const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 /// How much longer than the start itself help may take to be printed: nothing else runs beside a leased server.
 const HELP_REST: Duration = Duration::from_secs(30);
 
@@ -71,18 +72,28 @@ impl Launch {
         let capturing = async { if about.help { self.capture_help().await } else { None } };
         tokio::pin!(interrupted, capturing);
         let mut help = None;
-        let patterns = Patterns::new(&framework.failures).map_err(|e| Failed::of("not_started", e.to_string()))?;
         let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
         let started = Instant::now();
         self.remove_leftovers().await;
         // What was started is told even if nothing comes of it.
         self.write_manifest(candidate, &Manifest::default(), gpus)
             .map_err(|e| Failed::of("not_started", e.to_string()))?;
+        // They take some milliseconds to compile: meanwhile the server starts.
+        let failures = framework.failures.clone();
+        let compiling = tokio::task::spawn_blocking(move || Patterns::new(&failures));
         self.enter(State::Starting, Some(limit));
         let mut child = self.start(framework, options).await.map_err(|e| {
             Failed::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
         })?;
         self.enter(State::Probing, Some(limit));
+        let patterns = match compiling.await {
+            Ok(Ok(patterns)) => patterns,
+            Ok(Err(e)) => {
+                let failed = Failed::of("not_started", e.to_string());
+                return Err(Failed { child: Some(Box::new(child)), ..failed });
+            }
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        };
         let client =
             Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), options.api_key.as_deref())
                 .map_err(|e| Failed::of("not_started", e.to_string()))?;
@@ -92,18 +103,25 @@ impl Launch {
         let mut workers = Workers::new(&framework.workers).map_err(|e| Failed::of("not_started", e.to_string()))?;
         let mut looked = Looked { lines: 0, at: started };
         let failed = loop {
-            let found = tokio::select! {
+            let probing = probe::probe(&client, framework, &candidate.model, self.port, family);
+            tokio::pin!(probing);
+            let found = loop {
+                tokio::select! {
                 biased;
-                _ = child.ended() => break self.died(&mut child, &patterns).await,
+                _ = child.ended() => break Err(self.died(&mut child, &patterns).await),
                 after = &mut interrupted => {
                     let why = "bench-serve was interrupted while the server started; run it again".to_string();
-                    break Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) };
+                    break Err(Failed { after: Some(Box::new(after)), ..Failed::of("interrupted", why) });
                 }
                 captured = &mut capturing, if help.is_none() => {
                     help = Some(captured);
-                    continue;
                 }
-                found = probe::probe(&client, framework, &candidate.model, self.port, family) => found,
+                found = &mut probing => break Ok(found),
+                }
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(failed) => break failed,
             };
             let last = match found {
                 Found::Ready { model_id, simulated } => {
@@ -147,7 +165,8 @@ impl Launch {
             if let Some(worker) = workers.lost(guard) {
                 break self.lost_worker(&mut child, &patterns, &worker, Phase::Starting).await;
             }
-            tokio::time::sleep(PROBE_EVERY).await;
+            // As exact as a hundredth of the time so far: a start of minutes is not asked for forty times a second.
+            tokio::time::sleep((started.elapsed() / 100).clamp(PROBE_EVERY.0, PROBE_EVERY.1)).await;
         };
         Err(Failed { child: Some(Box::new(child)), ..failed })
     }

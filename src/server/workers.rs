@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 
-use crate::error::{Context, Result};
+use crate::error::Result;
+use crate::pattern::ascii;
 use crate::process::proc::{Process, descendants};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ impl Workers {
     /// # Errors
     /// A pattern that is no regular expression.
     pub fn new(patterns: &[String]) -> Result<Self> {
-        let patterns = patterns.iter().map(|pattern| Regex::new(pattern).context(pattern.clone()));
+        let patterns = patterns.iter().map(|pattern| ascii(pattern));
         Ok(Self {
             patterns: patterns.collect::<Result<_>>()?,
             new: Vec::new(),

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "answer",
             "gpu",
             "launcher",
+            "pattern",
             "workload",
             "schedule",
             "sse",

@@ -104,9 +104,22 @@ fn a_sweep_goes_on_where_it_stopped() {
 
 /// Runs a sweep in a group of its own, lets `disturb` at it once `ready` says so, and waits for its end.
 fn disturbed(mark: &Mark, plan: &Path, out: &Path, raw: &str, lines: usize, disturb: impl FnOnce(u32)) -> Output {
+    disturbed_in(Path::new("."), mark, plan, out, raw, lines, disturb)
+}
+
+fn disturbed_in(
+    folder: &Path,
+    mark: &Mark,
+    plan: &Path,
+    out: &Path,
+    raw: &str,
+    lines: usize,
+    disturb: impl FnOnce(u32),
+) -> Output {
     use std::os::unix::process::CommandExt;
     let mut command = sweep(plan, out);
-    let command = mark.put(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command =
+        mark.put(command.current_dir(folder)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.process_group(0).spawn().unwrap();
     let raw = out.join("raw").join(raw);
     let ready = || std::fs::read_to_string(&raw).ok().filter(|text| text.lines().count() >= lines);
@@ -180,18 +193,66 @@ fn every_shipped_plan_validates() {
     assert!(done.records("plan").len() >= 3);
 }
 
-/// The real engine: `BENCH_LLAMA_CPP` names a folder made by scripts/engines/llama-cpp, or it stands in engines/.
-#[test]
-fn a_real_llama_cpp_server_is_swept() {
+/// A folder in which a plan finds the real engine: `BENCH_LLAMA_CPP` names one made by scripts/engines/llama-cpp, or it stands
+/// in engines/. `None` where there is none.
+fn with_llama_cpp() -> Option<tempfile::TempDir> {
     let given = std::env::var_os("BENCH_LLAMA_CPP").map(std::path::PathBuf::from);
     let engine = given.unwrap_or_else(|| root().join("engines/llama-cpp"));
     if !engine.join("bin/llama-server").exists() {
-        return skipped("no llama.cpp: scripts/engines/llama-cpp engines/llama-cpp installs it");
+        skipped("no llama.cpp: scripts/engines/llama-cpp engines/llama-cpp installs it");
+        return None;
     }
-    let (folder, mark) = (scratch(), Mark::new("llama"));
+    let folder = scratch();
     std::fs::create_dir(folder.path().join("engines")).unwrap();
     std::os::unix::fs::symlink(&engine, folder.path().join("engines/llama-cpp")).unwrap();
+    Some(folder)
+}
+
+#[test]
+#[ignore = "some minutes with a real engine"]
+fn a_night_with_twenty_candidates_survives_two_murders() {
+    let Some(folder) = with_llama_cpp() else { return };
+    let plan = folder.path().join("plan.yaml");
+    std::fs::write(
+        &plan,
+        "model: engines/llama-cpp/model/tiny.gguf\nhardware: {gpu_count: 1}\n\
+         dataset: {num_prompts: 21, scenario_names: [s], input_len: [32], output_len: [16]}\n\
+         benchmark: {max_concurrency: [2], request_rates: [50], warmup_requests: 1}\n\
+         search: {max_candidates_per_framework: 20}\nframeworks:\n  llama_cpp:\n\
+         \x20   base_server_flags: {parallel: 4, ctx_size: 4096, threads: 1}\n\
+         \x20   search_space: {parallel: [4, 2], ctx_size: [4096, 8192], batch_size: [512, 256, 128, 64, 32]}\n",
+    )
+    .unwrap();
+    let mark = Mark::new("night");
+    let whole = folder.path().join("whole");
+    run(mark.put(sweep(&plan, &whole).current_dir(folder.path())), "").expect(0);
+    let wanted = units(&whole.join("results.jsonl"));
+    assert_eq!(wanted.len(), 40);
+    mark.gone_within(SOON);
     let out = folder.path().join("out");
+    for (victim, raw) in [("bench-load", "0001.jsonl"), ("bench-serve", "0002.jsonl")] {
+        let slay = |_| {
+            let ours = |pid: &i32| {
+                let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                comm.trim() == victim
+            };
+            let pid = mark.pids(victim).into_iter().find(ours).expect("it runs");
+            kill(pid, Signal::SIGKILL);
+        };
+        disturbed_in(folder.path(), &mark, &plan, &out, raw, 150, slay);
+        mark.gone_within(SOON);
+    }
+    run(mark.put(sweep(&plan, &out).current_dir(folder.path())), "").expect(0);
+    let keys = units(&out.join("results.jsonl"));
+    assert_eq!(keys, wanted);
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 40);
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_real_llama_cpp_server_is_swept() {
+    let Some(folder) = with_llama_cpp() else { return };
+    let (mark, out) = (Mark::new("llama"), folder.path().join("out"));
     let plan = root().join("configs/llama-cpp-cpu.yaml");
     let done = run(mark.put(sweep(&plan, &out).current_dir(folder.path())), "").expect(0);
     let results = rows(&out.join("results.jsonl"));

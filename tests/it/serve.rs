@@ -466,3 +466,22 @@ fn a_flow_check_starts_each_framework_once_and_leases_nothing() {
     let (folder, good) = (scratch(), candidates(&zoo_plan("{}")));
     run(serve(&folder).args(["--smoke", "--grace", "1"]), &good).expect(0);
 }
+
+#[test]
+fn memory_that_comes_back_late_is_waited_for_and_memory_that_rises_is_not_free() {
+    // Behind the stop the figure changes by itself, as a driver's does.
+    let late = "setsid sh -c 'sleep 1.5; sed -i \"s/ 29000,/ 4,/\" \"$GPUS\"' >/dev/null 2>&1 & sed -i 's/ 4,/ 29000,/' \"$GPUS\"; cat";
+    let rising = "setsid sh -c 'for n in 40 80 120 160 200 240; do sed -i \"s/H100, [0-9]*,/H100, $n,/\" \"$GPUS\"; sleep 0.7; done' >/dev/null 2>&1 & cat";
+    for (chain, limit, code) in [(late, "20", 0), (rising, "2", 2)] {
+        let (folder, mark) = (scratch(), Mark::new("late"));
+        let mut command = with_gpus(&folder, FREE_GPU);
+        command.args(["--gpu-release-timeout", limit, "--", "sh", "-c", chain]);
+        let done = run(mark.put(&mut command), &candidates(&zoo_plan("{}"))).expect(code);
+        let stop = &done.records("server_end")[0]["stop"];
+        match code {
+            0 => assert!(stop.get("held").is_none(), "{stop:#}"),
+            _ => assert!(stop["held"][0].as_str().unwrap().contains("does not become steady"), "{stop:#}"),
+        }
+        mark.gone_within(Duration::from_secs(6));
+    }
+}
