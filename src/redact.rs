@@ -184,7 +184,7 @@ mod tests {
             let long = seed.repeat(14);
             let prefixes = "hf_ api_org_ sk- sk-proj- sk-ant-api03- nvapi- ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xoxb- xoxp- AIza";
             all.extend(prefixes.split(' ').map(|prefix| format!("{prefix}{long}")));
-            all.push(format!("AKIA{}", seed.to_ascii_uppercase().repeat(6)[..16].to_string()));
+            all.push(format!("AKIA{}", &seed.to_ascii_uppercase().repeat(6)[..16]));
             all.push(format!("ABSK{long}{long}"));
             all.push(format!("ey{long}.ey{long}.{long}"));
         }
