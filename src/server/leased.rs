@@ -95,7 +95,8 @@ impl Serving<'_> {
         launch.enter(State::Stopping, Some(grace));
         let log = ready.child.log.clone();
         let (mut stop, exit) = ready.child.stop(grace).await;
-        if let After::GoOn = after {
+        // Beside a survivor there is nothing to wait for.
+        if matches!(after, After::GoOn) && stop.survivors.is_empty() {
             stop.held = self.held(launch, gpus).await;
         }
         if let Some(unknown) = stop.survivors.iter().find(|s| s.starts_with(REMOTE_UNKNOWN)) {
