@@ -49,6 +49,7 @@ pub mod plan;
 pub mod rank;
 pub mod redact;
 pub mod schedule;
+pub mod search;
 pub mod shell;
 pub mod sla;
 pub mod sse;

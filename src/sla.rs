@@ -112,6 +112,28 @@ impl Limits {
         self.0.iter().map(|(key, _, threshold)| (key.clone(), (*threshold).into())).collect()
     }
 
+    /// True when a sample of `n` requests, of which some are still to come, can no longer keep these limits.
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of requests"
+    )]
+    pub fn hopeless(&self, so_far: &Sample, n: usize) -> bool {
+        let failed = (so_far.scheduled - so_far.ok()) as usize;
+        self.0.iter().any(|(_, limit, threshold)| match limit {
+            Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,
+            Limit::Attainment => false,
+            Limit::Latency { statistic, latency } => quantile(statistic).is_some_and(|q| {
+                let over = so_far.values(latency).iter().filter(|value| **value > *threshold).count();
+                // The percentile lies above the limit once the value below it does.
+                let below = ((n.saturating_sub(1)) as f64 * q).floor() as usize;
+                *latency != "itl" && over + failed >= n - below.min(n)
+            }),
+        })
+    }
+
     /// Tests a sample: percentiles over all scheduled requests, failures as infinite; means over the successful ones.
     #[must_use]
     pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {

@@ -10,7 +10,8 @@ use super::{Common, Program, key_value};
 use crate::error::{Error, Result};
 use crate::load::request::Limits;
 use crate::load::target::Target;
-use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Scenario};
+use crate::plan::DEFAULT_QPS;
+use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario};
 
 const AFTER: &str = "\
 Examples:
@@ -50,6 +51,9 @@ pub struct Args {
     /// Open loop at this many requests per second; may be repeated
     #[arg(long, value_name = "PER_SECOND", requires = "url", value_parser = rate)]
     pub rate: Vec<f64>,
+    /// Search the highest rate from LOWER to UPPER that keeps the limits of --sla, open loop
+    #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
+    pub qps: Option<Qps>,
     /// Open loop: drop what is due while this many are in flight
     #[arg(long, value_name = "N", requires = "rate")]
     pub cap: Option<u32>,
@@ -141,11 +145,12 @@ impl Args {
         let load = |mode| Load { mode, rate: None, concurrency: None, cap: None, qps: None };
         let mut loads: Vec<Load> = Vec::new();
         loads.extend(self.rate.iter().map(|rate| Load { rate: Some(*rate), cap: self.cap, ..load(LoadMode::Open) }));
+        loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), ..load(LoadMode::Open) }));
         loads.extend(self.concurrency.iter().map(|n| Load { concurrency: Some(*n), ..load(LoadMode::Closed) }));
         loads.extend(self.burst.then(|| load(LoadMode::Burst)));
         if self.scenarios.is_empty() || loads.is_empty() {
             return Err(Error::new(
-                "say what to ask and how: --scenario chat=1000:200 and --concurrency 8, --rate 4 or --burst",
+                "say what to ask and how: --scenario chat=1000:200 and --concurrency 8, --rate 4, --qps 1:32 or --burst",
             ));
         }
         let extra: Members = serde_json::from_str(&self.extra_body)
@@ -170,6 +175,18 @@ impl Args {
             sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
         }))
     }
+}
+
+fn qps(text: &str) -> Result<Qps, String> {
+    let wrong = || format!("{text:?} is not LOWER:UPPER or LOWER:UPPER:TOLERANCE, such as 1:32");
+    let numbers: Vec<f64> = text.split(':').map(|n| n.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    let (lower, upper, tolerance) = match numbers[..] {
+        [lower, upper] => (lower, upper, DEFAULT_QPS.tolerance),
+        [lower, upper, tolerance] => (lower, upper, tolerance),
+        _ => return Err(wrong()),
+    };
+    let holds = lower > 0.0 && upper > lower && upper.is_finite() && tolerance > 0.0;
+    if holds { Ok(Qps { lower, upper, tolerance, ..DEFAULT_QPS }) } else { Err("0 < LOWER < UPPER must hold".into()) }
 }
 
 fn scenario(text: &str) -> Result<Scenario, String> {

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod pace;
 pub mod request;
 pub mod run;
+mod seek;
 pub mod target;
 
 use std::cell::{Cell, RefCell};
@@ -30,10 +31,12 @@ use crate::schema::{
     CachePolicy, Candidate, Client as ClientName, Connections, Endpoint, Load, LoadMode, Members, Run, Scenario,
     Server, Status, Unit, Workload,
 };
-use crate::{digest, shell};
+use crate::summary::Sample;
+use crate::{digest, shell, sla};
 use ask::Asker;
 use request::Limits;
-use run::{INTERRUPTED, SERVER_LOST, Stopped, Trial, not_run};
+use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Trial, not_run};
+use seek::Seeking;
 
 /// What bench-load was asked to do.
 #[derive(Debug)]
@@ -151,8 +154,9 @@ impl Loading<'_> {
             Ok(Err(e)) => Err(("no_answer", e.to_string())),
             Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
             Err(Stopped::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
-            Err(Stopped::ServerLost) => Err(("server_lost", SERVER_LOST.to_string())),
+            Err(Stopped::ServerLost | Stopped::Hopeless) => Err(("server_lost", SERVER_LOST.to_string())),
         };
+        let sla = sla::Limits::read(&candidate.sla, true);
         for unit in &candidate.units {
             let Some(scenario) = candidate.scenarios.iter().find(|s| s.name == unit.scenario) else {
                 return Err(Error::new(format!("the unit {} names no scenario of its row", unit.key)));
@@ -162,7 +166,7 @@ impl Loading<'_> {
                 .get(unit.load)
                 .ok_or_else(|| Error::new(format!("the unit {} names no load", unit.key)))?;
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
-            if let Some((class, why)) = self.not_run(&server, load) {
+            if let Some((class, why)) = self.not_run(&server, load, &sla) {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;
                 continue;
             }
@@ -179,8 +183,24 @@ impl Loading<'_> {
                 not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
                 continue;
             }
+            if let (None, Some(qps)) = (load.rate, load.qps) {
+                let until = left(&server).map(|left| Instant::now() + left);
+                let port = definition.map(|d| d.default_port);
+                let command = |load: &Load, seed| {
+                    let mut one = candidate.clone();
+                    one.benchmark.seed = seed;
+                    shell::join(&target::command(&one, &server.endpoint, port, scenario, load))
+                };
+                let (load_index, command) = (unit.load, &command as &dyn Fn(&Load, u64) -> String);
+                let what = Seeking { run: &run, asker, bench, load_index, limits: &sla, qps, command, until };
+                if self.seek(what, held.as_mut()).await?.is_some() {
+                    break;
+                }
+                continue;
+            }
             let begun = Instant::now();
-            if self.trial(run, asker, (unit.load, bench.warmup_requests), held.as_mut()).await?.is_some() {
+            let settings = (unit.load, bench.warmup_requests, false);
+            if self.trial(run, asker, settings, &sla, held.as_mut()).await?.stopped.is_some() {
                 break;
             }
             self.longest = self.longest.max(begun.elapsed());
@@ -192,9 +212,10 @@ impl Loading<'_> {
         &mut self,
         run: Run,
         asker: &Asker,
-        (load_index, warmup): (usize, u32),
+        (load_index, warmup, cut): (usize, u32, bool),
+        sla: &sla::Limits,
         held: Option<&mut Held>,
-    ) -> Result<Option<Stopped>> {
+    ) -> Result<Gone> {
         let stopped = stopped(&self.signals, &self.watched, &self.signal, held);
         let trial = Trial {
             run,
@@ -204,6 +225,9 @@ impl Loading<'_> {
             limits: self.options.limits,
             full: self.options.full,
             redactor: &self.redactor,
+            sla,
+            cut,
+            sample: Sample::default(),
             out: &mut self.out,
             notice: self.notice,
         };
@@ -211,14 +235,16 @@ impl Loading<'_> {
     }
 
     /// Why a unit is not run at all.
-    fn not_run(&self, server: &Server, load: &Load) -> Option<(&'static str, String)> {
-        if load.mode == LoadMode::Open && load.rate.is_none() {
-            let why = "this load has no rate, and rates are not searched for yet: give request_rates in the plan";
+    fn not_run(&self, server: &Server, load: &Load, sla: &sla::Limits) -> Option<(&'static str, String)> {
+        let searched = load.mode == LoadMode::Open && load.rate.is_none();
+        if searched && (sla.is_empty() || load.qps.is_none()) {
+            let why = "a search for the highest rate needs limits to keep: give an sla, or request_rates";
             return Some(("unsupported", why.into()));
         }
-        let deadline: Timestamp = server.deadline.as_ref()?.parse().ok()?;
-        let ends = Timestamp::now().checked_add(self.longest).ok()?;
-        (ends > deadline).then(|| ("budget", format!("it would not have ended before the deadline {deadline}")))
+        let left = left(server)?;
+        let why =
+            || format!("it would not have ended before the deadline {}", server.deadline.as_deref().unwrap_or(""));
+        (self.longest > left).then(|| ("budget", why()))
     }
 
     /// `work`, unless a signal comes, the lease is lost or our reader leaves.
@@ -280,6 +306,12 @@ impl Loading<'_> {
             started_at: Timestamp::now().to_string(),
         }
     }
+}
+
+/// What is left until the server's deadline.
+fn left(server: &Server) -> Option<Duration> {
+    let deadline: Timestamp = server.deadline.as_ref()?.parse().ok()?;
+    Some(Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default())
 }
 
 /// Returns when work is to end: a signal, which is kept, a lease that is lost, a reader that left.

@@ -21,6 +21,8 @@ use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schedule::{self, generator};
 use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Request, RequestStatus, Run, RunEnd, Status};
+use crate::sla;
+use crate::summary::Sample;
 use crate::units::Micros;
 use crate::workload::Purpose;
 
@@ -38,7 +40,12 @@ pub const INTERRUPTED: &str = "bench-load was interrupted; run it again to go on
 /// What a run says whose server went away.
 pub const SERVER_LOST: &str = "the server went away during the run; its log says why";
 
-/// Why a run was ended from outside.
+/// What a run says that was cut short.
+const HOPELESS: &str = "cut short: what had come back could not keep the SLA any more";
+/// How often it is looked at whether a run can still keep its SLA, in requests.
+const CHECK_EVERY: u32 = 16;
+
+/// Why a run was ended before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// A signal came.
@@ -47,6 +54,21 @@ pub enum Stopped {
     ServerLost,
     /// Nobody reads our rows any more.
     ReaderLeft,
+    /// What has come back can no longer keep the SLA: the rest would only take time.
+    Hopeless,
+}
+
+/// What a run gave, for who decides what to do next.
+#[derive(Debug, Clone, Default)]
+pub struct Gone {
+    /// Why it was ended before its time.
+    pub stopped: Option<Stopped>,
+    /// Its measured requests.
+    pub sample: Sample,
+    /// The client did not keep up.
+    pub saturated: bool,
+    /// Gaps between tokens, µs, where a chunk is a token or says how many it has.
+    pub gaps: Option<Histogram<u64>>,
 }
 
 /// Everything that a run needs.
@@ -65,6 +87,12 @@ pub struct Trial<'a> {
     pub full: bool,
     /// Takes secrets out of what servers say.
     pub redactor: &'a Redactor,
+    /// What the run is judged by.
+    pub sla: &'a sla::Limits,
+    /// End it once it cannot keep that any more.
+    pub cut: bool,
+    /// What has come back.
+    pub sample: Sample,
     /// Open the writer's rows go to.
     pub out: &'a mut Writer<File>,
     /// Where progress goes.
@@ -91,7 +119,7 @@ impl Trial<'_> {
     ///
     /// # Errors
     /// When rows cannot be written, or no prompt of that length is possible.
-    pub async fn go(mut self, stopped: impl Future<Output = Stopped>) -> Result<Option<Stopped>> {
+    pub async fn go(mut self, stopped: impl Future<Output = Stopped>) -> Result<Gone> {
         tokio::pin!(stopped);
         let n = self.run.workload.num_prompts;
         let due = due_times(&self.run.load, n, self.run.seed, &self.run.workload.scenario, self.run.repeat);
@@ -105,7 +133,7 @@ impl Trial<'_> {
             // A workload that cannot be made for this server is a failed run.
             (Err(e), _) | (_, Err(e)) => {
                 not_run(self.out, &self.run, Status::Failed, "unsupported", &e.to_string())?;
-                return Ok(None);
+                return Ok(Gone::default());
             }
         };
         let warmed = tokio::select! {
@@ -135,8 +163,10 @@ impl Trial<'_> {
                 self.fly(&mut flight, bodies, due, clock, stopped.as_mut()).await?
             }
         };
-        self.end(flight, &heartbeat, clock, ended)?;
-        Ok(ended)
+        let gaps = flight.token_gaps.clone().filter(|gaps| !gaps.is_empty());
+        let saturated = self.end(flight, &heartbeat, clock, ended)?;
+        self.sample.close();
+        Ok(Gone { stopped: ended, sample: self.sample, saturated, gaps })
     }
 
     fn bodies(&self, phase: &str, trial: &str, n: u32) -> Result<Vec<Vec<u8>>> {
@@ -185,6 +215,10 @@ impl Trial<'_> {
                 }
                 Some(Ok(outcome)) = flight.tasks.join_next() => {
                     self.landed(flight, outcome)?;
+                    if self.cut && flight.done.is_multiple_of(CHECK_EVERY) && self.sla.hopeless(&self.sample, n) {
+                        flight.flying.extend((0..).zip(&bodies).filter(|(_, body)| body.is_some()).map(|(i, _)| i));
+                        return Ok(Some(Stopped::Hopeless));
+                    }
                     if paced.is_none() && (next as usize) < n {
                         self.launch(flight, next, None, &mut bodies, clock)?;
                         next += 1;
@@ -246,10 +280,13 @@ impl Trial<'_> {
     /// A server may say in an error what it was sent, its key included.
     fn write(&mut self, mut row: Request) -> Result<()> {
         row.error = row.error.map(|error| self.redactor.redact(&error));
+        if row.phase == "measured" {
+            self.sample.add(&row, self.sla);
+        }
         self.out.write(&Row::new("request", &row))
     }
 
-    fn end(&mut self, mut flight: Flight, heartbeat: &Heartbeat, clock: Clock, ended: Option<Stopped>) -> Result<()> {
+    fn end(&mut self, mut flight: Flight, heartbeat: &Heartbeat, clock: Clock, ended: Option<Stopped>) -> Result<bool> {
         flight.tasks.abort_all();
         let now = clock.now();
         for i in std::mem::take(&mut flight.flying) {
@@ -263,6 +300,7 @@ impl Trial<'_> {
                 (Status::Failed, Some("interrupted"), Some(INTERRUPTED))
             }
             Some(Stopped::ServerLost) => (Status::Failed, Some("server_lost"), Some(SERVER_LOST)),
+            Some(Stopped::Hopeless) => (Status::Ok, Some("hopeless"), Some(HOPELESS)),
             None if client.saturated => {
                 let why =
                     "the client did not keep up with its schedule; give it a quieter machine or ask for less load";
@@ -284,7 +322,8 @@ impl Trial<'_> {
             ended_at: Timestamp::now().to_string(),
         };
         self.notice.clear();
-        self.out.write(&Row::new("run_end", &end))
+        self.out.write(&Row::new("run_end", &end))?;
+        Ok(end.client.saturated)
     }
 }
 

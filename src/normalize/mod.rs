@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, Server, ServerEnd, Status};
+use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
 use crate::sla::Limits;
 use crate::summary::Sample;
 use result::Measured;
@@ -34,6 +34,26 @@ struct Served {
     server: Server,
     limits: Limits,
     results: Vec<ResultRow>,
+}
+
+impl Served {
+    /// Its results, once nothing more comes.
+    fn close(mut self) -> Vec<ResultRow> {
+        self.unfinished();
+        self.results
+    }
+
+    /// Searches that never ended are said to be unfinished.
+    fn unfinished(&mut self) {
+        let open = |row: &&mut ResultRow| row.search.is_none() && probe_of(row).is_some();
+        let mut probes: Vec<&mut ResultRow> = self.results.iter_mut().filter(open).collect();
+        result::searched(&mut probes, None);
+    }
+}
+
+/// The unit of the search that a result is a probe of.
+fn probe_of(row: &ResultRow) -> Option<&String> {
+    row.run.as_ref().filter(|run| run.probe.is_some()).and_then(|run| run.unit.as_ref())
 }
 
 /// A run that has not ended.
@@ -64,7 +84,8 @@ impl Fold {
                 let status = candidate.status.unwrap_or(Status::Skipped);
                 self.results.push(result::not_tried(&candidate, None, status));
             }
-            Some("candidate" | "plan" | "search_end") => {}
+            Some("search_end") => self.search_end(&row)?,
+            Some("candidate" | "plan") => {}
             _ => return Ok(Some(row)),
         }
         Ok(None)
@@ -78,13 +99,22 @@ impl Fold {
             self.close_run(&run_id, None);
         }
         let servers = std::mem::take(&mut self.servers);
-        self.results.extend(servers.into_values().flat_map(|served| served.results));
-        let mut latest: BTreeMap<String, usize> = BTreeMap::new();
+        self.results.extend(servers.into_values().flat_map(Served::close));
+        // All probes of a search are one attempt: that of their server.
+        let attempt = |i: usize, result: &ResultRow| match &result.run {
+            Some(run) if run.probe.is_some() => run.server_id.clone(),
+            _ => i.to_string(),
+        };
+        let units = |result: &ResultRow| -> BTreeSet<String> {
+            result.units.iter().cloned().chain(result.run.iter().filter_map(|run| run.unit.clone())).collect()
+        };
+        let mut latest: BTreeMap<String, String> = BTreeMap::new();
         for (i, result) in self.results.iter().enumerate() {
-            latest.extend(result.units.iter().map(|unit| (unit.clone(), i)));
+            latest.extend(units(result).into_iter().map(|unit| (unit, attempt(i, result))));
         }
         let counts = |(i, result): &(usize, ResultRow)| {
-            result.units.is_empty() || result.units.iter().any(|unit| latest.get(unit) == Some(i))
+            let units = units(result);
+            units.is_empty() || units.iter().any(|unit| latest.get(unit) == Some(&attempt(*i, result)))
         };
         self.results.into_iter().enumerate().filter(counts).map(|(_, result)| result).collect()
     }
@@ -175,6 +205,18 @@ impl Fold {
         served.results.push(result::measured(&served.candidate, &served.server, &served.limits, &measured));
     }
 
+    fn search_end(&mut self, row: &Row) -> Result<()> {
+        let end: SearchEnd = row.view()?;
+        if let Some(served) = self.servers.get_mut(&end.server_id) {
+            let of = |row: &ResultRow| {
+                row.search.is_none() && probe_of(row).is_some_and(|unit| Some(unit) == end.unit.as_ref())
+            };
+            let mut probes: Vec<&mut ResultRow> = served.results.iter_mut().filter(|row| of(row)).collect();
+            result::searched(&mut probes, Some(&end));
+        }
+        Ok(())
+    }
+
     fn server_end(&mut self, row: &Row) -> Result<()> {
         let end: ServerEnd = row.view()?;
         if !self.ended.insert(end.server_id.clone()) {
@@ -198,6 +240,7 @@ impl Fold {
         for result in &mut served.results {
             result::ended(result, &end);
         }
+        served.unfinished();
         if served.results.is_empty() && end.status != Status::Ok {
             served.results.push(result::not_tried(&served.candidate, Some(&end), end.status));
         }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
-    Candidate, Members, Quality, ResultRow, Run, RunBlock, RunEnd, Server, ServerEnd, Status, Tried, WorkloadBlock,
+    Candidate, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server, ServerEnd, Status,
+    Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
 use crate::summary::{Sample, percentile};
@@ -67,11 +68,13 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.verdict = verdict;
     row.quality = quality(candidate, server, measured);
     row.fingerprint = fingerprint(candidate, run);
-    row.units = run.unit.iter().cloned().collect();
+    // A probe closes nothing: the end of its search does.
+    row.units = run.unit.iter().filter(|_| run.probe.is_none()).cloned().collect();
     row.run = Some(RunBlock {
         run_id: run.run_id.clone(),
         server_id: run.server_id.clone(),
         repeat: run.repeat,
+        unit: run.unit.clone(),
         probe: run.probe,
         client: format!("{} {}", run.client.name, run.client.version),
         started_at: run.started_at.clone(),
@@ -95,6 +98,38 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row.sla.insert("passed".into(), Value::Null);
     row.units = candidate.units.iter().map(|unit| unit.key.clone()).collect();
     row
+}
+
+/// What the end of a search says about its probes: one of them stands for it, and closes its unit.
+pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
+    let block = |chosen: bool| SearchBlock {
+        chosen,
+        max_pass: end.and_then(|end| end.max_pass),
+        min_fail: end.and_then(|end| end.min_fail),
+        reason: end.map_or("unfinished", |end| end.reason.as_str()).into(),
+        probes: end.map_or(0, |end| end.probes),
+        non_monotone: end.is_some_and(|end| end.non_monotone),
+    };
+    let rate = |row: &ResultRow| row.workload.as_ref().and_then(|workload| workload.request_rate);
+    let passed = |row: &ResultRow| row.sla.get("passed") == Some(&Value::Bool(true));
+    let closes = end.is_some_and(|end| !matches!(end.reason.as_str(), "aborted" | "budget" | "interrupted"));
+    let wanted = end.filter(|_| closes).and_then(|end| end.max_pass);
+    // The last run at that rate is the one that confirmed it.
+    let chosen = match wanted {
+        Some(max_pass) => probes.iter().rposition(|row| rate(row) == Some(max_pass) && passed(row)),
+        None => {
+            let lowest = |(_, row): &(usize, &&mut ResultRow)| rate(row).unwrap_or(f64::INFINITY);
+            let all = probes.iter().enumerate().filter(|_| closes);
+            all.min_by(|a, b| lowest(a).total_cmp(&lowest(b))).map(|(i, _)| i)
+        }
+    };
+    for (i, row) in probes.iter_mut().enumerate() {
+        row.search = Some(block(chosen == Some(i)));
+        if chosen == Some(i) {
+            row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
+            row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
+        }
+    }
 }
 
 /// What a server's end changes: a run that lost its server learns why, and what it cost in energy.
@@ -164,6 +199,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             index: candidate.search.index,
             of: candidate.search.of,
         }),
+        search: None,
         run: None,
         units: Vec::new(),
         artifacts: server.map(|s| s.artifacts.clone()).unwrap_or_default(),

@@ -5,7 +5,7 @@ mod frameworks;
 mod read;
 pub mod shape;
 
-pub use read::{FrameworkPlan, Plan};
+pub use read::{DEFAULT_QPS, FrameworkPlan, Plan};
 
 use serde_json::Value;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Benchmark, CachePolicy, Hardware, LauncherStep, Load, LoadMode, Members, Qps, Scenario};
+use crate::schema::{
+    Benchmark, CachePolicy, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
+};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
@@ -12,7 +14,7 @@ const NUM_PROMPTS: u64 = 80;
 pub const SMOKE_PROMPTS: u64 = 20;
 
 /// The bracket of a rate search when the plan does not say.
-pub const DEFAULT_QPS: Qps = Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5 };
+pub const DEFAULT_QPS: Qps = Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES };
 
 /// A plan, normalised.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,7 +209,8 @@ fn loads(plan: &mut Reader) -> Vec<Load> {
                     number("tolerance", default.tolerance),
                 );
                 let rounds = plan.count("/benchmark/qps/max_rounds", default.max_rounds.into());
-                let qps = Qps { lower, upper, tolerance, max_rounds: count32(rounds) };
+                let probes = plan.count("/benchmark/qps/max_probes", default.max_probes.into());
+                let qps = Qps { lower, upper, tolerance, max_rounds: count32(rounds), max_probes: count32(probes) };
                 Load { qps: Some(qps), ..load(LoadMode::Open) }
             }
         });

@@ -36,7 +36,13 @@ pub enum Shape {
 
 use Shape::{Any, Bool, Count, Each, Either, Keys, List, Nullable, Number, OneOrList, Positive, Text};
 
-const QPS: Shape = Keys(&[("lower", Number), ("upper", Number), ("tolerance", Number), ("max_rounds", Count(1))]);
+const QPS: Shape = Keys(&[
+    ("lower", Number),
+    ("upper", Number),
+    ("tolerance", Number),
+    ("max_rounds", Count(1)),
+    ("max_probes", Count(1)),
+]);
 const SLA: Shape = Each(&Number);
 const MODEL: Shape = Either(
     &Text,

@@ -79,17 +79,23 @@ pub struct Tried {
 fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by_cached_key(|entry| (entry.text("/run/started_at"), entry.row.line()));
     entries.dedup_by(|a, b| a.row.line() == b.row.line());
-    let units = |entry: &Entry| -> Vec<String> {
+    let units = |entry: &Entry| -> BTreeSet<String> {
         let units = entry.at("/units");
-        units.as_array().into_iter().flatten().filter_map(|unit| unit.as_str().map(String::from)).collect()
+        let units = units.as_array().into_iter().flatten().filter_map(|unit| unit.as_str().map(String::from));
+        units.chain(Some(entry.text("/run/unit")).filter(|unit| !unit.is_empty())).collect()
     };
-    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    // All probes of a search are one attempt: that of their server.
+    let attempt = |i: usize, entry: &Entry| match entry.at("/run/probe").is_null() {
+        true => i.to_string(),
+        false => entry.text("/run/server_id"),
+    };
+    let mut last: BTreeMap<String, String> = BTreeMap::new();
     for (i, entry) in entries.iter().enumerate() {
-        last.extend(units(entry).into_iter().map(|unit| (unit, i)));
+        last.extend(units(entry).into_iter().map(|unit| (unit, attempt(i, entry))));
     }
     let counts = |(i, entry): &(usize, Entry)| {
         let units = units(entry);
-        units.is_empty() || units.iter().any(|unit| last.get(unit) == Some(i))
+        units.is_empty() || units.iter().any(|unit| last.get(unit) == Some(&attempt(*i, entry)))
     };
     entries.into_iter().enumerate().filter(counts).map(|(_, entry)| entry).collect()
 }
@@ -151,13 +157,18 @@ impl Ranking {
 fn group(key: GroupKey, mut trials: Vec<Entry>, by: RankBy) -> Group {
     trials.sort_by(|a, b| a.compare(b, by));
     let mut best: Vec<Entry> = Vec::new();
-    for entry in &trials {
+    // Of a search only what stands for it is a claim; of one that never ended, its runs stand for themselves.
+    let claims = |entry: &&Entry| entry.at("/search/chosen") != false || entry.text("/search/reason") == "unfinished";
+    for entry in trials.iter().filter(claims).chain(&trials) {
         if !best.iter().any(|b| b.framework == entry.framework && b.candidate_id == entry.candidate_id) {
             best.push(entry.clone());
         }
     }
+    best.sort_by(|a, b| a.compare(b, by));
     let place = |e: &Entry| best.iter().position(|b| b.framework == e.framework && b.candidate_id == e.candidate_id);
-    trials.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.compare(b, by)));
+    let chosen = |e: &Entry| e.at("/search/chosen") != false;
+    trials
+        .sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| chosen(b).cmp(&chosen(a))).then_with(|| a.compare(b, by)));
     let decision = match best.first().map(|first| first.passed) {
         Some(Some(true)) => Decision::Winner,
         _ if best.iter().all(|entry| entry.passed.is_none()) => Decision::Fastest,

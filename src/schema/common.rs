@@ -87,6 +87,16 @@ pub struct Qps {
     pub tolerance: f64,
     /// Most bisection steps.
     pub max_rounds: u32,
+    /// Most runs in all.
+    #[serde(default = "max_probes")]
+    pub max_probes: u32,
+}
+
+/// Runs of one search unless a plan says otherwise.
+pub const MAX_PROBES: u32 = 20;
+
+fn max_probes() -> u32 {
+    MAX_PROBES
 }
 
 /// How prompts stay out of the prefix cache from one run to the next. Every candidate has a server of its own.

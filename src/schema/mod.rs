@@ -11,10 +11,10 @@ mod run;
 mod server;
 
 pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Scenario, Search, Unit};
-pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, Members, Qps, Status};
+pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
-pub use result::{Quality, ResultRow, RunBlock, SlaTest, Tried, Verdict, WorkloadBlock};
+pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
 

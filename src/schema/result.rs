@@ -61,6 +61,9 @@ pub struct ResultRow {
     /// What was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Tried>,
+    /// The rate search that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchBlock>,
     /// The run behind the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunBlock>,
@@ -172,6 +175,26 @@ pub struct Quality {
     pub percentile_method: Option<String>,
 }
 
+/// The rate search that a result is a probe of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchBlock {
+    /// This result stands for the search: the confirmed run at the highest rate that passed, or the lowest that failed.
+    pub chosen: bool,
+    /// Highest rate that passed and was confirmed, requests per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pass: Option<f64>,
+    /// Lowest rate above it that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_fail: Option<f64>,
+    /// Why it ended: `resolved`, `max_rounds`, `no_failure_in_range`, …; `unfinished`.
+    pub reason: String,
+    /// Runs that it took.
+    pub probes: u32,
+    /// Some rate passed above one that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub non_monotone: bool,
+}
+
 /// What was tried, for the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
@@ -194,6 +217,9 @@ pub struct RunBlock {
     pub server_id: String,
     /// From 0.
     pub repeat: u32,
+    /// The unit of resume that it is an attempt at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Probe of a search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<u32>,

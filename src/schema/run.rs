@@ -163,10 +163,16 @@ pub struct SearchEnd {
     /// Lowest rate that was measured and failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_fail: Option<f64>,
+    /// Bisection steps.
+    #[serde(default)]
+    pub rounds: u32,
     /// Runs that it took.
     pub probes: u32,
-    /// `resolved`, `max_rounds`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `interrupted`.
+    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `budget`, `interrupted`.
     pub reason: String,
+    /// Some rate passed above one that failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub non_monotone: bool,
 }
 
 /// A `native` row: what another client printed about a server that bench-serve leased to it.

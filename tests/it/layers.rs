@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "pattern",
             "workload",
             "schedule",
+            "search",
             "sse",
             "timing",
             "summary",

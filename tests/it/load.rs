@@ -204,3 +204,61 @@ fn a_server_that_takes_connections_and_never_answers_fails_its_runs() {
     );
     server.join().unwrap();
 }
+
+#[test]
+fn a_rate_is_searched_and_nothing_is_claimed_that_was_not_measured() {
+    // One sequence at a time, four tokens of 5 ms each: about fifty a second, and a queue above that.
+    let server = Running::sim(&["--step-base-us", "5000", "--max-num-seqs", "1"]);
+    let args = ["--scenario", "chat=8:4", "--qps", "4:400:8", "--num-prompts", "24", "--sla", "max_p90_ttft_ms=150"];
+    let done = load(&server, &args).expect(0);
+    let [end] = &done.records("search_end")[..] else { panic!("{}", done.stdout) };
+    let (pass, fail) = (end["max_pass"].as_f64().unwrap(), end["min_fail"].as_f64().unwrap());
+    assert!(4.0 < pass && pass < fail && fail < 400.0, "{end:#}");
+    let runs = done.records("run");
+    assert_eq!(end["probes"], runs.len());
+    let at = |rate: f64| runs.iter().filter(|run| run["load"]["rate"] == rate).collect::<Vec<_>>();
+    // Measured, and again with another seed.
+    let seeds: Vec<u64> = at(pass).iter().map(|run| run["seed"].as_u64().unwrap()).collect();
+    assert!(seeds.len() >= 2 && seeds[0] != seeds[1], "{seeds:?}");
+    assert!(!at(fail).is_empty());
+    // The command of a run repeats that run.
+    let command = at(pass)[1]["benchmark_command"].as_str().unwrap();
+    assert!(
+        command.contains(&format!("--rate {pass}")) && command.contains(&format!("--seed {}", seeds[1])),
+        "{command}"
+    );
+    let results = run(&mut program("bench-normalize"), &done.stdout).expect(0);
+    let chosen: Vec<Value> = results.rows().into_iter().filter(|row| row["search"]["chosen"] == true).collect();
+    let [chosen] = &chosen[..] else { panic!("{}", results.stdout) };
+    assert_eq!((&chosen["workload"]["request_rate"], &chosen["sla"]["passed"]), (&pass.into(), &true.into()));
+    assert_eq!((&chosen["metrics"]["max_qps"], chosen["units"].as_array().unwrap().len()), (&pass.into(), 1));
+    // No other probe closes the unit, and none of them is the candidate's best.
+    let closing = results.rows().iter().filter(|row| row["units"] != serde_json::json!([])).count();
+    let ranked = run(program("bench-rank").args(["--format", "jsonl"]), &results.stdout).expect(0);
+    assert_eq!((closing, &ranked.rows()[0]["workload"]["request_rate"]), (1, &pass.into()), "{}", ranked.stdout);
+    for row in done.rows().iter().chain(&results.rows()) {
+        let kind = row["record"].as_str().unwrap();
+        let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
+    }
+}
+
+#[test]
+fn a_search_that_is_interrupted_closes_nothing() {
+    let server = Running::sim(&["--step-base-us", "5000"]);
+    let mut command = program("bench-load");
+    let args = ["--scenario", "chat=8:4", "--qps", "1:2", "--num-prompts", "60", "--sla", "max_p90_ttft_ms=150"];
+    command.args(["--quiet", "--url", &server.url]).args(args).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("\"measured\"") {
+        assert!(std::io::BufRead::read_line(&mut out, &mut text).unwrap() > 0, "{text}");
+    }
+    kill(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
+    std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+    assert_eq!(finish(child, Duration::from_secs(10)).signal, Some(15));
+    assert!(text.contains("\"reason\":\"interrupted\""), "{text}");
+    let results = run(&mut program("bench-normalize"), &text).expect(0);
+    assert!(results.rows().iter().all(|row| row["units"] == serde_json::json!([])), "{}", results.stdout);
+}

@@ -1,0 +1,146 @@
+//! A rate search on one server: runs, one after the other, at the rates that [`crate::search`] asks for.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use super::Loading;
+use super::ask::Asker;
+use super::request::{Clock, blank, send};
+use super::run::{Gone, Stopped};
+use crate::error::Result;
+use crate::lease::Held;
+use crate::row::Row;
+use crate::schema::{Benchmark, Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
+use crate::search::{Outcome, Search};
+use crate::sla::Limits;
+use crate::workload::Purpose;
+
+/// A limit that is kept or missed by less than this share is a close call.
+const NEAR: f64 = 0.1;
+/// Most requests that are sent at once to see roughly what a server can do.
+const SOUNDING: u32 = 64;
+/// A bracket wider than this factor is worth a sounding.
+const WIDE: f64 = 4.0;
+
+/// What a search needs beside the server.
+#[derive(Clone, Copy)]
+pub(super) struct Seeking<'a> {
+    /// The row of each run, but for rate, seed and name.
+    pub run: &'a Run,
+    pub asker: &'a Asker,
+    pub bench: &'a Benchmark,
+    pub load_index: usize,
+    pub limits: &'a Limits,
+    pub qps: Qps,
+    /// The command that repeats a run at this load with this seed.
+    pub command: &'a dyn Fn(&Load, u64) -> String,
+    /// No run may begin that would end after this.
+    pub until: Option<Instant>,
+}
+
+impl Loading<'_> {
+    /// Searches; why it was ended before its time.
+    pub(super) async fn seek(&mut self, what: Seeking<'_>, mut held: Option<&mut Held>) -> Result<Option<Stopped>> {
+        let start = match what.qps.upper / what.qps.lower > WIDE {
+            true => self.sounding(what).await?,
+            false => None,
+        };
+        let mut search = Search::new(what.qps, start);
+        let mut count = 0;
+        let mut reason = None;
+        let mut ended = None;
+        while let Some(probe) = search.next() {
+            if what.until.is_some_and(|until| Instant::now() + self.longest > until) {
+                reason = Some("budget");
+                break;
+            }
+            let load = Load { rate: Some(probe.rate), ..what.run.load.clone() };
+            let mut run = what.run.clone();
+            run.run_id = format!("{}/{count}", run.run_id);
+            run.probe = Some(count);
+            run.seed = what.bench.seed + u64::from(probe.vote);
+            run.workload.num_prompts = super::requests(what.bench.num_prompts, what.bench.duration_s, &load);
+            run.benchmark_command = (what.command)(&load, run.seed);
+            run.load = load;
+            let begun = Instant::now();
+            let settings = (what.load_index, what.bench.warmup_requests, true);
+            let gone = self.trial(run, what.asker, settings, what.limits, held.as_deref_mut()).await?;
+            self.longest = self.longest.max(begun.elapsed());
+            count += 1;
+            if let Some(stopped) = gone.stopped.filter(|stopped| *stopped != Stopped::Hopeless) {
+                (reason, ended) = (Some("interrupted"), Some(stopped));
+                break;
+            }
+            search.record(probe, judge(what.limits, &gone));
+        }
+        let found = search.ended();
+        let end = SearchEnd {
+            server_id: what.run.server_id.clone(),
+            unit: what.run.unit.clone(),
+            scenario: what.run.workload.scenario.clone(),
+            max_pass: found.max_pass,
+            min_fail: found.min_fail,
+            rounds: found.rounds,
+            probes: count,
+            reason: reason.unwrap_or(found.reason).into(),
+            non_monotone: found.non_monotone,
+        };
+        self.out.write(&Row::new("search_end", &end))?;
+        Ok(ended)
+    }
+
+    /// Sends some requests at once, which are not measured; half of the rate at which they came back is where to begin.
+    async fn sounding(&mut self, what: Seeking<'_>) -> Result<Option<f64>> {
+        let n = what.bench.num_prompts.min(SOUNDING);
+        let (w, clock) = (&what.run.workload, Clock(Instant::now()));
+        let trial = format!("{}/{}", what.load_index, what.run.repeat);
+        let purpose = Purpose { scenario: &w.scenario, phase: "sounding", trial: &trial };
+        let mut tasks = JoinSet::new();
+        for i in 0..n {
+            let Ok(body) = what.asker.body(what.run.seed, &purpose, i, w.input_len, w.output_len) else {
+                return Ok(None);
+            };
+            let row = blank(&what.run.run_id, i, "sounding", None, RequestStatus::Aborted);
+            let (client, endpoint) = (what.asker.client.clone(), what.asker.endpoint.clone());
+            let limits = self.options.limits;
+            tasks.spawn_local(async move { send(&client, &endpoint, body, row, limits, clock).await });
+        }
+        let mut ok = 0;
+        while let Some(done) = tasks.join_next().await {
+            ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
+        }
+        let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
+        let scale = 10f64.powi(1 - rate.max(1e-9).log10().floor() as i32);
+        // Two digits are more than it is good for.
+        Ok((ok > 0).then(|| (rate / 2.0 * scale).round() / scale))
+    }
+}
+
+/// Whether a run kept the SLA, and whether that was a close call.
+fn judge(limits: &Limits, gone: &Gone) -> Outcome {
+    let connected =
+        |(status, n): (&RequestStatus, &u64)| *n == 0 || matches!(status, RequestStatus::Connect | RequestStatus::Tls);
+    if gone.saturated || gone.sample.by_status.iter().all(connected) {
+        return Outcome::Infra;
+    }
+    let tests = limits.test(&gone.sample, &|statistic| itl(gone.gaps.as_ref(), statistic));
+    let close = |test: &SlaTest| test.margin.is_some_and(|margin| margin.abs() < NEAR);
+    if tests.iter().all(|test| test.passed) {
+        // A success rate is a matter of all or nothing: 100 % is no close call for a floor of 99 %.
+        let latency = |test: &&SlaTest| test.limit.starts_with("max_");
+        return Outcome::Pass { near: tests.iter().filter(latency).any(close) };
+    }
+    Outcome::Fail { near: tests.iter().filter(|test| !test.passed).all(close) }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
+fn itl(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
+    let gaps = gaps?;
+    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
+        Some(q) => gaps.value_at_percentile(q) as f64,
+        None => gaps.mean(),
+    };
+    Some(us / 1000.0)
+}
