@@ -1,6 +1,7 @@
 //! Arrival schedules: made whole and hashed before the first request is sent.
 
 use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Gamma};
 use rand_pcg::Pcg64;
 
 use crate::digest;
@@ -15,20 +16,87 @@ pub fn generator(seed: u64, purpose: &[&str]) -> Pcg64 {
     Pcg64::from_seed(bytes)
 }
 
-/// `n` arrivals of a Poisson process of `rate` per second: exponential gaps, rescaled so that the last arrival is at exactly
-/// n / rate (as vLLM does, which closes the 1–2 % by which the offered rate would miss).
+/// How requests arrive in an open loop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arrivals {
+    /// A Poisson process: exponential gaps.
+    Poisson,
+    /// Equal gaps.
+    Constant,
+    /// Gaps of a gamma distribution of this shape: below 1 burstier than Poisson, above 1 more even (vLLM's `burstiness`).
+    Gamma(f64),
+    /// A Poisson process whose rate goes from this one to the asked one by equal steps in time.
+    Linear(f64),
+    /// The same by equal factors.
+    Exponential(f64),
+}
+
+impl Arrivals {
+    /// Reads `poisson`, `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM`.
+    ///
+    /// # Errors
+    /// What it could be.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no arrivals: poisson, constant, gamma:SHAPE, linear:FROM or exponential:FROM, numbers above 0"
+            )
+        };
+        let (name, number) = match text.split_once(':') {
+            Some((name, number)) => (name, Some(number.parse::<f64>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        match (name, number.filter(|n| n.is_finite() && *n > 0.0), number) {
+            ("poisson", None, None) => Ok(Self::Poisson),
+            ("constant", None, None) => Ok(Self::Constant),
+            ("gamma", Some(shape), _) => Ok(Self::Gamma(shape)),
+            ("linear", Some(from), _) => Ok(Self::Linear(from)),
+            ("exponential", Some(from), _) => Ok(Self::Exponential(from)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// `n` arrivals at `rate` per second, the last one exactly when the rate says: at n / rate (as vLLM does, which closes the
+/// 1–2 % by which the offered rate would miss), or for a ramp when its mean rate says.
 #[must_use]
-pub fn poisson(n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micros> {
+pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micros> {
+    let gamma = match kind {
+        Arrivals::Gamma(shape) => Gamma::new(shape, 1.0).ok(),
+        _ => None,
+    };
+    let mut gap = || match (kind, &gamma) {
+        (Arrivals::Constant, _) => 1.0,
+        (_, Some(gamma)) => gamma.sample(rng),
+        // 1 − u is in (0, 1]: its logarithm is finite.
+        _ => -(1.0 - rng.random::<f64>()).ln(),
+    };
     let mut sum = 0.0;
-    let arrivals: Vec<f64> = (0..n)
+    let sums: Vec<f64> = (0..n)
         .map(|_| {
-            // 1 − u is in (0, 1]: its logarithm is finite.
-            sum -= (1.0 - rng.random::<f64>()).ln();
+            sum += gap();
             sum
         })
         .collect();
-    let scale = if sum > 0.0 { f64::from(n) / rate / sum } else { 0.0 };
-    arrivals.into_iter().map(|at| Micros::from_seconds(at * scale)).collect()
+    let n = f64::from(n);
+    // Each arrival as the number of requests that are due by then, on average; and the time at which so many are.
+    let time = |due: f64| match kind {
+        Arrivals::Linear(from) if (rate - from).abs() > 1e-9 * rate => {
+            // Λ(t) = from·t + (rate − from)·t²/2T, with Λ(T) = n.
+            let whole = 2.0 * n / (from + rate);
+            let slope = (rate - from) / whole;
+            ((from * from + 2.0 * slope * due).max(0.0).sqrt() - from) / slope
+        }
+        Arrivals::Exponential(from) if (rate - from).abs() > 1e-9 * rate => {
+            // Λ(t) = from·T/ln(rate/from)·((rate/from)^(t/T) − 1), with Λ(T) = n.
+            let log = (rate / from).ln();
+            let whole = n * log / (rate - from);
+            whole / log * (due * log / (from * whole)).ln_1p()
+        }
+        _ => due / rate,
+    };
+    let scale = if sum > 0.0 { n / sum } else { 0.0 };
+    sums.into_iter().map(|at| Micros::from_seconds(time(at * scale))).collect()
 }
 
 /// SHA-256 of the due times as little-endian 64-bit microseconds.
@@ -44,7 +112,7 @@ mod tests {
 
     #[test]
     fn equal_seeds_give_equal_schedules() {
-        let make = |seed| poisson(500, 20.0, &mut generator(seed, &["chat", "0"]));
+        let make = |seed| arrivals(Arrivals::Poisson, 500, 20.0, &mut generator(seed, &["chat", "0"]));
         assert_eq!(sha256(&make(1)), sha256(&make(1)));
         assert_ne!(sha256(&make(1)), sha256(&make(2)));
         assert_eq!(make(1).last(), Some(&Micros(25_000_000)));
@@ -54,7 +122,7 @@ mod tests {
     #[test]
     #[allow(clippy::cast_precision_loss, reason = "small counts")]
     fn gaps_are_exponential() {
-        let due = poisson(10_000, 300.0, &mut generator(42, &["ks"]));
+        let due = arrivals(Arrivals::Poisson, 10_000, 300.0, &mut generator(42, &["ks"]));
         let mut gaps: Vec<f64> = due.windows(2).map(|w| w[1].seconds() - w[0].seconds()).collect();
         gaps.sort_by(f64::total_cmp);
         let n = gaps.len() as f64;
@@ -68,6 +136,39 @@ mod tests {
 
     #[test]
     fn nothing_is_scheduled_for_nothing() {
-        assert!(poisson(0, 5.0, &mut generator(1, &[])).is_empty());
+        assert!(arrivals(Arrivals::Poisson, 0, 5.0, &mut generator(1, &[])).is_empty());
+    }
+
+    #[test]
+    #[allow(clippy::cast_precision_loss, reason = "small counts")]
+    fn every_kind_of_arrivals_is_what_it_says() {
+        let make = |text: &str| arrivals(Arrivals::parse(text).unwrap(), 8000, 20.0, &mut generator(3, &["kinds"]));
+        // The coefficient of variation of the gaps: 1/√shape.
+        for (text, wanted, within) in
+            [("constant", 0.0, 1e-3), ("poisson", 1.0, 0.05), ("gamma:0.25", 2.0, 0.15), ("gamma:4", 0.5, 0.03)]
+        {
+            let due = make(text);
+            assert_eq!(due.last(), Some(&Micros(400_000_000)), "{text}");
+            let gaps: Vec<f64> = due.windows(2).map(|w| w[1].seconds() - w[0].seconds()).collect();
+            let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+            let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+            assert!((variance.sqrt() / mean - wanted).abs() < within, "{text}: {}", variance.sqrt() / mean);
+        }
+        // A ramp ends when its mean rate says, and its first and last tenth have the rates of its ends.
+        for (text, whole, first, last) in
+            [("linear:4", 8000.0 / 12.0, 4.8, 19.2), ("exponential:5", 8000.0 * 4f64.ln() / 15.0, 5.36, 18.6)]
+        {
+            let due = make(text);
+            assert!((due.last().unwrap().seconds() - whole).abs() < 1e-3, "{text}");
+            let within =
+                |from: f64, to: f64| due.iter().filter(|at| at.seconds() >= from && at.seconds() < to).count() as f64;
+            let tenth = whole / 10.0;
+            for (rate, wanted) in [(within(0.0, tenth) / tenth, first), (within(whole - tenth, whole) / tenth, last)] {
+                assert!((rate / wanted - 1.0).abs() < 0.15, "{text}: {rate} and not {wanted}");
+            }
+        }
+        for wrong in ["gamma", "gamma:0", "linear:-1", "constant:2", "even", "exponential:x"] {
+            assert!(Arrivals::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::load::request::Limits;
 use crate::load::target::Target;
 use crate::plan::DEFAULT_QPS;
+use crate::schedule::Arrivals;
 use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario};
 
 const AFTER: &str = "\
@@ -54,6 +55,9 @@ pub struct Args {
     /// Search the highest rate from LOWER to UPPER that keeps the limits of --sla, open loop
     #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
     pub qps: Option<Qps>,
+    /// Open loop: poisson, constant, gamma:BURSTINESS, or a ramp from another rate: linear:FROM, exponential:FROM
+    #[arg(long, value_name = "KIND", default_value = "poisson", value_parser = arrivals)]
+    pub arrivals: Option<String>,
     /// Open loop: drop what is due while this many are in flight
     #[arg(long, value_name = "N", requires = "rate")]
     pub cap: Option<u32>,
@@ -142,7 +146,9 @@ impl Args {
     /// When the command line does not say what to ask or how.
     pub fn target(&self) -> Result<Option<Target>> {
         let Some(url) = &self.url else { return Ok(None) };
-        let load = |mode| Load { mode, rate: None, concurrency: None, cap: None, qps: None };
+        let arrivals = self.arrivals.clone().filter(|kind| kind != "poisson");
+        let load =
+            |mode| Load { mode, arrivals: arrivals.clone().filter(|_| mode == LoadMode::Open), ..Load::default() };
         let mut loads: Vec<Load> = Vec::new();
         loads.extend(self.rate.iter().map(|rate| Load { rate: Some(*rate), cap: self.cap, ..load(LoadMode::Open) }));
         loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), ..load(LoadMode::Open) }));
@@ -175,6 +181,10 @@ impl Args {
             sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
         }))
     }
+}
+
+fn arrivals(text: &str) -> Result<String, String> {
+    Arrivals::parse(text).map(|_| text.to_string())
 }
 
 fn qps(text: &str) -> Result<Qps, String> {

@@ -19,7 +19,7 @@ use crate::jsonl::Writer;
 use crate::notice::Notice;
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schedule::{self, generator};
+use crate::schedule::{self, Arrivals, generator};
 use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Request, RequestStatus, Run, RunEnd, Status};
 use crate::sla;
 use crate::summary::Sample;
@@ -353,7 +353,8 @@ fn due_times(load: &Load, n: u32, seed: u64, scenario: &str, repeat: u32) -> Opt
         LoadMode::Burst => Some(vec![Micros(0); n as usize]),
         LoadMode::Open => {
             let mut rng = generator(seed, &["arrivals", scenario, &repeat.to_string()]);
-            Some(schedule::poisson(n, load.rate.unwrap_or(1.0), &mut rng))
+            let kind = load.arrivals.as_deref().and_then(|text| Arrivals::parse(text).ok());
+            Some(schedule::arrivals(kind.unwrap_or(Arrivals::Poisson), n, load.rate.unwrap_or(1.0), &mut rng))
         }
     }
 }

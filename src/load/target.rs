@@ -168,6 +168,9 @@ pub fn command(
     if !bench.extra_request_body.is_empty() {
         flag("--extra-body", Value::Object(bench.extra_request_body.clone()).to_string());
     }
+    if let Some(arrivals) = &load.arrivals {
+        flag("--arrivals", arrivals.clone());
+    }
     match (load.mode, load.rate, load.concurrency) {
         (LoadMode::Open, Some(rate), _) => flag("--rate", rate.to_string()),
         (LoadMode::Closed, _, Some(n)) => flag("--concurrency", n.to_string()),

@@ -259,7 +259,7 @@ fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
     let value = json!({
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
         "gpu_model": candidate.hardware.gpu_model, "gpu_count": candidate.hardware.gpu_count, "workload": run.workload.sha256,
-        "load_mode": run.load.mode, "endpoint": run.workload.endpoint, "sampling": candidate.benchmark.extra_request_body,
+        "load_mode": run.load.mode, "arrivals": run.load.arrivals, "endpoint": run.workload.endpoint, "sampling": candidate.benchmark.extra_request_body,
         "client": format!("{} {major}", run.client.name), "cache": run.cache,
     });
     value.as_object().cloned().unwrap_or_default()

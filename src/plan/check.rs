@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Finding;
 use super::read::DEFAULT_QPS;
+use crate::schedule::Arrivals;
 use crate::sla::Limit;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
@@ -80,6 +81,9 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         && !["/v1/completions", "/v1/chat/completions"].contains(&endpoint)
     {
         found.push(Finding::error("/benchmark/endpoint", "the endpoint is /v1/completions or /v1/chat/completions"));
+    }
+    if let Some(Err(why)) = benchmark["arrivals"].as_str().map(Arrivals::parse) {
+        found.push(Finding::error("/benchmark/arrivals", why));
     }
     if let Some(cache) = benchmark["cache"].as_str()
         && !["unique_prompts", "reset"].contains(&cache)

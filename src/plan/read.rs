@@ -180,7 +180,9 @@ fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
 }
 
 fn loads(plan: &mut Reader) -> Vec<Load> {
-    let load = |mode| Load { mode, rate: None, concurrency: None, cap: None, qps: None };
+    let arrivals = plan.plan.pointer("/benchmark/arrivals").and_then(Value::as_str).filter(|kind| *kind != "poisson");
+    let arrivals = arrivals.map(String::from);
+    let load = |mode| Load { mode, arrivals: arrivals.clone().filter(|_| mode == LoadMode::Open), ..Load::default() };
     let mut loads = Vec::new();
     for rate in plan.plan.pointer("/benchmark/request_rates").and_then(Value::as_array).into_iter().flatten() {
         let per_second = rate.as_f64().or_else(|| rate["rate"].as_f64());

@@ -123,6 +123,7 @@ pub const PLAN: Shape = Keys(&[
             ("ignore_eos", Bool),
             ("extra_request_body", Each(&Any)),
             ("sla", SLA),
+            ("arrivals", Text),
             ("cache", Text),
             ("smoke", Bool),
         ]),

@@ -87,6 +87,11 @@ impl Entry {
             (true, true, false) => "closed".into(),
             (true, true, true) => String::new(),
         };
+        // Other arrivals are another load.
+        let mode = match at("/workload/load/arrivals").as_str() {
+            Some(arrivals) => format!("{mode} {arrivals}"),
+            None => mode,
+        };
         let group = GroupKey {
             scenario: text(&at("/workload/scenario")),
             mode,

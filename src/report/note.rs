@@ -21,13 +21,16 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     if let Some((Some(input), Some(output))) = lengths {
         title.push_str(&format!(" ({input} in, {output} out)"));
     }
-    let mode = match key.mode.as_str() {
+    let (mode, arrivals) = key.mode.split_once(' ').unwrap_or((&key.mode, ""));
+    title.push_str(match mode {
         "open" => ", open loop",
         "closed" => ", closed loop",
         "burst" => ", all at once",
         _ => "",
-    };
-    title.push_str(mode);
+    });
+    if !arrivals.is_empty() {
+        title.push_str(&format!(" ({arrivals} arrivals)"));
+    }
     let differs = |member: fn(&GroupKey) -> String| {
         let same = |other: &Group| other.key.scenario == key.scenario && other.key.mode == key.mode;
         ranking.groups.iter().filter(|other| same(other)).any(|other| member(&other.key) != member(key))

@@ -46,9 +46,10 @@ pub struct Hardware {
 }
 
 /// How requests arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadMode {
+    #[default]
     /// At times made beforehand, whatever the server does; latency counts from the due time.
     Open,
     /// A fixed number in flight; latency counts from the sending.
@@ -58,7 +59,7 @@ pub enum LoadMode {
 }
 
 /// One load point, or a search for one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
     /// How requests arrive.
     pub mode: LoadMode,
@@ -71,6 +72,10 @@ pub struct Load {
     /// Open loop: most requests in flight; a request due above it is dropped, and counts as failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<u32>,
+    /// Open loop: `constant`, `gamma:BURSTINESS`, `linear:FROM`, `exponential:FROM` (a ramp from that rate); absent: a Poisson
+    /// process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<String>,
     /// Open loop without `rate`: search the highest rate that meets the SLA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qps: Option<Qps>,

@@ -262,3 +262,16 @@ fn a_search_that_is_interrupted_closes_nothing() {
     let results = run(&mut program("bench-normalize"), &text).expect(0);
     assert!(results.rows().iter().all(|row| row["units"] == serde_json::json!([])), "{}", results.stdout);
 }
+
+#[test]
+fn arrivals_are_as_asked_and_the_command_says_so() {
+    let server = Running::sim(&[]);
+    let args = ["--scenario", "chat=8:2", "--rate", "100", "--num-prompts", "20", "--arrivals", "constant"];
+    let done = load(&server, &args).expect(0);
+    let mut due: Vec<u64> = measured(&done).iter().map(|row| row["due_us"].as_u64().unwrap()).collect();
+    due.sort_unstable();
+    assert_eq!(due, (1..=20).map(|i| i * 10_000).collect::<Vec<u64>>());
+    let run = &done.records("run")[0];
+    assert_eq!(run["load"]["arrivals"], "constant");
+    assert!(run["benchmark_command"].as_str().unwrap().contains("--arrivals constant"), "{run:#}");
+}
