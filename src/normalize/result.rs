@@ -255,11 +255,13 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
 
 /// What must be equal in rows that are compared.
 fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
+    let open = run.load.mode == crate::schema::LoadMode::Open;
+    let arrivals = open.then(|| run.load.arrivals.as_deref().unwrap_or("poisson"));
     let major = run.client.version.split('.').next().unwrap_or_default();
     let value = json!({
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
         "gpu_model": candidate.hardware.gpu_model, "gpu_count": candidate.hardware.gpu_count, "workload": run.workload.sha256,
-        "load_mode": run.load.mode, "arrivals": run.load.arrivals, "endpoint": run.workload.endpoint, "sampling": candidate.benchmark.extra_request_body,
+        "load_mode": run.load.mode, "arrivals": arrivals, "endpoint": run.workload.endpoint, "sampling": candidate.benchmark.extra_request_body,
         "client": format!("{} {major}", run.client.name), "cache": run.cache,
     });
     value.as_object().cloned().unwrap_or_default()
