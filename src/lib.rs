@@ -53,6 +53,7 @@ pub mod search;
 pub mod shell;
 pub mod sla;
 pub mod sse;
+pub mod steady;
 pub mod summary;
 pub mod timing;
 pub mod workload;

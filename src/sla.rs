@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::schema::{Members, SlaTest, Verdict};
+use crate::schema::{Members, SlaTest, Stability, Verdict};
 use crate::summary::{self, Sample};
 
 /// Statistics that a limit may name.
@@ -138,6 +138,21 @@ impl Limits {
     #[must_use]
     pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
         self.0.iter().map(|(key, limit, threshold)| test_one(key, limit, *threshold, sample, itl)).collect()
+    }
+}
+
+/// The test that a server has failed which falls behind an open loop: its latencies depend on when the run ended.
+#[must_use]
+pub fn falls_behind(steady: &Stability) -> SlaTest {
+    SlaTest {
+        limit: "in_flight".into(),
+        threshold: 2.0 * steady.in_flight[0],
+        value: Some(steady.in_flight[2]),
+        basis: "thirds".into(),
+        margin: Some(1.0 - steady.in_flight[2] / (2.0 * steady.in_flight[0])).filter(|margin| margin.is_finite()),
+        passed: false,
+        needed: None,
+        confirmed: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::schema::{LoadMode, Request, RequestStatus};
 use crate::sla::Limits;
+use crate::steady::Span;
 use crate::timing::{self, Timing};
 
 /// The `q`-th percentile of sorted values, q from 0 to 100: Hyndman and Fan's type 7, linear between the order statistics
@@ -51,6 +52,8 @@ pub struct Sample {
     pub good: u32,
     /// Some count is a count of chunks.
     pub counted_chunks: bool,
+    /// When each request began and ended.
+    pub spans: Vec<Span>,
     first_sent_s: Option<f64>,
     last_due_s: f64,
     last_token_s: f64,
@@ -67,7 +70,14 @@ impl Sample {
             self.first_sent_s = Some(self.first_sent_s.map_or(sent, |first| first.min(sent)));
         }
         self.last_due_s = self.last_due_s.max(seconds(request.due_us).unwrap_or(0.0));
-        let Some(timing) = timing::timing(request) else {
+        let begun = seconds(request.due_us).or(seconds(request.sent_us));
+        // What was cut short or dropped was never in flight to its end.
+        let ended = seconds(request.end_us).filter(|_| request.status != RequestStatus::Dropped);
+        let timing = timing::timing(request);
+        if let (Some(start), Some(end)) = (begun, ended) {
+            self.spans.push(Span { start, end, ttft: timing.as_ref().map(|timing| timing.ttft.0 / 1000.0) });
+        }
+        let Some(timing) = timing else {
             // The time that failures took is part of the run: a server that answers a few and then none is not fast.
             let end = seconds(request.end_us).or(seconds(request.due_us)).unwrap_or(0.0);
             self.last_token_s = self.last_token_s.max(end);

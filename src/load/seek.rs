@@ -15,6 +15,7 @@ use crate::row::Row;
 use crate::schema::{Benchmark, Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
 use crate::search::{Outcome, Search};
 use crate::sla::Limits;
+use crate::steady;
 use crate::workload::Purpose;
 
 /// A limit that is kept or missed by less than this share is a close call.
@@ -126,6 +127,9 @@ fn judge(limits: &Limits, gone: &Gone) -> Outcome {
         return Outcome::Infra;
     }
     let tests = limits.test(&gone.sample, &|statistic| itl(gone.gaps.as_ref(), statistic));
+    if steady::stability(&gone.sample.spans).is_some_and(|steady| steady.saturated) {
+        return Outcome::Fail { near: false };
+    }
     let close = |test: &SlaTest| test.margin.is_some_and(|margin| margin.abs() < NEAR);
     if tests.iter().all(|test| test.passed) {
         // A success rate is a matter of all or nothing: 100 % is no close call for a floor of 99 %.

@@ -13,6 +13,7 @@ use crate::schema::{
     Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
+use crate::steady;
 use crate::summary::{Sample, percentile};
 
 /// More answers than this share shorter than asked, and lengths do not match.
@@ -52,8 +53,12 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let tests =
+    let mut tests =
         if whole { limits.test(sample, &|statistic| itl_statistic(itl.as_ref(), statistic)) } else { Vec::new() };
+    let steady = steady::stability(&sample.spans);
+    if whole && !limits.is_empty() && run.load.mode == crate::schema::LoadMode::Open {
+        tests.extend(steady.as_ref().filter(|steady| steady.saturated).map(sla::falls_behind));
+    }
     let verdict = sla::verdict(&tests);
     let mut row = base(candidate, Some(server));
     row.status = status;
@@ -247,6 +252,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
         cache_contaminated: sample.cached > CACHED * input,
         // Only the server's end tells.
         throttled: false,
+        stability: steady::stability(&sample.spans),
         reached_by: Some(server.endpoint.reached_by.clone()).filter(|way| way == "tunnel" || way == "network"),
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),

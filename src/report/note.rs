@@ -134,6 +134,9 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     if any("/quality/reached_by", "network".into()) {
         notes.push("Network: some servers were on another host; the way there is in every latency.".into());
     }
+    if any("/quality/stability/saturated", true.into()) {
+        notes.push("Falling behind: in some open-loop runs the requests in flight grew to the end; such a rate fails, whatever its latencies say.".into());
+    }
     if any("/quality/throttled", true.into()) {
         notes.push("Throttled: heat or the power supply slowed a GPU down while some rows were measured.".into());
     }

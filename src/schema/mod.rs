@@ -14,7 +14,7 @@ pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Scenari
 pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
-pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Tried, Verdict, WorkloadBlock};
+pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
 

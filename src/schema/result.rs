@@ -167,12 +167,32 @@ pub struct Quality {
     /// How the client reached the server, where it was not on the same host: `tunnel`, `network`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached_by: Option<String>,
+    /// Thirds of the run; absent when it was too short to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stability: Option<Stability>,
     /// Where token counts come from; the weakest source of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_source: Option<String>,
     /// How percentiles are made: `type7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile_method: Option<String>,
+}
+
+/// What the thirds of a run's window say; the window goes from the first start to the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stability {
+    /// Largest rate of completions of a third over the smallest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_min_throughput: Option<f64>,
+    /// Largest mean TTFT of a third over the smallest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_min_ttft: Option<f64>,
+    /// Both are at most 1.10.
+    pub stable: bool,
+    /// Mean number of requests in flight in each third.
+    pub in_flight: [f64; 3],
+    /// It grows from third to third, and to more than twice: the server falls behind its load.
+    pub saturated: bool,
 }
 
 /// The rate search that a result is a probe of.

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sse",
             "timing",
             "summary",
+            "steady",
             "sla",
             "normalize",
             "rank",

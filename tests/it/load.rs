@@ -275,3 +275,20 @@ fn arrivals_are_as_asked_and_the_command_says_so() {
     assert_eq!(run["load"]["arrivals"], "constant");
     assert!(run["benchmark_command"].as_str().unwrap().contains("--arrivals constant"), "{run:#}");
 }
+
+#[test]
+fn a_rate_that_a_server_falls_behind_fails_whatever_its_latencies_say() {
+    // Fifty a second at most; the only limit is that all succeed, and all do.
+    let server = Running::sim(&["--step-base-us", "5000", "--max-num-seqs", "1"]);
+    for (rate, saturated) in [("20", false), ("100", true)] {
+        let args = ["--scenario", "chat=8:4", "--rate", rate, "--num-prompts", "100", "--sla", "min_success_rate=1"];
+        let done = load(&server, &args).expect(0);
+        let results = run(&mut program("bench-normalize"), &done.stdout).expect(0);
+        let row = &results.rows()[0];
+        assert_eq!(row["metrics"]["success_rate"], 1.0);
+        assert_eq!(row["quality"]["stability"]["saturated"], saturated, "{row:#}");
+        assert_eq!(row["sla"]["passed"], !saturated);
+        let named = row["sla_tests"].as_array().unwrap().iter().any(|test| test["limit"] == "in_flight");
+        assert_eq!(named, saturated);
+    }
+}
