@@ -127,6 +127,9 @@ pub struct Framework {
     /// Commands that print its help, as argv.
     #[serde(default)]
     pub help: Vec<Vec<String>>,
+    /// Its own counters, where it exposes any.
+    #[serde(default)]
+    pub metrics: Option<Metrics>,
     /// What its endpoints take.
     pub request: RequestStyle,
     /// Path of a POST that empties the prefix cache.
@@ -156,6 +159,37 @@ pub struct FlagStyle {
     /// Knobs whose flag is not made by the rule: `ctx_size: -c`.
     #[serde(default)]
     pub spelled: BTreeMap<String, String>,
+}
+
+/// A server's own counters.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Path of a GET that answers in Prometheus' text format.
+    pub path: String,
+    /// What they tell about a run.
+    pub told: Vec<Told>,
+}
+
+/// One thing that a server's counters tell about a run: what came to a counter, or the mean of what came to a histogram.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// `BLOCK.KEY` of the result, the key with its unit: `cache.hit_tokens`, `phase_metrics.mean_queue_ms`.
+    pub name: String,
+    /// A counter.
+    #[serde(default)]
+    pub delta: Option<String>,
+    /// A histogram or summary, without `_sum` and `_count`.
+    #[serde(default)]
+    pub mean: Option<String>,
+    /// Factor to the unit of the key.
+    #[serde(default = "once")]
+    pub times: f64,
+}
+
+fn once() -> f64 {
+    1.0
 }
 
 /// How the words of a flag are joined.

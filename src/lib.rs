@@ -40,6 +40,7 @@ pub mod answer;
 pub mod candidate;
 pub mod diagnose;
 pub mod digest;
+pub mod exposition;
 pub mod framework;
 pub mod gpu;
 pub mod launcher;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
+
 use crate::schema::{LoadMode, Request, RequestStatus};
 use crate::sla::Limits;
 use crate::steady::Span;
@@ -27,6 +29,18 @@ pub fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// A statistic of the gaps between tokens, ms: `mean` or a percentile; `None` of nothing.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
+pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
+    let gaps = gaps.filter(|gaps| !gaps.is_empty())?;
+    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
+        Some(q) => gaps.value_at_percentile(q) as f64,
+        None => gaps.mean(),
+    };
+    Some(us / 1000.0)
 }
 
 /// The measured requests of a run, compact.

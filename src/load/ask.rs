@@ -1,17 +1,23 @@
 //! How one server is asked: the body of a request, and what the server takes of it, found out before the warm-up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::answer::Event;
 use crate::error::{Error, Result};
+use crate::exposition;
+use crate::framework::{Metrics, Told};
 use crate::http::Client;
 use crate::notice::Notice;
 use crate::schedule::generator;
 use crate::schema::Members;
 use crate::sse::Splitter;
 use crate::workload::{Purpose, Sizes, WORDS, prompt_generator, token_ids};
+
+/// How long the server's counters may take to be shown.
+const COUNTERS: Duration = Duration::from_secs(5);
 
 /// How prompts are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,7 @@ pub struct Asker {
     usage: bool,
     form: Form,
     limit: Duration,
+    metrics: Option<Metrics>,
 }
 
 /// The answer to a small request.
@@ -43,6 +50,25 @@ struct Small {
 }
 
 impl Asker {
+    /// The same, which also reads the server's own counters.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The server's counters now; `None` where it has none to show.
+    pub async fn counters(&self) -> Option<BTreeMap<String, f64>> {
+        let path = &self.metrics.as_ref()?.path;
+        let (status, body) = tokio::time::timeout(COUNTERS, self.client.get(path)).await.ok()?.ok()?;
+        (status == 200).then(|| exposition::parse(&String::from_utf8_lossy(&body)))
+    }
+
+    /// What they tell.
+    #[must_use]
+    pub fn told(&self) -> &[Told] {
+        self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
+    }
+
     /// Empties the server's prefix cache.
     ///
     /// # Errors
@@ -85,6 +111,7 @@ impl Asker {
             usage: true,
             form,
             limit,
+            metrics: None,
         };
         loop {
             let prompt = match asker.form {

@@ -150,7 +150,7 @@ impl Loading<'_> {
             Asker::find(client, &bench.endpoint, model, &bench.extra_request_body, (exact, ids), limit, self.notice);
         // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
         let asker = match self.unless_stopped(held.as_mut(), finding).await {
-            Ok(Ok(asker)) => Ok(asker),
+            Ok(Ok(asker)) => Ok(asker.with_metrics(definition.and_then(|d| d.metrics.clone()))),
             Ok(Err(e)) => Err(("no_answer", e.to_string())),
             Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
             Err(Stopped::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),

@@ -15,12 +15,13 @@ use super::ask::Asker;
 use super::pace::{Heartbeat, pace};
 use super::request::{Clock, Limits, Outcome, blank, send};
 use crate::error::Result;
+use crate::exposition;
 use crate::jsonl::Writer;
 use crate::notice::Notice;
 use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schedule::{self, Arrivals, generator};
-use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Request, RequestStatus, Run, RunEnd, Status};
+use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Status};
 use crate::sla;
 use crate::summary::Sample;
 use crate::units::Micros;
@@ -140,6 +141,7 @@ impl Trial<'_> {
             rows = self.warm_up(warm) => Ok(rows),
             why = &mut stopped => Err(why),
         };
+        let before = self.asker.counters().await;
         self.run.started_at = Timestamp::now().to_string();
         self.out.write(&Row::new("run", &self.run))?;
         let heartbeat = Heartbeat::start();
@@ -164,7 +166,14 @@ impl Trial<'_> {
             }
         };
         let gaps = flight.token_gaps.clone().filter(|gaps| !gaps.is_empty());
-        let saturated = self.end(flight, &heartbeat, clock, ended)?;
+        let over = clock.now();
+        // Nobody who was interrupted is kept waiting for this.
+        let after = if ended.is_none() && before.is_some() { self.asker.counters().await } else { None };
+        let server_metrics = match (before, after) {
+            (Some(before), Some(after)) => exposition::between(self.asker.told(), &before, &after),
+            _ => Members::new(),
+        };
+        let saturated = self.end(flight, &heartbeat, over, ended, server_metrics)?;
         self.sample.close();
         Ok(Gone { stopped: ended, sample: self.sample, saturated, gaps })
     }
@@ -286,9 +295,15 @@ impl Trial<'_> {
         self.out.write(&Row::new("request", &row))
     }
 
-    fn end(&mut self, mut flight: Flight, heartbeat: &Heartbeat, clock: Clock, ended: Option<Stopped>) -> Result<bool> {
+    fn end(
+        &mut self,
+        mut flight: Flight,
+        heartbeat: &Heartbeat,
+        now: Micros,
+        ended: Option<Stopped>,
+        server_metrics: Members,
+    ) -> Result<bool> {
         flight.tasks.abort_all();
-        let now = clock.now();
         for i in std::mem::take(&mut flight.flying) {
             let mut row = blank(&self.run.run_id, i, "measured", None, RequestStatus::Aborted);
             row.end_us = Some(now);
@@ -315,6 +330,7 @@ impl Trial<'_> {
             failure_reason: reason.map(String::from),
             duration_s: now.seconds(),
             client,
+            server_metrics,
             histograms: Histograms {
                 chunk_gap_us: encode(&flight.gaps),
                 itl_us: flight.token_gaps.as_ref().and_then(encode),
@@ -341,6 +357,7 @@ pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, w
         duration_s: 0.0,
         client: ClientHealth::default(),
         histograms: Histograms::default(),
+        server_metrics: Members::new(),
         ended_at: Timestamp::now().to_string(),
     };
     out.write(&Row::new("run_end", &end))

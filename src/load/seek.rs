@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
 use super::Loading;
@@ -16,6 +15,7 @@ use crate::schema::{Benchmark, Load, Qps, RequestStatus, Run, SearchEnd, SlaTest
 use crate::search::{Outcome, Search};
 use crate::sla::Limits;
 use crate::steady;
+use crate::summary::gap_ms;
 use crate::workload::Purpose;
 
 /// A limit that is kept or missed by less than this share is a close call.
@@ -126,7 +126,7 @@ fn judge(limits: &Limits, gone: &Gone) -> Outcome {
     if gone.saturated || gone.sample.by_status.iter().all(connected) {
         return Outcome::Infra;
     }
-    let tests = limits.test(&gone.sample, &|statistic| itl(gone.gaps.as_ref(), statistic));
+    let tests = limits.test(&gone.sample, &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
     if steady::stability(&gone.sample.spans).is_some_and(|steady| steady.saturated) {
         return Outcome::Fail { near: false };
     }
@@ -137,14 +137,4 @@ fn judge(limits: &Limits, gone: &Gone) -> Outcome {
         return Outcome::Pass { near: tests.iter().filter(latency).any(close) };
     }
     Outcome::Fail { near: tests.iter().filter(|test| !test.passed).all(close) }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
-fn itl(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
-    let gaps = gaps?;
-    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
-        Some(q) => gaps.value_at_percentile(q) as f64,
-        None => gaps.mean(),
-    };
-    Some(us / 1000.0)
 }

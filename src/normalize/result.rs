@@ -14,7 +14,7 @@ use crate::schema::{
 };
 use crate::sla::{self, Limits};
 use crate::steady;
-use crate::summary::{Sample, percentile};
+use crate::summary::{Sample, gap_ms, percentile};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -48,13 +48,12 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
     for statistic in crate::sla::STATISTICS {
-        if let Some(value) = itl_statistic(itl.as_ref(), statistic) {
+        if let Some(value) = gap_ms(itl.as_ref(), statistic) {
             metrics.insert(format!("{statistic}_itl_ms"), Some(value));
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let mut tests =
-        if whole { limits.test(sample, &|statistic| itl_statistic(itl.as_ref(), statistic)) } else { Vec::new() };
+    let mut tests = if whole { limits.test(sample, &|statistic| gap_ms(itl.as_ref(), statistic)) } else { Vec::new() };
     let steady = steady::stability(&sample.spans);
     if whole && !limits.is_empty() && run.load.mode == crate::schema::LoadMode::Open {
         tests.extend(steady.as_ref().filter(|steady| steady.saturated).map(sla::falls_behind));
@@ -68,6 +67,15 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.sla.extend(limits.members());
     row.sla.insert("passed".into(), verdict.map_or(Value::Null, |v| (v != crate::schema::Verdict::Fail).into()));
     row.metrics = metrics;
+    for (name, value) in measured.end.iter().flat_map(|end| &end.server_metrics) {
+        let (block, key) = name.split_once('.').unwrap_or(("phase_metrics", name));
+        let block = match block {
+            "cache" => &mut row.cache,
+            "spec_decode" => &mut row.spec_decode,
+            _ => &mut row.phase_metrics,
+        };
+        block.insert(key.into(), value.clone());
+    }
     row.benchmark_command = Some(run.benchmark_command.clone());
     row.sla_tests = tests;
     row.verdict = verdict;
@@ -198,6 +206,9 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         environment,
         startup,
         memory,
+        cache: Members::new(),
+        spec_decode: Members::new(),
+        phase_metrics: Members::new(),
         candidate: Some(Tried {
             changed: candidate.server.changed.clone(),
             baseline: candidate.search.baseline,
@@ -282,14 +293,4 @@ fn itl(measured: &Measured) -> Option<Histogram<u64>> {
         .or_else(|| histograms.chunk_gap_us.as_ref().filter(|_| measured.one_token_a_chunk))?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
     Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
-fn itl_statistic(itl: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
-    let itl = itl.filter(|h| !h.is_empty())?;
-    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
-        Some(q) => itl.value_at_percentile(q) as f64,
-        None => itl.mean(),
-    };
-    Some(us / 1000.0)
 }

@@ -58,6 +58,15 @@ pub struct ResultRow {
     /// Capacity, as the server's log tells it: `kv_cache_tokens`, ….
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub memory: Members,
+    /// The prefix cache during the run, by the server's own counters.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub cache: Members,
+    /// Speculation during the run, by the server's own counters.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub spec_decode: Members,
+    /// Queue, prefill and decode during the run, by the server's own counters.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub phase_metrics: Members,
     /// What was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Tried>,

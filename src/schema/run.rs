@@ -110,6 +110,9 @@ pub struct RunEnd {
     /// Distributions too long to list.
     #[serde(default)]
     pub histograms: Histograms,
+    /// What the server's own counters say about the run, by `BLOCK.KEY`: `cache.hit_tokens`.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub server_metrics: Members,
     /// RFC 3339, UTC.
     pub ended_at: String,
 }

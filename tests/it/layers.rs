@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "plan",
             "framework",
+            "exposition",
             "candidate",
             "answer",
             "gpu",

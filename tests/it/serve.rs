@@ -469,19 +469,26 @@ fn a_flow_check_starts_each_framework_once_and_leases_nothing() {
 
 #[test]
 fn memory_that_comes_back_late_is_waited_for_and_memory_that_rises_is_not_free() {
-    // Behind the stop the figure changes by itself, as a driver's does.
-    let late = "setsid sh -c 'sleep 1.5; sed -i \"s/ 29000,/ 4,/\" \"$GPUS\"' >/dev/null 2>&1 & sed -i 's/ 4,/ 29000,/' \"$GPUS\"; cat";
-    let rising = "setsid sh -c 'for n in 40 80 120 160 200 240; do sed -i \"s/H100, [0-9]*,/H100, $n,/\" \"$GPUS\"; sleep 0.7; done' >/dev/null 2>&1 & cat";
-    for (chain, limit, code) in [(late, "20", 0), (rising, "2", 2)] {
+    // The figure changes from look to look: held for the next few, or more each time.
+    let late = "n=$(cat left); u=4; [ $n -gt 0 ] && { u=29000; echo $((n - 1)) > left; }";
+    let rising = "u=$(cat left); echo $((u + 40)) > left";
+    for (look, limit, code) in [(late, "30", 0), (rising, "2", 2)] {
         let (folder, mark) = (scratch(), Mark::new("late"));
-        let mut command = with_gpus(&folder, FREE_GPU);
-        command.args(["--gpu-release-timeout", limit, "--", "sh", "-c", chain]);
+        std::fs::write(folder.path().join("left"), "0").unwrap();
+        let script = folder.path().join("look");
+        let line = FREE_GPU.replace(" 4,", " $u,");
+        std::fs::write(&script, format!("cd '{}'\n{look}\necho \"{}\"\n", folder.path().display(), line.trim()))
+            .unwrap();
+        let chain = if code == 0 { format!("echo 3 > '{}/left'", folder.path().display()) } else { "true".into() };
+        let mut command = serve(&folder);
+        command.arg("--gpu-probe-cmd").arg(format!("bash '{}'", script.display()));
+        command.args(["--gpu-release-timeout", limit, "--", "sh", "-c", &chain]);
         let done = run(mark.put(&mut command), &candidates(&zoo_plan("{}"))).expect(code);
         let stop = &done.records("server_end")[0]["stop"];
         match code {
             0 => assert!(stop.get("held").is_none(), "{stop:#}"),
             _ => assert!(stop["held"][0].as_str().unwrap().contains("does not become steady"), "{stop:#}"),
         }
-        mark.gone_within(Duration::from_secs(6));
+        mark.gone_within(SOON);
     }
 }

@@ -114,3 +114,12 @@ fn a_server_that_has_only_chat_is_ready_and_loaded() {
     let rows = piped("{only_chat: true}", chat, "");
     assert_eq!(of(&rows, "result")[0]["status"], "ok", "{rows:#?}");
 }
+
+#[test]
+fn what_the_server_itself_counted_in_a_run_stands_in_its_result() {
+    let rows = piped("{}", |plan| plan, "");
+    let result = of(&rows, "result")[0];
+    // The warm-up and the probes came before.
+    assert_eq!(result["phase_metrics"], serde_json::json!({"asked": 4.0, "mean_wait_ms": 1000.0}), "{result:#}");
+    assert!(result.get("cache").is_none());
+}
