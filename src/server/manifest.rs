@@ -102,15 +102,15 @@ pub async fn collect(
         put("kernel", std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().into()));
     }
     let package = framework.version.package.as_ref().and_then(|package| packages.get(&plain(package)).cloned());
-    let version = match told(client, framework).await.or(package) {
-        Some(version) => Some(version),
-        None if ways.version.is_empty() => None,
-        None => {
-            let said = ask(&ways.version, ANSWER).await.unwrap_or_default();
-            said.lines().find_map(|line| Some(VERSION.captures(line)?[1].to_string()))
-        }
+    let known = told(client, framework).await.or(package);
+    // Its own words may name the commit, too.
+    let said = match &known {
+        Some(version) => version.clone(),
+        None if ways.version.is_empty() => String::new(),
+        None => ask(&ways.version, ANSWER).await.unwrap_or_default(),
     };
-    let commit = version.as_deref().and_then(|version| Some(COMMIT.captures(version)?[1].to_string()));
+    let version = known.or_else(|| said.lines().find_map(|line| Some(VERSION.captures(line)?[1].to_string())));
+    let commit = COMMIT.captures(&said).map(|found| found[1].to_string());
     Manifest { version, commit, environment }
 }
 
@@ -249,6 +249,8 @@ mod tests {
         assert_eq!(commit("0.11.0rc2.dev34+gabc1234de.d20261101").as_deref(), Some("abc1234de"));
         assert_eq!(commit("b11434-1234abc").as_deref(), Some("1234abc"));
         assert_eq!(commit("0.32.0"), None);
+        assert_eq!(commit("version: 0.1.0-dev (build 1, commit 7e4c0a9)").as_deref(), Some("7e4c0a9"));
+        assert_eq!(commit("version: 0.6.0-dev (build 0, commit unknown)"), None);
         let version = |said: &str| VERSION.captures(said).map(|found| found[1].to_string());
         assert_eq!(version("version: 0.6.0-dev (build 0, commit unknown)").as_deref(), Some("0.6.0-dev"));
         assert_eq!(version("bench-sim 0.1.0").as_deref(), Some("0.1.0"));
