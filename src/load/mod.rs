@@ -1,8 +1,10 @@
 //! bench-load: drive one workload against one leased server and record what happened to every request.
 
 pub mod ask;
+mod measure;
 pub mod pace;
 pub mod request;
+mod rows;
 pub mod run;
 mod seek;
 pub mod target;
@@ -27,12 +29,9 @@ use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schema::{
-    CachePolicy, Candidate, Client as ClientName, Connections, Endpoint, Load, LoadMode, Members, Run, Scenario,
-    Server, Status, Unit, Workload,
-};
+use crate::schema::{CachePolicy, Candidate, Connections, Endpoint, Load, LoadMode, Members, Run, Server, Status};
 use crate::summary::Sample;
-use crate::{digest, shell, sla};
+use crate::{shell, sla};
 use ask::Asker;
 use request::Limits;
 use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Trial, not_run};
@@ -258,54 +257,6 @@ impl Loading<'_> {
             why = stopped(&self.signals, &self.watched, &self.signal, held) => Err(why),
         }
     }
-
-    fn run_row(
-        &self,
-        candidate: &Candidate,
-        server: &Server,
-        asker: Option<&Asker>,
-        unit: &Unit,
-        scenario: &Scenario,
-        load: &Load,
-    ) -> Run {
-        let bench = &candidate.benchmark;
-        let port = self.options.frameworks.get(&candidate.server.definition).map(|d| d.default_port);
-        let what = serde_json::json!([
-            scenario,
-            bench.endpoint,
-            bench.num_prompts,
-            bench.extra_request_body,
-            bench.ignore_eos
-        ]);
-        let workload = Workload {
-            scenario: scenario.name.clone(),
-            kind: scenario.kind.clone(),
-            endpoint: bench.endpoint.clone(),
-            input_len: scenario.input_len,
-            output_len: scenario.output_len,
-            num_prompts: requests(bench.num_prompts, bench.duration_s, load),
-            prompt_form: asker.map_or("unknown", Asker::prompt_form).into(),
-            sha256: digest::sha256(digest::canonical(&what).as_bytes()),
-        };
-        Run {
-            run_id: format!("{}/{}/{}/{}", server.server_id, unit.scenario, unit.load, unit.repeat),
-            server_id: server.server_id.clone(),
-            unit: Some(unit.key.clone()),
-            workload,
-            load: load.clone(),
-            probe: None,
-            repeat: unit.repeat,
-            seed: bench.seed,
-            schedule_sha256: None,
-            benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
-            cache: bench.cache,
-            connections: asker.map(|asker| asker.client.connections()).unwrap_or_default(),
-            client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
-            smoke: bench.smoke,
-            simulated: server.simulated,
-            started_at: Timestamp::now().to_string(),
-        }
-    }
 }
 
 /// What is left until the server's deadline.
@@ -352,13 +303,6 @@ fn exact_length(definition: Option<&crate::framework::Framework>) -> Members {
         Some(definition) => definition.request.exact_length.clone().into_iter().collect(),
         None => std::iter::once(("ignore_eos".to_string(), true.into())).collect(),
     }
-}
-
-/// Measured requests of a run: as many as asked, or as many as the duration needs.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-fn requests(num_prompts: u32, duration_s: Option<f64>, load: &Load) -> u32 {
-    let by_time = duration_s.zip(load.rate).map_or(0, |(duration, rate)| (duration * rate).ceil() as u32);
-    num_prompts.max(by_time)
 }
 
 /// Raises the limit of open files to what the system allows, for many streams at once.

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::ask::Asker;
+use super::measure::{due_times, encode, health};
 use super::pace::{Heartbeat, pace};
 use super::request::{Clock, Limits, Outcome, blank, send};
 use crate::error::Result;
@@ -20,19 +19,13 @@ use crate::jsonl::Writer;
 use crate::notice::Notice;
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schedule::{self, Arrivals, generator};
-use crate::schema::{ClientHealth, Histograms, Load, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Status};
+use crate::schedule;
+use crate::schema::{ClientHealth, Histograms, Members, Request, RequestStatus, Run, RunEnd, Status};
 use crate::sla;
 use crate::summary::Sample;
 use crate::units::Micros;
 use crate::workload::Purpose;
 
-/// Later than this a request counts as sent late.
-const LATE: f64 = 10.0;
-/// More than this share of late requests, and the client did not keep up.
-const LATE_SHARE: f64 = 0.01;
-/// Not running for longer than this, ms, and the client did not keep up.
-const HEARTBEAT_GAP: f64 = 100.0;
 /// From the start of the clock to time zero, so that the pacer is there in time.
 const LEAD: Duration = Duration::from_millis(5);
 
@@ -361,45 +354,4 @@ pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, w
         ended_at: Timestamp::now().to_string(),
     };
     out.write(&Row::new("run_end", &end))
-}
-
-/// Due times of an open loop or a burst; none in closed loop.
-fn due_times(load: &Load, n: u32, seed: u64, scenario: &str, repeat: u32) -> Option<Vec<Micros>> {
-    match load.mode {
-        LoadMode::Closed => None,
-        LoadMode::Burst => Some(vec![Micros(0); n as usize]),
-        LoadMode::Open => {
-            let mut rng = generator(seed, &["arrivals", scenario, &repeat.to_string()]);
-            let kind = load.arrivals.as_deref().and_then(|text| Arrivals::parse(text).ok());
-            Some(schedule::arrivals(kind.unwrap_or(Arrivals::Poisson), n, load.rate.unwrap_or(1.0), &mut rng))
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts of requests")]
-fn health(lags: &mut [f64], heartbeat: &Heartbeat, load: &Load) -> ClientHealth {
-    lags.sort_by(f64::total_cmp);
-    let at = |q: f64| crate::summary::percentile(lags, q);
-    let late = lags.iter().filter(|lag| **lag > LATE).count();
-    // In a burst all are due at once: that they leave one after the other is the load, not the client's lateness.
-    let late_share = (!lags.is_empty() && load.mode == LoadMode::Open).then(|| late as f64 / lags.len() as f64);
-    let gap = heartbeat.gap_ms();
-    ClientHealth {
-        lag_p50_ms: at(50.0),
-        lag_p99_ms: at(99.0),
-        late_share,
-        heartbeat_gap_ms: Some(gap),
-        cpu_share: Some(heartbeat.cpu_share()),
-        // One late request of a few dozen is no share of anything.
-        saturated: (late > 1 && late_share.is_some_and(|share| share > LATE_SHARE)) || gap > HEARTBEAT_GAP,
-    }
-}
-
-/// HdrHistogram V2, compressed, base64; nothing for an empty one.
-fn encode(histogram: &Histogram<u64>) -> Option<String> {
-    let mut bytes = Vec::new();
-    if histogram.is_empty() || V2DeflateSerializer::new().serialize(histogram, &mut bytes).is_err() {
-        return None;
-    }
-    Some(base64::engine::general_purpose::STANDARD.encode(bytes))
 }

@@ -62,7 +62,7 @@ impl Loading<'_> {
             run.run_id = format!("{}/{count}", run.run_id);
             run.probe = Some(count);
             run.seed = what.bench.seed + u64::from(probe.vote);
-            run.workload.num_prompts = super::requests(what.bench.num_prompts, what.bench.duration_s, &load);
+            run.workload.num_prompts = super::rows::requests(what.bench.num_prompts, what.bench.duration_s, &load);
             run.benchmark_command = (what.command)(&load, run.seed);
             run.load = load;
             let begun = Instant::now();

@@ -162,7 +162,7 @@ pub fn command(
     flag("--endpoint", bench.endpoint.clone());
     flag("--framework", candidate.server.definition.clone());
     flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len));
-    flag("--num-prompts", super::requests(bench.num_prompts, bench.duration_s, load).to_string());
+    flag("--num-prompts", super::rows::requests(bench.num_prompts, bench.duration_s, load).to_string());
     flag("--warmup", bench.warmup_requests.to_string());
     flag("--seed", bench.seed.to_string());
     if !bench.extra_request_body.is_empty() {

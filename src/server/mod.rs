@@ -15,6 +15,7 @@ mod leased;
 mod lifecycle;
 mod log;
 mod manifest;
+mod preflight;
 mod probe;
 mod rows;
 mod small;
@@ -32,15 +33,13 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
-use crate::gpu::{self, Gpu};
 use crate::jsonl::Writer;
-use crate::launcher::resolve;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, guard, reader_left};
 use crate::redact;
 use crate::row::Row;
-use crate::schema::{Candidate, LauncherStep, Members, State, Status};
+use crate::schema::{Candidate, Members, State, Status};
 use child::Child;
 use giveup::Tally;
 use gpus::Probe;
@@ -235,15 +234,6 @@ impl Serving<'_> {
         }
     }
 
-    /// The candidate, with `--attach` on the server that is there already.
-    fn attached(&self, mut candidate: Candidate) -> Candidate {
-        if let Some(url) = &self.options.attach {
-            let options = [("url".to_string(), url.clone())].into();
-            candidate.server.launcher = vec![LauncherStep { name: "attach".into(), options }];
-        }
-        candidate
-    }
-
     /// One candidate, from its row to its `server_end`.
     async fn one(&mut self, row: Row, candidate: &Candidate) -> Result<After> {
         let Some(framework) = self.options.frameworks.get(&candidate.server.definition) else {
@@ -288,38 +278,6 @@ impl Serving<'_> {
             Err(mut failed) => {
                 let after = failed.after.take().map_or(After::GoOn, |after| *after);
                 self.fail(row, Some(&launch), failed, after).await
-            }
-        }
-    }
-
-    /// Whether its launchers can start it.
-    fn launchable(&self, candidate: &Candidate) -> std::result::Result<(), String> {
-        let launchers = resolve(self.options.frameworks.launchers(), &candidate.server.launcher);
-        let launchers = launchers.map_err(|e| e.to_string())?;
-        if candidate.hardware.multi_node && !launchers.iter().any(|launcher| launcher.multi_node) {
-            let names: Vec<&str> = launchers.iter().map(|launcher| launcher.name.as_str()).collect();
-            return Err(format!(
-                "the plan says multi_node, and the launcher {} starts a server on one node: start it yourself and give \
-                 --attach URL, or define a launcher that says multi_node",
-                names.join(" within ")
-            ));
-        }
-        Ok(())
-    }
-
-    /// The GPUs that a candidate asks for, free; none on a host where they cannot be looked at.
-    async fn gpus(&self, candidate: &Candidate) -> Result<Vec<Gpu>, Failed> {
-        let Some(probe) = self.probe.as_ref().filter(|_| !candidate.simulated) else { return Ok(Vec::new()) };
-        let all = probe.look().await.map_err(|e| Failed::of("gpu_unknown", e.to_string()))?;
-        let asked = &candidate.hardware;
-        let gpus = gpu::choose(all, asked.visible_devices.as_deref(), asked.gpu_count)
-            .map_err(|why| Failed::of("gpu_count", why))?;
-        match &gpu::busy(&gpus)[..] {
-            [] => Ok(gpus),
-            busy => {
-                let why =
-                    format!("{}: nothing was started; free them, or name others in visible_devices", busy.join(", "));
-                Err(Failed::of("gpu_busy", why))
             }
         }
     }
