@@ -37,6 +37,7 @@ pub mod server;
 pub mod sim;
 
 pub mod answer;
+pub mod attempt;
 pub mod candidate;
 pub mod diagnose;
 pub mod digest;

@@ -8,6 +8,8 @@ use crate::schema::Qps;
 
 /// Where a bracket this narrow, as a share of its upper end, is no longer worth a run.
 const NARROW: f64 = 0.05;
+/// Digits of a rate: it is written into a report and typed again.
+const DIGITS: i32 = 4;
 /// Runs that fail for another reason than the SLA, one after the other, before the search is given up.
 const INFRA: usize = 2;
 
@@ -203,20 +205,21 @@ impl Search {
             (Some(low), None) => return self.again((low * 2.0).min(upper)),
             (Some(low), Some(high)) if high - low <= tolerance.max(NARROW * high) => ("resolved", low),
             (Some(low), Some(_)) if self.rounds() >= max_rounds => ("max_rounds", low),
-            (Some(low), Some(high)) => return self.again(rounded(f64::midpoint(low, high))),
+            (Some(low), Some(high)) => return self.again(significant(f64::midpoint(low, high), DIGITS)),
         };
         // One that does not come out of this is the upper end of another bracket.
         if self.confirmed(best) == Some(true) { Step::End(reason) } else { self.again(best) }
     }
 }
 
-/// To four significant digits: a rate is written into a report and typed again.
-fn rounded(rate: f64) -> f64 {
-    if rate <= 0.0 || !rate.is_finite() {
-        return rate;
+/// A positive number to so many significant digits.
+#[must_use]
+pub fn significant(value: f64, digits: i32) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return value;
     }
-    let scale = 10f64.powi(3 - rate.log10().floor() as i32);
-    (rate * scale).round() / scale
+    let scale = 10f64.powi(digits - 1 - value.log10().floor() as i32);
+    (value * scale).round() / scale
 }
 
 #[cfg(test)]

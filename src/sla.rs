@@ -74,6 +74,8 @@ impl Limit {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits(Vec<(String, Limit, f64)>);
 
+/// The test that a server fails which falls behind.
+pub const IN_FLIGHT: &str = "in_flight";
 /// Requests a percentile needs to be confirmed, at this confidence.
 const CONFIDENCE: f64 = 0.95;
 /// Success that our own runs owe when they are given limits but not this one.
@@ -134,6 +136,14 @@ impl Limits {
         })
     }
 
+    /// Tests a run: a sample, and in open loop whether the server kept up with it (`steady`).
+    #[must_use]
+    pub fn gate(&self, sample: &Sample, steady: Option<&Stability>, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        let mut tests = self.test(sample, itl);
+        tests.extend(steady.filter(|steady| steady.saturated && !self.is_empty()).map(falls_behind));
+        tests
+    }
+
     /// Tests a sample: percentiles over all scheduled requests, failures as infinite; means over the successful ones.
     #[must_use]
     pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
@@ -142,10 +152,9 @@ impl Limits {
 }
 
 /// The test that a server has failed which falls behind an open loop: its latencies depend on when the run ended.
-#[must_use]
-pub fn falls_behind(steady: &Stability) -> SlaTest {
+fn falls_behind(steady: &Stability) -> SlaTest {
     SlaTest {
-        limit: "in_flight".into(),
+        limit: IN_FLIGHT.into(),
         threshold: 2.0 * steady.in_flight[0],
         value: Some(steady.in_flight[2]),
         basis: "thirds".into(),

@@ -176,11 +176,16 @@ impl Loading<'_> {
                     continue;
                 }
             };
-            if bench.cache == CachePolicy::Reset
-                && let Err(why) = asker.reset_cache(definition.and_then(|d| d.reset_path.as_deref())).await
-            {
-                not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
-                continue;
+            if bench.cache == CachePolicy::Reset {
+                let resetting = asker.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
+                match self.unless_stopped(held.as_mut(), resetting).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(why)) => {
+                        not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
+                        continue;
+                    }
+                    Err(_) => break,
+                }
             }
             if let (None, Some(qps)) = (load.rate, load.qps) {
                 let until = left(&server).map(|left| Instant::now() + left);
@@ -211,7 +216,7 @@ impl Loading<'_> {
         &mut self,
         run: Run,
         asker: &Asker,
-        (load_index, warmup, cut): (usize, u32, bool),
+        (load_index, warmup, judged): (usize, u32, bool),
         sla: &sla::Limits,
         held: Option<&mut Held>,
     ) -> Result<Gone> {
@@ -225,7 +230,7 @@ impl Loading<'_> {
             full: self.options.full,
             redactor: &self.redactor,
             sla,
-            cut,
+            judged,
             sample: Sample::default(),
             out: &mut self.out,
             notice: self.notice,
@@ -247,11 +252,7 @@ impl Loading<'_> {
     }
 
     /// `work`, unless a signal comes, the lease is lost or our reader leaves.
-    async fn unless_stopped<T>(
-        &mut self,
-        held: Option<&mut Held>,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Stopped> {
+    async fn unless_stopped<T>(&self, held: Option<&mut Held>, work: impl Future<Output = T>) -> Result<T, Stopped> {
         tokio::select! {
             done = work => Ok(done),
             why = stopped(&self.signals, &self.watched, &self.signal, held) => Err(why),

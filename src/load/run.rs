@@ -57,7 +57,7 @@ pub enum Stopped {
 pub struct Gone {
     /// Why it was ended before its time.
     pub stopped: Option<Stopped>,
-    /// Its measured requests.
+    /// Its measured requests, where it is to be judged.
     pub sample: Sample,
     /// The client did not keep up.
     pub saturated: bool,
@@ -83,8 +83,8 @@ pub struct Trial<'a> {
     pub redactor: &'a Redactor,
     /// What the run is judged by.
     pub sla: &'a sla::Limits,
-    /// End it once it cannot keep that any more.
-    pub cut: bool,
+    /// It is a probe: somebody judges it at its end, and it ends once it cannot keep its SLA any more.
+    pub judged: bool,
     /// What has come back.
     pub sample: Sample,
     /// Open the writer's rows go to.
@@ -130,11 +130,11 @@ impl Trial<'_> {
                 return Ok(Gone::default());
             }
         };
-        let warmed = tokio::select! {
-            rows = self.warm_up(warm) => Ok(rows),
-            why = &mut stopped => Err(why),
+        let warming = async { (self.warm_up(warm).await, self.asker.counters().await) };
+        let (warmed, before) = tokio::select! {
+            (rows, before) = warming => (Ok(rows), before),
+            why = &mut stopped => (Err(why), None),
         };
-        let before = self.asker.counters().await;
         self.run.started_at = Timestamp::now().to_string();
         self.out.write(&Row::new("run", &self.run))?;
         let heartbeat = Heartbeat::start();
@@ -158,7 +158,7 @@ impl Trial<'_> {
                 self.fly(&mut flight, bodies, due, clock, stopped.as_mut()).await?
             }
         };
-        let gaps = flight.token_gaps.clone().filter(|gaps| !gaps.is_empty());
+        let gaps = if self.judged { flight.token_gaps.clone() } else { None };
         let over = clock.now();
         // Nobody who was interrupted is kept waiting for this.
         let after = if ended.is_none() && before.is_some() { self.asker.counters().await } else { None };
@@ -217,7 +217,7 @@ impl Trial<'_> {
                 }
                 Some(Ok(outcome)) = flight.tasks.join_next() => {
                     self.landed(flight, outcome)?;
-                    if self.cut && flight.done.is_multiple_of(CHECK_EVERY) && self.sla.hopeless(&self.sample, n) {
+                    if self.judged && flight.done.is_multiple_of(CHECK_EVERY) && self.sla.hopeless(&self.sample, n) {
                         flight.flying.extend((0..).zip(&bodies).filter(|(_, body)| body.is_some()).map(|(i, _)| i));
                         return Ok(Some(Stopped::Hopeless));
                     }
@@ -282,7 +282,7 @@ impl Trial<'_> {
     /// A server may say in an error what it was sent, its key included.
     fn write(&mut self, mut row: Request) -> Result<()> {
         row.error = row.error.map(|error| self.redactor.redact(&error));
-        if row.phase == "measured" {
+        if self.judged && row.phase == "measured" {
             self.sample.add(&row, self.sla);
         }
         self.out.write(&Row::new("request", &row))

@@ -6,14 +6,14 @@ use tokio::task::JoinSet;
 
 use super::Loading;
 use super::ask::Asker;
-use super::request::{Clock, blank, send};
+use super::request::{self, Clock, blank, send};
 use super::run::{Gone, Stopped};
 use crate::error::Result;
 use crate::lease::Held;
 use crate::row::Row;
 use crate::schema::{Benchmark, Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
-use crate::search::{Outcome, Search};
-use crate::sla::Limits;
+use crate::search::{Outcome, Search, significant};
+use crate::sla::{IN_FLIGHT, Limits};
 use crate::steady;
 use crate::summary::gap_ms;
 use crate::workload::Purpose;
@@ -45,7 +45,13 @@ impl Loading<'_> {
     /// Searches; why it was ended before its time.
     pub(super) async fn seek(&mut self, what: Seeking<'_>, mut held: Option<&mut Held>) -> Result<Option<Stopped>> {
         let start = match what.qps.upper / what.qps.lower > WIDE {
-            true => self.sounding(what).await?,
+            true => {
+                let sounding = sounding(what, self.options.limits);
+                match self.unless_stopped(held.as_deref_mut(), sounding).await {
+                    Ok(start) => start,
+                    Err(stopped) => return Ok(Some(stopped)),
+                }
+            }
             false => None,
         };
         let mut search = Search::new(what.qps, start);
@@ -91,32 +97,30 @@ impl Loading<'_> {
         self.out.write(&Row::new("search_end", &end))?;
         Ok(ended)
     }
+}
 
-    /// Sends some requests at once, which are not measured; half of the rate at which they came back is where to begin.
-    async fn sounding(&mut self, what: Seeking<'_>) -> Result<Option<f64>> {
-        let n = what.bench.num_prompts.min(SOUNDING);
-        let (w, clock) = (&what.run.workload, Clock(Instant::now()));
-        let trial = format!("{}/{}", what.load_index, what.run.repeat);
-        let purpose = Purpose { scenario: &w.scenario, phase: "sounding", trial: &trial };
-        let mut tasks = JoinSet::new();
-        for i in 0..n {
-            let Ok(body) = what.asker.body(what.run.seed, &purpose, i, w.input_len, w.output_len) else {
-                return Ok(None);
-            };
-            let row = blank(&what.run.run_id, i, "sounding", None, RequestStatus::Aborted);
-            let (client, endpoint) = (what.asker.client.clone(), what.asker.endpoint.clone());
-            let limits = self.options.limits;
-            tasks.spawn_local(async move { send(&client, &endpoint, body, row, limits, clock).await });
-        }
-        let mut ok = 0;
-        while let Some(done) = tasks.join_next().await {
-            ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
-        }
-        let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-        let scale = 10f64.powi(1 - rate.max(1e-9).log10().floor() as i32);
-        // Two digits are more than it is good for.
-        Ok((ok > 0).then(|| (rate / 2.0 * scale).round() / scale))
+/// Sends some requests at once, which are not measured; half of the rate at which they came back is where to begin.
+async fn sounding(what: Seeking<'_>, limits: request::Limits) -> Option<f64> {
+    let n = what.bench.num_prompts.min(SOUNDING);
+    let (w, clock) = (&what.run.workload, Clock(Instant::now()));
+    let trial = format!("{}/{}", what.load_index, what.run.repeat);
+    let purpose = Purpose { scenario: &w.scenario, phase: "sounding", trial: &trial };
+    let mut tasks = JoinSet::new();
+    for i in 0..n {
+        let Ok(body) = what.asker.body(what.run.seed, &purpose, i, w.input_len, w.output_len) else {
+            return None;
+        };
+        let row = blank(&what.run.run_id, i, "sounding", None, RequestStatus::Aborted);
+        let (client, endpoint) = (what.asker.client.clone(), what.asker.endpoint.clone());
+        tasks.spawn_local(async move { send(&client, &endpoint, body, row, limits, clock).await });
     }
+    let mut ok = 0;
+    while let Some(done) = tasks.join_next().await {
+        ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
+    }
+    let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
+    // Two digits are more than it is good for.
+    (ok > 0).then(|| significant(rate / 2.0, 2))
 }
 
 /// Whether a run kept the SLA, and whether that was a close call.
@@ -126,11 +130,10 @@ fn judge(limits: &Limits, gone: &Gone) -> Outcome {
     if gone.saturated || gone.sample.by_status.iter().all(connected) {
         return Outcome::Infra;
     }
-    let tests = limits.test(&gone.sample, &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
-    if steady::stability(&gone.sample.spans).is_some_and(|steady| steady.saturated) {
-        return Outcome::Fail { near: false };
-    }
-    let close = |test: &SlaTest| test.margin.is_some_and(|margin| margin.abs() < NEAR);
+    let steady = steady::stability(&gone.sample.spans);
+    let tests = limits.gate(&gone.sample, steady.as_ref(), &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
+    // To fall behind is no close call.
+    let close = |test: &SlaTest| test.limit != IN_FLIGHT && test.margin.is_some_and(|margin| margin.abs() < NEAR);
     if tests.iter().all(|test| test.passed) {
         // A success rate is a matter of all or nothing: 100 % is no close call for a floor of 99 %.
         let latency = |test: &&SlaTest| test.limit.starts_with("max_");

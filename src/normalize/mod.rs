@@ -7,6 +7,7 @@ mod result;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attempt::{Attempt, latest};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
@@ -100,23 +101,13 @@ impl Fold {
         }
         let servers = std::mem::take(&mut self.servers);
         self.results.extend(servers.into_values().flat_map(Served::close));
-        // All probes of a search are one attempt: that of their server.
-        let attempt = |i: usize, result: &ResultRow| match &result.run {
-            Some(run) if run.probe.is_some() => run.server_id.clone(),
-            _ => i.to_string(),
+        let attempt = |result: &ResultRow| -> Attempt {
+            let run = result.run.as_ref();
+            let units = result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone()));
+            (units.collect(), run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()))
         };
-        let units = |result: &ResultRow| -> BTreeSet<String> {
-            result.units.iter().cloned().chain(result.run.iter().filter_map(|run| run.unit.clone())).collect()
-        };
-        let mut latest: BTreeMap<String, String> = BTreeMap::new();
-        for (i, result) in self.results.iter().enumerate() {
-            latest.extend(units(result).into_iter().map(|unit| (unit, attempt(i, result))));
-        }
-        let counts = |(i, result): &(usize, ResultRow)| {
-            let units = units(result);
-            units.is_empty() || units.iter().any(|unit| latest.get(unit) == Some(&attempt(*i, result)))
-        };
-        self.results.into_iter().enumerate().filter(counts).map(|(_, result)| result).collect()
+        let counts = latest(&self.results.iter().map(attempt).collect::<Vec<_>>());
+        self.results.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(result, _)| result).collect()
     }
 
     /// Says once that an announcement is missing; everything under the same name is left out without a word.

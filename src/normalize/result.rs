@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
-    Candidate, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server, ServerEnd, Status,
-    Tried, WorkloadBlock,
+    Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server, ServerEnd,
+    Status, Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
 use crate::steady;
@@ -53,11 +53,12 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let mut tests = if whole { limits.test(sample, &|statistic| gap_ms(itl.as_ref(), statistic)) } else { Vec::new() };
-    let steady = steady::stability(&sample.spans);
-    if whole && !limits.is_empty() && run.load.mode == crate::schema::LoadMode::Open {
-        tests.extend(steady.as_ref().filter(|steady| steady.saturated).map(sla::falls_behind));
-    }
+    let stability = steady::stability(&sample.spans);
+    let kept_up = stability.as_ref().filter(|_| run.load.mode == LoadMode::Open);
+    let tests = match whole {
+        true => limits.gate(sample, kept_up, &|statistic| gap_ms(itl.as_ref(), statistic)),
+        false => Vec::new(),
+    };
     let verdict = sla::verdict(&tests);
     let mut row = base(candidate, Some(server));
     row.status = status;
@@ -79,7 +80,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.benchmark_command = Some(run.benchmark_command.clone());
     row.sla_tests = tests;
     row.verdict = verdict;
-    row.quality = quality(candidate, server, measured);
+    row.quality = Quality { stability, ..quality(candidate, server, measured) };
     row.fingerprint = fingerprint(candidate, run);
     // A probe closes nothing: the end of its search does.
     row.units = run.unit.iter().filter(|_| run.probe.is_none()).cloned().collect();
@@ -263,7 +264,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
         cache_contaminated: sample.cached > CACHED * input,
         // Only the server's end tells.
         throttled: false,
-        stability: steady::stability(&sample.spans),
+        stability: None,
         reached_by: Some(server.endpoint.reached_by.clone()).filter(|way| way == "tunnel" || way == "network"),
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),
@@ -272,8 +273,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
 
 /// What must be equal in rows that are compared.
 fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
-    let open = run.load.mode == crate::schema::LoadMode::Open;
-    let arrivals = open.then(|| run.load.arrivals.as_deref().unwrap_or("poisson"));
+    let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.as_deref().unwrap_or("poisson"));
     let major = run.client.version.split('.').next().unwrap_or_default();
     let value = json!({
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Finding;
 use super::read::DEFAULT_QPS;
 use crate::schedule::Arrivals;
+use crate::schema::CachePolicy;
 use crate::sla::Limit;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
@@ -85,9 +86,7 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     if let Some(Err(why)) = benchmark["arrivals"].as_str().map(Arrivals::parse) {
         found.push(Finding::error("/benchmark/arrivals", why));
     }
-    if let Some(cache) = benchmark["cache"].as_str()
-        && !["unique_prompts", "reset"].contains(&cache)
-    {
+    if benchmark["cache"].is_string() && serde_json::from_value::<CachePolicy>(benchmark["cache"].clone()).is_err() {
         found.push(Finding::error("/benchmark/cache", "cache is unique_prompts or reset"));
     }
     if plan.pointer("/dataset/num_prompts").is_some() && benchmark["num_prompts"].is_u64() {

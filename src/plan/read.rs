@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{
-    Benchmark, CachePolicy, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
-};
+use crate::schema::{Benchmark, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
@@ -240,10 +238,7 @@ fn benchmark(plan: &mut Reader) -> Benchmark {
             .as_object()
             .cloned()
             .unwrap_or_default(),
-        cache: match plan.plan.pointer("/benchmark/cache").and_then(Value::as_str) {
-            Some("reset") => CachePolicy::Reset,
-            _ => CachePolicy::UniquePrompts,
-        },
+        cache: serde_json::from_value(plan.plan["benchmark"]["cache"].clone()).unwrap_or_default(),
         smoke: said || num_prompts <= SMOKE_PROMPTS,
     }
 }

@@ -5,6 +5,8 @@ mod rejected;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attempt::{self, Attempt};
+
 pub use entry::{Entry, GroupKey, RankBy};
 pub use rejected::Rejected;
 
@@ -79,25 +81,15 @@ pub struct Tried {
 fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by_cached_key(|entry| (entry.text("/run/started_at"), entry.row.line()));
     entries.dedup_by(|a, b| a.row.line() == b.row.line());
-    let units = |entry: &Entry| -> BTreeSet<String> {
+    let attempt = |entry: &Entry| -> Attempt {
         let units = entry.at("/units");
         let units = units.as_array().into_iter().flatten().filter_map(|unit| unit.as_str().map(String::from));
-        units.chain(Some(entry.text("/run/unit")).filter(|unit| !unit.is_empty())).collect()
+        let units = units.chain(Some(entry.text("/run/unit")).filter(|unit| !unit.is_empty()));
+        let probe = !entry.at("/run/probe").is_null();
+        (units.collect(), probe.then(|| entry.text("/run/server_id")))
     };
-    // All probes of a search are one attempt: that of their server.
-    let attempt = |i: usize, entry: &Entry| match entry.at("/run/probe").is_null() {
-        true => i.to_string(),
-        false => entry.text("/run/server_id"),
-    };
-    let mut last: BTreeMap<String, String> = BTreeMap::new();
-    for (i, entry) in entries.iter().enumerate() {
-        last.extend(units(entry).into_iter().map(|unit| (unit, attempt(i, entry))));
-    }
-    let counts = |(i, entry): &(usize, Entry)| {
-        let units = units(entry);
-        units.is_empty() || units.iter().any(|unit| last.get(unit) == Some(&attempt(*i, entry)))
-    };
-    entries.into_iter().enumerate().filter(counts).map(|(_, entry)| entry).collect()
+    let counts = attempt::latest(&entries.iter().map(attempt).collect::<Vec<_>>());
+    entries.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(entry, _)| entry).collect()
 }
 
 /// Ranks results. The order of the input does not matter.

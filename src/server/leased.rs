@@ -43,7 +43,8 @@ impl Serving<'_> {
         let server_row = rows::server(row.clone(), candidate, launch, &ready, known);
         launch.enter(State::Ready, Some(self.options.lease_timeout));
         self.notice.clear();
-        if let Err(e) = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) } {
+        let written = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) };
+        if let Err(e) = written {
             ready.child.stop(self.options.grace).await;
             return if e.is_reader_left() { Ok(After::ReaderLeft) } else { Err(e) };
         }
@@ -123,11 +124,7 @@ impl Serving<'_> {
         }
         let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), (log.facts(), gpu));
         // Nobody has seen a server row of a flow check: its end says it all.
-        let mut end_row = if self.options.smoke { row } else { Row::new("server_end", &end) };
-        if self.options.smoke {
-            end_row.set("record", "server_end");
-            end_row.merge(&end);
-        }
+        let end_row = if self.options.smoke { rows::whole_end(row, &end) } else { Row::new("server_end", &end) };
         self.smoke_failed |= self.options.smoke && failed.is_some();
         match self.out.write(&end_row) {
             Err(e) if e.is_reader_left() => Ok(After::ReaderLeft),

@@ -93,7 +93,7 @@ pub fn server_end(
 
 /// The whole row of a candidate that never became ready, as its `server_end`.
 pub fn failed(
-    mut row: Row,
+    row: Row,
     launch: Option<&Launch>,
     failed: &Failed,
     exit: Option<Exit>,
@@ -116,8 +116,13 @@ pub fn failed(
         artifacts: launch.map_or_else(Artifacts::new, |launch| launch.artifacts.clone()),
         ended_at: Timestamp::now().to_string(),
     };
+    whole_end(row, &end)
+}
+
+/// A `server_end` on the whole candidate's row, for one whose `server` row nobody has seen.
+pub fn whole_end(mut row: Row, end: &ServerEnd) -> Row {
     row.set("record", "server_end");
-    row.merge(&end);
+    row.merge(end);
     row
 }
 
