@@ -51,6 +51,9 @@ static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .into()
 });
 
+/// A value shorter than this is not looked for: it would be found in every other word.
+const SHORTEST: usize = 6;
+
 /// Flags whose value is a secret.
 const SECRET_FLAGS: [&str; 12] = [
     "api-key",
@@ -119,8 +122,14 @@ impl Redactor {
         self.knowing(values.into_iter())
     }
 
-    fn knowing(mut self, values: impl Iterator<Item = String>) -> Self {
-        for value in values.filter(|value| value.len() >= 6 && !is_plain(value) && !is_reference(value)) {
+    fn knowing(self, values: impl Iterator<Item = String>) -> Self {
+        self.with_secrets(values.filter(|value| !is_plain(value) && !is_reference(value)))
+    }
+
+    /// The same, and these values are secrets whatever they look like, unless they are so short that they stand everywhere.
+    #[must_use]
+    pub fn with_secrets(mut self, values: impl Iterator<Item = String>) -> Self {
+        for value in values.filter(|value| value.len() >= SHORTEST) {
             // A log or a row may hold it as JSON writes it.
             let quoted = serde_json::Value::from(value.as_str()).to_string();
             self.values.extend([quoted[1..quoted.len() - 1].to_string(), value]);

@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 fn command(candidate: &Candidate, port: Option<u16>) -> String {
     let fill = |word: &String| port.map_or_else(|| word.clone(), |port| word.replace("{port}", &port.to_string()));
     let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
-    let words = shell::assignments(&candidate.server.env).into_iter().chain([shell::join(&argv)]);
+    let words =
+        shell::assignments(&candidate.server.env).into_iter().chain(argv.iter().map(|word| shell::quote_open(word)));
     words.collect::<Vec<_>>().join(" ")
 }
 

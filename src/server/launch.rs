@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
-use crate::redact::Redactor;
+use crate::redact::{Redactor, is_secret_name};
 use crate::schema::{Artifacts, Candidate, Smoke, Stage, State};
 use crate::shell;
 
@@ -29,6 +29,8 @@ pub struct Launch {
     pub artifacts: Artifacts,
     /// What is executed, with the real port and paths.
     pub argv: Vec<String>,
+    /// The same as rows and artifacts show it: what a plan names as `${NAME}` stays a name.
+    shown: Vec<String>,
     /// The port that was chosen for the server.
     pub port: u16,
     /// The port of this host at which clients reach it: the same, unless it is forwarded.
@@ -76,8 +78,9 @@ impl Launch {
             create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write an option file")?;
         }
         let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
-        let fill = |word: &String| references(&word.replace("{port}", &port.to_string()));
-        let argv = candidate.server.argv.iter().map(fill).collect::<Result<Vec<String>>>()?;
+        let named: Vec<String> =
+            candidate.server.argv.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
+        let argv = named.iter().map(|word| references(word)).collect::<Result<Vec<String>>>()?;
         let launchers = options.frameworks.launchers();
         let devices = candidate.hardware.visible_devices.clone().or_else(|| {
             let count = candidate.hardware.gpu_count?;
@@ -88,6 +91,7 @@ impl Launch {
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
         let start = Start { name: &name, port, tunnel_port: client_port, files: &files, gpus, owner: &owner };
         let chain = Chain::new(launchers, &candidate.server, &argv, &start)?;
+        let shown = Chain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
         let beside = |command: &[String]| Ok::<_, Error>(chain.beside(command)?.unwrap_or_default());
         let help = framework.into_iter().flat_map(|f| &f.help).map(|command| beside(command));
@@ -106,6 +110,9 @@ impl Launch {
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
         let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned())).with_command(&chain.start);
+        // A server may print its argv: what stands there under a secret's name is one, whatever it looks like.
+        let secret = named.iter().flat_map(|word| shell::references(word)).filter(|name| is_secret_name(name));
+        let redactor = redactor.with_secrets(secret.filter_map(|name| std::env::var(name).ok()));
         let log = folder.join("server.log");
         let path = |name: &str| folder.join(name).display().to_string();
         let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
@@ -114,6 +121,7 @@ impl Launch {
             server_id,
             artifacts,
             argv: chain.start,
+            shown,
             port,
             client_port,
             folder,
@@ -142,7 +150,12 @@ impl Launch {
     /// The argv without secrets, for the row.
     #[must_use]
     pub fn redacted_argv(&self) -> Vec<String> {
-        if self.attached { Vec::new() } else { self.redact(&self.argv) }
+        if self.attached { Vec::new() } else { self.shown_argv() }
+    }
+
+    /// The command that was executed, without secrets.
+    pub(super) fn shown_argv(&self) -> Vec<String> {
+        self.redact(&self.shown)
     }
 
     /// A command without secrets.

@@ -140,7 +140,7 @@ impl Launch {
             "visible_devices": candidate.hardware.visible_devices,
             "commands": {
                 "pull": self.ways.pull.iter().map(line).collect::<Vec<_>>(),
-                "start": self.redacted(&self.argv),
+                "start": shell::join(&self.shown_argv()),
                 "stop": commands(|outside| &outside.stop), "kill": commands(|outside| &outside.kill),
                 "clean": commands(|outside| &outside.clean),
             },

@@ -492,3 +492,26 @@ fn memory_that_comes_back_late_is_waited_for_and_memory_that_rises_is_not_free()
         mark.gone_within(SOON);
     }
 }
+
+#[test]
+fn what_a_plan_names_stays_a_name() {
+    // No secret by its look: a number, a word, a path, two letters; and none by the flag before it.
+    for value in ["918273645546", "correcthorse", "/run/secret", "pw"] {
+        let (folder, mark) = (scratch(), Mark::new("named"));
+        let rows =
+            candidates(&(zoo_plan("{}") + "    extra_args: [\"--prints\", \"${MY_API_KEY}\", \"--api-key\", \"x\"]\n"));
+        let mut command = serve(&folder);
+        let done = run(mark.put(command.env("MY_API_KEY", value).args(["--", "cat"])), &rows).expect(0);
+        let server = &done.records("server")[0];
+        let launched = server["launched_argv"].as_array().unwrap();
+        assert!(launched.contains(&"${MY_API_KEY}".into()), "{server:#}");
+        let manifest = std::fs::read_to_string(server["artifacts"]["manifest"].as_str().unwrap()).unwrap();
+        assert!(manifest.contains("${MY_API_KEY}"), "{manifest}");
+        if value.len() >= 6 {
+            assert!(!manifest.contains(value) && !done.stdout.contains(value), "{value}: {manifest}");
+            let log = std::fs::read_to_string(server["artifacts"]["server_log"].as_str().unwrap()).unwrap();
+            assert!(log.contains("[REDACTED:value]") && !log.contains(value), "{log}");
+        }
+        mark.gone_within(SOON);
+    }
+}
