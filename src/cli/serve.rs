@@ -21,7 +21,7 @@ BENCH_BASE_URL, BENCH_MODEL, BENCH_CANDIDATE_ID and BENCH_ARTIFACTS in its envir
 
 Exit status:
   0  done; a candidate that failed is a row, not an error
-  1  with --smoke: some framework's baseline does not serve
+  1  with --smoke: some framework's baseline does not serve, or no candidate came in
   2  trouble: usage, unreadable or malformed input, I/O, a lease that nobody took";
 
 /// Start each candidate's server, lease it, and stop it completely

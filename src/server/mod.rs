@@ -154,7 +154,11 @@ pub fn serve(
             tally: Tally::default(),
         };
         let signal = serving.all(feed(rows)).await?;
-        Ok(Served { signal, all_serve: !serving.smoke_failed })
+        let nothing = serving.checked.is_empty();
+        if options.smoke && nothing && signal.is_none() {
+            notice.warn("no candidate came in: nothing was checked");
+        }
+        Ok(Served { signal, all_serve: !serving.smoke_failed && !nothing })
     });
     runtime.shutdown_background();
     served

@@ -462,6 +462,9 @@ fn a_flow_check_starts_each_framework_once_and_leases_nothing() {
     let said = std::fs::read_to_string(std::path::Path::new(log).with_file_name("flow_check.txt")).unwrap();
     assert!(said.contains("GET /v1/models\n200") && said.contains("request 5"), "{said}");
     mark.gone_within(SOON);
+    // Nothing to check is no yes.
+    let done = run(serve(&folder).args(["--smoke"]), "").expect(1);
+    assert!(done.stderr.contains("nothing was checked"), "{}", done.stderr);
     // One that serves is a yes.
     let (folder, good) = (scratch(), candidates(&zoo_plan("{}")));
     run(serve(&folder).args(["--smoke", "--grace", "1"]), &good).expect(0);
