@@ -1,15 +1,48 @@
-//! One event of an OpenAI-style stream: does it bear a token, does it end the answer, what does it count?
+//! One event of a stream, or a whole answer: does it bear a token, does it end the answer, what does it count?
+//!
+//! Read without keeping anything: an event of the usual kind allocates nothing.
 
-use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/chat/completions`.
+    Chat,
+    /// SGLang's own `/generate`, whose texts are cumulative.
+    Generate,
+}
+
+/// The endpoints that can be asked.
+pub const ENDPOINTS: [&str; 3] = ["/v1/completions", "/v1/chat/completions", "/generate"];
+
+impl Dialect {
+    /// The dialect of an endpoint's path.
+    #[must_use]
+    pub fn of(endpoint: &str) -> Self {
+        match endpoint {
+            _ if endpoint.contains("chat") => Self::Chat,
+            _ if endpoint.ends_with("/generate") => Self::Generate,
+            _ => Self::Completions,
+        }
+    }
+}
 
 /// What one event says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
     /// Some choice has text, reasoning or tool-call arguments that are not empty.
     pub has_text: bool,
+    /// It has something that is not reasoning.
+    pub has_answer: bool,
+    /// Its text is everything so far: only its count tells whether something is new.
+    pub cumulative: bool,
     /// Why the answer ended, in the event that ends it.
     pub finish_reason: Option<String>,
     /// Token counts, where the event has them.
@@ -34,57 +67,145 @@ pub struct Usage {
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Choices<'a>,
     #[serde(default)]
     usage: Option<WireUsage>,
     #[serde(borrow, default)]
-    error: Option<&'a serde_json::value::RawValue>,
+    error: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    object: Option<Cow<'a, str>>,
+    object: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    message: Option<&'a serde_json::value::RawValue>,
+    message: Option<&'a RawValue>,
+    #[serde(default)]
+    text: Full,
+    #[serde(borrow, default)]
+    meta_info: Option<MetaInfo<'a>>,
+}
+
+/// What SGLang's `/generate` says of an answer.
+#[derive(Deserialize)]
+struct MetaInfo<'a> {
+    #[serde(default)]
+    prompt_tokens: Option<u32>,
+    #[serde(default)]
+    completion_tokens: Option<u32>,
+    #[serde(default)]
+    cached_tokens: Option<u32>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+/// All choices of an event, folded.
+#[derive(Default)]
+struct Choices<'a> {
+    text: bool,
+    answer: bool,
+    finish_reason: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Fold;
+        impl<'de> Visitor<'de> for Fold {
+            type Value = Choices<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of choices")
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Choices::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+                let mut folded = Choices::default();
+                while let Some(choice) = all.next_element::<Choice>()? {
+                    let delta = choice.delta.unwrap_or_default();
+                    let answer = choice.text.0 || delta.content.0 || delta.tool_calls.0;
+                    let thought = delta.reasoning_content.0 || delta.reasoning.0 || delta.reasoning_details.0;
+                    folded.answer |= answer;
+                    folded.text |= answer || thought;
+                    folded.finish_reason = choice.finish_reason.or(folded.finish_reason);
+                }
+                Ok(folded)
+            }
+        }
+        source.deserialize_any(Fold)
+    }
 }
 
 #[derive(Deserialize)]
 struct Choice<'a> {
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow, default, alias = "message")]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow, default)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    reasoning: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
     #[serde(default)]
-    reasoning_details: Option<Vec<ReasoningDetail>>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
+    text: Full,
+    #[serde(default, alias = "message")]
+    delta: Option<Delta>,
     #[serde(borrow, default)]
-    function: Option<Function<'a>>,
+    finish_reason: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Function<'a> {
-    #[serde(borrow, default)]
-    arguments: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct ReasoningDetail {
+#[derive(Default, Deserialize)]
+struct Delta {
     #[serde(default)]
-    text: Option<String>,
+    content: Full,
+    #[serde(default)]
+    reasoning_content: Full,
+    #[serde(default)]
+    reasoning: Full,
+    #[serde(default)]
+    tool_calls: Full,
+    #[serde(default)]
+    reasoning_details: Full,
+}
+
+/// Whether there is a text that is not empty: a string, or in a list of parts one under `arguments` or `text`.
+#[derive(Default)]
+struct Full(bool);
+
+impl<'de> Deserialize<'de> for Full {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(Look)
+    }
+}
+
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = Full;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text")
+    }
+    fn visit_unit<E>(self) -> Result<Full, E> {
+        Ok(Full(false))
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Full, E> {
+        Ok(Full(!text.is_empty()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Full, A::Error> {
+        let mut full = false;
+        while let Some(one) = all.next_element::<Full>()? {
+            full |= one.0;
+        }
+        Ok(Full(full))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Full, A::Error> {
+        let mut full = false;
+        while let Some(key) = members.next_key::<Key>()? {
+            match key {
+                Key::Text => full |= members.next_value::<Full>()?.0,
+                Key::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Full(full))
+    }
+}
+
+/// The names under which parts have their text.
+#[derive(Deserialize)]
+enum Key {
+    #[serde(rename = "text", alias = "arguments", alias = "function", alias = "content")]
+    Text,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -101,8 +222,6 @@ struct WireUsage {
 struct Details {
     #[serde(default)]
     cached_tokens: Option<u32>,
-    #[serde(default, rename = "audio_tokens")]
-    _audio: Option<IgnoredAny>,
 }
 
 impl Event {
@@ -116,42 +235,36 @@ impl Event {
         }
         let wire: Wire = serde_json::from_slice(data).map_err(|e| e.to_string())?;
         let mut event = Self { error: wire.error_text(), ..Self::default() };
-        for choice in wire.choices.iter().flatten() {
-            event.has_text |= choice.has_text();
-            if let Some(reason) = &choice.finish_reason {
-                event.finish_reason = Some(reason.clone().into_owned());
-            }
-        }
+        event.has_text = wire.choices.text || wire.text.0;
+        event.has_answer = wire.choices.answer || wire.text.0;
+        event.finish_reason = reason(wire.choices.finish_reason);
         event.usage = wire.usage.map(|usage| Usage {
             input: usage.prompt_tokens,
             output: usage.completion_tokens,
             cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
         });
+        if let Some(meta) = wire.meta_info {
+            event.cumulative = true;
+            event.finish_reason = reason(meta.finish_reason);
+            event.usage =
+                Some(Usage { input: meta.prompt_tokens, output: meta.completion_tokens, cached: meta.cached_tokens });
+        }
         Ok(event)
     }
+}
+
+/// `"length"`, or `{"type": "length", …}`.
+fn reason(raw: Option<&RawValue>) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(raw.filter(|raw| raw.get() != "null")?.get()).ok()?;
+    value.as_str().or(value["type"].as_str()).map(String::from)
 }
 
 impl Wire<'_> {
     fn error_text(&self) -> Option<String> {
         // SGLang's errors are flat: {"object": "error", "message": …}.
-        let flat = self.object.as_deref() == Some("error");
+        let flat = self.object.is_some_and(|object| object.get() == "\"error\"");
         let error = self.error.or(self.message.filter(|_| flat))?;
         (error.get() != "null").then(|| error.get().chars().take(300).collect())
-    }
-}
-
-impl Choice<'_> {
-    fn has_text(&self) -> bool {
-        let full = |text: &Option<Cow<str>>| text.as_deref().is_some_and(|t| !t.is_empty());
-        let delta = self.delta.as_ref();
-        full(&self.text)
-            || delta.is_some_and(|d| full(&d.content) || full(&d.reasoning_content) || full(&d.reasoning))
-            || delta.and_then(|d| d.tool_calls.as_ref()).is_some_and(|calls| {
-                calls.iter().any(|call| call.function.as_ref().is_some_and(|f| full(&f.arguments)))
-            })
-            || delta.and_then(|d| d.reasoning_details.as_ref()).is_some_and(|details| {
-                details.iter().any(|detail| detail.text.as_deref().is_some_and(|t| !t.is_empty()))
-            })
     }
 }
 
@@ -192,5 +305,30 @@ mod tests {
         assert!(Event::parse(br#"{"object":"error","message":"flat"}"#).unwrap().error.unwrap().contains("flat"));
         assert_eq!(Event::parse(br#"{"error":null,"choices":[]}"#).unwrap().error, None);
         assert!(Event::parse(b"<html>").is_err());
+    }
+
+    #[test]
+    fn reasoning_is_a_token_and_no_answer() {
+        for (data, answer) in [
+            (r#"{"choices":[{"delta":{"reasoning_content":"x"}}]}"#, false),
+            (r#"{"choices":[{"delta":{"content":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}]}"#, true),
+        ] {
+            let event = Event::parse(data.as_bytes()).unwrap();
+            assert!(event.has_text && event.has_answer == answer, "{data}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_generate_counts_what_is_new() {
+        let event = Event::parse(
+            br#"{"text":" a b","output_ids":[5,6],"meta_info":{"id":"x","finish_reason":{"type":"length","length":2},"prompt_tokens":3,"completion_tokens":2,"cached_tokens":1}}"#,
+        )
+        .unwrap();
+        assert!(event.cumulative && event.has_text);
+        assert_eq!(event.finish_reason.as_deref(), Some("length"));
+        assert_eq!(event.usage, Some(Usage { input: Some(3), output: Some(2), cached: Some(1) }));
+        let first = Event::parse(br#"{"text":" a","meta_info":{"finish_reason":null,"completion_tokens":1}}"#).unwrap();
+        assert_eq!(first.finish_reason, None);
     }
 }

@@ -1,7 +1,7 @@
 //! Framework definitions: what differs between serving frameworks, as data. The format is documented in
 //! `configs/frameworks/README.md`; adding a framework needs no change here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -312,6 +312,9 @@ pub struct RequestStyle {
     pub token_id_prompts: bool,
     /// Members that make the answer exactly as long as asked: `{ignore_eos: true}`.
     pub exact_length: BTreeMap<String, Value>,
+    /// What its chat endpoint takes beside text, with a model that can: `images`, `tools`.
+    #[serde(default)]
+    pub takes: BTreeSet<String>,
     /// `per_request` for a server that closes connections which it promised to keep.
     #[serde(default)]
     pub connections: Connections,

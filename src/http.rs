@@ -2,11 +2,16 @@
 //!
 //! No proxy, no redirects, no retries: what happens to a request is seen. HTTP/1.1 only, as the frameworks serve it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::error::Error as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::error::{Context, Error, Result};
@@ -21,6 +26,34 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     connections: Connections,
+    /// Our ends of the connections that were seen.
+    seen: Rc<RefCell<BTreeSet<SocketAddr>>>,
+}
+
+/// What a client sends with every request, and how it connects.
+#[derive(Debug, Clone, Default)]
+pub struct Manners {
+    /// Whether connections are used again.
+    pub connections: Connections,
+    /// Limit of making a connection; none when absent.
+    pub connect_timeout: Option<Duration>,
+    /// Sent as a bearer token.
+    pub api_key: Option<String>,
+    /// Further headers, name and value.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Manners {
+    /// For a few requests, each over a connection of its own.
+    #[must_use]
+    pub fn single(connect_timeout: Duration, api_key: Option<&str>) -> Self {
+        Self {
+            connections: Connections::PerRequest,
+            connect_timeout: Some(connect_timeout),
+            api_key: api_key.map(String::from),
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// An answer whose head has come in.
@@ -28,6 +61,8 @@ pub struct Client {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// It came on a connection that an earlier answer came on; `None` where that is not known.
+    pub reused: Option<bool>,
     response: reqwest::Response,
 }
 
@@ -41,33 +76,37 @@ pub struct Failure {
 }
 
 impl Client {
-    /// A client for `base`, an http or https URL without user, query or fragment. `api_key` is sent as a bearer token.
+    /// A client for `base`, an http or https URL without user, query or fragment.
     ///
     /// # Errors
-    /// Any other URL, or a key that no header can hold.
-    pub fn new(base: &str, connections: Connections, connect_timeout: Duration, api_key: Option<&str>) -> Result<Self> {
+    /// Any other URL, or a key or header that cannot be sent.
+    pub fn new(base: &str, manners: &Manners) -> Result<Self> {
         let base = check_base(base)?;
         install_tls();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(key) = api_key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
-                .map_err(|_| Error::new("the API key is not a header value"))?;
+        let bearer = manners.api_key.as_ref().map(|key| (AUTHORIZATION.to_string(), format!("Bearer {key}")));
+        // The user's own Authorization goes before the key.
+        for (name, value) in bearer.iter().chain(&manners.headers) {
+            let wrong = |what: &str| Error::new(format!("the {what} of the header {name:?} cannot be sent"));
+            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("name"))?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| wrong("value"))?;
             value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(key, value);
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .no_proxy()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .connect_timeout(connect_timeout)
             .pool_idle_timeout(Duration::from_secs(4))
-            .pool_max_idle_per_host(if connections == Connections::Pooled { usize::MAX } else { 0 })
-            .default_headers(headers)
-            .build()
-            .context("cannot make an HTTP client")?;
-        Ok(Self { http, base, connections })
+            .pool_max_idle_per_host(if manners.connections == Connections::Pooled { usize::MAX } else { 0 })
+            .default_headers(headers);
+        if let Some(limit) = manners.connect_timeout {
+            http = http.connect_timeout(limit);
+        }
+        let http = http.build().context("cannot make an HTTP client")?;
+        Ok(Self { http, base, connections: manners.connections, seen: Rc::default() })
     }
 
     /// The base URL, without a trailing slash.
@@ -102,7 +141,9 @@ impl Client {
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
         let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
         let response = request.send().await.map_err(|e| Failure::of(&e))?;
-        Ok(Answer { status: response.status().as_u16(), response })
+        let ours = response.extensions().get::<HttpInfo>().map(HttpInfo::local_addr);
+        let reused = ours.map(|ours| !self.seen.borrow_mut().insert(ours));
+        Ok(Answer { status: response.status().as_u16(), reused, response })
     }
 }
 

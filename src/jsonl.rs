@@ -2,9 +2,11 @@
 
 use std::io::{self, BufRead, ErrorKind, Write};
 
-use crate::error::{Error, Result};
+use serde::Serialize;
+
+use crate::error::{Context, Error, Result};
 use crate::notice::Notice;
-use crate::row::Row;
+use crate::row::{Row, SCHEMA_VERSION};
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 16 << 20;
@@ -149,6 +151,16 @@ impl<W: Write> Writer<W> {
     /// [`Error::reader_left`] when the reader has gone, else what the system says.
     pub fn write(&mut self, row: &Row) -> Result<()> {
         self.write_line(&row.line())
+    }
+
+    /// Writes a new row of the kind `record`, without a detour over a tree of values.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_typed(&mut self, record: &str, typed: &impl Serialize) -> Result<()> {
+        let members = serde_json::to_string(typed).context("cannot write the row")?;
+        let members = members.strip_prefix('{').unwrap_or(&members);
+        self.write_line(&format!("{{\"schema_version\":{SCHEMA_VERSION},\"record\":\"{record}\",{members}"))
     }
 
     /// Writes one line of text that is a row already.

@@ -39,6 +39,7 @@ pub mod sim;
 pub mod answer;
 pub mod attempt;
 pub mod candidate;
+pub mod dataset;
 pub mod diagnose;
 pub mod digest;
 pub mod exposition;

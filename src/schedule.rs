@@ -29,6 +29,8 @@ pub enum Arrivals {
     Linear(f64),
     /// The same by equal factors.
     Exponential(f64),
+    /// The time stamps of the data set, stretched to the asked rate.
+    Trace,
 }
 
 impl Arrivals {
@@ -39,7 +41,7 @@ impl Arrivals {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no arrivals: poisson, constant, gamma:SHAPE, linear:FROM or exponential:FROM, numbers above 0"
+                "{text:?} is no arrivals: poisson, constant, gamma:SHAPE, linear:FROM, exponential:FROM (numbers above 0) or trace"
             )
         };
         let (name, number) = match text.split_once(':') {
@@ -49,6 +51,7 @@ impl Arrivals {
         match (name, number.filter(|n| n.is_finite() && *n > 0.0), number) {
             ("poisson", None, None) => Ok(Self::Poisson),
             ("constant", None, None) => Ok(Self::Constant),
+            ("trace", None, None) => Ok(Self::Trace),
             ("gamma", Some(shape), _) => Ok(Self::Gamma(shape)),
             ("linear", Some(from), _) => Ok(Self::Linear(from)),
             ("exponential", Some(from), _) => Ok(Self::Exponential(from)),
@@ -99,6 +102,14 @@ pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micro
     sums.into_iter().map(|at| Micros::from_seconds(time(at * scale))).collect()
 }
 
+/// Due times from time stamps, ms in any order: from the earliest on, `stretch` times as long.
+#[must_use]
+pub fn replay(stamps: impl Iterator<Item = f64>, stretch: f64) -> Vec<Micros> {
+    let stamps: Vec<f64> = stamps.collect();
+    let first = stamps.iter().copied().fold(f64::INFINITY, f64::min);
+    stamps.into_iter().map(|at| Micros::from_seconds((at - first) / 1000.0 * stretch)).collect()
+}
+
 /// SHA-256 of the due times as little-endian 64-bit microseconds.
 #[must_use]
 pub fn sha256(due: &[Micros]) -> String {
@@ -132,6 +143,14 @@ mod tests {
         });
         let d = distance.fold(0.0, f64::max);
         assert!(d * n.sqrt() < 1.63, "D·√n = {}", d * n.sqrt());
+    }
+
+    #[test]
+    fn a_trace_is_replayed_at_its_own_pace_or_another() {
+        let stamps = [2000.0, 2500.0, 4000.0];
+        let seconds = |stretch| replay(stamps.into_iter(), stretch).iter().map(|at| at.seconds()).collect::<Vec<_>>();
+        assert_eq!(seconds(1.0), [0.0, 0.5, 2.0]);
+        assert_eq!(seconds(0.5), [0.0, 0.25, 1.0]);
     }
 
     #[test]

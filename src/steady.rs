@@ -19,7 +19,7 @@ pub struct Span {
     pub start: f64,
     /// When it ended.
     pub end: f64,
-    /// Its TTFT, s; `None` when it failed.
+    /// Its TTFT, s, or what an answer that came whole took; `None` when it failed.
     pub ttft: Option<f64>,
 }
 

@@ -43,6 +43,15 @@ pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
     Some(us / 1000.0)
 }
 
+/// A successful request as a part of what a server gave.
+#[derive(Debug, Clone, Copy)]
+struct Served {
+    first_s: f64,
+    last_s: f64,
+    input: f64,
+    output: f64,
+}
+
 /// The measured requests of a run, compact.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -50,8 +59,10 @@ pub struct Sample {
     pub scheduled: u32,
     /// Requests by status.
     pub by_status: BTreeMap<RequestStatus, u64>,
-    /// TTFT of the successful ones, ms, sorted once [`Sample::close`] was called; so are the next three.
+    /// TTFT of the successful ones, ms, sorted once [`Sample::close`] was called; so are the next ones.
     pub ttft: Vec<f64>,
+    /// Time to the first token of the answer itself, ms, of those that reasoned before it.
+    pub ttfat: Vec<f64>,
     /// TPOT, ms.
     pub tpot: Vec<f64>,
     /// E2E, ms.
@@ -68,6 +79,11 @@ pub struct Sample {
     pub counted_chunks: bool,
     /// When each request began and ended.
     pub spans: Vec<Span>,
+    /// The same load went on before and after what was measured: throughput is what came within the measured time, of
+    /// whatever request.
+    pub steady: bool,
+    served: Vec<Served>,
+    chunks: f64,
     first_sent_s: Option<f64>,
     last_due_s: f64,
     last_token_s: f64,
@@ -75,6 +91,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// An empty one, of a run in which the load went on before and after what was measured, or not.
+    #[must_use]
+    pub fn of(steady: bool) -> Self {
+        Self { steady, ..Self::default() }
+    }
+
     /// Adds one measured request.
     pub fn add(&mut self, request: &Request, limits: &Limits) {
         self.scheduled += 1;
@@ -89,7 +111,8 @@ impl Sample {
         let ended = seconds(request.end_us).filter(|_| request.status != RequestStatus::Dropped);
         let timing = timing::timing(request);
         if let (Some(start), Some(end)) = (begun, ended) {
-            self.spans.push(Span { start, end, ttft: timing.as_ref().map(|timing| timing.ttft.0 / 1000.0) });
+            let latency = timing.as_ref().map(|timing| timing.ttft.unwrap_or(timing.e2e).0 / 1000.0);
+            self.spans.push(Span { start, end, ttft: latency });
         }
         let Some(timing) = timing else {
             // The time that failures took is part of the run: a server that answers a few and then none is not fast.
@@ -99,8 +122,12 @@ impl Sample {
             return;
         };
         self.last_end_s = self.last_end_s.max(seconds(request.end_us).unwrap_or(0.0));
-        self.last_token_s = self.last_token_s.max(seconds(request.last_token_us).unwrap_or(0.0));
-        self.ttft.push(timing.ttft.0);
+        let last = seconds(request.last_token_us.or(request.end_us)).unwrap_or(0.0);
+        self.last_token_s = self.last_token_s.max(last);
+        self.around(request);
+        self.chunks += f64::from(request.chunks);
+        self.ttft.extend(timing.ttft.map(|t| t.0));
+        self.ttfat.extend(timing.ttfat.map(|t| t.0));
         self.tpot.extend(timing.tpot.map(|t| t.0));
         self.e2e.push(timing.e2e.0);
         self.input.extend(request.input_tokens.map(f64::from));
@@ -112,9 +139,49 @@ impl Sample {
         self.good += u32::from(is_good(&timing, limits));
     }
 
+    /// Adds a request that is not measured itself, but was served beside those that are.
+    pub fn around(&mut self, request: &Request) {
+        if request.status != RequestStatus::Ok || !self.steady {
+            return;
+        }
+        let last = request.last_token_us.or(request.end_us);
+        let (Some(first), Some(last)) = (request.first_token_us.or(last), last) else { return };
+        self.served.push(Served {
+            first_s: first.seconds(),
+            last_s: last.seconds(),
+            input: request.input_tokens.map_or(0.0, f64::from),
+            output: timing::output_tokens(request).map_or(0.0, f64::from),
+        });
+    }
+
+    /// Requests, input and output tokens within the measured time, per second of it: a request counts where its last token
+    /// is, its prompt where its first is, and its output evenly between the two.
+    fn within(&self) -> Option<(f64, f64, f64)> {
+        let starts = || self.spans.iter().map(|span| span.start);
+        let (from, to) = (starts().fold(f64::INFINITY, f64::min), starts().fold(f64::NEG_INFINITY, f64::max));
+        let width = to - from;
+        if !self.steady || width <= 0.0 {
+            return None;
+        }
+        let inside = |at: f64| at >= from && at < to;
+        let mut sums = (0.0, 0.0, 0.0);
+        for one in &self.served {
+            sums.0 += f64::from(u8::from(inside(one.last_s)));
+            sums.1 += if inside(one.first_s) { one.input } else { 0.0 };
+            let length = one.last_s - one.first_s;
+            let share = match length > 0.0 {
+                true => (one.last_s.min(to) - one.first_s.max(from)).max(0.0) / length,
+                false => f64::from(u8::from(inside(one.last_s))),
+            };
+            sums.2 += one.output * share;
+        }
+        Some((sums.0 / width, sums.1 / width, sums.2 / width))
+    }
+
     /// Sorts what percentiles are taken of.
     pub fn close(&mut self) {
-        for values in [&mut self.ttft, &mut self.tpot, &mut self.e2e, &mut self.input, &mut self.output] {
+        let all = [&mut self.ttft, &mut self.ttfat, &mut self.tpot, &mut self.e2e, &mut self.input, &mut self.output];
+        for values in all {
             values.sort_by(f64::total_cmp);
         }
     }
@@ -122,7 +189,7 @@ impl Sample {
     /// Requests that succeeded.
     #[must_use]
     pub fn ok(&self) -> u32 {
-        u32::try_from(self.ttft.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.e2e.len()).unwrap_or(u32::MAX)
     }
 
     /// Share of the scheduled requests that succeeded.
@@ -136,6 +203,7 @@ impl Sample {
     pub fn values(&self, latency: &str) -> &[f64] {
         match latency {
             "ttft" => &self.ttft,
+            "ttfat" => &self.ttfat,
             "tpot" => &self.tpot,
             "e2e" => &self.e2e,
             _ => &[],
@@ -145,7 +213,8 @@ impl Sample {
     /// The metrics by the source document's names. What was not measured is absent.
     ///
     /// Throughput counts over W, from the first sending to the last token or the end of the last failure, as the frameworks' own clients do, so an open
-    /// loop's tail is in it: at a rate the server keeps up with it is a little below the rate.
+    /// loop's tail is in it: at a rate the server keeps up with it is a little below the rate. Where the load went on before
+    /// and after the measured requests it counts over the time in which these were due.
     #[must_use]
     pub fn metrics(&self, mode: LoadMode, has_limits: bool) -> BTreeMap<String, Option<f64>> {
         let mut metrics = BTreeMap::new();
@@ -154,7 +223,7 @@ impl Sample {
                 metrics.insert(name.to_string(), Some(value));
             }
         };
-        for latency in ["ttft", "tpot", "e2e"] {
+        for latency in ["ttft", "ttfat", "tpot", "e2e"] {
             let values = self.values(latency);
             put(&format!("mean_{latency}_ms"), mean(values));
             for q in [50, 90, 95, 99] {
@@ -166,9 +235,14 @@ impl Sample {
         let rate = |count: f64| window.map(|w| count / w);
         let (input, output) = (self.input.iter().sum::<f64>(), self.output.iter().sum::<f64>());
         let counted = !self.counted_chunks && self.ok() > 0;
-        put("request_throughput", rate(ok).or(Some(0.0)));
-        put("output_token_throughput", rate(output).filter(|_| counted));
-        put("total_token_throughput", rate(input + output).filter(|_| counted));
+        let (requests, input, output_rate) = match self.within() {
+            Some((requests, input, output)) => (Some(requests), Some(input), Some(output)),
+            None => (rate(ok), rate(input), rate(output)),
+        };
+        put("request_throughput", requests.or(Some(0.0)));
+        put("output_token_throughput", output_rate.filter(|_| counted));
+        put("total_token_throughput", input.zip(output_rate).map(|(i, o)| i + o).filter(|_| counted));
+        put("tokens_per_chunk", (self.chunks > 0.0 && counted).then(|| output / self.chunks));
         put("success_rate", self.success_rate());
         if has_limits {
             put("goodput", rate(self.good.into()).or(Some(0.0)));
@@ -188,7 +262,7 @@ impl Sample {
 /// Within every limit on a latency, whatever statistic it names; a request with one token keeps any TPOT limit.
 fn is_good(timing: &Timing, limits: &Limits) -> bool {
     limits.latencies().all(|(latency, threshold)| match latency {
-        "ttft" => timing.ttft.0 <= threshold,
+        "ttft" => timing.ttft.is_some_and(|ttft| ttft.0 <= threshold),
         "tpot" => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
         "e2e" => timing.e2e.0 <= threshold,
         _ => true,

@@ -10,8 +10,10 @@ use crate::units::Millis;
 /// The times of one successful request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// Time to first token.
-    pub ttft: Millis,
+    /// Time to first token; `None` for an answer that came whole.
+    pub ttft: Option<Millis>,
+    /// Time to the first token of the answer itself, where reasoning came before it.
+    pub ttfat: Option<Millis>,
     /// Time per output token after the first; `None` for one token, or when tokens were not counted by the server.
     pub tpot: Option<Millis>,
     /// End to end, to the last token.
@@ -25,8 +27,15 @@ pub fn timing(request: &Request) -> Option<Timing> {
         return None;
     }
     let begun = request.due_us.or(request.sent_us)?;
-    let (first, last) = (request.first_token_us?, request.last_token_us?);
-    Some(Timing { ttft: first.since(begun), tpot: tpot(request), e2e: last.since(begun) })
+    // An answer that came whole was there at its end.
+    let last = request.last_token_us.or(request.end_us)?;
+    let since = |at: crate::units::Micros| at.since(begun);
+    Some(Timing {
+        ttft: request.first_token_us.map(since),
+        ttfat: request.first_answer_us.map(since),
+        tpot: tpot(request),
+        e2e: since(last),
+    })
 }
 
 fn tpot(request: &Request) -> Option<Millis> {
@@ -61,9 +70,14 @@ pub(crate) mod tests {
     fn hand_drawn_timelines() {
         let timed = |request: &Request| timing(request).unwrap();
         let ten = request(100, 105, 150, 240, 10);
-        assert_eq!(timed(&ten), Timing { ttft: Millis(50.0), tpot: Some(Millis(10.0)), e2e: Millis(140.0) });
+        assert_eq!(
+            timed(&ten),
+            Timing { ttft: Some(Millis(50.0)), ttfat: None, tpot: Some(Millis(10.0)), e2e: Millis(140.0) }
+        );
+        let whole = Request { first_token_us: None, last_token_us: None, ..ten.clone() };
+        assert_eq!(timed(&whole), Timing { ttft: None, ttfat: None, tpot: None, e2e: Millis(141.0) });
         let closed = Request { due_us: None, ..ten.clone() };
-        assert_eq!(timed(&closed).ttft, Millis(45.0));
+        assert_eq!(timed(&closed).ttft, Some(Millis(45.0)));
         assert_eq!(timed(&request(0, 0, 50, 50, 1)).tpot, None);
         assert_eq!(timed(&request(0, 0, 50, 60, 2)).tpot, Some(Millis(10.0)));
         let chunks = Request { token_source: Some(TokenSource::Chunks), ..ten.clone() };

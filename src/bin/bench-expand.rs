@@ -81,7 +81,7 @@ struct Expanding<'a> {
 impl Expanding<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         match plans::load(path, &self.frameworks, false, self.notice)? {
-            Loaded::Good(good) => self.plan(&good.0),
+            Loaded::Good(good) => self.plan(good.0),
             Loaded::Bad => {
                 self.notice.error(&Error::new("the plan has errors and gives no candidates").at(streams::name(path)));
                 Ok(())
@@ -97,10 +97,15 @@ impl Expanding<'_> {
         for finding in findings.iter().filter(|f| f.level == Level::Error) {
             self.notice.error(&Error::new(format!("{}: {}", finding.pointer, finding.message)).at(place));
         }
-        plan.map_or(Ok(()), |plan| self.plan(&plan))
+        plan.map_or(Ok(()), |plan| self.plan(plan))
     }
 
-    fn plan(&mut self, plan: &Plan) -> Result<()> {
+    fn plan(&mut self, mut plan: Plan) -> Result<()> {
+        if let Err(e) = plans::datasets(&mut plan, &self.frameworks, self.notice) {
+            self.notice.error(&e);
+            return Ok(());
+        }
+        let plan = &plan;
         let expansions = expand(plan, &self.frameworks)?;
         for e in &expansions {
             let n = e.candidates.len();

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serving_bench::cli::convert::convert;
 use serving_bench::cli::load::{Args, Itl};
+use serving_bench::cli::workload::entries;
 use serving_bench::cli::{self, streams};
 use serving_bench::exit::Exit;
 use serving_bench::load::{Options, load, raise_files};
@@ -14,16 +16,23 @@ const CONNECT: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let mut signal = None;
     let exit = cli::run(|args: Args, notice| {
+        let frameworks = streams::frameworks(args.frameworks.as_deref())?;
+        if args.convert {
+            convert(&args, &frameworks, notice)?;
+            return Ok(Exit::Done);
+        }
         let out = streams::row_writer()?;
         let options = Options {
-            frameworks: streams::frameworks(args.frameworks.as_deref())?,
+            frameworks,
             limits: args.limits(),
             connect_timeout: CONNECT,
             full: args.itl == Itl::Full,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
+            headers: if args.url.is_some() { Vec::new() } else { args.headers.clone() },
+            read_dataset: entries,
         };
         raise_files(args.concurrency.iter().copied().max().unwrap_or(1).into())?;
-        signal = match args.target()? {
+        signal = match args.target(notice)? {
             Some(target) => {
                 let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
                 let place = "--url".to_string();

@@ -220,12 +220,33 @@ fn misfit(candidate: &Candidate, framework: &Framework) -> Option<String> {
             ));
         }
     }
+    if let Some(why) = too_short(candidate, framework) {
+        return Some(why);
+    }
     let degrees = framework.parallelism.multiply.iter().filter_map(|knob| Some((knob, flags.get(knob)?.as_u64()?)));
     let degrees: Vec<_> = degrees.collect();
     let needed = degrees.iter().fold(1u64, |product, (_, n)| product.saturating_mul(*n));
     let budget = candidate.hardware.gpu_count.map(u64::from)?;
     let terms = || degrees.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
     (needed > budget).then(|| format!("{} needs {needed} GPUs, and gpu_count is {budget}", terms()))
+}
+
+/// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
+fn too_short(candidate: &Candidate, framework: &Framework) -> Option<String> {
+    let limit = framework.sequence_limit.as_ref()?;
+    let number = |knob: &String| candidate.server.flags.get(knob).and_then(Value::as_u64);
+    let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1).max(1);
+    let holds = number(&limit.knob).filter(|n| *n > 0)? / shared;
+    let known = candidate.scenarios.iter().filter_map(|s| s.dataset.as_ref());
+    let longest = known.filter(|dataset| !dataset.estimated).max_by_key(|dataset| dataset.longest)?;
+    (holds < longest.longest.into()).then(|| {
+        format!(
+            "{} {holds} does not hold the {} tokens of the longest row of {}",
+            limit.knob,
+            longest.longest,
+            longest.name().rsplit('/').next().unwrap_or_default()
+        )
+    })
 }
 
 /// Scenario × load × repeat, each with the key of everything that its result depends on.
@@ -240,7 +261,7 @@ fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
                     "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
                     "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
                     "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
-                    "hardware": hardware, "scenario": scenario, "load": spec, "benchmark": candidate.benchmark,
+                    "hardware": hardware, "scenario": scenario.identity(), "load": spec, "benchmark": candidate.benchmark,
                     "repeat": repeat, "client": env!("CARGO_PKG_VERSION_MAJOR"),
                 });
                 if let Some(image) = &candidate.server.image {

@@ -6,10 +6,13 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
+use super::workload::Asked;
 use super::{Common, Program, key_value};
+use crate::answer::ENDPOINTS;
 use crate::error::{Error, Result};
 use crate::load::request::Limits;
 use crate::load::target::Target;
+use crate::notice::Notice;
 use crate::plan::DEFAULT_QPS;
 use crate::schedule::Arrivals;
 use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario};
@@ -19,6 +22,8 @@ Examples:
   bench-expand plan.yaml | bench-serve | bench-load | bench-normalize | bench-rank
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --concurrency 8 > raw.jsonl
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --rate 4 --sla max_p99_ttft_ms=500 | bench-normalize | bench-rank
+  bench-load --convert ShareGPT.json > prompts.jsonl
+  bench-load --url http://127.0.0.1:8000 --endpoint /v1/chat/completions --dataset prompts.jsonl --rate 2 > raw.jsonl
 
 Open loop (--rate) sends at times made beforehand from the seed and counts latency from the due time; closed loop
 (--concurrency) keeps N requests in flight and counts from the sending. Nothing is ever sent again.
@@ -43,20 +48,21 @@ pub struct Args {
     /// Load this server, without a pipeline
     #[arg(long)]
     pub url: Option<String>,
-    /// What is asked: NAME=PROMPT_TOKENS:OUTPUT_TOKENS; may be repeated
-    #[arg(long = "scenario", value_name = "NAME=IN:OUT", value_parser = scenario, requires = "url")]
-    pub scenarios: Vec<Scenario>,
+    /// What is asked
+    #[command(flatten)]
+    pub asked: Asked,
     /// Closed loop with this many requests in flight; may be repeated
     #[arg(long, value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Vec<u32>,
-    /// Open loop at this many requests per second; may be repeated
+    /// Open loop at this many requests per second, or `trace` for the pace of the data set's own time stamps; may be repeated
     #[arg(long, value_name = "PER_SECOND", requires = "url", value_parser = rate)]
-    pub rate: Vec<f64>,
+    pub rate: Vec<Rate>,
     /// Search the highest rate from LOWER to UPPER that keeps the limits of --sla, open loop
     #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
     pub qps: Option<Qps>,
-    /// Open loop: poisson, constant, gamma:BURSTINESS, or a ramp from another rate: linear:FROM, exponential:FROM
-    #[arg(long, value_name = "KIND", default_value = "poisson", value_parser = arrivals)]
+    /// Open loop: poisson, constant, gamma:SHAPE (1 is Poisson, less is burstier), a ramp from another rate: linear:FROM,
+    /// exponential:FROM, or trace: the data set's own time stamps [default: poisson]
+    #[arg(long, value_name = "KIND", value_parser = arrivals, requires = "url")]
     pub arrivals: Option<String>,
     /// Open loop: drop what is due while this many are in flight
     #[arg(long, value_name = "N", requires = "rate")]
@@ -64,16 +70,19 @@ pub struct Args {
     /// All requests at once
     #[arg(long, requires = "url")]
     pub burst: bool,
-    /// Measured requests per run
-    #[arg(long, value_name = "N", default_value_t = 80, requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
-    pub num_prompts: u32,
-    /// Requests before the measured ones
+    /// Measured requests per run [default: 80, or the rows of the data set where these are fewer]
+    #[arg(long, value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
+    pub num_prompts: Option<u32>,
+    /// Requests before the measured ones, one after the other
     #[arg(long, value_name = "N", default_value_t = 2, requires = "url")]
     pub warmup: u32,
+    /// Instead: the same load for so long before the measured requests, and on until these are back
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "url", conflicts_with = "warmup")]
+    pub warmup_s: Option<Duration>,
     /// Seed of schedule and prompts
     #[arg(long, default_value_t = 1, requires = "url")]
     pub seed: u64,
-    /// Path of the endpoint: /v1/completions or /v1/chat/completions
+    /// Path of the endpoint: /v1/completions, /v1/chat/completions, or SGLang's own /generate
     #[arg(long, value_name = "PATH", default_value = "/v1/completions", value_parser = endpoint, requires = "url")]
     pub endpoint: String,
     /// Model id, when the server lists several
@@ -88,6 +97,15 @@ pub struct Args {
     /// Members of every request's body
     #[arg(long, value_name = "JSON", default_value = r#"{"temperature":0}"#, requires = "url")]
     pub extra_body: String,
+    /// Ask for whole answers and not for a stream: no first token can be seen then
+    #[arg(long, requires = "url")]
+    pub no_stream: bool,
+    /// Ask for the count of tokens in every chunk: it costs the server a little
+    #[arg(long, requires = "url")]
+    pub continuous_usage: bool,
+    /// Header of every request: 'NAME: VALUE', with ${VAR} taken from the environment; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
+    pub headers: Vec<(String, String)>,
     /// Let answers end by themselves
     #[arg(long, requires = "url")]
     pub no_ignore_eos: bool,
@@ -109,6 +127,20 @@ pub struct Args {
     /// Name of the environment variable that holds the API key
     #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
     pub api_key_env: String,
+    /// Convert files of prompts (ShareGPT, messages, batch requests, instructions, Mooncake traces) to canonical rows, and
+    /// exit
+    #[arg(long, conflicts_with = "url")]
+    pub convert: bool,
+    /// With --convert: each turn of a talk becomes a row, and the talk a session
+    #[arg(long, requires = "convert")]
+    pub sessions: bool,
+    /// With --convert: keep rows with images or tools where all of these frameworks take them
+    #[arg(long = "for", value_name = "FRAMEWORK", value_delimiter = ',', requires = "convert")]
+    pub for_frameworks: Vec<String>,
+    /// With --convert: count tokens with this tokenizer.json instead of estimating them
+    #[cfg(feature = "tokenizer")]
+    #[arg(long, value_name = "FILE", requires = "convert")]
+    pub tokenizer: Option<PathBuf>,
     /// Folder with more framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,
@@ -144,43 +176,86 @@ impl Args {
     ///
     /// # Errors
     /// When the command line does not say what to ask or how.
-    pub fn target(&self) -> Result<Option<Target>> {
+    pub fn target(&self, notice: &Notice) -> Result<Option<Target>> {
         let Some(url) = &self.url else { return Ok(None) };
-        let arrivals = self.arrivals.clone().filter(|kind| kind != "poisson");
-        let load =
-            |mode| Load { mode, arrivals: arrivals.clone().filter(|_| mode == LoadMode::Open), ..Load::default() };
-        let mut loads: Vec<Load> = Vec::new();
-        loads.extend(self.rate.iter().map(|rate| Load { rate: Some(*rate), cap: self.cap, ..load(LoadMode::Open) }));
-        loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), ..load(LoadMode::Open) }));
-        loads.extend(self.concurrency.iter().map(|n| Load { concurrency: Some(*n), ..load(LoadMode::Closed) }));
-        loads.extend(self.burst.then(|| load(LoadMode::Burst)));
-        if self.scenarios.is_empty() || loads.is_empty() {
+        let scenarios = self.asked.scenarios(notice)?;
+        let loads = self.loads(&scenarios)?;
+        if scenarios.is_empty() || loads.is_empty() {
             return Err(Error::new(
-                "say what to ask and how: --scenario chat=1000:200 and --concurrency 8, --rate 4, --qps 1:32 or --burst",
+                "say what to ask and how: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, --qps 1:32 \
+                 or --burst",
             ));
         }
-        let extra: Members = serde_json::from_str(&self.extra_body)
+        let mut extra: Members = serde_json::from_str(&self.extra_body)
             .map_err(|e| Error::new("--extra-body is not a JSON object").because(e))?;
+        // So that no server's own default decides.
+        extra.entry("temperature").or_insert(0.into());
+        let rows =
+            scenarios.iter().filter_map(|s| s.dataset.as_ref().filter(|d| !d.prefix_reuse)).map(|d| d.rows).min();
+        let num_prompts = self.num_prompts.unwrap_or(80.min(rows.unwrap_or(80)));
         Ok(Some(Target {
             url: url.clone(),
             model: self.model.clone(),
             framework: self.framework.clone(),
-            scenarios: self.scenarios.clone(),
+            scenarios,
             loads,
             benchmark: Benchmark {
                 endpoint: self.endpoint.clone(),
-                num_prompts: self.num_prompts,
+                num_prompts,
                 duration_s: None,
                 warmup_requests: self.warmup,
+                warmup_s: self.warmup_s.map(|warmup| warmup.as_secs_f64()),
                 seed: self.seed,
                 ignore_eos: !self.no_ignore_eos,
                 extra_request_body: extra,
+                whole_answers: self.no_stream,
+                continuous_usage: self.continuous_usage,
+                headers: self.headers.iter().cloned().collect(),
                 cache: if self.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
-                smoke: self.num_prompts <= 20,
+                smoke: num_prompts <= 20,
             },
             sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
         }))
     }
+
+    fn loads(&self, scenarios: &[Scenario]) -> Result<Vec<Load>> {
+        let own = scenarios.iter().map(|scenario| scenario.dataset.as_ref()?.rate);
+        let own: Option<Vec<f64>> = own.collect();
+        let arrivals = self.arrivals.clone().filter(|kind| kind != "poisson");
+        let paced = arrivals.as_deref() == Some("trace") || self.rate.contains(&Rate::Trace);
+        if paced && own.as_ref().is_none_or(Vec::is_empty) {
+            return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
+        }
+        if arrivals.is_some() && self.rate.is_empty() && self.qps.is_none() {
+            return Err(Error::new("--arrivals is for an open loop: give --rate or --qps"));
+        }
+        let open = |rate, arrivals| Load { rate, arrivals, cap: self.cap, ..Load::default() };
+        let mut loads: Vec<Load> = Vec::new();
+        for rate in &self.rate {
+            loads.push(match (rate, own.as_deref()) {
+                (Rate::Of(rate), _) => open(Some(*rate), arrivals.clone()),
+                (Rate::Trace, own) => open(own.and_then(|own| own.first().copied()), Some("trace".into())),
+            });
+        }
+        loads.extend(self.qps.iter().map(|qps| Load {
+            qps: Some(*qps),
+            arrivals: arrivals.clone(),
+            ..Load::default()
+        }));
+        let closed = |n: &u32| Load { mode: LoadMode::Closed, concurrency: Some(*n), ..Load::default() };
+        loads.extend(self.concurrency.iter().map(closed));
+        loads.extend(self.burst.then(|| Load { mode: LoadMode::Burst, ..Load::default() }));
+        Ok(loads)
+    }
+}
+
+/// A rate of an open loop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// Requests per second.
+    Of(f64),
+    /// That of the data set's time stamps.
+    Trace,
 }
 
 fn arrivals(text: &str) -> Result<String, String> {
@@ -195,26 +270,33 @@ fn qps(text: &str) -> Result<Qps, String> {
         [lower, upper, tolerance] => (lower, upper, tolerance),
         _ => return Err(wrong()),
     };
-    let holds = lower > 0.0 && upper > lower && upper.is_finite() && tolerance > 0.0;
-    if holds { Ok(Qps { lower, upper, tolerance, ..DEFAULT_QPS }) } else { Err("0 < LOWER < UPPER must hold".into()) }
+    if !(lower > 0.0 && upper > lower && upper.is_finite()) {
+        return Err("0 < LOWER < UPPER must hold".into());
+    }
+    if tolerance > 0.0 {
+        Ok(Qps { lower, upper, tolerance, ..DEFAULT_QPS })
+    } else {
+        Err("TOLERANCE is above 0".into())
+    }
 }
 
-fn scenario(text: &str) -> Result<Scenario, String> {
-    let wrong = || format!("{text:?} is not NAME=PROMPT_TOKENS:OUTPUT_TOKENS, such as chat=1000:200");
-    let (name, lengths) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
-    let (input, output) = lengths.split_once(':').ok_or_else(wrong)?;
-    let length = |text: &str| text.parse().ok().filter(|n: &u32| *n > 0).ok_or_else(wrong);
-    Ok(Scenario { name: name.into(), kind: "random".into(), input_len: length(input)?, output_len: length(output)? })
+fn endpoint(text: &str) -> Result<String, String> {
+    let known = ENDPOINTS.contains(&text);
+    known.then(|| text.to_string()).ok_or_else(|| format!("the endpoint is one of {}", ENDPOINTS.join(", ")))
 }
 
-fn endpoint(text: &str) -> Result<String, &'static str> {
-    let known = ["/v1/completions", "/v1/chat/completions"].contains(&text);
-    known.then(|| text.to_string()).ok_or("the endpoint is /v1/completions or /v1/chat/completions")
-}
-
-fn rate(text: &str) -> Result<f64, String> {
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "trace" {
+        return Ok(Rate::Trace);
+    }
     let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("a rate is above 0".into()) }
+    if rate.is_finite() && rate > 0.0 { Ok(Rate::Of(rate)) } else { Err("a rate is above 0".into()) }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is 'NAME: VALUE'")?;
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() { Err("a header is 'NAME: VALUE'".into()) } else { Ok((name.into(), value.into())) }
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {

@@ -1,5 +1,6 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
+pub mod convert;
 pub mod expand;
 pub mod load;
 pub mod normalize;
@@ -8,7 +9,10 @@ pub mod rank;
 pub mod serve;
 pub mod sim;
 pub mod streams;
+#[cfg(feature = "tokenizer")]
+pub mod tokenizer;
 pub mod validate;
+pub mod workload;
 
 use std::io::Write;
 use std::process::ExitCode;

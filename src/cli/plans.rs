@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::streams;
+use super::{convert, streams, workload};
+use crate::answer::Dialect;
 use crate::digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::framework::Frameworks;
 use crate::notice::Notice;
 use crate::plan::{self, Level, Plan};
@@ -80,4 +81,43 @@ pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<plan::Finding>, Option
     let members = row.map().iter().filter(|(key, _)| !own.contains(&key.as_str()));
     let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
     plan::load(&value, frameworks)
+}
+
+/// Reads the data sets of a plan, and settles what depends on them.
+///
+/// # Errors
+/// A file that cannot be read, or that the plan's load cannot be driven with.
+pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
+    let names: Vec<String> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.definition.clone()).collect();
+    let takes: Vec<String> = convert::taken(&names, frameworks)?.into_iter().collect();
+    for scenario in &mut plan.scenarios {
+        let Some(dataset) = &mut scenario.dataset else { continue };
+        dataset.takes.clone_from(&takes);
+        let given = dataset.path.clone();
+        workload::describe(scenario, notice)?;
+        let Some(known) = &scenario.dataset else { continue };
+        let wrong = |why: String| Error::new(why).at(given.clone());
+        if known.chat && Dialect::of(&plan.benchmark.endpoint) != Dialect::Chat {
+            let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
+            return Err(wrong(why.into()));
+        }
+        if plan.benchmark.num_prompts > known.rows && !known.prefix_reuse {
+            let why = format!(
+                "num_prompts is {}, and it has no more rows than {}: ask for fewer, or set prefix_reuse: true to send rows again",
+                plan.benchmark.num_prompts, known.rows
+            );
+            return Err(wrong(why));
+        }
+    }
+    let own =
+        plan.scenarios.iter().map(|s| s.dataset.as_ref().and_then(|dataset| dataset.rate)).collect::<Option<Vec<_>>>();
+    for load in plan.loads.iter_mut().filter(|load| load.arrivals.as_deref() == Some("trace")) {
+        let Some(own) = own.as_ref().and_then(|own| own.first()) else {
+            return Err(Error::new("arrivals: trace needs a data set whose rows all have a timestamp"));
+        };
+        if load.qps.is_none() {
+            load.rate.get_or_insert(*own);
+        }
+    }
+    Ok(())
 }

@@ -6,12 +6,18 @@ use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::dataset::{self, Wanted};
+use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
 use crate::jsonl::{Reader, Writer};
 use crate::notice::Notice;
 use crate::row::Row;
+use crate::schema::Dataset;
 use crate::yaml::MAX_BYTES;
+
+/// The largest data set that is read, in bytes: all of it is kept.
+pub const MAX_DATASET: usize = 4 << 30;
 
 /// Standard output without a buffer: each write is one `write(2)`.
 ///
@@ -141,4 +147,18 @@ pub fn read_text(path: &Path, limit: usize) -> Result<String> {
         .read_to_string(&mut text)
         .map_err(|e| at(Error::new("cannot read").because(e)))?;
     if size > limit { Err(at(Error::new(format!("larger than {limit} bytes")))) } else { Ok(text) }
+}
+
+/// A data set, read as `known` says, and the SHA-256 of its bytes.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn dataset(path: &Path, known: &Dataset) -> Result<(String, dataset::Read)> {
+    let wanted = Wanted {
+        output_len: known.default_output_len,
+        takes: known.takes.iter().cloned().collect(),
+        ..Wanted::default()
+    };
+    let text = read_text(path, MAX_DATASET)?;
+    Ok((digest::sha256(text.as_bytes()), dataset::read(&text, &wanted)))
 }

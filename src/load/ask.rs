@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::Event;
+use crate::answer::{Dialect, Event};
 use crate::error::{Error, Result};
 use crate::exposition;
 use crate::framework::{Metrics, Told};
@@ -14,7 +14,7 @@ use crate::notice::Notice;
 use crate::schedule::generator;
 use crate::schema::Members;
 use crate::sse::Splitter;
-use crate::workload::{Purpose, Sizes, WORDS, prompt_generator, token_ids};
+use crate::workload::{Ask, Item, Piece, Sizes, WORDS, token_ids};
 
 /// How long the server's counters may take to be shown.
 const COUNTERS: Duration = Duration::from_secs(5);
@@ -26,18 +26,38 @@ enum Form {
     Text(Sizes),
 }
 
+/// What is to be asked of a server, before it is known what it takes of it.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// Path of the endpoint.
+    pub endpoint: String,
+    /// The model's id.
+    pub model: String,
+    /// Members of every body.
+    pub extra: Members,
+    /// Members that make answers as long as asked.
+    pub exact_length: Members,
+    /// It takes token ids as prompt.
+    pub ids: bool,
+    /// Some prompt is made up, to an exact length.
+    pub sized: bool,
+    /// Answers come in pieces.
+    pub stream: bool,
+    /// And every piece says how many tokens there are so far.
+    pub continuous: bool,
+}
+
 /// How one server is asked.
 #[derive(Debug)]
 pub struct Asker {
     /// The client of this server.
     pub client: Client,
-    /// Path of the endpoint.
-    pub endpoint: String,
-    model: String,
-    extra: Members,
-    exact_length: Members,
+    /// What it is asked, without what it refuses.
+    pub asking: Asking,
+    dialect: Dialect,
     usage: bool,
     form: Form,
+    template: Option<u32>,
     limit: Duration,
     metrics: Option<Metrics>,
 }
@@ -47,6 +67,13 @@ struct Small {
     status: u16,
     text: String,
     input: Option<u32>,
+}
+
+/// A prompt as a body takes it.
+enum Given {
+    Ids(Vec<u32>),
+    Text(String),
+    Messages(Vec<Value>),
 }
 
 impl Asker {
@@ -91,47 +118,36 @@ impl Asker {
     ///
     /// # Errors
     /// When it takes no form of request, or the size of a text cannot be told.
-    pub async fn find(
-        client: Client,
-        endpoint: &str,
-        model: &str,
-        extra: &Members,
-        (exact_length, ids): (Members, bool),
-        limit: Duration,
-        notice: &Notice,
-    ) -> Result<Self> {
+    pub async fn find(client: Client, asking: Asking, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let form = if ids && !endpoint.contains("chat") { Form::TokenIds } else { Form::Text(unsized_text.clone()) };
-        let mut asker = Self {
-            client,
-            endpoint: endpoint.into(),
-            model: model.into(),
-            extra: extra.clone(),
-            exact_length,
-            usage: true,
-            form,
-            limit,
-            metrics: None,
-        };
+        let dialect = Dialect::of(&asking.endpoint);
+        let ids = asking.ids && asking.sized && dialect != Dialect::Chat;
+        let form = if ids { Form::TokenIds } else { Form::Text(unsized_text.clone()) };
+        let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
             let prompt = match asker.form {
-                Form::TokenIds => token_ids(4, &mut generator(0, &["probe"])),
-                Form::Text(_) => " time year".into(),
+                Form::TokenIds => Given::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
+                Form::Text(_) => Given::Text(" time year".into()),
             };
-            let small = asker.small(&prompt).await?;
+            let small = asker.small(prompt).await?;
+            let endpoint = &asker.asking.endpoint;
             if small.status == 200 {
                 break;
             }
             if !matches!(small.status, 400 | 422) {
                 return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
             }
-            let named = asker.exact_length.keys().any(|key| small.text.contains(key.as_str()));
-            if asker.usage && small.text.contains("stream_options") {
+            let named = asker.asking.exact_length.keys().any(|key| small.text.contains(key.as_str()));
+            if asker.asking.continuous && small.text.contains("continuous_usage_stats") {
+                notice.warn("the server refuses continuous_usage_stats: it counts tokens only at the end");
+                asker.asking.continuous = false;
+            } else if asker.usage && small.text.contains("stream_options") {
                 notice.warn("the server refuses stream_options: tokens are counted by chunks, and TPOT is not given");
                 asker.usage = false;
             } else if named {
-                notice.warn(format!("the server refuses {:?}: answers may be shorter than asked", asker.exact_length));
-                asker.exact_length = Map::new();
+                let what = &asker.asking.exact_length;
+                notice.warn(format!("the server refuses {what:?}: answers may be shorter than asked"));
+                asker.asking.exact_length = Map::new();
             } else if asker.form == Form::TokenIds {
                 notice.say("the server takes no token ids as prompt: prompts are text, sized by its own usage");
                 asker.form = Form::Text(unsized_text.clone());
@@ -139,8 +155,13 @@ impl Asker {
                 return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
             }
         }
-        if matches!(asker.form, Form::Text(_)) {
-            asker.form = Form::Text(asker.sizes().await?);
+        if matches!(asker.form, Form::Text(_)) && asker.asking.sized {
+            let sizes = asker.sizes().await?;
+            asker.template = Some(sizes.overhead).filter(|_| dialect == Dialect::Chat);
+            asker.form = Form::Text(sizes);
+        } else if dialect == Dialect::Chat {
+            let (four, eight) = (asker.count(WORDS[0], 4).await.ok(), asker.count(WORDS[0], 8).await.ok());
+            asker.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
         }
         Ok(asker)
     }
@@ -151,62 +172,105 @@ impl Asker {
         if self.form == Form::TokenIds { "token_ids" } else { "text" }
     }
 
-    /// The body of the `i`-th request of a purpose.
-    ///
-    /// # Errors
-    /// When no prompt of that length is possible.
-    pub fn body(&self, seed: u64, purpose: &Purpose, i: u32, input: u32, output: u32) -> Result<Vec<u8>> {
-        let mut rng = prompt_generator(seed, purpose, i);
-        let prompt = match &self.form {
-            Form::TokenIds => token_ids(input, &mut rng),
-            Form::Text(sizes) => sizes.text(input, &mut rng).map_err(Error::new)?.into(),
-        };
-        Ok(self.request(&prompt, output).to_string().into_bytes())
+    /// Tokens that the chat template adds to one message, as the server counts; `None` without a template.
+    #[must_use]
+    pub fn template_tokens(&self) -> Option<u32> {
+        self.template
     }
 
-    fn request(&self, prompt: &Value, output: u32) -> Value {
-        let mut body = json!({"model": self.model, "max_tokens": output, "stream": true});
-        if self.endpoint.contains("chat") {
-            body["messages"] = json!([{"role": "user", "content": prompt}]);
-        } else {
-            body["prompt"] = prompt.clone();
+    /// The body of a request.
+    ///
+    /// # Errors
+    /// When no prompt of that length is possible, or the endpoint takes no prompt of that kind.
+    pub fn body(&self, item: &Item) -> Result<Vec<u8>> {
+        let prompt = match &item.ask {
+            Ask::Text(text) => Given::Text(text.clone()),
+            Ask::Messages(messages) if self.dialect == Dialect::Chat => Given::Messages(messages.clone()),
+            Ask::Messages(_) => {
+                let why =
+                    "has a row with a list of messages, which only a chat endpoint takes: ask /v1/chat/completions";
+                return Err(Error::new(format!("the data set {why}")));
+            }
+            Ask::Made(pieces) => match &self.form {
+                Form::TokenIds => Given::Ids(
+                    pieces.iter().flat_map(|p| token_ids(p.tokens, &mut p.rng.clone()).collect::<Vec<_>>()).collect(),
+                ),
+                Form::Text(sizes) => Given::Messages(spoken(pieces, sizes).map_err(Error::new)?),
+            },
+        };
+        Ok(self.request(prompt, item.output, &item.extra).to_string().into_bytes())
+    }
+
+    fn request(&self, prompt: Given, output: u32, own: &Members) -> Value {
+        let asking = &self.asking;
+        let members = || asking.exact_length.iter().chain(&asking.extra).chain(own);
+        // Where there is no chat, what was said before is a part of the text.
+        let joined = |messages: Vec<Value>| messages.iter().filter_map(|m| m["content"].as_str()).collect::<String>();
+        if self.dialect == Dialect::Generate {
+            let mut sampling = json!({"max_new_tokens": output});
+            for (key, value) in members() {
+                sampling[key] = value.clone();
+            }
+            let (key, value) = match prompt {
+                Given::Ids(ids) => ("input_ids", json!(ids)),
+                Given::Text(text) => ("text", json!(text)),
+                Given::Messages(messages) => ("text", json!(joined(messages))),
+            };
+            return json!({key: value, "sampling_params": sampling, "stream": asking.stream});
         }
-        if self.usage {
+        let mut body = json!({"model": asking.model, "max_tokens": output, "stream": asking.stream});
+        let chat = self.dialect == Dialect::Chat;
+        match prompt {
+            Given::Ids(ids) => body["prompt"] = json!(ids),
+            Given::Text(text) if chat => body["messages"] = json!([{"role": "user", "content": text}]),
+            Given::Text(text) => body["prompt"] = json!(text),
+            Given::Messages(messages) if chat => body["messages"] = json!(messages),
+            Given::Messages(messages) => body["prompt"] = json!(joined(messages)),
+        }
+        if self.usage && asking.stream {
             body["stream_options"] = json!({"include_usage": true});
+            if asking.continuous {
+                body["stream_options"]["continuous_usage_stats"] = true.into();
+            }
         }
-        for (key, value) in self.exact_length.iter().chain(&self.extra) {
+        for (key, value) in members() {
             body[key] = value.clone();
         }
         body
     }
 
-    async fn small(&self, prompt: &Value) -> Result<Small> {
+    async fn small(&self, prompt: Given) -> Result<Small> {
         let lost = |e: crate::http::Failure| {
             Error::new("the server does not answer").because(e).at(self.client.base().to_string())
         };
-        let body = self.request(prompt, 1).to_string().into_bytes();
+        let body = self.request(prompt, 1, &Members::new()).to_string().into_bytes();
+        let endpoint = &self.asking.endpoint;
         let asked = async {
-            let mut answer = self.client.post(&self.endpoint, body).await.map_err(lost)?;
+            let mut answer = self.client.post(endpoint, body).await.map_err(lost)?;
             let body = answer.body().await.map_err(lost)?;
             Ok((answer, body))
         };
         let (answer, body) = tokio::time::timeout(self.limit, asked).await.map_err(|_| {
-            let why =
-                format!("{} does not answer a small request within {} s", self.endpoint, self.limit.as_secs_f64());
+            let why = format!("{endpoint} does not answer a small request within {} s", self.limit.as_secs_f64());
             Error::new(why).at(self.client.base().to_string())
         })??;
         let mut input = None;
-        Splitter::default().push(&body, |data| {
+        let mut look = |data: &[u8]| {
             if let Ok(event) = Event::parse(data) {
                 input = event.usage.and_then(|usage| usage.input).or(input);
             }
-        });
+        };
+        if self.asking.stream {
+            Splitter::default().push(&body, look)
+        } else {
+            look(&body)
+        }
         let text = String::from_utf8_lossy(&body).chars().take(300).collect();
         Ok(Small { status: answer.status, text, input })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
-        let small = self.small(&format!(" {word}").repeat(times).into()).await?;
+        let small = self.small(Given::Text(format!(" {word}").repeat(times))).await?;
         small
             .input
             .ok_or_else(|| Error::new("the server counts no prompt tokens, so a text cannot be given an exact length"))
@@ -227,12 +291,42 @@ impl Asker {
         overheads.sort_unstable();
         sizes.overhead = overheads.get(overheads.len() / 2).copied().unwrap_or(0);
         let asked = sizes.overhead + 60;
-        let text = sizes.text(asked, &mut generator(0, &["check"])).map_err(Error::new)?;
-        let got = self.small(&text.into()).await?.input.unwrap_or(0);
+        let text = sizes.text(60, &mut generator(0, &["check"])).map_err(Error::new)?;
+        let got = self.small(Given::Text(text)).await?.input.unwrap_or(0);
         // A word may be counted otherwise beside others: then the length is only nearly what was asked, and rows say so.
         if got.abs_diff(asked) * 20 > asked {
             return Err(Error::new(format!("a text sized for {asked} tokens has {got} by the server's usage")));
         }
         Ok(sizes)
     }
+}
+
+/// Made-up pieces as messages: what one side says in a row is one. The template's own tokens are taken off the end.
+fn spoken(pieces: &[Piece], sizes: &Sizes) -> Result<Vec<Value>, String> {
+    let mut tokens: Vec<u32> = pieces.iter().map(|piece| piece.tokens).collect();
+    let mut over = sizes.overhead;
+    for left in tokens.iter_mut().rev() {
+        let off = over.min(*left);
+        *left -= off;
+        over -= off;
+    }
+    let whole: u32 = pieces.iter().map(|piece| piece.tokens).sum();
+    if whole <= sizes.overhead {
+        let why = format!("a prompt of {whole} tokens is not possible: the chat template alone has {}", sizes.overhead);
+        return Err(why);
+    }
+    let mut messages: Vec<Value> = Vec::new();
+    for (piece, tokens) in pieces.iter().zip(tokens) {
+        let text = sizes.text(tokens, &mut piece.rng.clone())?;
+        let role = if piece.answer { "assistant" } else { "user" };
+        match messages.last_mut().filter(|last| last["role"] == role) {
+            Some(Value::Object(last)) => {
+                if let Some(Value::String(said)) = last.get_mut("content") {
+                    said.push_str(&text);
+                }
+            }
+            _ => messages.push(json!({"role": role, "content": text})),
+        }
+    }
+    Ok(messages)
 }

@@ -1,6 +1,8 @@
 //! bench-load: drive one workload against one leased server and record what happened to every request.
 
 pub mod ask;
+mod flight;
+mod jobs;
 mod measure;
 pub mod pace;
 pub mod request;
@@ -10,8 +12,10 @@ mod seek;
 pub mod target;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,9 +23,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
+use crate::dataset::Entry;
 use crate::error::{Context, Error, Result};
-use crate::framework::Frameworks;
-use crate::http::Client;
+use crate::framework::{Framework, Frameworks};
+use crate::http::{Client, Manners};
 use crate::jsonl::Writer;
 use crate::lease::Held;
 use crate::notice::Notice;
@@ -29,13 +34,19 @@ use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schema::{CachePolicy, Candidate, Connections, Endpoint, Load, LoadMode, Members, Run, Server, Status};
+use crate::schema::{
+    Benchmark, CachePolicy, Candidate, Connections, Dataset, Endpoint, Load, LoadMode, Members, Run, Scenario, Server,
+    Status,
+};
 use crate::summary::Sample;
 use crate::{shell, sla};
-use ask::Asker;
+use ask::{Asker, Asking};
 use request::Limits;
-use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Trial, not_run};
+use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Task, Trial, not_run};
 use seek::Seeking;
+
+/// Reads a data set: the SHA-256 of its bytes, and its rows.
+pub type ReadDataset = fn(&Dataset) -> Result<(String, Vec<Entry>)>;
 
 /// What bench-load was asked to do.
 #[derive(Debug)]
@@ -50,6 +61,10 @@ pub struct Options {
     pub full: bool,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
+    /// Further headers, before the plan's own.
+    pub headers: Vec<(String, String)>,
+    /// Where data sets come from.
+    pub read_dataset: ReadDataset,
 }
 
 /// Loads every leased server of `rows`; the signal by which to die, if one came.
@@ -75,6 +90,7 @@ pub fn load(
             signal: Cell::new(None),
             longest: Duration::ZERO,
             redactor: Redactor::new(std::env::vars()),
+            datasets: BTreeMap::new(),
         };
         loading.all(feed(rows)).await
     });
@@ -91,6 +107,8 @@ struct Loading<'a> {
     signal: Cell<Option<Signal>>,
     longest: Duration,
     redactor: Redactor,
+    /// What was read of a data set, by its path.
+    datasets: BTreeMap<String, Rc<(String, Vec<Entry>)>>,
 }
 
 impl Loading<'_> {
@@ -136,17 +154,10 @@ impl Loading<'_> {
             return Ok(());
         }
         let definition = self.options.frameworks.get(&candidate.server.definition);
-        // Of a server that nobody described it is not known that it keeps connections which it promises to keep.
-        let connections = definition.map_or(Connections::PerRequest, |d| d.request.connections);
-        let (base, key) = (&server.endpoint.base_url, self.options.api_key.as_deref());
-        let client = Client::new(base, connections, self.options.connect_timeout, key)?;
         let bench = &candidate.benchmark;
-        let exact = if bench.ignore_eos { exact_length(definition) } else { Members::new() };
-        let ids = definition.is_none_or(|d| d.request.token_id_prompts);
-        let limit = self.options.limits.ttft;
-        let model = &server.endpoint.model_id;
-        let finding =
-            Asker::find(client, &bench.endpoint, model, &bench.extra_request_body, (exact, ids), limit, self.notice);
+        let client = Client::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
+        let asking = asking(&candidate, &server, definition);
+        let finding = Asker::find(client, asking, self.options.limits.ttft, self.notice);
         // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
         let asker = match self.unless_stopped(held.as_mut(), finding).await {
             Ok(Ok(asker)) => Ok(asker.with_metrics(definition.and_then(|d| d.metrics.clone()))),
@@ -155,6 +166,8 @@ impl Loading<'_> {
             Err(Stopped::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
             Err(Stopped::ServerLost | Stopped::Hopeless) => Err(("server_lost", SERVER_LOST.to_string())),
         };
+        // Rows of each scenario's data set that this server was sent already.
+        let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         let sla = sla::Limits::read(&candidate.sla, true);
         for unit in &candidate.units {
             let Some(scenario) = candidate.scenarios.iter().find(|s| s.name == unit.scenario) else {
@@ -169,13 +182,19 @@ impl Loading<'_> {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;
                 continue;
             }
-            let asker = match &asker {
-                Ok(asker) => asker,
-                Err((class, why)) => {
+            let data = self.dataset(scenario);
+            let (asker, data) = match (&asker, data) {
+                (Ok(asker), Ok(data)) => (asker, data),
+                (Err((class, why)), _) => {
                     not_run(&mut self.out, &run, Status::Failed, class, why)?;
                     continue;
                 }
+                (_, Err(e)) => {
+                    not_run(&mut self.out, &run, Status::Failed, "no_dataset", &e.to_string())?;
+                    continue;
+                }
             };
+            let sent = sent.entry(&scenario.name).or_default();
             if bench.cache == CachePolicy::Reset {
                 let resetting = asker.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
                 match self.unless_stopped(held.as_mut(), resetting).await {
@@ -186,7 +205,9 @@ impl Loading<'_> {
                     }
                     Err(_) => break,
                 }
+                sent.clear();
             }
+            let task = Task { asker, scenario, entries: &data.1, bench, load_index: unit.load, sla: &sla };
             if let (None, Some(qps)) = (load.rate, load.qps) {
                 let until = left(&server).map(|left| Instant::now() + left);
                 let port = definition.map(|d| d.default_port);
@@ -195,16 +216,14 @@ impl Loading<'_> {
                     one.benchmark.seed = seed;
                     shell::join(&target::command(&one, &server.endpoint, port, scenario, load))
                 };
-                let (load_index, command) = (unit.load, &command as &dyn Fn(&Load, u64) -> String);
-                let what = Seeking { run: &run, asker, bench, load_index, limits: &sla, qps, command, until };
-                if self.seek(what, held.as_mut()).await?.is_some() {
+                let what = Seeking { run: &run, task, qps, command: &command, until };
+                if self.seek(what, sent, held.as_mut()).await?.is_some() {
                     break;
                 }
                 continue;
             }
             let begun = Instant::now();
-            let settings = (unit.load, bench.warmup_requests, false);
-            if self.trial(run, asker, settings, &sla, held.as_mut()).await?.stopped.is_some() {
+            if self.trial(run, task, sent, false, held.as_mut()).await?.stopped.is_some() {
                 break;
             }
             self.longest = self.longest.max(begun.elapsed());
@@ -215,27 +234,54 @@ impl Loading<'_> {
     async fn trial(
         &mut self,
         run: Run,
-        asker: &Asker,
-        (load_index, warmup, judged): (usize, u32, bool),
-        sla: &sla::Limits,
+        task: Task<'_>,
+        sent: &mut BTreeSet<usize>,
+        judged: bool,
         held: Option<&mut Held>,
     ) -> Result<Gone> {
         let stopped = stopped(&self.signals, &self.watched, &self.signal, held);
         let trial = Trial {
             run,
-            asker,
-            load_index,
-            warmup: warmup.max(1),
+            task,
+            sent,
             limits: self.options.limits,
             full: self.options.full,
             redactor: &self.redactor,
-            sla,
             judged,
             sample: Sample::default(),
             out: &mut self.out,
             notice: self.notice,
         };
         trial.go(stopped).await
+    }
+
+    /// The rows of a scenario's data set, read once.
+    fn dataset(&mut self, scenario: &Scenario) -> Result<Rc<(String, Vec<Entry>)>> {
+        let Some(known) = &scenario.dataset else { return Ok(Rc::default()) };
+        let read = match self.datasets.get(&known.path) {
+            Some(read) => read.clone(),
+            None => Rc::new((self.options.read_dataset)(known)?),
+        };
+        self.datasets.insert(known.path.clone(), read.clone());
+        if read.0 != known.sha256 {
+            return Err(Error::new("the data set has changed since the plan was expanded").at(known.path.clone()));
+        }
+        Ok(read)
+    }
+
+    /// How requests are sent: the user's headers go before the plan's.
+    fn manners(&self, bench: &Benchmark, definition: Option<&Framework>) -> Result<Manners> {
+        let mut headers = Vec::new();
+        for (name, value) in bench.headers.iter().chain(self.options.headers.iter().map(|(n, v)| (n, v))) {
+            headers.push((name.clone(), from_environment(value)?));
+        }
+        Ok(Manners {
+            // Of a server that nobody described it is not known that it keeps connections which it promises to keep.
+            connections: definition.map_or(Connections::PerRequest, |d| d.request.connections),
+            connect_timeout: Some(self.options.connect_timeout),
+            api_key: self.options.api_key.clone(),
+            headers,
+        })
     }
 
     /// Why a unit is not run at all.
@@ -298,12 +344,41 @@ async fn next_signal(signals: &RefCell<Signals>) -> Signal {
     signals.borrow_mut().next().await
 }
 
-/// Members that make answers as long as asked.
-fn exact_length(definition: Option<&crate::framework::Framework>) -> Members {
-    match definition {
+/// What is to be asked of a server.
+fn asking(candidate: &Candidate, server: &Server, definition: Option<&Framework>) -> Asking {
+    let bench = &candidate.benchmark;
+    let exact_length = match definition {
+        _ if !bench.ignore_eos => Members::new(),
         Some(definition) => definition.request.exact_length.clone().into_iter().collect(),
         None => std::iter::once(("ignore_eos".to_string(), true.into())).collect(),
+    };
+    let made = |scenario: &Scenario| scenario.dataset.as_ref().is_none_or(|dataset| dataset.synthetic);
+    Asking {
+        endpoint: bench.endpoint.clone(),
+        model: server.endpoint.model_id.clone(),
+        extra: bench.extra_request_body.clone(),
+        exact_length,
+        ids: definition.is_none_or(|d| d.request.token_id_prompts),
+        sized: candidate.scenarios.iter().any(made),
+        stream: !bench.whole_answers,
+        continuous: bench.continuous_usage && !bench.whole_answers,
     }
+}
+
+/// A header's value, with `${NAME}` as the environment has it.
+fn from_environment(value: &str) -> Result<String> {
+    let mut whole = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) =
+            after.split_once('}').ok_or_else(|| Error::new(format!("no }} ends the ${{ in the header {value:?}")))?;
+        let found =
+            std::env::var(name).map_err(|_| Error::new(format!("a header names ${{{name}}}, which is not set")))?;
+        whole.push_str(before);
+        whole.push_str(&found);
+        rest = after;
+    }
+    Ok(whole + rest)
 }
 
 /// Raises the limit of open files to what the system allows, for many streams at once.

@@ -1,9 +1,11 @@
 //! One request: sent, read, stamped, judged.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::{Event, Usage};
-use crate::http::{Client, Failure};
+use crate::http::{Answer, Client, Failure};
 use crate::schema::{Request, RequestStatus, TokenSource};
 use crate::sse::Splitter;
 use crate::units::Micros;
@@ -24,10 +26,30 @@ pub struct Limits {
 pub struct Outcome {
     /// The row.
     pub row: Request,
-    /// Gaps between its token-bearing chunks, µs.
-    pub gaps: Vec<u64>,
-    /// The same per token, where every chunk's tokens are known.
-    pub token_gaps: Option<Vec<u64>>,
+    /// Time of each token-bearing chunk, and the tokens counted up to it where the server says so in every chunk.
+    pub stamps: Vec<(Micros, Option<u32>)>,
+}
+
+impl Outcome {
+    /// Gaps between the token-bearing chunks, µs.
+    pub fn gaps(&self) -> impl Iterator<Item = u64> + '_ {
+        self.stamps.windows(2).map(gap)
+    }
+
+    /// Gaps between tokens: each chunk's gap and the number of tokens it is spread over; `None` where some chunk's tokens are
+    /// not known.
+    #[must_use]
+    pub fn token_gaps(&self) -> Option<Vec<(u64, u64)>> {
+        let pairs = self.stamps.windows(2).map(|pair| {
+            let tokens = u64::from(pair[1].1?.checked_sub(pair[0].1?).filter(|n| *n > 0)?);
+            Some((gap(pair) / tokens, tokens))
+        });
+        pairs.collect()
+    }
+}
+
+fn gap(pair: &[(Micros, Option<u32>)]) -> u64 {
+    pair[1].0.0.saturating_sub(pair[0].0.0)
 }
 
 /// The clock of a run.
@@ -38,7 +60,13 @@ impl Clock {
     /// Now, from the run's start.
     #[must_use]
     pub fn now(self) -> Micros {
-        Micros(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.at(Instant::now())
+    }
+
+    /// A moment, from the run's start.
+    #[must_use]
+    pub fn at(self, at: Instant) -> Micros {
+        Micros(u64::try_from(at.saturating_duration_since(self.0).as_micros()).unwrap_or(u64::MAX))
     }
 }
 
@@ -53,14 +81,17 @@ pub fn blank(run_id: &str, i: u32, phase: &str, due: Option<Micros>, status: Req
         sent_us: None,
         first_byte_us: None,
         first_token_us: None,
+        first_answer_us: None,
         last_token_us: None,
         end_us: None,
+        asked_output_tokens: None,
         input_tokens: None,
         cached_tokens: None,
         output_tokens: None,
         token_source: None,
         chunks: 0,
         status,
+        reused_connection: None,
         http_status: None,
         finish_reason: None,
         error: None,
@@ -68,17 +99,30 @@ pub fn blank(run_id: &str, i: u32, phase: &str, due: Option<Micros>, status: Req
     }
 }
 
+/// How a request is followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Follow {
+    /// Its time limits.
+    pub limits: Limits,
+    /// The run's clock.
+    pub clock: Clock,
+    /// The answer comes in pieces; otherwise whole, with no first token to be seen.
+    pub stream: bool,
+}
+
 /// Sends `body` and follows the answer to its end, whatever that is. Never retries.
-pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, limits: Limits, clock: Clock) -> Outcome {
-    let mut reading =
-        Reading { row, clock, limits, splitter: Splitter::default(), stamps: Vec::new(), counted: None, done: false };
-    let sent = clock.now();
-    reading.row.sent_us = Some(sent);
-    let (status, error) = match reading.follow(client, path, body).await {
+pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, how: Follow) -> Outcome {
+    // As many chunks as tokens were asked for is the usual case.
+    let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
+    let mut reading = Reading { row, how, splitter: Splitter::default(), stamps, counted: None, done: false };
+    reading.row.sent_us = Some(how.clock.now());
+    let followed =
+        if how.stream { reading.follow(client, path, body).await } else { reading.whole(client, path, body).await };
+    let (status, error) = match followed {
         Ok(()) => reading.judge(),
         Err(failure) => (failure.class, Some(failure.why)),
     };
-    reading.row.end_us = Some(clock.now());
+    reading.row.end_us = Some(how.clock.now());
     reading.row.status = status;
     reading.row.error = error.map(|text| text.chars().filter(|c| !c.is_control()).take(300).collect());
     reading.finish()
@@ -86,26 +130,33 @@ pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, limi
 
 struct Reading {
     row: Request,
-    clock: Clock,
-    limits: Limits,
+    how: Follow,
     splitter: Splitter,
-    /// Time of each token-bearing chunk, and the tokens counted up to it where the server says so in every chunk.
     stamps: Vec<(Micros, Option<u32>)>,
     counted: Option<Usage>,
     done: bool,
 }
 
+fn late(class: RequestStatus, what: &str) -> Failure {
+    Failure { class, why: what.to_string() }
+}
+
 impl Reading {
-    async fn follow(&mut self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let left = |limit: Duration| limit.saturating_sub(begun.elapsed());
-        let first = self.limits.ttft.min(self.limits.total);
-        let late = |class, what: &str| Failure { class, why: what.to_string() };
-        let no_first = || late(RequestStatus::TimeoutTtft, "no token in time");
-        let mut answer = tokio::time::timeout(left(first), client.post(path, body)).await.map_err(|_| no_first())??;
+    /// Sends, and waits for the head of an answer that can be read.
+    async fn head(
+        &mut self,
+        client: &Client,
+        path: &str,
+        body: Vec<u8>,
+        begun: Instant,
+        first: Duration,
+    ) -> Result<Answer, Failure> {
+        let no_first = |_| late(RequestStatus::TimeoutTtft, "no token in time");
+        let mut answer = timeout_at(begun + first, client.post(path, body)).await.map_err(no_first)??;
         self.row.http_status = Some(answer.status);
+        self.row.reused_connection = answer.reused;
         if let Some(class) = answer.failure_class() {
-            let body = tokio::time::timeout(left(self.limits.total), answer.body()).await;
+            let body = timeout_at(begun + self.how.limits.total, answer.body()).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
             return Err(Failure { class, why: String::from_utf8_lossy(&body).into_owned() });
         }
@@ -113,34 +164,72 @@ impl Reading {
             let why = format!("the answer is compressed ({how}), which was not asked for");
             return Err(Failure { class: RequestStatus::Parse, why });
         }
-        let mut first_error = None;
+        Ok(answer)
+    }
+
+    /// A stream, event by event.
+    async fn follow(&mut self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let Limits { ttft, idle, total } = self.how.limits;
+        let first = ttft.min(total);
+        let mut answer = self.head(client, path, body, begun, first).await?;
+        // One timer for the whole stream: armed anew when it goes off too early, and not for every read.
+        let alarm = sleep_until(begun + first);
+        tokio::pin!(alarm);
+        let mut read = begun;
+        let mut failed = None;
         loop {
             let waiting = self.stamps.is_empty();
-            let limit = if waiting { left(first) } else { left(self.limits.total).min(self.limits.idle) };
-            let chunk = match tokio::time::timeout(limit, answer.chunk()).await {
-                Ok(chunk) => chunk?,
-                Err(_) if waiting => return Err(no_first()),
-                Err(_) if left(self.limits.total).is_zero() => {
-                    return Err(late(RequestStatus::TimeoutTotal, "not done in time"));
+            let chunk = tokio::select! {
+                biased;
+                chunk = answer.chunk() => chunk?,
+                () = &mut alarm => {
+                    let now = Instant::now();
+                    if waiting {
+                        return Err(late(RequestStatus::TimeoutTtft, "no token in time"));
+                    }
+                    if now >= begun + total {
+                        return Err(late(RequestStatus::TimeoutTotal, "not done in time"));
+                    }
+                    if now >= read + idle {
+                        return Err(late(RequestStatus::TimeoutIdle, "the stream stalled"));
+                    }
+                    alarm.as_mut().reset((read + idle).min(begun + total));
+                    continue;
                 }
-                Err(_) => return Err(late(RequestStatus::TimeoutIdle, "the stream stalled")),
             };
             let Some(chunk) = chunk else { break };
             // Stamped when read, before anything is parsed.
-            let now = self.clock.now();
+            read = Instant::now();
+            let now = self.how.clock.at(read);
             self.row.first_byte_us.get_or_insert(now);
             let mut splitter = std::mem::take(&mut self.splitter);
             splitter.push(chunk.as_ref(), |data| {
-                if let Err(failure) = self.event(data, now) {
-                    first_error.get_or_insert(failure);
+                if failed.is_none() {
+                    failed = self.event(data, now).err();
                 }
             });
             self.splitter = splitter;
-            if let Some(failure) = first_error {
+            if let Some(failure) = failed {
                 return Err(failure);
+            }
+            if waiting && !self.stamps.is_empty() {
+                alarm.as_mut().reset((read + idle).min(begun + total));
             }
         }
         Ok(())
+    }
+
+    /// An answer that comes whole.
+    async fn whole(&mut self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let total = self.how.limits.total;
+        let mut answer = self.head(client, path, body, begun, total).await?;
+        let no_end = |_| late(RequestStatus::TimeoutTotal, "not done in time");
+        let body = timeout_at(begun + total, answer.body()).await.map_err(no_end)??;
+        let now = self.how.clock.now();
+        self.row.first_byte_us = Some(now);
+        self.event(&body, now)
     }
 
     fn event(&mut self, data: &[u8], now: Micros) -> Result<(), Failure> {
@@ -151,14 +240,16 @@ impl Reading {
         self.done |= event.done;
         let before = self.counted.and_then(|usage| usage.output).unwrap_or(0);
         let output = event.usage.and_then(|usage| usage.output);
+        let more = output.is_some_and(|n| n > before);
         // A chunk whose text is half a character is a token all the same when the running count says so. The final count
         // of a server that counts only once is no such sign.
-        let counts_on = !self.stamps.is_empty() && self.stamps.iter().all(|(_, counted)| counted.is_some());
-        let counted = event.finish_reason.is_none() && !event.has_text && output.is_some_and(|n| n > before);
-        if event.has_text
-            || (counted && (counts_on || self.stamps.is_empty()) && output.is_some_and(|n| n <= before + 1))
-        {
+        let counts_on = self.stamps.iter().all(|(_, counted)| counted.is_some());
+        let half = !event.has_text && event.finish_reason.is_none() && output == Some(before + 1) && counts_on;
+        if if event.cumulative { more } else { event.has_text || half } {
             self.stamps.push((now, output));
+            if event.has_answer {
+                self.row.first_answer_us.get_or_insert(now);
+            }
         }
         if event.usage.is_some() {
             self.counted = event.usage;
@@ -183,27 +274,26 @@ impl Reading {
         (RequestStatus::Ok, None)
     }
 
-    fn finish(self) -> Outcome {
+    fn finish(mut self) -> Outcome {
         let mut row = self.row;
-        row.chunks = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);
-        row.first_token_us = self.stamps.first().map(|(at, _)| *at);
         row.last_token_us = self.stamps.last().map(|(at, _)| *at);
         row.input_tokens = self.counted.and_then(|usage| usage.input);
         row.cached_tokens = self.counted.and_then(|usage| usage.cached);
         row.output_tokens = self.counted.and_then(|usage| usage.output);
         row.token_source = row.output_tokens.map(|_| TokenSource::Usage);
-        if row.output_tokens.is_none() && row.chunks > 0 {
-            row.output_tokens = Some(row.chunks);
-            row.token_source = Some(TokenSource::Chunks);
+        if self.how.stream {
+            row.chunks = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);
+            row.first_token_us = self.stamps.first().map(|(at, _)| *at);
+            if row.output_tokens.is_none() && row.chunks > 0 {
+                row.output_tokens = Some(row.chunks);
+                row.token_source = Some(TokenSource::Chunks);
+            }
+        } else {
+            // Nobody can say when the first token of an answer was there that came whole.
+            self.stamps.clear();
+            row.first_byte_us = None;
         }
-        let gap = |pair: &[(Micros, Option<u32>)]| pair[1].0.0.saturating_sub(pair[0].0.0);
-        let gaps = self.stamps.windows(2).map(gap).collect();
-        let per_token = self.stamps.windows(2).map(|pair| {
-            let tokens = pair[1].1?.checked_sub(pair[0].1?).filter(|n| *n > 0)?;
-            Some(vec![gap(pair) / u64::from(tokens); tokens as usize])
-        });
-        let token_gaps = per_token.collect::<Option<Vec<_>>>().map(|lists| lists.concat());
-        row.chunk_us = self.stamps.iter().map(|(at, _)| *at).collect();
-        Outcome { row, gaps, token_gaps }
+        row.first_answer_us = row.first_answer_us.filter(|at| self.how.stream && Some(*at) != row.first_token_us);
+        Outcome { row, stamps: self.stamps }
     }
 }

@@ -21,7 +21,7 @@ impl Loading<'_> {
         let bench = &candidate.benchmark;
         let port = self.options.frameworks.get(&candidate.server.definition).map(|d| d.default_port);
         let what = serde_json::json!([
-            scenario,
+            scenario.identity(),
             bench.endpoint,
             bench.num_prompts,
             bench.extra_request_body,
@@ -34,6 +34,10 @@ impl Loading<'_> {
             input_len: scenario.input_len,
             output_len: scenario.output_len,
             num_prompts: requests(bench.num_prompts, bench.duration_s, load),
+            dataset_path: scenario.dataset.as_ref().map(|dataset| dataset.path.clone()),
+            prefix_reuse: scenario.reuses_prefixes(),
+            template_tokens: asker.and_then(Asker::template_tokens),
+            whole: bench.whole_answers,
             prompt_form: asker.map_or("unknown", Asker::prompt_form).into(),
             sha256: digest::sha256(digest::canonical(&what).as_bytes()),
         };
@@ -46,6 +50,7 @@ impl Loading<'_> {
             probe: None,
             repeat: unit.repeat,
             seed: bench.seed,
+            warmup_s: bench.warmup_s,
             schedule_sha256: None,
             benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
             cache: bench.cache,

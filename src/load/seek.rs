@@ -1,22 +1,23 @@
 //! A rate search on one server: runs, one after the other, at the rates that [`crate::search`] asks for.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use super::Loading;
-use super::ask::Asker;
-use super::request::{self, Clock, blank, send};
-use super::run::{Gone, Stopped};
+use super::jobs::Jobs;
+use super::request::{self, Clock, Follow, blank, send};
+use super::run::{Gone, Stopped, Task};
 use crate::error::Result;
 use crate::lease::Held;
 use crate::row::Row;
-use crate::schema::{Benchmark, Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
+use crate::schema::{Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
 use crate::search::{Outcome, Search, significant};
 use crate::sla::{IN_FLIGHT, Limits};
 use crate::steady;
 use crate::summary::gap_ms;
-use crate::workload::Purpose;
+use crate::workload::{Items, MEASURED, Purpose};
 
 /// A limit that is kept or missed by less than this share is a close call.
 const NEAR: f64 = 0.1;
@@ -30,10 +31,7 @@ const WIDE: f64 = 4.0;
 pub(super) struct Seeking<'a> {
     /// The row of each run, but for rate, seed and name.
     pub run: &'a Run,
-    pub asker: &'a Asker,
-    pub bench: &'a Benchmark,
-    pub load_index: usize,
-    pub limits: &'a Limits,
+    pub task: Task<'a>,
     pub qps: Qps,
     /// The command that repeats a run at this load with this seed.
     pub command: &'a dyn Fn(&Load, u64) -> String,
@@ -43,7 +41,13 @@ pub(super) struct Seeking<'a> {
 
 impl Loading<'_> {
     /// Searches; why it was ended before its time.
-    pub(super) async fn seek(&mut self, what: Seeking<'_>, mut held: Option<&mut Held>) -> Result<Option<Stopped>> {
+    pub(super) async fn seek(
+        &mut self,
+        what: Seeking<'_>,
+        sent: &mut BTreeSet<usize>,
+        mut held: Option<&mut Held>,
+    ) -> Result<Option<Stopped>> {
+        let bench = what.task.bench;
         let start = match what.qps.upper / what.qps.lower > WIDE {
             true => {
                 let sounding = sounding(what, self.options.limits);
@@ -67,20 +71,19 @@ impl Loading<'_> {
             let mut run = what.run.clone();
             run.run_id = format!("{}/{count}", run.run_id);
             run.probe = Some(count);
-            run.seed = what.bench.seed + u64::from(probe.vote);
-            run.workload.num_prompts = super::rows::requests(what.bench.num_prompts, what.bench.duration_s, &load);
+            run.seed = bench.seed + u64::from(probe.vote);
+            run.workload.num_prompts = super::rows::requests(bench.num_prompts, bench.duration_s, &load);
             run.benchmark_command = (what.command)(&load, run.seed);
             run.load = load;
             let begun = Instant::now();
-            let settings = (what.load_index, what.bench.warmup_requests, true);
-            let gone = self.trial(run, what.asker, settings, what.limits, held.as_deref_mut()).await?;
+            let gone = self.trial(run, what.task, sent, true, held.as_deref_mut()).await?;
             self.longest = self.longest.max(begun.elapsed());
             count += 1;
             if let Some(stopped) = gone.stopped.filter(|stopped| *stopped != Stopped::Hopeless) {
                 (reason, ended) = (Some("interrupted"), Some(stopped));
                 break;
             }
-            search.record(probe, judge(what.limits, &gone));
+            search.record(probe, judge(what.task.sla, &gone));
         }
         let found = search.ended();
         let end = SearchEnd {
@@ -101,18 +104,19 @@ impl Loading<'_> {
 
 /// Sends some requests at once, which are not measured; half of the rate at which they came back is where to begin.
 async fn sounding(what: Seeking<'_>, limits: request::Limits) -> Option<f64> {
-    let n = what.bench.num_prompts.min(SOUNDING);
-    let (w, clock) = (&what.run.workload, Clock(Instant::now()));
-    let trial = format!("{}/{}", what.load_index, what.run.repeat);
-    let purpose = Purpose { scenario: &w.scenario, phase: "sounding", trial: &trial };
+    let Task { asker, scenario, entries, bench, load_index, .. } = what.task;
+    let n = bench.num_prompts.min(SOUNDING);
+    let trial = format!("{load_index}/{}", what.run.repeat);
+    let purpose = Purpose { scenario: &scenario.name, phase: MEASURED, trial: &trial };
+    // What is sent here begins with other words than what is measured.
+    let items = Items::new(scenario, purpose, what.run.seed, (entries, 1), &mut BTreeSet::new()).ok()?;
+    let clock = Clock(tokio::time::Instant::now());
+    let how = Follow { limits, clock, stream: asker.asking.stream };
     let mut tasks = JoinSet::new();
-    for i in 0..n {
-        let Ok(body) = what.asker.body(what.run.seed, &purpose, i, w.input_len, w.output_len) else {
-            return None;
-        };
-        let row = blank(&what.run.run_id, i, "sounding", None, RequestStatus::Aborted);
-        let (client, endpoint) = (what.asker.client.clone(), what.asker.endpoint.clone());
-        tasks.spawn_local(async move { send(&client, &endpoint, body, row, limits, clock).await });
+    for job in Jobs::new(items.phase("sounding"), asker).first(n).ok()?.into_iter().flatten() {
+        let row = blank(&what.run.run_id, job.i, "sounding", None, RequestStatus::Aborted);
+        let (client, endpoint) = (asker.client.clone(), asker.asking.endpoint.clone());
+        tasks.spawn_local(async move { send(&client, &endpoint, job.body, row, how).await });
     }
     let mut ok = 0;
     while let Some(done) = tasks.join_next().await {

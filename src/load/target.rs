@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::digest;
 use crate::error::{Context, Error, Result};
-use crate::http::Client;
+use crate::http::{Client, Manners};
 use crate::row::Row;
 use crate::schema::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Connections, Endpoint, Hardware, LauncherStep, Load, LoadMode,
-    Members, Scenario, Search, Server, ServerEnd, Status, Unit,
+    Artifacts, Benchmark, Candidate, CandidateServer, Endpoint, Hardware, LauncherStep, Load, LoadMode, Members,
+    Scenario, Search, Server, ServerEnd, Status, Unit,
 };
 
 /// What the command line says about a server that somebody else runs.
@@ -41,7 +41,7 @@ impl Target {
     /// When the server does not say which model it serves.
     pub fn rows(&self, connect: Duration, api_key: Option<&str>) -> Result<(Row, Row)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        let client = Client::new(&self.url, Connections::PerRequest, connect, api_key)?;
+        let client = Client::new(&self.url, &Manners::single(connect, api_key))?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(30), client.get("/v1/models")).await })
             .map_err(|_| Error::new("/v1/models does not answer within 30 s").at(client.base()))?
@@ -161,9 +161,25 @@ pub fn command(
     flag("--model", endpoint.model_id.clone());
     flag("--endpoint", bench.endpoint.clone());
     flag("--framework", candidate.server.definition.clone());
-    flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len));
+    match &scenario.dataset {
+        Some(dataset) => {
+            flag("--dataset", dataset.path.clone());
+            dataset.default_output_len.iter().for_each(|n| flag("--output-len", n.to_string()));
+        }
+        None => flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len)),
+    }
+    scenario.range_ratio.iter().for_each(|ratio| flag("--range-ratio", ratio.to_string()));
+    if let Some(prefix) = scenario.shared_prefix {
+        flag("--prefix", prefix.tokens.to_string());
+        flag("--groups", prefix.groups.to_string());
+    }
+    scenario.turns.iter().for_each(|turns| flag("--turns", turns.to_string()));
+    scenario.think_s.iter().for_each(|think| flag("--think", think.to_string()));
     flag("--num-prompts", super::rows::requests(bench.num_prompts, bench.duration_s, load).to_string());
-    flag("--warmup", bench.warmup_requests.to_string());
+    match bench.warmup_s {
+        Some(seconds) => flag("--warmup-s", seconds.to_string()),
+        None => flag("--warmup", bench.warmup_requests.to_string()),
+    }
     flag("--seed", bench.seed.to_string());
     if !bench.extra_request_body.is_empty() {
         flag("--extra-body", Value::Object(bench.extra_request_body.clone()).to_string());
@@ -179,11 +195,16 @@ pub fn command(
     if let Some(cap) = load.cap {
         flag("--cap", cap.to_string());
     }
-    if load.mode == LoadMode::Burst {
-        argv.push("--burst".into());
+    for (name, value) in &bench.headers {
+        flag("--header", format!("{name}: {value}"));
     }
-    if !bench.ignore_eos {
-        argv.push("--no-ignore-eos".into());
-    }
+    let switches = [
+        (load.mode == LoadMode::Burst, "--burst"),
+        (!bench.ignore_eos, "--no-ignore-eos"),
+        (bench.whole_answers, "--no-stream"),
+        (bench.continuous_usage, "--continuous-usage"),
+        (scenario.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic), "--prefix-reuse"),
+    ];
+    argv.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_string()));
     argv
 }

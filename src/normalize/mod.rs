@@ -13,6 +13,7 @@ use crate::row::Row;
 use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
 use crate::sla::Limits;
 use crate::summary::Sample;
+use crate::workload::MEASURED;
 use result::Measured;
 
 /// The fold over a stream of rows.
@@ -64,8 +65,8 @@ struct Open {
     sample: Sample,
     one_token_a_chunk: bool,
     short: u32,
-    /// Requests are numbered; one that is there twice (a file given twice) counts once.
-    seen: BTreeSet<u32>,
+    /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
+    seen: BTreeSet<(bool, bool, u32)>,
 }
 
 impl Fold {
@@ -142,8 +143,8 @@ impl Fold {
         }
         if self.announced.insert(run.run_id.clone()) {
             let id = run.run_id.clone();
-            let open =
-                Open { run, sample: Sample::default(), one_token_a_chunk: true, short: 0, seen: BTreeSet::new() };
+            let sample = Sample::of(run.warmup_s.is_some());
+            let open = Open { sample, run, one_token_a_chunk: true, short: 0, seen: BTreeSet::new() };
             self.runs.insert(id, open);
         }
         Ok(())
@@ -151,9 +152,6 @@ impl Fold {
 
     fn request(&mut self, row: &Row) -> Result<()> {
         let request: Request = row.view()?;
-        if request.phase != "measured" {
-            return Ok(());
-        }
         let Some(open) = self.runs.get_mut(&request.run_id) else {
             return if self.announced.contains(&request.run_id) {
                 Ok(())
@@ -161,13 +159,19 @@ impl Fold {
                 self.unknown("run", &request.run_id)
             };
         };
-        if !open.seen.insert(request.i) {
+        let measured = request.phase == MEASURED;
+        if !open.seen.insert((request.phase == "tail", measured, request.i)) {
+            return Ok(());
+        }
+        if !measured {
+            open.sample.around(&request);
             return Ok(());
         }
         let Some(served) = self.servers.get(&open.run.server_id) else { return Ok(()) };
         if request.status == crate::schema::RequestStatus::Ok {
             open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
-            open.short += u32::from(request.output_tokens.is_some_and(|n| n < open.run.workload.output_len));
+            let asked = request.asked_output_tokens.unwrap_or(open.run.workload.output_len);
+            open.short += u32::from(request.output_tokens.is_some_and(|n| n < asked));
         }
         open.sample.add(&request, &served.limits);
         Ok(())

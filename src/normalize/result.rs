@@ -238,7 +238,7 @@ fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
     WorkloadBlock {
         kind: Some(w.kind.clone()),
         scenario: Some(w.scenario.clone()),
-        dataset_path: None,
+        dataset_path: w.dataset_path.clone(),
         input_len: Some(w.input_len.into()),
         output_len: Some(w.output_len.into()),
         input_len_p50: percentile(&sample.input, 50.0),
@@ -261,7 +261,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
         smoke: run.smoke,
         client_saturated: measured.end.is_some_and(|end| end.client.saturated),
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
-        cache_contaminated: sample.cached > CACHED * input,
+        cache_contaminated: !run.workload.prefix_reuse && sample.cached > CACHED * input,
         // Only the server's end tells.
         throttled: false,
         stability: None,

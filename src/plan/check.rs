@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Finding;
-use super::read::DEFAULT_QPS;
+use super::read::{DEFAULT_QPS, FILES, MADE_UP};
+use crate::answer::ENDPOINTS;
 use crate::schedule::Arrivals;
 use crate::schema::CachePolicy;
 use crate::sla::Limit;
@@ -41,10 +42,67 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
 
 fn dataset(plan: &Value, found: &mut Vec<Finding>) {
     let dataset = &plan["dataset"];
-    if let Some(kind) = dataset["kind"].as_str().filter(|kind| *kind != "random") {
-        let why = format!("the data set kind {kind:?} cannot be driven yet; `random` can");
-        found.push(Finding::error("/dataset/kind", why));
+    let kind = dataset["kind"].as_str().unwrap_or("random");
+    let known = MADE_UP.iter().chain(&FILES);
+    if !known.clone().any(|known| *known == kind) {
+        let all = known.clone().copied().collect::<Vec<_>>().join(", ");
+        let near = super::shape::nearest(kind, known.copied());
+        found.push(Finding::error(
+            "/dataset/kind",
+            format!("the data set kind {kind:?} is not known{near}; there are {all}"),
+        ));
+        return;
     }
+    let mut wrong = |key: &str, why: String| found.push(Finding::error(&format!("/dataset/{key}"), why));
+    let mut file_only = vec!["path", "prefix_reuse"];
+    let mut made_only = vec!["input_len", "range_ratio", "prefix_len", "groups", "turns", "think_s", "pairing"];
+    let made = MADE_UP.contains(&kind);
+    if !made && dataset["path"].as_str().is_none_or(str::is_empty) {
+        wrong("kind", format!("{kind} is a file: say where with path"));
+    }
+    let needed = match kind {
+        "shared_prefix" => Some("prefix_len"),
+        "multi_turn" => Some("turns"),
+        _ => None,
+    };
+    if let Some(key) = needed.filter(|key| dataset[*key].is_null()) {
+        wrong("kind", format!("{kind} needs {key}"));
+    }
+    let idle = if made { &mut file_only } else { &mut made_only };
+    for key in idle.iter().filter(|key| !dataset[**key].is_null()) {
+        wrong(key, format!("{key} means nothing for the kind {kind}"));
+    }
+    if dataset["range_ratio"].as_f64().is_some_and(|ratio| !(0.0..1.0).contains(&ratio)) {
+        wrong("range_ratio", "range_ratio is from 0 to below 1".into());
+    }
+    if dataset["think_s"].as_f64().is_some_and(|s| s < 0.0) {
+        wrong("think_s", "think_s is at least 0".into());
+    }
+    if !made {
+        return;
+    }
+    let lengths = |key: &str| -> Vec<u64> {
+        let all = dataset[key].as_array().cloned().unwrap_or_else(|| vec![dataset[key].clone()]);
+        all.iter().filter_map(Value::as_u64).collect()
+    };
+    if let Some(prefix) = dataset["prefix_len"].as_u64()
+        && lengths("input_len").iter().any(|input| *input <= prefix)
+    {
+        wrong("prefix_len", "prefix_len is a part of input_len, and must be less".into());
+    }
+    pairs(dataset, found);
+}
+
+/// Lengths that belong together, and their names.
+fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
+    let product = match dataset["pairing"].as_str() {
+        None | Some("aligned") => false,
+        Some("product") => true,
+        Some(other) => {
+            let why = format!("pairing is aligned or product, found {other:?}");
+            return found.push(Finding::error("/dataset/pairing", why));
+        }
+    };
     let length = |key: &str| match &dataset[key] {
         Value::Null => None,
         Value::Array(items) => Some(items.len()),
@@ -54,15 +112,17 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
     if input == Some(0) && output == Some(0) {
         found.push(Finding::error("/dataset/input_len", "input_len is empty: there is no scenario to run"));
     }
-    if input != output {
+    let pairs = if product { input.unwrap_or(2) * output.unwrap_or(2) } else { input.unwrap_or(2) };
+    if input != output && !product {
         let count = |n: Option<usize>| n.map_or("none".into(), |n| n.to_string());
         let why = format!(
-            "input_len and output_len are aligned pairs, one per scenario: {} and {} were given",
+            "input_len and output_len are aligned pairs, one per scenario: {} and {} were given (pairing: product takes \
+             every combination)",
             count(input),
             count(output)
         );
         found.push(Finding::error("/dataset/input_len", why));
-    } else if let (Some(names), Some(pairs)) = (names, input.or(Some(2)))
+    } else if let Some(names) = names
         && names != pairs
     {
         found.push(Finding::error("/dataset/scenario_names", format!("{names} names for {pairs} scenarios")));
@@ -79,9 +139,20 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
 fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     let benchmark = &plan["benchmark"];
     if let Some(endpoint) = benchmark["endpoint"].as_str()
-        && !["/v1/completions", "/v1/chat/completions"].contains(&endpoint)
+        && !ENDPOINTS.contains(&endpoint)
     {
-        found.push(Finding::error("/benchmark/endpoint", "the endpoint is /v1/completions or /v1/chat/completions"));
+        let all = ENDPOINTS.join(", ");
+        found.push(Finding::error("/benchmark/endpoint", format!("the endpoint is one of {all}")));
+    }
+    if !benchmark["warmup_s"].is_null() && !benchmark["warmup_requests"].is_null() {
+        let why = "warm up by warmup_s, the load itself, or by warmup_requests, one after the other: keep one";
+        found.push(Finding::error("/benchmark/warmup_s", why));
+    }
+    for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
+        if crate::redact::holds_secret(value.as_str().unwrap_or_default()) {
+            let at = format!("/benchmark/headers/{}", crate::yaml::escape(name));
+            found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
+        }
     }
     if let Some(Err(why)) = benchmark["arrivals"].as_str().map(Arrivals::parse) {
         found.push(Finding::error("/benchmark/arrivals", why));

@@ -8,6 +8,7 @@ use super::{Finding, Level};
 use crate::framework::{Framework, Frameworks};
 use crate::launcher::resolve;
 use crate::redact;
+use crate::schema::Scenario;
 use crate::yaml::escape;
 
 /// Adds what is wrong with the frameworks of a plan of the right shape.
@@ -108,7 +109,7 @@ fn fixed(framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding
 fn sequence(plan: &Value, framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
     let Some(limit) = &framework.sequence_limit else { return };
     let scenarios = super::Plan::read(plan).scenarios;
-    let Some(needed) = scenarios.iter().map(|s| u64::from(s.input_len) + u64::from(s.output_len)).max() else { return };
+    let Some(needed) = scenarios.iter().filter_map(Scenario::longest).max() else { return };
     let values = |knob: &str| -> Vec<(String, u64)> {
         let base = given["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
         let search = given["search_space"].get(knob).and_then(Value::as_array).into_iter().flatten().enumerate();

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Benchmark, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario};
+use crate::schema::{
+    Benchmark, Dataset, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario, SharedPrefix,
+};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
 /// With this many prompts or fewer a run is a flow check.
 pub const SMOKE_PROMPTS: u64 = 20;
+
+/// Kinds of workload that are made up; every other is a file.
+pub const MADE_UP: [&str; 3] = ["random", "shared_prefix", "multi_turn"];
+/// What plans call files.
+pub const FILES: [&str; 7] = ["jsonl", "custom", "canonical", "sharegpt", "messages", "mooncake", "trace"];
 
 /// The bracket of a rate search when the plan does not say.
 pub const DEFAULT_QPS: Qps = Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES };
@@ -166,15 +173,45 @@ fn lengths(value: &Value) -> Vec<u32> {
 
 fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
     let kind = plan.or("/dataset/kind", "random".into()).as_str().unwrap_or_default().to_string();
+    let dataset = &plan.plan["dataset"];
+    let names = dataset["scenario_names"].as_array();
+    let given: Option<Vec<String>> =
+        names.map(|names| names.iter().filter_map(|n| n.as_str().map(String::from)).collect());
+    if !MADE_UP.contains(&kind.as_str()) {
+        let path = dataset["path"].as_str().unwrap_or_default();
+        let stem = path.rsplit('/').next().unwrap_or(path).split('.').next().unwrap_or(path);
+        let name = given.and_then(|names| names.into_iter().next()).unwrap_or_else(|| stem.into());
+        let file = Dataset {
+            path: path.into(),
+            prefix_reuse: dataset["prefix_reuse"] == true,
+            default_output_len: lengths(&dataset["output_len"]).first().copied(),
+            ..Dataset::default()
+        };
+        return vec![Scenario { kind, dataset: Some(file), ..Scenario::random(&name, 0, 0) }];
+    }
+    let number = |key: &str| dataset[key].as_u64().map(count32);
+    let model = Scenario {
+        range_ratio: dataset["range_ratio"].as_f64().filter(|ratio| *ratio > 0.0),
+        shared_prefix: number("prefix_len")
+            .map(|tokens| SharedPrefix { tokens, groups: number("groups").unwrap_or(1) }),
+        turns: number("turns").filter(|turns| *turns > 1),
+        think_s: dataset["think_s"].as_f64().filter(|s| *s > 0.0),
+        kind,
+        ..Scenario::random("", 0, 0)
+    };
+    let product = dataset["pairing"] == "product";
     let input = lengths(&plan.or("/dataset/input_len", json!([1000, 8000])));
     let output = lengths(&plan.or("/dataset/output_len", json!([1000, 1000])));
-    let given: Vec<String> = match plan.plan.pointer("/dataset/scenario_names") {
-        Some(names) => names.as_array().into_iter().flatten().filter_map(|n| n.as_str().map(String::from)).collect(),
-        None if input == [1000, 8000] => vec!["chat".into(), "summarization".into()],
-        None => input.iter().zip(&output).map(|(i, o)| format!("in{i}_out{o}")).collect(),
+    let pairs: Vec<(u32, u32)> = match product {
+        true => input.iter().flat_map(|i| output.iter().map(|o| (*i, *o))).collect(),
+        false => input.iter().copied().zip(output).collect(),
     };
-    let pairs = given.into_iter().zip(input.into_iter().zip(output));
-    pairs.map(|(name, (input_len, output_len))| Scenario { name, kind: kind.clone(), input_len, output_len }).collect()
+    let given = given.unwrap_or_else(|| match pairs[..] {
+        [(1000, 1000), (8000, 1000)] => vec!["chat".into(), "summarization".into()],
+        _ => pairs.iter().map(|(i, o)| format!("in{i}_out{o}")).collect(),
+    });
+    let named = given.into_iter().zip(pairs);
+    named.map(|(name, (input_len, output_len))| Scenario { name, input_len, output_len, ..model.clone() }).collect()
 }
 
 fn loads(plan: &mut Reader) -> Vec<Load> {
@@ -183,8 +220,12 @@ fn loads(plan: &mut Reader) -> Vec<Load> {
     let load = |mode| Load { mode, arrivals: arrivals.clone().filter(|_| mode == LoadMode::Open), ..Load::default() };
     let mut loads = Vec::new();
     for rate in plan.plan.pointer("/benchmark/request_rates").and_then(Value::as_array).into_iter().flatten() {
-        let per_second = rate.as_f64().or_else(|| rate["rate"].as_f64());
-        loads.push(Load { rate: per_second, cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) });
+        let given = rate.get("rate").unwrap_or(rate);
+        let mut one = Load { rate: given.as_f64(), cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) };
+        if given == "trace" {
+            one.arrivals = Some("trace".into());
+        }
+        loads.push(one);
     }
     if plan.plan.pointer("/benchmark/burst") == Some(&true.into()) {
         loads.push(load(LoadMode::Burst));
@@ -231,16 +272,31 @@ fn benchmark(plan: &mut Reader) -> Benchmark {
         num_prompts: count32(num_prompts),
         duration_s: plan.plan.pointer("/benchmark/duration_s").and_then(Value::as_f64),
         warmup_requests: count32(plan.count("/benchmark/warmup_requests", 2)),
+        warmup_s: plan.plan.pointer("/benchmark/warmup_s").and_then(Value::as_f64),
         seed: plan.count("/benchmark/seed", 1),
         ignore_eos: plan.or("/benchmark/ignore_eos", true.into()) == true,
-        extra_request_body: plan
-            .or("/benchmark/extra_request_body", json!({"temperature": 0}))
-            .as_object()
-            .cloned()
-            .unwrap_or_default(),
+        extra_request_body: sampling(plan),
         cache: serde_json::from_value(plan.plan["benchmark"]["cache"].clone()).unwrap_or_default(),
+        whole_answers: plan.plan["benchmark"]["stream"] == false,
+        continuous_usage: plan.plan["benchmark"]["continuous_usage"] == true,
+        headers: plan.plan["benchmark"]["headers"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string())))
+            .collect(),
         smoke: said || num_prompts <= SMOKE_PROMPTS,
     }
+}
+
+/// Sampling is always sent, so that no server's own defaults decide.
+fn sampling(plan: &mut Reader) -> Members {
+    let mut members = plan.plan["benchmark"]["extra_request_body"].as_object().cloned().unwrap_or_default();
+    if !members.contains_key("temperature") {
+        members.insert("temperature".into(), 0.into());
+        plan.defaults.insert("benchmark.extra_request_body.temperature".into(), 0.into());
+    }
+    members
 }
 
 /// The launchers that a plan names: a name, a map with it, or a list of those, outermost first.

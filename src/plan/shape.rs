@@ -18,6 +18,8 @@ pub enum Shape {
     Count(u64),
     /// A number above 0.
     Positive,
+    /// A number above 0, or `trace`: the rate of the data set's own time stamps.
+    Rate,
     /// A number.
     Number,
     /// A list of one shape.
@@ -34,7 +36,7 @@ pub enum Shape {
     Either(&'static Shape, &'static Shape),
 }
 
-use Shape::{Any, Bool, Count, Each, Either, Keys, List, Nullable, Number, OneOrList, Positive, Text};
+use Shape::{Any, Bool, Count, Each, Either, Keys, List, Nullable, Number, OneOrList, Positive, Rate, Text};
 
 const QPS: Shape = Keys(&[
     ("lower", Number),
@@ -76,7 +78,7 @@ const FRAMEWORK: Shape = Keys(&[
     ("version", Text),
     ("notes", Any),
 ]);
-const RATE: Shape = Either(&Positive, &Keys(&[("rate", Positive), ("cap", Count(1))]));
+const RATE: Shape = Either(&Rate, &Keys(&[("rate", Rate), ("cap", Count(1))]));
 
 /// A whole plan.
 pub const PLAN: Shape = Keys(&[
@@ -103,7 +105,14 @@ pub const PLAN: Shape = Keys(&[
             ("scenario_names", List(&Text)),
             ("input_len", OneOrList(&Count(1))),
             ("output_len", OneOrList(&Count(1))),
+            ("pairing", Text),
+            ("range_ratio", Number),
+            ("prefix_len", Count(1)),
+            ("groups", Count(1)),
+            ("turns", Count(1)),
+            ("think_s", Number),
             ("path", Text),
+            ("prefix_reuse", Bool),
         ]),
     ),
     (
@@ -113,6 +122,7 @@ pub const PLAN: Shape = Keys(&[
             ("backend", Text),
             ("num_prompts", Count(1)),
             ("warmup_requests", Count(0)),
+            ("warmup_s", Positive),
             ("seed", Count(0)),
             ("max_concurrency", OneOrList(&Nullable(&Count(1)))),
             ("request_rates", List(&RATE)),
@@ -125,6 +135,9 @@ pub const PLAN: Shape = Keys(&[
             ("sla", SLA),
             ("arrivals", Text),
             ("cache", Text),
+            ("stream", Bool),
+            ("continuous_usage", Bool),
+            ("headers", Each(&Text)),
             ("smoke", Bool),
         ]),
     ),
@@ -164,6 +177,8 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         }
         Positive if value.as_f64().is_some_and(|n| n > 0.0) => {}
         Positive => wrong("a number above 0"),
+        Rate if value.as_f64().is_some_and(|n| n > 0.0) || value == "trace" => {}
+        Rate => wrong("a number above 0, or trace"),
         Number if value.is_number() => {}
         Number => wrong("a number"),
         Nullable(_) if value.is_null() => {}

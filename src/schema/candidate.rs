@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Hardware, Load, Members, Status};
+use super::{CachePolicy, Hardware, Load, Members, Scenario, Status};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,19 +104,6 @@ impl LauncherStep {
     }
 }
 
-/// One scenario of the workload: an aligned pair of lengths.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Scenario {
-    /// Its name in the plan: `chat`.
-    pub name: String,
-    /// `random`: token ids or words drawn from the seed.
-    pub kind: String,
-    /// Prompt tokens.
-    pub input_len: u32,
-    /// Output tokens.
-    pub output_len: u32,
-}
-
 /// One unit of work and of resume: scenario × load spec × repeat of this candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unit {
@@ -133,7 +120,7 @@ pub struct Unit {
 /// How the load is driven, the same for every candidate of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Benchmark {
-    /// Path of the endpoint: `/v1/completions` or `/v1/chat/completions`.
+    /// Path of the endpoint: `/v1/completions`, `/v1/chat/completions` or `/generate`.
     pub endpoint: String,
     /// Measured requests per run, exactly, unless `duration_s` asks for more.
     pub num_prompts: u32,
@@ -142,12 +129,24 @@ pub struct Benchmark {
     pub duration_s: Option<f64>,
     /// Requests before the measured ones, of the same scenario, discarded.
     pub warmup_requests: u32,
+    /// Instead of them: the same load for so many seconds before the measured requests, and on until these are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup_s: Option<f64>,
     /// Seed of schedule and prompts.
     pub seed: u64,
     /// Ask the server to go on to `output_len` whatever the model says.
     pub ignore_eos: bool,
     /// Members of every request's body; temperature 0 when the plan gives no sampling.
     pub extra_request_body: Members,
+    /// Answers come whole and not as a stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_answers: bool,
+    /// Ask for the count of tokens in every chunk: it costs the server a little, and tells how many tokens a chunk has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continuous_usage: bool,
+    /// Headers of every request; `${NAME}` in a value stands for that variable of the environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// How prompts stay out of the prefix cache from one run to the next.
     #[serde(default, skip_serializing_if = "CachePolicy::is_default")]
     pub cache: CachePolicy,

@@ -72,8 +72,8 @@ pub struct Load {
     /// Open loop: most requests in flight; a request due above it is dropped, and counts as failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<u32>,
-    /// Open loop: `constant`, `gamma:BURSTINESS`, `linear:FROM`, `exponential:FROM` (a ramp from that rate); absent: a Poisson
-    /// process.
+    /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the data set's
+    /// own time stamps); absent: a Poisson process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<String>,
     /// Open loop without `rate`: search the highest rate that meets the SLA.

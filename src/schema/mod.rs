@@ -8,14 +8,16 @@ mod plan;
 mod request;
 mod result;
 mod run;
+mod scenario;
 mod server;
 
-pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Scenario, Search, Unit};
+pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Search, Unit};
 pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
+pub use scenario::{Dataset, Scenario, SharedPrefix};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
 
 use schemars::{JsonSchema, schema_for};

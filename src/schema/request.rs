@@ -12,7 +12,7 @@ pub struct Request {
     pub run_id: String,
     /// Its number, from 0, in the order of the schedule.
     pub i: u32,
-    /// `warmup` or `measured`.
+    /// `warmup`, `measured`, or `tail`: sent so that the load goes on until the measured ones are back.
     pub phase: String,
     /// When it was to be sent; absent in closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,12 +26,18 @@ pub struct Request {
     /// First token-bearing chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token_us: Option<Micros>,
+    /// First token of the answer itself, where reasoning came before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_answer_us: Option<Micros>,
     /// Last token-bearing chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_token_us: Option<Micros>,
     /// End of the stream, or of waiting for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_us: Option<Micros>,
+    /// Output tokens that were asked for, where not every request of the run asks for as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_output_tokens: Option<u32>,
     /// Prompt tokens, by usage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u32>,
@@ -48,6 +54,9 @@ pub struct Request {
     pub chunks: u32,
     /// `ok`, or the class of the failure.
     pub status: RequestStatus,
+    /// It went over a connection that an earlier one had made; absent where nothing came back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_connection: Option<bool>,
     /// HTTP status, when there was an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,

@@ -26,6 +26,9 @@ pub struct Run {
     pub repeat: u32,
     /// Seed of the schedule and the prompts.
     pub seed: u64,
+    /// Seconds of the same load before the measured requests; the load then goes on until they are back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup_s: Option<f64>,
     /// SHA-256 of the due times; absent in closed loop, which has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule_sha256: Option<String>,
@@ -54,7 +57,7 @@ pub struct Run {
 pub struct Workload {
     /// Name of the scenario.
     pub scenario: String,
-    /// `random`.
+    /// `random`, `shared_prefix`, `multi_turn`, or the kind of a file.
     pub kind: String,
     /// Path of the endpoint.
     pub endpoint: String,
@@ -64,6 +67,18 @@ pub struct Workload {
     pub output_len: u32,
     /// Measured requests.
     pub num_prompts: u32,
+    /// Path of the data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_path: Option<String>,
+    /// Prompts share their beginnings on purpose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefix_reuse: bool,
+    /// Tokens that the chat template adds to a prompt, as the server counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_tokens: Option<u32>,
+    /// Answers came whole: there is no first token to be seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// `token_ids` or `text`: how prompts are sent.
     pub prompt_form: String,
     /// SHA-256 of what decides the prompts, without the seed.
@@ -135,6 +150,9 @@ pub struct ClientHealth {
     /// CPU seconds of the client over the run's duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
+    /// Connections that answers came on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
     /// The client did not keep up: the run says nothing about the server.
     pub saturated: bool,
 }

@@ -9,9 +9,9 @@ use super::leased::Used;
 use super::small::Small;
 use crate::error::Result;
 use crate::framework::Framework;
-use crate::http::Client;
+use crate::http::{Client, Manners};
 use crate::process::capture::save;
-use crate::schema::{Connections, Smoke};
+use crate::schema::Smoke;
 
 /// How long each answer may take.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -40,7 +40,7 @@ pub async fn check(launch: &Launch, framework: &Framework, model: &str, api_key:
 }
 
 async fn go(launch: &Launch, framework: &Framework, model: &str, api_key: Option<&str>) -> Result<Smoke> {
-    let client = Client::new(&launch.base_url, Connections::PerRequest, ANSWER, api_key)?;
+    let client = Client::new(&launch.base_url, &Manners::single(ANSWER, api_key))?;
     let mut said = String::new();
     let listed = match client.get(&framework.probe.models_path).await {
         Ok((status, body)) => format!("{status}\n{}", String::from_utf8_lossy(&body)),

@@ -15,8 +15,8 @@ use crate::diagnose::{Facts, Patterns};
 use crate::error::Result;
 use crate::framework::{Framework, Phase};
 use crate::gpu::Gpu;
-use crate::http::Client;
-use crate::schema::{Candidate, Connections, State, Status};
+use crate::http::{Client, Manners};
+use crate::schema::{Candidate, State, Status};
 
 /// The shortest and the longest time between two probes.
 const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
@@ -94,9 +94,8 @@ impl Launch {
             }
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         };
-        let client =
-            Client::new(&self.base_url, Connections::PerRequest, Duration::from_secs(5), options.api_key.as_deref())
-                .map_err(|e| Failed::of("not_started", e.to_string()))?;
+        let client = Client::new(&self.base_url, &Manners::single(Duration::from_secs(5), options.api_key.as_deref()))
+            .map_err(|e| Failed::of("not_started", e.to_string()))?;
         let guard = child.guard;
         // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
         let family = self.ways.is_here.then_some(guard);

@@ -1,10 +1,11 @@
 //! Workloads: prompts with exact token counts, seeded. The same seed gives every candidate the same prompts.
 
+mod item;
+
+pub use item::{Ask, Item, Items, MEASURED, Piece};
+
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use serde_json::Value;
-
-use crate::schedule::generator;
 
 /// Token ids that prompts are drawn from: above the single bytes and special tokens of the usual vocabularies, and below
 /// the size of any.
@@ -27,16 +28,9 @@ pub struct Purpose<'a> {
     pub trial: &'a str,
 }
 
-/// The generator of the `i`-th prompt.
-#[must_use]
-pub fn prompt_generator(seed: u64, purpose: &Purpose, i: u32) -> Pcg64 {
-    generator(seed, &["prompt", purpose.scenario, purpose.phase, purpose.trial, &i.to_string()])
-}
-
-/// A prompt of `len` token ids.
-#[must_use]
-pub fn token_ids(len: u32, rng: &mut Pcg64) -> Value {
-    (0..len).map(|_| rng.random_range(IDS)).collect::<Vec<u32>>().into()
+/// `len` token ids.
+pub fn token_ids(len: u32, rng: &mut Pcg64) -> impl Iterator<Item = u32> {
+    (0..len).map(|_| rng.random_range(IDS))
 }
 
 /// How many tokens each of [`WORDS`] is behind another word, and how many any prompt has beside its words.
@@ -49,14 +43,12 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// A text of exactly `len` tokens by these sizes.
+    /// A text whose words have exactly `len` tokens by these sizes.
     ///
     /// # Errors
-    /// When `len` is not above the overhead, or no word can be used to fill it exactly.
+    /// When no word can be used to fill it exactly.
     pub fn text(&self, len: u32, rng: &mut Pcg64) -> Result<String, String> {
-        let mut left = len.checked_sub(self.overhead).filter(|left| *left > 0).ok_or_else(|| {
-            format!("a prompt of {len} tokens is not possible: the chat template alone has {}", self.overhead)
-        })?;
+        let mut left = len;
         let usable: Vec<usize> = (0..self.words.len()).filter(|&i| self.words[i] > 0).collect();
         let smallest = usable.iter().map(|&i| self.words[i]).min().ok_or("no word's size is known")?;
         let mut text = String::new();
@@ -81,39 +73,37 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::generator;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     #[test]
     fn no_two_prompts_are_the_same() {
         let mut seen = BTreeSet::new();
-        for (scenario, phase, trial) in [
-            ("chat", "warmup", "0/0"),
-            ("chat", "measured", "0/0"),
-            ("chat", "measured", "0/1"),
-            ("sum", "measured", "0/0"),
-        ] {
+        for (scenario, phase, trial) in
+            [("chat", "warmup", "0/0"), ("chat", MEASURED, "0/0"), ("chat", MEASURED, "0/1"), ("sum", MEASURED, "0/0")]
+        {
+            let what = crate::schema::Scenario::random(scenario, 20, 1);
             let purpose = Purpose { scenario, phase, trial };
+            let items = Items::new(&what, purpose, 7, (&[], 100), &mut BTreeSet::new()).unwrap();
             for i in 0..100 {
-                let ids = token_ids(20, &mut prompt_generator(7, &purpose, i));
-                assert_eq!(ids.as_array().unwrap().len(), 20);
-                assert!(seen.insert(ids.to_string()));
+                let Ask::Made(pieces) = items.item(i).ask else { panic!("not made up") };
+                let ids: Vec<u32> =
+                    pieces.into_iter().flat_map(|mut p| token_ids(p.tokens, &mut p.rng).collect::<Vec<_>>()).collect();
+                assert_eq!(ids.len(), 20);
+                assert!(seen.insert(ids));
             }
         }
     }
 
     proptest! {
         #[test]
-        fn text_has_exactly_its_size(mut sizes in proptest::collection::vec(0u32..4, 24), overhead in 0u32..20, len in 1u32..400, seed: u64) {
+        fn text_has_exactly_its_size(mut sizes in proptest::collection::vec(0u32..4, 24), len in 1u32..400, seed: u64) {
             sizes[0] = 1;
-            let sizes = Sizes { words: sizes, overhead };
-            match sizes.text(len, &mut generator(seed, &[])) {
-                Err(_) => prop_assert!(len <= overhead),
-                Ok(text) => {
-                    let size = |word| sizes.words[WORDS.iter().position(|w| *w == word).unwrap()];
-                    prop_assert_eq!(text.split_whitespace().map(size).sum::<u32>() + overhead, len);
-                }
-            }
+            let sizes = Sizes { words: sizes, overhead: 0 };
+            let text = sizes.text(len, &mut generator(seed, &[])).unwrap();
+            let size = |word| sizes.words[WORDS.iter().position(|w| *w == word).unwrap()];
+            prop_assert_eq!(text.split_whitespace().map(size).sum::<u32>(), len);
         }
     }
 }

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "launcher",
             "pattern",
             "workload",
+            "dataset",
             "attempt",
             "schedule",
             "search",

@@ -10,4 +10,5 @@ mod man;
 mod pipeline;
 mod schemas;
 mod serve;
+mod workloads;
 mod zoo;

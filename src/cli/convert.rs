@@ -1,0 +1,96 @@
+//! `bench-load --convert`: files of prompts in any usual shape to canonical rows.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::load::Args;
+use super::streams::{self, MAX_DATASET};
+use crate::dataset::{self, Entry, Prompt, Wanted};
+use crate::error::{Error, Result};
+use crate::framework::Frameworks;
+use crate::notice::Notice;
+
+/// Rows that are shown.
+const SHOWN: usize = 3;
+
+/// Reads the files, says what became of their rows, and writes those that can be sent.
+///
+/// # Errors
+/// When a file cannot be read, a framework is not known, or nothing can be written.
+pub fn convert(args: &Args, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
+    let mut wanted = Wanted { output_len: args.asked.output_len, turns: args.sessions, ..Wanted::default() };
+    wanted.takes = taken(&args.for_frameworks, frameworks)?;
+    #[cfg(feature = "tokenizer")]
+    let counter = args.tokenizer.as_deref().map(super::tokenizer::load).transpose()?;
+    #[cfg(feature = "tokenizer")]
+    {
+        wanted.count = counter.as_deref();
+    }
+    let stdin = [PathBuf::from("-")];
+    let files = if args.files.is_empty() { &stdin[..] } else { &args.files };
+    let mut out = streams::row_writer()?;
+    for path in files {
+        let read = dataset::read(&streams::read_text(path, MAX_DATASET)?, &wanted);
+        let name = streams::name(path);
+        for (line, why) in &read.broken {
+            notice.error(&Error::new(why.clone()).at(format!("{name}:{line}")));
+        }
+        say(&name, &read, notice);
+        for entry in &read.entries {
+            out.write_line(&entry.row().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// What all of these frameworks take beside text; nothing of none.
+///
+/// # Errors
+/// A framework that is not known.
+pub fn taken(names: &[String], frameworks: &Frameworks) -> Result<BTreeSet<String>> {
+    let mut all: Option<BTreeSet<String>> = None;
+    for name in names {
+        let framework =
+            frameworks.get(name).ok_or_else(|| Error::new(format!("there is no framework definition {name:?}")))?;
+        let takes = &framework.request.takes;
+        all = Some(all.map_or_else(|| takes.clone(), |all| all.intersection(takes).cloned().collect()));
+    }
+    Ok(all.unwrap_or_default())
+}
+
+fn say(name: &str, read: &dataset::Read, notice: &Notice) {
+    let shapes: Vec<String> = read.shapes.iter().map(|(shape, n)| format!("{n} {shape}")).collect();
+    let left: u32 = read.left_out.values().sum();
+    let n = read.entries.len();
+    notice.say(format!("{name}: read {n} of {} rows ({})", n + left as usize, shapes.join(", ")));
+    for (why, n) in &read.left_out {
+        notice.say(format!("{name}: left out {n}: {why}"));
+    }
+    for (i, entry) in read.entries.iter().take(SHOWN).enumerate() {
+        notice.say(format!("{name}: row {}: {}", i + 1, shown(entry)));
+    }
+}
+
+/// One row for people.
+fn shown(entry: &Entry) -> String {
+    let about = if entry.estimated { "about " } else { "" };
+    let what = match &entry.prompt {
+        Prompt::Text(text) => short(text),
+        Prompt::Messages(messages) => {
+            let roles: Vec<&str> = messages.iter().filter_map(|message| message["role"].as_str()).collect();
+            let last = messages.last().map(|message| short(&message["content"].to_string())).unwrap_or_default();
+            format!("{}: {last}", roles.join(", "))
+        }
+        Prompt::Blocks(ids) => format!("{} blocks", ids.len()),
+    };
+    let sampling = match entry.extra.len() {
+        0 => String::new(),
+        _ => format!(", with {}", entry.extra.keys().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    format!("{about}{} prompt and {} output tokens{sampling}: {what}", entry.input_len, entry.output_len)
+}
+
+fn short(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect();
+    if text.chars().count() > 60 { format!("{line}…") } else { line }
+}
