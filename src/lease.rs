@@ -1,22 +1,31 @@
 //! The lease: the Unix socket through which bench-load holds the server that bench-serve owns.
 //!
 //! A client connects before any other work on the row. When all holders are there, each is told one time zero in a line
-//! of JSON: `{"t0_ns": N}` on the monotonic clock. Nothing is said afterwards: the client closes when it is done, and
-//! bench-serve closes when the server is gone. Either side's death closes the socket by itself.
+//! of JSON: `{"t0_ns": N}` on the monotonic clock. Holders that share a load meet again before each of its runs: each
+//! writes a line that names the run, and once all that are left have done so they are told a new time zero. The client
+//! closes when it is done, and bench-serve closes when the server is gone. Either side's death closes the socket by itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 use crate::error::{Context, Error, Result};
 
 /// The most bytes that the path of a Unix socket may have.
 const MAX_PATH: usize = 107;
+
+/// From the last holder's being ready to the time zero of a run: all of them have heard of it by then, ns.
+const MEETING_NS: u64 = 20_000_000;
 
 #[derive(Serialize, Deserialize)]
 struct Go {
@@ -81,37 +90,98 @@ impl Offer {
             let (stream, _) = self.listener.accept().await.context("the lease's socket failed")?;
             streams.push(stream);
         }
-        let go = serde_json::to_string(&Go { t0_ns: monotonic_ns()? }).context("cannot write the time zero")?;
-        for stream in &mut streams {
-            // A client that left meanwhile is seen as one that is done.
-            let _ = stream.write_all(format!("{go}\n").as_bytes()).await;
-        }
-        Ok(Lent { streams, _folder: self.folder })
+        let mut lent = Lent::new(streams, self.folder);
+        lent.go(monotonic_ns()?).await;
+        Ok(lent)
     }
 }
 
 /// A lease that is held. Dropping it tells the holders that the server is gone.
 #[derive(Debug)]
 pub struct Lent {
-    streams: Vec<UnixStream>,
+    /// Our sides of the holders that are left.
+    holders: BTreeMap<usize, OwnedWriteHalf>,
+    /// Holders that wait for the next time zero.
+    waiting: BTreeSet<usize>,
+    said: UnboundedReceiver<(usize, Option<String>)>,
+    readers: Vec<JoinHandle<()>>,
     _folder: tempfile::TempDir,
 }
 
 impl Lent {
-    /// Waits until every holder has closed its side.
-    pub async fn given_back(&mut self) {
-        let mut rest = [0; 64];
-        for stream in &mut self.streams {
-            while matches!(stream.read(&mut rest).await, Ok(n) if n > 0) {}
+    fn new(streams: Vec<UnixStream>, folder: tempfile::TempDir) -> Self {
+        let (tell, said) = unbounded_channel();
+        let mut lent =
+            Self { holders: BTreeMap::new(), waiting: BTreeSet::new(), said, readers: Vec::new(), _folder: folder };
+        for (i, stream) in streams.into_iter().enumerate() {
+            let (read, write) = stream.into_split();
+            lent.holders.insert(i, write);
+            let tell = tell.clone();
+            lent.readers.push(tokio::spawn(async move {
+                let mut lines = BufReader::new(read).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let _ = tell.send((i, Some(line)));
+                }
+                let _ = tell.send((i, None));
+            }));
+        }
+        lent
+    }
+
+    /// Tells all holders one time zero.
+    async fn go(&mut self, t0_ns: u64) {
+        let go = format!("{}\n", serde_json::json!(Go { t0_ns }));
+        for stream in self.holders.values_mut() {
+            // A client that left meanwhile is seen as one that is done.
+            let _ = stream.write_all(go.as_bytes()).await;
         }
     }
+
+    /// Waits until every holder has closed its side; lets those that share a load begin each run together.
+    pub async fn given_back(&mut self) {
+        while !self.holders.is_empty() {
+            match self.said.recv().await {
+                Some((i, Some(_))) => {
+                    self.waiting.insert(i);
+                }
+                Some((i, None)) => {
+                    self.holders.remove(&i);
+                    self.waiting.remove(&i);
+                }
+                None => return,
+            }
+            if !self.waiting.is_empty() && self.waiting.len() == self.holders.len() {
+                self.waiting.clear();
+                if let Ok(now) = monotonic_ns() {
+                    self.go(now + MEETING_NS).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.readers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// What the lease says to its holder.
+#[derive(Debug, Clone, Copy, Default)]
+struct News {
+    /// Times zero that were told so far.
+    told: u32,
+    t0_ns: u64,
+    /// The server is gone.
+    gone: bool,
 }
 
 /// The client's side: a lease that we hold until this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    stream: BufReader<UnixStream>,
-    t0_ns: u64,
+    write: Mutex<OwnedWriteHalf>,
+    news: watch::Receiver<News>,
+    reader: JoinHandle<()>,
 }
 
 impl Held {
@@ -124,26 +194,53 @@ impl Held {
             Error::new(format!("the lease {} is not offered any more, so this row's server is gone", path.display()))
         };
         let stream = UnixStream::connect(path).await.map_err(|e| gone().because(e))?;
-        let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        let read = stream.read_line(&mut line).await.map_err(|e| gone().because(e))?;
-        if read == 0 {
-            return Err(gone());
-        }
-        let go: Go = serde_json::from_str(&line).context("the lease does not say its time zero")?;
-        Ok(Self { stream, t0_ns: go.t0_ns })
+        let (read, write) = stream.into_split();
+        let (tell, news) = watch::channel(News::default());
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(read).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let Ok(go) = serde_json::from_str::<Go>(&line) else { continue };
+                tell.send_modify(|news| *news = News { told: news.told + 1, t0_ns: go.t0_ns, gone: false });
+            }
+            tell.send_modify(|news| news.gone = true);
+        });
+        let held = Self { write: Mutex::new(write), news, reader };
+        if held.told(1).await.is_none() { Err(gone()) } else { Ok(held) }
+    }
+
+    /// The time zero of that number, once it is told; `None` when the server is gone.
+    async fn told(&self, number: u32) -> Option<u64> {
+        let mut news = self.news.clone();
+        let news = news.wait_for(|news| news.gone || news.told >= number).await.ok()?;
+        (news.told >= number).then_some(news.t0_ns)
     }
 
     /// The time zero that all holders share, ns on the monotonic clock.
     #[must_use]
     pub fn t0_ns(&self) -> u64 {
-        self.t0_ns
+        self.news.borrow().t0_ns
+    }
+
+    /// Waits until all holders are ready for a run; the time zero that they share, ns on the monotonic clock. `None` when the
+    /// server is gone.
+    pub async fn meet(&self, run_id: &str) -> Option<u64> {
+        let next = self.news.borrow().told + 1;
+        let line = format!("{}\n", serde_json::json!({ "run": run_id }));
+        self.write.lock().await.write_all(line.as_bytes()).await.ok()?;
+        self.told(next).await
     }
 
     /// Returns when the server is gone.
-    pub async fn lost(&mut self) {
-        let mut rest = [0; 64];
-        while matches!(self.stream.read(&mut rest).await, Ok(n) if n > 0) {}
+    pub async fn lost(&self) {
+        let mut news = self.news.clone();
+        // The reader ends with the socket, and its side of the news with it.
+        let _ = news.wait_for(|news| news.gone).await;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.reader.abort();
     }
 }
 
@@ -177,6 +274,25 @@ mod tests {
             assert!(early.is_err(), "one of two still holds it");
             drop(two);
             lent.given_back().await;
+        });
+    }
+
+    #[test]
+    fn holders_meet_before_each_run() {
+        block_on(async {
+            let offer = Offer::make().unwrap();
+            let path = offer.path().to_path_buf();
+            let (lent, one, two) = tokio::join!(offer.taken(2), Held::take(&path), Held::take(&path));
+            let (mut lent, one, two) = (lent.unwrap(), one.unwrap(), two.unwrap());
+            let first = one.t0_ns();
+            let serving = tokio::spawn(async move { lent.given_back().await });
+            let (a, b) = tokio::join!(one.meet("r/0"), two.meet("r/0"));
+            assert!(a == b && a > Some(first + MEETING_NS - 1), "{a:?} {b:?}");
+            // Who is alone left waits for nobody.
+            drop(two);
+            assert!(one.meet("r/1").await > a);
+            drop(one);
+            serving.await.unwrap();
         });
     }
 

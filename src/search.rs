@@ -50,7 +50,7 @@ pub struct Ended {
     pub rounds: u32,
     /// All runs.
     pub probes: u32,
-    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`.
+    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`.
     pub reason: &'static str,
     /// Some rate passed above one that failed.
     pub non_monotone: bool,
@@ -61,6 +61,8 @@ pub struct Ended {
 pub struct Search {
     spec: Qps,
     start: f64,
+    /// The best rate of another candidate, where one that cannot keep it is not searched further.
+    incumbent: Option<f64>,
     done: Vec<(Probe, Outcome)>,
 }
 
@@ -74,7 +76,13 @@ impl Search {
     #[must_use]
     pub fn new(spec: Qps, start: Option<f64>) -> Self {
         let start = start.filter(|rate| rate.is_finite()).unwrap_or(spec.lower).clamp(spec.lower, spec.upper);
-        Self { spec, start, done: Vec::new() }
+        Self { spec, start, incumbent: None, done: Vec::new() }
+    }
+
+    /// A search that begins at the best rate of another candidate and ends there when it fails twice, with two seeds.
+    #[must_use]
+    pub fn against(spec: Qps, incumbent: f64) -> Self {
+        Self { incumbent: Some(incumbent), ..Self::new(spec, Some(incumbent)) }
     }
 
     /// The next run; `None` when the search has ended.
@@ -196,6 +204,13 @@ impl Search {
         {
             return self.again(probe.rate);
         }
+        if let Some(rate) = self.incumbent.filter(|rate| self.rates() == [*rate]) {
+            match self.votes(rate)[..] {
+                [(false, _)] => return self.again(rate),
+                [(false, _), (false, _), ..] => return Step::End("pruned"),
+                _ => {}
+            }
+        }
         let Qps { lower, upper, tolerance, max_rounds, .. } = self.spec;
         let (reason, best) = match self.bracket() {
             (None, None) => return self.again(self.start),
@@ -227,7 +242,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPEC: Qps = Qps { lower: 0.5, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: 20 };
+    const SPEC: Qps = Qps { lower: 0.5, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: 20, prune: false };
 
     /// Runs a search against an oracle; the rates in the order of their measurement, and the end.
     fn run(mut search: Search, mut oracle: impl FnMut(Probe) -> Outcome) -> (Vec<f64>, Ended) {
@@ -249,6 +264,18 @@ mod tests {
         let (rates, ended) = run(Search::new(SPEC, None), |_| clear(true));
         assert_eq!(rates, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]);
         assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (Some(16.0), None, "no_failure_in_range"));
+    }
+
+    #[test]
+    fn who_fails_twice_where_another_passed_is_pruned() {
+        let (rates, ended) = run(Search::against(SPEC, 6.0), |_| clear(false));
+        assert_eq!((rates, ended.reason, ended.max_pass), (vec![6.0, 6.0], "pruned", None));
+        // One failure is not enough.
+        let (rates, ended) = run(Search::against(SPEC, 6.0), |probe| clear(probe.rate < 5.0 || probe.vote > 0));
+        assert!(rates.len() > 2 && ended.reason != "pruned", "{rates:?}");
+        // Who keeps it goes on above it.
+        let (rates, ended) = run(Search::against(SPEC, 6.0), |probe| clear(probe.rate <= 9.0));
+        assert!(rates[1] > 6.0 && ended.max_pass > Some(8.0), "{rates:?} {ended:?}");
     }
 
     #[test]

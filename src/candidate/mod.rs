@@ -244,7 +244,7 @@ fn too_short(candidate: &Candidate, framework: &Framework) -> Option<String> {
             "{} {holds} does not hold the {} tokens of the longest row of {}",
             limit.knob,
             longest.longest,
-            longest.name().rsplit('/').next().unwrap_or_default()
+            longest.name()
         )
     })
 }

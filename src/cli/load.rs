@@ -15,7 +15,7 @@ use crate::load::target::Target;
 use crate::notice::Notice;
 use crate::plan::DEFAULT_QPS;
 use crate::schedule::Arrivals;
-use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario};
+use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
 
 const AFTER: &str = "\
 Examples:
@@ -124,6 +124,9 @@ pub struct Args {
     /// Empty the server's prefix cache before each run, by the framework definition's reset_path (with --url)
     #[arg(long)]
     pub reset_cache: bool,
+    /// Drive the I-th of N parts of each load (from 0), with bench-serve --holders N and N such clients
+    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"])]
+    pub shard: Option<Shard>,
     /// Name of the environment variable that holds the API key
     #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
     pub api_key_env: String,
@@ -291,6 +294,12 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
     let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     if rate.is_finite() && rate > 0.0 { Ok(Rate::Of(rate)) } else { Err("a rate is above 0".into()) }
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+    let shard = parts.map(|(index, of)| Shard { index, of }).filter(|shard| shard.index < shard.of);
+    shard.ok_or_else(|| "a shard is I/N with I from 0 to N − 1, such as 0/2".into())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -28,18 +28,11 @@ pub struct Course {
     pub due: Option<Vec<Micros>>,
     /// Sessions of the warm-up among them.
     pub warm: usize,
-    /// Measured sessions.
-    pub sessions: usize,
     /// When the measured ones begin, and whether the load goes on until they are back.
     pub lead: Option<Micros>,
 }
 
 impl Course {
-    /// The due times of the measured sessions.
-    pub fn measured(&self) -> Option<&[Micros]> {
-        self.due.as_deref().map(|due| &due[self.warm..self.warm + self.sessions])
-    }
-
     /// What the `k`-th launch is, where `left` measured sessions are left; `None` when nothing is to be sent any more.
     fn phase(&self, k: usize, left: usize) -> Option<&'static str> {
         let warming = match &self.due {
@@ -128,7 +121,7 @@ impl Trial<'_> {
         let mut paced = course.due.clone().map(|due| pace(due, course.clock.0.into_std()));
         let mut launched = 0;
         // In closed loop a slot that is free is filled.
-        let mut free = if paced.is_none() { self.run.load.concurrency.unwrap_or(1) } else { 0 };
+        let mut free = if paced.is_none() { self.part(self.run.load.concurrency.unwrap_or(1)) } else { 0 };
         while flight.done < n {
             while free > 0 {
                 free -= 1;
@@ -159,6 +152,11 @@ impl Trial<'_> {
         Ok(None)
     }
 
+    /// Our part of a number of requests in flight.
+    fn part(&self, n: u32) -> u32 {
+        self.run.shard.map_or(n, |shard| shard.part(n))
+    }
+
     fn launch(
         &mut self,
         flight: &mut Flight,
@@ -175,7 +173,7 @@ impl Trial<'_> {
         if session.is_empty() {
             return Ok(());
         }
-        if self.run.load.cap.is_some_and(|cap| flight.tasks.len() >= cap as usize) {
+        if self.run.load.cap.is_some_and(|cap| flight.tasks.len() >= self.part(cap) as usize) {
             for (_, row) in session {
                 flight.done += u32::from(phase == MEASURED);
                 self.write(Request { status: RequestStatus::Dropped, ..row })?;

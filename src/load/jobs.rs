@@ -8,7 +8,7 @@ use super::ask::Asker;
 use super::request::{Follow, Outcome, blank, send};
 use crate::error::Result;
 use crate::http::Client;
-use crate::schema::{Request, RequestStatus};
+use crate::schema::{Request, RequestStatus, Shard};
 use crate::units::Micros;
 use crate::workload::{Item, Items};
 
@@ -21,55 +21,66 @@ pub struct Job {
     pub output: u32,
     /// Its body.
     pub body: Vec<u8>,
-    /// When it came by its own trace, ms.
-    pub timestamp: Option<f64>,
 }
 
 /// Makes the requests of one phase, one session after the other.
 pub struct Jobs<'a> {
     items: Items<'a>,
     asker: &'a Asker,
+    shard: Option<Shard>,
     next: Option<Item>,
     i: u32,
+    session: usize,
 }
 
 impl<'a> Jobs<'a> {
-    /// The requests that `items` ask for.
-    pub fn new(items: Items<'a>, asker: &'a Asker) -> Self {
-        Self { items, asker, next: None, i: 0 }
+    /// The requests that `items` ask for; with a shard only its sessions.
+    pub fn new(items: Items<'a>, asker: &'a Asker, shard: Option<Shard>) -> Self {
+        Self { items, asker, shard, next: None, i: 0, session: 0 }
     }
 
-    /// The next session, of `most` requests at most.
+    /// The next session that is ours, within the first `end` requests; none when there are no more.
     ///
     /// # Errors
     /// When a body cannot be made for this server.
-    pub fn session(&mut self, most: u32) -> Result<Vec<Job>> {
-        let mut session = Vec::new();
-        let end = self.i.saturating_add(most);
+    pub fn session(&mut self, end: u32) -> Result<Vec<Job>> {
         while self.i < end {
-            let item = self.next.take().unwrap_or_else(|| self.items.item(self.i));
-            if item.follows && !session.is_empty() || session.is_empty() {
-                let body = self.asker.body(&item)?;
-                session.push(Job { i: self.i, output: item.output, body, timestamp: item.timestamp });
+            let ours = self.shard.is_none_or(|shard| shard.has(self.session));
+            let mut session = Vec::new();
+            let begun = self.i;
+            while self.i < end {
+                let item = self.next.take().unwrap_or_else(|| self.items.item(self.i));
+                if self.i > begun && !item.follows {
+                    self.next = Some(item);
+                    break;
+                }
+                if ours {
+                    let body = self.asker.body(&item)?;
+                    session.push(Job { i: self.i, output: item.output, body });
+                }
                 self.i += 1;
-            } else {
-                self.next = Some(item);
-                break;
+            }
+            self.session += 1;
+            if ours {
+                return Ok(session);
             }
         }
-        Ok(session)
+        Ok(Vec::new())
     }
 
-    /// The sessions of the first `n` requests.
+    /// Our sessions among the first `n` requests.
     ///
     /// # Errors
     /// When a body cannot be made for this server.
     pub fn first(mut self, n: u32) -> Result<Vec<Vec<Job>>> {
         let mut sessions = Vec::new();
-        while self.i < n {
-            sessions.push(self.session(n - self.i)?);
+        loop {
+            let session = self.session(n)?;
+            if session.is_empty() {
+                return Ok(sessions);
+            }
+            sessions.push(session);
         }
-        Ok(sessions)
     }
 }
 

@@ -6,7 +6,6 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use tokio::time::Instant;
 
 use super::flight::Course;
-use super::jobs::Job;
 use super::pace::Heartbeat;
 use super::request::Clock;
 use crate::schedule::{self, Arrivals, generator};
@@ -20,57 +19,62 @@ const LATE_SHARE: f64 = 0.01;
 /// Not running for longer than this, ms, and the client did not keep up.
 const HEARTBEAT_GAP: f64 = 100.0;
 
-/// When the sessions of a run are due: before them, with a warm-up under load of so many seconds, those of the warm-up, and
-/// after them as many again, so that the load goes on until all that count are back.
+/// When the sessions of a run are due, those of every client that shares it; before them, with a warm-up under load of so
+/// many seconds, those of the warm-up, and after them as many again, so that the load goes on until all that count are back.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
-pub(super) fn course(run: &Run, scenario: &Scenario, sessions: &[Vec<Job>], steady: Option<f64>) -> Course {
+fn due_times(run: &Run, scenario: &Scenario, sessions: &[(u32, Option<f64>)], steady: Option<f64>) -> [Vec<Micros>; 3] {
     let (load, n) = (&run.load, sessions.len());
-    let mut course = Course {
-        clock: Clock(Instant::now()),
-        due: None,
-        warm: 0,
-        sessions: n,
-        lead: steady.map(Micros::from_seconds),
-    };
     let count = u32::try_from(n).unwrap_or(u32::MAX);
-    match load.mode {
-        LoadMode::Closed => {}
-        LoadMode::Burst => course.due = Some(vec![Micros(0); n]),
-        LoadMode::Open => {
-            let requests: usize = sessions.iter().map(Vec::len).sum();
-            // As many requests per second as asked, later turns included.
-            let rate = load.rate.unwrap_or(1.0) * n as f64 / requests.max(1) as f64;
-            let draw = |what: &str, kind, n| {
-                let mut rng = generator(run.seed, &[what, &scenario.name, &run.repeat.to_string()]);
-                schedule::arrivals(kind, n, rate, &mut rng)
-            };
-            let own = scenario.dataset.as_ref().and_then(|dataset| dataset.rate);
-            let mut due = match (load.arrivals.as_deref().map(Arrivals::parse), own) {
-                (Some(Ok(Arrivals::Trace)), Some(own)) => {
-                    let stamps = sessions.iter().filter_map(|session| session.first()?.timestamp);
-                    schedule::replay(stamps, own / load.rate.unwrap_or(own))
-                }
-                (Some(Ok(kind)), _) => draw("arrivals", kind, count),
-                _ => draw("arrivals", Arrivals::Poisson, count),
-            };
-            if let Some(warmup_s) = steady {
-                let warm = draw("warmup", Arrivals::Poisson, ((rate * warmup_s).ceil() as u32).max(1));
-                let lead = warm.last().map_or(0, |at| at.0);
-                let last = due.last().map_or(0, |at| at.0);
-                let tail = draw("tail", Arrivals::Poisson, count);
-                course.warm = warm.len();
-                course.lead = Some(Micros(lead));
-                let measured = due.into_iter().map(|at| Micros(lead + at.0));
-                due = warm
-                    .into_iter()
-                    .chain(measured)
-                    .chain(tail.into_iter().map(|at| Micros(lead + last + at.0)))
-                    .collect();
-            }
-            course.due = Some(due);
-        }
+    if load.mode == LoadMode::Burst {
+        return [Vec::new(), vec![Micros(0); n], Vec::new()];
     }
-    course
+    // As many requests per second as asked, later turns included.
+    let requests: u32 = sessions.iter().map(|(requests, _)| requests).sum();
+    let rate = load.rate.unwrap_or(1.0) * n as f64 / f64::from(requests.max(1));
+    let draw = |what: &str, kind, n| {
+        let mut rng = generator(run.seed, &[what, &scenario.name, &run.repeat.to_string()]);
+        schedule::arrivals(kind, n, rate, &mut rng)
+    };
+    let own = scenario.dataset.as_ref().and_then(|dataset| dataset.rate);
+    let measured = match (load.arrivals.as_deref().map(Arrivals::parse), own) {
+        (Some(Ok(Arrivals::Trace)), Some(own)) => {
+            schedule::replay(sessions.iter().filter_map(|(_, at)| *at), own / load.rate.unwrap_or(own))
+        }
+        (Some(Ok(kind)), _) => draw("arrivals", kind, count),
+        _ => draw("arrivals", Arrivals::Poisson, count),
+    };
+    let Some(warmup_s) = steady else { return [Vec::new(), measured, Vec::new()] };
+    let warm = draw("warmup", Arrivals::Poisson, ((rate * warmup_s).ceil() as u32).max(1));
+    let after = |begin: u64, times: Vec<Micros>| times.into_iter().map(|at| Micros(begin + at.0)).collect::<Vec<_>>();
+    let lead = warm.last().map_or(0, |at| at.0);
+    let end = lead + measured.last().map_or(0, |at| at.0);
+    [warm, after(lead, measured), after(end, draw("tail", Arrivals::Poisson, count))]
+}
+
+/// The course of a run, our part of it where others share it, and the hash of its whole schedule.
+pub(super) fn course(
+    run: &Run,
+    scenario: &Scenario,
+    sessions: &[(u32, Option<f64>)],
+    steady: Option<f64>,
+) -> (Course, Option<String>) {
+    let ours = |times: &[Micros]| -> Vec<Micros> {
+        let kept = times.iter().enumerate().filter(|(i, _)| run.shard.is_none_or(|shard| shard.has(*i)));
+        kept.map(|(_, at)| *at).collect()
+    };
+    let mut course =
+        Course { clock: Clock(Instant::now()), due: None, warm: 0, lead: steady.map(Micros::from_seconds) };
+    if run.load.mode == LoadMode::Closed {
+        return (course, None);
+    }
+    let [warm, measured, tail] = due_times(run, scenario, sessions, steady);
+    course.lead = warm.last().copied();
+    let zero = course.lead.unwrap_or_default().0;
+    let hashed: Vec<Micros> = measured.iter().map(|at| Micros(at.0 - zero)).collect();
+    let warm = ours(&warm);
+    course.warm = warm.len();
+    course.due = Some([warm, ours(&measured), ours(&tail)].concat());
+    (course, Some(schedule::sha256(&hashed)))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]

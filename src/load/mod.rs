@@ -36,7 +36,7 @@ use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schema::{
     Benchmark, CachePolicy, Candidate, Connections, Dataset, Endpoint, Load, LoadMode, Members, Run, Scenario, Server,
-    Status,
+    Shard, Status,
 };
 use crate::summary::Sample;
 use crate::{shell, sla};
@@ -63,6 +63,8 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Further headers, before the plan's own.
     pub headers: Vec<(String, String)>,
+    /// Our part of each load, where other clients hold the same leases.
+    pub shard: Option<Shard>,
     /// Where data sets come from.
     pub read_dataset: ReadDataset,
 }
@@ -91,6 +93,7 @@ pub fn load(
             longest: Duration::ZERO,
             redactor: Redactor::new(std::env::vars()),
             datasets: BTreeMap::new(),
+            incumbents: BTreeMap::new(),
         };
         loading.all(feed(rows)).await
     });
@@ -107,6 +110,8 @@ struct Loading<'a> {
     signal: Cell<Option<Signal>>,
     longest: Duration,
     redactor: Redactor,
+    /// The best rate that any candidate kept, by scenario and load.
+    incumbents: BTreeMap<String, f64>,
     /// What was read of a data set, by its path.
     datasets: BTreeMap<String, Rc<(String, Vec<Entry>)>>,
 }
@@ -140,7 +145,7 @@ impl Loading<'_> {
     async fn server(&mut self, row: &Row) -> Result<()> {
         let candidate: Candidate = row.view()?;
         let server: Server = row.view()?;
-        let mut held = match &server.endpoint.lease {
+        let held = match &server.endpoint.lease {
             // With several holders the others may still be on their way.
             Some(path) => match self.unless_stopped(None, Held::take(Path::new(path))).await {
                 Ok(held) => Some(held?),
@@ -159,7 +164,7 @@ impl Loading<'_> {
         let asking = asking(&candidate, &server, definition);
         let finding = Asker::find(client, asking, self.options.limits.ttft, self.notice);
         // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
-        let asker = match self.unless_stopped(held.as_mut(), finding).await {
+        let asker = match self.unless_stopped(held.as_ref(), finding).await {
             Ok(Ok(asker)) => Ok(asker.with_metrics(definition.and_then(|d| d.metrics.clone()))),
             Ok(Err(e)) => Err(("no_answer", e.to_string())),
             Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
@@ -197,7 +202,7 @@ impl Loading<'_> {
             let sent = sent.entry(&scenario.name).or_default();
             if bench.cache == CachePolicy::Reset {
                 let resetting = asker.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
-                match self.unless_stopped(held.as_mut(), resetting).await {
+                match self.unless_stopped(held.as_ref(), resetting).await {
                     Ok(Ok(())) => {}
                     Ok(Err(why)) => {
                         not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
@@ -217,13 +222,13 @@ impl Loading<'_> {
                     shell::join(&target::command(&one, &server.endpoint, port, scenario, load))
                 };
                 let what = Seeking { run: &run, task, qps, command: &command, until };
-                if self.seek(what, sent, held.as_mut()).await?.is_some() {
+                if self.seek(what, sent, held.as_ref()).await?.is_some() {
                     break;
                 }
                 continue;
             }
             let begun = Instant::now();
-            if self.trial(run, task, sent, false, held.as_mut()).await?.stopped.is_some() {
+            if self.trial(run, task, sent, false, held.as_ref()).await?.stopped.is_some() {
                 break;
             }
             self.longest = self.longest.max(begun.elapsed());
@@ -237,7 +242,7 @@ impl Loading<'_> {
         task: Task<'_>,
         sent: &mut BTreeSet<usize>,
         judged: bool,
-        held: Option<&mut Held>,
+        held: Option<&Held>,
     ) -> Result<Gone> {
         let stopped = stopped(&self.signals, &self.watched, &self.signal, held);
         let trial = Trial {
@@ -252,7 +257,7 @@ impl Loading<'_> {
             out: &mut self.out,
             notice: self.notice,
         };
-        trial.go(stopped).await
+        trial.go(stopped, held).await
     }
 
     /// The rows of a scenario's data set, read once.
@@ -287,6 +292,9 @@ impl Loading<'_> {
     /// Why a unit is not run at all.
     fn not_run(&self, server: &Server, load: &Load, sla: &sla::Limits) -> Option<(&'static str, String)> {
         let searched = load.mode == LoadMode::Open && load.rate.is_none();
+        if searched && self.options.shard.is_some() {
+            return Some(("unsupported", "clients that share a load do not search: give request_rates".into()));
+        }
         if searched && (sla.is_empty() || load.qps.is_none()) {
             let why = "a search for the highest rate needs limits to keep: give an sla, or request_rates";
             return Some(("unsupported", why.into()));
@@ -298,7 +306,7 @@ impl Loading<'_> {
     }
 
     /// `work`, unless a signal comes, the lease is lost or our reader leaves.
-    async fn unless_stopped<T>(&self, held: Option<&mut Held>, work: impl Future<Output = T>) -> Result<T, Stopped> {
+    async fn unless_stopped<T>(&self, held: Option<&Held>, work: impl Future<Output = T>) -> Result<T, Stopped> {
         tokio::select! {
             done = work => Ok(done),
             why = stopped(&self.signals, &self.watched, &self.signal, held) => Err(why),
@@ -317,7 +325,7 @@ async fn stopped(
     signals: &RefCell<Signals>,
     watched: &File,
     came: &Cell<Option<Signal>>,
-    held: Option<&mut Held>,
+    held: Option<&Held>,
 ) -> Stopped {
     let lost = async {
         match held {

@@ -48,6 +48,7 @@ impl Loading<'_> {
             workload,
             load: load.clone(),
             probe: None,
+            shard: self.options.shard,
             repeat: unit.repeat,
             seed: bench.seed,
             warmup_s: bench.warmup_s,

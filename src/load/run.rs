@@ -18,10 +18,10 @@ use crate::dataset::Entry;
 use crate::error::Result;
 use crate::exposition;
 use crate::jsonl::Writer;
+use crate::lease::{Held, monotonic_ns};
 use crate::notice::Notice;
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schedule;
 use crate::schema::{
     Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Scenario, Status,
 };
@@ -118,7 +118,7 @@ impl Trial<'_> {
     ///
     /// # Errors
     /// When rows cannot be written.
-    pub async fn go(mut self, stopped: impl Future<Output = Stopped>) -> Result<Gone> {
+    pub async fn go(mut self, stopped: impl Future<Output = Stopped>, held: Option<&Held>) -> Result<Gone> {
         tokio::pin!(stopped);
         let Task { asker, scenario, entries, bench, load_index, .. } = self.task;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
@@ -133,11 +133,12 @@ impl Trial<'_> {
                 return Ok(Gone::default());
             }
         };
-        let warm = || Jobs::new(items.phase("warmup"), asker);
+        let shard = self.run.shard;
+        let jobs = |phase| Jobs::new(items.phase(phase), asker, shard);
         // A warm-up under load needs none before it.
         let steady = self.run.warmup_s.filter(|_| self.run.load.mode != LoadMode::Burst);
         let first = if steady.is_some() { 0 } else { bench.warmup_requests.max(1) };
-        let (sessions, before) = match (Jobs::new(items.phase(MEASURED), asker).first(n), warm().first(first)) {
+        let (sessions, before) = match (jobs(MEASURED).first(n), jobs("warmup").first(first)) {
             (Ok(sessions), Ok(before)) => (sessions, before),
             // A workload that cannot be made for this server is a failed run.
             (Err(e), _) | (_, Err(e)) => {
@@ -145,8 +146,8 @@ impl Trial<'_> {
                 return Ok(Gone::default());
             }
         };
-        let course = course(&self.run, scenario, &sessions, steady);
-        self.run.schedule_sha256 = course.measured().map(schedule::sha256);
+        let (course, schedule_sha256) = course(&self.run, scenario, &items.sessions(n), steady);
+        self.run.schedule_sha256 = schedule_sha256;
         let warming = async { (self.warm_up(before).await, asker.counters().await) };
         let (warmed, counters) = tokio::select! {
             (rows, counters) = warming => (Ok(rows), counters),
@@ -154,18 +155,32 @@ impl Trial<'_> {
         };
         self.run.started_at = Timestamp::now().to_string();
         self.out.write(&Row::new("run", &self.run))?;
+        // Who shares the load waits for the others; where the server is gone, that is seen below.
+        let shared = match (self.run.shard, held, &warmed) {
+            (Some(_), Some(held), Ok(_)) => tokio::select! {
+                t0_ns = held.meet(&self.run.run_id) => Ok(t0_ns),
+                why = &mut stopped => Err(why),
+            },
+            _ => Ok(None),
+        };
         let heartbeat = Heartbeat::start();
         // In closed loop nothing is due, so the clock starts with the first request.
-        let clock = Clock(Instant::now() + if course.due.is_some() { LEAD } else { Duration::ZERO });
+        let lead = if course.due.is_some() { LEAD } else { Duration::ZERO };
+        let clock = Clock(match &shared {
+            Ok(Some(t0_ns)) => Instant::now() + Duration::from_nanos(t0_ns.saturating_sub(monotonic_ns()?)),
+            _ => Instant::now() + lead,
+        });
         let mut flight = Flight::new();
-        let ended = match warmed {
+        let ended = match warmed.and_then(|rows| shared.map(|_| rows)) {
             Err(why) => Some(why),
             Ok(rows) => {
+                if course.due.is_none() {
+                    tokio::time::sleep_until(clock.0).await;
+                }
                 for row in rows {
                     self.write(row)?;
                 }
-                let tail = Jobs::new(items.phase("tail"), asker);
-                let coming = Coming { warm: warm(), sessions: sessions.into_iter(), tail };
+                let coming = Coming { warm: jobs("warmup"), sessions: sessions.into_iter(), tail: jobs("tail") };
                 self.fly(&mut flight, Course { clock, ..course }, coming, stopped.as_mut()).await?
             }
         };
@@ -240,6 +255,7 @@ impl Trial<'_> {
         };
         let end = RunEnd {
             run_id: self.run.run_id.clone(),
+            shard: self.run.shard,
             status,
             failure_class: class.map(String::from),
             failure_reason: reason.map(String::from),
@@ -266,6 +282,7 @@ pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, w
     out.write(&Row::new("run", run))?;
     let end = RunEnd {
         run_id: run.run_id.clone(),
+        shard: run.shard,
         status,
         failure_class: Some(class.into()),
         failure_reason: Some(why.into()),

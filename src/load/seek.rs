@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::Loading;
@@ -45,20 +46,26 @@ impl Loading<'_> {
         &mut self,
         what: Seeking<'_>,
         sent: &mut BTreeSet<usize>,
-        mut held: Option<&mut Held>,
+        held: Option<&Held>,
     ) -> Result<Option<Stopped>> {
         let bench = what.task.bench;
-        let start = match what.qps.upper / what.qps.lower > WIDE {
+        let against = format!("{} {}", what.task.scenario.identity(), json!(what.run.load));
+        let range = what.qps.lower..=what.qps.upper;
+        let incumbent = self.incumbents.get(&against).copied().filter(|rate| what.qps.prune && range.contains(rate));
+        let start = match what.qps.upper / what.qps.lower > WIDE && incumbent.is_none() {
             true => {
                 let sounding = sounding(what, self.options.limits);
-                match self.unless_stopped(held.as_deref_mut(), sounding).await {
+                match self.unless_stopped(held, sounding).await {
                     Ok(start) => start,
                     Err(stopped) => return Ok(Some(stopped)),
                 }
             }
             false => None,
         };
-        let mut search = Search::new(what.qps, start);
+        let mut search = match incumbent {
+            Some(rate) => Search::against(what.qps, rate),
+            None => Search::new(what.qps, start),
+        };
         let mut count = 0;
         let mut reason = None;
         let mut ended = None;
@@ -76,7 +83,7 @@ impl Loading<'_> {
             run.benchmark_command = (what.command)(&load, run.seed);
             run.load = load;
             let begun = Instant::now();
-            let gone = self.trial(run, what.task, sent, true, held.as_deref_mut()).await?;
+            let gone = self.trial(run, what.task, sent, true, held).await?;
             self.longest = self.longest.max(begun.elapsed());
             count += 1;
             if let Some(stopped) = gone.stopped.filter(|stopped| *stopped != Stopped::Hopeless) {
@@ -97,6 +104,10 @@ impl Loading<'_> {
             reason: reason.unwrap_or(found.reason).into(),
             non_monotone: found.non_monotone,
         };
+        if let Some(rate) = end.max_pass {
+            let best = self.incumbents.entry(against).or_insert(rate);
+            *best = best.max(rate);
+        }
         self.out.write(&Row::new("search_end", &end))?;
         Ok(ended)
     }
@@ -113,7 +124,7 @@ async fn sounding(what: Seeking<'_>, limits: request::Limits) -> Option<f64> {
     let clock = Clock(tokio::time::Instant::now());
     let how = Follow { limits, clock, stream: asker.asking.stream };
     let mut tasks = JoinSet::new();
-    for job in Jobs::new(items.phase("sounding"), asker).first(n).ok()?.into_iter().flatten() {
+    for job in Jobs::new(items.phase("sounding"), asker, None).first(n).ok()?.into_iter().flatten() {
         let row = blank(&what.run.run_id, job.i, "sounding", None, RequestStatus::Aborted);
         let (client, endpoint) = (asker.client.clone(), asker.asking.endpoint.clone());
         tasks.spawn_local(async move { send(&client, &endpoint, job.body, row, how).await });

@@ -4,6 +4,7 @@
 //! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
 
 mod result;
+mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,13 +37,26 @@ struct Served {
     server: Server,
     limits: Limits,
     results: Vec<ResultRow>,
+    /// It has ended, and parts of its runs are still to come.
+    ended: Option<ServerEnd>,
 }
 
 impl Served {
     /// Its results, once nothing more comes.
     fn close(mut self) -> Vec<ResultRow> {
-        self.unfinished();
+        match self.ended.take() {
+            Some(end) => self.end(&end),
+            None => self.unfinished(),
+        }
         self.results
+    }
+
+    /// Its end, which may change what became of its runs.
+    fn end(&mut self, end: &ServerEnd) {
+        for result in &mut self.results {
+            result::ended(result, end);
+        }
+        self.unfinished();
     }
 
     /// Searches that never ended are said to be unfinished.
@@ -67,6 +81,16 @@ struct Open {
     short: u32,
     /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
     seen: BTreeSet<(bool, bool, u32)>,
+    /// Where clients share a run: the parts that were announced, and the ends of those that ended.
+    parts: BTreeSet<u32>,
+    ends: Vec<RunEnd>,
+}
+
+impl Open {
+    /// Parts of which nothing was seen yet.
+    fn misses_parts(&self) -> bool {
+        self.run.shard.is_some_and(|shard| self.parts.len() < shard.of as usize)
+    }
 }
 
 impl Fold {
@@ -129,12 +153,15 @@ impl Fold {
         let candidate: Candidate = row.view()?;
         let limits = Limits::read(&candidate.sla, true);
         let id = server.server_id.clone();
-        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new() });
+        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new(), ended: None });
         Ok(())
     }
 
     fn run(&mut self, row: &Row) -> Result<()> {
         let run: Run = row.view()?;
+        if let Some(open) = self.runs.get_mut(&run.run_id) {
+            open.parts.extend(run.shard.map(|shard| shard.index));
+        }
         if self.announced.contains(&run.run_id) {
             return Ok(());
         }
@@ -144,7 +171,9 @@ impl Fold {
         if self.announced.insert(run.run_id.clone()) {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());
-            let open = Open { sample, run, one_token_a_chunk: true, short: 0, seen: BTreeSet::new() };
+            let parts = run.shard.iter().map(|shard| shard.index).collect();
+            let seen = BTreeSet::new();
+            let open = Open { sample, run, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
             self.runs.insert(id, open);
         }
         Ok(())
@@ -182,7 +211,18 @@ impl Fold {
         if !self.runs.contains_key(&end.run_id) {
             return if self.announced.contains(&end.run_id) { Ok(()) } else { self.unknown("run", &end.run_id) };
         }
-        self.close_run(&end.run_id.clone(), Some(end));
+        let id = end.run_id.clone();
+        let Some(open) = self.runs.get_mut(&id) else { return Ok(()) };
+        let Some(shard) = open.run.shard else {
+            self.close_run(&id, Some(end));
+            return Ok(());
+        };
+        if open.ends.iter().all(|other| other.shard != end.shard) {
+            open.ends.push(end);
+        }
+        if open.ends.len() == shard.of as usize {
+            self.close_run(&id, None);
+        }
         Ok(())
     }
 
@@ -190,6 +230,7 @@ impl Fold {
         let Some(mut open) = self.runs.remove(run_id) else { return };
         let Some(served) = self.servers.get_mut(&open.run.server_id) else { return };
         open.sample.close();
+        let end = end.or_else(|| shards::merge(std::mem::take(&mut open.ends), open.run.shard?.of));
         let measured = Measured {
             run: &open.run,
             sample: &open.sample,
@@ -214,6 +255,13 @@ impl Fold {
 
     fn server_end(&mut self, row: &Row) -> Result<()> {
         let end: ServerEnd = row.view()?;
+        let of = |open: &&Open| open.run.server_id == end.server_id;
+        if let Some(served) = self.servers.get_mut(&end.server_id)
+            && self.runs.values().filter(of).any(Open::misses_parts)
+        {
+            served.ended = Some(end);
+            return Ok(());
+        }
         if !self.ended.insert(end.server_id.clone()) {
             return Ok(());
         }
@@ -232,10 +280,7 @@ impl Fold {
             self.results.push(result::not_tried(&candidate, Some(&end), end.status));
             return Ok(());
         };
-        for result in &mut served.results {
-            result::ended(result, &end);
-        }
-        served.unfinished();
+        served.end(&end);
         if served.results.is_empty() && end.status != Status::Ok {
             served.results.push(result::not_tried(&served.candidate, Some(&end), end.status));
         }

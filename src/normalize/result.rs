@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -142,6 +140,13 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         if chosen == Some(i) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
             row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
+            if let Some(end) = end.filter(|end| end.reason == "pruned") {
+                row.status = Status::Skipped;
+                row.failure_class = Some("pruned".into());
+                row.failure_reason = end.min_fail.map(|rate| {
+                    format!("not searched further: at {rate} requests per second, which another candidate kept, it failed the SLA twice")
+                });
+            }
         }
     }
 }
@@ -291,6 +296,5 @@ fn itl(measured: &Measured) -> Option<Histogram<u64>> {
         .itl_us
         .as_ref()
         .or_else(|| histograms.chunk_gap_us.as_ref().filter(|_| measured.one_token_a_chunk))?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
-    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
+    super::shards::decode(text)
 }

@@ -19,7 +19,8 @@ pub const MADE_UP: [&str; 3] = ["random", "shared_prefix", "multi_turn"];
 pub const FILES: [&str; 7] = ["jsonl", "custom", "canonical", "sharegpt", "messages", "mooncake", "trace"];
 
 /// The bracket of a rate search when the plan does not say.
-pub const DEFAULT_QPS: Qps = Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES };
+pub const DEFAULT_QPS: Qps =
+    Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
 
 /// A plan, normalised.
 #[derive(Debug, Clone, PartialEq)]
@@ -249,9 +250,11 @@ fn loads(plan: &mut Reader) -> Vec<Load> {
                     number("upper", default.upper),
                     number("tolerance", default.tolerance),
                 );
+                let prune = plan.plan.pointer("/benchmark/qps/prune") == Some(&true.into());
                 let rounds = plan.count("/benchmark/qps/max_rounds", default.max_rounds.into());
                 let probes = plan.count("/benchmark/qps/max_probes", default.max_probes.into());
-                let qps = Qps { lower, upper, tolerance, max_rounds: count32(rounds), max_probes: count32(probes) };
+                let qps =
+                    Qps { lower, upper, tolerance, max_rounds: count32(rounds), max_probes: count32(probes), prune };
                 Load { qps: Some(qps), ..load(LoadMode::Open) }
             }
         });

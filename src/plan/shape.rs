@@ -44,6 +44,7 @@ const QPS: Shape = Keys(&[
     ("tolerance", Number),
     ("max_rounds", Count(1)),
     ("max_probes", Count(1)),
+    ("prune", Bool),
 ]);
 const SLA: Shape = Each(&Number);
 const MODEL: Shape = Either(

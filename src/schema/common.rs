@@ -95,6 +95,9 @@ pub struct Qps {
     /// Most runs in all.
     #[serde(default = "max_probes")]
     pub max_probes: u32,
+    /// Begin at the best rate of the candidates before, and search no further where that fails twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prune: bool,
 }
 
 /// Runs of one search unless a plan says otherwise.

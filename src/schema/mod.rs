@@ -16,7 +16,7 @@ pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Member
 pub use plan::{Plan, PlanFile};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict, WorkloadBlock};
-pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Workload};
+pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};
 pub use scenario::{Dataset, Scenario, SharedPrefix};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
 

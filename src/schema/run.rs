@@ -22,6 +22,9 @@ pub struct Run {
     /// Number of the probe within a search, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<u32>,
+    /// Which part of the load this client drives, where several share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// From 0.
     pub repeat: u32,
     /// Seed of the schedule and the prompts.
@@ -50,6 +53,29 @@ pub struct Run {
     pub simulated: bool,
     /// RFC 3339, UTC.
     pub started_at: String,
+}
+
+/// One of several clients that share a load: every so-manieth session of its schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Shard {
+    /// From 0.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Shard {
+    /// True when the `i`-th of a list is ours.
+    #[must_use]
+    pub fn has(self, i: usize) -> bool {
+        i % self.of.max(1) as usize == self.index as usize
+    }
+
+    /// Our part of a number.
+    #[must_use]
+    pub fn part(self, n: u32) -> u32 {
+        n / self.of.max(1) + u32::from(self.index < n % self.of.max(1))
+    }
 }
 
 /// What is asked of the server in one run.
@@ -110,6 +136,9 @@ pub enum Connections {
 pub struct RunEnd {
     /// The run that ended.
     pub run_id: String,
+    /// The part of it that ended, where several clients share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// `ok` when the run went its whole way, whatever became of its requests.
     pub status: Status,
     /// `interrupted`, `server_lost`, `budget`, `client_saturated`, ….
@@ -189,7 +218,8 @@ pub struct SearchEnd {
     pub rounds: u32,
     /// Runs that it took.
     pub probes: u32,
-    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `budget`, `interrupted`.
+    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`,
+    /// `budget`, `interrupted`.
     pub reason: String,
     /// Some rate passed above one that failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -25,8 +25,6 @@ pub struct Item {
     pub extra: Members,
     /// It is sent once the one before it has ended: a later turn of a session.
     pub follows: bool,
-    /// When it came by its own trace, ms.
-    pub timestamp: Option<f64>,
 }
 
 /// A prompt.
@@ -108,6 +106,31 @@ impl<'a> Items<'a> {
         Self { purpose: Purpose { phase, ..self.purpose.clone() }, rows: self.rows.clone(), ..*self }
     }
 
+    /// The sessions of the first `n` requests, ours or not: how many requests each has, and when it came by its trace, ms.
+    #[must_use]
+    pub fn sessions(&self, n: u32) -> Vec<(u32, Option<f64>)> {
+        let mut sessions: Vec<(u32, Option<f64>)> = Vec::new();
+        for i in 0..n {
+            let (follows, timestamp) = if self.rows.is_empty() {
+                (i % self.scenario.turns.unwrap_or(1).max(1) > 0, None)
+            } else {
+                let at = i as usize % self.rows.len();
+                (self.continues(at), self.rows[at].timestamp)
+            };
+            match sessions.last_mut().filter(|_| follows) {
+                Some(session) => session.0 += 1,
+                None => sessions.push((1, timestamp)),
+            }
+        }
+        sessions
+    }
+
+    /// True when a row belongs to the session of the one before it.
+    fn continues(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).map(|before| self.rows[before]);
+        self.rows[at].session.is_some() && before.is_some_and(|before| before.session == self.rows[at].session)
+    }
+
     /// The `i`-th request.
     #[must_use]
     pub fn item(&self, i: u32) -> Item {
@@ -133,9 +156,7 @@ impl<'a> Items<'a> {
             Prompt::Messages(messages) => Ask::Messages(messages.clone()),
             Prompt::Blocks(ids) => Ask::Made(self.blocks(ids, entry.input_len, i)),
         };
-        let before = at.checked_sub(1).map(|before| self.rows[before]);
-        let follows = entry.session.is_some() && before.is_some_and(|before| before.session == entry.session);
-        Item { ask, output: entry.output_len, extra: entry.extra.clone(), follows, timestamp: entry.timestamp }
+        Item { ask, output: entry.output_len, extra: entry.extra.clone(), follows: self.continues(at) }
     }
 
     /// A block is the same wherever its number stands in one run, and another one in the next run.
@@ -173,7 +194,7 @@ impl<'a> Items<'a> {
                 pieces.push(Piece { rng: self.generator("answer", j), tokens: output, answer: true });
             }
         }
-        Item { ask: Ask::Made(pieces), output, extra: Members::new(), follows: turn > 0, timestamp: None }
+        Item { ask: Ask::Made(pieces), output, extra: Members::new(), follows: turn > 0 }
     }
 
     /// Prompt and output tokens of one turn: the same whatever the run is for, so that runs differ in content only.

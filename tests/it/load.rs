@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Output, Running, finish, kill, program, run};
+use crate::harness::{Output, Running, bash, finish, kill, program, run, scratch};
 use crate::schemas::validator;
 
 fn load(server: &Running, args: &[&str]) -> Output {
@@ -291,4 +291,71 @@ fn a_rate_that_a_server_falls_behind_fails_whatever_its_latencies_say() {
         let named = row["sla_tests"].as_array().unwrap().iter().any(|test| test["limit"] == "in_flight");
         assert_eq!(named, saturated);
     }
+}
+
+#[test]
+fn two_clients_share_a_load_and_their_files_give_one_result() {
+    let folder = scratch();
+    let plan = "model: sim\nhardware: {gpu_count: 1}\ndataset: {num_prompts: 30, scenario_names: [s], input_len: [16], output_len: [4]}\n\
+                benchmark: {request_rates: [60], max_concurrency: [3]}\nsla: {max_p90_ttft_ms: 1000}\nframeworks:\n  sim:\n    base_server_flags: {load_ms: 0, step_base_us: 1000}\n";
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    let script = "bench-expand -q plan.yaml | bench-serve -q --holders 2 | tee >(bench-load -q --shard 0/2 > a.jsonl) | bench-load -q --shard 1/2 > b.jsonl; \
+                  sleep 0.2; bench-normalize -q a.jsonl b.jsonl; bench-normalize -q a.jsonl > half.jsonl; \
+                  bench-expand -q plan.yaml | bench-serve -q | bench-load -q > one.jsonl; bench-normalize -q one.jsonl";
+    let done = run(bash(script).current_dir(folder.path()), "").expect(0);
+    let read = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    // What was sent when, by load: each request by exactly one client, and all as by one client alone.
+    let sent = |rows: &[Value]| -> Vec<(bool, u64, u64)> {
+        let measured = rows.iter().filter(|row| row["record"] == "request" && row["phase"] == "measured");
+        let mut all: Vec<_> = measured
+            .map(|row| (row.get("due_us").is_some(), row["i"].as_u64().unwrap(), row["due_us"].as_u64().unwrap_or(0)))
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    let (a, b) = (read("a.jsonl"), read("b.jsonl"));
+    let both = [sent(&a), sent(&b)].concat();
+    assert_eq!((sent(&a).len(), sent(&b).len()), (30, 30));
+    let mut sorted = both.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, sent(&read("one.jsonl")));
+    // One time zero: nobody's clock is ahead of the other's by more than its own lateness.
+    let results = done.rows();
+    assert_eq!(results.len(), 4, "{}", done.stdout);
+    for (shared, alone) in results[..2].iter().zip(&results[2..]) {
+        for row in [shared, alone] {
+            assert_eq!((&row["status"], &row["metrics"]["success_rate"]), (&"ok".into(), &1.0.into()), "{row:#}");
+            assert_eq!((&row["workload"]["num_prompts"], &row["run"]["requests"]["ok"]), (&30.into(), &30.into()));
+        }
+        for key in ["workload", "fingerprint", "sla"] {
+            assert_eq!(shared[key], alone[key], "{key}");
+        }
+    }
+    // A part alone is no result.
+    let half = read("half.jsonl");
+    assert!(half.iter().all(|row| row["failure_class"] == "shards_missing" && row["status"] == "failed"), "{half:?}");
+}
+
+#[test]
+fn a_candidate_that_cannot_keep_the_best_rate_is_pruned() {
+    let folder = scratch();
+    let plan = "model: sim\nhardware: {gpu_count: 1}\ndataset: {num_prompts: 24, scenario_names: [s], input_len: [8], output_len: [4]}\n\
+                benchmark: {max_concurrency: [null], qps: {lower: 8, upper: 64, tolerance: 16, prune: true}}\nsla: {max_p90_ttft_ms: 150}\n\
+                frameworks:\n  sim:\n    base_server_flags: {load_ms: 0, step_base_us: 5000, max_num_seqs: 16}\n    search_space: {max_num_seqs: [1], step_base_us: [20000]}\n";
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    let script = "bench-expand -q plan.yaml | bench-serve -q | bench-load -q | bench-normalize -q";
+    let done = run(bash(script).current_dir(folder.path()), "").expect(0);
+    let results = done.rows();
+    let pruned: Vec<&Value> = results.iter().filter(|row| row["failure_class"] == "pruned").collect();
+    let [pruned] = &pruned[..] else { panic!("{}", done.stdout) };
+    assert_eq!((&pruned["status"], pruned["units"].as_array().unwrap().len()), (&"skipped".into(), 1));
+    assert_eq!((&pruned["search"]["reason"], &pruned["search"]["probes"]), (&"pruned".into(), &2.into()));
+    let best = results.iter().find_map(|row| row["metrics"]["max_qps"].as_f64()).unwrap();
+    assert_eq!(pruned["workload"]["request_rate"], best);
+    let of = |row: &&Value| row["candidate_id"] == pruned["candidate_id"];
+    let seeds: Vec<&str> = results.iter().filter(of).map(|row| row["benchmark_command"].as_str().unwrap()).collect();
+    assert!(seeds.len() == 2 && seeds[0] != seeds[1], "{seeds:?}");
 }
