@@ -260,6 +260,15 @@ impl Running {
         Self { child, url: format!("http://127.0.0.1:{port}") }
     }
 
+    /// The server whose times are known; it tells in `truth` what it did.
+    pub fn truth(args: &[&str], truth: &Path) -> Self {
+        let mut command = program("examples/truth");
+        let mut child = command.args(args).arg("--truth").arg(truth).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        Self { url: line.trim().to_string(), child }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()

@@ -10,5 +10,6 @@ mod man;
 mod pipeline;
 mod schemas;
 mod serve;
+mod truth;
 mod workloads;
 mod zoo;
