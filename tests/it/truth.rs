@@ -4,6 +4,8 @@
 //! own: that holds on any machine (see [`Seen::one_clock`]). And medians must be right in kind, within bounds that a busy
 //! machine keeps: a role is no first token, tokens that never came are no divisor.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use serde_json::Value;
@@ -15,6 +17,8 @@ const TTFT: f64 = 60.0;
 const TPOT: f64 = 10.0;
 /// What a median may be late on a busy machine, ms.
 const LATE: f64 = 25.0;
+/// From the last token to the end of a stream: more than that, so that no end is taken for a token.
+const TAIL: &str = "60";
 /// Measured requests of a mode, and their tokens in and out.
 const REQUESTS: usize = 10;
 const INPUT: u64 = 20;
@@ -64,9 +68,13 @@ impl Seen {
         let arrived = pairs(&self.did, "arrived_us", &self.said, "sent_us")?;
         let highest = arrived.iter().map(|(did, said)| did - said).min().ok_or("nothing was sent")?;
         let mut lowest = i64::MIN;
-        for (did, said) in [("first_token_us", "first_token_us"), ("last_token_us", "last_token_us")] {
+        for key in ["first_token_us", "last_token_us", "end_us"] {
+            // A stream that stalled was given up by the client alone.
+            if key == "end_us" && self.did.iter().any(|row| row[key].is_null()) {
+                continue;
+            }
             // Rounding down on either side.
-            let read = pairs(&self.did, did, &self.said, said)?;
+            let read = pairs(&self.did, key, &self.said, key)?;
             lowest = read.iter().map(|(did, said)| did - said - 1).max().unwrap_or(lowest).max(lowest);
         }
         Ok((lowest, highest + 1))
@@ -177,7 +185,7 @@ fn every_mode_is_measured_right_or_said_to_be_none() {
 
 fn check(case: &Case) -> Result<(), String> {
     let load = ["--concurrency", "1", "--num-prompts", "10", "--scenario", "s=20:12"];
-    let seen = Seen::of(case.flags, &[&load, case.load].concat());
+    let seen = Seen::of(&[&["--tail-ms", TAIL], case.flags].concat(), &[&load, case.load].concat());
     let wrong = |what: String| format!("{:?} {:?}: {what}\n{:#}", case.flags, case.load, seen.result);
     each(case, &seen).and_then(|()| seen.one_clock()).and_then(|()| whole(case, &seen)).map_err(wrong)
 }
@@ -280,4 +288,25 @@ fn an_open_loop_sends_each_when_it_is_due_and_never_before() {
     late.sort_unstable();
     assert!(late[0] >= 0, "sent {} µs too early", -late[0]);
     assert!(late[75] < 25_000, "half of the requests were sent {} µs late or more", late[75]);
+}
+
+#[test]
+fn the_fixture_answers_whole_when_its_last_token_is_due() {
+    // bench-load asks for streams only; other clients are measured against the same server.
+    let folder = scratch();
+    let file = folder.path().join("truth.jsonl");
+    let server = Running::truth(&["--ttft-ms", "20", "--mode", "early-stop"], &file);
+    let body = r#"{"prompt": "one two  three", "max_tokens": 8}"#;
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    write!(stream, "POST /v1/completions HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let whole: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(whole["choices"][0], serde_json::json!({"index": 0, "text": " a a a a", "finish_reason": "stop"}));
+    let row: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let counts = (&whole["usage"]["prompt_tokens"], &whole["usage"]["completion_tokens"]);
+    assert_eq!((counts, &row["tokens"]), ((&3.into(), &4.into()), &4.into()), "{row:#}");
+    assert_eq!(row["first_token_us"], row["end_us"]);
+    assert!(row["end_us"].as_u64().unwrap() - row["arrived_us"].as_u64().unwrap() >= 50_000, "{row:#}");
 }
