@@ -134,9 +134,9 @@ pub struct Framework {
     pub request: RequestStyle,
     /// Path of a POST that empties the prefix cache.
     pub reset_path: Option<String>,
-    /// Its own benchmark client, as argv.
+    /// Its own benchmark client, for `bench-load --client`.
     #[serde(default)]
-    pub client: Vec<String>,
+    pub client: Option<Client>,
     /// Log text that tells why it failed, before the rules for all frameworks.
     #[serde(default)]
     pub failures: Vec<FailurePattern>,
@@ -318,6 +318,41 @@ pub struct RequestStyle {
     /// `per_request` for a server that closes connections which it promised to keep.
     #[serde(default)]
     pub connections: Connections,
+}
+
+/// How a framework's own benchmark client is called: the command, then the words for the endpoint, the load and the length
+/// of answers. `{base_url}`, `{model_id}`, `{tokenizer}`, `{input_len}`, `{output_len}`, `{num_prompts}`, `{warmup}`,
+/// `{seed}`, `{rate}`, `{concurrency}`, `{temperature}` and `{extra_body}` are words of their own, and so is where it is to
+/// leave its result: `{result}`, or `{folder}` and `{file}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// What its output is called: `vllm_bench_serve`.
+    pub format: String,
+    /// The command, with random prompts of a fixed length and all details on.
+    pub command: Vec<String>,
+    /// By the path of the endpoint; one that is not there it does not speak.
+    pub endpoints: BTreeMap<String, Vec<String>>,
+    /// By how requests arrive.
+    pub loads: ClientLoads,
+    /// For answers of exactly the asked length.
+    #[serde(default)]
+    pub exact_length: Vec<String>,
+    /// For answers that end by themselves.
+    #[serde(default)]
+    pub own_length: Vec<String>,
+}
+
+/// The words for each way in which requests arrive.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientLoads {
+    /// At a rate.
+    pub open: Vec<String>,
+    /// So many in flight.
+    pub closed: Vec<String>,
+    /// All at once.
+    pub burst: Vec<String>,
 }
 
 /// What a server was doing when it failed.

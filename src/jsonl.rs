@@ -132,6 +132,32 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
+/// JSON text with the bare words of Python's writer, which no JSON has, as strings: `NaN`, `Infinity`, `-Infinity`.
+#[must_use]
+pub fn quote_bare(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    let (mut inside, mut escaped) = (false, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let bare = ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !inside && rest.starts_with(word));
+        if let Some(word) = bare {
+            quoted.push('"');
+            quoted.push_str(word);
+            quoted.push('"');
+            rest = &rest[word.len()..];
+            continue;
+        }
+        match c {
+            '"' if !escaped => inside = !inside,
+            _ => {}
+        }
+        escaped = inside && c == '\\' && !escaped;
+        quoted.push(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    quoted
+}
+
 /// Writes rows, each with one `write`, so that a row is whole or absent whenever the program is stopped.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -194,6 +220,16 @@ impl<W: Write> Writer<W> {
 mod tests {
     use super::*;
     use crate::exit::Exit;
+
+    #[test]
+    fn bare_words_of_python_become_strings() {
+        for (text, wanted) in [
+            (r#"{"a": Infinity, "b": [-Infinity, NaN]}"#, r#"{"a": "Infinity", "b": ["-Infinity", "NaN"]}"#),
+            (r#"{"a": "NaN and \"Infinity\"", "é": NaN}"#, r#"{"a": "NaN and \"Infinity\"", "é": "NaN"}"#),
+        ] {
+            assert_eq!(quote_bare(text), wanted);
+        }
+    }
 
     fn read(bytes: &[u8], max_line: usize) -> (Vec<(String, String)>, Exit) {
         let notice = Notice::new("test", true);

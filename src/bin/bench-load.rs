@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             full: args.itl == Itl::Full,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
             headers: if args.url.is_some() { Vec::new() } else { args.headers.clone() },
+            client: args.client.clone(),
             shard: args.shard,
             read_dataset: entries,
         };

@@ -124,6 +124,9 @@ pub struct Args {
     /// Empty the server's prefix cache before each run, by the framework definition's reset_path (with --url)
     #[arg(long)]
     pub reset_cache: bool,
+    /// Run this framework's own benchmark client instead, and write what it says as a native row
+    #[arg(long, value_name = "FRAMEWORK", conflicts_with = "convert")]
+    pub client: Option<String>,
     /// Drive the I-th of N parts of each load (from 0), with bench-serve --holders N and N such clients
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"])]
     pub shard: Option<Shard>,

@@ -2,9 +2,11 @@
 
 pub mod ask;
 mod flight;
+mod foreign;
 mod jobs;
 mod measure;
 pub mod pace;
+mod prepare;
 pub mod request;
 mod rows;
 pub mod run;
@@ -25,8 +27,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::dataset::Entry;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Frameworks};
-use crate::http::{Client, Manners};
+use crate::framework::Frameworks;
+use crate::http::Client;
 use crate::jsonl::Writer;
 use crate::lease::Held;
 use crate::notice::Notice;
@@ -34,13 +36,11 @@ use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::redact::Redactor;
 use crate::row::Row;
-use crate::schema::{
-    Benchmark, CachePolicy, Candidate, Connections, Dataset, Endpoint, Load, LoadMode, Members, Run, Scenario, Server,
-    Shard, Status,
-};
+use crate::schema::{CachePolicy, Candidate, Dataset, Endpoint, Load, LoadMode, Run, Server, Shard, Status};
 use crate::summary::Sample;
 use crate::{shell, sla};
-use ask::{Asker, Asking};
+use ask::Asker;
+use prepare::{asking, what};
 use request::Limits;
 use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Task, Trial, not_run};
 use seek::Seeking;
@@ -63,6 +63,8 @@ pub struct Options {
     pub api_key: Option<String>,
     /// Further headers, before the plan's own.
     pub headers: Vec<(String, String)>,
+    /// Another project's client that is run instead of ours, by its framework's name.
+    pub client: Option<String>,
     /// Our part of each load, where other clients hold the same leases.
     pub shard: Option<Shard>,
     /// Where data sets come from.
@@ -158,6 +160,11 @@ impl Loading<'_> {
         if candidate.units.is_empty() {
             return Ok(());
         }
+        if let Some(name) = &self.options.client {
+            let client = self.options.frameworks.get(name).and_then(|framework| framework.client.as_ref());
+            let client = client.ok_or_else(|| Error::new(format!("there is no client of {name:?}")))?;
+            return self.foreign_units(client, &candidate, &server, held.as_ref()).await;
+        }
         let definition = self.options.frameworks.get(&candidate.server.definition);
         let bench = &candidate.benchmark;
         let client = Client::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
@@ -175,13 +182,7 @@ impl Loading<'_> {
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         let sla = sla::Limits::read(&candidate.sla, true);
         for unit in &candidate.units {
-            let Some(scenario) = candidate.scenarios.iter().find(|s| s.name == unit.scenario) else {
-                return Err(Error::new(format!("the unit {} names no scenario of its row", unit.key)));
-            };
-            let load = candidate
-                .loads
-                .get(unit.load)
-                .ok_or_else(|| Error::new(format!("the unit {} names no load", unit.key)))?;
+            let (scenario, load) = what(&candidate, unit)?;
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
             if let Some((class, why)) = self.not_run(&server, load, &sla) {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;
@@ -260,35 +261,6 @@ impl Loading<'_> {
         trial.go(stopped, held).await
     }
 
-    /// The rows of a scenario's data set, read once.
-    fn dataset(&mut self, scenario: &Scenario) -> Result<Rc<(String, Vec<Entry>)>> {
-        let Some(known) = &scenario.dataset else { return Ok(Rc::default()) };
-        let read = match self.datasets.get(&known.path) {
-            Some(read) => read.clone(),
-            None => Rc::new((self.options.read_dataset)(known)?),
-        };
-        self.datasets.insert(known.path.clone(), read.clone());
-        if read.0 != known.sha256 {
-            return Err(Error::new("the data set has changed since the plan was expanded").at(known.path.clone()));
-        }
-        Ok(read)
-    }
-
-    /// How requests are sent: the user's headers go before the plan's.
-    fn manners(&self, bench: &Benchmark, definition: Option<&Framework>) -> Result<Manners> {
-        let mut headers = Vec::new();
-        for (name, value) in bench.headers.iter().chain(self.options.headers.iter().map(|(n, v)| (n, v))) {
-            headers.push((name.clone(), from_environment(value)?));
-        }
-        Ok(Manners {
-            // Of a server that nobody described it is not known that it keeps connections which it promises to keep.
-            connections: definition.map_or(Connections::PerRequest, |d| d.request.connections),
-            connect_timeout: Some(self.options.connect_timeout),
-            api_key: self.options.api_key.clone(),
-            headers,
-        })
-    }
-
     /// Why a unit is not run at all.
     fn not_run(&self, server: &Server, load: &Load, sla: &sla::Limits) -> Option<(&'static str, String)> {
         let searched = load.mode == LoadMode::Open && load.rate.is_none();
@@ -350,43 +322,6 @@ async fn stopped(
 )]
 async fn next_signal(signals: &RefCell<Signals>) -> Signal {
     signals.borrow_mut().next().await
-}
-
-/// What is to be asked of a server.
-fn asking(candidate: &Candidate, server: &Server, definition: Option<&Framework>) -> Asking {
-    let bench = &candidate.benchmark;
-    let exact_length = match definition {
-        _ if !bench.ignore_eos => Members::new(),
-        Some(definition) => definition.request.exact_length.clone().into_iter().collect(),
-        None => std::iter::once(("ignore_eos".to_string(), true.into())).collect(),
-    };
-    let made = |scenario: &Scenario| scenario.dataset.as_ref().is_none_or(|dataset| dataset.synthetic);
-    Asking {
-        endpoint: bench.endpoint.clone(),
-        model: server.endpoint.model_id.clone(),
-        extra: bench.extra_request_body.clone(),
-        exact_length,
-        ids: definition.is_none_or(|d| d.request.token_id_prompts),
-        sized: candidate.scenarios.iter().any(made),
-        stream: !bench.whole_answers,
-        continuous: bench.continuous_usage && !bench.whole_answers,
-    }
-}
-
-/// A header's value, with `${NAME}` as the environment has it.
-fn from_environment(value: &str) -> Result<String> {
-    let mut whole = String::new();
-    let mut rest = value;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) =
-            after.split_once('}').ok_or_else(|| Error::new(format!("no }} ends the ${{ in the header {value:?}")))?;
-        let found =
-            std::env::var(name).map_err(|_| Error::new(format!("a header names ${{{name}}}, which is not set")))?;
-        whole.push_str(before);
-        whole.push_str(&found);
-        rest = after;
-    }
-    Ok(whole + rest)
 }
 
 /// Raises the limit of open files to what the system allows, for many streams at once.

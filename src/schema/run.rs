@@ -234,6 +234,9 @@ pub struct Native {
     pub format: Option<String>,
     /// The server that was measured.
     pub server_id: String,
+    /// What the client was asked to do, where bench-load ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
     /// The output, as it stands.
     pub payload: Members,
 }

@@ -67,7 +67,7 @@ async fn copy(
             Ok(printed) if printed.get("record").is_some() => out.write(&printed)?,
             Ok(payload) => {
                 let (server_id, payload) = (launch.server_id.clone(), payload.map().clone());
-                let native = Row::new("native", &Native { format: None, server_id, payload });
+                let native = Row::new("native", &Native { format: None, server_id, run: None, payload });
                 out.write(&native)?;
             }
             Err(_) => notice.plain(&line),

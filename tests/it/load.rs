@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Output, Running, bash, finish, kill, program, run, scratch};
+use crate::harness::{Output, Running, bash, bin_dir, finish, kill, program, root, run, scratch};
 use crate::schemas::validator;
 
 fn load(server: &Running, args: &[&str]) -> Output {
@@ -358,4 +358,66 @@ fn a_candidate_that_cannot_keep_the_best_rate_is_pruned() {
     let of = |row: &&Value| row["candidate_id"] == pruned["candidate_id"];
     let seeds: Vec<&str> = results.iter().filter(of).map(|row| row["benchmark_command"].as_str().unwrap()).collect();
     assert!(seeds.len() == 2 && seeds[0] != seeds[1], "{seeds:?}");
+}
+
+/// bench-load --client zoo behind bench-serve, where the client does this.
+fn foreign(client: &str, plan: &str) -> (Output, String) {
+    let folder = scratch();
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    let fixtures = root().join("tests/fixtures").display().to_string();
+    let script = format!(
+        "bench-expand -q --frameworks {fixtures} plan.yaml | bench-serve -q --frameworks {fixtures} | bench-load -q --frameworks {fixtures} --client zoo"
+    );
+    let path = format!(
+        "{fixtures}/bin:{}:{}/examples:{}",
+        bin_dir().display(),
+        bin_dir().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let calls = folder.path().join("calls");
+    let mut command = bash(&script);
+    command.current_dir(folder.path()).env("PATH", path).env("ZOO_CLIENT", client).env("ZOO_CLIENT_CALLS", &calls);
+    let done = run(command.env("BENCH_API_KEY", "key-of-nobody-at-all"), "").expect(0);
+    (done, std::fs::read_to_string(calls).unwrap_or_default())
+}
+
+#[test]
+fn another_client_runs_against_the_leased_server_and_what_it_says_is_kept() {
+    let plan =
+        crate::harness::zoo_plan("{}").replace("max_concurrency: [2]", "max_concurrency: [2], request_rates: [5]");
+    let (done, calls) = foreign("", &plan);
+    let native = done.records("native");
+    assert_eq!(native.len(), 2, "{}", done.stdout);
+    for row in &native {
+        assert_eq!(
+            (&row["format"], &row["payload"]["request_rate"]),
+            (&"zoo_client".into(), &"Infinity".into()),
+            "{row}"
+        );
+        let errors: Vec<String> = validator("native").iter_errors(row).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    assert!(!done.stdout.contains("key-of-nobody"), "{}", done.stdout);
+    assert!(native[1]["run"]["benchmark_command"].as_str().unwrap().contains("--at-once 2"), "{}", native[1]);
+    assert!(
+        calls.contains("--in 8 --seed 1 --body {\"temperature\":0} --completions --rate 5 --exact --result"),
+        "{calls}"
+    );
+    for (how, why) in [("fails", "ValueError: no tokenizer"), ("silent", "it left no result")] {
+        let (done, _) = foreign(how, &crate::harness::zoo_plan("{}"));
+        let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
+        assert_eq!((&result["status"], &result["failure_class"]), (&"failed".into(), &"client_failed".into()));
+        assert!(
+            result["failure_reason"].as_str().unwrap().contains(why) && !done.stdout.contains("key-of-nobody"),
+            "{result:#}"
+        );
+    }
+    let (done, calls) =
+        foreign("", &crate::harness::zoo_plan("{}").replace("num_prompts: 4", "num_prompts: 4, range_ratio: 0.5"));
+    let end = &done.records("run_end")[0];
+    assert_eq!(
+        (&end["status"], &end["failure_class"], calls.as_str()),
+        (&"skipped".into(), &"unsupported".into(), ""),
+        "{end}"
+    );
 }
