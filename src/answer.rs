@@ -233,7 +233,9 @@ impl Event {
         if data.trim_ascii() == b"[DONE]" {
             return Ok(Self { done: true, ..Self::default() });
         }
-        let wire: Wire = serde_json::from_slice(data).map_err(|e| e.to_string())?;
+        // Looked through once as a whole, and not string by string.
+        let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
+        let wire: Wire = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let mut event = Self { error: wire.error_text(), ..Self::default() };
         event.has_text = wire.choices.text || wire.text.0;
         event.has_answer = wire.choices.answer || wire.text.0;

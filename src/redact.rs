@@ -85,6 +85,12 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRET_NAME.is_match(name)
 }
 
+/// True when a header brings a secret along instead of naming the variable that has it: `Authorization: Bearer …`.
+#[must_use]
+pub fn is_inline_header(name: &str, value: &str) -> bool {
+    (is_secret_name(name) || holds_secret(value)) && !value.contains("${")
+}
+
 /// True when `text` holds something in the shape of a secret, or something that a flag or a name introduces as one.
 #[must_use]
 pub fn holds_secret(text: &str) -> bool {

@@ -30,6 +30,16 @@ impl Splitter {
                 return;
             };
             self.after_cr = bytes[at] == b'\r';
+            let begun = self.begun && !self.has_data && self.line.is_empty();
+            if let (true, Some(value)) = (begun && bytes[at..].starts_with(b"\n\n"), bytes[..at].strip_prefix(b"data:"))
+            {
+                // The usual event: one line and the end of it in this read, and nothing is copied at all.
+                let value = value.strip_prefix(b" ").unwrap_or(value);
+                self.too_large |= value.len() > MAX_EVENT;
+                event(&value[..value.len().min(MAX_EVENT)]);
+                bytes = &bytes[at + 2..];
+                continue;
+            }
             if self.line.is_empty() {
                 // The usual case: the whole line is in this read, and nothing is copied but its data.
                 self.end_line(&bytes[..at], &mut event);

@@ -12,9 +12,6 @@ use tokio::net::TcpStream;
 
 /// The end of a body in HTTP chunks.
 const END: &[u8] = b"\r\n0\r\n\r\n";
-/// Tokens of an answer.
-const TOKENS: usize = 64;
-
 struct Floor {
     address: String,
     request: Vec<u8>,
@@ -46,15 +43,15 @@ struct Usage {
     _completion_tokens: u32,
 }
 
-/// Arguments: the server's URL, streams, requests, `read` or `parse`. Prints what it did as bench-load's rows would say it.
+/// Arguments: the server's URL, streams, requests, tokens of an answer, `read` or `parse`. Prints what it did as bench-load's rows would say it.
 pub fn run(args: &[String]) {
-    let [url, streams, requests, how] = args else { panic!("{args:?}") };
+    let [url, streams, requests, tokens, how] = args else { panic!("{args:?}") };
     let ids = (1000..1100).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let body = format!(
-        r#"{{"model":"truth","max_tokens":{TOKENS},"stream":true,"prompt":[{ids}],"stream_options":{{"include_usage":true}}}}"#
+        r#"{{"model":"truth","max_tokens":{tokens},"stream":true,"prompt":[{ids}],"stream_options":{{"include_usage":true}}}}"#
     );
     let head = "POST /v1/completions HTTP/1.1\r\nhost: truth\r\ncontent-type: application/json\r\n";
-    let requests: usize = requests.parse().unwrap();
+    let (requests, each): (usize, usize) = (requests.parse().unwrap(), tokens.parse().unwrap());
     let floor = Rc::new(Floor {
         address: url.trim_start_matches("http://").into(),
         request: format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes(),
@@ -71,8 +68,8 @@ pub fn run(args: &[String]) {
             stream.await.unwrap();
         }
     });
-    let chunks = if floor.parse { floor.chunks.get() } else { requests * TOKENS };
-    assert_eq!(chunks, requests * TOKENS, "events were lost");
+    let chunks = if floor.parse { floor.chunks.get() } else { requests * each };
+    assert_eq!(chunks, requests * each, "events were lost");
     let line = format!("{{\"chunks\":{chunks},\"duration_s\":{}}}\n", begun.elapsed().as_secs_f64());
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }

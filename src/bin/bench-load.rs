@@ -8,7 +8,7 @@ use serving_bench::cli::load::{Args, Itl};
 use serving_bench::cli::workload::entries;
 use serving_bench::cli::{self, streams};
 use serving_bench::exit::Exit;
-use serving_bench::load::{Options, load, raise_files};
+use serving_bench::load::{Options, load};
 use serving_bench::process::signals;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,12 +28,11 @@ fn main() -> ExitCode {
             connect_timeout: CONNECT,
             full: args.itl == Itl::Full,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
-            headers: if args.url.is_some() { Vec::new() } else { args.headers.clone() },
+            headers: if args.url.is_some() { Vec::new() } else { args.headers()? },
             client: args.client.clone(),
             shard: args.shard,
             read_dataset: entries,
         };
-        raise_files(args.concurrency.iter().copied().max().unwrap_or(1).into())?;
         signal = match args.target(notice)? {
             Some(target) => {
                 let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;

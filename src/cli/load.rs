@@ -104,8 +104,8 @@ pub struct Args {
     #[arg(long, requires = "url")]
     pub continuous_usage: bool,
     /// Header of every request: 'NAME: VALUE', with ${VAR} taken from the environment; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
-    pub headers: Vec<(String, String)>,
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
     /// Let answers end by themselves
     #[arg(long, requires = "url")]
     pub no_ignore_eos: bool,
@@ -178,6 +178,28 @@ impl Args {
         Limits { ttft: self.ttft_timeout, idle: self.idle_timeout, total: self.timeout }
     }
 
+    /// The headers, name and value.
+    ///
+    /// # Errors
+    /// One that is none, or that brings a secret along; what it says is not repeated.
+    pub fn headers(&self) -> Result<Vec<(String, String)>> {
+        let one = |text: &String| -> Result<(String, String)> {
+            let none = || Error::new("a --header is 'NAME: VALUE'");
+            let (name, value) = text.split_once(':').ok_or_else(none)?;
+            let (name, value) = (name.trim(), value.trim());
+            if name.is_empty() {
+                return Err(none());
+            }
+            // It would stand in every list of processes, and in the rows.
+            if crate::redact::is_inline_header(name, value) {
+                let why = format!("the --header {name} holds a secret: write '{name}: ${{VAR}}' and set VAR");
+                return Err(Error::new(why));
+            }
+            Ok((name.into(), value.into()))
+        };
+        self.headers.iter().map(one).collect()
+    }
+
     /// What is loaded without a pipeline; `None` in a pipeline.
     ///
     /// # Errors
@@ -216,7 +238,7 @@ impl Args {
                 extra_request_body: extra,
                 whole_answers: self.no_stream,
                 continuous_usage: self.continuous_usage,
-                headers: self.headers.iter().cloned().collect(),
+                headers: self.headers()?.into_iter().collect(),
                 cache: if self.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
                 smoke: num_prompts <= 20,
             },
@@ -303,12 +325,6 @@ fn shard(text: &str) -> Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
     let shard = parts.map(|(index, of)| Shard { index, of }).filter(|shard| shard.index < shard.of);
     shard.ok_or_else(|| "a shard is I/N with I from 0 to N − 1, such as 0/2".into())
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is 'NAME: VALUE'")?;
-    let (name, value) = (name.trim(), value.trim());
-    if name.is_empty() { Err("a header is 'NAME: VALUE'".into()) } else { Ok((name.into(), value.into())) }
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {

@@ -271,6 +271,9 @@ impl Loading<'_> {
             let why = "a search for the highest rate needs limits to keep: give an sla, or request_rates";
             return Some(("unsupported", why.into()));
         }
+        if let Err(e) = raise_files(u64::from(load.concurrency.or(load.cap).unwrap_or(1))) {
+            return Some(("unsupported", e.to_string()));
+        }
         let left = left(server)?;
         let why =
             || format!("it would not have ended before the deadline {}", server.deadline.as_deref().unwrap_or(""));
@@ -328,7 +331,7 @@ async fn next_signal(signals: &RefCell<Signals>) -> Signal {
 ///
 /// # Errors
 /// When the limit is too low for `streams`.
-pub fn raise_files(streams: u64) -> Result<()> {
+fn raise_files(streams: u64) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
     let needed = streams + 64;
     if soft < hard {

@@ -149,7 +149,7 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/benchmark/warmup_s", why));
     }
     for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
-        if crate::redact::holds_secret(value.as_str().unwrap_or_default()) {
+        if crate::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
             let at = format!("/benchmark/headers/{}", crate::yaml::escape(name));
             found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
         }
