@@ -62,7 +62,8 @@ fn say(name: &str, read: &dataset::Read, notice: &Notice) {
     let shapes: Vec<String> = read.shapes.iter().map(|(shape, n)| format!("{n} {shape}")).collect();
     let left: u32 = read.left_out.values().sum();
     let n = read.entries.len();
-    notice.say(format!("{name}: read {n} of {} rows ({})", n + left as usize, shapes.join(", ")));
+    let shapes = if n == 0 { String::new() } else { format!(" ({})", shapes.join(", ")) };
+    notice.say(format!("{name}: read {n} of {} rows{shapes}", n + left as usize));
     for (why, n) in &read.left_out {
         notice.say(format!("{name}: left out {n}: {why}"));
     }

@@ -48,9 +48,6 @@ pub struct Args {
     /// Load this server, without a pipeline
     #[arg(long)]
     pub url: Option<String>,
-    /// What is asked
-    #[command(flatten)]
-    pub asked: Asked,
     /// Closed loop with this many requests in flight; may be repeated
     #[arg(long, value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Vec<u32>,
@@ -153,6 +150,9 @@ pub struct Args {
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
+    /// What is asked; last, for its heading goes on to the end
+    #[command(flatten)]
+    pub asked: Asked,
 }
 
 /// How gaps between tokens are kept.
