@@ -310,3 +310,20 @@ fn the_fixture_answers_whole_when_its_last_token_is_due() {
     assert_eq!(row["first_token_us"], row["end_us"]);
     assert!(row["end_us"].as_u64().unwrap() - row["arrived_us"].as_u64().unwrap() >= 50_000, "{row:#}");
 }
+
+#[test]
+#[ignore = "bench-load stamps the sending of thousands at once long before they leave, and calls itself not saturated"]
+fn thousands_at_once_are_stamped_when_they_leave_or_said_to_be_late() {
+    let load = ["--concurrency", "3000", "--num-prompts", "3000", "--scenario", "s=20:2"];
+    let seen = Seen::of(&["--ttft-ms", "1000"], &load);
+    assert_eq!((seen.said.len(), seen.did.len(), seen.count("ok")), (3000, 3000, 3000));
+    let median = |rows: &[Value], from: &str| {
+        let span = |row: &Value| row["first_token_us"].as_i64().unwrap() - row[from].as_i64().unwrap();
+        let mut spans: Vec<i64> = rows.iter().map(span).collect();
+        spans.sort_unstable();
+        spans[spans.len() / 2] / 1000
+    };
+    let (said, did) = (median(&seen.said, "sent_us"), median(&seen.did, "arrived_us"));
+    let saturated = seen.result["quality"]["client_saturated"] == true;
+    assert!(saturated || said - did < 100, "TTFT is {said} ms, and {did} ms after the request was there");
+}
