@@ -19,6 +19,19 @@ use crate::workload::MEASURED;
 /// How often it is looked at whether a run can still keep its SLA, in requests.
 const CHECK_EVERY: u32 = 16;
 
+/// Requests that are begun at once. Of thousands begun together all would be connected before the first is sent, and each
+/// would seem to wait for its server while it waited for the others.
+const BATCH: usize = 32;
+/// Turns of the loop in which a batch leaves: connect, greet, write.
+const TURNS: usize = 8;
+
+/// Lets what was begun leave.
+async fn settle() {
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// When what is sent.
 #[derive(Debug, Clone)]
 pub struct Course {
@@ -119,12 +132,15 @@ impl Trial<'_> {
     ) -> Result<Option<Stopped>> {
         let n = coming.measured();
         let mut paced = course.due.clone().map(|due| pace(due, course.clock.0.into_std()));
-        let mut launched = 0;
+        let (mut launched, mut due_now) = (0, 0);
         // In closed loop a slot that is free is filled.
         let mut free = if paced.is_none() { self.part(self.run.load.concurrency.unwrap_or(1)) } else { 0 };
         while flight.done < n {
             while free > 0 {
                 free -= 1;
+                if launched % BATCH == BATCH - 1 {
+                    settle().await;
+                }
                 let session = coming.next(course.phase(launched, coming.sessions.len()))?;
                 launched += 1;
                 self.launch(flight, session, None, &course)?;
@@ -133,6 +149,11 @@ impl Trial<'_> {
                 biased;
                 Some(k) = async { match &mut paced { Some(paced) => paced.recv().await, None => None } } => {
                     let due = course.due.as_ref().map(|due| due[k as usize]);
+                    // Only where many are due at once does the next come before this one has left.
+                    due_now = if due == Some(Micros(0)) { due_now + 1 } else { 0 };
+                    if due_now % BATCH == BATCH - 1 {
+                        settle().await;
+                    }
                     let session = coming.next(course.phase(k as usize, coming.sessions.len()))?;
                     self.launch(flight, session, due, &course)?;
                 }

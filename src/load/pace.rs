@@ -43,7 +43,7 @@ fn sleep_until(at: Instant) {
     }
 }
 
-/// Watches how long this process did not run.
+/// Watches how long this process, or a task of it, did not run.
 #[derive(Debug)]
 pub struct Heartbeat {
     longest_us: Arc<AtomicU64>,
@@ -68,6 +68,20 @@ impl Heartbeat {
             }
         });
         Self { longest_us, over, begun: Instant::now(), cpu_before: cpu_seconds() }
+    }
+
+    /// Watches from among the tasks of a run how long each of them waits for its turn: a program that runs and has too much
+    /// to do is late all the same.
+    pub fn turns(&self) -> impl Future<Output = ()> + use<> {
+        let longest = self.longest_us.clone();
+        async move {
+            loop {
+                let due = tokio::time::Instant::now() + TICK;
+                tokio::time::sleep_until(due).await;
+                let gap = due.elapsed();
+                longest.fetch_max(u64::try_from(gap.as_micros()).unwrap_or(u64::MAX), Relaxed);
+            }
+        }
     }
 
     /// The longest time beyond the tick during which the watcher did not run, ms.

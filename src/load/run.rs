@@ -137,7 +137,7 @@ impl Trial<'_> {
         let jobs = |phase| Jobs::new(items.phase(phase), asker, shard);
         // A warm-up under load needs none before it.
         let steady = self.run.warmup_s.filter(|_| self.run.load.mode != LoadMode::Burst);
-        let first = if steady.is_some() { 0 } else { bench.warmup_requests.max(1) };
+        let first = if steady.is_some() { 0 } else { bench.warmup_requests };
         let (sessions, before) = match (jobs(MEASURED).first(n), jobs("warmup").first(first)) {
             (Ok(sessions), Ok(before)) => (sessions, before),
             // A workload that cannot be made for this server is a failed run.
@@ -164,6 +164,7 @@ impl Trial<'_> {
             _ => Ok(None),
         };
         let heartbeat = Heartbeat::start();
+        let turns = tokio::task::spawn_local(heartbeat.turns());
         // In closed loop nothing is due, so the clock starts with the first request.
         let lead = if course.due.is_some() { LEAD } else { Duration::ZERO };
         let clock = Clock(match &shared {
@@ -185,6 +186,7 @@ impl Trial<'_> {
             }
         };
         let gaps = if self.judged { flight.token_gaps.clone() } else { None };
+        turns.abort();
         let over = clock.now();
         // Nobody who was interrupted is kept waiting for this.
         let after = if ended.is_none() && counters.is_some() { asker.counters().await } else { None };

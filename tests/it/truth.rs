@@ -312,7 +312,6 @@ fn the_fixture_answers_whole_when_its_last_token_is_due() {
 }
 
 #[test]
-#[ignore = "bench-load stamps the sending of thousands at once long before they leave, and calls itself not saturated"]
 fn thousands_at_once_are_stamped_when_they_leave_or_said_to_be_late() {
     let load = ["--concurrency", "3000", "--num-prompts", "3000", "--scenario", "s=20:2"];
     let seen = Seen::of(&["--ttft-ms", "1000"], &load);
