@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Once;
 use std::time::Duration;
@@ -104,6 +104,13 @@ impl Client {
             .default_headers(headers);
         if let Some(limit) = manners.connect_timeout {
             http = http.connect_timeout(limit);
+        }
+        // A name is looked up once, so that all requests go to the same place; one that is not found fails as a connection.
+        let url = Url::parse(&base).map_err(|e| Error::new("not a URL").because(e))?;
+        if let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default())
+            && let Ok(addresses) = (host, port).to_socket_addrs()
+        {
+            http = http.resolve_to_addrs(host, &addresses.collect::<Vec<_>>());
         }
         let http = http.build().context("cannot make an HTTP client")?;
         Ok(Self { http, base, connections: manners.connections, seen: Rc::default() })

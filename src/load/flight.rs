@@ -21,7 +21,7 @@ const CHECK_EVERY: u32 = 16;
 
 /// Requests that are begun at once. Of thousands begun together all would be connected before the first is sent, and each
 /// would seem to wait for its server while it waited for the others.
-const BATCH: usize = 32;
+const BATCH: u32 = 32;
 /// Turns of the loop in which a batch leaves: connect, greet, write.
 const TURNS: usize = 8;
 
@@ -132,13 +132,12 @@ impl Trial<'_> {
     ) -> Result<Option<Stopped>> {
         let n = coming.measured();
         let mut paced = course.due.clone().map(|due| pace(due, course.clock.0.into_std()));
-        let (mut launched, mut due_now) = (0, 0);
+        let (mut launched, mut due_now) = (0, 0u32);
         // In closed loop a slot that is free is filled.
         let mut free = if paced.is_none() { self.part(self.run.load.concurrency.unwrap_or(1)) } else { 0 };
         while flight.done < n {
-            while free > 0 {
-                free -= 1;
-                if launched % BATCH == BATCH - 1 {
+            for begun in 0..std::mem::take(&mut free) {
+                if begun % BATCH == BATCH - 1 {
                     settle().await;
                 }
                 let session = coming.next(course.phase(launched, coming.sessions.len()))?;
