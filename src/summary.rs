@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
 use crate::schema::{LoadMode, Request, RequestStatus};
 use crate::sla::Limits;
@@ -41,6 +44,22 @@ pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
         None => gaps.mean(),
     };
     Some(us / 1000.0)
+}
+
+/// A distribution as rows hold it: HdrHistogram V2, compressed, base64; nothing for an empty one.
+#[must_use]
+pub fn encode(histogram: &Histogram<u64>) -> Option<String> {
+    let mut bytes = Vec::new();
+    if histogram.is_empty() || V2DeflateSerializer::new().serialize(histogram, &mut bytes).is_err() {
+        return None;
+    }
+    Some(STANDARD.encode(bytes))
+}
+
+/// The distribution that [`encode`] wrote; `None` of anything else.
+#[must_use]
+pub fn decode(text: &str) -> Option<Histogram<u64>> {
+    Deserializer::new().deserialize(&mut STANDARD.decode(text).ok()?.as_slice()).ok()
 }
 
 /// A successful request as a part of what a server gave.

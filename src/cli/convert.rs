@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::load::Args;
 use super::streams::{self, MAX_DATASET};
+use super::workload;
 use crate::dataset::{self, Entry, Prompt, Wanted};
 use crate::error::{Error, Result};
 use crate::framework::Frameworks;
@@ -32,9 +33,7 @@ pub fn convert(args: &Args, frameworks: &Frameworks, notice: &Notice) -> Result<
     for path in files {
         let read = dataset::read(&streams::read_text(path, MAX_DATASET)?, &wanted);
         let name = streams::name(path);
-        for (line, why) in &read.broken {
-            notice.error(&Error::new(why.clone()).at(format!("{name}:{line}")));
-        }
+        workload::broken(&name, &read, notice);
         say(&name, &read, notice);
         for entry in &read.entries {
             out.write_line(&entry.row().to_string())?;

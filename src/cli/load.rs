@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
-use super::workload::Asked;
+use super::workload::{Asked, own_rate};
 use super::{Common, Program, key_value};
 use crate::answer::ENDPOINTS;
 use crate::error::{Error, Result};
@@ -247,11 +247,10 @@ impl Args {
     }
 
     fn loads(&self, scenarios: &[Scenario]) -> Result<Vec<Load>> {
-        let own = scenarios.iter().map(|scenario| scenario.dataset.as_ref()?.rate);
-        let own: Option<Vec<f64>> = own.collect();
+        let own = own_rate(scenarios);
         let arrivals = self.arrivals.clone().filter(|kind| kind != "poisson");
         let paced = arrivals.as_deref() == Some("trace") || self.rate.contains(&Rate::Trace);
-        if paced && own.as_ref().is_none_or(Vec::is_empty) {
+        if paced && own.is_none() {
             return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
         }
         if arrivals.is_some() && self.rate.is_empty() && self.qps.is_none() {
@@ -260,9 +259,9 @@ impl Args {
         let open = |rate, arrivals| Load { rate, arrivals, cap: self.cap, ..Load::default() };
         let mut loads: Vec<Load> = Vec::new();
         for rate in &self.rate {
-            loads.push(match (rate, own.as_deref()) {
-                (Rate::Of(rate), _) => open(Some(*rate), arrivals.clone()),
-                (Rate::Trace, own) => open(own.and_then(|own| own.first().copied()), Some("trace".into())),
+            loads.push(match rate {
+                Rate::Of(rate) => open(Some(*rate), arrivals.clone()),
+                Rate::Trace => open(own, Some("trace".into())),
             });
         }
         loads.extend(self.qps.iter().map(|qps| Load {

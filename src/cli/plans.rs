@@ -109,14 +109,13 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
             return Err(wrong(why));
         }
     }
-    let own =
-        plan.scenarios.iter().map(|s| s.dataset.as_ref().and_then(|dataset| dataset.rate)).collect::<Option<Vec<_>>>();
+    let own = workload::own_rate(&plan.scenarios);
     for load in plan.loads.iter_mut().filter(|load| load.arrivals.as_deref() == Some("trace")) {
-        let Some(own) = own.as_ref().and_then(|own| own.first()) else {
+        let Some(own) = own else {
             return Err(Error::new("arrivals: trace needs a data set whose rows all have a timestamp"));
         };
         if load.qps.is_none() {
-            load.rate.get_or_insert(*own);
+            load.rate.get_or_insert(own);
         }
     }
     Ok(())

@@ -95,9 +95,7 @@ pub fn describe(scenario: &mut Scenario, notice: &Notice) -> Result<()> {
     let Some(given) = scenario.dataset.clone() else { return Ok(()) };
     let path = Path::new(&given.path);
     let (sha256, read) = streams::dataset(path, &given)?;
-    for (line, why) in &read.broken {
-        notice.error(&Error::new(why.clone()).at(format!("{}:{line}", given.path)));
-    }
+    broken(&given.path, &read, notice);
     for (why, n) in &read.left_out {
         notice.warn(format!("{}: {n} rows are left out: {why}", given.path));
     }
@@ -114,6 +112,21 @@ pub fn describe(scenario: &mut Scenario, notice: &Notice) -> Result<()> {
         if estimated { " (estimated: a quarter of the characters)" } else { "" }
     ));
     Ok(())
+}
+
+/// Requests per second of the data sets' own time stamps, the first where there are several; `None` where some scenario has
+/// none.
+#[must_use]
+pub fn own_rate(scenarios: &[Scenario]) -> Option<f64> {
+    let rates: Option<Vec<f64>> = scenarios.iter().map(|scenario| scenario.dataset.as_ref()?.rate).collect();
+    rates?.first().copied()
+}
+
+/// Reports the lines of a file that are no rows.
+pub fn broken(name: &str, read: &dataset::Read, notice: &Notice) {
+    for (line, why) in &read.broken {
+        notice.error(&Error::new(why.clone()).at(format!("{name}:{line}")));
+    }
 }
 
 /// The rows of a data set that a candidate names.

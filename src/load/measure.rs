@@ -1,8 +1,5 @@
 //! When requests are due, and what is known of the client that sent them.
 
-use base64::Engine as _;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use tokio::time::Instant;
 
 use super::flight::Course;
@@ -95,13 +92,4 @@ pub(super) fn health(lags: &mut [f64], heartbeat: &Heartbeat, load: &Load) -> Cl
         // One late request of a few dozen is no share of anything.
         saturated: (late > 1 && late_share.is_some_and(|share| share > LATE_SHARE)) || gap > HEARTBEAT_GAP,
     }
-}
-
-/// HdrHistogram V2, compressed, base64; nothing for an empty one.
-pub(super) fn encode(histogram: &Histogram<u64>) -> Option<String> {
-    let mut bytes = Vec::new();
-    if histogram.is_empty() || V2DeflateSerializer::new().serialize(histogram, &mut bytes).is_err() {
-        return None;
-    }
-    Some(base64::engine::general_purpose::STANDARD.encode(bytes))
 }

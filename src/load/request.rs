@@ -243,8 +243,8 @@ impl Reading {
         let more = output.is_some_and(|n| n > before);
         // A chunk whose text is half a character is a token all the same when the running count says so. The final count
         // of a server that counts only once is no such sign.
-        let counts_on = self.stamps.iter().all(|(_, counted)| counted.is_some());
-        let half = !event.has_text && event.finish_reason.is_none() && output == Some(before + 1) && counts_on;
+        let counts_on = || self.stamps.iter().all(|(_, counted)| counted.is_some());
+        let half = !event.has_text && event.finish_reason.is_none() && output == Some(before + 1) && counts_on();
         if if event.cumulative { more } else { event.has_text || half } {
             self.stamps.push((now, output));
             if event.has_answer {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::ask::Asker;
 use super::flight::{Coming, Course, Flight};
 use super::jobs::Jobs;
-use super::measure::{course, encode, health};
+use super::measure::{course, health};
 use super::pace::Heartbeat;
 use super::request::{Clock, Follow, Limits, blank, send};
 use crate::dataset::Entry;
@@ -26,7 +26,7 @@ use crate::schema::{
     Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Scenario, Status,
 };
 use crate::sla;
-use crate::summary::Sample;
+use crate::summary::{Sample, encode};
 use crate::units::Micros;
 use crate::workload::{Items, MEASURED, Purpose};
 

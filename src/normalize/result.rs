@@ -12,7 +12,7 @@ use crate::schema::{
 };
 use crate::sla::{self, Limits};
 use crate::steady;
-use crate::summary::{Sample, gap_ms, percentile};
+use crate::summary::{Sample, decode, gap_ms, percentile};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -296,5 +296,5 @@ fn itl(measured: &Measured) -> Option<Histogram<u64>> {
         .itl_us
         .as_ref()
         .or_else(|| histograms.chunk_gap_us.as_ref().filter(|_| measured.one_token_a_chunk))?;
-    super::shards::decode(text)
+    decode(text)
 }

@@ -1,10 +1,7 @@
 //! The ends of one run that several clients shared, as one end.
 
-use base64::Engine as _;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
-
 use crate::schema::{ClientHealth, Histograms, RunEnd, Status};
+use crate::summary::{decode, encode};
 
 /// Why a run of which parts are missing says nothing.
 const MISSING: &str = "parts of the run are missing: give the files of all clients that shared it";
@@ -56,17 +53,9 @@ fn worst(a: &ClientHealth, b: &ClientHealth) -> ClientHealth {
     }
 }
 
-/// A distribution as rows hold it: HdrHistogram V2, compressed, base64.
-pub fn decode(text: &str) -> Option<Histogram<u64>> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
-    Deserializer::new().deserialize(&mut bytes.as_slice()).ok()
-}
-
 fn add(a: Option<&String>, b: Option<&String>) -> Option<String> {
     let (Some(one), Some(two)) = (a, b) else { return a.or(b).cloned() };
     let mut sum = decode(one)?;
     sum.add(decode(two)?).ok()?;
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(&sum, &mut bytes).ok()?;
-    Some(base64::engine::general_purpose::STANDARD.encode(bytes))
+    encode(&sum)
 }
