@@ -16,8 +16,8 @@
 //! bin      src/bin/*.rs        parse, open streams, call one verb, return an exit status
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
-//! domain   plan framework launcher candidate dataset workload schedule sse answer timing summary sla normalize rank
-//!          diagnose redact shell digest gpu         pure: no I/O, no clock, no async
+//! domain   plan framework launcher help candidate dataset workload schedule sse answer timing summary sla normalize rank
+//!          diagnose redact release shell digest gpu        pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
 //! ground   exit error notice units
 //! ```
@@ -45,12 +45,14 @@ pub mod digest;
 pub mod exposition;
 pub mod framework;
 pub mod gpu;
+pub mod help;
 pub mod launcher;
 pub mod normalize;
 pub mod pattern;
 pub mod plan;
 pub mod rank;
 pub mod redact;
+pub mod release;
 pub mod schedule;
 pub mod search;
 pub mod shell;

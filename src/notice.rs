@@ -51,6 +51,13 @@ impl Notice {
         }
     }
 
+    /// The same for what is only worth knowing: nothing when quiet.
+    pub fn plain_note(&self, message: impl AsRef<str>) {
+        if !self.quiet {
+            self.line(message.as_ref());
+        }
+    }
+
     /// A line for people without the program's name before it (a finding that starts with its own place).
     pub fn plain(&self, message: impl AsRef<str>) {
         self.line(message.as_ref());

@@ -5,25 +5,36 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serving_bench::candidate::{closes, expand, round_robin};
-use serving_bench::cli::expand::{Args, Format};
-use serving_bench::cli::plans::{self, Loaded};
-use serving_bench::cli::{self, streams};
+use serving_bench::candidate::{Best, Expansion, estimate, expand, finalists, on_top_of, round_robin};
+use serving_bench::cli::expand::{Args, Format, Stage};
+use serving_bench::cli::plans::{self, Source};
+use serving_bench::cli::{self, earlier, emit, streams};
 use serving_bench::error::{Error, Result};
 use serving_bench::exit::Exit;
 use serving_bench::framework::Frameworks;
 use serving_bench::jsonl::Writer;
 use serving_bench::notice::Notice;
-use serving_bench::plan::{Level, Plan};
+use serving_bench::plan::{Known, Level, Plan};
+use serving_bench::rank::Ranking;
 use serving_bench::row::Row;
-use serving_bench::schema::{Candidate, ResultRow};
-use serving_bench::shell;
+use serving_bench::schema::Candidate;
 
 fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
         let frameworks = streams::frameworks(args.frameworks.as_deref())?;
-        let done = done(&args.done, notice)?;
-        let mut expanding = Expanding { out: streams::row_writer()?, args: &args, frameworks, done, notice };
+        if let [tool, _] = &args.emit[..]
+            && tool != "vllm-sweep"
+        {
+            return Err(Error::new(format!("--emit {tool}: vllm-sweep is what can be written")));
+        }
+        let done = earlier::done(&args.done, args.retry, notice)?;
+        let (ranking, best) = match (&args.on[..], &args.from[..]) {
+            ([], []) => (None, None),
+            ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
+            (on, _) => (Some(earlier::ranking(on, notice)?), None),
+        };
+        let out = streams::row_writer()?;
+        let mut expanding = Expanding { out, args: &args, frameworks, done, ranking, best, notice };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
         for path in &plans {
@@ -40,49 +51,23 @@ fn main() -> ExitCode {
     })
 }
 
-/// The keys of the units that result rows close.
-fn done(paths: &[PathBuf], notice: &'static Notice) -> Result<BTreeSet<String>> {
-    let mut keys = BTreeSet::new();
-    if paths.is_empty() {
-        return Ok(keys);
-    }
-    // Without one of them everything in it would be run again: better to run nothing.
-    for path in paths {
-        streams::open(path)?;
-    }
-    for row in streams::rows(paths, notice) {
-        let (row, place) = row?;
-        // Somebody else's results have no units and close none.
-        if row.str("record") != Some("result") {
-            continue;
-        }
-        let result = match row.view::<ResultRow>() {
-            Ok(result) => result,
-            Err(e) => {
-                notice.error(&e.at(place));
-                continue;
-            }
-        };
-        if closes(result.status, result.failure_class.as_deref()) {
-            keys.extend(result.units);
-        }
-    }
-    Ok(keys)
-}
-
 struct Expanding<'a> {
     out: Writer<File>,
     args: &'a Args,
     frameworks: Frameworks,
     done: BTreeSet<String>,
+    ranking: Option<Ranking>,
+    best: Option<Vec<Best>>,
     notice: &'static Notice,
 }
 
 impl Expanding<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
-        match plans::load(path, &self.frameworks, false, self.notice)? {
-            Loaded::Good(good) => self.plan(good.0),
-            Loaded::Bad => {
+        let source = Source::read(path, self.notice)?;
+        let mut known = Known { gpu: cli::preflight::detect(), ..Known::only(&self.frameworks) };
+        match source.and_then(|source| source.check(&mut known, Vec::new(), false, self.notice)) {
+            Some(good) => self.plan(good.plan),
+            None => {
                 self.notice.error(&Error::new("the plan has errors and gives no candidates").at(streams::name(path)));
                 Ok(())
             }
@@ -105,38 +90,56 @@ impl Expanding<'_> {
             self.notice.error(&e);
             return Ok(());
         }
-        let plan = &plan;
-        let expansions = expand(plan, &self.frameworks)?;
-        for e in &expansions {
-            let n = e.candidates.len();
-            let cut = if e.space > n { format!(", {} are left out by the cap", e.space - n) } else { String::new() };
-            let open = |c: &&Candidate| c.units.iter().any(|unit| !self.done.contains(&unit.key));
-            let done = match n - e.candidates.iter().filter(open).count() {
-                0 => String::new(),
-                1 => ", 1 is done".into(),
-                done => format!(", {done} are done"),
-            };
-            self.notice.say(format!("{}: {n} candidates of {} in the search space{cut}{done}", e.framework, e.space));
-        }
-        for mut candidate in round_robin(expansions) {
-            candidate.units.retain(|unit| !self.done.contains(&unit.key));
-            if !candidate.units.is_empty() {
-                self.write(&candidate)?;
+        let mut expansions = expand(&plan, &self.frameworks)?;
+        if self.args.stage == Stage::Speculative {
+            let leaders = self.ranking.as_ref().map(earlier::leaders).unwrap_or_default();
+            let (plan, without) = on_top_of(plan.clone(), &expansions, &leaders, &self.frameworks);
+            for framework in without {
+                self.notice
+                    .warn(format!("{framework}: no result of a plain candidate in --on: its second stage is left out"));
             }
+            expansions = expand(&plan, &self.frameworks)?;
         }
-        Ok(())
+        expansions.iter().for_each(|e| self.tell(e));
+        let mut candidates = round_robin(expansions);
+        if let Some(best) = &self.best {
+            candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
+        }
+        for candidate in &mut candidates {
+            candidate.units.retain(|unit| !self.done.contains(&unit.key));
+        }
+        candidates.retain(|candidate| !candidate.units.is_empty());
+        let takes = estimate(candidates.iter(), &self.frameworks);
+        if takes.starts > 0 {
+            self.notice.say(format!("{takes}"));
+        }
+        if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
+            let why = format!(
+                "the plan is of the third tier, about {:.1} h: say --accept-long-run, or --budget SECONDS",
+                takes.hours()
+            );
+            self.notice.error(&Error::new(why));
+            return Ok(());
+        }
+        if let [_, folder] = &self.args.emit[..] {
+            let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("there is no definition of vllm"))?;
+            let n = emit::vllm_sweep(Path::new(folder), &candidates, vllm)?;
+            self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`: sh sweep.sh there"));
+            return Ok(());
+        }
+        candidates.iter().try_for_each(|candidate| self.write(candidate))
+    }
+
+    fn tell(&self, e: &Expansion) {
+        for line in plans::told(e, &self.done) {
+            self.notice.say(line);
+        }
     }
 
     fn write(&mut self, candidate: &Candidate) -> Result<()> {
-        if self.args.format == Format::Jsonl {
-            return self.out.write(&Row::new("candidate", candidate));
-        }
-        let what =
-            if candidate.search.baseline { "baseline".to_string() } else { shell::settings(&candidate.server.changed) };
-        self.out.write_line(&format!("# {}: {what}", candidate.candidate_id))?;
-        match &candidate.failure_reason {
-            Some(why) => self.out.write_line(&format!("# skipped: {}", why.replace('\n', " "))),
-            None => self.out.write_line(&candidate.server_command),
+        match self.args.format {
+            Format::Jsonl => self.out.write(&Row::new("candidate", candidate)),
+            Format::Sh => plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line)),
         }
     }
 }

@@ -1,67 +1,130 @@
 //! bench-validate: check plans and turn them into plan rows.
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use serving_bench::cli::plans::{self, Loaded};
+use serving_bench::cli::plans::{self, Source};
 use serving_bench::cli::validate::{Args, Format};
-use serving_bench::cli::{self, streams};
+use serving_bench::cli::{self, capture, preflight, rows, starter, streams};
 use serving_bench::error::{Error, Result};
 use serving_bench::exit::Exit;
 use serving_bench::framework::Frameworks;
+use serving_bench::help::Helps;
 use serving_bench::jsonl::Writer;
 use serving_bench::notice::Notice;
-use serving_bench::plan::Plan;
-use serving_bench::process::capture;
-
-const HELP_LIMIT: Duration = Duration::from_secs(120);
+use serving_bench::plan::{Finding, Known, Plan};
+use serving_bench::schema::Checked;
 
 fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
-        let frameworks = streams::frameworks(args.frameworks.as_deref())?;
+        if !args.rows.is_empty() {
+            return rows::check(&args.rows, notice);
+        }
+        let (folders, names) = args.given();
+        let frameworks = streams::frameworks_of(&folders)?;
+        let mut out = streams::row_writer()?;
+        if let Some(model) = &args.new {
+            let text = starter::plan(model, args.gpus, &names, &frameworks)?;
+            out.write_line(text.trim_end())?;
+            return Ok(Exit::Done);
+        }
         let text = match args.format {
             Format::Auto => std::io::stdout().is_terminal(),
             format => format == Format::Text,
         };
-        let mut out = streams::row_writer()?;
         let mut exit = Exit::Done;
-        let mut captured = BTreeMap::new();
+        let mut validating = Validating::new(&args, &frameworks, notice)?;
         for path in files(&args.plans)? {
-            match plans::load(&path, &frameworks, args.strict, notice) {
-                Ok(Loaded::Good(good)) => {
-                    let (plan, row) = *good;
-                    if text {
-                        print(&path, &plan, &mut out)?
-                    } else {
-                        out.write(&row)?
-                    }
-                    captured.extend(plan.frameworks.iter().filter(|f| f.enabled).map(|f| (f.name.clone(), f.clone())));
-                }
-                Ok(Loaded::Bad) => exit = Exit::No,
+            match validating.file(&path) {
+                Ok(Some(good)) if text => print(&path, &good.plan, &mut out)?,
+                Ok(Some(good)) => out.write(&good.row)?,
+                Ok(None) => exit = Exit::No,
                 Err(e) => notice.error(&e),
-            }
-        }
-        if let Some(folder) = &args.capture_help {
-            for given in captured.values() {
-                help(folder, given, &frameworks, notice)?;
             }
         }
         Ok(exit)
     })
 }
 
+struct Validating<'a> {
+    args: &'a Args,
+    frameworks: &'a Frameworks,
+    notice: &'static Notice,
+    helps: Helps,
+    captured: Vec<String>,
+    gpu: Option<String>,
+}
+
+impl<'a> Validating<'a> {
+    fn new(args: &'a Args, frameworks: &'a Frameworks, notice: &'static Notice) -> Result<Self> {
+        let helps = match &args.help_dir {
+            Some(folder) => capture::read(folder, frameworks, notice)?,
+            None => Helps::default(),
+        };
+        let gpu = args.gpu.clone().or_else(preflight::detect);
+        Ok(Self { args, frameworks, notice, helps, captured: Vec::new(), gpu })
+    }
+
+    fn file(&mut self, path: &Path) -> Result<Option<plans::Good>> {
+        let Some(source) = Source::read(path, self.notice)? else { return Ok(None) };
+        let (mut more, mut seen): (Vec<Finding>, _) = (Vec::new(), None);
+        if let Some(plan) = source.plain(self.frameworks) {
+            let mut places = capture::Place::all(&plan, self.frameworks)?;
+            if let Some(launched) = &self.args.launcher {
+                places = places.into_iter().map(|place| place.launched_by(launched)).collect();
+            }
+            self.capture(&places)?;
+            if self.args.preflight {
+                let probe = self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0);
+                let looked = preflight::look(&plan, &places, probe);
+                more.extend(looked.found);
+                seen = Some((looked.environment, looked.rejections));
+            }
+        }
+        let mut known = Known {
+            helps: self.helps.clone(),
+            unknown: self.args.unknown_flags.into(),
+            any_version: self.args.any_version,
+            gpu: self.gpu.clone(),
+            ..Known::only(self.frameworks)
+        };
+        let Some(mut good) = source.check(&mut known, more, self.args.strict, self.notice) else { return Ok(None) };
+        let mut described = good.plan.clone();
+        if let Err(e) = plans::datasets(&mut described, self.frameworks, &Notice::new("bench-validate", true)) {
+            self.notice.plain(format!("{}: error: {e}", streams::name(path)));
+            return Ok(None);
+        }
+        let mut checked = Checked::clone(&good.plan.checked);
+        if let Some((environment, rejections)) = seen {
+            checked.environment = environment;
+            checked.rejections.extend(rejections);
+        }
+        if self.args.no_preflight {
+            checked.caveats.push("nothing was looked at before the run (--no-preflight)".into());
+        }
+        good.row.merge(&checked);
+        Ok(Some(good))
+    }
+
+    /// Captures the help of frameworks that were not captured yet, and reads it.
+    fn capture(&mut self, places: &[capture::Place]) -> Result<()> {
+        let Some(folder) = &self.args.capture_help else { return Ok(()) };
+        for place in places.iter().filter(|place| !self.captured.contains(&place.name)) {
+            capture::capture(folder, place, self.notice)?;
+        }
+        self.captured.extend(places.iter().map(|place| place.name.clone()));
+        self.helps = capture::read(folder, self.frameworks, self.notice).unwrap_or_default();
+        Ok(())
+    }
+}
+
 /// The plan files named, with those of folders.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            files.extend(streams::yaml_files(path)?);
-        } else {
-            files.push(path.clone());
-        }
+        if path.is_dir() { files.extend(streams::yaml_files(path)?) } else { files.push(path.clone()) }
     }
     if paths.is_empty() {
         if std::io::stdin().is_terminal() {
@@ -72,41 +135,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn print(path: &Path, plan: &Plan, out: &mut Writer<std::fs::File>) -> Result<()> {
-    let scenarios: Vec<String> =
-        plan.scenarios.iter().map(|s| format!("{} {}/{}", s.name, s.input_len, s.output_len)).collect();
+fn print(path: &Path, plan: &Plan, out: &mut Writer<File>) -> Result<()> {
     out.write_line(&format!("{}: good", streams::name(path)))?;
-    out.write_line(&format!("  model       {}", plan.model))?;
-    out.write_line(&format!("  scenarios   {} ({} prompts each)", scenarios.join(", "), plan.benchmark.num_prompts))?;
-    out.write_line(&format!("  loads       {}", plan.loads.len()))?;
-    for framework in &plan.frameworks {
-        let size = framework.space.iter().fold(1usize, |n, (_, values)| n.saturating_mul(values.len()));
-        let enabled = if framework.enabled { "" } else { ", excluded" };
-        out.write_line(&format!(
-            "  framework   {}: {} knobs, {size} combinations{enabled}",
-            framework.name,
-            framework.space.len()
-        ))?;
-    }
-    for (key, value) in &plan.defaults {
-        out.write_line(&format!("  default     {key}: {value}"))?;
-    }
-    Ok(())
-}
-
-/// Saves what the framework's help commands print; one that is not installed is only said.
-fn help(
-    folder: &Path,
-    given: &serving_bench::plan::FrameworkPlan,
-    frameworks: &Frameworks,
-    notice: &Notice,
-) -> Result<()> {
-    let Some(framework) = frameworks.get(&given.definition) else { return Ok(()) };
-    for (i, argv) in framework.help.iter().enumerate() {
-        match capture::capture(argv, HELP_LIMIT) {
-            Ok(text) => capture::save(&folder.join(format!("{}_{i}_help.txt", given.name)), &text)?,
-            Err(why) => notice.warn(format!("{}: {} gives no help: {why}", given.name, argv.join(" "))),
-        }
-    }
-    Ok(())
+    plans::lines(plan).iter().try_for_each(|line| out.write_line(line))
 }

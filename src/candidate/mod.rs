@@ -1,25 +1,34 @@
-//! Candidates: the baseline first, then the bounded product of the search space.
+//! Candidates: the baseline first, then what the plan's strategy makes of the search space.
 
+mod estimate;
+mod finalists;
 mod render;
+mod strategy;
+mod unit;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+
+pub use estimate::{Estimate, estimate};
+pub use finalists::{Best, finalists};
+pub use unit::closes;
 
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::{Framework, Frameworks};
-use crate::plan::{FrameworkPlan, Plan};
-use crate::row::SCHEMA_VERSION;
-use crate::schema::{Candidate, CandidateServer, LauncherStep, Members, Search, Status, Unit};
+use crate::plan::{FrameworkPlan, Plan, Refusal, is_smoke, refusal};
+use crate::schema::{Benchmark, Candidate, CandidateServer, LauncherStep, Members, Search, Status, ValidatedFlags};
 
 /// One flag set of a framework.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FlagSet {
+struct FlagSet {
     /// Baseline and search values together.
-    pub flags: Members,
+    flags: Members,
     /// What differs from the baseline.
-    pub changed: Members,
+    changed: Members,
+    /// Why it is tried.
+    why: String,
 }
 
 /// What was made of one framework's search space.
@@ -27,46 +36,12 @@ pub struct FlagSet {
 pub struct Expansion {
     /// The framework's name in the plan.
     pub framework: String,
-    /// Its candidates, the baseline first.
+    /// Its candidates, the baseline first; those that are not run at the end, one for each reason.
     pub candidates: Vec<Candidate>,
-    /// Flag sets before the cap.
+    /// Combinations that the search space holds.
     pub space: usize,
-}
-
-/// The baseline, then the product of the search space, last knob fastest, without duplicates, `cap` at most; and how many
-/// there would be without the cap.
-#[must_use]
-pub fn flag_sets(base: &Members, space: &[(String, Vec<Value>)], cap: usize) -> (Vec<FlagSet>, usize) {
-    let mut seen = BTreeSet::from([digest::canonical(&Value::Object(base.clone()))]);
-    let mut sets = vec![FlagSet { flags: base.clone(), changed: Members::new() }];
-    // A product beyond this is counted by its size, not one by one.
-    let size = space.iter().fold(1usize, |size, (_, values)| size.saturating_mul(values.len().max(1)));
-    let mut index = vec![0; space.len()];
-    let mut tried = 0usize;
-    while tried < size && !space.is_empty() && (sets.len() < cap || tried < 100_000) {
-        tried += 1;
-        let mut flags = base.clone();
-        for ((knob, values), &i) in space.iter().zip(&index) {
-            if let Some(value) = values.get(i) {
-                flags.insert(knob.clone(), value.clone());
-            }
-        }
-        if seen.insert(digest::canonical(&Value::Object(flags.clone()))) && sets.len() < cap.max(1) {
-            let changed = flags.iter().filter(|(knob, value)| base.get(*knob) != Some(value));
-            let changed = changed.map(|(knob, value)| (knob.clone(), value.clone())).collect();
-            sets.push(FlagSet { flags, changed });
-        }
-        // The last knob varies fastest.
-        for (at, (_, values)) in space.iter().enumerate().rev() {
-            index[at] += 1;
-            if index[at] < values.len() {
-                break;
-            }
-            index[at] = 0;
-        }
-    }
-    let space = if tried < size { size } else { seen.len() };
-    (sets, space)
+    /// Values of knobs that no candidate has, and that nothing forbids.
+    pub never_tried: Members,
 }
 
 /// The candidates of every framework of a plan.
@@ -95,23 +70,81 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     let no_definition =
         || Error::new(format!("there is no framework definition {:?}", given.definition)).at(given.name.clone());
     let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
-    let mut base = given.base.clone();
-    let parallel = &framework.parallelism;
-    let names_parallelism = parallel.multiply.iter().any(|knob| base.contains_key(knob));
-    if let (Some(tensor), Some(gpus), false) = (&parallel.tensor, plan.hardware.gpu_count, names_parallelism) {
-        base.insert(tensor.clone(), gpus.into());
-    }
+    let base = plan.base(given, framework);
+    let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
+    let make = Making { plan, given, framework };
     if !given.enabled {
-        let set = FlagSet { flags: base, changed: Members::new() };
-        let mut candidate = candidate(plan, given, framework, set, (0, 1, 1));
+        let search = make.search(&baseline, 0, 1, 1);
+        let mut candidate = make.candidate(baseline, search);
         skip(&mut candidate, "excluded", "excluded by the user (enabled: false)".into());
-        return Ok(Expansion { framework: given.name.clone(), candidates: vec![candidate], space: 1 });
+        let framework = given.name.clone();
+        return Ok(Expansion { framework, candidates: vec![candidate], space: 1, never_tried: Members::new() });
     }
-    let (sets, space) = flag_sets(&base, &given.space, plan.max_candidates);
-    let of = sets.len();
-    let numbered = sets.into_iter().enumerate();
-    let candidates = numbered.map(|(i, set)| candidate(plan, given, framework, set, (i, of, space))).collect();
-    Ok(Expansion { framework: given.name.clone(), candidates, space })
+    let space: Vec<(String, Vec<Value>)> = match plan.tier {
+        1 => strategy::first_tier(&base, &given.space),
+        _ => given.space.clone(),
+    };
+    let (sets, refused, values) = make.sets(baseline, &space);
+    let never_tried = never_tried(&space, &sets, &values);
+    let (of, size) = (sets.len() + refused.len(), strategy::size(&space).max(given.list.len()));
+    let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
+    let mut candidates = Vec::with_capacity(of);
+    for (index, (set, refusal)) in all.enumerate() {
+        let mut search = make.search(&set, index, of, size);
+        search.never_tried.clone_from(&never_tried);
+        let mut candidate = make.candidate(set, search);
+        if let Some(refusal) = refusal {
+            skip(&mut candidate, refusal.class, refusal.reason);
+        }
+        candidates.push(candidate);
+    }
+    // A baseline that cannot run stays the first all the same.
+    candidates.sort_by_key(|candidate| !candidate.search.baseline);
+    Ok(Expansion { framework: given.name.clone(), candidates, space: size, never_tried })
+}
+
+/// Values that no flag set has and nothing refuses.
+fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
+    let has = |set: &FlagSet, knob: &str, value: &Value| set.flags.get(knob).unwrap_or(&Value::Null) == value;
+    let mut all = Members::new();
+    for (knob, values) in space {
+        let never = values.iter().filter(|value| {
+            let is_refused = refused.iter().any(|(other, refused)| other == knob && refused == *value);
+            !is_refused && !sets.iter().any(|set| has(set, knob, value))
+        });
+        let never: Vec<Value> = never.cloned().collect();
+        if !never.is_empty() {
+            all.insert(knob.clone(), never.into());
+        }
+    }
+    all
+}
+
+/// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
+/// first; and the frameworks that have none.
+#[must_use]
+pub fn on_top_of(
+    mut plan: Plan,
+    first: &[Expansion],
+    leaders: &BTreeMap<String, String>,
+    frameworks: &Frameworks,
+) -> (Plan, Vec<String>) {
+    let all = || first.iter().flat_map(|e| &e.candidates);
+    let mut without = Vec::new();
+    plan.speculative = true;
+    plan.frameworks.retain_mut(|given| {
+        let leader = leaders.get(&given.name);
+        let best = leader.and_then(|id| all().find(|candidate| candidate.candidate_id == *id));
+        let (Some(best), Some(framework)) = (best, frameworks.get(&given.definition)) else {
+            without.extend(given.enabled.then(|| given.name.clone()));
+            return false;
+        };
+        given.base.clone_from(&best.server.flags);
+        given.space.retain(|(knob, _)| framework.is_speculative(knob));
+        given.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
+        true
+    });
+    (plan, without)
 }
 
 fn skip(candidate: &mut Candidate, class: &str, reason: String) {
@@ -120,78 +153,174 @@ fn skip(candidate: &mut Candidate, class: &str, reason: String) {
     candidate.failure_reason = Some(reason);
 }
 
-fn candidate(
-    plan: &Plan,
-    given: &FrameworkPlan,
-    framework: &Framework,
-    set: FlagSet,
-    (index, of, space): (usize, usize, usize),
-) -> Candidate {
-    let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
-    let mut rendered = render::nested(&set.flags);
-    let files = render::files(framework, &mut rendered);
-    let argv = render::argv(framework, given, &model, &rendered);
-    let mut env = framework.env.clone();
-    env.extend(given.env.clone());
-    if let Some(devices) = &plan.hardware.visible_devices {
-        env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
+/// Flag sets that are run; those that are not, and why; values that are refused by themselves.
+type Sets = (Vec<FlagSet>, Vec<(FlagSet, Refusal)>, Vec<(String, Value)>);
+
+/// What the candidates of one framework have in common.
+struct Making<'a> {
+    plan: &'a Plan,
+    given: &'a FrameworkPlan,
+    framework: &'a Framework,
+}
+
+impl Making<'_> {
+    /// The flag sets that are run, the baseline first, without duplicates, at most as many as the plan allows; and one
+    /// that is not run for each reason. These use up no place. And the values that are refused by themselves.
+    fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> Sets {
+        let (plan, base) = (self.plan, baseline.flags.clone());
+        let cap = plan.max_candidates.max(1);
+        let mut seen = BTreeSet::from([self.key(&base)]);
+        let mut reasons = BTreeSet::new();
+        let (mut sets, mut refused) = (Vec::new(), Vec::new());
+        let mut sort = |set: FlagSet, sets: &mut Vec<FlagSet>, refused: &mut Vec<(FlagSet, Refusal)>| match refusal(
+            plan,
+            self.given,
+            self.framework,
+            &set.flags,
+            &set.changed,
+        ) {
+            None => sets.push(set),
+            Some(why) if reasons.insert(why.reason.clone()) => refused.push((set, why)),
+            Some(_) => {}
+        };
+        sort(baseline, &mut sets, &mut refused);
+        let changes = strategy::changes(&plan.strategy, &base, space, &self.given.list, plan.search_seed);
+        // One that refuses nearly all of a huge space has no end that anybody would wait for.
+        for change in changes.take(100_000) {
+            if sets.len() >= cap {
+                break;
+            }
+            let set = self.changed(&base, change);
+            if seen.insert(self.key(&set.flags)) {
+                sort(set, &mut sets, &mut refused);
+            }
+        }
+        // What a rule keeps out is said even where the cap came first.
+        let mut values_refused = Vec::new();
+        for (knob, values) in space {
+            for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
+                let set = Members::from_iter([(knob.clone(), value.clone())]);
+                let set = self.changed(&base, strategy::Change { set, why: "a value of the search space".into() });
+                if refusal(plan, self.given, self.framework, &set.flags, &set.changed).is_some() {
+                    values_refused.push((knob.clone(), value.clone()));
+                    sort(set, &mut sets, &mut refused);
+                }
+            }
+        }
+        (sets, refused, values_refused)
     }
-    let server = CandidateServer {
-        definition: framework.name.clone(),
-        argv,
-        env,
-        files,
-        flags: set.flags,
-        changed: set.changed,
-        launcher: launchers(given, framework),
-        image: given.image.clone(),
-        mounts: given.mounts.clone(),
-    };
-    let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
-    // What is not there changes no id.
-    let local = [LauncherStep::plain("local")];
-    let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
-    for more in [json!(server.image), json!(server.mounts), launcher] {
-        if !more.is_null() && more != json!([]) {
-            content.as_array_mut().expect("made as a list above").push(more);
+
+    fn changed(&self, base: &Members, change: strategy::Change) -> FlagSet {
+        let mut flags = base.clone();
+        let mut changed = Members::new();
+        for (knob, value) in change.set {
+            if base.get(&knob).unwrap_or(&Value::Null) == &value {
+                continue;
+            }
+            if value.is_null() {
+                flags.remove(&knob)
+            } else {
+                flags.insert(knob.clone(), value.clone())
+            };
+            changed.insert(knob, value);
+        }
+        FlagSet { flags, changed, why: change.why }
+    }
+
+    /// What two flag sets with the same command have in common: a knob that no flag says is in none.
+    fn key(&self, flags: &Members) -> String {
+        let said = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
+        digest::canonical(&Value::Object(said.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
+    }
+
+    fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> Search {
+        Search {
+            strategy: self.plan.strategy.clone(),
+            index,
+            of,
+            space,
+            baseline: set.changed.is_empty(),
+            why: set.why.clone(),
+            never_tried: Members::new(),
         }
     }
-    let mut candidate = Candidate {
-        framework: given.name.clone(),
-        candidate_id: format!("{}-{}", given.name, digest::short(&content)),
-        model,
-        tokenizer: plan.tokenizer.clone(),
-        precision: plan.precision.clone(),
-        quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
-        hardware: plan.hardware.clone(),
-        server_command: render::command(framework, &server),
-        server,
-        scenarios: plan.scenarios.clone(),
-        loads: plan.loads.clone(),
-        units: Vec::new(),
-        benchmark: plan.benchmark.clone(),
-        sla: plan.sla.clone(),
-        search: Search { strategy: plan.strategy.clone(), index, of, space, baseline: index == 0 },
-        simulated: framework.simulated,
-        status: None,
-        failure_class: None,
-        failure_reason: None,
-    };
-    candidate.units = units(&candidate, plan.repeats);
-    if let Some(why) = misfit(&candidate, framework) {
-        skip(&mut candidate, "unsupported", why);
-    }
-    for (knob, rule) in &framework.fixed {
-        let value = candidate.server.flags.get(knob).cloned();
-        if let Some(value) = value.filter(|value| *value != rule.value) {
-            skip(
-                &mut candidate,
-                "unsupported",
-                format!("{knob} {value} is unsupported, {} is: {}", rule.value, rule.reason),
-            );
+
+    fn candidate(&self, set: FlagSet, search: Search) -> Candidate {
+        let (plan, given, framework) = (self.plan, self.given, self.framework);
+        let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
+        let mut rendered = render::nested(&set.flags);
+        let files = render::files(framework, &mut rendered);
+        let argv = render::argv(framework, given, &model, &rendered);
+        let mut env = framework.env.clone();
+        env.extend(given.env.clone());
+        if let Some(devices) = &plan.hardware.visible_devices {
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
         }
+        let server = CandidateServer {
+            definition: framework.name.clone(),
+            argv,
+            env,
+            files,
+            flags: set.flags,
+            changed: set.changed,
+            launcher: launchers(given, framework),
+            image: given.image.clone(),
+            mounts: given.mounts.clone(),
+        };
+        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+        // What is not there changes no id.
+        let local = [LauncherStep::plain("local")];
+        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
+        for more in [json!(server.image), json!(server.mounts), launcher] {
+            if !more.is_null() && more != json!([]) {
+                content.as_array_mut().expect("made as a list above").push(more);
+            }
+        }
+        let validated = self.validated(&server.argv);
+        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
+        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
+        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
+        let mut candidate = Candidate {
+            framework: given.name.clone(),
+            candidate_id: format!("{}-{}", given.name, digest::short(&content)),
+            model,
+            tokenizer: plan.tokenizer.clone(),
+            precision: plan.precision.clone(),
+            quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
+            hardware: plan.hardware.clone(),
+            server_command: render::command(framework, &server),
+            server,
+            scenarios: plan.scenarios.clone(),
+            loads: plan.loads.clone(),
+            units: Vec::new(),
+            benchmark,
+            sla: plan.sla.clone(),
+            search,
+            version: validated.as_ref().and_then(|validated| validated.version.clone()),
+            validated_cli_flags: validated,
+            substitutions: own.cloned().collect(),
+            caveats: plan.checked.caveats.clone(),
+            simulated: framework.simulated,
+            status: None,
+            failure_class: None,
+            failure_reason: None,
+        };
+        candidate.units = unit::units(&candidate, plan.repeats);
+        candidate
     }
-    candidate
+
+    /// Which flags of a command a captured help accepts.
+    fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
+        let check = self.plan.checked.validated_cli_flags.get(&self.given.name)?;
+        let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
+        let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
+        Some(ValidatedFlags {
+            version: check.version.clone(),
+            server: own(&check.server.accepted),
+            benchmark: check.benchmark.as_ref().map(|verdicts| verdicts.accepted.clone()).unwrap_or_default(),
+            unverifiable: own(&check.server.unverifiable),
+        })
+    }
 }
 
 /// The plan's launchers, with what the framework asks of them where the plan says nothing.
@@ -205,143 +334,73 @@ fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> 
     steps
 }
 
-/// Why a candidate cannot run on this hardware: a value that needs another GPU, or more GPUs than there are.
-fn misfit(candidate: &Candidate, framework: &Framework) -> Option<String> {
-    let flags = &candidate.server.flags;
-    for rule in &framework.requires {
-        let Some(knob) = rule.knobs.iter().find(|knob| flags.get(*knob) == Some(&rule.value)) else { continue };
-        // An unknown GPU is not known to be the wrong one.
-        let Some(gpu) = &candidate.hardware.gpu_model else { continue };
-        let words: Vec<String> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_uppercase).collect();
-        if !rule.gpus.iter().any(|family| words.contains(&family.to_ascii_uppercase())) {
-            return Some(format!(
-                "{knob} {} is unsupported on {gpu}: {}; use {}",
-                rule.value, rule.reason, rule.instead
-            ));
-        }
-    }
-    if let Some(why) = too_short(candidate, framework) {
-        return Some(why);
-    }
-    let degrees = framework.parallelism.multiply.iter().filter_map(|knob| Some((knob, flags.get(knob)?.as_u64()?)));
-    let degrees: Vec<_> = degrees.collect();
-    let needed = degrees.iter().fold(1u64, |product, (_, n)| product.saturating_mul(*n));
-    let budget = candidate.hardware.gpu_count.map(u64::from)?;
-    let terms = || degrees.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
-    (needed > budget).then(|| format!("{} needs {needed} GPUs, and gpu_count is {budget}", terms()))
-}
-
-/// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
-fn too_short(candidate: &Candidate, framework: &Framework) -> Option<String> {
-    let limit = framework.sequence_limit.as_ref()?;
-    let number = |knob: &String| candidate.server.flags.get(knob).and_then(Value::as_u64);
-    let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1).max(1);
-    let holds = number(&limit.knob).filter(|n| *n > 0)? / shared;
-    let known = candidate.scenarios.iter().filter_map(|s| s.dataset.as_ref());
-    let longest = known.filter(|dataset| !dataset.estimated).max_by_key(|dataset| dataset.longest)?;
-    (holds < longest.longest.into()).then(|| {
-        format!(
-            "{} {holds} does not hold the {} tokens of the longest row of {}",
-            limit.knob,
-            longest.longest,
-            longest.name()
-        )
-    })
-}
-
-/// Scenario × load × repeat, each with the key of everything that its result depends on.
-fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
-    let mut units = Vec::new();
-    for repeat in 0..repeats {
-        for scenario in &candidate.scenarios {
-            for (load, spec) in candidate.loads.iter().enumerate() {
-                let mut hardware = candidate.hardware.clone();
-                hardware.gpu_uuids.clear();
-                let mut content = json!({
-                    "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
-                    "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
-                    "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
-                    "hardware": hardware, "scenario": scenario.identity(), "load": spec, "benchmark": candidate.benchmark,
-                    "repeat": repeat, "client": env!("CARGO_PKG_VERSION_MAJOR"),
-                });
-                if let Some(image) = &candidate.server.image {
-                    content["image"] = image.as_str().into();
-                }
-                let key = digest::sha256(digest::canonical(&content).as_bytes())[..16].to_string();
-                units.push(Unit { key, scenario: scenario.name.clone(), load, repeat });
-            }
-        }
-    }
-    units
-}
-
-/// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
-#[must_use]
-pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 12] = [
-        "no_answer",
-        "worker_died",
-        "gpu_busy",
-        "interrupted",
-        "server_lost",
-        "server_died",
-        "client_saturated",
-        "budget",
-        "not_ready",
-        "port_in_use",
-        "lease_timeout",
-        "client_failed",
-    ];
-    status != Status::Timeout && !class.is_some_and(|class| PASSING.contains(&class))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Known, load};
     use proptest::prelude::*;
 
-    fn members(value: Value) -> Members {
-        value.as_object().cloned().unwrap()
+    /// The expansion of a plan for a framework with the knobs a to d.
+    fn expanded(base: &Value, space: &Value, search: &Value) -> Expansion {
+        let text = "{name: x, title: X, command: [x], model_flag: --model, host_flag: --host, port_flag: --port, default_port: 1, \
+                    flags: {words: dash, booleans: switch}, probe: {health_path: /h}, parallelism: {tensor: null}, \
+                    sequence_limit: null, served_name_flag: null, reset_path: null, \
+                    knobs: {all: [a, b, c, d]}, request: {token_id_prompts: true, exact_length: {}}, \
+                    rules: [{allow: no_nine, knobs: [a, b, c, d], values: [9], reason: nine}]}";
+        let frameworks = Frameworks::load(&[("x.yaml".into(), text.into())], &[]).unwrap();
+        let plan = json!({"model": "m", "sla": {"max_p50_ttft_ms": 1}, "search": search,
+                          "frameworks": {"x": {"base_server_flags": base, "search_space": space}}});
+        let (found, plan) = load(&plan, &Known::only(&frameworks));
+        let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
+        expand(&plan, &frameworks).unwrap().remove(0)
     }
 
     #[test]
-    fn last_knob_varies_fastest() {
-        let space = vec![("a".to_string(), vec![json!(1), json!(2)]), ("b".to_string(), vec![json!(3), json!(4)])];
-        let (sets, size) = flag_sets(&members(json!({"a": 1, "b": 3, "c": 0})), &space, 10);
-        let pairs: Vec<(i64, i64)> =
-            sets.iter().map(|s| (s.flags["a"].as_i64().unwrap(), s.flags["b"].as_i64().unwrap())).collect();
-        assert_eq!(pairs, [(1, 3), (1, 4), (2, 3), (2, 4)]);
-        assert_eq!((size, &sets[1].changed), (4, &members(json!({"b": 4}))));
+    fn what_a_rule_refuses_uses_up_no_place() {
+        let all = expanded(
+            &json!({"a": 1}),
+            &json!({"a": [9, 1, 2], "b": [9, 3]}),
+            &json!({"max_candidates_per_framework": 3}),
+        );
+        let run: Vec<String> = all
+            .candidates
+            .iter()
+            .filter(|c| c.status.is_none())
+            .map(|c| Value::Object(c.server.changed.clone()).to_string())
+            .collect();
+        assert_eq!(run, ["{}", "{\"b\":3}", "{\"a\":2,\"b\":3}"]);
+        let refused: Vec<&str> = all.candidates.iter().filter_map(|c| c.failure_class.as_deref()).collect();
+        assert_eq!(refused, ["rule", "rule"]);
+        assert!(all.never_tried.is_empty());
     }
 
     #[test]
-    fn a_huge_space_is_only_counted() {
-        let space: Vec<(String, Vec<Value>)> =
-            (0..12).map(|k| (format!("k{k}"), (0..10).map(Value::from).collect())).collect();
-        let (sets, size) = flag_sets(&Members::new(), &space, 5);
-        assert_eq!((sets.len(), size), (5, 1_000_000_000_000));
+    fn values_that_the_cap_leaves_out_are_told() {
+        let all =
+            expanded(&json!({}), &json!({"a": [1, 2, 3], "b": [4, 5]}), &json!({"max_candidates_per_framework": 4}));
+        assert_eq!((all.space, all.candidates.len()), (6, 4));
+        assert_eq!(Value::Object(all.never_tried), json!({"a": [3]}));
     }
 
     proptest! {
         #[test]
         fn baseline_first_bounded_and_without_duplicates(
             base in proptest::collection::btree_map("[a-d]", 0u8..3, 0..4),
-            space in proptest::collection::vec(("[a-d]", proptest::collection::vec(0u8..3, 1..4)), 0..4),
+            space in proptest::collection::btree_map("[a-d]", proptest::collection::btree_set(0u8..3, 1..4), 0..4),
             cap in 1usize..12,
+            strategy in prop_oneof![
+                Just("baseline_first_bounded_product"), Just("one_at_a_time"), Just("pairwise"), Just("random")],
         ) {
-            let base: Members = base.into_iter().map(|(k, v)| (k, v.into())).collect();
-            let mut space: Vec<(String, Vec<Value>)> =
-                space.into_iter().map(|(k, vs)| (k, vs.into_iter().map(Value::from).collect())).collect();
-            space.sort_by(|a, b| a.0.cmp(&b.0));
-            space.dedup_by(|a, b| a.0 == b.0);
-            let (sets, size) = flag_sets(&base, &space, cap);
-            prop_assert_eq!(&sets[0].flags, &base);
-            prop_assert!(sets[0].changed.is_empty());
-            prop_assert!(sets.len() <= cap && sets.len() == size.min(cap));
-            let distinct: BTreeSet<String> = sets.iter().map(|s| digest::canonical(&Value::Object(s.flags.clone()))).collect();
-            prop_assert_eq!(distinct.len(), sets.len());
-            prop_assert!(sets[1..].iter().all(|s| !s.changed.is_empty()));
-            prop_assert_eq!(flag_sets(&base, &space, cap), (sets, size));
+            let search = json!({"max_candidates_per_framework": cap, "strategy": strategy});
+            let (base, space) = (json!(base), json!(space));
+            let all = expanded(&base, &space, &search);
+            prop_assert_eq!(Value::Object(all.candidates[0].server.flags.clone()), base.clone());
+            prop_assert!(all.candidates[0].search.baseline && !all.candidates[1..].iter().any(|c| c.search.baseline));
+            prop_assert!(all.candidates.len() <= cap);
+            let ids: BTreeSet<&String> = all.candidates.iter().map(|c| &c.candidate_id).collect();
+            prop_assert_eq!(ids.len(), all.candidates.len());
+            prop_assert!(all.candidates.iter().all(|c| !c.search.why.is_empty()));
+            prop_assert_eq!(all, expanded(&base, &space, &search));
         }
     }
 }

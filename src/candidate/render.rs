@@ -75,14 +75,11 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
 
 /// The words that one knob becomes; none when it is null.
 fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
-    let flag = framework.flag(knob);
+    let Some(flag) = framework.spell(knob, value) else { return Vec::new() };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
     match (value, framework.flags.booleans) {
-        (Value::Null, _) => Vec::new(),
         (Value::Bool(value), Booleans::Value) => vec![flag, value.to_string()],
-        (Value::Bool(true), _) => vec![flag],
-        (Value::Bool(false), Booleans::Switch) => Vec::new(),
-        (Value::Bool(false), Booleans::NoPrefix) => vec![flag.replacen("--", "--no-", 1)],
+        (Value::Bool(_), _) => vec![flag],
         (Value::Array(items), _) => std::iter::once(flag).chain(items.iter().map(text)).collect(),
         // A value that looks like a flag must not be taken for one.
         (value, _) if text(value).starts_with('-') && !value.is_number() => vec![format!("{flag}={}", text(value))],

@@ -1,13 +1,19 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
+pub mod capture;
 pub mod convert;
+pub mod earlier;
+pub mod emit;
 pub mod expand;
 pub mod load;
 pub mod normalize;
 pub mod plans;
+pub mod preflight;
 pub mod rank;
+pub mod rows;
 pub mod serve;
 pub mod sim;
+pub mod starter;
 pub mod streams;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;

@@ -1,67 +1,115 @@
 //! Plan files on their way to plan rows; shared by bench-validate and bench-expand.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{convert, streams, workload};
 use crate::answer::Dialect;
+use crate::candidate::Expansion;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::Frameworks;
 use crate::notice::Notice;
-use crate::plan::{self, Level, Plan};
+use crate::plan::{self, Finding, Known, Level, ModelFacts, Plan};
 use crate::row::Row;
-use crate::schema::{Plan as PlanRow, PlanFile};
-use crate::yaml::{self, MAX_BYTES};
+use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
+use crate::shell;
+use crate::yaml::{self, Document, MAX_BYTES};
 
-/// What became of one plan file.
-pub enum Loaded {
-    /// The plan and its row.
-    Good(Box<(Plan, Row)>),
-    /// It has errors, which were reported.
-    Bad,
+/// The members of a plan row that no plan has.
+const OWN: [&str; 9] = [
+    "record",
+    "plan",
+    "defaults",
+    "environment",
+    "validated_cli_flags",
+    "caveats",
+    "substitutions",
+    "rejections",
+    "status",
+];
+
+/// One plan file, read.
+pub struct Source {
+    /// Its name in messages.
+    name: String,
+    /// Where it came from, for its row.
+    file: PlanFile,
+    document: Document,
 }
 
-/// Reads one plan file, reports everything that is wrong with it, and makes its row.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn load(path: &Path, frameworks: &Frameworks, strict: bool, notice: &Notice) -> Result<Loaded> {
-    let name = streams::name(path);
-    let text = streams::read_text(path, MAX_BYTES)?;
-    let document = match yaml::load(&text, &name) {
-        Ok(document) => document,
-        Err(e) => {
-            notice.plain(error_line(&e.to_string(), &name));
-            return Ok(Loaded::Bad);
-        }
-    };
-    let (mut findings, plan) = plan::load(&document.value, frameworks);
-    findings.sort_by_key(|f| {
-        (if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) }, f.level)
-    });
-    let mut bad = plan.is_none();
-    for finding in &findings {
-        let place =
-            if finding.key { document.key_place(&finding.pointer) } else { document.value_place(&finding.pointer) };
-        let level = if finding.level == Level::Error || strict { "error" } else { "warning" };
-        bad |= level == "error";
-        notice.plain(format!("{name}:{place}: {level}: {}", finding.message));
+/// A plan and its row.
+pub struct Good {
+    /// The plan.
+    pub plan: Plan,
+    /// Its row.
+    pub row: Row,
+}
+
+impl Source {
+    /// Reads one plan file; `None` when it is no YAML, which was reported.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path, notice: &Notice) -> Result<Option<Self>> {
+        let name = streams::name(path);
+        let text = streams::read_text(path, MAX_BYTES)?;
+        let document = match yaml::load(&text, &name) {
+            Ok(document) => document,
+            Err(e) => {
+                notice.plain(error_line(&e.to_string(), &name));
+                return Ok(None);
+            }
+        };
+        let path = if path == Path::new("-") { "-".into() } else { name.clone() };
+        Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document }))
     }
-    let Some(plan) = plan.filter(|_| !bad) else { return Ok(Loaded::Bad) };
-    let file = PlanFile {
-        path: if path == Path::new("-") { "-".into() } else { name },
-        sha256: digest::sha256(text.as_bytes()),
-    };
-    let mut row = Row::new("plan", &PlanRow { plan: file, defaults: plan.defaults.clone() });
-    for (key, value) in document.value.as_object().into_iter().flatten() {
-        if key == "schema_version" {
-            continue;
-        }
-        row.set(key, value.clone());
+
+    /// The plan, as far as its own text goes.
+    #[must_use]
+    pub fn plain(&self, frameworks: &Frameworks) -> Option<Plan> {
+        plan::load(&self.document.value, &Known::only(frameworks)).1
     }
-    Ok(Loaded::Good(Box::new((plan, row))))
+
+    /// Checks it and reports what is wrong with it, together with `more`; its row when nothing is.
+    pub fn check(&self, known: &mut Known, more: Vec<Finding>, strict: bool, notice: &Notice) -> Option<Good> {
+        local(&self.document.value, known);
+        let (mut findings, plan) = plan::load(&self.document.value, known);
+        findings.extend(more);
+        self.report(&mut findings, strict, notice);
+        let bad = |f: &Finding| f.level == Level::Error || (strict && f.level == Level::Warning);
+        let plan = plan.filter(|_| !findings.iter().any(bad))?;
+        let row = self.row(&plan);
+        Some(Good { plan, row })
+    }
+
+    fn report(&self, findings: &mut [Finding], strict: bool, notice: &Notice) {
+        let document = &self.document;
+        let place = |f: &Finding| if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) };
+        findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level)));
+        for finding in findings.iter() {
+            let level = match finding.level {
+                Level::Note => "note",
+                Level::Warning if !strict => "warning",
+                Level::Warning | Level::Error => "error",
+            };
+            let line = format!("{}:{}: {level}: {}", self.name, place(finding), finding.message);
+            if finding.level == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
+        }
+    }
+
+    fn row(&self, plan: &Plan) -> Row {
+        let (file, defaults, checked) = (self.file.clone(), plan.defaults.clone(), plan.checked.clone());
+        let mut row = Row::new("plan", &PlanRow { plan: file, defaults, checked });
+        for (key, value) in self.document.value.as_object().into_iter().flatten() {
+            if key != "schema_version" {
+                row.set(key, value.clone());
+            }
+        }
+        row
+    }
 }
 
 /// `file:line:column: message` as `file:line:column: error: message`.
@@ -74,13 +122,130 @@ fn error_line(message: &str, name: &str) -> String {
     }
 }
 
-/// A plan row's plan.
+/// A plan row's plan: what an earlier check found out is taken over.
 #[must_use]
-pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<plan::Finding>, Option<Plan>) {
-    let own = ["record", "plan", "defaults", "environment", "validated_cli_flags"];
-    let members = row.map().iter().filter(|(key, _)| !own.contains(&key.as_str()));
+pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
+    let members = row.map().iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
     let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
-    plan::load(&value, frameworks)
+    let detected = row.get("defaults").and_then(|defaults| defaults["hardware.gpu_model"].as_str());
+    let checked = row.get("substitutions").and_then(|_| row.view::<Checked>().ok());
+    plan::load(&value, &Known { gpu: detected.map(String::from), checked, ..Known::only(frameworks) })
+}
+
+/// What this host's files tell about the models and the option files of a plan.
+fn local(plan: &Value, known: &mut Known) {
+    let named = ["", "/path", "/model_path", "/name", "/id"].map(|key| plan.pointer(&format!("/model{key}")));
+    let frameworks = || plan["frameworks"].as_object().into_iter().flatten();
+    let own = frameworks().map(|(_, given)| given.get("model"));
+    for model in named.into_iter().chain(own).flatten().filter_map(Value::as_str) {
+        if let Some(folder) = model_folder(model).filter(|_| !known.models.contains_key(model)) {
+            known.models.insert(model.into(), facts(&folder));
+        }
+    }
+    for (name, given) in frameworks() {
+        let definition = known.frameworks.get(given["definition"].as_str().unwrap_or(name));
+        for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
+            let listed = given["search_space"][knob].as_array().into_iter().flatten();
+            let paths = std::iter::once(&given["base_server_flags"][knob]).chain(listed).filter_map(Value::as_str);
+            for path in paths.map(String::from).collect::<Vec<_>>() {
+                let read = streams::read_text(Path::new(&path), MAX_BYTES).ok();
+                if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {
+                    known.options.insert(path, document.value);
+                }
+            }
+        }
+    }
+}
+
+/// The folder of a model: the path itself, or where the hub's cache has it.
+fn model_folder(model: &str) -> Option<PathBuf> {
+    let given = PathBuf::from(model);
+    if given.is_dir() {
+        return Some(given);
+    }
+    let cache = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HF_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/huggingface")))?;
+        Some(home.join("hub"))
+    })?;
+    let snapshots = cache.join(format!("models--{}", model.replace('/', "--"))).join("snapshots");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found.pop()
+}
+
+fn facts(folder: &Path) -> ModelFacts {
+    let json = |name: &str| -> Value {
+        let text = streams::read_text(&folder.join(name), MAX_BYTES * 16).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    ModelFacts::read(&json("config.json"), &json("model.safetensors.index.json"), files)
+}
+
+/// A plan for people, line by line.
+#[must_use]
+pub fn lines(plan: &Plan) -> Vec<String> {
+    let scenarios = plan.scenarios.iter().map(|s| format!("{} {}/{}", s.name, s.input_len, s.output_len));
+    let scenarios = scenarios.collect::<Vec<_>>().join(", ");
+    let mut all = vec![
+        format!("  model       {}", plan.model),
+        format!("  scenarios   {scenarios} ({} prompts each)", plan.benchmark.num_prompts),
+        format!("  loads       {}", plan.loads.len()),
+    ];
+    for framework in &plan.frameworks {
+        let size = framework.space.iter().fold(1usize, |n, (_, values)| n.saturating_mul(values.len()));
+        let enabled = if framework.enabled { "" } else { ", excluded" };
+        let (name, knobs) = (&framework.name, framework.space.len());
+        all.push(format!("  framework   {name}: {knobs} knobs, {size} combinations{enabled}"));
+    }
+    all.extend(plan.defaults.iter().map(|(key, value)| format!("  default     {key}: {value}")));
+    all
+}
+
+/// What was made of a framework's search space, for people.
+#[must_use]
+pub fn told(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
+    let run: Vec<&Candidate> = e.candidates.iter().filter(|c| c.status.is_none()).collect();
+    let refused = e.candidates.len() - run.len();
+    let finished = run.iter().filter(|c| c.units.iter().all(|unit| done.contains(&unit.key))).count();
+    let others = run.iter().filter(|c| !c.search.baseline).count();
+    let mut line = match run.len() {
+        1 => format!("{}: 1 candidate", e.framework),
+        n => format!("{}: {n} candidates, {others} of {} combinations beside the baseline", e.framework, e.space),
+    };
+    if refused > 0 {
+        line.push_str(&format!(", {refused} skipped by policy"));
+    }
+    if finished > 0 {
+        line.push_str(&format!(", {finished} done"));
+    }
+    let never: Vec<String> = e.never_tried.iter().map(|(knob, values)| format!("{knob} {values}")).collect();
+    let mut lines = vec![line];
+    if !never.is_empty() {
+        lines.push(format!("{}: never tried, for the cap comes first: {}", e.framework, never.join(", ")));
+    }
+    lines
+}
+
+/// A candidate as a shell's comment and command.
+#[must_use]
+pub fn as_shell(candidate: &Candidate) -> Vec<String> {
+    let what =
+        if candidate.search.baseline { "baseline".to_string() } else { shell::settings(&candidate.server.changed) };
+    let why = if candidate.search.baseline { String::new() } else { format!(" ({})", candidate.search.why) };
+    let mut lines = vec![format!("# {}: {what}{why}", candidate.candidate_id)];
+    for s in &candidate.substitutions {
+        let what = s.to.as_ref().map_or("left out".into(), |to| format!("now {to}"));
+        lines.push(format!("# {} is {what}: {}", s.knob, s.reason.replace('\n', " ")));
+    }
+    lines.push(match &candidate.failure_reason {
+        Some(why) => format!("# skipped: {}", why.replace('\n', " ")),
+        None => candidate.server_command.clone(),
+    });
+    lines
 }
 
 /// Reads the data sets of a plan, and settles what depends on them.
@@ -95,16 +260,16 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
         dataset.takes.clone_from(&takes);
         let given = dataset.path.clone();
         workload::describe(scenario, notice)?;
-        let Some(known) = &scenario.dataset else { continue };
+        let Some(read) = &scenario.dataset else { continue };
         let wrong = |why: String| Error::new(why).at(given.clone());
-        if known.chat && Dialect::of(&plan.benchmark.endpoint) != Dialect::Chat {
+        if read.chat && Dialect::of(&plan.benchmark.endpoint) != Dialect::Chat {
             let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
             return Err(wrong(why.into()));
         }
-        if plan.benchmark.num_prompts > known.rows && !known.prefix_reuse {
+        if plan.benchmark.num_prompts > read.rows && !read.prefix_reuse {
             let why = format!(
                 "num_prompts is {}, and it has no more rows than {}: ask for fewer, or set prefix_reuse: true to send rows again",
-                plan.benchmark.num_prompts, known.rows
+                plan.benchmark.num_prompts, read.rows
             );
             return Err(wrong(why));
         }

@@ -115,7 +115,11 @@ fn give_up(text: &str) -> Result<GiveUp, &'static str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command(pub Vec<String>);
 
-fn command(text: &str) -> Result<Command, &'static str> {
+/// Reads a command.
+///
+/// # Errors
+/// A quote that is not closed, or no word.
+pub fn command(text: &str) -> Result<Command, &'static str> {
     let words = crate::shell::split(text)?;
     if words.is_empty() { Err("a command has at least one word") } else { Ok(Command(words)) }
 }

@@ -113,13 +113,24 @@ impl Iterator for Rows {
 /// # Errors
 /// A definition that cannot be read or does not load.
 pub fn frameworks(folder: Option<&Path>) -> Result<Frameworks> {
+    frameworks_of(&folder.map(Path::to_path_buf).into_iter().collect::<Vec<_>>())
+}
+
+/// The same of several folders, a later one before an earlier one.
+///
+/// # Errors
+/// A definition that cannot be read or does not load.
+pub fn frameworks_of(folders: &[PathBuf]) -> Result<Frameworks> {
     let read = |folder: &Path| -> Result<Vec<(String, String)>> {
         yaml_files(folder)?.into_iter().map(|path| Ok((name(&path), read_text(&path, MAX_BYTES)?))).collect()
     };
-    let Some(folder) = folder else { return Frameworks::load(&[], &[]) };
-    let launchers = folder.join("launchers");
-    let launchers = if launchers.is_dir() { read(&launchers)? } else { Vec::new() };
-    Frameworks::load(&read(folder)?, &launchers)
+    let (mut frameworks, mut launchers) = (Vec::new(), Vec::new());
+    for folder in folders {
+        let own = folder.join("launchers");
+        launchers.extend(if own.is_dir() { read(&own)? } else { Vec::new() });
+        frameworks.extend(read(folder)?);
+    }
+    Frameworks::load(&frameworks, &launchers)
 }
 
 /// The YAML files of a folder, sorted.

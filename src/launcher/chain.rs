@@ -115,9 +115,30 @@ impl<'a> Chain<'a> {
     /// # Errors
     /// A placeholder that nobody fills.
     pub fn beside(&self, command: &[String]) -> Result<Option<Vec<String>>> {
+        self.run(command, |launcher| &launcher.inside)
+    }
+
+    /// A short command run as the server would be, while none is there; `None` where a launcher does not say how.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn before(&self, command: &[String]) -> Result<Option<Vec<String>>> {
+        self.run(command, |launcher| &launcher.short)
+    }
+
+    /// A command run on the host whose devices the server uses.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn on_host(&self, command: &[String]) -> Result<Vec<String>> {
+        let away = |(launcher, _): &(&Launcher, Fill)| launcher.reached_by != "same_host" && !launcher.there.is_empty();
+        self.carried(self.steps.iter().rposition(away).map_or(0, |last| last + 1), command)
+    }
+
+    fn run<'l>(&'l self, command: &[String], own: fn(&'l Launcher) -> &'l Vec<String>) -> Result<Option<Vec<String>>> {
         let mut carried = command.to_vec();
         for (launcher, fill) in self.steps.iter().rev() {
-            let way = if launcher.inside.is_empty() { &launcher.there } else { &launcher.inside };
+            let way = if own(launcher).is_empty() { &launcher.there } else { own(launcher) };
             if !way.is_empty() {
                 carried = fill.with(&carried).command(way)?;
             } else if !launcher.is_plain() {

@@ -73,6 +73,9 @@ pub struct Launcher {
     /// How a command runs beside the server in what this launcher started; empty: as `there` says.
     #[serde(default)]
     pub inside: Vec<String>,
+    /// How a short command runs in what this launcher starts, before anything is started; empty: as `there` says.
+    #[serde(default)]
+    pub short: Vec<String>,
     /// The command that fetches what is started, for the manifest.
     #[serde(default)]
     pub pull: Vec<String>,

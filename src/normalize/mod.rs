@@ -8,7 +8,7 @@ mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attempt::{Attempt, latest};
+use crate::attempt::{Attempt, attempts, latest};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
@@ -131,8 +131,11 @@ impl Fold {
             let units = result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone()));
             (units.collect(), run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()))
         };
-        let counts = latest(&self.results.iter().map(attempt).collect::<Vec<_>>());
-        self.results.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(result, _)| result).collect()
+        let all: Vec<Attempt> = self.results.iter().map(attempt).collect();
+        let counted = latest(&all).into_iter().zip(attempts(&all));
+        let counting =
+            |(result, (counts, attempts)): (ResultRow, (bool, u32))| counts.then_some(ResultRow { attempts, ..result });
+        self.results.into_iter().zip(counted).filter_map(counting).collect()
     }
 
     /// Says once that an announcement is missing; everything under the same name is left out without a word.

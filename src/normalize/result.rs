@@ -220,10 +220,16 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             baseline: candidate.search.baseline,
             index: candidate.search.index,
             of: candidate.search.of,
+            why: candidate.search.why.clone(),
+            never_tried: candidate.search.never_tried.clone(),
         }),
         search: None,
         run: None,
         units: Vec::new(),
+        attempts: 1,
+        validated_cli_flags: candidate.validated_cli_flags.clone(),
+        substitutions: candidate.substitutions.clone(),
+        caveats: candidate.caveats.clone(),
         artifacts: server.map(|s| s.artifacts.clone()).unwrap_or_default(),
     }
 }

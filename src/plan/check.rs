@@ -4,28 +4,107 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Finding;
-use super::read::{DEFAULT_QPS, FILES, MADE_UP};
+use super::read::{DEFAULT_QPS, FILES, MADE_UP, STRATEGIES};
+use super::{Finding, Plan};
 use crate::answer::ENDPOINTS;
+use crate::framework::Frameworks;
 use crate::schedule::Arrivals;
-use crate::schema::CachePolicy;
+use crate::schema::{CachePolicy, LoadMode};
 use crate::sla::Limit;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
 const P99_PROMPTS: u64 = 299;
 
+/// What plans of the cookbook call their source.
+const SOURCES: [&str; 2] = ["llm_serving_cookbook", "cookbook"];
+
 /// Adds what is wrong with a plan of the right shape.
-pub fn check(plan: &Value, found: &mut Vec<Finding>) {
-    missing(plan, found);
-    dataset(plan, found);
-    benchmark(plan, found);
-    sla(plan, found);
+pub fn check(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+    missing(value, found);
+    dataset(value, found);
+    benchmark(value, found);
+    search(value, found);
+    sla(value, found);
+    idle(value, plan, frameworks, found);
+}
+
+/// What a plan says and nothing follows from.
+fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+    let open = plan.loads.iter().any(|load| load.mode == LoadMode::Open);
+    if value["benchmark"]["arrivals"].is_string() && !open {
+        let why = "arrivals mean nothing without an open loop: no load of this plan has one";
+        found.push(Finding::warning("/benchmark/arrivals", why));
+    }
+    if plan.sla.is_empty() && plan.loads.iter().any(|load| load.qps.is_some()) {
+        let why = "without an SLA every rate passes: the search only finds its upper bound; give limits in sla";
+        found.push(Finding::warning("/benchmark", why));
+    }
+    let kind = value["dataset"]["kind"].as_str().unwrap_or("random");
+    for given in plan.frameworks.iter().filter(|given| given.enabled && kind == "random") {
+        let Some(framework) = frameworks.get(&given.definition) else { continue };
+        for (knob, values) in &given.space {
+            let role = framework.knob(knob).and_then(|knob| knob.role.as_deref());
+            let more = given.base.get(knob).into_iter().chain(values).collect::<Vec<_>>();
+            if role == Some("prefix_caching") && more.iter().any(|value| *value != more[0]) {
+                let at = format!(
+                    "/frameworks/{}/search_space/{}",
+                    crate::yaml::escape(&given.name),
+                    crate::yaml::escape(knob)
+                );
+                let why = format!(
+                    "{knob} is varied, and no prompts of the kind random share a prefix: only its overhead would be measured"
+                );
+                found.push(Finding::warning(&at, why));
+            }
+        }
+    }
+}
+
+/// How candidates are made.
+fn search(plan: &Value, found: &mut Vec<Finding>) {
+    let search = &plan["search"];
+    if search["tier"].as_u64().is_some_and(|tier| tier > 3) {
+        found.push(Finding::error("/search/tier", "tier is 1 (a flow check), 2 (bounded) or 3 (everything)"));
+    }
+    for key in ["strategy", "candidate_generation"] {
+        let given = search[key].as_str().unwrap_or(STRATEGIES[0]);
+        if !STRATEGIES.contains(&given) {
+            let near = super::shape::nearest(given, STRATEGIES.iter().copied());
+            let why = format!("the strategy {given:?} is not known{near}; there are {}", STRATEGIES.join(", "));
+            found.push(Finding::error(&format!("/search/{key}"), why));
+        }
+    }
+    if search["strategy"].is_string() && search["candidate_generation"].is_string() {
+        found.push(Finding::error(
+            "/search/candidate_generation",
+            "candidate_generation is another name of strategy: keep one",
+        ));
+    }
+    let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == "ordered");
+    for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
+        let at = format!("/frameworks/{}", crate::yaml::escape(name));
+        let listed = given["candidates"].as_array().is_some_and(|list| !list.is_empty());
+        if ordered && !listed && given["enabled"] != false {
+            let why = "the strategy ordered takes a list, candidates, of what each changes: without it only the baseline runs";
+            found.push(Finding::key(super::Level::Warning, &at, why.into()));
+        }
+        if listed && !ordered {
+            let why = "candidates is the list of the strategy ordered; another strategy takes no notice of it";
+            found.push(Finding::warning(&format!("{at}/candidates"), why));
+        }
+    }
+    for key in ["resume", "output_dir"] {
+        if !search[key].is_null() {
+            let why = format!("{key} is not for these programs: scripts/sweep PLAN --out DIR goes on in DIR");
+            found.push(Finding::note(&format!("/search/{key}"), why));
+        }
+    }
 }
 
 fn missing(plan: &Value, found: &mut Vec<Finding>) {
     let model = ["/model/path", "/model/model_path", "/model/name", "/model/id"];
     if !plan["model"].is_string() && !model.iter().any(|p| plan.pointer(p).is_some()) {
-        found.push(Finding::error("", "`model` is missing: a path or an id, or a map with `path`"));
+        found.push(Finding::error("/model", "`model` is missing: a path or an id, or a map with `path`"));
     }
     for pointer in std::iter::once("/model").chain(model) {
         if plan.pointer(pointer).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
@@ -33,7 +112,17 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
         }
     }
     if plan["frameworks"].as_object().is_none_or(serde_json::Map::is_empty) {
-        found.push(Finding::error("", "`frameworks` is missing: a map of at least one framework"));
+        found.push(Finding::error("/frameworks", "`frameworks` is missing: a map of at least one framework"));
+    }
+    if let Some(kind) = plan["source"]["kind"].as_str().filter(|kind| !SOURCES.contains(kind)) {
+        found.push(Finding::note(
+            "/source/kind",
+            format!("{kind:?} is not the cookbook's kind of source: nothing follows from it"),
+        ));
+    }
+    if plan["dataset"]["canonical_jsonl"].is_string() {
+        let why = "canonical_jsonl: write kind: canonical and path";
+        found.push(Finding::key(super::Level::Error, "/dataset/canonical_jsonl", why.into()));
     }
     if plan["schema_version"].as_u64().is_some_and(|v| v > 2) {
         found.push(Finding::error("/schema_version", "schema versions up to 2 are understood"));
@@ -182,12 +271,6 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
                 found.push(Finding::warning("/benchmark/qps", why));
             }
         }
-    }
-    if let Some(strategy) = plan.pointer("/search/strategy").and_then(Value::as_str)
-        && strategy != "baseline_first_bounded_product"
-    {
-        let why = format!("the strategy {strategy:?} is not known; baseline_first_bounded_product is");
-        found.push(Finding::error("/search/strategy", why));
     }
 }
 

@@ -1,19 +1,20 @@
-//! The frameworks of a plan against their definitions: knobs, fixed values, sequence limits, GPUs, secrets.
+//! The frameworks of a plan against their definitions: launchers, knobs and their values, sequence limits, secrets.
 
 use serde_json::{Map, Value};
 
 use super::read::launchers;
 use super::shape::nearest;
-use super::{Finding, Level};
+use super::{Finding, Level, Plan};
 use crate::framework::{Framework, Frameworks};
 use crate::launcher::resolve;
 use crate::redact;
-use crate::schema::Scenario;
+use crate::release::Release;
+use crate::schema::{Checked, Scenario};
 use crate::yaml::escape;
 
 /// Adds what is wrong with the frameworks of a plan of the right shape.
-pub fn check(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) {
-    for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
+pub fn check(value: &Value, plan: &Plan, checked: &Checked, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+    for (name, given) in value["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
         let definition = given["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
@@ -26,10 +27,26 @@ pub fn check(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) {
         if let Err(why) = crate::shell::split(given["server_command"].as_str().unwrap_or_default()) {
             found.push(Finding::error(&format!("{at}/server_command"), why));
         }
-        knobs(framework, given, &at, found);
-        fixed(framework, given, &at, found);
+        if let Some(version) = given["version"].as_str().filter(|version| Release::parse(version).is_none()) {
+            found.push(Finding::error(&format!("{at}/version"), format!("{version:?} is not a version: 0.32.0, say")));
+        }
+        let accepted = checked.validated_cli_flags.get(name).map_or(&[] as &[String], |check| &check.server.accepted);
+        let plan_name = escape(name);
+        knobs(framework, given, &plan_name, accepted, found);
+        for (knob, rule) in
+            framework.fixed.iter().filter(|(knob, _)| given["search_space"].get(knob.as_str()).is_some())
+        {
+            let why = format!("{knob} is not searched: {}", rule.reason);
+            found.push(Finding::error(&format!("{at}/search_space/{}", escape(knob)), why));
+        }
+        if plan.cache_reset() && framework.reset_path.is_none() && given["enabled"] != false {
+            let why = format!(
+                "cache: reset needs a path that empties the cache, and {} has none: leave it at unique_prompts",
+                framework.title
+            );
+            found.push(Finding::error("/benchmark/cache", why));
+        }
         sequence(plan, framework, given, &at, found);
-        gpus(plan, framework, given, &at, found);
         secrets(given, &at, found);
     }
 }
@@ -60,61 +77,61 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
     }
 }
 
-fn members<'a>(given: &'a Value, part: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    given[part].as_object().into_iter().flatten()
-}
-
-fn knobs(framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
-    for part in ["base_server_flags", "search_space"] {
-        for (knob, values) in members(given, part) {
+fn knobs(framework: &Framework, given: &Value, name: &str, accepted: &[String], found: &mut Vec<Finding>) {
+    let at = format!("/frameworks/{name}");
+    let list = given["candidates"].as_array().into_iter().flatten().enumerate();
+    let list = list.map(|(i, changes)| (format!("candidates/{i}"), changes));
+    let parts = ["base_server_flags", "search_space"].map(|part| (part.to_string(), &given[part]));
+    for (part, members) in parts.into_iter().chain(list) {
+        for (knob, values) in members.as_object().into_iter().flatten() {
             let pointer = format!("{at}/{part}/{}", escape(knob));
-            // What stands behind a dot is a member of the knob's map, which is the framework's own affair.
-            let root = knob.split('.').next().unwrap_or(knob);
-            if !framework.known_knobs().any(|known| known == root) {
-                let near = nearest(knob, framework.known_knobs());
-                found.push(Finding::key(
-                    Level::Error,
-                    &pointer,
-                    format!("{} has no knob {knob:?}{near}", framework.title),
-                ));
+            let Some(described) = framework.knob(knob) else {
+                // A capture knows better than the definition.
+                if !accepted.contains(&framework.flag(knob)) {
+                    let near = nearest(knob, framework.known_knobs());
+                    let why = format!("{} has no knob {knob:?}{near}", framework.title);
+                    found.push(Finding::key(Level::Error, &pointer, why));
+                }
+                continue;
+            };
+            if part != "search_space" {
+                refuse(knob, described.refuses(values).filter(|_| !knob.contains('.')), values, &pointer, found);
+                continue;
             }
-            if part == "search_space" && values.as_array().is_some_and(Vec::is_empty) {
+            let values = values.as_array().map_or(&[] as &[Value], Vec::as_slice);
+            if values.is_empty() {
                 found.push(Finding::error(&pointer, format!("{knob} has no values to try")));
             }
-            if let Some(reason) = framework.pinned.get(knob).filter(|_| part == "search_space") {
-                found.push(Finding::warning(&pointer, format!("{knob} is usually kept in the baseline: {reason}")));
+            for (i, value) in values.iter().enumerate() {
+                let pointer = format!("{pointer}/{i}");
+                refuse(knob, described.refuses(value).filter(|_| !knob.contains('.')), value, &pointer, found);
+                if values[..i].contains(value) {
+                    found
+                        .push(Finding::warning(&pointer, format!("{knob} {} stands twice", super::shape::said(value))));
+                }
             }
         }
     }
 }
 
-fn fixed(framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
-    for (knob, rule) in &framework.fixed {
-        // Another value is a candidate that is skipped with the reason; the plan's other candidates go on.
-        if let Some(value) = given["base_server_flags"].get(knob).filter(|v| **v != rule.value) {
-            let why = format!(
-                "{knob} {value} is unsupported, {} is: {}; its candidates are skipped",
-                rule.value, rule.reason
-            );
-            found.push(Finding::warning(&format!("{at}/base_server_flags/{}", escape(knob)), why));
-        }
-        if given["search_space"].get(knob).is_some() {
-            let why = format!("{knob} is not searched: {}", rule.reason);
-            found.push(Finding::error(&format!("{at}/search_space/{}", escape(knob)), why));
-        }
+/// A value of another type than the knob's.
+fn refuse(knob: &str, why: Option<String>, value: &Value, pointer: &str, found: &mut Vec<Finding>) {
+    if let Some(what) = why {
+        found.push(Finding::error(pointer, format!("{knob} is {what}, found {}", super::shape::short(value))));
     }
 }
 
 /// The sequence limit must cover prompt and answer of every scenario, in the base and in every search value.
-fn sequence(plan: &Value, framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
+fn sequence(plan: &Plan, framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
     let Some(limit) = &framework.sequence_limit else { return };
-    let scenarios = super::Plan::read(plan).scenarios;
-    let Some(needed) = scenarios.iter().filter_map(Scenario::longest).max() else { return };
+    let Some(needed) = plan.scenarios.iter().filter_map(Scenario::longest).max() else { return };
     let values = |knob: &str| -> Vec<(String, u64)> {
         let base = given["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
         let search = given["search_space"].get(knob).and_then(Value::as_array).into_iter().flatten().enumerate();
         let search = search.map(|(i, v)| (format!("{at}/search_space/{knob}/{i}"), v.clone()));
-        base.into_iter().chain(search).filter_map(|(pointer, v)| Some((pointer, v.as_u64()?))).collect()
+        let list = given["candidates"].as_array().into_iter().flatten().enumerate();
+        let list = list.filter_map(|(i, one)| Some((format!("{at}/candidates/{i}/{knob}"), one.get(knob)?.clone())));
+        base.into_iter().chain(search).chain(list).filter_map(|(pointer, v)| Some((pointer, v.as_u64()?))).collect()
     };
     let divisor =
         limit.divided_by.as_deref().map(values).into_iter().flatten().map(|(_, n)| n).max().unwrap_or(1).max(1);
@@ -129,34 +146,6 @@ fn sequence(plan: &Value, framework: &Framework, given: &Value, at: &str, found:
     }
 }
 
-/// The product of the parallelism knobs of the base against the budget.
-fn gpus(plan: &Value, framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
-    let Some(budget) = plan.pointer("/hardware/gpu_count").and_then(Value::as_u64) else { return };
-    let base = given["base_server_flags"].as_object().cloned().unwrap_or_default();
-    let used: Vec<(&String, u64)> =
-        framework.parallelism.multiply.iter().filter_map(|knob| Some((knob, base.get(knob)?.as_u64()?))).collect();
-    let product: u64 = used.iter().map(|(_, n)| n).product();
-    for (knob, values) in
-        members(given, "search_space").filter(|(knob, _)| framework.parallelism.multiply.contains(knob))
-    {
-        let others: u64 = used.iter().filter(|(other, _)| *other != knob).map(|(_, n)| n).product();
-        for (i, value) in values.as_array().into_iter().flatten().enumerate() {
-            let needed = value.as_u64().map_or(0, |n| n.saturating_mul(others));
-            if needed > budget {
-                let why = format!(
-                    "{knob} {value} needs {needed} GPUs, and gpu_count is {budget}; its candidates are skipped"
-                );
-                found.push(Finding::warning(&format!("{at}/search_space/{}/{i}", escape(knob)), why));
-            }
-        }
-    }
-    if !used.is_empty() && product > budget {
-        let terms: Vec<String> = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect();
-        let why = format!("{} needs {product} GPUs, and gpu_count is {budget}", terms.join(" × "));
-        found.push(Finding::error(&format!("{at}/base_server_flags"), why));
-    }
-}
-
 fn secrets(given: &Value, at: &str, found: &mut Vec<Finding>) {
     let none = Map::new();
     for (name, value) in given["env"].as_object().unwrap_or(&none) {
@@ -166,7 +155,9 @@ fn secrets(given: &Value, at: &str, found: &mut Vec<Finding>) {
             found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
         }
     }
-    for part in ["server_command", "extra_args", "base_server_flags"] {
+    for part in
+        ["server_command", "extra_args", "base_server_flags", "search_space", "candidates", "launcher", "mounts"]
+    {
         if redact::holds_secret(&given[part].to_string()) {
             let why = "E-SECRET-INLINE: no secret in a plan: pass it by name in env";
             found.push(Finding::error(&format!("{at}/{part}"), why));

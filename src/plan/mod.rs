@@ -1,19 +1,32 @@
 //! Plans: which keys there are, what they may hold, what is wrong with one.
 
 pub mod check;
+mod fair;
+mod fit;
+mod flags;
 mod frameworks;
 mod read;
+mod rules;
 pub mod shape;
 
-pub use read::{DEFAULT_QPS, FrameworkPlan, Plan};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use fit::{ModelFacts, memory_gb, parameters};
+pub use flags::UnknownFlags;
+pub use read::{DEFAULT_QPS, FrameworkPlan, Plan, STRATEGIES};
+pub use rules::{Refusal, is_smoke, refusal};
+
 use crate::framework::Frameworks;
+use crate::help::Helps;
+use crate::schema::Checked;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// Worth knowing; nothing is wrong with the plan.
+    Note,
     /// The plan works, but not as somebody might think.
     Warning,
     /// The plan gives no row.
@@ -51,18 +64,110 @@ impl Finding {
     fn warning(pointer: &str, message: impl Into<String>) -> Self {
         Self::value(Level::Warning, pointer, message.into())
     }
+
+    fn note(pointer: &str, message: impl Into<String>) -> Self {
+        Self::value(Level::Note, pointer, message.into())
+    }
+}
+
+/// What is known beside a plan's own text.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// The definitions.
+    pub frameworks: &'a Frameworks,
+    /// Captured help.
+    pub helps: Helps,
+    /// What becomes of a flag that captured help has not.
+    pub unknown: UnknownFlags,
+    /// Leave the version ranges of knobs aside.
+    pub any_version: bool,
+    /// The GPU, where the plan names none.
+    pub gpu: Option<String>,
+    /// What local folders tell about models, by the plan's path.
+    pub models: BTreeMap<String, ModelFacts>,
+    /// Option files of this host, by the plan's path.
+    pub options: BTreeMap<String, Value>,
+    /// What an earlier check found out: it is taken over.
+    pub checked: Option<Checked>,
+}
+
+impl<'a> Known<'a> {
+    /// Nothing but the definitions.
+    #[must_use]
+    pub fn only(frameworks: &'a Frameworks) -> Self {
+        Self {
+            frameworks,
+            helps: Helps::default(),
+            unknown: UnknownFlags::Fail,
+            any_version: false,
+            gpu: None,
+            models: BTreeMap::new(),
+            options: BTreeMap::new(),
+            checked: None,
+        }
+    }
 }
 
 /// Checks a plan as its file or row gives it, all findings at once; the plan itself when none of them is an error.
-pub fn load(value: &Value, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
+pub fn load(value: &Value, known: &Known) -> (Vec<Finding>, Option<Plan>) {
     let mut found = Vec::new();
     shape::check(value, &shape::PLAN, "", &mut found);
-    // What is not even shaped right would only be found again, in other words.
-    let shaped = !found.iter().any(|f| f.level == Level::Error && !f.key);
-    if shaped {
-        check::check(value, &mut found);
-        frameworks::check(value, frameworks, &mut found);
+    let wrong: Vec<String> = found.iter().filter(|f| !f.key).map(|f| f.pointer.clone()).collect();
+    // What is not even shaped right would be found again in other words: it is looked at no further, the rest is.
+    if !wrong.iter().any(String::is_empty) {
+        let value = sound(value, &wrong);
+        let mut more = Vec::new();
+        let plan = meaning(&value, known, &mut more);
+        let about = |f: &Finding, wrong: &String| {
+            let (a, b) = (format!("{}/", f.pointer), format!("{wrong}/"));
+            !f.pointer.is_empty() && (a.starts_with(&b) || b.starts_with(&a))
+        };
+        found.extend(more.into_iter().filter(|f| !wrong.iter().any(|wrong| about(f, wrong))));
+        if found.iter().all(|f| f.level != Level::Error) {
+            return (found, Some(plan));
+        }
     }
-    let plan = found.iter().all(|f| f.level != Level::Error).then(|| Plan::read(value));
-    (found, plan)
+    (found, None)
+}
+
+fn meaning(value: &Value, known: &Known, found: &mut Vec<Finding>) -> Plan {
+    let mut plan = Plan::read(value);
+    if plan.hardware.gpu_model.is_none() {
+        plan.hardware.gpu_model.clone_from(&known.gpu);
+        let note = known.gpu.as_ref().map(|gpu| ("hardware.gpu_model".to_string(), gpu.as_str().into()));
+        plan.defaults.extend(note);
+    }
+    check::check(value, &plan, known.frameworks, found);
+    let checked = match &known.checked {
+        Some(checked) => checked.clone(),
+        None => {
+            let mut checked = flags::check(&plan, known, found);
+            fair::check(&plan, known.frameworks, &mut checked, found);
+            fit::check(&plan, known, found);
+            checked
+        }
+    };
+    frameworks::check(value, &plan, &checked, known.frameworks, found);
+    plan.checked = checked;
+    rules::check(&mut plan, known, found);
+    plan.substitute();
+    plan
+}
+
+/// The plan without what is wrong in it, and without the nulls that mean nothing.
+fn sound(value: &Value, wrong: &[String]) -> Value {
+    let mut value = value.clone();
+    for pointer in wrong {
+        if let Some(place) = value.pointer_mut(pointer) {
+            *place = Value::Null;
+        }
+    }
+    let plain = ["model", "hardware", "dataset", "benchmark", "search", "sla"];
+    for (key, section) in value.as_object_mut().into_iter().flatten() {
+        if let Some(members) = section.as_object_mut().filter(|_| plain.contains(&key.as_str())) {
+            members.retain(|key, value| !value.is_null() || key == "max_concurrency");
+        }
+    }
+    value.as_object_mut().into_iter().for_each(|all| all.retain(|_, value| !value.is_null()));
+    value
 }

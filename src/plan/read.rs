@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::framework::Framework;
 use crate::schema::{
-    Benchmark, Dataset, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario, SharedPrefix,
+    Benchmark, CachePolicy, Checked, Dataset, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps,
+    Scenario, SharedPrefix,
 };
 
 /// Prompts of a run when the plan does not say.
@@ -17,6 +19,9 @@ pub const SMOKE_PROMPTS: u64 = 20;
 pub const MADE_UP: [&str; 3] = ["random", "shared_prefix", "multi_turn"];
 /// What plans call files.
 pub const FILES: [&str; 7] = ["jsonl", "custom", "canonical", "sharegpt", "messages", "mooncake", "trace"];
+
+/// How candidates are made of a search space.
+pub const STRATEGIES: [&str; 5] = ["baseline_first_bounded_product", "ordered", "one_at_a_time", "pairwise", "random"];
 
 /// The bracket of a rate search when the plan does not say.
 pub const DEFAULT_QPS: Qps =
@@ -33,6 +38,10 @@ pub struct Plan {
     pub precision: Option<String>,
     /// Asked quantization.
     pub quantization: Option<String>,
+    /// Parameters of the model, where the plan says.
+    pub parameters: Option<f64>,
+    /// Bits of a weight in its checkpoint, where the plan says.
+    pub weights_bits: Option<f64>,
     /// The GPU budget.
     pub hardware: Hardware,
     /// Aligned length pairs.
@@ -47,8 +56,18 @@ pub struct Plan {
     pub sla: Members,
     /// Most candidates per framework.
     pub max_candidates: usize,
+    /// How far the search goes: 1, 2 or 3.
+    pub tier: u64,
     /// How candidates are made.
     pub strategy: String,
+    /// Rules that the plan lifts.
+    pub allow: Vec<String>,
+    /// Seed of what is made by chance: the search's, else the benchmark's.
+    pub search_seed: u64,
+    /// The second stage: what speculates is searched, on top of the best that does not.
+    pub speculative: bool,
+    /// What checking it found out.
+    pub checked: Checked,
     /// Frameworks in the plan's order.
     pub frameworks: Vec<FrameworkPlan>,
     /// Values that the plan did not give, by dotted name.
@@ -80,6 +99,10 @@ pub struct FrameworkPlan {
     pub base: Members,
     /// Knobs and their values, in the plan's order.
     pub space: Vec<(String, Vec<Value>)>,
+    /// An explicit list: what each candidate changes.
+    pub list: Vec<Members>,
+    /// The version that the plan says it is.
+    pub version: Option<String>,
     /// Words at the end of the command.
     pub extra_args: Vec<String>,
     /// Environment; null inherits.
@@ -139,7 +162,9 @@ impl Plan {
             model,
             tokenizer: plan.text(&["/model/tokenizer", "/model/tokenizer_path"]),
             precision: plan.text(&["/model/precision", "/model/dtype", "/precision"]),
-            quantization: plan.text(&["/model/quantization"]),
+            quantization: plan.text(&["/model/quantization"]).filter(|name| name != "none"),
+            parameters: value["model"]["parameters"].as_f64(),
+            weights_bits: value["model"]["weights_bits"].as_f64(),
             hardware: Hardware {
                 gpu_model: plan.text(&["/hardware/gpu_model"]),
                 gpu_count,
@@ -152,17 +177,84 @@ impl Plan {
             repeats: count32(plan.count("/benchmark/repeats", 1)),
             benchmark: benchmark(&mut plan),
             sla,
-            max_candidates: usize::try_from(plan.count("/search/max_candidates_per_framework", 10))
-                .unwrap_or(usize::MAX),
-            strategy: plan
-                .or("/search/strategy", "baseline_first_bounded_product".into())
-                .as_str()
-                .unwrap_or_default()
-                .into(),
+            max_candidates: candidates(&mut plan),
+            tier: plan.count("/search/tier", 2),
+            strategy: strategy(&mut plan),
+            allow: texts(&value["search"]["allow"]),
+            search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
+            speculative: false,
+            checked: Checked::default(),
             frameworks: frameworks(value),
             defaults: plan.defaults,
         }
     }
+
+    /// A framework's baseline: with tensor parallelism over all GPUs where the plan names no parallelism.
+    #[must_use]
+    pub fn base(&self, given: &FrameworkPlan, framework: &Framework) -> Members {
+        let mut base = given.base.clone();
+        let parallel = &framework.parallelism;
+        let named = parallel.multiply.iter().any(|knob| base.contains_key(knob));
+        if let (Some(tensor), Some(gpus), false) = (&parallel.tensor, self.hardware.gpu_count, named) {
+            base.insert(tensor.clone(), gpus.into());
+        }
+        base
+    }
+
+    /// The prefix cache is emptied between runs.
+    pub(super) fn cache_reset(&self) -> bool {
+        self.benchmark.cache == CachePolicy::Reset
+    }
+
+    /// Makes the substitutions that checking the plan asks for.
+    pub(super) fn substitute(&mut self) {
+        for substitution in &self.checked.substitutions {
+            let own = self.frameworks.iter_mut().filter(|given| given.name == substitution.framework);
+            for given in own {
+                given.substitute(&substitution.knob, substitution.to.as_deref());
+            }
+        }
+    }
+}
+
+impl FrameworkPlan {
+    /// Another name for a knob; none leaves it out of the search.
+    fn substitute(&mut self, knob: &str, to: Option<&str>) {
+        let name = |name: &str| match (name == knob, to) {
+            (false, _) => Some(name.to_string()),
+            (true, to) => to.map(String::from),
+        };
+        let renamed = |members: &Members| -> Members {
+            members.iter().filter_map(|(key, value)| Some((name(key)?, value.clone()))).collect()
+        };
+        if to.is_some() {
+            self.base = renamed(&self.base);
+        }
+        self.list = self.list.iter().map(renamed).collect();
+        let space = std::mem::take(&mut self.space);
+        self.space = space.into_iter().filter_map(|(key, values)| Some((name(&key)?, values))).collect();
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
+}
+
+/// Most candidates of a framework: the third tier has no bound unless the plan gives one.
+fn candidates(plan: &mut Reader) -> usize {
+    let pointer = "/search/max_candidates_per_framework";
+    let silent = plan.plan.pointer(pointer).is_none_or(Value::is_null);
+    if silent && plan.plan["search"]["tier"] == 3 {
+        return usize::MAX;
+    }
+    usize::try_from(plan.count(pointer, 10)).unwrap_or(usize::MAX)
+}
+
+/// The strategy: as given, by either of its two names, else the tier's own.
+fn strategy(plan: &mut Reader) -> String {
+    let own = if plan.plan["search"]["tier"] == 1 { "one_at_a_time" } else { STRATEGIES[0] };
+    let given = plan.text(&["/search/strategy", "/search/candidate_generation"]);
+    given.unwrap_or_else(|| plan.or("/search/strategy", own.into()).as_str().unwrap_or_default().into())
 }
 
 fn lengths(value: &Value) -> Vec<u32> {
@@ -331,13 +423,15 @@ fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
             enabled: given["enabled"] != false,
             launcher: launchers(&given["launcher"]),
             image: text("image"),
-            mounts: list(&given["mounts"]).iter().filter_map(|m| m.as_str().map(String::from)).collect(),
+            mounts: texts(&given["mounts"]),
             server_command: text("server_command"),
             model: text("model"),
             quantization: text("quantization"),
             base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),
             space: space.into_iter().map(|(knob, values)| (knob, list(&values))).collect(),
-            extra_args: list(&given["extra_args"]).iter().filter_map(|a| a.as_str().map(String::from)).collect(),
+            list: list(&given["candidates"]).into_iter().filter_map(|one| one.as_object().cloned()).collect(),
+            version: text("version"),
+            extra_args: texts(&given["extra_args"]),
             env: env.into_iter().map(|(name, value)| (name, value.as_str().map(String::from))).collect(),
         }
     };

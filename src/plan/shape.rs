@@ -60,7 +60,8 @@ const MODEL: Shape = Either(
         ("precision", Text),
         ("dtype", Text),
         ("quantization", Nullable(&Text)),
-        ("parameters", Number),
+        ("parameters", Positive),
+        ("weights_bits", Positive),
     ]),
 );
 const FRAMEWORK: Shape = Keys(&[
@@ -76,7 +77,9 @@ const FRAMEWORK: Shape = Keys(&[
     ("server_command", Text),
     ("base_server_flags", Each(&Any)),
     ("search_space", Each(&List(&Any))),
+    ("candidates", List(&Each(&Any))),
     ("version", Text),
+    ("backend_policy", Text),
     ("notes", Any),
 ]);
 const RATE: Shape = Either(&Rate, &Keys(&[("rate", Rate), ("cap", Count(1))]));
@@ -113,6 +116,7 @@ pub const PLAN: Shape = Keys(&[
             ("turns", Count(1)),
             ("think_s", Number),
             ("path", Text),
+            ("canonical_jsonl", Text),
             ("prefix_reuse", Bool),
         ]),
     ),
@@ -147,8 +151,12 @@ pub const PLAN: Shape = Keys(&[
         Keys(&[
             ("tier", Count(1)),
             ("strategy", Text),
+            ("candidate_generation", Text),
             ("max_candidates_per_framework", Count(1)),
             ("allow", List(&Text)),
+            ("seed", Count(0)),
+            ("resume", Bool),
+            ("output_dir", Text),
         ]),
     ),
     ("sla", SLA),
@@ -204,6 +212,8 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
             for (key, element) in value.as_object().into_iter().flatten() {
                 let child = format!("{at}/{}", escape(key));
                 match keys.iter().find(|(known, _)| known == key) {
+                    // Null is as if it were not there.
+                    Some(_) if element.is_null() => {}
                     Some((_, shape)) => check(element, shape, &child, found),
                     None => {
                         let near = nearest(key, keys.iter().map(|(known, _)| *known));
@@ -241,7 +251,14 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn short(value: &Value) -> String {
+/// A value as a command says it: a string without quotes.
+#[must_use]
+pub fn said(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// A value as a message shows it.
+pub fn short(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
 }

@@ -2,16 +2,34 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result};
+use crate::shell;
 
-/// Runs `argv` and gives its standard output and error together.
+/// Runs `argv` and gives its standard output and error together, whatever its status.
 ///
 /// # Errors
 /// When it cannot be executed or takes longer than `limit`.
 pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
+    run(argv, limit).map(|(text, _)| text)
+}
+
+/// The same of a command that must succeed.
+///
+/// # Errors
+/// When it does not; the last thing that it said is the reason.
+pub fn succeeding(argv: &[String], limit: Duration) -> Result<String> {
+    let (text, status) = run(argv, limit)?;
+    if status.success() {
+        return Ok(text);
+    }
+    let said = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Err(Error::new(format!("{} ended with {status}: {}", shell::join(argv), said.trim())))
+}
+
+fn run(argv: &[String], limit: Duration) -> Result<(String, ExitStatus)> {
     let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
     let (mut read, write) = std::io::pipe().context("cannot make a pipe")?;
     let copy = write.try_clone().context("cannot copy a pipe")?;
@@ -28,15 +46,19 @@ pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let begun = Instant::now();
-    while child.try_wait().context("cannot wait for the command")?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().context("cannot wait for the command")? {
+            break status;
+        }
         if begun.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
             return Err(Error::new(format!("it takes longer than {} s", limit.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(10));
-    }
-    reader.join().map_err(|_| Error::new("its output cannot be read"))
+    };
+    let text = reader.join().map_err(|_| Error::new("its output cannot be read"))?;
+    Ok((text, status))
 }
 
 /// Writes a whole file: beside its place first, then moved there.

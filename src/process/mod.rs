@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod guard;
+pub mod host;
 pub mod proc;
 pub mod signals;
 

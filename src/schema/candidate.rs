@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Hardware, Load, Members, Scenario, Status};
+use super::{CachePolicy, Hardware, Load, Members, Scenario, Status, Substitution};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,18 @@ pub struct Candidate {
     pub sla: Members,
     /// Its place in the search.
     pub search: Search,
+    /// The framework's version that its flags were checked for; absent when no help was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its flags as a captured help accepts them; absent when none was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_cli_flags: Option<ValidatedFlags>,
+    /// Knobs of the plan that go by another name, or are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub substitutions: Vec<Substitution>,
+    /// What a reader of its results has to know about the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
     /// The engine simulates; nothing that follows from this row is a measurement of a real engine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
@@ -158,7 +170,7 @@ pub struct Benchmark {
 /// A candidate's place in the search of its framework.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Search {
-    /// `baseline_first_bounded_product`.
+    /// As the plan says: `baseline_first_bounded_product`, `one_at_a_time`, ….
     pub strategy: String,
     /// From 0; 0 is the baseline.
     pub index: usize,
@@ -168,4 +180,25 @@ pub struct Search {
     pub space: usize,
     /// True for the baseline.
     pub baseline: bool,
+    /// Why it is tried.
+    #[serde(default)]
+    pub why: String,
+    /// Values of knobs that no candidate of this framework has, though nothing forbids them: the cap came first.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub never_tried: Members,
+}
+
+/// Flags that a captured help accepts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ValidatedFlags {
+    /// The version that the help is of, where it is known.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Flags of the server.
+    pub server: Vec<String>,
+    /// Flags of the framework's own benchmark client, where one was captured.
+    pub benchmark: Vec<String>,
+    /// Flags of the server that the help has not, while it is known not to list all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unverifiable: Vec<String>,
 }

@@ -11,9 +11,9 @@ mod run;
 mod scenario;
 mod server;
 
-pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Search, Unit};
+pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Search, Unit, ValidatedFlags};
 pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
-pub use plan::{Plan, PlanFile};
+pub use plan::{Checked, FlagCheck, Plan, PlanFile, Rejection, Substitution, Verdicts};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict, WorkloadBlock};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};

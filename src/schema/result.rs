@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifacts, Hardware, Load, Members, Status};
+use super::{Artifacts, Hardware, Load, Members, Status, Substitution, ValidatedFlags};
 
 /// A `result` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,9 +79,30 @@ pub struct ResultRow {
     /// Units that this row closes: one, or all that a failed candidate had left.
     #[serde(default)]
     pub units: Vec<String>,
+    /// Attempts at these units in what was read, this one included.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub attempts: u32,
+    /// Its flags as a captured help accepts them; absent when none was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_cli_flags: Option<ValidatedFlags>,
+    /// Knobs of the plan that go by another name, or are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub substitutions: Vec<Substitution>,
+    /// What to know about the plan before believing a comparison.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
     /// Files that tell more.
     #[serde(default)]
     pub artifacts: Artifacts,
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_once(attempts: &u32) -> bool {
+    *attempts == 1
 }
 
 /// The workload of a result.
@@ -235,6 +256,12 @@ pub struct Tried {
     pub index: usize,
     /// Candidates of its framework after the cap.
     pub of: usize,
+    /// Why it is tried.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Values of knobs that no candidate of its framework has, though nothing forbids them.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub never_tried: Members,
 }
 
 /// The run behind a result.

@@ -94,7 +94,7 @@ impl Launch {
         let shown = Chain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
         let beside = |command: &[String]| Ok::<_, Error>(chain.beside(command)?.unwrap_or_default());
-        let help = framework.into_iter().flat_map(|f| &f.help).map(|command| beside(command));
+        let help = framework.into_iter().flat_map(|f| &f.help).map(|help| beside(&help.command));
         let ways = Ways {
             asking: chain.asking()?,
             pull: chain.pull()?,

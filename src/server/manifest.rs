@@ -204,6 +204,12 @@ fn plain(package: &str) -> String {
     package.replace('-', "_").to_ascii_lowercase()
 }
 
+/// The version of a framework's Python package on this host; `None` where it has none.
+#[must_use]
+pub fn package_version(framework: &Framework) -> Option<String> {
+    packages(framework).get(&plain(framework.version.package.as_ref()?)).cloned()
+}
+
 /// The Python packages beside the framework's program, by the names of their metadata folders: starting an interpreter
 /// costs seconds.
 fn packages(framework: &Framework) -> BTreeMap<String, String> {

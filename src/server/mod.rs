@@ -23,6 +23,8 @@ mod smoke;
 mod start;
 mod workers;
 
+pub use manifest::package_version;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;

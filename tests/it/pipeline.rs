@@ -256,9 +256,9 @@ fn a_real_llama_cpp_server_is_swept() {
     let plan = root().join("configs/llama-cpp-cpu.yaml");
     let done = run(mark.put(sweep(&plan, &out).current_dir(folder.path())), "").expect(0);
     let results = rows(&out.join("results.jsonl"));
-    let refused = results.iter().find(|row| row["framework"] == "llama_cpp_foreign_flag").unwrap();
-    assert_eq!((&refused["status"], &refused["failure_class"]), (&"failed".into(), &"bad_flag".into()));
-    assert!(refused["failure_reason"].as_str().unwrap().contains("--max-num-seqs"), "{refused:#}");
+    let refused = results.iter().find(|row| row["framework"] == "llama_cpp_bad_value").unwrap();
+    assert_eq!((&refused["status"], &refused["failure_class"]), (&"failed".into(), &"bad_value".into()));
+    assert!(refused["failure_reason"].as_str().unwrap().contains("f17"), "{refused:#}");
     let ours: Vec<&Value> = results.iter().filter(|row| row["framework"] == "llama_cpp").collect();
     assert_eq!(ours.len(), 6 * 2 * 3, "{}", done.stderr);
     for row in &ours {

@@ -1,0 +1,108 @@
+//! What earlier results say to bench-expand: which units are done, and who led.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::expand::Retry;
+use super::streams;
+use crate::candidate::{Best, closes};
+use crate::error::Result;
+use crate::notice::Notice;
+use crate::rank::{Entry, RankBy, Ranking, rank};
+use crate::row::Row;
+use crate::schema::{Load, ResultRow, Status};
+
+/// Attempts at a unit that fails for a reason that passes.
+const ATTEMPTS: u32 = 3;
+
+/// Opens every file and then reads its rows: without one of them what it says would be done again.
+fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, String)>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    for path in paths {
+        streams::open(path)?;
+    }
+    streams::rows(paths, notice).collect()
+}
+
+/// The keys of the units that result rows close.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn done(paths: &[PathBuf], retry: Retry, notice: &'static Notice) -> Result<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
+    let mut given_up = 0;
+    for (row, place) in rows(paths, notice)? {
+        // Somebody else's results have no units and close none.
+        if row.str("record") != Some("result") {
+            continue;
+        }
+        let result = match row.view::<ResultRow>() {
+            Ok(result) => result,
+            Err(e) => {
+                notice.error(&e.at(place));
+                continue;
+            }
+        };
+        let closed = closes(result.status, result.failure_class.as_deref());
+        let is_done = match retry {
+            Retry::Failed => result.status == Status::Ok,
+            Retry::Transient => closed || result.attempts >= ATTEMPTS,
+        };
+        if is_done {
+            given_up += usize::from(!closed && result.status != Status::Ok);
+            keys.extend(result.units);
+            // What failed again and again closes its unit, though it never said so.
+            keys.extend(result.run.and_then(|run| run.unit).filter(|_| !closed));
+        }
+    }
+    if given_up > 0 {
+        notice.say(format!("{given_up} results failed {ATTEMPTS} times for a reason that passes and are not tried again (--retry failed tries them)"));
+    }
+    Ok(keys)
+}
+
+/// The ranking of result rows.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
+    let results = rows(paths, notice)?.into_iter().map(|(row, _)| row).filter(|row| row.record() == Some("result"));
+    Ok(rank(results.map(Entry::read).collect(), RankBy::RequestThroughput))
+}
+
+/// Who did best at which load point, scenario by scenario in the ranking's order; those that missed the SLA behind the others.
+#[must_use]
+pub fn best(ranking: &Ranking) -> Vec<Best> {
+    let mut all = Vec::new();
+    for entry in ranking.groups.iter().flat_map(|group| &group.best) {
+        let Ok(load) = serde_json::from_value::<Load>(entry.at("/workload/load")) else { continue };
+        let (candidate_id, scenario) = (entry.candidate_id.clone(), entry.group.scenario.clone());
+        all.push(Best { candidate_id, scenario, load: Load { qps: None, ..load } });
+    }
+    all
+}
+
+/// The best candidate of every framework: the one with the best places over all rankings.
+#[must_use]
+pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
+    let mut places: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
+    for group in &ranking.groups {
+        for (place, entry) in group.best.iter().enumerate() {
+            let sums = places.entry((entry.framework.clone(), entry.candidate_id.clone())).or_default();
+            *sums = (sums.0 + 1, sums.1 + place);
+        }
+    }
+    let mut leaders: BTreeMap<String, ((usize, usize), String)> = BTreeMap::new();
+    let groups = ranking.groups.len();
+    for ((framework, candidate), (ranked, sum)) in places {
+        // Where it has no place it counts as behind everybody.
+        let score = (groups - ranked.min(groups), sum);
+        let best = leaders.entry(framework).or_insert_with(|| (score, candidate.clone()));
+        if score < best.0 {
+            *best = (score, candidate);
+        }
+    }
+    leaders.into_iter().map(|(framework, (_, candidate))| (framework, candidate)).collect()
+}

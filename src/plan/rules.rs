@@ -1,0 +1,303 @@
+//! Which flag sets are not run, and why: the one place that decides it, for the findings on a plan and for its candidates.
+
+use serde_json::Value;
+
+use super::shape::said;
+use super::{Finding, FrameworkPlan, Known, Level, Plan};
+use crate::framework::{Framework, Place, Rule, Then};
+use crate::schema::Members;
+use crate::shell;
+use crate::yaml::escape;
+
+/// Why a flag set is not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `unsupported`, `rule` or `speculative`.
+    pub class: &'static str,
+    /// In a sentence.
+    pub reason: String,
+}
+
+impl Refusal {
+    fn unsupported(reason: String) -> Self {
+        Self { class: "unsupported", reason }
+    }
+}
+
+/// Adds what a plan's rules leave out of its search; what it lifts becomes a caveat.
+pub fn check(plan: &mut Plan, known: &Known, found: &mut Vec<Finding>) {
+    words(plan, known, found);
+    let mut caveats = Vec::new();
+    for given in plan.frameworks.iter().filter(|given| given.enabled) {
+        let Some(framework) = known.frameworks.get(&given.definition) else { continue };
+        let mut checking = Checking { plan, given, framework, found, caveats: &mut caveats };
+        checking.base();
+        checking.search();
+    }
+    for caveat in caveats {
+        if !plan.checked.caveats.contains(&caveat) {
+            plan.checked.caveats.push(caveat);
+        }
+    }
+}
+
+/// The words of `search.allow` are those of some rule.
+fn words(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
+    let mut words: Vec<&str> = known.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
+    words.sort_unstable();
+    words.dedup();
+    for (i, word) in plan.allow.iter().enumerate().filter(|(_, word)| !words.contains(&word.as_str())) {
+        let near = super::shape::nearest(word, words.iter().copied());
+        let why = format!("there is no rule {word:?} to lift{near}; there are {}", words.join(", "));
+        found.push(Finding::error(&format!("/search/allow/{i}"), why));
+    }
+}
+
+struct Checking<'a, 'b> {
+    plan: &'a Plan,
+    given: &'a FrameworkPlan,
+    framework: &'a Framework,
+    found: &'b mut Vec<Finding>,
+    caveats: &'b mut Vec<String>,
+}
+
+impl Checking<'_, '_> {
+    fn base(&mut self) {
+        let at = format!("/frameworks/{}", escape(&self.given.name));
+        for (knob, value) in &self.given.base {
+            let pointer = format!("{at}/base_server_flags/{}", escape(knob));
+            self.unknown_gpu(knob, value, &pointer);
+            for rule in self.framework.rules.iter().filter(|rule| rule.place == Place::Any && rule.hits(knob, value)) {
+                self.hit(rule, knob, value, &pointer, true);
+            }
+        }
+        let base = self.plan.base(self.given, self.framework);
+        match refusal(self.plan, self.given, self.framework, &base, &Members::new()) {
+            // What a rule refuses in the base was said where it stands.
+            None | Some(Refusal { class: "rule", .. }) => {}
+            Some(refusal) => {
+                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
+                let at = format!("{at}/base_server_flags");
+                // Nothing that is searched makes fewer GPUs of too many, unless the degrees themselves are.
+                let searched =
+                    self.given.space.iter().any(|(knob, _)| self.framework.parallelism.multiply.contains(knob));
+                if Some(&refusal.reason) == gpus(self.plan, self.framework, &base).as_ref() && !searched {
+                    self.found.push(Finding::error(&at, refusal.reason));
+                } else if !told {
+                    self.found.push(Finding::warning(&at, format!("{}; its candidates are skipped", refusal.reason)));
+                }
+            }
+        }
+    }
+
+    fn search(&mut self) {
+        let at = format!("/frameworks/{}", escape(&self.given.name));
+        let mut each: Vec<(&String, &Value, String)> = Vec::new();
+        for (knob, values) in &self.given.space {
+            let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
+            each.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
+        }
+        for (i, changes) in self.given.list.iter().enumerate() {
+            let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
+            each.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
+        }
+        let base = self.plan.base(self.given, self.framework);
+        let refused = refusal(self.plan, self.given, self.framework, &base, &Members::new());
+        for (knob, value, pointer) in each {
+            self.unknown_gpu(knob, value, &pointer);
+            if base.get(knob) == Some(value) {
+                continue;
+            }
+            for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value)) {
+                self.hit(rule, knob, value, &pointer, false);
+            }
+            let mut flags = base.clone();
+            flags.insert(knob.clone(), value.clone());
+            let changed = Members::from_iter([(knob.clone(), value.clone())]);
+            let refusal = refusal(self.plan, self.given, self.framework, &flags, &changed);
+            if let Some(refusal) = refusal.filter(|r| r.class != "rule" && refused.as_ref() != Some(r)) {
+                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
+                let level = if refusal.class == "speculative" { Level::Note } else { Level::Warning };
+                if !told {
+                    self.found.push(Finding::value(
+                        level,
+                        &pointer,
+                        format!("{}; its candidates are skipped", refusal.reason),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn hit(&mut self, rule: &Rule, knob: &str, value: &Value, pointer: &str, in_base: bool) {
+        if self.plan.allow.contains(&rule.allow) {
+            let where_ = if in_base { "in the base" } else { "in the search" };
+            let caveat = format!("search.allow lifts {}: {} has {knob} {where_}", rule.allow, self.given.name);
+            if !self.caveats.contains(&caveat) {
+                self.caveats.push(caveat);
+            }
+            return;
+        }
+        let lift = format!("search.allow: [{}] lifts this", rule.allow);
+        let finding = match (rule.then, in_base) {
+            (Then::Smoke, _) => {
+                let why =
+                    format!("{knob} {} makes a flow check of it, no measurement: {}; {lift}", said(value), rule.reason);
+                Finding::warning(pointer, why)
+            }
+            (Then::Skip, true) => {
+                Finding::error(pointer, format!("{knob} {} is not run: {}; {lift}", said(value), rule.reason))
+            }
+            (Then::Skip, false) => Finding::warning(
+                pointer,
+                format!("{knob} {} is left out of the search: {}; {lift}", said(value), rule.reason),
+            ),
+        };
+        self.found.push(finding);
+    }
+
+    fn unknown_gpu(&mut self, knob: &str, value: &Value, pointer: &str) {
+        let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
+        if self.plan.hardware.gpu_model.is_none() {
+            let why = format!(
+                "{knob} {} is kept, for the GPU is unknown: {}; say hardware.gpu_model or --gpu",
+                said(value),
+                rule.reason
+            );
+            self.found.push(Finding::warning(pointer, why));
+        }
+    }
+}
+
+/// Why a flag set is not run; `changed` is what the search changes of the baseline.
+#[must_use]
+pub fn refusal(
+    plan: &Plan,
+    given: &FrameworkPlan,
+    framework: &Framework,
+    flags: &Members,
+    changed: &Members,
+) -> Option<Refusal> {
+    let own = plan.checked.rejections.iter().filter(|r| r.framework == given.name);
+    let hit = |knob: &Option<String>, value: &Option<Value>| match (knob, value) {
+        (None, _) => true,
+        (Some(knob), None) => flags.get(knob).is_some_and(|value| !value.is_null()),
+        (Some(knob), Some(value)) => flags.get(knob) == Some(value),
+    };
+    if let Some(rejection) = own.into_iter().find(|r| hit(&r.knob, &r.value)) {
+        return Some(Refusal::unsupported(rejection.reason.clone()));
+    }
+    let unsupported = fixed(given, framework, flags)
+        .or_else(|| gpu_family(plan, framework, flags))
+        .or_else(|| gpus(plan, framework, flags));
+    let unsupported =
+        unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| too_short(plan, framework, flags));
+    unsupported.map(Refusal::unsupported).or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
+        let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
+        let reason = format!("{knob} is speculation, a second stage on the best plain candidate: bench-expand --stage speculative --on results.jsonl");
+        Some(Refusal { class: "speculative", reason })
+    })
+}
+
+/// The rule that makes a flow check of a flag set.
+#[must_use]
+pub fn is_smoke(plan: &Plan, framework: &Framework, flags: &Members) -> bool {
+    let rules = framework.rules.iter().filter(|rule| rule.then == Then::Smoke && !plan.allow.contains(&rule.allow));
+    rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value)))
+}
+
+fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Members) -> Option<Refusal> {
+    for rule in framework.rules.iter().filter(|rule| rule.then == Then::Skip && !plan.allow.contains(&rule.allow)) {
+        let members = if rule.place == Place::Any { flags } else { changed };
+        if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value)) {
+            let reason = format!(
+                "{knob} {} is left out of the search: {}; search.allow: [{}] lifts this",
+                said(value),
+                rule.reason,
+                rule.allow
+            );
+            return Some(Refusal { class: "rule", reason });
+        }
+    }
+    None
+}
+
+/// A knob with one allowed value has another: as a knob, among the words of the command, or in an option file.
+fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<String> {
+    for (knob, rule) in &framework.fixed {
+        let flag = framework.flag(knob);
+        let allowed = said(&rule.value);
+        let refuse = |value: &str, place: &str| {
+            (value != allowed).then(|| format!("{knob} {value}{place} is unsupported, {allowed} is: {}", rule.reason))
+        };
+        if let Some(why) = flags.get(knob).and_then(|value| refuse(&said(value), "")) {
+            return Some(why);
+        }
+        let command = shell::split(given.server_command.as_deref().unwrap_or_default()).unwrap_or_default();
+        for (words, place) in [(&command, " in server_command"), (&given.extra_args, " in extra_args")] {
+            let behind = words
+                .iter()
+                .zip(words.iter().skip(1))
+                .filter(|(word, _)| **word == flag)
+                .map(|(_, value)| value.as_str());
+            let joined = words.iter().filter_map(|word| word.strip_prefix(flag.as_str())?.strip_prefix('='));
+            if let Some(why) = behind.chain(joined).find_map(|value| refuse(value, place)) {
+                return Some(why);
+            }
+        }
+        for option in framework.option_files.keys() {
+            let inside = flags
+                .get(option)
+                .and_then(|options| options.get(knob))
+                .or_else(|| flags.get(&format!("{option}.{knob}")));
+            if let Some(why) = inside.and_then(|value| refuse(&said(value), &format!(" in {option}"))) {
+                return Some(why);
+            }
+        }
+    }
+    None
+}
+
+fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+    // An unknown GPU is not known to be the wrong one.
+    let gpu = plan.hardware.gpu_model.as_ref()?;
+    let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
+    let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
+    let (rule, knob) = hits.next()?;
+    Some(format!("{knob} {} is unsupported on {gpu}: {}; use {}", said(&rule.value), rule.reason, rule.instead))
+}
+
+/// The product of the degrees that multiply, against the budget.
+fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+    let degrees = |knobs: &[String]| -> Vec<(String, u64)> {
+        knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
+    };
+    let used = degrees(&framework.parallelism.multiply);
+    let needed = used.iter().fold(1u64, |product, (_, n)| product.saturating_mul(*n));
+    let budget = plan.hardware.gpu_count.map(u64::from)?;
+    let terms = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
+    let shared = degrees(&framework.parallelism.share).into_iter().filter(|(_, n)| *n > 1);
+    let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
+    let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
+    (needed > budget).then(|| format!("{terms} needs {needed} GPUs{shared}, and gpu_count is {budget}"))
+}
+
+fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+    let knob = framework.parallelism.nodes.as_ref()?;
+    let nodes = flags.get(knob)?.as_u64().filter(|n| *n > 1 && !plan.hardware.multi_node)?;
+    Some(format!("{knob} {nodes} takes {nodes} nodes, and the plan says multi_node: false"))
+}
+
+/// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
+fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+    let limit = framework.sequence_limit.as_ref()?;
+    let number = |knob: &String| flags.get(knob).and_then(Value::as_u64);
+    let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1).max(1);
+    let holds = number(&limit.knob).filter(|n| *n > 0)? / shared;
+    let known = plan.scenarios.iter().filter_map(|s| s.dataset.as_ref());
+    let longest = known.filter(|dataset| !dataset.estimated).max_by_key(|dataset| dataset.longest)?;
+    (holds < longest.longest.into()).then(|| {
+        let (knob, name) = (&limit.knob, longest.name());
+        format!("{knob} {holds} does not hold the {} tokens of the longest row of {name}", longest.longest)
+    })
+}
