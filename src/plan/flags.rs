@@ -68,7 +68,9 @@ impl Checking<'_, '_> {
     fn all(&mut self) {
         let given = self.given;
         let at = format!("/frameworks/{}", escape(&given.name));
-        if let Some(why) = self.captured.and_then(|captured| captured.missing.as_ref()) {
+        // Some frameworks print help in several parts: one that is there is enough.
+        let captured = self.captured.filter(|captured| !captured.shown.contains_key(&HelpOf::Server));
+        if let Some(why) = captured.and_then(|captured| captured.missing.as_ref()) {
             let why = format!("{} is not there: {why}", self.framework.title);
             self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
             return self.reject(None, None, why);
@@ -135,6 +137,10 @@ impl Checking<'_, '_> {
             one.values.iter().filter_map(|value| self.framework.spell(one.knob, value)).collect();
         flags.dedup();
         let verdicts: Vec<Option<Verdict>> = flags.iter().map(|flag| self.verdict(flag)).collect();
+        // What a help says about a value that is fixed concerns the whole framework.
+        if self.framework.fixed.contains_key(one.knob) {
+            return;
+        }
         let described = self.framework.knob(one.knob).cloned().unwrap_or_default();
         if verdicts.contains(&Some(Verdict::Unknown)) {
             return self.unknown(one, &flags[0], &described);
@@ -165,7 +171,6 @@ impl Checking<'_, '_> {
 
     /// A flag that the captured help has not.
     fn unknown(&mut self, one: &Use, flag: &str, described: &Knob) {
-        let why = self.lacks(flag);
         let accepts = |knob: &str| {
             let flag = self.framework.flag(knob);
             self.server().is_some_and(|shown| shown.verdict(&flag) == Verdict::Accepted)
@@ -177,6 +182,7 @@ impl Checking<'_, '_> {
         // That a version has not what its range says it has not is no surprise.
         let version = self.version().map(|(version, _)| version);
         let expected = !self.known.any_version && version.is_some_and(|version| !described.is_in(&version));
+        let why = if expected { self.lacks(flag, "") } else { self.lacks(flag, &self.looked_for(flag)) };
         match (self.known.unknown, &other) {
             (UnknownFlags::Translate, Some(now)) => self.substitute(one, Some(now), why),
             _ if expected && other.is_some() => self.substitute(one, other.as_deref(), why),
@@ -194,12 +200,16 @@ impl Checking<'_, '_> {
         }
     }
 
-    fn lacks(&self, flag: &str) -> String {
+    fn lacks(&self, flag: &str, more: &str) -> String {
         let version = self.captured.and_then(|captured| captured.version.as_ref());
         let version = version.map_or(String::new(), |version| format!(" {}", version.text()));
-        let near = self.server().map_or(String::new(), |shown| nearest(flag, shown.flags()));
-        let files = self.server().map_or(String::new(), |shown| shown.files.join(", "));
-        format!("{}{version} has no {flag} ({files}){near}", self.framework.title)
+        format!("{}{version} has no {flag}{more}", self.framework.title)
+    }
+
+    /// Where a flag was looked for, and what is near to it there.
+    fn looked_for(&self, flag: &str) -> String {
+        let Some(shown) = self.server() else { return String::new() };
+        format!(" ({}){}", shown.files.join(", "), nearest(flag, shown.flags()))
     }
 
     /// Values that a flag with choices does not take.
@@ -240,7 +250,7 @@ impl Checking<'_, '_> {
             if self.verdict(flag) != Some(Verdict::Unknown) {
                 continue;
             }
-            let why = self.lacks(flag);
+            let why = self.lacks(flag, &self.looked_for(flag));
             if self.known.unknown == UnknownFlags::Reject {
                 self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);

@@ -9,7 +9,7 @@ use crate::framework::{Framework, Frameworks};
 use crate::launcher::resolve;
 use crate::redact;
 use crate::release::Release;
-use crate::schema::{Checked, Scenario};
+use crate::schema::{Checked, Scenario, Verdicts};
 use crate::yaml::escape;
 
 /// Adds what is wrong with the frameworks of a plan of the right shape.
@@ -30,9 +30,8 @@ pub fn check(value: &Value, plan: &Plan, checked: &Checked, frameworks: &Framewo
         if let Some(version) = given["version"].as_str().filter(|version| Release::parse(version).is_none()) {
             found.push(Finding::error(&format!("{at}/version"), format!("{version:?} is not a version: 0.32.0, say")));
         }
-        let accepted = checked.validated_cli_flags.get(name).map_or(&[] as &[String], |check| &check.server.accepted);
-        let plan_name = escape(name);
-        knobs(framework, given, &plan_name, accepted, found);
+        let captured = checked.validated_cli_flags.get(name).map(|check| &check.server);
+        knobs(framework, given, &at, captured, found);
         for (knob, rule) in
             framework.fixed.iter().filter(|(knob, _)| given["search_space"].get(knob.as_str()).is_some())
         {
@@ -77,8 +76,7 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
     }
 }
 
-fn knobs(framework: &Framework, given: &Value, name: &str, accepted: &[String], found: &mut Vec<Finding>) {
-    let at = format!("/frameworks/{name}");
+fn knobs(framework: &Framework, given: &Value, at: &str, captured: Option<&Verdicts>, found: &mut Vec<Finding>) {
     let list = given["candidates"].as_array().into_iter().flatten().enumerate();
     let list = list.map(|(i, changes)| (format!("candidates/{i}"), changes));
     let parts = ["base_server_flags", "search_space"].map(|part| (part.to_string(), &given[part]));
@@ -86,8 +84,9 @@ fn knobs(framework: &Framework, given: &Value, name: &str, accepted: &[String], 
         for (knob, values) in members.as_object().into_iter().flatten() {
             let pointer = format!("{at}/{part}/{}", escape(knob));
             let Some(described) = framework.knob(knob) else {
-                // A capture knows better than the definition.
-                if !accepted.contains(&framework.flag(knob)) {
+                // A capture knows better than the definition: it accepts the flag, or what it lacks was said.
+                let flag = framework.flag(knob);
+                if !captured.is_some_and(|help| help.accepted.contains(&flag) || help.unknown.contains(&flag)) {
                     let near = nearest(knob, framework.known_knobs());
                     let why = format!("{} has no knob {knob:?}{near}", framework.title);
                     found.push(Finding::key(Level::Error, &pointer, why));

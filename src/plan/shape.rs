@@ -231,7 +231,10 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let scored = known.map(|known| (strsim::jaro_winkler(known, name), known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
-    best.filter(|(score, _)| *score > 0.8).map_or(String::new(), |(_, near)| format!("; did you mean {near:?}?"))
+    // The first letters weigh much in the one score: what has hardly more in common is no typo.
+    let alike = |known: &str| strsim::normalized_damerau_levenshtein(known, name) > 0.5;
+    best.filter(|(score, known)| *score > 0.8 && alike(known))
+        .map_or(String::new(), |(_, near)| format!("; did you mean {near:?}?"))
 }
 
 /// The dotted name of a pointer: `benchmark.qps.lower`.

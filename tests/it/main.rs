@@ -3,6 +3,7 @@
 
 mod cases;
 mod cookbook;
+mod flags;
 mod harness;
 mod launchers;
 mod layers;
