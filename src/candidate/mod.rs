@@ -169,22 +169,39 @@ impl Making<'_> {
     fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> Sets {
         let (plan, base) = (self.plan, baseline.flags.clone());
         let cap = plan.max_candidates.max(1);
+        let refuse = |set: &FlagSet| refusal(plan, self.given, self.framework, &set.flags, &set.changed);
         let mut seen = BTreeSet::from([self.key(&base)]);
         let mut reasons = BTreeSet::new();
         let (mut sets, mut refused) = (Vec::new(), Vec::new());
-        let mut sort = |set: FlagSet, sets: &mut Vec<FlagSet>, refused: &mut Vec<(FlagSet, Refusal)>| match refusal(
-            plan,
-            self.given,
-            self.framework,
-            &set.flags,
-            &set.changed,
-        ) {
+        let mut sort = |set: FlagSet, sets: &mut Vec<FlagSet>, refused: &mut Vec<(FlagSet, Refusal)>| match refuse(&set)
+        {
             None => sets.push(set),
             Some(why) if reasons.insert(why.reason.clone()) => refused.push((set, why)),
             Some(_) => {}
         };
         sort(baseline, &mut sets, &mut refused);
-        let changes = strategy::changes(&plan.strategy, &base, space, &self.given.list, plan.search_seed);
+        // A value that is refused whatever stands beside it would refuse all that it is combined with.
+        let (mut left, mut values_refused) = (Vec::new(), Vec::new());
+        for (knob, values) in space {
+            let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
+            let good = |value: &&Value| {
+                let flags = alone(value);
+                base.get(knob) == Some(value) || refusal(plan, self.given, self.framework, &flags, &flags).is_none()
+            };
+            let kept: Vec<Value> = values.iter().filter(good).cloned().collect();
+            if !kept.is_empty() || values.is_empty() {
+                left.push((knob.clone(), kept));
+            }
+            for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
+                let set = self
+                    .changed(&base, strategy::Change { set: alone(value), why: "a value of the search space".into() });
+                if refuse(&set).is_some() {
+                    values_refused.push((knob.clone(), value.clone()));
+                    sort(set, &mut sets, &mut refused);
+                }
+            }
+        }
+        let changes = strategy::changes(&plan.strategy, &base, &left, &self.given.list, plan.search_seed);
         // One that refuses nearly all of a huge space has no end that anybody would wait for.
         for change in changes.take(100_000) {
             if sets.len() >= cap {
@@ -193,18 +210,6 @@ impl Making<'_> {
             let set = self.changed(&base, change);
             if seen.insert(self.key(&set.flags)) {
                 sort(set, &mut sets, &mut refused);
-            }
-        }
-        // What a rule keeps out is said even where the cap came first.
-        let mut values_refused = Vec::new();
-        for (knob, values) in space {
-            for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
-                let set = Members::from_iter([(knob.clone(), value.clone())]);
-                let set = self.changed(&base, strategy::Change { set, why: "a value of the search space".into() });
-                if refusal(plan, self.given, self.framework, &set.flags, &set.changed).is_some() {
-                    values_refused.push((knob.clone(), value.clone()));
-                    sort(set, &mut sets, &mut refused);
-                }
             }
         }
         (sets, refused, values_refused)

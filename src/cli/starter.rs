@@ -79,7 +79,10 @@ fn section(text: &mut String, framework: &Framework, gpus: u32) {
         base.insert(tensor.clone(), gpus.into());
     }
     if let Some(limit) = &framework.sequence_limit {
-        let shared = limit.divided_by.as_ref().and_then(|by| framework.starter.base.get(by)?.as_u64()).unwrap_or(1);
+        let shared = limit.divided_by.as_ref().map_or(1, |by| {
+            let searched = framework.starter.search.get(by).and_then(Value::as_array).into_iter().flatten();
+            framework.starter.base.get(by).into_iter().chain(searched).filter_map(Value::as_u64).max().unwrap_or(1)
+        });
         base.insert(limit.knob.clone(), (SEQUENCE * shared).into());
     }
     base.extend(framework.starter.base.clone());

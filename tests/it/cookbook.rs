@@ -83,7 +83,13 @@ fn said(plan: &Value) -> Value {
         let members = plan.pointer_mut(part).and_then(Value::as_object_mut).unwrap();
         assert!(members.shift_remove(key).is_some(), "{part}/{key}");
     };
-    let shared = [("", "schema_version"), ("", "dataset"), ("/source", "kind"), ("/model", "parameters")];
+    let shared = [
+        ("", "schema_version"),
+        ("", "dataset"),
+        ("/source", "kind"),
+        ("/model", "parameters"),
+        ("/model", "weights_bits"),
+    ];
     let more = [("/benchmark", "sla"), ("/search", "tier"), ("/search", "strategy")];
     shared.into_iter().chain(more).for_each(|(part, key)| leave(part, key));
     plan

@@ -135,7 +135,7 @@ fn only_knobs_of_the_search_are_dropped() {
     let done = validate(search, &reject).expect(0);
     let rows = expand(&done);
     let refused: Vec<&Value> = rows.iter().filter(|c| c["status"] == "skipped").collect();
-    assert_eq!((rows.len(), refused.len()), (2, 1));
+    assert_eq!((rows.len(), refused.len()), (3, 1));
     assert!(refused[0]["failure_reason"].as_str().unwrap().contains("has no --calculate-kv-scales"), "{refused:#?}");
     let done = validate(base, &reject).expect(0);
     assert!(expand(&done).iter().all(|c| c["status"] == "skipped" && c["failure_class"] == "unsupported"));

@@ -3,6 +3,8 @@
 
 mod cases;
 mod cookbook;
+mod example;
+mod expand;
 mod flags;
 mod harness;
 mod launchers;

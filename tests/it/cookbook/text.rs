@@ -28,6 +28,8 @@ pub fn plan(table: &Table, entry: &Entry) -> String {
     }
     line(&mut out, 1, "precision", &entry.precision.clone().into());
     line(&mut out, 1, "parameters", &((entry.parameters * 1e9).round() as u64).into());
+    let bits = (entry.weights() * 8.0 / entry.parameters * 100.0).round() / 100.0;
+    line(&mut out, 1, "weights_bits", &bits.into());
 
     out.push('\n');
     if entry.gpu.is_none() {
