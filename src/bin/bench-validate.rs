@@ -15,6 +15,7 @@ use serving_bench::help::Helps;
 use serving_bench::jsonl::Writer;
 use serving_bench::notice::Notice;
 use serving_bench::plan::{Finding, Known, Plan};
+use serving_bench::process::capture::save;
 use serving_bench::schema::Checked;
 
 fn main() -> ExitCode {
@@ -79,6 +80,10 @@ impl<'a> Validating<'a> {
             if self.args.preflight {
                 let probe = self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0);
                 let looked = preflight::look(&plan, &places, probe);
+                if let Some(folder) = &self.args.capture_help {
+                    let text = serde_json::to_string_pretty(&looked.environment).unwrap_or_default();
+                    save(&folder.join("preflight.json"), &format!("{text}\n"))?;
+                }
                 more.extend(looked.found);
                 seen = Some((looked.environment, looked.rejections));
             }

@@ -140,6 +140,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     if any("/quality/throttled", true.into()) {
         notes.push("Throttled: heat or the power supply slowed a GPU down while some rows were measured.".into());
     }
+    notes.extend(of_the_plan(ranking));
     let given_up = ranking.failed.iter().filter(|entry| entry.at("/failure_class") == "gave_up");
     let given_up: BTreeSet<String> = given_up.map(|entry| entry.framework.clone()).collect();
     for framework in given_up {
@@ -154,6 +155,29 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
                 tried.of,
                 if tried.baseline { "" } else { ", not of its baseline" },
                 if tuned { "" } else { ", of none that is tuned" }
+            ));
+        }
+    }
+    notes
+}
+
+/// What checking the plan found out, and what its search left untried; each once.
+fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for entry in ranking.all() {
+        let caveats = entry.at("/caveats");
+        let caveats = caveats.as_array().into_iter().flatten().filter_map(Value::as_str);
+        notes.extend(caveats.map(|caveat| format!("Plan: {caveat}.")));
+        for s in entry.at("/substitutions").as_array().into_iter().flatten() {
+            let text = |key: &str| s[key].as_str().unwrap_or_default().to_string();
+            let became = s["to"].as_str().map_or("was left out".into(), |to| format!("became {to}"));
+            let (framework, knob, reason) = (text("framework"), text("knob"), text("reason"));
+            notes.insert(format!("Substituted: {knob} of {framework} {became}: {reason}."));
+        }
+        for (knob, values) in entry.at("/candidate/never_tried").as_object().into_iter().flatten() {
+            notes.insert(format!(
+                "Never tried: {knob} {values} of {}, for the cap on candidates came first.",
+                entry.framework
             ));
         }
     }

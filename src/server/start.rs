@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::framework::{Framework, Phase};
 use crate::gpu::Gpu;
 use crate::http::{Client, Manners};
+use crate::release::Release;
 use crate::schema::{Candidate, State, Status};
 
 /// The shortest and the longest time between two probes.
@@ -55,6 +56,15 @@ pub struct Ready {
     pub patterns: Patterns,
     /// Its workers, as far as they were seen.
     pub workers: Workers,
+}
+
+/// Why this is not the version that the candidate's flags were checked for: its results would be filed under another's.
+fn other_version(candidate: &Candidate, manifest: &Manifest) -> Option<String> {
+    let (checked, real) = (candidate.version.as_deref()?, manifest.version.as_deref()?);
+    let differ = Release::parse(checked)? != Release::parse(real)?;
+    differ.then(|| {
+        format!("the server is version {real}, and its flags were checked for {checked}: capture the help again (bench-validate --capture-help)")
+    })
 }
 
 impl Launch {
@@ -132,6 +142,9 @@ impl Launch {
                     let manifest = manifest::collect(self, candidate, framework, &client, gpus).await;
                     if let Err(e) = self.write_manifest(candidate, &manifest, gpus) {
                         break Failed::of("not_started", e.to_string());
+                    }
+                    if let Some(why) = other_version(candidate, &manifest) {
+                        break Failed::of("version_changed", why);
                     }
                     return Ok(Ready { child, ready, model_id, simulated, manifest, help, patterns, workers });
                 }

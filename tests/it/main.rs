@@ -12,6 +12,7 @@ mod layers;
 mod load;
 mod man;
 mod pipeline;
+mod preflight;
 mod schemas;
 mod serve;
 mod truth;

@@ -1,0 +1,156 @@
+//! What is looked at before a run, on hosts that scripts make up: `nvidia-smi`, `rocm-smi` and `docker` on a PATH of their own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Output, program, run};
+
+const FREE: &str = "0, GPU-a, NVIDIA H100 80GB HBM3, 4, 81559, 0, 71.2, 345, 30, 0x0, 570.1\n\
+                    1, GPU-b, NVIDIA H100 80GB HBM3, 4, 81559, 0, 71.2, 345, 30, 0x0, 570.1\n";
+const PLAN: &str = "model: m\nsla: {max_p50_ttft_ms: 1000}\nbenchmark: {max_concurrency: [1]}\n";
+
+/// A host with these programs, and no others of that kind.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new(programs: &[(&str, &str)]) -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        for (name, script) in programs {
+            let path = host.0.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        host
+    }
+
+    /// `nvidia-smi` that lists these GPUs.
+    fn with_gpus(text: &str) -> Self {
+        let list = format!(
+            "case $* in *query-gpu=name*) printf '%s' '{0}' | cut -d, -f3 | sed 's/^ //' ;; *query*) printf '%s' '{0}' ;; \
+                            *) echo 'Driver Version: 570.1   CUDA Version: 12.8  |' ;; esac",
+            text
+        );
+        Self::new(&[("nvidia-smi", &list), ("vllm", "true"), ("python", "true")])
+    }
+
+    fn validate(&self, frameworks: &str, more: &[&str]) -> Output {
+        let programs = Path::new(program("bench-sim").get_program()).parent().unwrap().display().to_string();
+        let mut command = program("bench-validate");
+        command.args(["--preflight", "--format", "jsonl"]).args(more).arg("-");
+        command.env("PATH", format!("{}:{programs}:/usr/bin:/bin", self.0.path().display()));
+        command.env("HF_TOKEN", "not-for-anybody").env_remove("NGC_API_KEY");
+        run(&mut command, &format!("{PLAN}{frameworks}"))
+    }
+}
+
+#[test]
+fn what_is_there_stands_in_the_plan_row() {
+    let host = Host::with_gpus(FREE);
+    let done = host.validate("hardware: {gpu_count: 2}\nframeworks: {vllm: {}}\n", &[]).expect(0);
+    let row: Value = serde_json::from_str(&done.stdout).unwrap();
+    let seen = &row["environment"];
+    assert_eq!((&seen["gpus"][1]["uuid"], &seen["gpus"][1]["busy"]), (&json!("GPU-b"), &json!(false)), "{seen:#}");
+    assert_eq!(
+        (&seen["driver"], &seen["cuda"], &seen["gpu_tool"]),
+        (&json!("570.1"), &json!("12.8"), &json!("nvidia-smi"))
+    );
+    assert!(
+        seen["disk_free_gb"].is_number() && seen["open_files"]["hard"].is_u64() && seen["cpus"].is_u64(),
+        "{seen:#}"
+    );
+    // Tokens by their names alone.
+    assert_eq!(seen["tokens"], json!(["HF_TOKEN"]));
+    assert!(!done.stdout.contains("not-for-anybody") && !done.stderr.contains("not-for-anybody"));
+    // The GPU that the plan does not name is the one that is there.
+    assert_eq!(row["defaults"]["hardware.gpu_model"], "NVIDIA H100 80GB HBM3");
+    let candidates = run(&mut program("bench-expand"), &done.stdout).expect(0).rows();
+    assert_eq!(candidates[0]["hardware"]["gpu_model"], "NVIDIA H100 80GB HBM3");
+}
+
+#[test]
+fn a_busy_gpu_or_too_few_stop_the_run() {
+    let busy = FREE.replace("GPU-b, NVIDIA H100 80GB HBM3, 4", "GPU-b, NVIDIA H100 80GB HBM3, 40000");
+    let host = Host::with_gpus(&busy);
+    let help = host.0.path().join("help").display().to_string();
+    let done =
+        host.validate("hardware: {gpu_count: 2}\nframeworks: {vllm: {}}\n", &["--capture-help", &help]).expect(1);
+    assert!(
+        done.stdout.is_empty() && done.stderr.contains("error: GPU 1 (NVIDIA H100 80GB HBM3): 40000 MiB in use"),
+        "{}",
+        done.stderr
+    );
+    // And it is recorded.
+    let seen: Value =
+        serde_json::from_str(&fs::read_to_string(host.0.path().join("help/preflight.json")).unwrap()).unwrap();
+    assert_eq!(seen["gpus"][1]["busy"], true);
+    // Others may be named, by index or by id; no other number is used.
+    for ids in ["\"0\"", "GPU-a"] {
+        host.validate(
+            &format!("hardware: {{gpu_count: 1, visible_devices: {ids}}}\nframeworks: {{vllm: {{}}}}\n"),
+            &[],
+        )
+        .expect(0);
+    }
+    let done = host.validate("hardware: {gpu_count: 4}\nframeworks: {vllm: {}}\n", &[]).expect(1);
+    assert!(done.stderr.contains("4 GPUs are asked for and 2 are there or named"), "{}", done.stderr);
+    let done = host.validate("hardware: {gpu_count: 1, gpu_model: B200}\nframeworks: {vllm: {}}\n", &[]).expect(0);
+    assert!(done.stderr.contains("warning: the plan says B200, and NVIDIA H100 80GB HBM3 is there"), "{}", done.stderr);
+    // A simulated engine takes none.
+    host.validate("hardware: {gpu_count: 4}\nframeworks: {sim: {}}\n", &[]).expect(0);
+}
+
+#[test]
+fn the_gpu_that_is_there_decides_what_is_searched() {
+    let sglang = "frameworks: {sglang: {search_space: {attention_backend: [fa3, flashinfer]}}}\n";
+    let fa3 = |host: &Host, more: &[&str]| {
+        let rows = run(&mut program("bench-expand"), &host.validate(sglang, more).expect(0).stdout).expect(0).rows();
+        rows.iter()
+            .filter(|c| c["status"] == Value::Null && c["server"]["changed"]["attention_backend"] == "fa3")
+            .count()
+    };
+    assert_eq!(fa3(&Host::with_gpus(FREE), &[]), 1);
+    assert_eq!(fa3(&Host::with_gpus(&FREE.replace("H100 80GB HBM3", "L40S")), &[]), 0);
+    assert_eq!(fa3(&Host::with_gpus(FREE), &["--gpu", "NVIDIA GeForce RTX 5090"]), 0);
+}
+
+#[test]
+fn other_tools_and_hosts_without_any() {
+    let rocm = Host::new(&[("rocm-smi", "echo '{\"card0\": {\"Card Series\": \"MI300X\"}}'"), ("vllm", "true")]);
+    let done = rocm.validate("frameworks: {vllm: {}}\n", &[]).expect(0);
+    let row: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(
+        (&row["environment"]["gpu_tool"], &row["environment"]["gpus"]["card0"]["Card Series"]),
+        (&json!("rocm-smi"), &json!("MI300X"))
+    );
+    let none = Host::new(&[]);
+    let done = none.validate("frameworks: {vllm: {}, sim: {}, sglang: {launcher: docker, image: x}}\n", &[]).expect(1);
+    assert!(done.stderr.contains("its launcher needs docker, which is not on PATH"), "{}", done.stderr);
+    let done = none.validate("frameworks: {vllm: {env: {NGC_API_KEY: null}}, sim: {}}\n", &[]).expect(0);
+    assert!(done.stderr.contains("warning: NGC_API_KEY is to be inherited, and is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("note: the GPUs were not looked at"), "{}", done.stderr);
+    // What is not installed is unsupported, the rest goes on.
+    let rows = run(&mut program("bench-expand"), &done.stdout).expect(0).rows();
+    assert_eq!((&rows[0]["failure_class"], &rows[1]["status"]), (&json!("unsupported"), &Value::Null));
+    assert!(rows[0]["failure_reason"].as_str().unwrap().contains("no vllm on PATH"));
+}
+
+#[test]
+fn help_is_captured_through_a_launcher() {
+    let docker = "echo \"$*\" >>\"$0.asked\"; while [ \"$1\" != the-image ]; do shift; done; shift; exec \"$@\"";
+    let host = Host::new(&[("docker", docker)]);
+    let help = host.0.path().join("help").display().to_string();
+    let launcher = ["--capture-help", &help, "--launcher", "docker:image=the-image,options=--shm-size 1g"];
+    let done = host.validate("frameworks: {sim: {search_space: {max_num_seqs: [8]}}}\n", &launcher).expect(0);
+    let row: Value = serde_json::from_str(&done.stdout).unwrap();
+    let accepted = &row["validated_cli_flags"]["sim"]["server"]["accepted"];
+    assert!(accepted.as_array().is_some_and(|flags| flags.contains(&json!("--max-num-seqs"))), "{}", done.stderr);
+    let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
+    assert!(
+        asked.starts_with("run --rm --init ") && asked.contains(" --shm-size 1g the-image bench-sim --help\n"),
+        "{asked}"
+    );
+    assert!(asked.contains("the-image bench-sim --version"), "{asked}");
+}
