@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops at what it did not expect")]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -24,12 +25,14 @@ fn main() {
     for (name, mut times) in [("50 plans", plain), ("50 plans against captured help", checked)] {
         times.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (cpu, wall) = times[ROUNDS / 2];
-        println!(
+        writeln!(
+            std::io::stdout(),
             "{name}: {:.0} ms of CPU (worst {:.0}), {:.0} ms from start to end",
             cpu * 1e3,
             times[ROUNDS - 1].0 * 1e3,
             wall * 1e3
-        );
+        )
+        .unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 mod estimate;
 mod finalists;
 mod render;
+mod space;
 mod strategy;
 mod unit;
 
@@ -14,22 +15,13 @@ pub use estimate::{Estimate, estimate};
 pub use finalists::{Best, finalists};
 pub use unit::closes;
 
+use space::FlagSet;
+
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::{Framework, Frameworks};
-use crate::plan::{FrameworkPlan, Plan, Refusal, is_smoke, refusal};
+use crate::plan::{FrameworkPlan, Plan, is_smoke};
 use crate::schema::{Benchmark, Candidate, CandidateServer, LauncherStep, Members, Search, Status, ValidatedFlags};
-
-/// One flag set of a framework.
-#[derive(Debug, Clone, PartialEq)]
-struct FlagSet {
-    /// Baseline and search values together.
-    flags: Members,
-    /// What differs from the baseline.
-    changed: Members,
-    /// Why it is tried.
-    why: String,
-}
 
 /// What was made of one framework's search space.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +77,7 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
         _ => given.space.clone(),
     };
     let (sets, refused, values) = make.sets(baseline, &space);
-    let never_tried = never_tried(&space, &sets, &values);
+    let never_tried = space::never_tried(&space, &sets, &values);
     let (of, size) = (sets.len() + refused.len(), strategy::size(&space).max(given.list.len()));
     let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
     let mut candidates = Vec::with_capacity(of);
@@ -101,23 +93,6 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     // A baseline that cannot run stays the first all the same.
     candidates.sort_by_key(|candidate| !candidate.search.baseline);
     Ok(Expansion { framework: given.name.clone(), candidates, space: size, never_tried })
-}
-
-/// Values that no flag set has and nothing refuses.
-fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
-    let has = |set: &FlagSet, knob: &str, value: &Value| set.flags.get(knob).unwrap_or(&Value::Null) == value;
-    let mut all = Members::new();
-    for (knob, values) in space {
-        let never = values.iter().filter(|value| {
-            let is_refused = refused.iter().any(|(other, refused)| other == knob && refused == *value);
-            !is_refused && !sets.iter().any(|set| has(set, knob, value))
-        });
-        let never: Vec<Value> = never.cloned().collect();
-        if !never.is_empty() {
-            all.insert(knob.clone(), never.into());
-        }
-    }
-    all
 }
 
 /// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
@@ -153,9 +128,6 @@ fn skip(candidate: &mut Candidate, class: &str, reason: String) {
     candidate.failure_reason = Some(reason);
 }
 
-/// Flag sets that are run; those that are not, and why; values that are refused by themselves.
-type Sets = (Vec<FlagSet>, Vec<(FlagSet, Refusal)>, Vec<(String, Value)>);
-
 /// What the candidates of one framework have in common.
 struct Making<'a> {
     plan: &'a Plan,
@@ -164,80 +136,6 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The flag sets that are run, the baseline first, without duplicates, at most as many as the plan allows; and one
-    /// that is not run for each reason. These use up no place. And the values that are refused by themselves.
-    fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> Sets {
-        let (plan, base) = (self.plan, baseline.flags.clone());
-        let cap = plan.max_candidates.max(1);
-        let refuse = |set: &FlagSet| refusal(plan, self.given, self.framework, &set.flags, &set.changed);
-        let mut seen = BTreeSet::from([self.key(&base)]);
-        let mut reasons = BTreeSet::new();
-        let (mut sets, mut refused) = (Vec::new(), Vec::new());
-        let mut sort = |set: FlagSet, sets: &mut Vec<FlagSet>, refused: &mut Vec<(FlagSet, Refusal)>| match refuse(&set)
-        {
-            None => sets.push(set),
-            Some(why) if reasons.insert(why.reason.clone()) => refused.push((set, why)),
-            Some(_) => {}
-        };
-        sort(baseline, &mut sets, &mut refused);
-        // A value that is refused whatever stands beside it would refuse all that it is combined with.
-        let (mut left, mut values_refused) = (Vec::new(), Vec::new());
-        for (knob, values) in space {
-            let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
-            let good = |value: &&Value| {
-                let flags = alone(value);
-                base.get(knob) == Some(value) || refusal(plan, self.given, self.framework, &flags, &flags).is_none()
-            };
-            let kept: Vec<Value> = values.iter().filter(good).cloned().collect();
-            if !kept.is_empty() || values.is_empty() {
-                left.push((knob.clone(), kept));
-            }
-            for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
-                let set = self
-                    .changed(&base, strategy::Change { set: alone(value), why: "a value of the search space".into() });
-                if refuse(&set).is_some() {
-                    values_refused.push((knob.clone(), value.clone()));
-                    sort(set, &mut sets, &mut refused);
-                }
-            }
-        }
-        let changes = strategy::changes(&plan.strategy, &base, &left, &self.given.list, plan.search_seed);
-        // One that refuses nearly all of a huge space has no end that anybody would wait for.
-        for change in changes.take(100_000) {
-            if sets.len() >= cap {
-                break;
-            }
-            let set = self.changed(&base, change);
-            if seen.insert(self.key(&set.flags)) {
-                sort(set, &mut sets, &mut refused);
-            }
-        }
-        (sets, refused, values_refused)
-    }
-
-    fn changed(&self, base: &Members, change: strategy::Change) -> FlagSet {
-        let mut flags = base.clone();
-        let mut changed = Members::new();
-        for (knob, value) in change.set {
-            if base.get(&knob).unwrap_or(&Value::Null) == &value {
-                continue;
-            }
-            if value.is_null() {
-                flags.remove(&knob)
-            } else {
-                flags.insert(knob.clone(), value.clone())
-            };
-            changed.insert(knob, value);
-        }
-        FlagSet { flags, changed, why: change.why }
-    }
-
-    /// What two flag sets with the same command have in common: a knob that no flag says is in none.
-    fn key(&self, flags: &Members) -> String {
-        let said = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
-        digest::canonical(&Value::Object(said.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
-    }
-
     fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> Search {
         Search {
             strategy: self.plan.strategy.clone(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::read::launchers;
+use super::given::launchers;
 use super::shape::nearest;
 use super::{Finding, Level, Plan};
 use crate::framework::{Framework, Frameworks};

@@ -5,6 +5,7 @@ mod fair;
 mod fit;
 mod flags;
 mod frameworks;
+mod given;
 mod read;
 mod rules;
 pub mod shape;
@@ -15,7 +16,8 @@ use serde_json::Value;
 
 pub use fit::{ModelFacts, memory_gb, parameters};
 pub use flags::UnknownFlags;
-pub use read::{DEFAULT_QPS, FrameworkPlan, Plan, STRATEGIES};
+pub use given::FrameworkPlan;
+pub use read::{DEFAULT_QPS, Plan, STRATEGIES};
 pub use rules::{Refusal, is_smoke, refusal};
 
 use crate::framework::Frameworks;

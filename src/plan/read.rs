@@ -1,13 +1,12 @@
 //! A plan that has been checked, with every default that was used.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
+use super::given::{self, FrameworkPlan};
 use crate::framework::Framework;
 use crate::schema::{
-    Benchmark, CachePolicy, Checked, Dataset, Hardware, LauncherStep, Load, LoadMode, MAX_PROBES, Members, Qps,
-    Scenario, SharedPrefix,
+    Benchmark, CachePolicy, Checked, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
+    SharedPrefix,
 };
 
 /// Prompts of a run when the plan does not say.
@@ -72,41 +71,6 @@ pub struct Plan {
     pub frameworks: Vec<FrameworkPlan>,
     /// Values that the plan did not give, by dotted name.
     pub defaults: Members,
-}
-
-/// One framework of a plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrameworkPlan {
-    /// Its name in the plan.
-    pub name: String,
-    /// Its definition's name.
-    pub definition: String,
-    /// False: the user leaves it out.
-    pub enabled: bool,
-    /// Its launchers, outermost first; `local` alone when the plan names none.
-    pub launcher: Vec<LauncherStep>,
-    /// Container image.
-    pub image: Option<String>,
-    /// Mounts, `HOST:CONTAINER`.
-    pub mounts: Vec<String>,
-    /// Command instead of the definition's.
-    pub server_command: Option<String>,
-    /// Model instead of the plan's.
-    pub model: Option<String>,
-    /// Quantization instead of the plan's.
-    pub quantization: Option<String>,
-    /// Flags of the baseline.
-    pub base: Members,
-    /// Knobs and their values, in the plan's order.
-    pub space: Vec<(String, Vec<Value>)>,
-    /// An explicit list: what each candidate changes.
-    pub list: Vec<Members>,
-    /// The version that the plan says it is.
-    pub version: Option<String>,
-    /// Words at the end of the command.
-    pub extra_args: Vec<String>,
-    /// Environment; null inherits.
-    pub env: BTreeMap<String, Option<String>>,
 }
 
 /// Reads values and notes the defaults that it had to take.
@@ -184,7 +148,7 @@ impl Plan {
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
             speculative: false,
             checked: Checked::default(),
-            frameworks: frameworks(value),
+            frameworks: given::frameworks(value),
             defaults: plan.defaults,
         }
     }
@@ -217,26 +181,7 @@ impl Plan {
     }
 }
 
-impl FrameworkPlan {
-    /// Another name for a knob; none leaves it out of the search.
-    fn substitute(&mut self, knob: &str, to: Option<&str>) {
-        let name = |name: &str| match (name == knob, to) {
-            (false, _) => Some(name.to_string()),
-            (true, to) => to.map(String::from),
-        };
-        let renamed = |members: &Members| -> Members {
-            members.iter().filter_map(|(key, value)| Some((name(key)?, value.clone()))).collect()
-        };
-        if to.is_some() {
-            self.base = renamed(&self.base);
-        }
-        self.list = self.list.iter().map(renamed).collect();
-        let space = std::mem::take(&mut self.space);
-        self.space = space.into_iter().filter_map(|(key, values)| Some((name(&key)?, values))).collect();
-    }
-}
-
-fn texts(value: &Value) -> Vec<String> {
+pub(super) fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
 }
 
@@ -392,48 +337,4 @@ fn sampling(plan: &mut Reader) -> Members {
         plan.defaults.insert("benchmark.extra_request_body.temperature".into(), 0.into());
     }
     members
-}
-
-/// The launchers that a plan names: a name, a map with it, or a list of those, outermost first.
-pub fn launchers(given: &Value) -> Vec<LauncherStep> {
-    let step = |one: &Value| {
-        let mut options: BTreeMap<String, String> = BTreeMap::new();
-        for (key, value) in one.as_object().into_iter().flatten() {
-            options.extend(value.as_str().map(|text| (key.clone(), text.to_string())));
-        }
-        let named = options.remove("name");
-        LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }
-    };
-    match given {
-        Value::Null => vec![LauncherStep::plain("local")],
-        Value::Array(all) => all.iter().map(step).collect(),
-        one => vec![step(one)],
-    }
-}
-
-fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
-    let read = |(name, given): (&String, &Value)| {
-        let text = |key: &str| given[key].as_str().map(String::from);
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let space: Map<String, Value> = given["search_space"].as_object().cloned().unwrap_or_default();
-        let env = given["env"].as_object().cloned().unwrap_or_default();
-        FrameworkPlan {
-            name: name.clone(),
-            definition: text("definition").unwrap_or_else(|| name.clone()),
-            enabled: given["enabled"] != false,
-            launcher: launchers(&given["launcher"]),
-            image: text("image"),
-            mounts: texts(&given["mounts"]),
-            server_command: text("server_command"),
-            model: text("model"),
-            quantization: text("quantization"),
-            base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),
-            space: space.into_iter().map(|(knob, values)| (knob, list(&values))).collect(),
-            list: list(&given["candidates"]).into_iter().filter_map(|one| one.as_object().cloned()).collect(),
-            version: text("version"),
-            extra_args: texts(&given["extra_args"]),
-            env: env.into_iter().map(|(name, value)| (name, value.as_str().map(String::from))).collect(),
-        }
-    };
-    plan["frameworks"].as_object().into_iter().flatten().map(read).collect()
 }

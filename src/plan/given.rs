@@ -1,0 +1,106 @@
+//! The frameworks of a plan, as it gives them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::read::texts;
+use crate::schema::{LauncherStep, Members};
+
+/// One framework of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameworkPlan {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its definition's name.
+    pub definition: String,
+    /// False: the user leaves it out.
+    pub enabled: bool,
+    /// Its launchers, outermost first; `local` alone when the plan names none.
+    pub launcher: Vec<LauncherStep>,
+    /// Container image.
+    pub image: Option<String>,
+    /// Mounts, `HOST:CONTAINER`.
+    pub mounts: Vec<String>,
+    /// Command instead of the definition's.
+    pub server_command: Option<String>,
+    /// Model instead of the plan's.
+    pub model: Option<String>,
+    /// Quantization instead of the plan's.
+    pub quantization: Option<String>,
+    /// Flags of the baseline.
+    pub base: Members,
+    /// Knobs and their values, in the plan's order.
+    pub space: Vec<(String, Vec<Value>)>,
+    /// An explicit list: what each candidate changes.
+    pub list: Vec<Members>,
+    /// The version that the plan says it is.
+    pub version: Option<String>,
+    /// Words at the end of the command.
+    pub extra_args: Vec<String>,
+    /// Environment; null inherits.
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+impl FrameworkPlan {
+    /// Another name for a knob; none leaves it out of the search.
+    pub(super) fn substitute(&mut self, knob: &str, to: Option<&str>) {
+        let name = |name: &str| match (name == knob, to) {
+            (false, _) => Some(name.to_string()),
+            (true, to) => to.map(String::from),
+        };
+        let renamed = |members: &Members| -> Members {
+            members.iter().filter_map(|(key, value)| Some((name(key)?, value.clone()))).collect()
+        };
+        if to.is_some() {
+            self.base = renamed(&self.base);
+        }
+        self.list = self.list.iter().map(renamed).collect();
+        let space = std::mem::take(&mut self.space);
+        self.space = space.into_iter().filter_map(|(key, values)| Some((name(&key)?, values))).collect();
+    }
+}
+
+/// The launchers that a plan names: a name, a map with it, or a list of those, outermost first.
+pub fn launchers(given: &Value) -> Vec<LauncherStep> {
+    let step = |one: &Value| {
+        let mut options: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in one.as_object().into_iter().flatten() {
+            options.extend(value.as_str().map(|text| (key.clone(), text.to_string())));
+        }
+        let named = options.remove("name");
+        LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }
+    };
+    match given {
+        Value::Null => vec![LauncherStep::plain("local")],
+        Value::Array(all) => all.iter().map(step).collect(),
+        one => vec![step(one)],
+    }
+}
+
+pub(super) fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
+    let read = |(name, given): (&String, &Value)| {
+        let text = |key: &str| given[key].as_str().map(String::from);
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let space: Map<String, Value> = given["search_space"].as_object().cloned().unwrap_or_default();
+        let env = given["env"].as_object().cloned().unwrap_or_default();
+        FrameworkPlan {
+            name: name.clone(),
+            definition: text("definition").unwrap_or_else(|| name.clone()),
+            enabled: given["enabled"] != false,
+            launcher: launchers(&given["launcher"]),
+            image: text("image"),
+            mounts: texts(&given["mounts"]),
+            server_command: text("server_command"),
+            model: text("model"),
+            quantization: text("quantization"),
+            base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),
+            space: space.into_iter().map(|(knob, values)| (knob, list(&values))).collect(),
+            list: list(&given["candidates"]).into_iter().filter_map(|one| one.as_object().cloned()).collect(),
+            version: text("version"),
+            extra_args: texts(&given["extra_args"]),
+            env: env.into_iter().map(|(name, value)| (name, value.as_str().map(String::from))).collect(),
+        }
+    };
+    plan["frameworks"].as_object().into_iter().flatten().map(read).collect()
+}
