@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -13,6 +15,14 @@ use serde_yaml::Spanned;
 use serde_yaml::options::DuplicateKeyPolicy;
 
 use crate::error::{Error, Result};
+
+/// Plain scalars that are no strings in YAML 1.1 (<https://yaml.org/type/>).
+static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9][0-9_]*_[0-9_]*|\d{4}-\d\d?-\d\d?.*)$",
+    )
+    .expect("a fixed pattern")
+});
 
 /// The largest YAML file that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -84,6 +94,22 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
     Ok(document)
 }
 
+/// Strings without quotes that readers of YAML 1.1 (PyYAML) take for something else: booleans, octal and sexagesimal numbers,
+/// dates. Their pointers.
+#[must_use]
+pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let quoted = |place: &Place| {
+        let line = usize::try_from(place.line - 1).ok().and_then(|line| lines.get(line));
+        let at = usize::try_from(place.column - 1).unwrap_or(0);
+        line.and_then(|line| line.chars().nth(at)).is_some_and(|c| "\"'|>".contains(c))
+    };
+    let other =
+        |pointer: &String| document.value.pointer(pointer).and_then(Value::as_str).is_some_and(|s| HAZARD.is_match(s));
+    let all = document.values.iter().filter(|(pointer, place)| other(pointer) && !quoted(place));
+    all.map(|(pointer, _)| pointer.clone()).collect()
+}
+
 /// Reads one document straight into a type: for the data that the crate ships.
 ///
 /// # Errors
@@ -121,6 +147,16 @@ fn first_line(error: &serde_yaml::Error) -> String {
     let line = line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']);
     if line.starts_with("multiple YAML documents") {
         return "more than one YAML document; a file holds one".into();
+    }
+    for (words, what) in [
+        ("Nodes {", "more than 100000 values, those behind an alias counted each time"),
+        ("Depth {", "nested deeper than 64"),
+        ("recursion limit", "nested deeper than 64"),
+        ("Aliases {", "more than 100 aliases"),
+    ] {
+        if line.contains(words) {
+            return format!("{what}: no plan needs that");
+        }
     }
     if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {
         return format!("a number must be finite, found {number}");
@@ -239,6 +275,13 @@ mod tests {
         assert_eq!(document.key_place("/b/1/z").to_string(), "4:13");
         assert_eq!(document.key_place("/b").to_string(), "2:1");
         assert_eq!(document.value_place("/b/1/missing").to_string(), "4:5");
+    }
+
+    #[test]
+    fn strings_that_others_read_otherwise() {
+        let text = "a: no\nb: 'no'\nc: [off, 1:30, 010, fine, \"1:30\"]\nd: 2026-11-25\ne: norway\nf: |\n  no\n";
+        let document = load(text, "p").unwrap();
+        assert_eq!(ambiguous(&document, text), ["/a", "/c/0", "/c/1", "/c/2", "/d"]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Source {
     /// Where it came from, for its row.
     file: PlanFile,
     document: Document,
+    /// Strings that other readers of YAML take for something else.
+    hazards: Vec<String>,
 }
 
 /// A plan and its row.
@@ -64,7 +66,8 @@ impl Source {
             }
         };
         let path = if path == Path::new("-") { "-".into() } else { name.clone() };
-        Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document }))
+        let hazards = yaml::ambiguous(&document, &text);
+        Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document, hazards }))
     }
 
     /// The plan, as far as its own text goes.
@@ -78,6 +81,15 @@ impl Source {
         local(&self.document.value, known);
         let (mut findings, plan) = plan::load(&self.document.value, known);
         findings.extend(more);
+        for pointer in &self.hazards {
+            // What is wrong with it already was said.
+            if !findings.iter().any(|f| f.pointer == *pointer && f.level == Level::Error) {
+                let text = self.document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                let why =
+                    format!("{text} is a string here, and something else to readers of YAML 1.1: put it in quotes");
+                findings.push(Finding::value(Level::Warning, pointer, why));
+            }
+        }
         self.report(&mut findings, strict, notice);
         let bad = |f: &Finding| f.level == Level::Error || (strict && f.level == Level::Warning);
         let plan = plan.filter(|_| !findings.iter().any(bad))?;
