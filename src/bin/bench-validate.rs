@@ -97,9 +97,13 @@ impl<'a> Validating<'a> {
         };
         let Some(mut good) = source.check(&mut known, more, self.args.strict, self.notice) else { return Ok(None) };
         let mut described = good.plan.clone();
-        if let Err(e) = plans::datasets(&mut described, self.frameworks, &Notice::new("bench-validate", true)) {
+        let quiet = Notice::new("bench-validate", true);
+        if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
             self.notice.plain(format!("{}: error: {e}", streams::name(path)));
             return Ok(None);
+        }
+        for why in plans::too_short(&described, self.frameworks) {
+            self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", streams::name(path)));
         }
         let mut checked = Checked::clone(&good.plan.checked);
         if let Some((environment, rejections)) = seen {

@@ -12,7 +12,7 @@ use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::Frameworks;
 use crate::notice::Notice;
-use crate::plan::{self, Finding, Known, Level, ModelFacts, Plan};
+use crate::plan::{self, Finding, FrameworkPlan, Known, Level, ModelFacts, Plan};
 use crate::row::Row;
 use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
 use crate::shell;
@@ -258,6 +258,19 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
         None => candidate.server_command.clone(),
     });
     lines
+}
+
+/// The frameworks of a plan whose baseline does not hold the rows of its data sets, which have been read.
+#[must_use]
+pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
+    let read = plan.scenarios.iter().any(|scenario| scenario.dataset.is_some());
+    let given = plan.frameworks.iter().filter(|given| given.enabled && read);
+    let why = |given: &FrameworkPlan| {
+        let framework = frameworks.get(&given.definition)?;
+        let why = plan::too_short(plan, framework, &plan.base(given, framework))?;
+        Some(format!("{}: {why}", given.name))
+    };
+    given.filter_map(why).collect()
 }
 
 /// Reads the data sets of a plan, and settles what depends on them.

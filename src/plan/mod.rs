@@ -18,7 +18,7 @@ pub use fit::{ModelFacts, memory_gb, parameters};
 pub use flags::UnknownFlags;
 pub use given::FrameworkPlan;
 pub use read::{DEFAULT_QPS, Plan, STRATEGIES};
-pub use rules::{Refusal, is_smoke, refusal};
+pub use rules::{Refusal, is_smoke, refusal, too_short};
 
 use crate::framework::Frameworks;
 use crate::help::Helps;

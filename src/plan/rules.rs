@@ -289,7 +289,8 @@ fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> 
 }
 
 /// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
-fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+#[must_use]
+pub fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     let limit = framework.sequence_limit.as_ref()?;
     let number = |knob: &String| flags.get(knob).and_then(Value::as_u64);
     let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1).max(1);
