@@ -25,16 +25,35 @@ pub fn short(value: &Value) -> String {
 /// JSON with sorted keys and no spaces: equal values give equal text, whatever the order of their keys.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {
-            let mut keys: Vec<_> = map.keys().collect();
-            keys.sort();
-            let members: Vec<String> =
-                keys.iter().map(|key| format!("{}:{}", Value::from(key.as_str()), canonical(&map[*key]))).collect();
-            format!("{{{}}}", members.join(","))
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            text.push('{');
+            for (i, (key, value)) in members.into_iter().enumerate() {
+                text.push_str(if i > 0 { "," } else { "" });
+                let _ = write!(text, "{}:", Value::from(key.as_str()));
+                write_canonical(value, text);
+            }
+            text.push('}');
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                text.push_str(if i > 0 { "," } else { "" });
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        other => {
+            let _ = write!(text, "{other}");
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Expanding<'_> {
 
     fn write(&mut self, candidate: &Candidate) -> Result<()> {
         match self.args.format {
-            Format::Jsonl => self.out.write(&Row::new("candidate", candidate)),
+            Format::Jsonl => self.out.write_typed("candidate", candidate),
             Format::Sh => plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line)),
         }
     }

@@ -71,7 +71,8 @@ impl<'a> Validating<'a> {
     fn file(&mut self, path: &Path) -> Result<Option<plans::Good>> {
         let Some(source) = Source::read(path, self.notice)? else { return Ok(None) };
         let (mut more, mut seen): (Vec<Finding>, _) = (Vec::new(), None);
-        if let Some(plan) = source.plain(self.frameworks) {
+        let looks = self.args.capture_help.is_some() || self.args.preflight;
+        if let Some(plan) = looks.then(|| source.plain(self.frameworks)).flatten() {
             let mut places = capture::Place::all(&plan, self.frameworks)?;
             if let Some(launched) = &self.args.launcher {
                 places = places.into_iter().map(|place| place.launched_by(launched)).collect();

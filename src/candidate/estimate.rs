@@ -63,6 +63,8 @@ impl fmt::Display for Estimate {
 #[must_use]
 pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks: &Frameworks) -> Estimate {
     let mut all = Estimate::default();
+    // All candidates of a plan are searched in the same way.
+    let mut known: Vec<(Qps, Vec<f64>)> = Vec::new();
     for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
         all.starts += 1;
         let usual = frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
@@ -75,7 +77,11 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
             all.load_s += f64::from(bench.warmup_requests) * answer;
             match &load.qps {
                 Some(qps) => {
-                    let rates = probes(qps);
+                    let at = known.iter().position(|(other, _)| other == qps).unwrap_or_else(|| {
+                        known.push((*qps, probes(qps)));
+                        known.len() - 1
+                    });
+                    let rates = &known[at].1;
                     all.searches += 1;
                     all.probes += rates.len();
                     all.load_s += rates.iter().map(|rate| open_s(*rate, bench, answer)).sum::<f64>();

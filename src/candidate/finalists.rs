@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::seq::SliceRandom;
 
-use super::unit::key;
+use super::unit::{Asked, common};
 use crate::schedule::generator;
 use crate::schema::{Candidate, Load, LoadMode, Unit};
 
@@ -78,9 +78,11 @@ fn at_its_rates(mut candidate: Candidate, best: &[Best]) -> Candidate {
 
 fn of_repeat(mut candidate: Candidate, repeat: u32) -> Candidate {
     let mut units = std::mem::take(&mut candidate.units);
+    let asked = Asked::of(&candidate.scenarios, &candidate.loads);
+    let common = common(&candidate);
     for unit in &mut units {
         unit.repeat = repeat;
-        unit.key = key(&candidate, &unit.scenario, unit.load, repeat);
+        unit.key = asked.key(&common, &unit.scenario, unit.load, repeat);
     }
     candidate.units = units;
     candidate.search.why = format!("run {} of the second pass: {}", repeat + 1, candidate.search.why);

@@ -64,7 +64,8 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
     let base = plan.base(given, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
-    let make = Making { plan, given, framework };
+    let asked = unit::Asked::of(&plan.scenarios, &plan.loads);
+    let make = Making { plan, given, framework, asked };
     if !given.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
@@ -133,6 +134,7 @@ struct Making<'a> {
     plan: &'a Plan,
     given: &'a FrameworkPlan,
     framework: &'a Framework,
+    asked: unit::Asked,
 }
 
 impl Making<'_> {
@@ -208,7 +210,7 @@ impl Making<'_> {
             failure_class: None,
             failure_reason: None,
         };
-        candidate.units = unit::units(&candidate, plan.repeats);
+        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
         candidate
     }
 

@@ -4,15 +4,16 @@ use serde_json::json;
 
 use crate::digest;
 use crate::row::SCHEMA_VERSION;
-use crate::schema::{Candidate, Scenario, Status, Unit};
+use crate::schema::{Candidate, Load, Scenario, Status, Unit};
 
 /// Scenario × load × repeat, each with the key of everything that its result depends on.
-pub(super) fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
+pub(super) fn units(candidate: &Candidate, asked: &Asked, repeats: u32) -> Vec<Unit> {
+    let common = common(candidate);
     let mut units = Vec::new();
     for repeat in 0..repeats {
         for scenario in &candidate.scenarios {
             for load in 0..candidate.loads.len() {
-                let key = key(candidate, &scenario.name, load, repeat);
+                let key = asked.key(&common, &scenario.name, load, repeat);
                 units.push(Unit { key, scenario: scenario.name.clone(), load, repeat });
             }
         }
@@ -20,17 +21,40 @@ pub(super) fn units(candidate: &Candidate, repeats: u32) -> Vec<Unit> {
     units
 }
 
-/// 16 hexadecimal digits of everything that the result of a unit depends on.
-pub(super) fn key(candidate: &Candidate, scenario: &str, load: usize, repeat: u32) -> String {
+/// What is asked of every candidate of a plan, as the keys of its units have it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    scenarios: Vec<(String, String)>,
+    loads: Vec<String>,
+}
+
+impl Asked {
+    pub(super) fn of(scenarios: &[Scenario], loads: &[Load]) -> Self {
+        let scenario = |s: &Scenario| (s.name.clone(), digest::canonical(&s.identity()));
+        Self {
+            scenarios: scenarios.iter().map(scenario).collect(),
+            loads: loads.iter().map(|load| digest::canonical(&json!(load))).collect(),
+        }
+    }
+
+    /// 16 hexadecimal digits of everything that the result of a unit depends on.
+    pub(super) fn key(&self, common: &str, scenario: &str, load: usize, repeat: u32) -> String {
+        let known = self.scenarios.iter().find(|(name, _)| name == scenario);
+        let scenario = known.map_or("", |(_, identity)| identity);
+        let content = format!("{common}\n{scenario}\n{}\n{repeat}", self.loads[load]);
+        digest::sha256(content.as_bytes())[..16].to_string()
+    }
+}
+
+/// A digest of what all units of a candidate depend on.
+pub(super) fn common(candidate: &Candidate) -> String {
     let mut hardware = candidate.hardware.clone();
     hardware.gpu_uuids.clear();
-    let scenario = candidate.scenarios.iter().find(|known| known.name == scenario).map(Scenario::identity);
     let mut content = json!({
         "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
         "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
-        "hardware": hardware, "scenario": scenario, "load": candidate.loads[load], "benchmark": candidate.benchmark,
-        "repeat": repeat, "client": env!("CARGO_PKG_VERSION_MAJOR"),
+        "hardware": hardware, "benchmark": candidate.benchmark, "client": env!("CARGO_PKG_VERSION_MAJOR"),
     });
     if let Some(image) = &candidate.server.image {
         content["image"] = image.as_str().into();
@@ -38,7 +62,7 @@ pub(super) fn key(candidate: &Candidate, scenario: &str, load: usize, repeat: u3
     if let Some(version) = &candidate.version {
         content["version"] = version.as_str().into();
     }
-    digest::sha256(digest::canonical(&content).as_bytes())[..16].to_string()
+    digest::sha256(digest::canonical(&content).as_bytes())
 }
 
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
