@@ -149,13 +149,16 @@ fn first_line(error: &serde_yaml::Error) -> String {
         return "more than one YAML document; a file holds one".into();
     }
     for (words, what) in [
-        ("Nodes {", "more than 100000 values, those behind an alias counted each time"),
-        ("Depth {", "nested deeper than 64"),
-        ("recursion limit", "nested deeper than 64"),
+        ("Nodes {", "more than 100000 values, aliases included"),
+        ("Depth {", "nested deeper than 64 levels"),
+        ("recursion limit", "nested deeper than 64 levels"),
         ("Aliases {", "more than 100 aliases"),
+        ("recursive references", "an alias stands within its own value"),
+        ("deserialize null into string", "a key is a string (put it in quotes)"),
+        ("expected string scalar", "a key is a string (put it in quotes)"),
     ] {
         if line.contains(words) {
-            return format!("{what}: no plan needs that");
+            return what.into();
         }
     }
     if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serving_bench::candidate::{Best, Expansion, estimate, expand, finalists, on_top_of, round_robin};
+use serving_bench::candidate::{Best, estimate, expand, finalists, on_top_of, round_robin};
 use serving_bench::cli::expand::{Args, Format, Stage};
 use serving_bench::cli::plans::{self, Source};
 use serving_bench::cli::{self, earlier, emit, streams};
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
             && tool != "vllm-sweep"
         {
             return Err(Error::new(format!("--emit {tool}: vllm-sweep is what can be written")));
+        }
+        if args.stage == Stage::Plain && !args.on.is_empty() {
+            return Err(Error::new("--on is for --stage speculative"));
         }
         let done = earlier::done(&args.done, args.retry, notice)?;
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
@@ -100,15 +103,17 @@ impl Expanding<'_> {
             }
             expansions = expand(&plan, &self.frameworks)?;
         }
-        expansions.iter().for_each(|e| self.tell(e));
+        expansions.iter().flat_map(|e| plans::told(e, &self.done)).for_each(|line| self.notice.say(line));
         let mut candidates = round_robin(expansions);
         if let Some(best) = &self.best {
+            if best.is_empty()
+                || !candidates.iter().any(|c| best.iter().any(|best| best.candidate_id == c.candidate_id))
+            {
+                self.notice.warn("no result of --from is of a candidate of this plan");
+            }
             candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
         }
-        for candidate in &mut candidates {
-            candidate.units.retain(|unit| !self.done.contains(&unit.key));
-        }
-        candidates.retain(|candidate| !candidate.units.is_empty());
+        earlier::leave_out(&mut candidates, &self.done, self.notice);
         let takes = estimate(candidates.iter(), &self.frameworks);
         if takes.starts > 0 {
             self.notice.say(format!("{takes}"));
@@ -124,16 +129,11 @@ impl Expanding<'_> {
         if let [_, folder] = &self.args.emit[..] {
             let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("there is no definition of vllm"))?;
             let n = emit::vllm_sweep(Path::new(folder), &candidates, vllm)?;
+            emit::left_out(&candidates, vllm).iter().for_each(|what| self.notice.warn(what));
             self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`: sh sweep.sh there"));
             return Ok(());
         }
         candidates.iter().try_for_each(|candidate| self.write(candidate))
-    }
-
-    fn tell(&self, e: &Expansion) {
-        for line in plans::told(e, &self.done) {
-            self.notice.say(line);
-        }
     }
 
     fn write(&mut self, candidate: &Candidate) -> Result<()> {

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serving_bench::cli::plans::{self, Source};
 use serving_bench::cli::validate::{Args, Format};
 use serving_bench::cli::{self, capture, preflight, rows, starter, streams};
-use serving_bench::error::{Error, Result};
+use serving_bench::error::Result;
 use serving_bench::exit::Exit;
 use serving_bench::framework::Frameworks;
 use serving_bench::help::Helps;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         let frameworks = streams::frameworks_of(&folders)?;
         let mut out = streams::row_writer()?;
         if let Some(model) = &args.new {
-            let text = starter::plan(model, args.gpus, &names, &frameworks)?;
+            let text = starter::plan(model, args.gpus, args.gpu.as_deref(), &names, &frameworks)?;
             out.write_line(text.trim_end())?;
             return Ok(Exit::Done);
         }
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         };
         let mut exit = Exit::Done;
         let mut validating = Validating::new(&args, &frameworks, notice)?;
-        for path in files(&args.plans)? {
+        for path in plans::files(&args.plans)? {
             match validating.file(&path) {
                 Ok(Some(good)) if text => print(&path, &good.plan, &mut out)?,
                 Ok(Some(good)) => out.write(&good.row)?,
@@ -86,6 +86,7 @@ impl<'a> Validating<'a> {
                     save(&folder.join("preflight.json"), &format!("{text}\n"))?;
                 }
                 more.extend(looked.found);
+                self.gpu = self.gpu.take().or_else(|| preflight::same_name(&looked.environment));
                 seen = Some((looked.environment, looked.rejections));
             }
         }
@@ -100,11 +101,11 @@ impl<'a> Validating<'a> {
         let mut described = good.plan.clone();
         let quiet = Notice::new("bench-validate", true);
         if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
-            self.notice.plain(format!("{}: error: {e}", streams::name(path)));
+            self.notice.plain(format!("{}: error: {e}", source.place("/dataset/path")));
             return Ok(None);
         }
         for why in plans::too_short(&described, self.frameworks) {
-            self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", streams::name(path)));
+            self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", source.place("/dataset/path")));
         }
         let mut checked = Checked::clone(&good.plan.checked);
         if let Some((environment, rejections)) = seen {
@@ -128,21 +129,6 @@ impl<'a> Validating<'a> {
         self.helps = capture::read(folder, self.frameworks, self.notice).unwrap_or_default();
         Ok(())
     }
-}
-
-/// The plan files named, with those of folders.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() { files.extend(streams::yaml_files(path)?) } else { files.push(path.clone()) }
-    }
-    if paths.is_empty() {
-        if std::io::stdin().is_terminal() {
-            return Err(Error::new("no plan given: bench-validate plan.yaml, or - for standard input"));
-        }
-        files.push(PathBuf::from("-"));
-    }
-    Ok(files)
 }
 
 fn print(path: &Path, plan: &Plan, out: &mut Writer<File>) -> Result<()> {

@@ -78,8 +78,15 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
         _ => given.space.clone(),
     };
     let (sets, refused, values) = make.sets(baseline, &space);
-    let never_tried = space::never_tried(&space, &sets, &values);
-    let (of, size) = (sets.len() + refused.len(), strategy::size(&space).max(given.list.len()));
+    // A list is what somebody wanted to try; any other strategy left something out.
+    let never_tried = match plan.strategy.as_str() {
+        "ordered" => Members::new(),
+        _ => space::never_tried(&given.space, &sets, &values),
+    };
+    let (of, size) = (
+        sets.len() + refused.len(),
+        if plan.strategy == "ordered" { given.list.len() } else { strategy::size(&space) },
+    );
     let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
     let mut candidates = Vec::with_capacity(of);
     for (index, (set, refusal)) in all.enumerate() {

@@ -27,7 +27,8 @@ pub type Sets = (Vec<FlagSet>, Vec<(FlagSet, Refusal)>, Vec<(String, Value)>);
 pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
     let has = |set: &FlagSet, knob: &str, value: &Value| set.flags.get(knob).unwrap_or(&Value::Null) == value;
     let mut all = Members::new();
-    for (knob, values) in space {
+    // Of a framework that cannot run at all there is nothing to say but that.
+    for (knob, values) in space.iter().filter(|_| !sets.is_empty()) {
         let never = values.iter().filter(|value| {
             let is_refused = refused.iter().any(|(other, refused)| other == knob && refused == *value);
             !is_refused && !sets.iter().any(|set| has(set, knob, value))

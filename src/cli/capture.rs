@@ -101,7 +101,7 @@ pub fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
         let command = match place.short(&help.command) {
             Ok(Some(command)) => command,
             Ok(None) => return said(place, "its help cannot be captured in what is already running", notice),
-            Err(e) => return said(place, &e.to_string(), notice),
+            Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
         };
         match capture::succeeding(&command, HELP_LIMIT) {
             Ok(text) => capture::save(&file, &redactor.redact(&text))?,

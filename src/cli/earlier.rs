@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::notice::Notice;
 use crate::rank::{Entry, RankBy, Ranking, rank};
 use crate::row::Row;
-use crate::schema::{Load, ResultRow, Status};
+use crate::schema::{Candidate, Load, ResultRow, Status};
 
 /// Attempts at a unit that fails for a reason that passes.
 const ATTEMPTS: u32 = 3;
@@ -61,6 +61,20 @@ pub fn done(paths: &[PathBuf], retry: Retry, notice: &'static Notice) -> Result<
         notice.say(format!("{given_up} results failed {ATTEMPTS} times for a reason that passes and are not tried again (--retry failed tries them)"));
     }
     Ok(keys)
+}
+
+/// Leaves out the units that are done, and candidates that have none left.
+pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
+    let mut units = candidates.iter().flat_map(|candidate| &candidate.units);
+    if !done.is_empty() && !units.any(|unit| done.contains(&unit.key)) {
+        let why = "none of the finished units of --done are this plan's: another workload or command, or other versions (a sweep's plan.jsonl \
+                   has those of its captured help)";
+        notice.warn(why);
+    }
+    for candidate in candidates.iter_mut() {
+        candidate.units.retain(|unit| !done.contains(&unit.key));
+    }
+    candidates.retain(|candidate| !candidate.units.is_empty());
 }
 
 /// The ranking of result rows.

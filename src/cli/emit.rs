@@ -1,5 +1,6 @@
 //! Candidates as the input of somebody else's sweep.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
     let port = framework.default_port.to_string();
     let serve_cmd: Vec<String> = baseline.server.argv.iter().map(|word| word.replace("{port}", &port)).collect();
     let backend = if baseline.benchmark.endpoint.ends_with("chat/completions") { "openai-chat" } else { "openai" };
+    let temperature = baseline.benchmark.extra_request_body.get("temperature").map_or("0".into(), Value::to_string);
+    let warmup = baseline.benchmark.warmup_requests.to_string();
     let bench_cmd = [
         "vllm",
         "bench",
@@ -56,6 +59,10 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
         "--dataset-name",
         "random",
         "--ignore-eos",
+        "--temperature",
+        &temperature,
+        "--num-warmups",
+        &warmup,
         "--seed",
         &baseline.benchmark.seed.to_string(),
     ]
@@ -80,11 +87,33 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
         "results",
     ]
     .map(String::from);
+    let environment = shell::assignments(&baseline.server.env).join(" ");
     let pretty = |value: &[Value]| serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default();
     save(&folder.join("serve_params.json"), &pretty(&serve))?;
     save(&folder.join("bench_params.json"), &pretty(&bench))?;
-    save(&folder.join("sweep.sh"), &format!("#!/bin/sh\n# Run it in this folder.\n{}\n", shell::join(&command)))?;
+    save(
+        &folder.join("sweep.sh"),
+        &format!("#!/bin/sh\n# Run it in this folder.\n{environment} {}\n", shell::join(&command)).replace("\n ", "\n"),
+    )?;
     Ok(own.len())
+}
+
+/// What that tool cannot do: a line each.
+#[must_use]
+pub fn left_out(candidates: &[Candidate], framework: &Framework) -> Vec<String> {
+    let mut lines = Vec::new();
+    let other: BTreeSet<&str> =
+        candidates.iter().filter(|c| c.server.definition != framework.name).map(|c| c.framework.as_str()).collect();
+    if !other.is_empty() {
+        let other = other.into_iter().collect::<Vec<_>>().join(", ");
+        lines.push(format!("{other}: left out, the sweep is {}'s alone", framework.title));
+    }
+    if candidates.iter().flat_map(|c| &c.loads).any(|load| load.qps.is_some()) {
+        lines.push(
+            "a rate search becomes rates that double from its lower to its upper end: the tool has no search".into(),
+        );
+    }
+    lines
 }
 
 fn named(name: &str, members: &Members) -> Value {

@@ -1,6 +1,7 @@
 //! Plan files on their way to plan rows; shared by bench-validate and bench-expand.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::framework::Frameworks;
 use crate::notice::Notice;
 use crate::plan::{self, Finding, FrameworkPlan, Known, Level, ModelFacts, Plan};
+use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
 use crate::shell;
@@ -30,6 +32,27 @@ const OWN: [&str; 9] = [
     "rejections",
     "status",
 ];
+
+/// The plan files named, with those of folders.
+///
+/// # Errors
+/// A folder that cannot be read or has none; nothing named at a terminal.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() { files.extend(streams::yaml_files(path)?) } else { files.push(path.clone()) }
+    }
+    if let Some(folder) = paths.first().filter(|_| files.is_empty()) {
+        return Err(Error::new("there is no plan (*.yaml, *.yml) in it").at(streams::name(folder)));
+    }
+    if paths.is_empty() {
+        if std::io::stdin().is_terminal() {
+            return Err(Error::new("no plan given: bench-validate plan.yaml, or - for standard input"));
+        }
+        files.push(PathBuf::from("-"));
+    }
+    Ok(files)
+}
 
 /// One plan file, read.
 pub struct Source {
@@ -61,7 +84,7 @@ impl Source {
         let document = match yaml::load(&text, &name) {
             Ok(document) => document,
             Err(e) => {
-                notice.plain(error_line(&e.to_string(), &name));
+                notice.plain(error_line(&Redactor::default().redact(&e.to_string()), &name));
                 return Ok(None);
             }
         };
@@ -74,6 +97,12 @@ impl Source {
     #[must_use]
     pub fn plain(&self, frameworks: &Frameworks) -> Option<Plan> {
         plan::load(&self.document.value, &Known::only(frameworks)).1
+    }
+
+    /// Where the value at a pointer stands: `plan.yaml:4:9`.
+    #[must_use]
+    pub fn place(&self, pointer: &str) -> String {
+        format!("{}:{}", self.name, self.document.value_place(pointer))
     }
 
     /// Checks it and reports what is wrong with it, together with `more`; its row when nothing is.
@@ -101,13 +130,15 @@ impl Source {
         let document = &self.document;
         let place = |f: &Finding| if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) };
         findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level)));
+        let redactor = Redactor::default();
         for finding in findings.iter() {
             let level = match finding.level {
                 Level::Note => "note",
                 Level::Warning if !strict => "warning",
                 Level::Warning | Level::Error => "error",
             };
-            let line = format!("{}:{}: {level}: {}", self.name, place(finding), finding.message);
+            let message = redactor.redact(&finding.message);
+            let line = format!("{}:{}: {level}: {message}", self.name, place(finding));
             if finding.level == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
         }
     }
@@ -137,10 +168,14 @@ fn error_line(message: &str, name: &str) -> String {
 /// A plan row's plan: what an earlier check found out is taken over.
 #[must_use]
 pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
-    let members = row.map().iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
+    let known = plan::shape::keys();
+    let members = row.map().iter().filter(|(key, _)| known.contains(&key.as_str()) && !OWN.contains(&key.as_str()));
     let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
     let detected = row.get("defaults").and_then(|defaults| defaults["hardware.gpu_model"].as_str());
-    let checked = row.get("substitutions").and_then(|_| row.view::<Checked>().ok());
+    let checked = match row.get("substitutions").map(|_| row.view::<Checked>()).transpose() {
+        Ok(checked) => checked,
+        Err(e) => return (vec![Finding::value(Level::Error, "", e.to_string())], None),
+    };
     plan::load(&value, &Known { gpu: detected.map(String::from), checked, ..Known::only(frameworks) })
 }
 
@@ -158,7 +193,11 @@ fn local(plan: &Value, known: &mut Known) {
         let definition = known.frameworks.get(given["definition"].as_str().unwrap_or(name));
         for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
             let listed = given["search_space"][knob].as_array().into_iter().flatten();
-            let paths = std::iter::once(&given["base_server_flags"][knob]).chain(listed).filter_map(Value::as_str);
+            let ordered = given["candidates"].as_array().into_iter().flatten().map(|changes| &changes[knob]);
+            // Among the words at the end every one may be the file.
+            let words = given["extra_args"].as_array().into_iter().flatten();
+            let all = std::iter::once(&given["base_server_flags"][knob]).chain(listed).chain(ordered).chain(words);
+            let paths = all.filter_map(Value::as_str).map(|word| word.split('=').next_back().unwrap_or(word));
             for path in paths.map(String::from).collect::<Vec<_>>() {
                 let read = streams::read_text(Path::new(&path), MAX_BYTES).ok();
                 if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {
@@ -237,7 +276,7 @@ pub fn told(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
     let never: Vec<String> = e.never_tried.iter().map(|(knob, values)| format!("{knob} {values}")).collect();
     let mut lines = vec![line];
     if !never.is_empty() {
-        lines.push(format!("{}: never tried, for the cap comes first: {}", e.framework, never.join(", ")));
+        lines.push(format!("{}: never tried: {}", e.framework, never.join(", ")));
     }
     lines
 }

@@ -133,6 +133,11 @@ impl Preflight {
         };
         let text = match ask(probe) {
             Ok(text) => text,
+            // A tool that is there, or was asked for, and fails: whatever is wrong with it, a server would meet it too.
+            Err(why) if !gpu_probe.is_empty() || !proc::on_path("nvidia-smi").is_empty() => {
+                let why = format!("the GPUs cannot be looked at: {why}");
+                return self.found.push(Finding::key(Level::Error, "/hardware", why));
+            }
             Err(why) => return self.without_nvidia(&ask, &why),
         };
         self.put("gpu_tool", probe[0].as_str().into());
@@ -197,6 +202,15 @@ impl Preflight {
 
 fn last_word(model: &str) -> &str {
     model.split_whitespace().find(|word| word.chars().any(|c| c.is_ascii_digit())).unwrap_or(model)
+}
+
+/// The name of the GPUs that were seen, where all are the same.
+#[must_use]
+pub fn same_name(environment: &Members) -> Option<String> {
+    let gpus = environment.get("gpus")?.as_array()?;
+    let mut names = gpus.iter().filter_map(|gpu| gpu["name"].as_str());
+    let first = names.next()?;
+    names.all(|name| name == first).then(|| first.to_string())
 }
 
 /// The name of this host's GPUs, where all are the same.

@@ -17,7 +17,10 @@ const SEQUENCE: u64 = 9216;
 ///
 /// # Errors
 /// A framework that no definition has.
-pub fn plan(model: &str, gpus: u32, names: &[String], frameworks: &Frameworks) -> Result<String> {
+pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], frameworks: &Frameworks) -> Result<String> {
+    if model.trim().is_empty() {
+        return Err(Error::new("--new needs a model: a path or an id"));
+    }
     let usual: Vec<String> = USUAL.iter().map(ToString::to_string).collect();
     let names = if names.is_empty() { &usual } else { names };
     let mut text = format!(
@@ -30,7 +33,7 @@ pub fn plan(model: &str, gpus: u32, names: &[String], frameworks: &Frameworks) -
            # precision: bf16\n\
          hardware:\n  \
            # Say it: some knobs need a GPU family, and weights have to fit.\n  \
-           # gpu_model: NVIDIA H100 80GB HBM3\n  \
+           {gpu}\n  \
            gpu_count: {gpus}\n  \
            multi_node: false\n\n\
          dataset:\n  \
@@ -57,9 +60,16 @@ pub fn plan(model: &str, gpus: u32, names: &[String], frameworks: &Frameworks) -
            max_candidates_per_framework: 8\n\n\
          frameworks:\n",
         model = quoted(&Value::from(model)),
+        gpu = gpu.map_or("# gpu_model: NVIDIA H100 80GB HBM3".into(), |gpu| format!("gpu_model: {}", Value::from(gpu))),
         s = if gpus == 1 { "" } else { "s" },
     );
-    for (i, name) in names.iter().enumerate() {
+    let mut once: Vec<&String> = Vec::new();
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    for (i, name) in once.into_iter().enumerate() {
         let unknown = || {
             let near = crate::plan::shape::nearest(name, frameworks.iter().map(|f| f.name.as_str()));
             Error::new(format!("there is no framework {name:?}{near}"))

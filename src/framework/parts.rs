@@ -203,6 +203,9 @@ pub struct RequestStyle {
     /// What its chat endpoint takes beside text, with a model that can: `images`, `tools`.
     #[serde(default)]
     pub takes: BTreeSet<String>,
+    /// Endpoints of its own beside OpenAI's: `/generate`.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
     /// `per_request` for a server that closes connections which it promised to keep.
     #[serde(default)]
     pub connections: Connections,

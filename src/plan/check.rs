@@ -15,6 +15,13 @@ use crate::sla::Limit;
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
 const P99_PROMPTS: u64 = 299;
 
+/// Combinations beyond which the third tier is no search any more.
+const MOST: usize = 10_000;
+/// Prompt tokens of the scenarios of a silent plan.
+const DEFAULT_INPUT: [u64; 2] = [1000, 8000];
+/// Members of a request that the workload decides.
+const WORKLOAD: [&str; 7] =
+    ["prompt", "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens"];
 /// What plans of the cookbook call their source.
 const SOURCES: [&str; 2] = ["llm_serving_cookbook", "cookbook"];
 
@@ -38,6 +45,51 @@ fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Fin
     if plan.sla.is_empty() && plan.loads.iter().any(|load| load.qps.is_some()) {
         let why = "without an SLA every rate passes: the search only finds its upper bound; give limits in sla";
         found.push(Finding::warning("/benchmark", why));
+    }
+    for (i, load) in plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load)) {
+        let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("the rate {rate}"));
+        let why = format!("{text} stands twice");
+        if !found.iter().any(|f| f.pointer.starts_with("/benchmark/") && f.message.ends_with("stands twice")) {
+            found.push(Finding::error("/benchmark", why));
+        }
+    }
+    if plan.loads.is_empty() && !found.iter().any(|f| f.message.ends_with("there is no load to drive")) {
+        found.push(Finding::error(
+            "/benchmark",
+            "there is no load to drive: give max_concurrency, request_rates or burst",
+        ));
+    }
+    for (i, scenario) in plan.scenarios.iter().enumerate() {
+        let twice = plan.scenarios[..i].iter().any(|other| other.name == scenario.name);
+        if twice && value["dataset"]["scenario_names"].is_null() {
+            let why = format!("the pair {}/{} stands twice", scenario.input_len, scenario.output_len);
+            found.push(Finding::error("/dataset/input_len", why));
+        }
+    }
+    if plan.model.starts_with('-') || plan.model.chars().any(char::is_control) {
+        found.push(Finding::error(
+            "/model",
+            "the model would be taken for something else: a path or an id, in one line",
+        ));
+    }
+    let named =
+        plan.hardware.visible_devices.as_ref().map(|names| names.split(',').filter(|n| !n.trim().is_empty()).count());
+    if let (Some(named), Some(count)) =
+        (named, value["hardware"]["gpu_count"].as_u64().filter(|n| named.is_some_and(|m| m as u64 != *n)))
+    {
+        let why = format!("visible_devices names {named} GPUs, and gpu_count is {count}");
+        found.push(Finding::error("/hardware/visible_devices", why));
+    }
+    let endpoint = plan.benchmark.endpoint.as_str();
+    let own = ENDPOINTS.contains(&endpoint) && !endpoint.starts_with("/v1/");
+    for given in plan.frameworks.iter().filter(|given| given.enabled && own) {
+        let own = frameworks
+            .get(&given.definition)
+            .filter(|framework| !framework.request.endpoints.iter().any(|e| e == endpoint));
+        if let Some(framework) = own {
+            let why = format!("{} has no {endpoint}: /v1/completions is what all frameworks have", framework.title);
+            found.push(Finding::error("/benchmark/endpoint", why));
+        }
     }
     let kind = value["dataset"]["kind"].as_str().unwrap_or("random");
     for given in plan.frameworks.iter().filter(|given| given.enabled && kind == "random") {
@@ -79,6 +131,16 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
             "/search/candidate_generation",
             "candidate_generation is another name of strategy: keep one",
         ));
+    }
+    for (name, given) in plan["frameworks"].as_object().into_iter().flatten().filter(|_| search["tier"] == 3) {
+        let values = given["search_space"].as_object().into_iter().flatten();
+        let size = values.fold(1usize, |n, (_, values)| n.saturating_mul(values.as_array().map_or(1, Vec::len).max(1)));
+        if size > MOST && search["max_candidates_per_framework"].is_null() {
+            let why = format!(
+                "{name} has {size} combinations, and the third tier runs at most {MOST}: try fewer values, or give max_candidates_per_framework"
+            );
+            found.push(Finding::error("/search/tier", why));
+        }
     }
     let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == "ordered");
     for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
@@ -158,6 +220,9 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
         wrong("kind", format!("{kind} needs {key}"));
     }
     let idle = if made { &mut file_only } else { &mut made_only };
+    if kind == "random" {
+        idle.extend(["prefix_len", "groups", "turns", "think_s"]);
+    }
     for key in idle.iter().filter(|key| !dataset[**key].is_null()) {
         wrong(key, format!("{key} means nothing for the kind {kind}"));
     }
@@ -174,8 +239,10 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
         let all = dataset[key].as_array().cloned().unwrap_or_else(|| vec![dataset[key].clone()]);
         all.iter().filter_map(Value::as_u64).collect()
     };
-    if let Some(prefix) = dataset["prefix_len"].as_u64()
-        && lengths("input_len").iter().any(|input| *input <= prefix)
+    let asked = lengths("input_len");
+    let asked = if asked.is_empty() { DEFAULT_INPUT.to_vec() } else { asked };
+    if let Some(prefix) = dataset["prefix_len"].as_u64().filter(|_| kind != "random")
+        && asked.iter().any(|input| *input <= prefix)
     {
         wrong("prefix_len", "prefix_len is a part of input_len, and must be less".into());
     }
@@ -253,6 +320,13 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         let why = "num_prompts stands in dataset and in benchmark: keep one";
         found.push(Finding::error("/benchmark/num_prompts", why));
     }
+    for key in WORKLOAD.iter().filter(|key| !benchmark["extra_request_body"][**key].is_null()) {
+        let why = format!("{key} is decided by the workload: it is no extra member");
+        found.push(Finding::error(&format!("/benchmark/extra_request_body/{key}"), why));
+    }
+    if benchmark["repeats"].as_u64().is_some_and(|n| n > 1000) {
+        found.push(Finding::error("/benchmark/repeats", "repeats is at most 1000"));
+    }
     loads(benchmark, found);
     let qps = &benchmark["qps"];
     if qps.is_object() {
@@ -285,6 +359,10 @@ fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
         }
         let mut seen = BTreeSet::new();
         for (i, entry) in entries.iter().enumerate() {
+            if entry.is_object() && entry["rate"].is_null() {
+                let why = "a rate is missing: {rate: 4, cap: 16}";
+                found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
+            }
             if !seen.insert(entry.to_string()) {
                 let why = format!("the load {entry} stands twice");
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));

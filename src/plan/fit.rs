@@ -117,8 +117,9 @@ pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
         };
         if each > memory * USABLE {
             let at = format!("/frameworks/{}/base_server_flags", escape(&given.name));
+            let how = if each > memory { "do not fit" } else { "hardly fit" };
             let why = format!(
-                "the weights hardly fit: {what} are {size:.0} GB, over {gpus} {each:.0} GB each, and {gpu} has {memory:.0} GB, of which about {:.0} % are for weights",
+                "the weights {how}: {what} are {size:.0} GB, {each:.0} GB for each of {gpus}, and {gpu} has {memory:.0} GB, of which about {:.0} % are for weights",
                 USABLE * 100.0
             );
             found.push(Finding::warning(&at, why));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shape::{nearest, said};
+use super::shape::{nearest, said, said as shape_said};
 use super::{Finding, FrameworkPlan, Known, Level, Plan};
 use crate::framework::{Fixed, Framework, HelpOf, Knob};
 use crate::help::{Captured, Shown, Verdict};
@@ -81,6 +81,12 @@ impl Checking<'_, '_> {
         self.words(&at);
         self.fixed(&at);
         let Some(captured) = self.captured.filter(|captured| captured.shown.contains_key(&HelpOf::Server)) else {
+            // Where help was captured at all, its absence says something.
+            if !self.known.helps.is_empty() && !self.framework.simulated {
+                let why = format!("no help of {} was captured: its flags were not checked", self.framework.title);
+                self.found.push(Finding::key(Level::Note, &at, why.clone()));
+                self.checked.caveats.push(why);
+            }
             return;
         };
         let shown = &captured.shown[&HelpOf::Server];
@@ -287,12 +293,32 @@ impl Checking<'_, '_> {
             self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
             self.reject(None, None, why);
         }
+        for (i, word) in self.given.extra_args.iter().enumerate() {
+            let path = word.split('=').next_back().unwrap_or(word);
+            let said = self.known.options.get(path).and_then(|options| options.get(knob)).cloned();
+            if let Some(said) = said.filter(|said| *said != rule.value) {
+                let why = format!(
+                    "{knob} {} in {path} is unsupported, {} is: {}",
+                    shape_said(&said),
+                    shape_said(&rule.value),
+                    rule.reason
+                );
+                let pointer = format!("{at}/extra_args/{i}");
+                self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
+                self.reject(None, None, why);
+            }
+        }
         let all = uses(self.given, at);
         for one in all.iter().filter(|one| self.framework.option_files.contains_key(one.knob)) {
             for path in one.values.iter().filter_map(|value| value.as_str()) {
                 let said = self.known.options.get(path).and_then(|options| options.get(knob)).cloned();
                 if let Some(said) = said.filter(|said| *said != rule.value) {
-                    let why = format!("{knob} {said} in {path} is unsupported, {} is: {}", rule.value, rule.reason);
+                    let why = format!(
+                        "{knob} {} in {path} is unsupported, {} is: {}",
+                        shape_said(&said),
+                        shape_said(&rule.value),
+                        rule.reason
+                    );
                     self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
                     self.reject(Some(one.knob), Some(path.into()), why);
                 }

@@ -1,13 +1,12 @@
 //! The frameworks of a plan against their definitions: launchers, knobs and their values, sequence limits, secrets.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::given::launchers;
 use super::shape::nearest;
 use super::{Finding, Level, Plan};
 use crate::framework::{Framework, Frameworks};
 use crate::launcher::resolve;
-use crate::redact;
 use crate::release::Release;
 use crate::schema::{Checked, Scenario, Verdicts};
 use crate::yaml::escape;
@@ -46,7 +45,6 @@ pub fn check(value: &Value, plan: &Plan, checked: &Checked, frameworks: &Framewo
             found.push(Finding::error("/benchmark/cache", why));
         }
         sequence(plan, framework, given, &at, found);
-        secrets(given, &at, found);
     }
 }
 
@@ -58,7 +56,11 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
         Ok(known) => known,
         Err(e) => return found.push(Finding::error(&at, e.to_string())),
     };
-    for (launcher, step) in known.iter().zip(&steps) {
+    let place = |level: usize, key: &str| match &given["launcher"] {
+        Value::Array(_) => format!("{at}/{level}/{key}"),
+        _ => format!("{at}/{key}"),
+    };
+    for (level, (launcher, step)) in known.iter().zip(&steps).enumerate() {
         for need in launcher.missing(|need| step.options.contains_key(need) || given[need].is_string()) {
             let where_ = if need == "image" {
                 "image: NAME".into()
@@ -68,10 +70,10 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
             found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
         }
         if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
-            found.push(Finding::error(&at, format!("the host {host:?} would be taken for a flag")));
+            found.push(Finding::error(&place(level, "host"), format!("the host {host:?} would be taken for a flag")));
         }
         if let Some(Err(why)) = step.options.get("options").map(|line| crate::shell::split(line)) {
-            found.push(Finding::error(&at, format!("the options of {}: {why}", launcher.name)));
+            found.push(Finding::error(&place(level, "options"), format!("the options of {}: {why}", launcher.name)));
         }
     }
 }
@@ -141,25 +143,6 @@ fn sequence(plan: &Plan, framework: &Framework, given: &Value, at: &str, found: 
             let why =
                 format!("{} {value}{shared} does not hold the {needed} tokens of the longest scenario", limit.knob);
             found.push(Finding::error(&pointer, why));
-        }
-    }
-}
-
-fn secrets(given: &Value, at: &str, found: &mut Vec<Finding>) {
-    let none = Map::new();
-    for (name, value) in given["env"].as_object().unwrap_or(&none) {
-        let text = value.as_str().unwrap_or_default();
-        if (redact::is_secret_name(name) && text.len() >= 6 && !text.starts_with('/')) || redact::holds_secret(text) {
-            let why = format!("E-SECRET-INLINE: no secret in a plan: write `{name}: null` to inherit it by name");
-            found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
-        }
-    }
-    for part in
-        ["server_command", "extra_args", "base_server_flags", "search_space", "candidates", "launcher", "mounts"]
-    {
-        if redact::holds_secret(&given[part].to_string()) {
-            let why = "E-SECRET-INLINE: no secret in a plan: pass it by name in env";
-            found.push(Finding::error(&format!("{at}/{part}"), why));
         }
     }
 }

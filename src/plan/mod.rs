@@ -8,6 +8,7 @@ mod frameworks;
 mod given;
 mod read;
 mod rules;
+mod secrets;
 pub mod shape;
 
 use std::collections::BTreeMap;
@@ -119,12 +120,8 @@ pub fn load(value: &Value, known: &Known) -> (Vec<Finding>, Option<Plan>) {
     if !wrong.iter().any(String::is_empty) {
         let value = sound(value, &wrong);
         let mut more = Vec::new();
-        let plan = meaning(&value, known, &mut more);
-        let about = |f: &Finding, wrong: &String| {
-            let (a, b) = (format!("{}/", f.pointer), format!("{wrong}/"));
-            !f.pointer.is_empty() && (a.starts_with(&b) || b.starts_with(&a))
-        };
-        found.extend(more.into_iter().filter(|f| !wrong.iter().any(|wrong| about(f, wrong))));
+        let plan = meaning(&value, &wrong, known, &mut more);
+        found.extend(more.into_iter().filter(|f| !wrong.iter().any(|wrong| follows(&f.pointer, wrong))));
         if found.iter().all(|f| f.level != Level::Error) {
             return (found, Some(plan));
         }
@@ -132,8 +129,23 @@ pub fn load(value: &Value, known: &Known) -> (Vec<Finding>, Option<Plan>) {
     (found, None)
 }
 
-fn meaning(value: &Value, known: &Known, found: &mut Vec<Finding>) -> Plan {
+/// True when a finding at `pointer` only follows from the value of a wrong type at `wrong`: it is about that, or about a map
+/// that cannot be judged without it.
+fn follows(pointer: &str, wrong: &str) -> bool {
+    if wrong.starts_with("/dataset/output_len") && pointer == "/dataset/input_len" {
+        return true;
+    }
+    let decides = ["lower", "upper", "path", "model_path", "name", "id", "rate"];
+    let (map, key) = wrong.rsplit_once('/').unwrap_or(("", wrong));
+    format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && decides.contains(&key))
+}
+
+fn meaning(value: &Value, wrong: &[String], known: &Known, found: &mut Vec<Finding>) -> Plan {
     let mut plan = Plan::read(value);
+    if wrong.iter().any(|wrong| wrong == "/hardware/gpu_count") {
+        plan.hardware.gpu_count = None;
+    }
+    secrets::check(value, found);
     if plan.hardware.gpu_model.is_none() {
         plan.hardware.gpu_model.clone_from(&known.gpu);
         let note = known.gpu.as_ref().map(|gpu| ("hardware.gpu_model".to_string(), gpu.as_str().into()));

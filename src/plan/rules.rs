@@ -77,7 +77,7 @@ impl Checking<'_, '_> {
             None | Some(Refusal { class: "rule", .. }) => {}
             Some(refusal) => {
                 let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
-                let at = format!("{at}/base_server_flags");
+                let at = self.place_in_base(&at, &refusal.reason);
                 // Nothing that is searched makes fewer GPUs of too many, unless the degrees themselves are.
                 let searched =
                     self.given.space.iter().any(|(knob, _)| self.framework.parallelism.multiply.contains(knob));
@@ -87,6 +87,28 @@ impl Checking<'_, '_> {
                     self.found.push(Finding::warning(&at, format!("{}; its candidates are skipped", refusal.reason)));
                 }
             }
+        }
+    }
+
+    /// Where in the base a refusal stands: at the knob or the words that it begins with or names.
+    fn place_in_base(&self, at: &str, reason: &str) -> String {
+        for part in ["server_command", "extra_args"] {
+            if reason.contains(&format!(" in {part} is unsupported")) {
+                let word = self.given.extra_args.iter().position(|word| {
+                    self.framework.fixed.keys().any(|knob| word.starts_with(&self.framework.flag(knob)))
+                });
+                return match word.filter(|_| part == "extra_args") {
+                    Some(i) => format!("{at}/{part}/{i}"),
+                    None => format!("{at}/{part}"),
+                };
+            }
+        }
+        let first = reason.split(' ').next().unwrap_or_default();
+        let option = self.framework.option_files.keys().find(|option| reason.contains(&format!(" in {option} ")));
+        let mut knobs = option.into_iter().map(String::as_str).chain([first]);
+        match knobs.find(|knob| self.given.base.contains_key(*knob)) {
+            Some(knob) => format!("{at}/base_server_flags/{}", escape(knob)),
+            None => format!("{at}/base_server_flags"),
         }
     }
 
@@ -160,7 +182,7 @@ impl Checking<'_, '_> {
         let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
         if self.plan.hardware.gpu_model.is_none() {
             let why = format!(
-                "{knob} {} is kept, for the GPU is unknown: {}; say hardware.gpu_model or --gpu",
+                "{knob} {} is kept, for the GPU is unknown: {}; say hardware.gpu_model, or bench-validate --gpu",
                 said(value),
                 rule.reason
             );

@@ -164,24 +164,38 @@ pub const PLAN: Shape = Keys(&[
     ("version_manifest", Any),
 ]);
 
+/// The keys of a plan's top.
+#[must_use]
+pub fn keys() -> Vec<&'static str> {
+    match PLAN {
+        Keys(keys) => keys.iter().map(|(key, _)| *key).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Everything in `value` that is not of `shape`; `at` is its JSON pointer.
 pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
     let mut wrong = |what: &str| {
-        // Whatever stands in an environment may be a secret: it is not repeated.
-        let seen = if at.contains("/env/") { kind(value).to_string() } else { short(value) };
+        // Whatever stands in an environment or in a header may be a secret: it is not repeated.
+        let hidden = ["/env", "/headers"].iter().any(|part| at.contains(part));
+        let seen = if hidden { kind(value).to_string() } else { short(value) };
         let subject = if at.is_empty() { "a plan".to_string() } else { name(at) };
         found.push(Finding::value(Level::Error, at, format!("{subject} is {what}, found {seen}")));
     };
     match shape {
         Any => {}
         Text if value.is_string() => {}
-        Text => wrong("a string (put it in quotes)"),
+        Text if value.is_number() || value.is_boolean() => wrong("a string (put it in quotes)"),
+        Text => wrong("a string"),
         Bool if value.is_boolean() => {}
         Bool => wrong("true or false"),
         Count(least) => {
-            let ok = value.as_u64().is_some_and(|n| n >= *least && n <= 1 << 53);
-            if !ok {
-                wrong(&format!("a whole number of at least {least}"));
+            // Only a seed may be larger: everything else is a count that the machine has to hold.
+            let most = if at.ends_with("/seed") { 1 << 53 } else { u64::from(u32::MAX) };
+            match value.as_u64() {
+                Some(n) if n > most => wrong(&format!("a whole number of at least {least} and at most {most}")),
+                Some(n) if n >= *least => {}
+                _ => wrong(&format!("a whole number of at least {least}")),
             }
         }
         Positive if value.as_f64().is_some_and(|n| n > 0.0) => {}
@@ -201,6 +215,7 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         OneOrList(item) => check(value, item, at, found),
         Either(_, map @ (Keys(_) | Each(_))) if value.is_object() => check(value, map, at, found),
         Either(_, list @ List(_)) if value.is_array() => check(value, list, at, found),
+        Either(Text, Keys(_) | Each(_)) if !value.is_string() => wrong("a string or a map"),
         Either(plain, _) => check(value, plain, at, found),
         Each(_) | Keys(_) if !value.is_object() => wrong("a map"),
         Each(item) => {
@@ -262,6 +277,6 @@ pub fn said(value: &Value) -> String {
 
 /// A value as a message shows it.
 pub fn short(value: &Value) -> String {
-    let text = value.to_string();
+    let text = crate::redact::Redactor::default().redact(&value.to_string());
     if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
 }

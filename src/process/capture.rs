@@ -25,7 +25,9 @@ pub fn succeeding(argv: &[String], limit: Duration) -> Result<String> {
     if status.success() {
         return Ok(text);
     }
-    let said = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    // Some end with advice how to ask for help; what went wrong stands before it.
+    let said =
+        text.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("Run '")).unwrap_or_default();
     Err(Error::new(format!("{} ended with {status}: {}", shell::join(argv), said.trim())))
 }
 

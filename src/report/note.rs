@@ -175,10 +175,7 @@ fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
             notes.insert(format!("Substituted: {knob} of {framework} {became}: {reason}."));
         }
         for (knob, values) in entry.at("/candidate/never_tried").as_object().into_iter().flatten() {
-            notes.insert(format!(
-                "Never tried: {knob} {values} of {}, for the cap on candidates came first.",
-                entry.framework
-            ));
+            notes.insert(format!("Never tried: {knob} {values} of {}.", entry.framework));
         }
     }
     notes

@@ -1,0 +1,67 @@
+//! No secret stands in a plan: not in a value, not behind a flag that takes one, not under a name that says so.
+
+use serde_json::{Map, Value, json};
+
+use super::Finding;
+use crate::redact;
+use crate::yaml::escape;
+
+const WHY: &str = "E-SECRET-INLINE: no secret in a plan: pass it by name in env";
+
+/// Adds every secret, where it stands.
+pub fn check(plan: &Value, found: &mut Vec<Finding>) {
+    let before = found.len();
+    walk(plan, "", found);
+    for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
+        let at = format!("/frameworks/{}", escape(name));
+        env(given, &at, found);
+        // What only its name or the word before it gives away.
+        for part in ["base_server_flags", "search_space"] {
+            for (knob, value) in given[part].as_object().into_iter().flatten() {
+                let pointer = format!("{at}/{part}/{}", escape(knob));
+                let own = json!({knob.as_str(): value}).to_string();
+                if redact::holds_secret(&own) && !within(&found[before..], &pointer) {
+                    found.push(Finding::error(&pointer, WHY));
+                }
+            }
+        }
+        for part in ["extra_args", "candidates", "launcher", "mounts"] {
+            let pointer = format!("{at}/{part}");
+            if redact::holds_secret(&given[part].to_string()) && !within(&found[before..], &pointer) {
+                found.push(Finding::error(&pointer, WHY));
+            }
+        }
+    }
+}
+
+fn within(found: &[Finding], pointer: &str) -> bool {
+    found.iter().any(|finding| finding.pointer.starts_with(pointer))
+}
+
+/// Every string that has the shape of a secret, but for those with messages of their own.
+fn walk(value: &Value, at: &str, found: &mut Vec<Finding>) {
+    match value {
+        Value::String(text) if redact::holds_secret(text) => found.push(Finding::error(at, WHY)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{at}/{i}"), found));
+        }
+        Value::Object(members) => {
+            let own =
+                |key: &str| at.starts_with("/frameworks/") && key == "env" || at == "/benchmark" && key == "headers";
+            for (key, value) in members.iter().filter(|(key, _)| !own(key)) {
+                walk(value, &format!("{at}/{}", escape(key)), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn env(given: &Value, at: &str, found: &mut Vec<Finding>) {
+    for (name, value) in given["env"].as_object().unwrap_or(&Map::new()) {
+        let text = value.as_str().unwrap_or_default();
+        if (redact::is_secret_name(name) && text.len() >= 6 && !text.starts_with('/')) || redact::holds_secret(text) {
+            let why = format!("E-SECRET-INLINE: no secret in a plan: write `{name}: null` to inherit it by name");
+            found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
+        }
+    }
+}
