@@ -144,6 +144,40 @@ impl Limits {
         tests
     }
 
+    /// Tests what somebody else reports, of so many requests: over the successful ones, for more is not known; so no
+    /// percentile is confirmed unless there was no failure and enough requests.
+    #[must_use]
+    pub fn reported(&self, requests: Option<f64>, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        let one = |(key, limit, threshold): &(String, Limit, f64)| {
+            let (name, floor) = match limit {
+                Limit::Latency { statistic, latency } => (format!("{statistic}_{latency}_ms"), false),
+                Limit::SuccessRate => ("success_rate".to_string(), true),
+                Limit::Attainment => ("slo_attainment".to_string(), true),
+            };
+            let value = metric(&name);
+            let margin = value.map(|value| if floor { value - threshold } else { threshold - value } / threshold);
+            let needed = match limit {
+                Limit::Latency { statistic, .. } => {
+                    statistic.strip_prefix('p').and_then(|q| q.parse().ok()).map(|q| needed(q, 0))
+                }
+                Limit::SuccessRate | Limit::Attainment => None,
+            };
+            let clean = metric("success_rate") == Some(1.0);
+            let confirmed = needed.map(|needed| clean && requests.is_some_and(|n| n >= f64::from(needed)));
+            SlaTest {
+                limit: key.clone(),
+                threshold: *threshold,
+                value,
+                basis: "reported".into(),
+                margin: margin.filter(|margin| margin.is_finite()),
+                passed: value.is_some_and(|value| if floor { value >= *threshold } else { value <= *threshold }),
+                needed,
+                confirmed,
+            }
+        };
+        self.0.iter().map(one).collect()
+    }
+
     /// Tests a sample: percentiles over all scheduled requests, failures as infinite; means over the successful ones.
     #[must_use]
     pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {

@@ -6,6 +6,7 @@ pub mod earlier;
 pub mod emit;
 pub mod expand;
 pub mod load;
+pub mod native;
 pub mod normalize;
 pub mod plans;
 pub mod preflight;

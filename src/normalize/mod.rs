@@ -3,6 +3,7 @@
 //! A run's requests are kept as numbers until its `run_end`; a server's results until its `server_end`, which may change
 //! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
 
+pub mod native;
 mod result;
 mod shards;
 

@@ -227,6 +227,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         run: None,
         units: Vec::new(),
         attempts: 1,
+        native: None,
         validated_cli_flags: candidate.validated_cli_flags.clone(),
         substitutions: candidate.substitutions.clone(),
         caveats: candidate.caveats.clone(),

@@ -15,7 +15,10 @@ pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Search,
 pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
 pub use plan::{Checked, FlagCheck, Plan, PlanFile, Rejection, Substitution, Verdicts};
 pub use request::{Request, RequestStatus, TokenSource};
-pub use result::{Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict, WorkloadBlock};
+pub use result::{
+    NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict,
+    WorkloadBlock,
+};
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};
 pub use scenario::{Dataset, Scenario, SharedPrefix};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};

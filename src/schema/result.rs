@@ -82,6 +82,9 @@ pub struct ResultRow {
     /// Attempts at these units in what was read, this one included.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub attempts: u32,
+    /// Where the numbers of another client's result are from; absent for our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeBlock>,
     /// Its flags as a captured help accepts them; absent when none was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validated_cli_flags: Option<ValidatedFlags>,
@@ -103,6 +106,36 @@ fn once() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_once(attempts: &u32) -> bool {
     *attempts == 1
+}
+
+/// Another client's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NativeBlock {
+    /// Its format: `vllm_bench_serve`.
+    pub format: String,
+    /// The client.
+    pub client: String,
+    /// Where each metric is from.
+    #[serde(default)]
+    pub fields: BTreeMap<String, NativeField>,
+    /// Why a metric is null.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulls: BTreeMap<String, String>,
+    /// What this client does not see: `in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …, and what follows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub blind: BTreeMap<String, String>,
+}
+
+/// A number of another client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NativeField {
+    /// Its key there; `requests` for what was computed anew from its requests.
+    pub field: String,
+    /// Its unit there.
+    pub unit: String,
+    /// Its formula there.
+    #[serde(default, rename = "is", skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
 }
 
 /// The workload of a result.

@@ -11,6 +11,7 @@ mod launchers;
 mod layers;
 mod load;
 mod man;
+mod native;
 mod pipeline;
 mod preflight;
 mod schemas;

@@ -1,0 +1,198 @@
+//! Files of other clients, found by what stands in them, and folders of their sweeps.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::streams;
+use crate::error::{Error, Result};
+use crate::jsonl::quote_bare;
+use crate::normalize::native::{Format, Given, nearest, results};
+use crate::notice::Notice;
+use crate::schema::{Members, ResultRow};
+
+/// The largest file of another client that is read, in bytes: all of it is kept.
+const MAX_FILE: usize = 1 << 30;
+/// How deep folders are looked into.
+const MAX_DEPTH: usize = 6;
+
+/// True for a file that is no JSONL of rows: its first line is not a whole JSON object.
+#[must_use]
+pub fn is_foreign(path: &Path) -> bool {
+    if path == Path::new("-") || path.is_dir() {
+        return path.is_dir();
+    }
+    let Ok(mut source) = streams::open(path) else { return false };
+    let mut line = Vec::new();
+    // The beginning of a long line is enough to see that it is one of ours.
+    let mut limited = std::io::Read::take(&mut source, 1 << 24);
+    if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&line);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let is_object = serde_json::from_str::<Members>(text).is_ok();
+    !is_object && (text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")
+}
+
+/// The results of a file or a folder of another client. What is of no known format is an error with its place; the rest
+/// goes on.
+///
+/// # Errors
+/// What cannot be read.
+pub fn read(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
+    if !path.is_dir() {
+        return file(path, given, notice);
+    }
+    let mut paths = Vec::new();
+    json_files(path, 0, &mut paths)?;
+    paths.sort();
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(file(&path, &of_folder(&path, given), notice)?);
+    }
+    if all.is_empty() {
+        return Err(Error::new("there is no result of a known client in it").at(streams::name(path)));
+    }
+    Ok(all)
+}
+
+/// The files of a folder that hold results: of a sweep its runs and failures, not its warm-ups and summaries.
+fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    let at = |e: std::io::Error| Error::new("cannot read the folder").because(e).at(streams::name(folder));
+    for entry in std::fs::read_dir(folder).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && depth < MAX_DEPTH {
+            json_files(&path, depth + 1, found)?;
+        }
+        let sweep = (name.starts_with("run=") || name.ends_with("failure.json")) && name.ends_with(".json");
+        let others = ["live_results.jsonl", "results.jsonl", "profile_export_aiperf.json", "benchmarks.json"];
+        if sweep || others.contains(&name.as_str()) {
+            found.push(path);
+        }
+    }
+    // What is final stands before what was written on the way to it.
+    if found.iter().any(|path| path == &folder.join("results.jsonl")) {
+        found.retain(|path| path != &folder.join("live_results.jsonl"));
+    }
+    Ok(())
+}
+
+/// What a sweep's folder says about a file in it: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`.
+fn of_folder(path: &Path, given: &Given) -> Given {
+    let mut given = given.clone();
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
+    if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
+        let serve = serve.split("-BENCH-").next().unwrap_or(serve).trim_matches('-').trim_end_matches("-failure");
+        let changed: Members = serve
+            .split('-')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_string(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+            .collect();
+        let index = i32::from(!changed.is_empty());
+        let mut set = vec![
+            ("candidate_id".to_string(), json!(format!("sweep-{serve}"))),
+            ("candidate".to_string(), json!({"changed": changed, "baseline": false, "index": index, "of": 1})),
+        ];
+        set.append(&mut given.set);
+        given.set = set;
+    }
+    given
+}
+
+fn file(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
+    let name = streams::name(path);
+    let text = quote_bare(&streams::read_text(path, MAX_FILE)?);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let given = Given { name: stem, ..given.clone() };
+    let contents: Vec<(String, Value)> = match serde_json::from_str(&text) {
+        Ok(whole) => vec![(name.clone(), whole)],
+        Err(whole) => {
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+            let mut contents = Vec::new();
+            for (i, line) in lines {
+                match serde_json::from_str(line) {
+                    Ok(value) => contents.push((format!("{name}:{}", i + 1), value)),
+                    // A whole file that breaks off has no line that is good.
+                    Err(_) if contents.is_empty() => return Err(Error::new("it is no JSON").because(whole).at(name)),
+                    Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
+                }
+            }
+            contents
+        }
+    };
+    let mut all = Vec::new();
+    for (place, content) in contents {
+        match of(&content, &given) {
+            Ok(found) => all.extend(found),
+            Err(e) => notice.error(&e.at(place)),
+        }
+    }
+    Ok(all)
+}
+
+/// The results of one content, by its format.
+///
+/// # Errors
+/// A content of no known format, with the keys that the nearest one has.
+pub fn of(content: &Value, given: &Given) -> Result<Vec<ResultRow>> {
+    // A sweep's own record of what did not run.
+    if content["error_type"].is_string() && content["error"].is_string() {
+        return Ok(vec![failure(content, given)?]);
+    }
+    match Format::of(content) {
+        Some(format) => results(format, content, given),
+        None => Err(match nearest(content) {
+            Some((format, lacks)) => {
+                Error::new(format!("no known format: {} would have {}", format.name, lacks.join(", ")))
+            }
+            None => Error::new("no known format of a benchmark client's results"),
+        }),
+    }
+}
+
+fn failure(content: &Value, given: &Given) -> Result<ResultRow> {
+    let mut row = json!({
+        "framework": "vllm", "framework_version": null, "framework_commit": null, "candidate_id": given.name, "model": "",
+        "status": "failed", "failure_class": "client_failed", "hardware": {}, "workload": null, "sla": {"passed": null},
+        "failure_reason": format!("{}: {}", content["error_type"].as_str().unwrap_or_default(), content["error"].as_str().unwrap_or_default()),
+        "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {}, "fingerprint": {}, "environment": {},
+    });
+    for (place, value) in &given.set {
+        crate::normalize::native::put(&mut row, place, value.clone());
+    }
+    serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))
+}
+
+/// The same for a row at this place: a result that names no candidate is called by its file.
+#[must_use]
+pub fn named(given: &Given, place: &str) -> Given {
+    let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
+    let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Given { name: stem, ..given.clone() }
+}
+
+/// What `--candidate` and `--set` say.
+///
+/// # Errors
+/// A file that is no candidate row, or a member without a value.
+pub fn given(candidate: Option<&Path>, set: &[(String, String)]) -> Result<Given> {
+    let candidate = match candidate {
+        Some(path) => {
+            let text = streams::read_text(path, MAX_FILE)?;
+            let first = text.lines().next().unwrap_or_default();
+            let row: Value = serde_json::from_str(first)
+                .or_else(|_| serde_json::from_str(&text))
+                .map_err(|e| Error::new("it is no candidate row").because(e).at(streams::name(path)))?;
+            Some(row)
+        }
+        None => None,
+    };
+    // 4 is a number, and so is "max_p99_ttft_ms=500"'s; what is no JSON is text.
+    let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+    let set = set.iter().map(|(key, text)| (key.replace('.', "/"), value(text))).collect();
+    Ok(Given { candidate, set, name: "stdin".into() })
+}

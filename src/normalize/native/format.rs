@@ -1,0 +1,268 @@
+//! Formats of other clients' results: what their keys mean, as data (`configs/rules/formats/`). A place in a result is a JSON
+//! pointer; one that begins with `^` counts from the top of the file where the format has several results in one.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::schema::Members;
+use crate::yaml;
+
+/// The formats, those with the more particular marks first.
+pub static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| {
+    let load = |(name, text): &(&str, &str)| -> Format { yaml::typed(text, name).expect("compiled in, and tested") };
+    SHIPPED.iter().map(load).collect()
+});
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../configs/rules/formats/", $name, ".yaml")))),*]
+    };
+}
+
+const SHIPPED: &[(&str, &str)] = shipped![
+    "vllm_bench_serve",
+    "tokenspeed_bench_serve",
+    "sglang_bench_serving",
+    "sglang_auto_benchmark",
+    "trtllm_benchmark_serving",
+    "guidellm",
+    "aiperf",
+    "genai_perf",
+    "inference_benchmarker",
+    "inference_perf",
+    "evalscope_perf",
+    "inferencex",
+    "llm_optimizer",
+];
+
+/// One format.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Format {
+    /// Its name: `vllm_bench_serve`.
+    pub name: String,
+    /// The client, as people call it; a different one makes another fingerprint.
+    pub client: String,
+    /// The framework whose client it is: results count as its own unless somebody says otherwise.
+    #[serde(default)]
+    pub framework: Option<String>,
+    /// Where the format was read.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What a file of this format has.
+    pub detect: Detect,
+    /// The list of results in one file.
+    #[serde(default)]
+    pub each: Option<Vec<String>>,
+    /// Results that are none: warm-ups, by a place and the beginning of what stands there.
+    #[serde(default)]
+    pub skip: BTreeMap<String, Vec<String>>,
+    /// Places without which nothing can be said; the error names them.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Requests that were to be sent, that succeeded, that failed; seconds from the first to the last.
+    pub counts: Counts,
+    /// Members of the row that stand somewhere as they are.
+    #[serde(default)]
+    pub row: BTreeMap<String, Places>,
+    /// Metrics that are one number.
+    pub metrics: BTreeMap<String, Number>,
+    /// The names of statistics, the first that is there.
+    #[serde(default)]
+    pub statistics: BTreeMap<String, Vec<String>>,
+    /// Latencies, by the statistic in the place of `{stat}`.
+    #[serde(default)]
+    pub latencies: BTreeMap<String, Latency>,
+    /// One entry for each request, from which everything is computed anew.
+    #[serde(default)]
+    pub requests: Option<Requests>,
+    /// Output tokens that were really seen, the first place that is there: none of them at all, and no answer came.
+    #[serde(default)]
+    pub tokens_seen: Vec<String>,
+    /// What this client does not see, in a word each: `in_band_error`, `early_stop`, `reasoning`, `first_chunk`.
+    #[serde(default)]
+    pub blind: BTreeMap<String, String>,
+    /// The same of versions that do not have this place.
+    #[serde(default)]
+    pub blind_without: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The marks of a format.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detect {
+    /// All of these places.
+    pub all: Vec<String>,
+    /// And none of these.
+    #[serde(default)]
+    pub none: Vec<String>,
+}
+
+/// How many, and how long.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Requests that were to be sent; else those that succeeded and failed together.
+    #[serde(default)]
+    pub sent: Places,
+    /// Requests that succeeded.
+    pub completed: Places,
+    /// Requests that failed; nothing where the format has no such count.
+    #[serde(default)]
+    pub failed: Places,
+    /// Failed requests are not told, and are none where they are not: they stand only when there are some.
+    #[serde(default)]
+    pub failed_if_any: bool,
+    /// Seconds.
+    #[serde(default)]
+    pub duration_s: Places,
+}
+
+/// Places, the first that is there.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Places(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Places {
+    fn from(given: OneOrMany) -> Self {
+        match given {
+            OneOrMany::One(place) => Self(vec![place]),
+            OneOrMany::Many(places) => Self(places),
+        }
+    }
+}
+
+/// A number, its unit there, and what it is there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Number {
+    /// Where it stands.
+    pub at: Places,
+    /// Its unit there.
+    pub unit: String,
+    /// Factor to the unit of the metric.
+    #[serde(default = "once")]
+    pub times: f64,
+    /// Its formula there.
+    #[serde(default, rename = "is")]
+    pub meaning: Option<String>,
+}
+
+/// The statistics of a latency.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latency {
+    /// Where they stand; `{stat}` is the statistic's name there.
+    pub at: String,
+    /// Their unit there.
+    pub unit: String,
+    /// Factor to ms.
+    #[serde(default = "once")]
+    pub times: f64,
+    /// Where the number of samples stands: with none the statistics are none.
+    #[serde(default)]
+    pub counted_by: Option<String>,
+    /// The formula there.
+    #[serde(rename = "is")]
+    pub meaning: String,
+}
+
+/// Requests one by one: lists of the same length, or a list of records.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    /// A list of records, in which the other places stand; else each of these is a list.
+    #[serde(default)]
+    pub list: Option<String>,
+    /// The list of the failed ones, where they stand apart.
+    #[serde(default)]
+    pub failed: Option<String>,
+    /// Time to the first token.
+    pub ttft: String,
+    /// Gaps between chunks, a list each.
+    #[serde(default)]
+    pub gaps: Option<String>,
+    /// From the start to the last token, else to the end.
+    #[serde(default)]
+    pub e2e: Option<String>,
+    /// Prompt tokens.
+    pub input: String,
+    /// Output tokens.
+    pub output: String,
+    /// When it was sent, on any clock.
+    #[serde(default)]
+    pub start: Option<String>,
+    /// What went wrong; empty when nothing did.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Seconds in the unit of its times: 1, or 0.001 for ms.
+    #[serde(default = "once")]
+    pub seconds: f64,
+    /// The same for the times to the first token, where they differ.
+    #[serde(default)]
+    pub ttft_seconds: Option<f64>,
+}
+
+fn once() -> f64 {
+    1.0
+}
+
+impl Format {
+    /// The format of a file's content.
+    #[must_use]
+    pub fn of(content: &Value) -> Option<&'static Self> {
+        FORMATS.iter().find(|format| {
+            let has = |place: &String| content.pointer(place).is_some();
+            format.detect.all.iter().all(has) && !format.detect.none.iter().any(has)
+        })
+    }
+}
+
+/// Which formats come nearest to a content that is of none, with the keys that it lacks.
+#[must_use]
+pub fn nearest(content: &Value) -> Option<(&'static Format, Vec<&'static str>)> {
+    let lacking = |format: &'static Format| {
+        let lacks = format.detect.all.iter().filter(|place| content.pointer(place).is_none());
+        (format, lacks.map(|place| place.trim_start_matches('/')).collect::<Vec<_>>())
+    };
+    let near = |(format, lacks): &(&Format, Vec<&str>)| lacks.len() * 2 <= format.detect.all.len() && !lacks.is_empty();
+    FORMATS.iter().map(lacking).filter(near).min_by_key(|(_, lacks)| lacks.len())
+}
+
+/// The value at the first of these places; `^` counts from the top.
+#[must_use]
+pub fn at<'a>(places: &Places, result: &'a Value, top: &'a Value) -> Option<(&'a Value, String)> {
+    places.0.iter().find_map(|place| {
+        let found = match place.strip_prefix('^') {
+            Some(place) => top.pointer(place),
+            None => result.pointer(place),
+        };
+        found.filter(|value| !value.is_null()).map(|value| (value, place.clone()))
+    })
+}
+
+/// Members by their dotted or slashed names, put into a row.
+pub fn put(row: &mut Value, pointer: &str, value: Value) {
+    let mut place = row;
+    let mut keys = pointer.trim_start_matches('/').split('/').peekable();
+    while let Some(key) = keys.next() {
+        if !place.is_object() {
+            *place = Value::Object(Members::new());
+        }
+        if keys.peek().is_none() {
+            place[key] = value;
+            return;
+        }
+        place = &mut place[key];
+    }
+}

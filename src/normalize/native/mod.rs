@@ -1,0 +1,324 @@
+//! Other clients' results as result rows: by their format's map, never by a name that looks the same.
+
+mod format;
+mod requests;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+pub use format::{Format, nearest, put};
+
+use crate::digest;
+use crate::error::{Error, Result};
+use crate::schema::{Members, NativeBlock, NativeField, ResultRow, Verdict};
+use crate::sla::{self, Limits};
+use format::{Places, at};
+
+/// What a file does not hold.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// A `candidate` row: framework, command, scenario, limits, GPUs.
+    pub candidate: Option<Value>,
+    /// Members of the row by their place: `framework`, `workload/scenario`, `hardware/gpu_count`.
+    pub set: Vec<(String, Value)>,
+    /// The file's name without its ending, for a result that names no candidate.
+    pub name: String,
+}
+
+/// The results of one file's content, or of one line.
+///
+/// # Errors
+/// The keys that the format cannot do without.
+pub fn results(format: &Format, content: &Value, given: &Given) -> Result<Vec<ResultRow>> {
+    let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
+    let each: Vec<&Value> = match &format.each {
+        Some(_) => lists.flatten().collect(),
+        None => vec![content],
+    };
+    let is_skipped = |result: &&Value| {
+        format.skip.iter().any(|(place, starts)| {
+            let text = result.pointer(place).and_then(Value::as_str).unwrap_or_default();
+            starts.iter().any(|start| text.starts_with(start.as_str()))
+        })
+    };
+    each.into_iter().filter(|result| !is_skipped(result)).map(|result| one(format, result, content, given)).collect()
+}
+
+fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<ResultRow> {
+    let lacks: Vec<&str> = format
+        .needs
+        .iter()
+        .filter(|place| result.pointer(place).is_none())
+        .map(|place| place.trim_start_matches('/'))
+        .collect();
+    if !lacks.is_empty() && result.get("error").is_none() {
+        let why = format!("{} without {}: another version of {}?", format.name, lacks.join(", "), format.client);
+        return Err(Error::new(why));
+    }
+    let mut reading = Reading {
+        format,
+        result,
+        top,
+        native: NativeBlock {
+            format: format.name.clone(),
+            client: format.client.clone(),
+            fields: BTreeMap::new(),
+            nulls: BTreeMap::new(),
+            blind: format.blind.clone(),
+        },
+        metrics: BTreeMap::new(),
+    };
+    reading.numbers();
+    let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
+    reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
+    let mut row = reading.row(given);
+    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()), false);
+    let sample = reading.requests(&limits);
+    let (completed, sent) = reading.counts(sample.as_ref());
+    let failed = reading.verdict_on_life(completed, sent);
+    let tests = match (&sample, failed.is_some()) {
+        (_, true) => Vec::new(),
+        (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(&format!("{statistic}_itl_ms"))),
+        (None, false) => limits.reported(sent.or(completed), &|name| reading.metric(name)),
+    };
+    let verdict = sla::verdict(&tests);
+    row["metrics"] = json!(reading.metrics);
+    row["sla"]["passed"] = verdict.map_or(Value::Null, |v| (v != Verdict::Fail).into());
+    if let Some((class, why)) = failed {
+        row["status"] = "failed".into();
+        row["failure_class"] = class.into();
+        row["failure_reason"] = why.into();
+    }
+    let short =
+        sample.as_ref().is_some_and(|sample| requests::is_short(sample, row["workload"]["output_len"].as_f64()));
+    row["quality"]["length_mismatch"] = short.into();
+    let mut row: ResultRow =
+        serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))?;
+    row.sla_tests = tests;
+    row.verdict = verdict;
+    row.native = Some(reading.native);
+    Ok(row)
+}
+
+struct Reading<'a> {
+    format: &'a Format,
+    result: &'a Value,
+    top: &'a Value,
+    native: NativeBlock,
+    metrics: BTreeMap<String, Option<f64>>,
+}
+
+impl Reading<'_> {
+    fn number(&self, places: &Places) -> Option<f64> {
+        at(places, self.result, self.top).and_then(|(value, _)| value.as_f64())
+    }
+
+    fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied().flatten()
+    }
+
+    fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
+        let meaning = meaning.map(String::from);
+        let field = NativeField { field: field.trim_start_matches(['^', '/']).to_string(), unit: unit.into(), meaning };
+        self.native.fields.insert(name.to_string(), field);
+        self.metrics.insert(name.to_string(), value);
+    }
+
+    fn null(&mut self, name: &str, why: &str) {
+        self.metrics.insert(name.to_string(), None);
+        self.native.nulls.insert(name.to_string(), why.into());
+    }
+
+    /// Every number of the map, in our units. A latency of exactly 0 stands for no sample.
+    fn numbers(&mut self) {
+        let format = self.format;
+        for (name, number) in &format.metrics {
+            let Some((value, place)) = at(&number.at, self.result, self.top) else { continue };
+            match value.as_f64().filter(|value| value.is_finite()) {
+                Some(value) => {
+                    self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
+                }
+                None => self.null(name, &format!("{} is {value} there", place.trim_start_matches('/'))),
+            }
+        }
+        for (latency, map) in &format.latencies {
+            let samples = map.counted_by.as_ref().and_then(|place| self.result.pointer(place)?.as_f64());
+            for (statistic, names) in &format.statistics {
+                let places = Places(names.iter().map(|name| map.at.replace("{stat}", name)).collect());
+                let Some((value, place)) = at(&places, self.result, self.top) else { continue };
+                let name = format!("{statistic}_{latency}_ms");
+                let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
+                    self.null(&name, &format!("{} is {value} there", place.trim_start_matches('/')));
+                    continue;
+                };
+                self.put(&name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
+                if samples == Some(0.0) {
+                    self.null(&name, "no sample: its client writes 0 for none");
+                } else if value == 0.0 {
+                    self.null(&name, "placeholder_zero: no latency is 0");
+                }
+            }
+        }
+    }
+
+    /// The row without its metrics: what the file says, then the candidate, then what was set.
+    fn row(&self, given: &Given) -> Value {
+        let format = self.format;
+        let short = &digest::sha256(digest::canonical(self.result).as_bytes())[..8];
+        let mut row = json!({
+            "framework": format.framework.as_deref().unwrap_or("unknown"), "framework_version": null, "framework_commit": null,
+            "candidate_id": format!("{}-{short}", given.name), "model": "", "status": "ok", "failure_reason": null, "hardware": {},
+            "workload": {}, "sla": {}, "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {},
+            "fingerprint": {}, "environment": {"image": null, "image_digest": null, "cuda": null, "nccl": null, "driver": null},
+        });
+        for (place, places) in &format.row {
+            if let Some((value, _)) = at(places, self.result, self.top) {
+                put(&mut row, place, value.clone());
+            }
+        }
+        if let Some(candidate) = &given.candidate {
+            from_candidate(&mut row, candidate);
+        }
+        for (place, value) in &given.set {
+            put(&mut row, place, value.clone());
+        }
+        tidy(&mut row);
+        let workload = &row["workload"];
+        let mode = match (workload["request_rate"].is_number(), workload["max_concurrency"].is_number()) {
+            (true, _) => "open",
+            (false, true) => "closed",
+            (false, false) => "burst",
+        };
+        let lengths = json!([workload["scenario"], workload["kind"], workload["input_len"], workload["output_len"]]);
+        row["fingerprint"] = json!({
+            "model": row["model"], "gpu_model": row["hardware"]["gpu_model"], "gpu_count": row["hardware"]["gpu_count"],
+            "workload": digest::short(&lengths), "load_mode": mode, "endpoint": workload["endpoint"], "client": format.client,
+        });
+        row
+    }
+
+    /// Requests that succeeded, and that were to be sent; what follows from these.
+    fn counts(&mut self, sample: Option<&crate::summary::Sample>) -> (Option<f64>, Option<f64>) {
+        let counts = &self.format.counts;
+        let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
+        let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
+        let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
+        let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
+        let sent = self.number(&counts.sent).or(together);
+        let rate = completed.zip(sent.filter(|sent| *sent > 0.0)).map(|(completed, sent)| completed / sent);
+        match rate {
+            Some(rate) => {
+                self.metrics.insert("success_rate".into(), Some(rate));
+            }
+            None => self.null("success_rate", "its client does not count failures"),
+        }
+        let duration = self.number(&counts.duration_s).filter(|s| *s > 0.0);
+        let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
+        let tokens = |name: &str| self.metric(name);
+        let (input, output) = (tokens("total_input_tokens"), tokens("total_output_tokens"));
+        let made = [
+            ("request_throughput", per_second(completed)),
+            ("output_token_throughput", per_second(output)),
+            ("total_token_throughput", per_second(input.zip(output).map(|(input, output)| input + output))),
+        ];
+        for (name, value) in made {
+            if self.metric(name).is_none() && value.is_some() {
+                self.metrics.insert(name.into(), value);
+            }
+        }
+        self.metrics.extend(completed.map(|n| ("completed".to_string(), Some(n))));
+        self.metrics.extend(sent.zip(completed).map(|(sent, ok)| ("failed".to_string(), Some((sent - ok).max(0.0)))));
+        (completed, sent)
+    }
+
+    /// Why nothing was measured at all, however good it looks.
+    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&'static str, String)> {
+        if let Some(error) = self.result.get("error").and_then(Value::as_str) {
+            return Some(("client_failed", error.to_string()));
+        }
+        if completed == Some(0.0) {
+            let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
+            return Some(("all_requests_failed", format!("no request{of} succeeded, though its client ended well")));
+        }
+        let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
+        (seen == Some(0.0)).then(|| {
+            let n = completed.unwrap_or_default();
+            (
+                "no_token",
+                format!(
+                    "{n} requests count as done and no token came: its client does not see errors behind status 200"
+                ),
+            )
+        })
+    }
+
+    fn requests(&mut self, limits: &Limits) -> Option<crate::summary::Sample> {
+        let map = self.format.requests.as_ref()?;
+        let sample = requests::sample(map, self.result, limits)?;
+        for latency in ["ttft", "tpot", "e2e"] {
+            for (statistic, value) in requests::statistics(&sample, latency) {
+                let name = format!("{statistic}_{latency}_ms");
+                self.put(&name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
+                self.native.nulls.remove(&name);
+            }
+        }
+        if !limits.is_empty() {
+            let good = f64::from(sample.good);
+            self.metrics.insert("slo_attainment".into(), Some(good / f64::from(sample.scheduled)));
+            let duration = self.number(&self.format.counts.duration_s).filter(|s| *s > 0.0);
+            self.metrics.extend(duration.map(|s| ("goodput".to_string(), Some(good / s))));
+        }
+        Some(sample)
+    }
+}
+
+/// What a candidate row says about a result that names none.
+fn from_candidate(row: &mut Value, candidate: &Value) {
+    for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
+        if !candidate[key].is_null() {
+            row[key] = candidate[key].clone();
+        }
+    }
+    row["candidate"] = json!({
+        "changed": candidate["server"]["changed"], "baseline": candidate["search"]["baseline"],
+        "index": candidate["search"]["index"], "of": candidate["search"]["of"],
+    });
+    // Of several scenarios the file says which by its lengths; of one it is that.
+    let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
+    let lengths = |scenario: &&Value| {
+        ["input_len", "output_len"]
+            .iter()
+            .all(|key| row["workload"][*key].is_null() || scenario[*key].as_f64() == row["workload"][*key].as_f64())
+    };
+    let mut fitting = scenarios.iter().filter(lengths);
+    if let (Some(scenario), None) = (fitting.next(), fitting.next()) {
+        put(row, "workload/scenario", scenario["name"].clone());
+        put(row, "workload/input_len", scenario["input_len"].clone());
+        put(row, "workload/output_len", scenario["output_len"].clone());
+    }
+}
+
+/// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
+fn tidy(row: &mut Value) {
+    let infinite = row["workload"]["request_rate"].as_str().is_some_and(|text| text.to_lowercase().contains("inf"));
+    if infinite || row["workload"]["request_rate"].is_string() {
+        row["workload"]["request_rate"] = Value::Null;
+    }
+    for key in ["num_prompts", "max_concurrency"] {
+        let value = &mut row["workload"][key];
+        *value = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
+    }
+    if !row["candidate"].is_null() {
+        let own = row["candidate"].clone();
+        row["candidate"] = json!({
+            "changed": own["changed"].as_object().cloned().unwrap_or_default(), "baseline": own["baseline"] == true,
+            "index": own["index"].as_u64().unwrap_or(0), "of": own["of"].as_u64().unwrap_or(1),
+        });
+    }
+    for key in ["model", "framework", "candidate_id", "server_command"] {
+        if !row[key].is_string() {
+            row[key] = row[key].as_str().unwrap_or_default().into();
+        }
+    }
+}

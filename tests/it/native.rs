@@ -1,0 +1,213 @@
+//! Other clients' results (`tests/fixtures/native`): by formula and not by name, and never a zero for nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Output, fixtures, program, run};
+
+fn path(name: &str) -> PathBuf {
+    fixtures().join("native").join(name)
+}
+
+fn normalize(arguments: &[&str]) -> Output {
+    run(program("bench-normalize").args(arguments), "")
+}
+
+/// The result of one file.
+fn one(name: &str) -> Value {
+    let done = normalize(&[path(name).to_str().unwrap()]).expect(0);
+    let mut rows = done.records("result");
+    assert_eq!(rows.len(), 1, "{name}: {}", done.stderr);
+    rows.remove(0)
+}
+
+fn metric(row: &Value, name: &str) -> f64 {
+    row["metrics"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {:#}", row["native"]))
+}
+
+/// The server of these runs gives the first token after 60 ms, then one each 10 ms, 12 in all.
+#[test]
+fn clients_agree_on_what_they_define_alike() {
+    let near = |value: f64, truth: f64| (value / truth - 1.0).abs() <= 0.10;
+    for file in
+        ["vllm-0.33.0.json", "sglang-0.5.23.jsonl", "sglang-0.5.15.jsonl", "guidellm-0.8.1.json", "aiperf-0.13.0.json"]
+    {
+        let row = one(&format!("plain/{file}"));
+        assert!(near(metric(&row, "p50_ttft_ms"), 62.0), "{file}: {}", row["metrics"]);
+        assert!(
+            near(metric(&row, "output_token_throughput") / metric(&row, "request_throughput"), 12.0),
+            "{file}: {}",
+            row["metrics"]
+        );
+        assert_eq!(row["status"], "ok");
+        assert_eq!(row["metrics"]["total_output_tokens"], 480.0, "{file}");
+    }
+    for file in ["vllm-0.33.0.json", "guidellm-0.8.1.json"] {
+        assert!(near(metric(&one(&format!("plain/{file}")), "p50_tpot_ms"), 10.7), "{file}");
+    }
+    // guidellm's word for it includes the first token, aiperf's goes by its own tokenizer.
+    let guidellm = one("plain/guidellm-0.8.1.json");
+    assert!(
+        guidellm["native"]["fields"]["p50_tpot_ms"]["field"] == "requests" || metric(&guidellm, "p50_tpot_ms") < 12.0
+    );
+    assert!(one("plain/aiperf-0.13.0.json")["metrics"]["mean_tpot_ms"].is_null());
+}
+
+#[test]
+fn where_a_client_is_blind_its_row_says_so() {
+    for (file, blind) in [
+        ("vllm-0.19.1.json", "first_chunk"),
+        ("tokenspeed.json", "first_chunk"),
+        ("tokenspeed.json", "in_band_error"),
+        ("sglang-0.5.23.jsonl", "in_band_error"),
+        ("sglang-0.5.23.jsonl", "early_stop"),
+    ] {
+        let row = one(&format!("plain/{file}"));
+        assert!(row["native"]["blind"][blind].is_string(), "{file}: {}", row["native"]["blind"]);
+    }
+    assert!(one("plain/vllm-0.33.0.json")["native"]["blind"].get("first_chunk").is_none());
+}
+
+#[test]
+fn a_dead_engine_wins_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let edited = |name: &str, edit: &dyn Fn(&mut Value)| {
+        let text = fs::read_to_string(path(name)).unwrap().replace(": Infinity", ": \"inf\"");
+        let mut content: Value = serde_json::from_str(&text).unwrap();
+        edit(&mut content);
+        let file = folder.path().join("x.json");
+        fs::write(&file, content.to_string()).unwrap();
+        normalize(&[file.to_str().unwrap()])
+    };
+    // As SGLang's client reports it: all done, all tokens that were asked for, no latency.
+    let sglang = edited("plain/sglang-0.5.23.jsonl", &|row| {
+        row["total_output_tokens_retokenized"] = 0.into();
+        row["mean_ttft_ms"] = 0.0.into();
+    });
+    let row = &sglang.expect(0).records("result")[0];
+    assert_eq!((&row["status"], &row["failure_class"]), (&json!("failed"), &json!("no_token")));
+    assert!(
+        row["metrics"]["mean_ttft_ms"].is_null()
+            && row["native"]["nulls"]["mean_ttft_ms"].as_str().unwrap().contains("placeholder_zero")
+    );
+    let vllm = edited("plain/vllm-0.19.1.json", &|row| row["total_output_tokens"] = 0.into());
+    assert_eq!(vllm.expect(0).records("result")[0]["failure_class"], "no_token");
+    // Every request failed, a file of zeros, status 0.
+    let row = one("real-vllm-0.32.0/bench_serve_badmodel.json");
+    assert_eq!(
+        (&row["status"], &row["failure_class"], &row["metrics"]["success_rate"]),
+        (&json!("failed"), &json!("all_requests_failed"), &json!(0.0))
+    );
+    assert!(row["metrics"]["mean_ttft_ms"].is_null() && row["metrics"]["p99_tpot_ms"].is_null());
+    // An unseen version says what it lacks, and never gives zeros.
+    let renamed = edited("plain/vllm-0.33.0.json", &|row| {
+        let all = row.as_object_mut().unwrap();
+        let value = all.shift_remove("request_throughput").unwrap();
+        all.insert("req_throughput".into(), value);
+    });
+    let renamed = renamed.expect(2);
+    assert!(
+        renamed.stdout.is_empty() && renamed.stderr.contains("vllm_bench_serve without request_throughput"),
+        "{}",
+        renamed.stderr
+    );
+}
+
+#[test]
+fn failures_count_where_they_are_told_and_are_not_made_up_where_they_are_not() {
+    for file in ["vllm-0.33.0.json", "tokenspeed.json", "aiperf-0.13.0.json"] {
+        let row = one(&format!("http500/{file}"));
+        assert_eq!((metric(&row, "success_rate"), metric(&row, "failed")), (0.8, 8.0), "{file}");
+    }
+    let row = one("http500/sglang-0.5.23.jsonl");
+    assert!(row["metrics"]["success_rate"].is_null() && row["native"]["nulls"]["success_rate"].is_string());
+    // With details they are known.
+    assert_eq!(metric(&one("detailed/sglang_0.5.23_details.jsonl"), "success_rate"), 0.95);
+}
+
+#[test]
+fn details_are_computed_anew() {
+    let row = one("detailed/vllm_0.33.0_detailed.json");
+    // It reports no p99 of its own.
+    assert_eq!(row["native"]["fields"]["p99_ttft_ms"]["field"], "requests");
+    assert!((metric(&row, "p50_ttft_ms") - 46.6).abs() < 0.1);
+    let limited = normalize(&[
+        path("detailed/vllm_0.33.0_detailed.json").to_str().unwrap(),
+        "--set",
+        "sla.max_p50_ttft_ms=100",
+        "--set",
+        "sla.max_p99_ttft_ms=100000",
+    ]);
+    let row = &limited.expect(0).records("result")[0];
+    // Two of forty failed: infinite in the gate, so no p99 is kept.
+    assert_eq!(
+        (&row["sla_tests"][0]["passed"], &row["sla_tests"][1]["passed"]),
+        (&json!(true), &json!(false)),
+        "{}",
+        row["sla_tests"]
+    );
+    assert_eq!((&row["verdict"], &row["sla"]["passed"]), (&json!("fail"), &json!(false)));
+}
+
+#[test]
+fn what_a_file_does_not_hold_is_given() {
+    let file = path("plain/sglang-0.5.23.jsonl");
+    let set = [
+        "--set",
+        "hardware.gpu_count=4",
+        "--set",
+        "model=org/m",
+        "--set",
+        "sla.max_p99_ttft_ms=500",
+        "--set",
+        "workload.scenario=chat",
+    ];
+    let row = normalize(&[&[file.to_str().unwrap()][..], &set].concat()).expect(0).records("result").remove(0);
+    assert_eq!(
+        (&row["hardware"]["gpu_count"], &row["model"], &row["workload"]["scenario"]),
+        (&json!(4), &json!("org/m"), &json!("chat"))
+    );
+    // 40 requests, and their failures are not told: kept, but not confirmed.
+    assert_eq!((&row["verdict"], &row["sla_tests"][0]["basis"]), (&json!("pass_unconfirmed"), &json!("reported")));
+    let folder = tempfile::tempdir().unwrap();
+    let plan = "{\"schema_version\":1,\"record\":\"plan\",\"model\":\"m\",\"dataset\":{\"scenario_names\":[\"s\"],\"input_len\":[20],\"output_len\":[12]},\"sla\":{\"max_p50_ttft_ms\":9},\"frameworks\":{\"vllm\":{\"base_server_flags\":{\"max_num_seqs\":7}}}}\n";
+    let candidate = run(&mut program("bench-expand"), plan).expect(0).stdout;
+    let given = folder.path().join("candidate.jsonl");
+    fs::write(&given, &candidate).unwrap();
+    let row = normalize(&[file.to_str().unwrap(), "--candidate", given.to_str().unwrap()])
+        .expect(0)
+        .records("result")
+        .remove(0);
+    let candidate: Value = serde_json::from_str(&candidate).unwrap();
+    assert_eq!(
+        (&row["candidate_id"], &row["server_command"]),
+        (&candidate["candidate_id"], &candidate["server_command"])
+    );
+    assert_eq!(
+        (&row["framework"], &row["workload"]["scenario"], &row["sla"]["passed"]),
+        (&json!("vllm"), &json!("s"), &json!(false))
+    );
+}
+
+#[test]
+fn a_folder_of_a_sweep_is_its_runs() {
+    let done = normalize(&[path("real-vllm-0.32.0/sweep").to_str().unwrap()]).expect(0);
+    let rows = done.records("result");
+    assert_eq!(rows.len(), 4, "{}", done.stderr);
+    let ids: Vec<&str> = rows.iter().map(|row| row["candidate_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["sweep-seqs16", "sweep-seqs16", "sweep-seqs4", "sweep-seqs4"]);
+    assert_eq!(normalize(&[fixtures().join("bin").to_str().unwrap()]).expect(2).stdout, "");
+}
+
+#[test]
+fn clients_are_never_in_one_ranking() {
+    let files = ["plain/vllm-0.33.0.json", "plain/sglang-0.5.23.jsonl", "plain/guidellm-0.8.1.json"]
+        .map(|name| path(name).display().to_string());
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let results = normalize(&files).expect(0).stdout;
+    let ranked = run(program("bench-rank").args(["--format", "jsonl"]), &results).expect(0).rows();
+    assert_eq!(ranked.len(), 3);
+    assert!(ranked.iter().all(|row| row["rank"] == 1), "{ranked:#?}");
+}
