@@ -10,9 +10,11 @@ mod shards;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attempt::{Attempt, attempts, latest};
+use serde_json::Value;
+
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::schema::{Candidate, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
+use crate::schema::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
 use crate::sla::Limits;
 use crate::summary::Sample;
 use crate::workload::MEASURED;
@@ -112,6 +114,7 @@ impl Fold {
                 self.results.push(result::not_tried(&candidate, None, status));
             }
             Some("search_end") => self.search_end(&row)?,
+            Some("native") => return self.native(row),
             Some("candidate" | "plan") => {}
             _ => return Ok(Some(row)),
         }
@@ -181,6 +184,23 @@ impl Fold {
             self.runs.insert(id, open);
         }
         Ok(())
+    }
+
+    /// What another client said about a leased server, as a result of its candidate; a format that nobody knows passes on.
+    fn native(&mut self, row: Row) -> Result<Option<Row>> {
+        let said: Native = row.view()?;
+        let content = Value::Object(said.payload.clone());
+        let Some(format) = native::Format::of(&content) else { return Ok(Some(row)) };
+        let Some(served) = self.servers.get_mut(&said.server_id) else {
+            return self.unknown("server", &said.server_id).map(|()| None);
+        };
+        let candidate = serde_json::to_value(&served.candidate).ok();
+        let set = said.run.as_ref().map(result::asked).unwrap_or_default();
+        let given = native::Given { candidate, set, name: served.candidate.candidate_id.clone() };
+        for foreign in native::results(format, &content, &given)? {
+            served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), foreign));
+        }
+        Ok(None)
     }
 
     fn request(&mut self, row: &Row) -> Result<()> {

@@ -100,6 +100,59 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row
 }
 
+/// What a run asked for, as members of a result whose client does not say it.
+pub fn asked(run: &Run) -> Vec<(String, Value)> {
+    let w = &run.workload;
+    let load = (&run.load.rate, &run.load.concurrency);
+    [
+        ("workload/kind", json!(w.kind)),
+        ("workload/scenario", json!(w.scenario)),
+        ("workload/input_len", json!(w.input_len)),
+        ("workload/output_len", json!(w.output_len)),
+        ("workload/num_prompts", json!(w.num_prompts)),
+        ("workload/request_rate", json!(load.0)),
+        ("workload/max_concurrency", json!(load.1)),
+        ("workload/endpoint", json!(w.endpoint)),
+        ("workload/load", json!(run.load)),
+    ]
+    .map(|(key, value)| (key.to_string(), value))
+    .into()
+}
+
+/// Another client's result about a server that was leased to it: what it measured, on what was started.
+pub fn foreign(candidate: &Candidate, server: &Server, run: Option<&Run>, measured: ResultRow) -> ResultRow {
+    let own = base(candidate, Some(server));
+    let simulated = own.quality.simulated;
+    let smoke = own.quality.smoke || run.is_some_and(|run| run.smoke);
+    ResultRow {
+        status: measured.status,
+        failure_class: measured.failure_class,
+        failure_reason: measured.failure_reason,
+        workload: measured.workload,
+        sla: measured.sla,
+        sla_tests: measured.sla_tests,
+        verdict: measured.verdict,
+        metrics: measured.metrics,
+        fingerprint: measured.fingerprint,
+        native: measured.native,
+        benchmark_command: run.map(|run| run.benchmark_command.clone()),
+        quality: Quality { simulated, smoke, ..measured.quality },
+        units: run.and_then(|run| run.unit.clone()).into_iter().collect(),
+        run: run.map(|run| RunBlock {
+            run_id: run.run_id.clone(),
+            server_id: run.server_id.clone(),
+            repeat: run.repeat,
+            unit: run.unit.clone(),
+            probe: None,
+            client: format!("{} {}", run.client.name, run.client.version),
+            started_at: run.started_at.clone(),
+            ended_at: None,
+            requests: BTreeMap::new(),
+        }),
+        ..own
+    }
+}
+
 /// The result of a candidate that never ran: skipped, or its server did not start.
 pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status) -> ResultRow {
     let mut row = base(candidate, None);

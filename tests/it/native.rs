@@ -211,3 +211,26 @@ fn clients_are_never_in_one_ranking() {
     assert_eq!(ranked.len(), 3);
     assert!(ranked.iter().all(|row| row["rank"] == 1), "{ranked:#?}");
 }
+
+#[test]
+fn a_native_row_of_a_leased_server_becomes_a_result_of_its_candidate() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = "{\"schema_version\":1,\"record\":\"plan\",\"model\":\"m\",\"sla\":{\"max_p50_ttft_ms\":1000},\"dataset\":{\"scenario_names\":[\"s\"],\"input_len\":[20],\"output_len\":[12]},\"frameworks\":{\"sim\":{\"base_server_flags\":{\"load_ms\":0}}}}\n";
+    let candidates = run(&mut program("bench-expand"), plan).expect(0).stdout;
+    let client = format!("cat '{}'", path("plain/vllm-0.33.0.json").display());
+    let mut serve = program("bench-serve");
+    serve.arg("--artifacts").arg(folder.path()).args(["--", "sh", "-c", &client]);
+    let rows = run(&mut serve, &candidates).expect(0);
+    assert_eq!(rows.records("native").len(), 1, "{}", rows.stdout);
+    let done = run(&mut program("bench-normalize"), &rows.stdout).expect(0);
+    let result = done.records("result").remove(0);
+    assert_eq!(
+        (&result["framework"], &result["status"], &result["native"]["format"]),
+        (&json!("sim"), &json!("ok"), &json!("vllm_bench_serve"))
+    );
+    assert_eq!((&result["verdict"], &result["quality"]["simulated"]), (&json!("pass_unconfirmed"), &json!(true)));
+    assert!(result["framework_version"].is_string() && result["startup"]["ready_ms"].is_number(), "{result:#}");
+    // What nobody knows passes on.
+    let unknown = rows.stdout.replace("\"endpoint_type\"", "\"other\"");
+    assert_eq!(run(&mut program("bench-normalize"), &unknown).expect(0).records("native").len(), 1);
+}
