@@ -10,8 +10,6 @@ mod shards;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attempt::{Attempt, attempts, latest};
-use serde_json::Value;
-
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
@@ -188,9 +186,9 @@ impl Fold {
 
     /// What another client said about a leased server, as a result of its candidate; a format that nobody knows passes on.
     fn native(&mut self, row: Row) -> Result<Option<Row>> {
-        let said: Native = row.view()?;
-        let content = Value::Object(said.payload.clone());
+        let content = row.get("payload").cloned().unwrap_or_default();
         let Some(format) = native::Format::of(&content) else { return Ok(Some(row)) };
+        let said: Native = row.view()?;
         let Some(served) = self.servers.get_mut(&said.server_id) else {
             return self.unknown("server", &said.server_id).map(|()| None);
         };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shape::{nearest, said, said as shape_said};
+use super::shape::{nearest, said};
 use super::{Finding, FrameworkPlan, Known, Level, Plan};
 use crate::framework::{Fixed, Framework, HelpOf, Knob};
 use crate::help::{Captured, Shown, Verdict};
@@ -295,14 +295,7 @@ impl Checking<'_, '_> {
         }
         for (i, word) in self.given.extra_args.iter().enumerate() {
             let path = word.split('=').next_back().unwrap_or(word);
-            let said = self.known.options.get(path).and_then(|options| options.get(knob)).cloned();
-            if let Some(said) = said.filter(|said| *said != rule.value) {
-                let why = format!(
-                    "{knob} {} in {path} is unsupported, {} is: {}",
-                    shape_said(&said),
-                    shape_said(&rule.value),
-                    rule.reason
-                );
+            if let Some(why) = self.other_in_file(knob, rule, path) {
                 let pointer = format!("{at}/extra_args/{i}");
                 self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);
@@ -311,19 +304,19 @@ impl Checking<'_, '_> {
         let all = uses(self.given, at);
         for one in all.iter().filter(|one| self.framework.option_files.contains_key(one.knob)) {
             for path in one.values.iter().filter_map(|value| value.as_str()) {
-                let said = self.known.options.get(path).and_then(|options| options.get(knob)).cloned();
-                if let Some(said) = said.filter(|said| *said != rule.value) {
-                    let why = format!(
-                        "{knob} {} in {path} is unsupported, {} is: {}",
-                        shape_said(&said),
-                        shape_said(&rule.value),
-                        rule.reason
-                    );
+                if let Some(why) = self.other_in_file(knob, rule, path) {
                     self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
                     self.reject(Some(one.knob), Some(path.into()), why);
                 }
             }
         }
+    }
+
+    /// What is wrong with an option file of this host that says another value than the fixed one.
+    fn other_in_file(&self, knob: &str, rule: &Fixed, path: &str) -> Option<String> {
+        let other = self.known.options.get(path)?.get(knob).filter(|other| **other != rule.value)?;
+        let (other, right) = (said(other), said(&rule.value));
+        Some(format!("{knob} {other} in {path} is unsupported, {right} is: {}", rule.reason))
     }
 
     /// The flags of its own benchmark client.
