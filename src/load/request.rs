@@ -73,30 +73,8 @@ impl Clock {
 /// An empty row for the `i`-th request.
 #[must_use]
 pub fn blank(run_id: &str, i: u32, phase: &str, due: Option<Micros>, status: RequestStatus) -> Request {
-    Request {
-        run_id: run_id.to_string(),
-        i,
-        phase: phase.to_string(),
-        due_us: due,
-        sent_us: None,
-        first_byte_us: None,
-        first_token_us: None,
-        first_answer_us: None,
-        last_token_us: None,
-        end_us: None,
-        asked_output_tokens: None,
-        input_tokens: None,
-        cached_tokens: None,
-        output_tokens: None,
-        token_source: None,
-        chunks: 0,
-        status,
-        reused_connection: None,
-        http_status: None,
-        finish_reason: None,
-        error: None,
-        chunk_us: Vec::new(),
-    }
+    let (run_id, phase) = (run_id.to_string(), phase.to_string());
+    Request { run_id, i, phase, due_us: due, status, ..Request::default() }
 }
 
 /// How a request is followed.

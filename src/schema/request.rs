@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Micros;
 
 /// A `request` row. Times are µs on the monotonic clock from the run's start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The run that it belongs to.
     pub run_id: String,
@@ -84,7 +84,7 @@ pub enum TokenSource {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestStatus {
     /// 2xx, a token, no error event, a finish reason or `[DONE]`, within its time limits.
@@ -122,5 +122,6 @@ pub enum RequestStatus {
     /// Due above the cap of requests in flight: never sent.
     Dropped,
     /// We gave it up: interrupted, or the server was lost.
+    #[default]
     Aborted,
 }

@@ -22,7 +22,7 @@ pub fn sample(map: &Requests, result: &Value, limits: &Limits) -> Option<Sample>
             }
             let failed = map.failed.as_ref().and_then(|place| result.pointer(place)?.as_array());
             for _ in failed.into_iter().flatten() {
-                sample.add(&nothing(), limits);
+                sample.add(&Request::default(), limits);
             }
         }
         None => {
@@ -34,33 +34,6 @@ pub fn sample(map: &Requests, result: &Value, limits: &Limits) -> Option<Sample>
     }
     sample.close();
     (sample.scheduled > 0).then_some(sample)
-}
-
-fn nothing() -> Request {
-    Request {
-        run_id: String::new(),
-        i: 0,
-        phase: String::new(),
-        due_us: None,
-        sent_us: None,
-        first_byte_us: None,
-        first_token_us: None,
-        first_answer_us: None,
-        last_token_us: None,
-        end_us: None,
-        asked_output_tokens: None,
-        input_tokens: None,
-        cached_tokens: None,
-        output_tokens: None,
-        token_source: None,
-        chunks: 0,
-        status: RequestStatus::Aborted,
-        reused_connection: None,
-        http_status: None,
-        finish_reason: None,
-        error: None,
-        chunk_us: Vec::new(),
-    }
 }
 
 /// One request on a clock of its own, which begins when it is sent.
@@ -86,7 +59,7 @@ fn request<'a>(map: &Requests, get: &dyn Fn(&str) -> Option<&'a Value>) -> Reque
         output_tokens: output,
         token_source: Some(TokenSource::Usage),
         status: if ok { RequestStatus::Ok } else { RequestStatus::Aborted },
-        ..nothing()
+        ..Request::default()
     }
 }
 
