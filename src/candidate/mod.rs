@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 pub use estimate::{Estimate, estimate};
 pub use finalists::{Best, finalists};
+pub use strategy::size;
 pub use unit::closes;
 
 use space::FlagSet;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{convert, streams, workload};
 use crate::answer::Dialect;
-use crate::candidate::Expansion;
+use crate::candidate::{self, Expansion};
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::Frameworks;
@@ -19,19 +19,6 @@ use crate::row::Row;
 use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
 use crate::shell;
 use crate::yaml::{self, Document, MAX_BYTES};
-
-/// The members of a plan row that no plan has.
-const OWN: [&str; 9] = [
-    "record",
-    "plan",
-    "defaults",
-    "environment",
-    "validated_cli_flags",
-    "caveats",
-    "substitutions",
-    "rejections",
-    "status",
-];
 
 /// The plan files named, with those of folders.
 ///
@@ -169,7 +156,7 @@ fn error_line(message: &str, name: &str) -> String {
 #[must_use]
 pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
     let known = plan::shape::keys();
-    let members = row.map().iter().filter(|(key, _)| known.contains(&key.as_str()) && !OWN.contains(&key.as_str()));
+    let members = row.map().iter().filter(|(key, _)| known.contains(&key.as_str()));
     let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
     let detected = row.get("defaults").and_then(|defaults| defaults["hardware.gpu_model"].as_str());
     let checked = match row.get("substitutions").map(|_| row.view::<Checked>()).transpose() {
@@ -247,7 +234,7 @@ pub fn lines(plan: &Plan) -> Vec<String> {
         format!("  loads       {}", plan.loads.len()),
     ];
     for framework in &plan.frameworks {
-        let size = framework.space.iter().fold(1usize, |n, (_, values)| n.saturating_mul(values.len()));
+        let size = candidate::size(&framework.space);
         let enabled = if framework.enabled { "" } else { ", excluded" };
         let (name, knobs) = (&framework.name, framework.space.len());
         all.push(format!("  framework   {name}: {knobs} knobs, {size} combinations{enabled}"));

@@ -180,6 +180,11 @@ impl Framework {
         self.knobs.values().flat_map(|family| &family.0).map(|(name, knob)| (name.as_str(), knob))
     }
 
+    /// The knobs that play a role, whatever the framework calls them: `tensor_parallel`.
+    pub fn with_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = (&'a str, &'a Knob)> {
+        self.described().filter(move |(_, knob)| knob.role.as_deref() == Some(role))
+    }
+
     /// What is said about a knob; of a dotted one about the map that it is a member of.
     #[must_use]
     pub fn knob(&self, name: &str) -> Option<&Knob> {

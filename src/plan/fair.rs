@@ -42,7 +42,7 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut Checked, found:
 
 /// What a baseline says about a role; `None` for a framework that has no such knob.
 fn value(plan: &Plan, given: &FrameworkPlan, framework: &Framework, role: &str) -> Option<String> {
-    let mut knobs = framework.described().filter(|(_, knob)| knob.role.as_deref() == Some(role)).peekable();
+    let mut knobs = framework.with_role(role).peekable();
     knobs.peek()?;
     let mut default = None;
     for (name, knob) in knobs {

@@ -129,7 +129,7 @@ pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
 
 /// The weights in GB, and how that is known.
 fn weights(plan: &Plan, given: &FrameworkPlan, framework: &Framework, facts: &ModelFacts) -> Option<(f64, String)> {
-    let quantized = framework.described().filter(|(_, knob)| knob.role.as_deref() == Some("quantization"));
+    let quantized = framework.with_role("quantization");
     let by_flag = quantized.filter_map(|(name, _)| given.base.get(name)?.as_str()).find_map(bits);
     let asked = given.quantization.as_deref().or(plan.quantization.as_deref()).and_then(bits);
     let quantized = by_flag.or(asked);
@@ -145,7 +145,7 @@ fn weights(plan: &Plan, given: &FrameworkPlan, framework: &Framework, facts: &Mo
 fn sharing(plan: &Plan, given: &FrameworkPlan, framework: &Framework) -> (f64, String) {
     let mut terms: Vec<(String, u64)> = Vec::new();
     for role in ["tensor_parallel", "pipeline_parallel"] {
-        let knobs = framework.described().filter(|(_, knob)| knob.role.as_deref() == Some(role));
+        let knobs = framework.with_role(role);
         let degree = knobs.filter_map(|(name, _)| Some((name, given.base.get(name)?.as_u64()?))).next();
         terms.extend(degree.filter(|(_, n)| *n > 1).map(|(name, n)| (name.to_string(), n)));
     }

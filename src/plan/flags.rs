@@ -125,12 +125,7 @@ impl Checking<'_, '_> {
 
     fn verdict(&mut self, flag: &str) -> Option<Verdict> {
         let verdict = self.server()?.verdict(flag);
-        let list = match verdict {
-            Verdict::Accepted => &mut self.verdicts.accepted,
-            Verdict::Unknown => &mut self.verdicts.unknown,
-            Verdict::Unverifiable => &mut self.verdicts.unverifiable,
-        };
-        list.push(flag.to_string());
+        file(&mut self.verdicts, flag, verdict);
         Some(verdict)
     }
 
@@ -328,12 +323,7 @@ impl Checking<'_, '_> {
         let mut verdicts = Verdicts::default();
         let flags: std::collections::BTreeSet<&String> = words.filter(|word| word.starts_with("--")).collect();
         for flag in flags {
-            let list = match shown.verdict(flag) {
-                Verdict::Accepted => &mut verdicts.accepted,
-                Verdict::Unknown => &mut verdicts.unknown,
-                Verdict::Unverifiable => &mut verdicts.unverifiable,
-            };
-            list.push(flag.clone());
+            file(&mut verdicts, flag, shown.verdict(flag));
         }
         if !verdicts.unknown.is_empty() {
             let why = format!(
@@ -390,4 +380,14 @@ fn uses<'a>(given: &'a FrameworkPlan, at: &str) -> Vec<Use<'a>> {
 /// A member of an option file is no flag: the file is.
 fn root(knob: &str) -> &str {
     knob.split('.').next().unwrap_or(knob)
+}
+
+/// Files a flag under what the help says of it.
+fn file(verdicts: &mut Verdicts, flag: &str, verdict: Verdict) {
+    let list = match verdict {
+        Verdict::Accepted => &mut verdicts.accepted,
+        Verdict::Unknown => &mut verdicts.unknown,
+        Verdict::Unverifiable => &mut verdicts.unverifiable,
+    };
+    list.push(flag.to_string());
 }

@@ -301,8 +301,7 @@ fn from_candidate(row: &mut Value, candidate: &Value) {
 
 /// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
 fn tidy(row: &mut Value) {
-    let infinite = row["workload"]["request_rate"].as_str().is_some_and(|text| text.to_lowercase().contains("inf"));
-    if infinite || row["workload"]["request_rate"].is_string() {
+    if row["workload"]["request_rate"].is_string() {
         row["workload"]["request_rate"] = Value::Null;
     }
     for key in ["num_prompts", "max_concurrency"] {
