@@ -55,7 +55,7 @@ fn the_pipe_typed_by_hand_works_as_typed() {
     let (folder, mark) = (scratch(), Mark::new("typed"));
     write_plan(folder.path(), 8);
     // As README and bench(7) have it.
-    let script = "mkdir raw; bench-validate plan.yaml | bench-expand | bench-serve | bench-load | tee -i raw/0001.jsonl | \
+    let script = "mkdir raw; bench-validate plan.yaml | bench-expand | bench-serve | bench-load | tee -ip raw/0001.jsonl | \
                   bench-normalize | tee -i results.jsonl | bench-rank > report.md";
     let done = run(mark.put(bash(script).current_dir(folder.path())), "").expect(0);
     let results = rows(&folder.path().join("results.jsonl"));
