@@ -1,6 +1,8 @@
 //! Rows in and out: a reader that reports what it cannot read and goes on, and a writer with one write per row.
 
+use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,11 +13,35 @@ use crate::row::{Row, SCHEMA_VERSION};
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 16 << 20;
 
+/// Where a line stands: `stdin:17`. Made for every line, written only for a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What messages call the source.
+    pub name: Arc<str>,
+    /// From 1; 0 for what stands on no line.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.name),
+            line => write!(f, "{}:{line}", self.name),
+        }
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> Self {
+        place.to_string()
+    }
+}
+
 /// Reads rows from one source.
 #[derive(Debug)]
 pub struct Reader<R> {
     source: R,
-    name: String,
+    name: Arc<str>,
     line: u64,
     max_line: usize,
     buffer: Vec<u8>,
@@ -33,7 +59,7 @@ enum Line {
 
 impl<R: BufRead> Reader<R> {
     /// `name` is what messages call the source: `stdin` or the path.
-    pub fn new(source: R, name: impl Into<String>) -> Self {
+    pub fn new(source: R, name: impl Into<Arc<str>>) -> Self {
         Self { source, name: name.into(), line: 0, max_line: MAX_LINE, buffer: Vec::new() }
     }
 
@@ -45,16 +71,24 @@ impl<R: BufRead> Reader<R> {
 
     /// Where the row returned last stands: `stdin:17`.
     #[must_use]
-    pub fn place(&self) -> String {
-        format!("{}:{}", self.name, self.line)
+    pub fn place(&self) -> Place {
+        Place { name: Arc::clone(&self.name), line: self.line }
     }
 
-    /// The next row; `None` at the end. A malformed line is reported and skipped, a torn last line dropped with a
-    /// warning, blank lines pass over.
+    /// The next row; `None` at the end.
     ///
     /// # Errors
     /// When the source cannot be read.
     pub fn next(&mut self, notice: &Notice) -> Result<Option<Row>> {
+        self.next_as(notice, Row::parse)
+    }
+
+    /// The next line as what `parse` makes of it; `None` at the end. A malformed line is reported and skipped, a torn last
+    /// line dropped with a warning, blank lines pass over.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    pub fn next_as<T>(&mut self, notice: &Notice, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
         loop {
             let torn = match self.read_line().map_err(|e| Error::new("cannot read").because(e).at(self.place()))? {
                 Line::End => return Ok(None),
@@ -66,8 +100,8 @@ impl<R: BufRead> Reader<R> {
                 }
                 Line::Text { torn } => torn,
             };
-            match self.row(notice) {
-                Ok(Some(row)) => return Ok(Some(row)),
+            match self.parsed(notice, &parse) {
+                Ok(Some(parsed)) => return Ok(Some(parsed)),
                 Ok(None) => {}
                 Err(error) if torn => notice.warn(
                     Error::new("the last line is torn and was dropped").because(error).at(self.place()).to_string(),
@@ -77,8 +111,8 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The buffer as a row; `None` for a blank line.
-    fn row(&mut self, notice: &Notice) -> Result<Option<Row>> {
+    /// The buffer as what `parse` makes of it; `None` for a blank line.
+    fn parsed<T>(&self, notice: &Notice, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
         let mut bytes = self.buffer.as_slice();
         if self.line == 1
             && let Some(rest) = bytes.strip_prefix("\u{feff}".as_bytes())
@@ -93,7 +127,7 @@ impl<R: BufRead> Reader<R> {
         }
         let text = std::str::from_utf8(bytes)
             .map_err(|e| Error::new(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1)))?;
-        Row::parse(text).map(Some)
+        parse(text).map(Some)
     }
 
     /// Reads one line into the buffer, never more than the limit.
@@ -236,7 +270,7 @@ mod tests {
         let mut reader = Reader::new(io::BufReader::with_capacity(7, bytes), "f").with_max_line(max_line);
         let mut rows = Vec::new();
         while let Some(row) = reader.next(&notice).unwrap() {
-            rows.push((reader.place(), row.line()));
+            rows.push((reader.place().to_string(), row.line()));
         }
         (rows, notice.exit(Exit::Done))
     }

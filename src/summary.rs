@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use crate::schema::{LoadMode, Request, RequestStatus};
+use crate::schema::{LoadMode, Request, RequestStatus, Spread};
 use crate::sla::Limits;
 use crate::steady::Span;
 use crate::timing::{self, Timing};
@@ -15,15 +15,22 @@ use crate::timing::{self, Timing};
 /// The `q`-th percentile of sorted values, q from 0 to 100: Hyndman and Fan's type 7, linear between the order statistics
 /// at (n − 1)·q/100, which numpy takes too. Any weight on an infinite value gives infinity. `None` of nothing.
 #[must_use]
+pub fn percentile<T: Copy + Into<f64>>(sorted: &[T], q: f64) -> Option<f64> {
+    percentile_with(sorted, 0, q)
+}
+
+/// The same of sorted values and of so many infinite ones behind them.
+#[must_use]
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-pub fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
-    let at = (sorted.len().checked_sub(1)? as f64) * q / 100.0;
+pub fn percentile_with<T: Copy + Into<f64>>(sorted: &[T], infinite: usize, q: f64) -> Option<f64> {
+    let at = ((sorted.len() + infinite).checked_sub(1)? as f64) * q / 100.0;
     let (low, part) = (at.floor() as usize, at.fract());
-    let lower = sorted[low];
+    let value = |i: usize| sorted.get(i).map_or(f64::INFINITY, |value| (*value).into());
+    let lower = value(low);
     if part == 0.0 {
         return Some(lower);
     }
-    let upper = sorted[low + 1];
+    let upper = value(low + 1);
     Some(if upper.is_infinite() { upper } else { lower + (upper - lower) * part })
 }
 
@@ -32,6 +39,17 @@ pub fn percentile(sorted: &[f64], q: f64) -> Option<f64> {
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The spread of sorted values: how many, their standard deviation (of a sample: n − 1), the least and the greatest.
+/// `None` of nothing.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "counts of requests")]
+pub fn spread(sorted: &[f64]) -> Option<Spread> {
+    let (mean, n) = (mean(sorted)?, sorted.len());
+    let squares = sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    let sd = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
+    Some(Spread { n: n as u64, sd, min: *sorted.first()?, max: *sorted.last()? })
 }
 
 /// A statistic of the gaps between tokens, ms: `mean` or a percentile; `None` of nothing.
@@ -62,6 +80,10 @@ pub fn decode(text: &str) -> Option<Histogram<u64>> {
     Deserializer::new().deserialize(&mut STANDARD.decode(text).ok()?.as_slice()).ok()
 }
 
+/// What a row holds per GPU too.
+const PER_GPU: [&str; 5] =
+    ["request_throughput", "output_token_throughput", "total_token_throughput", "goodput", "max_qps"];
+
 /// A successful request as a part of what a server gave.
 #[derive(Debug, Clone, Copy)]
 struct Served {
@@ -87,9 +109,9 @@ pub struct Sample {
     /// E2E, ms.
     pub e2e: Vec<f64>,
     /// Prompt tokens of the successful ones.
-    pub input: Vec<f64>,
+    pub input: Vec<u32>,
     /// Output tokens of the successful ones, as counted by the server.
-    pub output: Vec<f64>,
+    pub output: Vec<u32>,
     /// Prompt tokens that came from a cache.
     pub cached: f64,
     /// Successful requests within every limit.
@@ -98,6 +120,8 @@ pub struct Sample {
     pub counted_chunks: bool,
     /// When each request began and ended.
     pub spans: Vec<Span>,
+    /// When the first and the last of them began, s.
+    pub starts: Option<(f64, f64)>,
     /// The same load went on before and after what was measured: throughput is what came within the measured time, of
     /// whatever request.
     pub steady: bool,
@@ -131,7 +155,10 @@ impl Sample {
         let timing = timing::timing(request);
         if let (Some(start), Some(end)) = (begun, ended) {
             let latency = timing.as_ref().map(|timing| timing.ttft.unwrap_or(timing.e2e).0 / 1000.0);
-            self.spans.push(Span { start, end, ttft: latency });
+            let (from, to) = self.starts.unwrap_or((start, start));
+            self.starts = Some((from.min(start), to.max(start)));
+            #[allow(clippy::cast_possible_truncation, reason = "as its type says")]
+            self.spans.push(Span { start: start as f32, end: end as f32, ttft: latency.map(|s| s as f32) });
         }
         let Some(timing) = timing else {
             // The time that failures took is part of the run: a server that answers a few and then none is not fast.
@@ -149,9 +176,9 @@ impl Sample {
         self.ttfat.extend(timing.ttfat.map(|t| t.0));
         self.tpot.extend(timing.tpot.map(|t| t.0));
         self.e2e.push(timing.e2e.0);
-        self.input.extend(request.input_tokens.map(f64::from));
+        self.input.extend(request.input_tokens);
         match timing::output_tokens(request) {
-            Some(tokens) => self.output.push(tokens.into()),
+            Some(tokens) => self.output.push(tokens),
             None => self.counted_chunks = true,
         }
         self.cached += request.cached_tokens.map_or(0.0, f64::from);
@@ -176,8 +203,7 @@ impl Sample {
     /// Requests, input and output tokens within the measured time, per second of it: a request counts where its last token
     /// is, its prompt where its first is, and its output evenly between the two.
     fn within(&self) -> Option<(f64, f64, f64)> {
-        let starts = || self.spans.iter().map(|span| span.start);
-        let (from, to) = (starts().fold(f64::INFINITY, f64::min), starts().fold(f64::NEG_INFINITY, f64::max));
+        let (from, to) = self.starts?;
         let width = to - from;
         if !self.steady || width <= 0.0 {
             return None;
@@ -197,12 +223,20 @@ impl Sample {
         Some((sums.0 / width, sums.1 / width, sums.2 / width))
     }
 
+    /// From the first sending to the last end, s; `None` where requests do not say when they were sent.
+    #[must_use]
+    pub fn window(&self) -> Option<f64> {
+        let (first, last) = self.starts?;
+        self.first_sent_s.map(|sent| self.last_end_s - sent).filter(|window| *window > 0.0 && last > first)
+    }
+
     /// Sorts what percentiles are taken of.
     pub fn close(&mut self) {
-        let all = [&mut self.ttft, &mut self.ttfat, &mut self.tpot, &mut self.e2e, &mut self.input, &mut self.output];
-        for values in all {
-            values.sort_by(f64::total_cmp);
+        for values in [&mut self.ttft, &mut self.ttfat, &mut self.tpot, &mut self.e2e] {
+            values.sort_unstable_by(f64::total_cmp);
         }
+        self.input.sort_unstable();
+        self.output.sort_unstable();
     }
 
     /// Requests that succeeded.
@@ -252,8 +286,9 @@ impl Sample {
         let ok = f64::from(self.ok());
         let window = self.first_sent_s.map(|first| self.last_token_s - first).filter(|w| *w > 0.0);
         let rate = |count: f64| window.map(|w| count / w);
-        let (input, output) = (self.input.iter().sum::<f64>(), self.output.iter().sum::<f64>());
+        let (input, output) = (total(&self.input), total(&self.output));
         let counted = !self.counted_chunks && self.ok() > 0;
+        let tokens_in = input;
         let (requests, input, output_rate) = match self.within() {
             Some((requests, input, output)) => (Some(requests), Some(input), Some(output)),
             None => (rate(ok), rate(input), rate(output)),
@@ -271,10 +306,34 @@ impl Sample {
             put("offered_qps", Some(f64::from(self.scheduled) / self.last_due_s));
         }
         let compat = self.first_sent_s.map(|first| self.last_end_s - first).filter(|w| *w > 0.0);
-        put("compat_request_throughput", compat.map(|w| ok / w));
+        let compat = |count: f64| compat.map(|w| count / w);
+        put("compat_request_throughput", compat(ok));
+        put("compat_output_token_throughput", compat(output).filter(|_| counted));
+        put("compat_total_token_throughput", compat(tokens_in + output).filter(|_| counted));
         put("completed", Some(ok));
         put("failed", Some(f64::from(self.scheduled) - ok));
         metrics
+    }
+}
+
+/// The sum of counts.
+#[must_use]
+pub fn total(counts: &[u32]) -> f64 {
+    counts.iter().map(|n| f64::from(*n)).sum()
+}
+
+/// Throughputs of a row per GPU, beside those of all of them.
+pub fn per_gpu(metrics: &mut BTreeMap<String, Option<f64>>, gpus: Option<u32>) {
+    let Some(gpus) = gpus.filter(|n| *n > 0).map(f64::from) else { return };
+    for name in PER_GPU {
+        let each = format!("{name}_per_gpu");
+        let known = |name: &str| metrics.get(name).copied().flatten();
+        match (known(name), known(&each)) {
+            (Some(value), _) => metrics.insert(each, Some(value / gpus)),
+            // A row of somebody else may have only the latter.
+            (None, Some(value)) => metrics.insert(name.to_string(), Some(value * gpus)),
+            (None, None) => None,
+        };
     }
 }
 
@@ -300,7 +359,7 @@ mod tests {
         assert_eq!(percentile(&hundred, 100.0), Some(100.0));
         assert_eq!(percentile(&[5.0], 99.0), Some(5.0));
         assert_eq!(percentile(&[1.0, 2.0], 50.0), Some(1.5));
-        assert_eq!(percentile(&[], 50.0), None);
+        assert_eq!(percentile::<f64>(&[], 50.0), None);
         assert_eq!(percentile(&[1.0, f64::INFINITY], 1.0), Some(f64::INFINITY));
         assert_eq!(percentile(&[1.0, f64::INFINITY], 0.0), Some(1.0));
     }

@@ -12,7 +12,7 @@ use serving_bench::cli::{self, earlier, emit, streams};
 use serving_bench::error::{Error, Result};
 use serving_bench::exit::Exit;
 use serving_bench::framework::Frameworks;
-use serving_bench::jsonl::Writer;
+use serving_bench::jsonl::{Place, Writer};
 use serving_bench::notice::Notice;
 use serving_bench::plan::{Known, Level, Plan};
 use serving_bench::rank::Ranking;
@@ -77,13 +77,13 @@ impl Expanding<'_> {
         }
     }
 
-    fn row(&mut self, row: &Row, place: &str) -> Result<()> {
+    fn row(&mut self, row: &Row, place: &Place) -> Result<()> {
         if row.record() != Some("plan") {
             return self.out.write(row);
         }
         let (findings, plan) = plans::of_row(row, &self.frameworks);
         for finding in findings.iter().filter(|f| f.level == Level::Error) {
-            self.notice.error(&Error::new(format!("{}: {}", finding.pointer, finding.message)).at(place));
+            self.notice.error(&Error::new(format!("{}: {}", finding.pointer, finding.message)).at(place.clone()));
         }
         plan.map_or(Ok(()), |plan| self.plan(plan))
     }

@@ -8,6 +8,7 @@ use serving_bench::cli::load::{Args, Itl};
 use serving_bench::cli::workload::entries;
 use serving_bench::cli::{self, streams};
 use serving_bench::exit::Exit;
+use serving_bench::jsonl::Place;
 use serving_bench::load::{Options, load};
 use serving_bench::process::signals;
 
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         signal = match args.target(notice)? {
             Some(target) => {
                 let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
-                let place = "--url".to_string();
+                let place = Place { name: "--url".into(), line: 0 };
                 load(vec![Ok((row, place.clone())), Ok((end, place))].into_iter(), out, &options, notice)?
             }
             None => load(streams::rows(&args.files, notice), out, &options, notice)?,

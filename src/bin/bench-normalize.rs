@@ -1,58 +1,109 @@
 //! bench-normalize: turn recorded runs into result rows.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
-use serving_bench::cli::normalize::Args;
+use serving_bench::cli::normalize::{Args, To};
 use serving_bench::cli::{self, native, streams};
+use serving_bench::error::Result;
 use serving_bench::exit::Exit;
-use serving_bench::normalize::Fold;
-use serving_bench::normalize::native::Format;
+use serving_bench::jsonl::{Place, Writer};
+use serving_bench::normalize::native::{Format, Given};
+use serving_bench::normalize::{Fold, Line, claim, llm_d};
+use serving_bench::notice::Notice;
 use serving_bench::row::Row;
+use serving_bench::schema::ResultRow;
 
 fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
-        let mut out = streams::row_writer()?;
-        let mut fold = Fold::default();
         let given = native::given(args.candidate.as_deref(), &args.set)?;
+        let out = streams::row_writer()?;
+        let mut normalizing = Normalizing { out, to: args.to, left_out: 0, fold: Fold::default(), given, notice };
         let (foreign, own): (Vec<PathBuf>, Vec<PathBuf>) =
             args.files.iter().cloned().partition(|path| native::is_foreign(path));
         for path in &foreign {
-            match native::read(path, &given, notice) {
-                Ok(results) => results.iter().try_for_each(|result| out.write_typed("result", result))?,
+            match native::read(path, &normalizing.given, notice) {
+                Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
                 Err(e) => notice.error(&e),
             }
         }
-        let rows = if own.is_empty() && !foreign.is_empty() { None } else { Some(streams::rows(&own, notice)) };
-        for row in rows.into_iter().flatten() {
-            let (row, place) = match row {
-                Ok(row) => row,
-                // What was read so far is still folded.
-                Err(e) => {
-                    notice.error(&e);
-                    continue;
-                }
-            };
-            if row.record().is_none() {
-                let content = Value::Object(row.map().clone());
-                if Format::of(&content).is_some() {
-                    match native::of(&content, &native::named(&given, &place)) {
-                        Ok(results) => results.iter().try_for_each(|result| out.write_typed("result", result))?,
-                        Err(e) => notice.error(&e.at(place)),
+        if foreign.is_empty() || !own.is_empty() {
+            for line in streams::lines(&own, Line::parse, notice) {
+                match line {
+                    Ok((Line::Request(request), place)) => {
+                        normalizing.fold.request(&request).unwrap_or_else(|e| notice.error(&e.at(place)));
                     }
-                    continue;
+                    Ok((Line::Row(row), place)) => normalizing.row(row, place)?,
+                    // What was read so far is still folded.
+                    Err(e) => notice.error(&e),
                 }
-            }
-            match fold.take(row) {
-                Ok(Some(other)) => out.write(&other)?,
-                Ok(None) => {}
-                Err(e) => notice.error(&e.at(place)),
             }
         }
-        for result in fold.finish() {
-            out.write(&Row::new("result", &result))?;
+        for result in std::mem::take(&mut normalizing.fold).finish() {
+            normalizing.result(&result)?;
+        }
+        if normalizing.left_out > 0 {
+            notice.warn(format!("{} results without metrics have no report", normalizing.left_out));
         }
         Ok(Exit::Done)
     })
+}
+
+struct Normalizing {
+    out: Writer<File>,
+    to: To,
+    left_out: usize,
+    fold: Fold,
+    given: Given,
+    notice: &'static Notice,
+}
+
+impl Normalizing {
+    fn row(&mut self, row: Row, place: Place) -> Result<()> {
+        if row.record().is_none() {
+            let content = Value::Object(row.map().clone());
+            if Format::of(&content).is_some() {
+                match native::of(&content, &native::named(&self.given, &place.name)) {
+                    Ok(results) => return results.iter().try_for_each(|result| self.result(result)),
+                    Err(e) => self.notice.error(&e.at(place)),
+                }
+                return Ok(());
+            }
+        }
+        match self.fold.take(row) {
+            Ok(Some(mut other)) => {
+                if let Some(claim) = claim::hold(&mut other) {
+                    self.notice.warn(format!("{place}: {claim}"));
+                }
+                self.pass(&other)
+            }
+            Ok(None) => Ok(()),
+            Err(e) => {
+                self.notice.error(&e.at(place));
+                Ok(())
+            }
+        }
+    }
+
+    fn result(&mut self, result: &ResultRow) -> Result<()> {
+        match self.to {
+            To::Rows => self.out.write_typed("result", result),
+            To::LlmD => self.report(llm_d::report(result)),
+        }
+    }
+
+    /// A row that is not ours: as it is, or as a report when it is a result of ours.
+    fn pass(&mut self, row: &Row) -> Result<()> {
+        match self.to {
+            To::Rows => self.out.write(row),
+            To::LlmD => self.report(row.view::<ResultRow>().ok().and_then(|result| llm_d::report(&result))),
+        }
+    }
+
+    fn report(&mut self, report: Option<Value>) -> Result<()> {
+        self.left_out += usize::from(report.is_none());
+        report.map_or(Ok(()), |report| self.out.write_line(&report.to_string()))
+    }
 }

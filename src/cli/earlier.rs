@@ -7,6 +7,7 @@ use super::expand::Retry;
 use super::streams;
 use crate::candidate::{Best, closes};
 use crate::error::Result;
+use crate::jsonl::Place;
 use crate::notice::Notice;
 use crate::rank::{Entry, RankBy, Ranking, rank};
 use crate::row::Row;
@@ -16,7 +17,7 @@ use crate::schema::{Candidate, Load, ResultRow, Status};
 const ATTEMPTS: u32 = 3;
 
 /// Opens every file and then reads its rows: without one of them what it says would be done again.
-fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, String)>> {
+fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, Place)>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::streams;
 use crate::error::{Error, Result};
 use crate::jsonl::quote_bare;
-use crate::normalize::native::{Format, Given, nearest, results};
+use crate::normalize::native::{FORMATS, Format, Given, nearest, results};
 use crate::notice::Notice;
 use crate::schema::{Members, ResultRow};
 
@@ -17,7 +17,7 @@ const MAX_FILE: usize = 1 << 30;
 /// How deep folders are looked into.
 const MAX_DEPTH: usize = 6;
 
-/// True for a file that is no JSONL of rows: its first line is not a whole JSON object.
+/// True for a file that is no JSONL of rows: its first line is not a whole JSON object, or is one record of a result.
 #[must_use]
 pub fn is_foreign(path: &Path) -> bool {
     if path == Path::new("-") || path.is_dir() {
@@ -32,8 +32,10 @@ pub fn is_foreign(path: &Path) -> bool {
     }
     let text = String::from_utf8_lossy(&line);
     let text = text.trim_start_matches('\u{feff}').trim();
-    let is_object = serde_json::from_str::<Members>(text).is_ok();
-    !is_object && (text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")
+    match serde_json::from_str::<Members>(text) {
+        Ok(object) => is_record(&Value::Object(object)),
+        Err(_) => (text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\""),
+    }
 }
 
 /// The results of a file or a folder of another client. What is of no known format is an error with its place; the rest
@@ -49,8 +51,8 @@ pub fn read(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow
     json_files(path, 0, &mut paths)?;
     paths.sort();
     let mut all = Vec::new();
-    for path in paths {
-        all.extend(file(&path, &of_folder(&path, given), notice)?);
+    for file_of_it in paths {
+        all.extend(file(&file_of_it, &of_folder(&file_of_it, path, given)?, notice)?);
     }
     if all.is_empty() {
         return Err(Error::new("there is no result of a known client in it").at(streams::name(path)));
@@ -67,9 +69,7 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
         if path.is_dir() && depth < MAX_DEPTH {
             json_files(&path, depth + 1, found)?;
         }
-        let sweep = (name.starts_with("run=") || name.ends_with("failure.json")) && name.ends_with(".json");
-        let others = ["live_results.jsonl", "results.jsonl", "profile_export_aiperf.json", "benchmarks.json"];
-        if sweep || others.contains(&name.as_str()) {
+        if name.ends_with("failure.json") || FORMATS.iter().any(|format| format.has(&name)) {
             found.push(path);
         }
     }
@@ -80,9 +80,20 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// What a sweep's folder says about a file in it: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`.
-fn of_folder(path: &Path, given: &Given) -> Given {
+/// What a sweep's folder says about a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`. SGLang: a folder a
+/// scenario, and beside the results the requests that were to be sent.
+fn of_folder(path: &Path, root: &Path, given: &Given) -> Result<Given> {
     let mut given = given.clone();
+    let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
+    let prepared = path.with_file_name("prepared_dataset.jsonl");
+    if prepared.is_file() {
+        let text = streams::read_text(&prepared, MAX_FILE)?;
+        let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
+        let mut set = vec![("workload/num_prompts".to_string(), json!(asked))];
+        set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
+        set.append(&mut given.set);
+        given.set = set;
+    }
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
     if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
@@ -100,38 +111,72 @@ fn of_folder(path: &Path, given: &Given) -> Given {
         set.append(&mut given.set);
         given.set = set;
     }
-    given
+    Ok(given)
 }
 
 fn file(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
-    let name = streams::name(path);
-    let text = quote_bare(&streams::read_text(path, MAX_FILE)?);
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
+        notice.warn(format!("{}: is read with {}", streams::name(path), format.files.join(", ")));
+        return Ok(Vec::new());
+    }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let given = Given { name: stem, ..given.clone() };
-    let contents: Vec<(String, Value)> = match serde_json::from_str(&text) {
-        Ok(whole) => vec![(name.clone(), whole)],
-        Err(whole) => {
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            let mut contents = Vec::new();
-            for (i, line) in lines {
-                match serde_json::from_str(line) {
-                    Ok(value) => contents.push((format!("{name}:{}", i + 1), value)),
-                    // A whole file that breaks off has no line that is good.
-                    Err(_) if contents.is_empty() => return Err(Error::new("it is no JSON").because(whole).at(name)),
-                    Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
+    let mut all = Vec::new();
+    for (place, mut content) in contents(path, notice)? {
+        if let Some(format) = Format::of(&content) {
+            for (member, beside) in &format.beside {
+                let other = path.with_file_name(&beside.file);
+                if other.is_file() {
+                    content[member.as_str()] = beside.member(whole(&other)?);
                 }
             }
-            contents
         }
-    };
-    let mut all = Vec::new();
-    for (place, content) in contents {
         match of(&content, &given) {
             Ok(found) => all.extend(found),
             Err(e) => notice.error(&e.at(place)),
         }
     }
     Ok(all)
+}
+
+/// A file's JSON, with the bare words of Python's writer.
+fn whole(path: &Path) -> Result<Value> {
+    let text = quote_bare(&streams::read_text(path, MAX_FILE)?);
+    serde_json::from_str(&text).map_err(|e| Error::new("it is no JSON").because(e).at(streams::name(path)))
+}
+
+/// The results in a file, each with its place: one, a list of them, one a line, or all lines as one.
+fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
+    let name = streams::name(path);
+    let text = quote_bare(&streams::read_text(path, MAX_FILE)?);
+    let broken = match serde_json::from_str(&text) {
+        Ok(all @ Value::Array(_)) if Format::of(&all).is_some() => return Ok(vec![(name, all)]),
+        Ok(Value::Array(list)) => {
+            return Ok(list.into_iter().enumerate().map(|(i, one)| (format!("{name}: [{i}]"), one)).collect());
+        }
+        Ok(one) if !is_record(&one) => return Ok(vec![(name, one)]),
+        Ok(one) => return Ok(vec![(name, Value::Array(vec![one]))]),
+        Err(broken) => broken,
+    };
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match serde_json::from_str(line) {
+            Ok(value) => found.push((format!("{name}:{}", i + 1), value)),
+            // A whole file that breaks off has no line that is good.
+            Err(_) if found.is_empty() => return Err(Error::new("it is no JSON").because(broken).at(name)),
+            Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
+        }
+    }
+    if found.first().is_some_and(|(_, first)| is_record(first)) {
+        return Ok(vec![(name, found.into_iter().map(|(_, record)| record).collect())]);
+    }
+    Ok(found)
+}
+
+/// True for a line that is one record of a result, not a result.
+fn is_record(line: &Value) -> bool {
+    Format::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
 }
 
 /// The results of one content, by its format.
@@ -167,10 +212,9 @@ fn failure(content: &Value, given: &Given) -> Result<ResultRow> {
     serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))
 }
 
-/// The same for a row at this place: a result that names no candidate is called by its file.
+/// The same for a row of this file: a result that names no candidate is called by its file.
 #[must_use]
-pub fn named(given: &Given, place: &str) -> Given {
-    let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
+pub fn named(given: &Given, file: &str) -> Given {
     let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Given { name: stem, ..given.clone() }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
 
@@ -13,9 +13,11 @@ Examples:
   bench-normalize vllm.json sglang.jsonl --set hardware.gpu_count=4 | bench-rank
                                                        what the frameworks' own clients and others wrote
   bench-normalize sweep/results                        every run of a `vllm bench sweep` folder
+  bench-normalize raw/*.jsonl --to llm-d | head -1 > report.yaml
 
 Several files are attempts in the order given: of a unit that was run more than once the latest counts. A run without
-its end is failed (interrupted). The SLA is computed anew for every run.
+its end is failed (interrupted). The SLA is computed anew for every run, and for result rows of others that have
+thresholds: what such a row claims and its numbers do not say is reported. One with `passed` and no thresholds is believed.
 
 Results of other clients are told by their keys: vllm bench serve and sweep, sglang.bench_serving and auto_benchmark,
 tokenspeed bench serve, tensorrt_llm benchmark_serving, guidellm, aiperf, genai-perf, inference-benchmarker,
@@ -44,9 +46,22 @@ pub struct Args {
     /// A member of the rows of other clients that their files do not hold: framework=sglang, sla.max_p99_ttft_ms=500
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub set: Vec<(String, String)>,
+    /// What is written
+    #[arg(long, value_enum, default_value_t = To::Rows)]
+    pub to: To,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub enum To {
+    /// Result rows
+    Rows,
+    /// Benchmark Report v0.2 of llm-d, one object a line; results without metrics have none
+    LlmD,
 }
 
 impl Program for Args {

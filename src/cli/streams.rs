@@ -10,7 +10,7 @@ use crate::dataset::{self, Wanted};
 use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
-use crate::jsonl::{Reader, Writer};
+use crate::jsonl::{Place, Reader, Writer};
 use crate::notice::Notice;
 use crate::row::Row;
 use crate::schema::Dataset;
@@ -63,16 +63,23 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
 }
 
-/// The rows of all inputs, one input after the other, each with its place (`stdin:17`).
-pub struct Rows {
+/// What stands in all inputs, one input after the other, each line with its place (`stdin:17`).
+pub struct Lines<T> {
     paths: VecDeque<PathBuf>,
     open: Option<Reader<Box<dyn BufRead + Send>>>,
+    parse: fn(&str) -> Result<T>,
     notice: &'static Notice,
 }
 
 /// Rows from these inputs, standard input when none is named. What cannot be opened is reported and left out.
 #[must_use]
-pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Rows {
+pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Lines<Row> {
+    lines(paths, Row::parse, notice)
+}
+
+/// The same, each line as what `parse` makes of it.
+#[must_use]
+pub fn lines<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T>, notice: &'static Notice) -> Lines<T> {
     let mut paths: VecDeque<PathBuf> = paths.iter().cloned().collect();
     if paths.is_empty() {
         paths.push_back(PathBuf::from("-"));
@@ -80,17 +87,17 @@ pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Rows {
     if paths.iter().any(|p| p == Path::new("-")) && io::stdin().is_terminal() {
         notice.warn("reading rows from the terminal; end with Ctrl-D (see --help)");
     }
-    Rows { paths, open: None, notice }
+    Lines { paths, open: None, parse, notice }
 }
 
-impl Iterator for Rows {
-    type Item = Result<(Row, String)>;
+impl<T> Iterator for Lines<T> {
+    type Item = Result<(T, Place)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(reader) = &mut self.open {
-                match reader.next(self.notice) {
-                    Ok(Some(row)) => return Some(Ok((row, reader.place()))),
+                match reader.next_as(self.notice, self.parse) {
+                    Ok(Some(line)) => return Some(Ok((line, reader.place()))),
                     Ok(None) => self.open = None,
                     Err(e) => {
                         self.open = None;
@@ -100,7 +107,7 @@ impl Iterator for Rows {
             } else {
                 let path = self.paths.pop_front()?;
                 match open(&path) {
-                    Ok(source) => self.open = Some(Reader::new(source, name(&path))),
+                    Ok(source) => self.open = Some(Reader::new(source, name(&path).as_str())),
                     Err(e) => self.notice.error(&e),
                 }
             }

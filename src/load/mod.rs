@@ -29,7 +29,7 @@ use crate::dataset::Entry;
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
 use crate::http::Client;
-use crate::jsonl::Writer;
+use crate::jsonl::{Place, Writer};
 use crate::lease::Held;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
@@ -76,7 +76,7 @@ pub struct Options {
 /// # Errors
 /// When rows cannot be read or written.
 pub fn load(
-    rows: impl Iterator<Item = Result<(Row, String)>> + Send + 'static,
+    rows: impl Iterator<Item = Result<(Row, Place)>> + Send + 'static,
     out: Writer<File>,
     options: &Options,
     notice: &Notice,
@@ -119,7 +119,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    async fn all(&mut self, mut rows: Receiver<Result<(Row, String)>>) -> Result<Option<Signal>> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, Place)>>) -> Result<Option<Signal>> {
         loop {
             let next = tokio::select! {
                 biased;

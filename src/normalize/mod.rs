@@ -3,6 +3,8 @@
 //! A run's requests are kept as numbers until its `run_end`; a server's results until its `server_end`, which may change
 //! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
 
+pub mod claim;
+pub mod llm_d;
 pub mod native;
 mod result;
 mod shards;
@@ -73,6 +75,46 @@ fn probe_of(row: &ResultRow) -> Option<&String> {
     row.run.as_ref().filter(|run| run.probe.is_some()).and_then(|run| run.unit.as_ref())
 }
 
+/// A set of numbers that mostly stand close together: bits, 64 under a key.
+#[derive(Debug, Default)]
+struct Numbers(BTreeMap<u32, u64>);
+
+impl Numbers {
+    /// True when it was not there.
+    fn insert(&mut self, number: u32) -> bool {
+        let (bits, bit) = (self.0.entry(number / 64).or_default(), 1 << (number % 64));
+        let new = *bits & bit == 0;
+        *bits |= bit;
+        new
+    }
+}
+
+/// A line of the stream. Requests are by far the most, so they are read without a detour over a tree of values.
+#[derive(Debug)]
+pub enum Line {
+    /// A request.
+    Request(Box<Request>),
+    /// Anything else.
+    Row(Row),
+}
+
+impl Line {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// As [`Row::parse`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let begins = |text: &str| text.starts_with("{\"schema_version\":1,\"record\":\"request\",");
+        if begins(text)
+            && let Ok(request) = serde_json::from_str(text)
+        {
+            return Ok(Self::Request(request));
+        }
+        // What is wrong with it is told by the reader of rows.
+        Row::parse(text).map(Self::Row)
+    }
+}
+
 /// A run that has not ended.
 #[derive(Debug)]
 struct Open {
@@ -81,7 +123,7 @@ struct Open {
     one_token_a_chunk: bool,
     short: u32,
     /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
-    seen: BTreeSet<(bool, bool, u32)>,
+    seen: [Numbers; 3],
     /// Where clients share a run: the parts that were announced, and the ends of those that ended.
     parts: BTreeSet<u32>,
     ends: Vec<RunEnd>,
@@ -103,7 +145,7 @@ impl Fold {
         match row.record() {
             Some("server") => self.server(&row)?,
             Some("run") => self.run(&row)?,
-            Some("request") => self.request(&row)?,
+            Some("request") => self.request(&row.view()?)?,
             Some("run_end") => self.run_end(&row)?,
             Some("server_end") => self.server_end(&row)?,
             Some("candidate") if row.get("status").is_some() => {
@@ -177,7 +219,7 @@ impl Fold {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());
             let parts = run.shard.iter().map(|shard| shard.index).collect();
-            let seen = BTreeSet::new();
+            let seen = <[Numbers; 3]>::default();
             let open = Open { sample, run, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
             self.runs.insert(id, open);
         }
@@ -201,8 +243,11 @@ impl Fold {
         Ok(None)
     }
 
-    fn request(&mut self, row: &Row) -> Result<()> {
-        let request: Request = row.view()?;
+    /// Takes one request.
+    ///
+    /// # Errors
+    /// One of a run that nobody announced.
+    pub fn request(&mut self, request: &Request) -> Result<()> {
         let Some(open) = self.runs.get_mut(&request.run_id) else {
             return if self.announced.contains(&request.run_id) {
                 Ok(())
@@ -210,12 +255,12 @@ impl Fold {
                 self.unknown("run", &request.run_id)
             };
         };
-        let measured = request.phase == MEASURED;
-        if !open.seen.insert((request.phase == "tail", measured, request.i)) {
+        let phase = ["warmup", MEASURED].iter().position(|phase| *phase == request.phase).unwrap_or(2);
+        if !open.seen[phase].insert(request.i) {
             return Ok(());
         }
-        if !measured {
-            open.sample.around(&request);
+        if request.phase != MEASURED {
+            open.sample.around(request);
             return Ok(());
         }
         let Some(served) = self.servers.get(&open.run.server_id) else { return Ok(()) };
@@ -224,7 +269,7 @@ impl Fold {
             let asked = request.asked_output_tokens.unwrap_or(open.run.workload.output_len);
             open.short += u32::from(request.output_tokens.is_some_and(|n| n < asked));
         }
-        open.sample.add(&request, &served.limits);
+        open.sample.add(request, &served.limits);
         Ok(())
     }
 

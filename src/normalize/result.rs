@@ -12,7 +12,7 @@ use crate::schema::{
 };
 use crate::sla::{self, Limits};
 use crate::steady;
-use crate::summary::{Sample, decode, gap_ms, percentile};
+use crate::summary::{self, Sample, decode, gap_ms, percentile, spread, total};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -57,15 +57,17 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         true => limits.gate(sample, kept_up, &|statistic| gap_ms(itl.as_ref(), statistic)),
         false => Vec::new(),
     };
-    let verdict = sla::verdict(&tests);
     let mut row = base(candidate, Some(server));
     row.status = status;
     row.failure_class = class;
     row.failure_reason = reason;
     row.workload = Some(workload(run, sample));
     row.sla.extend(limits.members());
-    row.sla.insert("passed".into(), verdict.map_or(Value::Null, |v| (v != crate::schema::Verdict::Fail).into()));
+    row.verdict = sla::write(&mut row.sla, &tests);
+    summary::per_gpu(&mut metrics, row.hardware.gpu_count);
     row.metrics = metrics;
+    let spread = |latency: &str| Some((format!("{latency}_ms"), spread(sample.values(latency))?));
+    row.statistics = ["ttft", "ttfat", "tpot", "e2e"].into_iter().filter(|_| !skipped).filter_map(spread).collect();
     for (name, value) in measured.end.iter().flat_map(|end| &end.server_metrics) {
         let (block, key) = name.split_once('.').unwrap_or(("phase_metrics", name));
         let block = match block {
@@ -76,9 +78,12 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         block.insert(key.into(), value.clone());
     }
     row.benchmark_command = Some(run.benchmark_command.clone());
-    row.sla_tests = tests;
-    row.verdict = verdict;
-    row.quality = Quality { stability, ..quality(candidate, server, measured) };
+    row.quality = Quality {
+        unstable: stability.as_ref().is_some_and(|thirds| !thirds.stable),
+        saturated: kept_up.is_some_and(|thirds| thirds.saturated),
+        stability: stability.clone(),
+        ..quality(candidate, server, measured)
+    };
     row.fingerprint = fingerprint(candidate, run);
     // A probe closes nothing: the end of its search does.
     row.units = run.unit.iter().filter(|_| run.probe.is_none()).cloned().collect();
@@ -130,7 +135,7 @@ pub fn foreign(candidate: &Candidate, server: &Server, run: Option<&Run>, measur
         failure_reason: measured.failure_reason,
         workload: measured.workload,
         sla: measured.sla,
-        sla_tests: measured.sla_tests,
+        statistics: measured.statistics,
         verdict: measured.verdict,
         metrics: measured.metrics,
         fingerprint: measured.fingerprint,
@@ -193,6 +198,7 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         if chosen == Some(i) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
             row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
+            summary::per_gpu(&mut row.metrics, row.hardware.gpu_count);
             if let Some(end) = end.filter(|end| end.reason == "pruned") {
                 row.status = Status::Skipped;
                 row.failure_class = Some("pruned".into());
@@ -254,7 +260,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         metrics: BTreeMap::new(),
         server_command: candidate.server_command.clone(),
         benchmark_command: None,
-        sla_tests: Vec::new(),
+        statistics: BTreeMap::new(),
         verdict: None,
         quality: Quality {
             simulated: candidate.simulated || server.is_some_and(|s| s.simulated),
@@ -320,19 +326,18 @@ fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
 
 fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quality {
     let (run, sample) = (measured.run, measured.sample);
-    let input: f64 = sample.input.iter().sum();
+    let input = total(&sample.input);
     Quality {
         simulated: candidate.simulated || server.simulated || run.simulated,
         smoke: run.smoke,
         client_saturated: measured.end.is_some_and(|end| end.client.saturated),
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
         cache_contaminated: !run.workload.prefix_reuse && sample.cached > CACHED * input,
-        // Only the server's end tells.
-        throttled: false,
-        stability: None,
+        // Only the server's end tells of heat.
         reached_by: Some(server.endpoint.reached_by.clone()).filter(|way| way == "tunnel" || way == "network"),
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),
+        ..Quality::default()
     }
 }
 

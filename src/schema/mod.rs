@@ -16,7 +16,7 @@ pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Member
 pub use plan::{Checked, FlagCheck, Plan, PlanFile, Rejection, Substitution, Verdicts};
 pub use request::{Request, RequestStatus, TokenSource};
 pub use result::{
-    NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Stability, Tried, Verdict,
+    NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability, Tried, Verdict,
     WorkloadBlock,
 };
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};

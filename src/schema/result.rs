@@ -31,7 +31,7 @@ pub struct ResultRow {
     pub hardware: Hardware,
     /// What was asked; null for a candidate that never ran.
     pub workload: Option<WorkloadBlock>,
-    /// Limits by key, and `passed`: null when there is no limit or nothing was measured.
+    /// Limits by key; `passed`: null when there is no limit or nothing was measured; `tested`: an SlaTest by limit.
     pub sla: Members,
     /// By the source document's names; a metric that was not measured is null or absent.
     pub metrics: BTreeMap<String, Option<f64>>,
@@ -39,9 +39,9 @@ pub struct ResultRow {
     pub server_command: String,
     /// The command that measured; null for a candidate that never ran.
     pub benchmark_command: Option<String>,
-    /// What was tested, limit by limit.
-    #[serde(default)]
-    pub sla_tests: Vec<SlaTest>,
+    /// How latencies spread, by `ttft_ms`, `tpot_ms`, `e2e_ms`, `ttfat_ms`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statistics: BTreeMap<String, Spread>,
     /// The gate's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -171,21 +171,42 @@ pub struct WorkloadBlock {
     pub load: Option<Load>,
 }
 
+/// What a mean and percentiles do not tell of a latency.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spread {
+    /// Values: successful requests that have this latency.
+    pub n: u64,
+    /// Standard deviation; null of one value.
+    pub sd: Option<f64>,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
 /// One SLA limit against what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlaTest {
-    /// `max_p99_ttft_ms`.
+    /// `max_p99_ttft_ms`: the key under which it stands.
+    #[serde(skip)]
     pub limit: String,
     /// The limit's value.
     pub threshold: f64,
     /// The measured value; null when failures make it infinite or nothing was measured.
     pub value: Option<f64>,
-    /// `all_scheduled` (failures count as infinite), `successes` or `requests`.
+    /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `thirds` of the run, or `reported`: from a
+    /// row's metrics, for the requests themselves are not known.
     pub basis: String,
     /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
     pub margin: Option<f64>,
     /// Whether the limit holds.
     pub passed: bool,
+    /// Requests that were to be sent, behind a percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u32>,
+    /// Those of them that failed or were above the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<u32>,
     /// Requests that the confirmation of this percentile needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed: Option<u32>,
@@ -224,6 +245,21 @@ pub struct Quality {
     /// More than 1 % of the prompt tokens came from a cache.
     #[serde(default)]
     pub cache_contaminated: bool,
+    /// Thirds of the run differ by more than 10 %.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstable: bool,
+    /// The server fell behind its load: requests in flight grew to the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saturated: bool,
+    /// Its client writes 0 where it measured nothing; such a number is null here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub placeholder_zero: bool,
+    /// What its client does not see, in a word each; what follows from it stands in `native.blind`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blind: Vec<String>,
+    /// What the row said about its SLA, where that is not what its numbers say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// Heat or the power supply slowed a GPU down in more than 5 % of the samples.
     #[serde(default)]
     pub throttled: bool,

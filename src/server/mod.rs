@@ -35,7 +35,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
-use crate::jsonl::Writer;
+use crate::jsonl::{Place, Writer};
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, guard, reader_left};
@@ -132,7 +132,7 @@ pub struct Served {
 /// # Errors
 /// When rows cannot be read or written, or a lease was not taken. A failed candidate is no error.
 pub fn serve(
-    rows: impl Iterator<Item = Result<(Row, String)>> + Send + 'static,
+    rows: impl Iterator<Item = Result<(Row, Place)>> + Send + 'static,
     out: Writer<File>,
     options: &Options,
     notice: &Notice,
@@ -186,7 +186,7 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn all(&mut self, mut rows: Receiver<Result<(Row, String)>>) -> Result<Option<Signal>> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, Place)>>) -> Result<Option<Signal>> {
         loop {
             let next = tokio::select! {
                 next = rows.recv() => next,

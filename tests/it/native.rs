@@ -142,11 +142,11 @@ fn details_are_computed_anew() {
     ]);
     let row = &limited.expect(0).records("result")[0];
     // Two of forty failed: infinite in the gate, so no p99 is kept.
+    let tested = &row["sla"]["tested"];
     assert_eq!(
-        (&row["sla_tests"][0]["passed"], &row["sla_tests"][1]["passed"]),
+        (&tested["max_p50_ttft_ms"]["passed"], &tested["max_p99_ttft_ms"]["passed"]),
         (&json!(true), &json!(false)),
-        "{}",
-        row["sla_tests"]
+        "{tested}"
     );
     assert_eq!((&row["verdict"], &row["sla"]["passed"]), (&json!("fail"), &json!(false)));
 }
@@ -170,7 +170,10 @@ fn what_a_file_does_not_hold_is_given() {
         (&json!(4), &json!("org/m"), &json!("chat"))
     );
     // 40 requests, and their failures are not told: kept, but not confirmed.
-    assert_eq!((&row["verdict"], &row["sla_tests"][0]["basis"]), (&json!("pass_unconfirmed"), &json!("reported")));
+    assert_eq!(
+        (&row["verdict"], &row["sla"]["tested"]["max_p99_ttft_ms"]["basis"]),
+        (&json!("pass_unconfirmed"), &json!("reported"))
+    );
     let folder = tempfile::tempdir().unwrap();
     let plan = "{\"schema_version\":1,\"record\":\"plan\",\"model\":\"m\",\"dataset\":{\"scenario_names\":[\"s\"],\"input_len\":[20],\"output_len\":[12]},\"sla\":{\"max_p50_ttft_ms\":9},\"frameworks\":{\"vllm\":{\"base_server_flags\":{\"max_num_seqs\":7}}}}\n";
     let candidate = run(&mut program("bench-expand"), plan).expect(0).stdout;
@@ -233,4 +236,143 @@ fn a_native_row_of_a_leased_server_becomes_a_result_of_its_candidate() {
     // What nobody knows passes on.
     let unknown = rows.stdout.replace("\"endpoint_type\"", "\"other\"");
     assert_eq!(run(&mut program("bench-normalize"), &unknown).expect(0).records("native").len(), 1);
+}
+
+/// What is read of every file here, a line a result: `BLESS=1` rewrites it.
+#[test]
+fn every_file_is_read_or_refused_with_a_reason() {
+    fn files(folder: &std::path::Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => files(&path, found),
+                false => found.push(path),
+            }
+        }
+    }
+    let root = fixtures().join("native");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found.sort();
+    let json = |path: &&PathBuf| path.extension().is_some_and(|e| e == "json" || e == "jsonl");
+    let mut told = String::new();
+    for path in found.iter().filter(json) {
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        let done = normalize(&[path.to_str().unwrap()]);
+        for row in done.records("result") {
+            told.push_str(&format!("{name}\t{}\n", summary(&row)));
+        }
+        for line in done.stderr.lines() {
+            told.push_str(&format!("{name}\t{}\n", line.replace(&format!("{}/", root.display()), "")));
+        }
+        assert!(done.code == Some(2) || done.stderr.is_empty() || done.stderr.contains("is read with"), "{name}");
+        assert!(!done.stdout.is_empty() || !done.stderr.is_empty(), "{name}: neither a row nor a word");
+    }
+    let expected = root.join("expected.tsv");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected, &told).unwrap();
+    }
+    let wanted = fs::read_to_string(&expected).unwrap();
+    let differs: Vec<(&str, &str)> = told.lines().zip(wanted.lines()).filter(|(a, b)| a != b).collect();
+    assert!(told == wanted, "now, and as it was: {differs:#?}");
+}
+
+/// Format, status, requests per second, output tokens per second, median TTFT and TPOT, share of successes, blindness.
+fn summary(row: &Value) -> String {
+    let metric = |name: &str| match row["metrics"][name].as_f64() {
+        Some(value) => format!("{name} {value:.4}"),
+        None => format!("{name} -"),
+    };
+    let status = match row["failure_class"].as_str() {
+        Some(class) => format!("{} {class}", row["status"].as_str().unwrap()),
+        None => row["status"].as_str().unwrap().into(),
+    };
+    let format = row["native"]["format"].as_str().unwrap_or("-");
+    let names = ["request_throughput", "output_token_throughput", "p50_ttft_ms", "p50_tpot_ms", "success_rate"];
+    let blind: Vec<&str> = row["quality"]["blind"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    format!("{format}\t{status}\t{}\tblind {}", names.map(metric).join("\t"), blind.join(","))
+}
+
+#[test]
+fn a_folder_of_auto_benchmark_is_its_scenarios() {
+    let rows = normalize(&[path("sglang_auto_benchmark/two_scenarios").to_str().unwrap()]).expect(0).records("result");
+    let scenarios: std::collections::BTreeSet<&str> =
+        rows.iter().map(|row| row["workload"]["scenario"].as_str().unwrap()).collect();
+    assert_eq!(scenarios.into_iter().collect::<Vec<_>>(), ["chat", "summary"]);
+    let tuned = rows.iter().find(|row| row["candidate_id"] == "base-1").unwrap();
+    assert_eq!(
+        (&tuned["candidate"]["changed"]["chunked_prefill_size"], &tuned["candidate"]["changed"]["port"]),
+        (&json!(2048), &Value::Null)
+    );
+    assert!(tuned["server_command"].as_str().unwrap().contains("--chunked-prefill-size 2048"), "{tuned:#}");
+    // It tells no failures: what it prepared to send does.
+    let row =
+        normalize(&[path("sglang_auto_benchmark/http500").to_str().unwrap()]).expect(0).records("result").remove(0);
+    assert_eq!((metric(&row, "success_rate"), metric(&row, "failed")), (0.8, 4.0));
+    // And it calls a dead engine the best.
+    let dead =
+        normalize(&[path("sglang_auto_benchmark/inband").to_str().unwrap()]).expect(0).records("result").remove(0);
+    assert_eq!((&dead["status"], &dead["failure_class"]), (&json!("failed"), &json!("no_token")));
+}
+
+/// Rows in the shape of the document that the product implements, of both of its generations of limits.
+#[test]
+fn rows_of_others_are_gated_anew() {
+    let row = |sla: &str, metrics: &str| {
+        format!(
+            "{{\"framework\":\"f\",\"mine\":{{\"b\":1,\"a\":2}},\"candidate_id\":\"c\",\"status\":\"ok\",\"sla\":{sla},\"metrics\":{metrics}}}\n"
+        )
+    };
+    let honest = row(
+        r#"{"max_p50_ttft_ms":500,"min_success_rate":0.99,"passed":true}"#,
+        r#"{"p50_ttft_ms":400,"success_rate":1}"#,
+    );
+    let lies = row(
+        r#"{"max_p99_ttft_ms":500,"max_p99_tpot_ms":50,"passed":true}"#,
+        r#"{"p99_ttft_ms":2400,"p99_tpot_ms":20}"#,
+    );
+    let silent = row(r#"{"max_p99_ttft_ms":500}"#, r#"{"p99_ttft_ms":400}"#);
+    let believed = row(r#"{"passed":true}"#, "{}");
+    let failed = row(r#"{"max_p99_ttft_ms":500,"passed":false}"#, "{}").replace("\"ok\"", "\"oom\"");
+    let done = run(&mut program("bench-normalize"), &[honest, lies, silent, believed.clone(), failed.clone()].concat())
+        .expect(0);
+    let rows = done.rows();
+    let passed: Vec<&Value> = rows.iter().map(|row| &row["sla"]["passed"]).collect();
+    assert_eq!(passed, [&json!(true), &json!(false), &json!(true), &json!(true), &json!(false)]);
+    assert_eq!(rows[2]["verdict"], "pass_unconfirmed");
+    assert_eq!(rows[1]["sla"]["tested"]["max_p99_ttft_ms"]["margin"], -3.8);
+    assert!(rows[1]["quality"]["claim"].as_str().unwrap().contains("says that it passed"), "{}", rows[1]);
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    assert!(
+        done.stderr.starts_with("bench-normalize: warning: stdin:2: its row says that it passed"),
+        "{}",
+        done.stderr
+    );
+    // What is not ours stays, in its order; a row without thresholds stays whole.
+    assert!(done.stdout.lines().all(|line| line.contains(r#""mine":{"b":1,"a":2}"#)));
+    assert!(done.stdout.contains(&believed) && done.stdout.contains(&failed));
+}
+
+#[test]
+fn a_report_of_llm_d_is_one_by_its_schema() {
+    let schema = fs::read_to_string(fixtures().join("llm-d-benchmark-report-v0.2.json")).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let own = fixtures().parent().unwrap().join("it/cases/bench-normalize/one-run-by-hand/stdin");
+    let own = fs::read_to_string(own).unwrap();
+    let file = path("plain/vllm-0.33.0.json");
+    let ours = run(program("bench-normalize").args(["--to", "llm-d"]), &own).expect(0);
+    let set = ["--to", "llm-d", "--set", "workload.input_len=20"];
+    let theirs = normalize(&[&[file.to_str().unwrap()][..], &set].concat()).expect(0);
+    let reports = [ours.rows(), theirs.rows()].concat();
+    assert_eq!(reports.len(), 2);
+    for report in &reports {
+        let wrong: Vec<String> = schema.iter_errors(report).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}\n{report:#}");
+    }
+    let latency = &reports[0]["results"]["request_performance"]["aggregate"]["latency"]["time_to_first_token"];
+    assert_eq!((&latency["units"], &latency["mean"], &latency["max"]), (&json!("ms"), &json!(200.0), &json!(300.0)));
+    assert_eq!(reports[1]["scenario"]["load"]["standardized"]["tool"], "vllm bench serve");
+    // Rows that were made before are as good.
+    let rows = run(&mut program("bench-normalize"), &own).expect(0).stdout;
+    assert_eq!(run(program("bench-normalize").args(["--to", "llm-d"]), &rows).expect(0).stdout, ours.stdout);
 }

@@ -28,13 +28,17 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "sglang_bench_serving",
     "sglang_auto_benchmark",
     "trtllm_benchmark_serving",
+    "benchmark_serving",
     "guidellm",
     "aiperf",
+    "aiperf_records",
     "genai_perf",
     "inference_benchmarker",
     "inference_perf",
+    "inference_perf_requests",
     "evalscope_perf",
     "inferencex",
+    "inferencex_multinode",
     "llm_optimizer",
 ];
 
@@ -60,6 +64,15 @@ pub struct Format {
     /// Results that are none: warm-ups, by a place and the beginning of what stands there.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
+    /// Its file is one record a line, and all of these are one result: places count from the list of them.
+    #[serde(default)]
+    pub lines: bool,
+    /// What its files are called in a folder; one `*` stands for anything. Of several folders in one each has its own.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Files beside it that belong to the result, by the member under which they stand in it.
+    #[serde(default)]
+    pub beside: BTreeMap<String, Beside>,
     /// Places without which nothing can be said; the error names them.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -68,6 +81,27 @@ pub struct Format {
     /// Members of the row that stand somewhere as they are.
     #[serde(default)]
     pub row: BTreeMap<String, Places>,
+    /// A number in flight makes it a closed loop, whatever rate stands beside it.
+    #[serde(default)]
+    pub closed_wins: bool,
+    /// Places that together name the candidate, joined by `-`, where one alone would not be unique.
+    #[serde(default)]
+    pub id: Vec<String>,
+    /// How many GPUs, where that does not stand as one number.
+    #[serde(default)]
+    pub gpus: Gpus,
+    /// The command, where only its flags are there.
+    #[serde(default)]
+    pub command: Option<Command>,
+    /// Members of `candidate/changed` that say where, not how.
+    #[serde(default)]
+    pub unchanged: Vec<String>,
+    /// Its words for frameworks that we call otherwise.
+    #[serde(default)]
+    pub frameworks: BTreeMap<String, String>,
+    /// Where a word for the failure stands; `oom` is the status too.
+    #[serde(default)]
+    pub failure_class: Option<String>,
     /// Metrics that are one number.
     pub metrics: BTreeMap<String, Number>,
     /// The names of statistics, the first that is there.
@@ -79,6 +113,8 @@ pub struct Format {
     /// One entry for each request, from which everything is computed anew.
     #[serde(default)]
     pub requests: Option<Requests>,
+    /// How its percentiles are made: `type7` (linear, as numpy does), `nearest_rank`, `weighted`.
+    pub percentiles: String,
     /// Output tokens that were really seen, the first place that is there: none of them at all, and no answer came.
     #[serde(default)]
     pub tokens_seen: Vec<String>,
@@ -101,6 +137,66 @@ pub struct Detect {
     pub none: Vec<String>,
 }
 
+/// A file beside a result's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Its name.
+    pub file: String,
+    /// It is a list: this member of each item becomes its name.
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
+impl Beside {
+    /// Its content as a member of the result.
+    #[must_use]
+    pub fn member(&self, content: Value) -> Value {
+        match (&self.by, content) {
+            (Some(by), Value::Array(items)) => {
+                let named = |item: Value| Some((item.get(by)?.as_str()?.to_string(), item));
+                Value::Object(items.into_iter().filter_map(named).collect())
+            }
+            (_, content) => content,
+        }
+    }
+}
+
+/// A command of which only the flags are there: `--a-b value`, a true one alone, a false or null one not at all.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Its first words.
+    pub words: Vec<String>,
+    /// Where the flags stand, by name.
+    pub flags: String,
+}
+
+/// A number of GPUs: the product of what stands at some places (1 where nothing does), or a sum.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpus {
+    /// Factors, tensor parallelism and the like.
+    pub product: Vec<String>,
+    /// Parts, prefill and decode.
+    pub sum: Vec<String>,
+}
+
+impl Gpus {
+    /// The number in a result; `None` where nothing of it stands there.
+    #[must_use]
+    pub fn of(&self, result: &Value) -> Option<f64> {
+        let number = |place: &String| result.pointer(place).and_then(Value::as_f64);
+        let factors: Vec<f64> = self.product.iter().filter_map(number).filter(|n| *n > 0.0).collect();
+        let parts: Vec<f64> = self.sum.iter().filter_map(number).collect();
+        match (factors.is_empty(), parts.is_empty()) {
+            (false, _) => Some(factors.iter().product()),
+            (true, false) => Some(parts.iter().sum()),
+            (true, true) => None,
+        }
+    }
+}
+
 /// How many, and how long.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,6 +215,9 @@ pub struct Counts {
     /// Seconds.
     #[serde(default)]
     pub duration_s: Places,
+    /// Milliseconds, where it stands in these.
+    #[serde(default)]
+    pub duration_ms: Places,
 }
 
 /// Places, the first that is there.
@@ -162,8 +261,8 @@ pub struct Number {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
-    /// Where they stand; `{stat}` is the statistic's name there.
-    pub at: String,
+    /// Where they stand, the first that is there; `{stat}` is the statistic's name there.
+    pub at: Places,
     /// Their unit there.
     pub unit: String,
     /// Factor to ms.
@@ -187,11 +286,18 @@ pub struct Requests {
     /// The list of the failed ones, where they stand apart.
     #[serde(default)]
     pub failed: Option<String>,
+    /// Records that are none of it, by a place and how it begins.
+    #[serde(default)]
+    pub skip: BTreeMap<String, Vec<String>>,
     /// Time to the first token.
-    pub ttft: String,
+    #[serde(default)]
+    pub ttft: Option<String>,
     /// Gaps between chunks, a list each.
     #[serde(default)]
     pub gaps: Option<String>,
+    /// Times of the chunks on the clock of `start`, a list each.
+    #[serde(default)]
+    pub chunks: Option<String>,
     /// From the start to the last token, else to the end.
     #[serde(default)]
     pub e2e: Option<String>,
@@ -202,6 +308,9 @@ pub struct Requests {
     /// When it was sent, on any clock.
     #[serde(default)]
     pub start: Option<String>,
+    /// Seconds in the unit of that clock.
+    #[serde(default = "once")]
+    pub start_seconds: f64,
     /// What went wrong; empty when nothing did.
     #[serde(default)]
     pub error: Option<String>,
@@ -218,6 +327,15 @@ fn once() -> f64 {
 }
 
 impl Format {
+    /// True for a file's name that this format's results have in a folder.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|pattern| match pattern.split_once('*') {
+            Some((start, end)) => name.len() >= pattern.len() - 1 && name.starts_with(start) && name.ends_with(end),
+            None => name == pattern,
+        })
+    }
+
     /// The format of a file's content.
     #[must_use]
     pub fn of(content: &Value) -> Option<&'static Self> {
@@ -237,6 +355,15 @@ pub fn nearest(content: &Value) -> Option<(&'static Format, Vec<&'static str>)> 
     };
     let near = |(format, lacks): &(&Format, Vec<&str>)| lacks.len() * 2 <= format.detect.all.len() && !lacks.is_empty();
     FORMATS.iter().map(lacking).filter(near).min_by_key(|(_, lacks)| lacks.len())
+}
+
+/// True for a record that begins so at one of these places.
+#[must_use]
+pub fn is_skipped(skip: &BTreeMap<String, Vec<String>>, record: &Value) -> bool {
+    skip.iter().any(|(place, starts)| {
+        let text = record.pointer(place).and_then(Value::as_str).unwrap_or_default();
+        starts.iter().any(|start| text.starts_with(start.as_str()))
+    })
 }
 
 /// The value at the first of these places; `^` counts from the top.

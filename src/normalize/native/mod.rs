@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use format::{Format, nearest, put};
+pub use format::{FORMATS, Format, nearest, put};
 
 use crate::digest;
 use crate::error::{Error, Result};
-use crate::schema::{Members, NativeBlock, NativeField, ResultRow, Verdict};
+use crate::schema::{Members, NativeBlock, NativeField, ResultRow};
 use crate::sla::{self, Limits};
-use format::{Places, at};
+use crate::{shell, summary};
+use format::{Command, Places, at, is_skipped};
 
 /// What a file does not hold.
 #[derive(Debug, Clone, Default)]
@@ -36,13 +37,10 @@ pub fn results(format: &Format, content: &Value, given: &Given) -> Result<Vec<Re
         Some(_) => lists.flatten().collect(),
         None => vec![content],
     };
-    let is_skipped = |result: &&Value| {
-        format.skip.iter().any(|(place, starts)| {
-            let text = result.pointer(place).and_then(Value::as_str).unwrap_or_default();
-            starts.iter().any(|start| text.starts_with(start.as_str()))
-        })
-    };
-    each.into_iter().filter(|result| !is_skipped(result)).map(|result| one(format, result, content, given)).collect()
+    each.into_iter()
+        .filter(|result| !is_skipped(&format.skip, result))
+        .map(|result| one(format, result, content, given))
+        .collect()
 }
 
 fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<ResultRow> {
@@ -68,6 +66,7 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
             blind: format.blind.clone(),
         },
         metrics: BTreeMap::new(),
+        placeholder: false,
     };
     reading.numbers();
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
@@ -75,28 +74,30 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
     let mut row = reading.row(given);
     let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()), false);
     let sample = reading.requests(&limits);
-    let (completed, sent) = reading.counts(sample.as_ref());
+    let asked = row["workload"]["num_prompts"].as_f64();
+    let (completed, sent) = reading.counts(sample.as_ref(), asked);
     let failed = reading.verdict_on_life(completed, sent);
     let tests = match (&sample, failed.is_some()) {
         (_, true) => Vec::new(),
         (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(&format!("{statistic}_itl_ms"))),
-        (None, false) => limits.reported(sent.or(completed), &|name| reading.metric(name)),
+        (None, false) => limits.reported(&|name| reading.metric(name)),
     };
-    let verdict = sla::verdict(&tests);
     row["metrics"] = json!(reading.metrics);
-    row["sla"]["passed"] = verdict.map_or(Value::Null, |v| (v != Verdict::Fail).into());
     if let Some((class, why)) = failed {
-        row["status"] = "failed".into();
+        row["status"] = if class == "oom" { "oom" } else { "failed" }.into();
         row["failure_class"] = class.into();
         row["failure_reason"] = why.into();
     }
     let short =
         sample.as_ref().is_some_and(|sample| requests::is_short(sample, row["workload"]["output_len"].as_f64()));
-    row["quality"]["length_mismatch"] = short.into();
+    row["quality"] = json!({
+        "length_mismatch": short, "placeholder_zero": reading.placeholder, "percentile_method": format.percentiles,
+        "blind": reading.native.blind.keys().collect::<Vec<_>>(),
+    });
     let mut row: ResultRow =
         serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))?;
-    row.sla_tests = tests;
-    row.verdict = verdict;
+    row.verdict = sla::write(&mut row.sla, &tests);
+    summary::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
     Ok(row)
 }
@@ -107,6 +108,8 @@ struct Reading<'a> {
     top: &'a Value,
     native: NativeBlock,
     metrics: BTreeMap<String, Option<f64>>,
+    /// A number was 0 that cannot be.
+    placeholder: bool,
 }
 
 impl Reading<'_> {
@@ -116,6 +119,12 @@ impl Reading<'_> {
 
     fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.get(name).copied().flatten()
+    }
+
+    fn duration(&self) -> Option<f64> {
+        let counts = &self.format.counts;
+        let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
+        self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0)
     }
 
     fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
@@ -145,7 +154,8 @@ impl Reading<'_> {
         for (latency, map) in &format.latencies {
             let samples = map.counted_by.as_ref().and_then(|place| self.result.pointer(place)?.as_f64());
             for (statistic, names) in &format.statistics {
-                let places = Places(names.iter().map(|name| map.at.replace("{stat}", name)).collect());
+                let place = |name: &String| map.at.0.iter().map(|at| at.replace("{stat}", name)).collect::<Vec<_>>();
+                let places = Places(names.iter().flat_map(place).collect());
                 let Some((value, place)) = at(&places, self.result, self.top) else { continue };
                 let name = format!("{statistic}_{latency}_ms");
                 let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
@@ -155,8 +165,19 @@ impl Reading<'_> {
                 self.put(&name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
                 if samples == Some(0.0) {
                     self.null(&name, "no sample: its client writes 0 for none");
-                } else if value == 0.0 {
-                    self.null(&name, "placeholder_zero: no latency is 0");
+                    self.placeholder |= value == 0.0;
+                } else if value <= 0.0 {
+                    self.placeholder = true;
+                    self.null(&name, "placeholder_zero: no latency is 0 or less");
+                }
+            }
+        }
+        // What goes by a first token that nobody saw is no time per token.
+        if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
+            for statistic in sla::STATISTICS {
+                let name = format!("{statistic}_tpot_ms");
+                if self.metric(&name).is_some() {
+                    self.null(&name, "its time to the first token is none");
                 }
             }
         }
@@ -177,6 +198,25 @@ impl Reading<'_> {
                 put(&mut row, place, value.clone());
             }
         }
+        let name = format.id.iter().filter_map(|place| self.result.pointer(place)).map(words);
+        let name = name.collect::<Vec<_>>().join("-");
+        if !name.is_empty() {
+            row["candidate_id"] = name.into();
+        }
+        if let Some(command) = &format.command
+            && let Some(flags) = self.result.pointer(&command.flags).and_then(Value::as_object)
+        {
+            row["server_command"] = shell::join(&argv(command, flags)).into();
+        }
+        if let Some(changed) = row.pointer_mut("/candidate/changed").and_then(Value::as_object_mut) {
+            changed.retain(|name, _| !format.unchanged.contains(name));
+        }
+        if let Some(gpus) = format.gpus.of(self.result) {
+            put(&mut row, "hardware/gpu_count", json!(gpus as u64));
+        }
+        if let Some(ours) = row["framework"].as_str().and_then(|theirs| format.frameworks.get(theirs)) {
+            row["framework"] = ours.as_str().into();
+        }
         if let Some(candidate) = &given.candidate {
             from_candidate(&mut row, candidate);
         }
@@ -184,6 +224,9 @@ impl Reading<'_> {
             put(&mut row, place, value.clone());
         }
         tidy(&mut row);
+        if format.closed_wins && row["workload"]["max_concurrency"].is_number() {
+            row["workload"]["request_rate"] = Value::Null;
+        }
         let workload = &row["workload"];
         let mode = match (workload["request_rate"].is_number(), workload["max_concurrency"].is_number()) {
             (true, _) => "open",
@@ -199,13 +242,14 @@ impl Reading<'_> {
     }
 
     /// Requests that succeeded, and that were to be sent; what follows from these.
-    fn counts(&mut self, sample: Option<&crate::summary::Sample>) -> (Option<f64>, Option<f64>) {
+    /// Where failures are not counted, they are what is lacking to the requests that somebody says were asked for.
+    fn counts(&mut self, sample: Option<&crate::summary::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
         let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
-        let sent = self.number(&counts.sent).or(together);
+        let sent = self.number(&counts.sent).or(together).or(asked);
         let rate = completed.zip(sent.filter(|sent| *sent > 0.0)).map(|(completed, sent)| completed / sent);
         match rate {
             Some(rate) => {
@@ -213,10 +257,14 @@ impl Reading<'_> {
             }
             None => self.null("success_rate", "its client does not count failures"),
         }
-        let duration = self.number(&counts.duration_s).filter(|s| *s > 0.0);
+        let duration = self.duration().or_else(|| sample?.window());
         let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
         let tokens = |name: &str| self.metric(name);
+        // Of requests that are there one by one with the time of each the totals are theirs.
+        let whole = sample.filter(|sample| sample.window().is_some());
         let (input, output) = (tokens("total_input_tokens"), tokens("total_output_tokens"));
+        let input = input.or_else(|| whole.map(|sample| summary::total(&sample.input)));
+        let output = output.or_else(|| whole.map(|sample| summary::total(&sample.output)));
         let made = [
             ("request_throughput", per_second(completed)),
             ("output_token_throughput", per_second(output)),
@@ -233,9 +281,10 @@ impl Reading<'_> {
     }
 
     /// Why nothing was measured at all, however good it looks.
-    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&'static str, String)> {
+    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&str, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
-            return Some(("client_failed", error.to_string()));
+            let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
+            return Some((class.unwrap_or("client_failed"), error.to_string()));
         }
         if completed == Some(0.0) {
             let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
@@ -266,7 +315,7 @@ impl Reading<'_> {
         if !limits.is_empty() {
             let good = f64::from(sample.good);
             self.metrics.insert("slo_attainment".into(), Some(good / f64::from(sample.scheduled)));
-            let duration = self.number(&self.format.counts.duration_s).filter(|s| *s > 0.0);
+            let duration = self.duration().or_else(|| sample.window());
             self.metrics.extend(duration.map(|s| ("goodput".to_string(), Some(good / s))));
         }
         Some(sample)
@@ -301,8 +350,11 @@ fn from_candidate(row: &mut Value, candidate: &Value) {
 
 /// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
 fn tidy(row: &mut Value) {
-    if row["workload"]["request_rate"].is_string() {
-        row["workload"]["request_rate"] = Value::Null;
+    let rate = &mut row["workload"]["request_rate"];
+    *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
+    for key in ["input_len", "output_len"] {
+        let length = &mut row["workload"][key];
+        *length = length.as_f64().filter(|n| *n >= 0.0).map_or(Value::Null, |n| json!(n));
     }
     for key in ["num_prompts", "max_concurrency"] {
         let value = &mut row["workload"][key];
@@ -316,8 +368,29 @@ fn tidy(row: &mut Value) {
         });
     }
     for key in ["model", "framework", "candidate_id", "server_command"] {
-        if !row[key].is_string() {
-            row[key] = row[key].as_str().unwrap_or_default().into();
+        row[key] = words(&row[key]).into();
+    }
+}
+
+fn argv(command: &Command, flags: &Members) -> Vec<String> {
+    let flag = |(name, value): (&String, &Value)| {
+        let name = format!("--{}", name.replace('_', "-"));
+        match value {
+            Value::Bool(true) => vec![name],
+            Value::Bool(false) | Value::Null => Vec::new(),
+            Value::Array(values) => std::iter::once(name).chain(values.iter().map(words)).collect(),
+            value => vec![name, words(value)],
         }
+    };
+    command.words.iter().cloned().chain(flags.iter().flat_map(flag)).collect()
+}
+
+/// A value as text: a list is a command's words.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Array(list) => shell::join(&list.iter().map(words).collect::<Vec<_>>()),
+        other => other.to_string(),
     }
 }

@@ -1,119 +1,19 @@
-//! SLA limits: their names, and whether a run keeps them.
+//! Whether a run, or a row, keeps limits.
 
 use serde_json::Value;
 
+use super::{Limit, Limits};
 use crate::schema::{Members, SlaTest, Stability, Verdict};
 use crate::summary::{self, Sample};
-
-/// Statistics that a limit may name.
-pub const STATISTICS: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];
-/// Latencies that a limit may name.
-pub const LATENCIES: [&str; 4] = ["ttft", "tpot", "itl", "e2e"];
-
-/// One kind of limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Limit {
-    /// `max_STATISTIC_LATENCY_ms`.
-    Latency {
-        /// `mean` or a percentile.
-        statistic: &'static str,
-        /// `ttft`, `tpot`, `itl` or `e2e`.
-        latency: &'static str,
-    },
-    /// `min_success_rate`.
-    SuccessRate,
-    /// `min_slo_attainment`.
-    Attainment,
-}
-
-impl Limit {
-    /// Understands a limit's key.
-    ///
-    /// # Errors
-    /// What is wrong with it; a latency must name its statistic, for nobody can know which one was meant.
-    pub fn parse(key: &str) -> Result<Self, String> {
-        match key {
-            "min_success_rate" => return Ok(Self::SuccessRate),
-            "min_slo_attainment" => return Ok(Self::Attainment),
-            _ => {}
-        }
-        for latency in LATENCIES {
-            for statistic in STATISTICS {
-                if key == format!("max_{statistic}_{latency}_ms") {
-                    return Ok(Self::Latency { statistic, latency });
-                }
-            }
-            if key == format!("max_{latency}_ms") {
-                return Err(format!(
-                    "{key} does not say of which statistic: write max_p99_{latency}_ms or max_mean_{latency}_ms"
-                ));
-            }
-        }
-        let known = || LATENCIES.iter().flat_map(|l| STATISTICS.iter().map(move |s| format!("max_{s}_{l}_ms")));
-        let known = known().chain(["min_success_rate".into(), "min_slo_attainment".into()]);
-        let near = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
-        Err(format!("{key} is no SLA limit; did you mean {}?", near.unwrap_or_default()))
-    }
-}
-
-impl Limit {
-    /// Whether a threshold can be one of this limit.
-    ///
-    /// # Errors
-    /// What it has to be.
-    pub fn takes(&self, threshold: f64) -> Result<(), &'static str> {
-        match self {
-            Self::SuccessRate | Self::Attainment if !(0.0..=1.0).contains(&threshold) => Err("a share between 0 and 1"),
-            Self::Latency { .. } if !(threshold.is_finite() && threshold >= 0.0) => Err("a time of at least 0"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The limits of a plan or a row.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Limits(Vec<(String, Limit, f64)>);
 
 /// The test that a server fails which falls behind.
 pub const IN_FLIGHT: &str = "in_flight";
 /// Requests a percentile needs to be confirmed, at this confidence.
 const CONFIDENCE: f64 = 0.95;
-/// Success that our own runs owe when they are given limits but not this one.
-const DEFAULT_SUCCESS: f64 = 0.99;
+/// Nobody runs more requests than this for one percentile.
+const MOST_NEEDED: u32 = 1 << 30;
 
 impl Limits {
-    /// Reads limits by key; what is no limit (`passed`) is passed over. `floor` adds the usual floor of success when there
-    /// are limits and none of them is one.
-    #[must_use]
-    pub fn read(members: &Members, floor: bool) -> Self {
-        let limit = |(key, value): (&String, &Value)| Some((key.clone(), Limit::parse(key).ok()?, value.as_f64()?));
-        let mut limits: Vec<_> = members.iter().filter_map(limit).collect();
-        if floor && !limits.is_empty() && !limits.iter().any(|(_, limit, _)| *limit == Limit::SuccessRate) {
-            limits.push(("min_success_rate".into(), Limit::SuccessRate, DEFAULT_SUCCESS));
-        }
-        Self(limits)
-    }
-
-    /// True when there is nothing to keep.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The limits on latencies: which, and its value in ms.
-    pub fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.0.iter().filter_map(|(_, limit, threshold)| match limit {
-            Limit::Latency { latency, .. } => Some((*latency, *threshold)),
-            Limit::SuccessRate | Limit::Attainment => None,
-        })
-    }
-
-    /// Every limit by its key, as a row holds them.
-    #[must_use]
-    pub fn members(&self) -> Members {
-        self.0.iter().map(|(key, _, threshold)| (key.clone(), (*threshold).into())).collect()
-    }
-
     /// True when a sample of `n` requests, of which some are still to come, can no longer keep these limits.
     #[must_use]
     #[allow(
@@ -144,35 +44,41 @@ impl Limits {
         tests
     }
 
-    /// Tests what somebody else reports, of so many requests: over the successful ones, for more is not known; so no
-    /// percentile is confirmed unless there was no failure and enough requests.
+    /// Tests a row's metrics, where the requests themselves are not known: a percentile over the successful ones stands for
+    /// all unless so many failed that it lies among these. It is confirmed when the greatest value is known and within.
     #[must_use]
-    pub fn reported(&self, requests: Option<f64>, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+    pub fn reported(&self, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        let (completed, failed) = (metric("completed"), metric("failed"));
+        let scheduled = completed.zip(failed).map(|(completed, failed)| completed + failed);
         let one = |(key, limit, threshold): &(String, Limit, f64)| {
             let (name, floor) = match limit {
                 Limit::Latency { statistic, latency } => (format!("{statistic}_{latency}_ms"), false),
                 Limit::SuccessRate => ("success_rate".to_string(), true),
                 Limit::Attainment => ("slo_attainment".to_string(), true),
             };
-            let value = metric(&name);
+            let q = if let Limit::Latency { statistic, .. } = limit { quantile(statistic) } else { None };
+            let among_failed = |q: f64| scheduled.zip(completed).is_some_and(|(n, ok)| (n - 1.0) * q > ok - 1.0);
+            let failing = q.is_some_and(among_failed);
+            let value = metric(&name).filter(|_| !failing);
+            let basis = if value.is_none() && !failing { "not_measured" } else { "reported" };
             let margin = value.map(|value| if floor { value - threshold } else { threshold - value } / threshold);
-            let needed = match limit {
-                Limit::Latency { statistic, .. } => {
-                    statistic.strip_prefix('p').and_then(|q| q.parse().ok()).map(|q| needed(q, 0))
-                }
-                Limit::SuccessRate | Limit::Attainment => None,
-            };
-            let clean = metric("success_rate") == Some(1.0);
-            let confirmed = needed.map(|needed| clean && requests.is_some_and(|n| n >= f64::from(needed)));
+            let failed = failed.map_or(0, count);
+            let needed = q.map(|q| needed(q, failed));
+            let greatest =
+                if let Limit::Latency { latency, .. } = limit { metric(&format!("max_{latency}_ms")) } else { None };
+            let all_within = greatest.is_some_and(|greatest| greatest <= *threshold);
+            let enough = |needed: u32| scheduled.is_some_and(|n| n >= f64::from(needed));
             SlaTest {
                 limit: key.clone(),
                 threshold: *threshold,
                 value,
-                basis: "reported".into(),
+                basis: basis.into(),
                 margin: margin.filter(|margin| margin.is_finite()),
                 passed: value.is_some_and(|value| if floor { value >= *threshold } else { value <= *threshold }),
+                n: scheduled.filter(|_| q.is_some()).map(count),
+                over: q.filter(|_| all_within).map(|_| failed),
                 needed,
-                confirmed,
+                confirmed: needed.map(|needed| all_within && enough(needed)),
             }
         };
         self.0.iter().map(one).collect()
@@ -194,9 +100,37 @@ fn falls_behind(steady: &Stability) -> SlaTest {
         basis: "thirds".into(),
         margin: Some(1.0 - steady.in_flight[2] / (2.0 * steady.in_flight[0])).filter(|margin| margin.is_finite()),
         passed: false,
+        n: None,
+        over: None,
         needed: None,
         confirmed: None,
     }
+}
+
+/// A count that a row holds as any number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn count(n: f64) -> u32 {
+    n as u32
+}
+
+/// Puts what was tested into a row's `sla`, and gives the gate's answer.
+pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
+    let verdict = verdict(tests);
+    sla.insert("passed".into(), verdict.map_or(Value::Null, |verdict| (verdict != Verdict::Fail).into()));
+    if !tests.is_empty() {
+        let tested = |test: &SlaTest| Some((test.limit.clone(), serde_json::to_value(test).ok()?));
+        sla.insert("tested".into(), Value::Object(tests.iter().filter_map(tested).collect()));
+    }
+    verdict
+}
+
+/// What a row's `sla` says was tested.
+#[must_use]
+pub fn tested(sla: &Members) -> Vec<SlaTest> {
+    let test = |(limit, test): (&String, &Value)| {
+        serde_json::from_value(test.clone()).ok().map(|test| SlaTest { limit: limit.clone(), ..test })
+    };
+    sla.get("tested").and_then(Value::as_object).into_iter().flatten().filter_map(test).collect()
 }
 
 /// The gate's answer over all tests; `None` without any.
@@ -219,6 +153,8 @@ fn test_one(key: &str, limit: &Limit, threshold: f64, sample: &Sample, itl: &dyn
         basis: "requests".into(),
         margin: None,
         passed: false,
+        n: None,
+        over: None,
         needed: None,
         confirmed: None,
     };
@@ -236,14 +172,17 @@ fn test_one(key: &str, limit: &Limit, threshold: f64, sample: &Sample, itl: &dyn
             test.passed = value.is_some_and(|value| value <= threshold);
             test.value = value.filter(|v| v.is_finite());
             test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (threshold - value) / threshold);
-            if let (Some(q), true) = (quantile(statistic), test.passed && *latency != "itl") {
+            if let (Some(q), true) = (quantile(statistic), *latency != "itl") {
                 let within = sample.values(latency).partition_point(|value| *value <= threshold);
                 // A single token has no TPOT and breaks no limit on it.
                 let none = sample.ok() as usize - sample.values(latency).len();
                 let over = (sample.scheduled as usize).saturating_sub(within + none);
-                let needed = needed(q, u32::try_from(over).unwrap_or(u32::MAX));
-                test.needed = Some(needed);
-                test.confirmed = Some(sample.scheduled >= needed);
+                let over = u32::try_from(over).unwrap_or(u32::MAX);
+                test.n = Some(sample.scheduled);
+                test.over = Some(over);
+                let needed = Some(needed(q, over)).filter(|_| test.passed);
+                test.needed = needed;
+                test.confirmed = needed.map(|needed| sample.scheduled >= needed);
             }
         }
     }
@@ -267,20 +206,28 @@ fn statistic_of(
     let Some(q) = quantile(statistic) else { return (summary::mean(values), "successes") };
     // Only what failed is infinite: a successful answer of one token has no TPOT, and is left out.
     let failed = (sample.scheduled - sample.ok()) as usize;
-    let mut all = values.to_vec();
-    all.extend(std::iter::repeat_n(f64::INFINITY, failed));
-    (summary::percentile(&all, q * 100.0), "all_scheduled")
+    (summary::percentile_with(values, failed, q * 100.0), "all_scheduled")
 }
 
 /// The smallest number of requests that confirms a percentile `q` when `over` of them are above the limit: the probability
 /// of so few at the very limit, Binomial(n, 1 − q) ≤ over, is at most 1 − confidence (as MLPerf's early stopping).
 #[must_use]
 pub fn needed(q: f64, over: u32) -> u32 {
-    let mut n = over + 1;
-    while binomial_cdf(over, n, 1.0 - q) > 1.0 - CONFIDENCE && n < 10_000_000 {
-        n += 1;
+    // The probability falls with n: the first n that is enough lies between one that is not and one that is.
+    let enough = |n: u32| binomial_cdf(over, n, 1.0 - q) <= 1.0 - CONFIDENCE;
+    let mut above = over.saturating_add(1);
+    while !enough(above) && above < MOST_NEEDED {
+        above = above.saturating_mul(2);
     }
-    n
+    let mut below = over;
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        match enough(middle) {
+            true => above = middle,
+            false => below = middle,
+        }
+    }
+    above
 }
 
 /// P(X ≤ k) for X ~ Binomial(n, p).

@@ -1,0 +1,89 @@
+//! What a row of somebody else says about its SLA, against what its numbers say.
+
+use serde_json::Value;
+
+use super::{Limits, gate};
+use crate::schema::{Members, SlaTest, Verdict};
+
+/// A row's limits, judged anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// What was tested.
+    pub tests: Vec<SlaTest>,
+    /// The answer.
+    pub verdict: Verdict,
+    /// What the row claims, where its numbers say something else.
+    pub disagrees: Option<String>,
+}
+
+/// The basis of a test whose number the row does not have.
+const NOT_MEASURED: &str = "not_measured";
+
+/// Judges a row with thresholds by its metrics; `None` without any: then its own word is all there is. For a limit whose
+/// number the row does not have its claim stands, and without a claim the limit is not kept.
+#[must_use]
+pub fn judge(sla: &Members, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64>) -> Option<Judged> {
+    let claim = sla.get("passed").and_then(Value::as_bool);
+    let mut tests = limits.reported(metric);
+    if tests.is_empty() {
+        return None;
+    }
+    for test in tests.iter_mut().filter(|test| test.basis == NOT_MEASURED) {
+        test.passed = claim == Some(true);
+    }
+    let mut verdict = gate::verdict(&tests)?;
+    if verdict == Verdict::Pass && tests.iter().any(|test| test.basis == NOT_MEASURED) {
+        verdict = Verdict::PassUnconfirmed;
+    }
+    let passed = verdict != Verdict::Fail;
+    let disagrees = claim.filter(|claim| *claim != passed).map(|claim| {
+        let missed = |test: &SlaTest| match test.value {
+            Some(value) => format!("{} {} is {value}", test.limit, test.threshold),
+            None => format!("{} {} has no number that keeps it", test.limit, test.threshold),
+        };
+        let missed: Vec<String> = tests.iter().filter(|test| !test.passed).map(missed).collect();
+        match claim {
+            true => format!("its row says that it passed, its numbers do not: {}", missed.join(", ")),
+            false => "its row says that it did not pass, its numbers keep every limit".to_string(),
+        }
+    });
+    Some(Judged { tests, verdict, disagrees })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn judged(sla: Value, metrics: Value) -> Option<Judged> {
+        let sla = sla.as_object().unwrap().clone();
+        judge(&sla, &Limits::read(&sla, false), &|name| metrics[name].as_f64())
+    }
+
+    #[test]
+    fn a_claim_is_held_against_the_numbers() {
+        let lies = judged(json!({"max_p99_ttft_ms": 500, "passed": true}), json!({"p99_ttft_ms": 2400.0})).unwrap();
+        assert_eq!(lies.verdict, Verdict::Fail);
+        assert!(lies.disagrees.unwrap().contains("max_p99_ttft_ms 500 is 2400"));
+        let modest = judged(json!({"max_p50_ttft_ms": 500, "passed": false}), json!({"p50_ttft_ms": 400.0})).unwrap();
+        assert_eq!((modest.verdict, modest.disagrees.is_some()), (Verdict::PassUnconfirmed, true));
+        let honest = judged(json!({"max_mean_ttft_ms": 500, "passed": true}), json!({"mean_ttft_ms": 400.0})).unwrap();
+        assert_eq!((honest.verdict, honest.disagrees), (Verdict::Pass, None));
+    }
+
+    #[test]
+    fn what_is_not_there_is_believed_or_not_kept() {
+        let limits = json!({"max_p99_ttft_ms": 500, "passed": true});
+        assert_eq!(judged(limits, json!({})).unwrap().verdict, Verdict::PassUnconfirmed);
+        assert_eq!(judged(json!({"max_p99_ttft_ms": 500}), json!({})).unwrap().verdict, Verdict::Fail);
+        assert_eq!(judged(json!({"passed": true}), json!({})), None);
+    }
+
+    #[test]
+    fn failures_that_are_told_are_infinitely_slow() {
+        let metrics = json!({"p99_ttft_ms": 100.0, "completed": 95, "failed": 5, "max_ttft_ms": 120.0});
+        assert_eq!(judged(json!({"max_p99_ttft_ms": 500}), metrics).unwrap().verdict, Verdict::Fail);
+        let whole = json!({"p99_ttft_ms": 100.0, "completed": 299, "failed": 0, "max_ttft_ms": 120.0});
+        assert_eq!(judged(json!({"max_p99_ttft_ms": 500}), whole).unwrap().verdict, Verdict::Pass);
+    }
+}

@@ -1,0 +1,117 @@
+//! SLA limits: their names, and whether a run keeps them.
+
+mod claim;
+mod gate;
+
+use serde_json::Value;
+
+use crate::schema::Members;
+
+pub use claim::{Judged, judge};
+pub use gate::{IN_FLIGHT, needed, tested, verdict, write};
+
+/// Statistics that a limit may name.
+pub const STATISTICS: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];
+/// Latencies that a limit may name.
+pub const LATENCIES: [&str; 4] = ["ttft", "tpot", "itl", "e2e"];
+
+/// One kind of limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// `max_STATISTIC_LATENCY_ms`.
+    Latency {
+        /// `mean` or a percentile.
+        statistic: &'static str,
+        /// `ttft`, `tpot`, `itl` or `e2e`.
+        latency: &'static str,
+    },
+    /// `min_success_rate`.
+    SuccessRate,
+    /// `min_slo_attainment`.
+    Attainment,
+}
+
+impl Limit {
+    /// Understands a limit's key.
+    ///
+    /// # Errors
+    /// What is wrong with it; a latency must name its statistic, for nobody can know which one was meant.
+    pub fn parse(key: &str) -> Result<Self, String> {
+        match key {
+            "min_success_rate" => return Ok(Self::SuccessRate),
+            "min_slo_attainment" => return Ok(Self::Attainment),
+            _ => {}
+        }
+        for latency in LATENCIES {
+            for statistic in STATISTICS {
+                if key == format!("max_{statistic}_{latency}_ms") {
+                    return Ok(Self::Latency { statistic, latency });
+                }
+            }
+            if key == format!("max_{latency}_ms") {
+                return Err(format!(
+                    "{key} does not say of which statistic: write max_p99_{latency}_ms or max_mean_{latency}_ms"
+                ));
+            }
+        }
+        let known = || LATENCIES.iter().flat_map(|l| STATISTICS.iter().map(move |s| format!("max_{s}_{l}_ms")));
+        let known = known().chain(["min_success_rate".into(), "min_slo_attainment".into()]);
+        let near = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+        Err(format!("{key} is no SLA limit; did you mean {}?", near.unwrap_or_default()))
+    }
+}
+
+impl Limit {
+    /// Whether a threshold can be one of this limit.
+    ///
+    /// # Errors
+    /// What it has to be.
+    pub fn takes(&self, threshold: f64) -> Result<(), &'static str> {
+        match self {
+            Self::SuccessRate | Self::Attainment if !(0.0..=1.0).contains(&threshold) => Err("a share between 0 and 1"),
+            Self::Latency { .. } if !(threshold.is_finite() && threshold >= 0.0) => Err("a time of at least 0"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The limits of a plan or a row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits(Vec<(String, Limit, f64)>);
+
+/// Success that our own runs owe when they are given limits but not this one.
+const DEFAULT_SUCCESS: f64 = 0.99;
+
+impl Limits {
+    /// Reads limits by key; what is no limit (`passed`) is passed over. `floor` adds the usual floor of success when there
+    /// are limits and none of them is one.
+    #[must_use]
+    pub fn read(members: &Members, floor: bool) -> Self {
+        let limit = |(key, value): (&String, &Value)| Some((key.clone(), Limit::parse(key).ok()?, value.as_f64()?));
+        let mut limits: Vec<_> = members.iter().filter_map(limit).collect();
+        if floor && !limits.is_empty() && !limits.iter().any(|(_, limit, _)| *limit == Limit::SuccessRate) {
+            limits.push(("min_success_rate".into(), Limit::SuccessRate, DEFAULT_SUCCESS));
+        }
+        Self(limits)
+    }
+
+    /// True when there is nothing to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The limits on latencies: which, and its value in ms.
+    pub fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
+        self.0.iter().filter_map(|(_, limit, threshold)| match limit {
+            Limit::Latency { latency, .. } => Some((*latency, *threshold)),
+            Limit::SuccessRate | Limit::Attainment => None,
+        })
+    }
+
+    /// Every limit by its key, as a row holds them.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        self.0.iter().map(|(key, _, threshold)| (key.clone(), (*threshold).into())).collect()
+    }
+}
