@@ -91,7 +91,7 @@ fn natives(root: &Path, folder: &Path) -> Vec<String> {
 
 /// The rows of one server with so many runs of so many requests.
 fn runs(runs: u32, requests: u32) -> impl Iterator<Item = String> {
-    let server = r#"{"schema_version":1,"record":"server","framework":"vllm","candidate_id":"vllm-1","model":"m","hardware":{"gpu_count":1},"server":{"argv":["serve"],"env":{},"files":{},"flags":{},"changed":{},"launcher":{"name":"local","argv":[]}},"server_command":"serve","scenarios":[],"loads":[],"units":[],"benchmark":{"num_prompts":80,"smoke":false},"sla":{"max_p99_ttft_ms":1500},"search":{"strategy":"fixed","index":0,"of":1,"baseline":true,"repeat":0},"server_id":"s1","endpoint":{"base_url":"http://127.0.0.1:1","model_id":"m","reached_by":"loopback"},"started_at":"2026-01-01T00:00:00Z","artifacts":{}}"#;
+    let server = r#"{"schema_version":1,"record":"server","framework":"vllm","candidate_id":"vllm-1","model":"m","hardware":{"gpu_model":"H100","gpu_count":1},"server":{"definition":"vllm","argv":["serve","m","--port","{port}"],"env":{},"files":{},"flags":{},"changed":{},"launcher":[{"name":"local"}]},"server_command":"serve m --port 8000","scenarios":[{"name":"chat","kind":"random","input_len":100,"output_len":10}],"loads":[{"mode":"open","rate":2.0}],"units":[{"key":"u1","scenario":"chat","load":0,"repeat":0}],"benchmark":{"endpoint":"/v1/completions","num_prompts":4,"warmup_requests":1,"seed":1,"ignore_eos":true,"extra_request_body":{"temperature":0}},"sla":{"max_p99_ttft_ms":1500},"search":{"strategy":"baseline_first_bounded_product","index":0,"of":1,"space":1,"baseline":true},"server_id":"s1","endpoint":{"base_url":"http://127.0.0.1:9","model_id":"m","reached_by":"same_host"},"framework_version":"1.2","ready_ms":5.0,"artifacts":{"server_log":"artifacts/s1/server.log"},"started_at":"2026-01-01T00:00:00Z"}"#;
     let one = move |run: u32| {
         let begin = format!(
             r#"{{"schema_version":1,"record":"run","run_id":"s1/{run}","server_id":"s1","unit":"u{run}","workload":{{"scenario":"chat","kind":"random","endpoint":"/v1/completions","input_len":100,"output_len":64,"num_prompts":{requests},"prompt_form":"token_ids","sha256":"w"}},"load":{{"mode":"open","rate":100.0}},"repeat":0,"seed":1,"benchmark_command":"bench-load","client":{{"name":"bench-load","version":"0.1.0"}},"started_at":"2026-01-01T00:00:00Z"}}"#
@@ -126,7 +126,7 @@ fn result(i: u32) -> String {
         if i % 10 == 9 { "oom" } else { "ok" },
         1 + i % 8,
         i % 16,
-        i % 4 != 0,
+        !i.is_multiple_of(4),
         value(1),
         value(2),
         value(3),

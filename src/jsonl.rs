@@ -88,7 +88,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When the source cannot be read.
-    pub fn next_as<T>(&mut self, notice: &Notice, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    pub fn next_as<T>(&mut self, notice: &Notice, mut parse: impl FnMut(&str) -> Result<T>) -> Result<Option<T>> {
         loop {
             let torn = match self.read_line().map_err(|e| Error::new("cannot read").because(e).at(self.place()))? {
                 Line::End => return Ok(None),
@@ -100,7 +100,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 Line::Text { torn } => torn,
             };
-            match self.parsed(notice, &parse) {
+            match self.parsed(notice, &mut parse) {
                 Ok(Some(parsed)) => return Ok(Some(parsed)),
                 Ok(None) => {}
                 Err(error) if torn => notice.warn(
@@ -112,7 +112,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The buffer as what `parse` makes of it; `None` for a blank line.
-    fn parsed<T>(&self, notice: &Notice, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+    fn parsed<T>(&self, notice: &Notice, mut parse: impl FnMut(&str) -> Result<T>) -> Result<Option<T>> {
         let mut bytes = self.buffer.as_slice();
         if self.line == 1
             && let Some(rest) = bytes.strip_prefix("\u{feff}".as_bytes())

@@ -16,7 +16,7 @@
 //! bin      src/bin/*.rs        parse, open streams, call one verb, return an exit status
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
-//! domain   plan framework launcher help candidate dataset workload schedule sse answer timing summary sla normalize rank
+//! domain   plan framework launcher help candidate dataset workload schedule sse answer timing summary statistics sla normalize rank
 //!          diagnose redact release shell digest gpu        pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
 //! ground   exit error notice units
@@ -58,6 +58,7 @@ pub mod search;
 pub mod shell;
 pub mod sla;
 pub mod sse;
+pub mod statistics;
 pub mod steady;
 pub mod summary;
 pub mod timing;

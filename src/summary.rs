@@ -311,6 +311,8 @@ impl Sample {
         put("compat_output_token_throughput", compat(output).filter(|_| counted));
         put("compat_total_token_throughput", compat(tokens_in + output).filter(|_| counted));
         put("completed", Some(ok));
+        put("total_input_tokens", Some(tokens_in).filter(|_| self.ok() > 0));
+        put("total_output_tokens", Some(output).filter(|_| counted));
         put("failed", Some(f64::from(self.scheduled) - ok));
         metrics
     }

@@ -1,50 +1,70 @@
 //! bench-rank: rank result rows and report the command to deploy.
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serving_bench::cli::rank::{Args, Format};
 use serving_bench::cli::{self, streams};
 use serving_bench::error::{Error, Result};
 use serving_bench::exit::Exit;
-use serving_bench::rank::{Entry, Ranking, rank};
+use serving_bench::notice::Notice;
+use serving_bench::rank::{Intake, Options, Ranking, rank, release};
+use serving_bench::report::html::html;
+use serving_bench::report::markdown::markdown;
 use serving_bench::report::table::{Look, table};
-use serving_bench::report::{csv, jsonl, markdown};
+use serving_bench::report::{Report, csv, jsonl, release as release_report};
 
 fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
-        let mut entries = Vec::new();
-        for row in streams::rows(&args.files, notice) {
-            match row {
-                Ok((row, _)) if row.record() == Some("result") => entries.push(Entry::read(row)),
-                Ok(_) => {}
-                // What was read so far is still ranked.
-                Err(e) => notice.error(&e),
-            }
+        let ranking = read(&args.files, args.options(), notice)?;
+        if !args.baseline.is_empty() {
+            let old = read(&args.baseline, args.options(), notice)?;
+            let release = release(&old, &ranking, args.threshold);
+            text(&release_report::markdown(&release, args.threshold))?;
+            return Ok(if release.regressed() { Exit::No } else { Exit::Done });
         }
-        if entries.is_empty() {
-            return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
-        }
-        let ranking = rank(entries, args.rank_by.into());
-        write(&ranking, args.format)?;
+        write(&ranking, &args)?;
         Ok(if ranking.nothing_passed() { Exit::No } else { Exit::Done })
     })
 }
 
-fn write(ranking: &Ranking, format: Format) -> Result<()> {
-    let terminal = std::io::stdout().is_terminal();
-    let text = match format {
-        Format::Jsonl => {
-            let mut out = streams::row_writer()?;
-            return jsonl::rows(ranking).iter().try_for_each(|row| out.write(row));
+fn read(files: &[PathBuf], options: Options, notice: &'static Notice) -> Result<Ranking> {
+    let mut intake = Intake::new(options);
+    let mut entries = Vec::new();
+    for entry in streams::lines(files, |line| intake.line(line), notice) {
+        match entry {
+            Ok((entry, _)) => entries.extend(entry),
+            // What was read so far is still ranked.
+            Err(e) => notice.error(&e),
         }
-        Format::Csv => csv::csv(ranking)?,
-        Format::Auto if !terminal => markdown::markdown(ranking).into_bytes(),
-        Format::Md => markdown::markdown(ranking).into_bytes(),
-        Format::Auto | Format::Table => table(ranking, look(terminal)).into_bytes(),
-    };
+    }
+    if entries.is_empty() {
+        return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
+    }
+    Ok(rank(entries, &intake))
+}
+
+fn write(ranking: &Ranking, args: &Args) -> Result<()> {
+    let terminal = std::io::stdout().is_terminal();
+    let report = Report { ranking, demand: args.demand(), handoff: &args.handoff };
+    match args.format {
+        Format::Jsonl => jsonl::rows(ranking, &mut streams::row_writer()?),
+        Format::Csv => bytes(&csv::csv(ranking)?),
+        Format::Html => text(&html(&report)),
+        Format::Auto if !terminal => text(&markdown(&report)),
+        Format::Md => text(&markdown(&report)),
+        Format::Auto | Format::Table => text(&table(&report, look(terminal))),
+    }
+}
+
+fn text(text: &str) -> Result<()> {
+    bytes(text.as_bytes())
+}
+
+fn bytes(bytes: &[u8]) -> Result<()> {
     let mut out = streams::stdout()?;
-    out.write_all(&text).and_then(|()| out.flush()).map_err(streams::write_error)
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(streams::write_error)
 }
 
 /// Colour only at a terminal and without NO_COLOR; the width is the terminal's, or what COLUMNS says.

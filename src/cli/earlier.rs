@@ -9,7 +9,7 @@ use crate::candidate::{Best, closes};
 use crate::error::Result;
 use crate::jsonl::Place;
 use crate::notice::Notice;
-use crate::rank::{Entry, RankBy, Ranking, rank};
+use crate::rank::{Intake, Ranking, rank};
 use crate::row::Row;
 use crate::schema::{Candidate, Load, ResultRow, Status};
 
@@ -83,17 +83,20 @@ pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notic
 /// # Errors
 /// A file that cannot be read.
 pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
-    let results = rows(paths, notice)?.into_iter().map(|(row, _)| row).filter(|row| row.record() == Some("result"));
-    Ok(rank(results.map(Entry::read).collect(), RankBy::RequestThroughput))
+    let mut intake = Intake::default();
+    let rows = rows(paths, notice)?;
+    let entries = rows.iter().filter_map(|(row, _)| intake.row(row)).collect();
+    Ok(rank(entries, &intake))
 }
 
 /// Who did best at which load point, scenario by scenario in the ranking's order; those that missed the SLA behind the others.
 #[must_use]
 pub fn best(ranking: &Ranking) -> Vec<Best> {
     let mut all = Vec::new();
-    for entry in ranking.groups.iter().flat_map(|group| &group.best) {
+    for ranked in ranking.groups.iter().flat_map(|group| &group.ranked) {
+        let entry = ranked.best.entry();
         let Ok(load) = serde_json::from_value::<Load>(entry.at("/workload/load")) else { continue };
-        let (candidate_id, scenario) = (entry.candidate_id.clone(), entry.group.scenario.clone());
+        let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());
         all.push(Best { candidate_id, scenario, load: Load { qps: None, ..load } });
     }
     all
@@ -104,8 +107,9 @@ pub fn best(ranking: &Ranking) -> Vec<Best> {
 pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     let mut places: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
     for group in &ranking.groups {
-        for (place, entry) in group.best.iter().enumerate() {
-            let sums = places.entry((entry.framework.clone(), entry.candidate_id.clone())).or_default();
+        for (place, ranked) in group.ranked.iter().enumerate() {
+            let entry = ranked.best.entry();
+            let sums = places.entry((entry.framework.to_string(), entry.candidate_id.to_string())).or_default();
             *sums = (sums.0 + 1, sums.1 + place);
         }
     }

@@ -64,22 +64,22 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
 }
 
 /// What stands in all inputs, one input after the other, each line with its place (`stdin:17`).
-pub struct Lines<T> {
+pub struct Lines<F> {
     paths: VecDeque<PathBuf>,
     open: Option<Reader<Box<dyn BufRead + Send>>>,
-    parse: fn(&str) -> Result<T>,
+    parse: F,
     notice: &'static Notice,
 }
 
 /// Rows from these inputs, standard input when none is named. What cannot be opened is reported and left out.
 #[must_use]
-pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Lines<Row> {
+pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Lines<fn(&str) -> Result<Row>> {
     lines(paths, Row::parse, notice)
 }
 
 /// The same, each line as what `parse` makes of it.
 #[must_use]
-pub fn lines<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T>, notice: &'static Notice) -> Lines<T> {
+pub fn lines<T, F: FnMut(&str) -> Result<T>>(paths: &[PathBuf], parse: F, notice: &'static Notice) -> Lines<F> {
     let mut paths: VecDeque<PathBuf> = paths.iter().cloned().collect();
     if paths.is_empty() {
         paths.push_back(PathBuf::from("-"));
@@ -90,13 +90,13 @@ pub fn lines<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T>, notice: &'stati
     Lines { paths, open: None, parse, notice }
 }
 
-impl<T> Iterator for Lines<T> {
+impl<T, F: FnMut(&str) -> Result<T>> Iterator for Lines<F> {
     type Item = Result<(T, Place)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(reader) = &mut self.open {
-                match reader.next_as(self.notice, self.parse) {
+                match reader.next_as(self.notice, &mut self.parse) {
                     Ok(Some(line)) => return Some(Ok((line, reader.place()))),
                     Ok(None) => self.open = None,
                     Err(e) => {

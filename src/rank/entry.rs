@@ -1,124 +1,329 @@
-//! One result row, read leniently: ours, or somebody else's with the source document's names.
+//! One result row, read leniently: ours, or somebody else's with the source document's names. What decides its place is read at
+//! once; whatever only a report shows is read from the row's text when it is shown.
 
-use std::cmp::Ordering;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::by::Options;
+use super::fast::{Fast, tidied};
+use super::gate;
+use super::group::GroupKey;
+use super::notes::{self, Notes};
+use crate::error::Result;
 use crate::row::Row;
+use crate::schema::{Members, SlaTest};
 use crate::shell;
 
-/// What throughput a ranking goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RankBy {
-    /// Successful requests per second.
-    RequestThroughput,
-    /// Requests per second within every SLA limit.
-    Goodput,
+/// What decides a place. `None` is what was not measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Keys {
+    /// The throughput that is ranked by.
+    pub by: Option<f64>,
     /// Output tokens per second.
-    OutputTokenThroughput,
+    pub output: Option<f64>,
+    /// TTFT, ms.
+    pub ttft: Option<f64>,
+    /// TPOT, ms; ITL where there is none.
+    pub tpot: Option<f64>,
+    /// The latter is ITL.
+    pub itl: bool,
+    /// GPUs.
+    pub gpus: Option<f64>,
 }
 
-impl RankBy {
-    /// The metric's name.
-    #[must_use]
-    pub fn metric(self) -> &'static str {
-        match self {
-            Self::RequestThroughput => "request_throughput",
-            Self::Goodput => "goodput",
-            Self::OutputTokenThroughput => "output_token_throughput",
-        }
-    }
-}
-
-/// What is never mixed in one ranking.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GroupKey {
-    /// Scenario.
-    pub scenario: String,
-    /// `open`, `closed`, `burst`, or nothing when the row does not say.
-    pub mode: String,
-    /// Model.
-    pub model: String,
-    /// GPU model, when known.
-    pub gpu: String,
-    /// Workload, endpoint, sampling and client, by their fingerprint.
-    pub workload: String,
-    /// The client that measured.
-    pub client: String,
-    /// A flow check.
-    pub smoke: bool,
-    /// A simulated engine.
-    pub simulated: bool,
+/// What only rows of runs have.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Own {
+    /// Units that the row closes.
+    pub units: Vec<Box<str>>,
+    /// The unit of its run.
+    pub unit: Box<str>,
+    /// A probe of a search.
+    pub probe: bool,
+    /// The server.
+    pub server_id: Box<str>,
+    /// RFC 3339.
+    pub started_at: Box<str>,
+    /// From 0.
+    pub repeat: u32,
+    /// It stands for its search, or does not; `None` of a row of no search.
+    pub chosen: Option<bool>,
+    /// Its search never ended.
+    pub unfinished: bool,
 }
 
 /// A result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Entry {
-    /// The row, for what only a report shows.
-    pub row: Row,
+    line: Box<str>,
+    read: OnceCell<Box<Row>>,
     /// Framework.
-    pub framework: String,
+    pub framework: Arc<str>,
     /// Candidate.
-    pub candidate_id: String,
-    /// `ok`, `failed`, ….
-    pub status: String,
+    pub candidate_id: Box<str>,
+    /// Where it belongs.
+    pub group: Arc<GroupKey>,
+    /// A run that went its whole way.
+    pub ok: bool,
     /// The SLA's answer; `None` when there was none to give.
     pub passed: Option<bool>,
     /// Too few requests behind a percentile.
     pub unconfirmed: bool,
-    /// Where it belongs.
-    pub group: GroupKey,
+    /// By what share it misses the limit that it misses most; infinite where requests failed, `None` where the row does not say.
+    pub miss: Option<f64>,
+    /// What decides its place.
+    pub keys: Keys,
+    /// Requests per second asked for.
+    pub rate: Option<f64>,
+    /// Requests in flight, or the cap of them.
+    pub in_flight: Option<f64>,
+    /// What to know before believing it.
+    pub notes: Notes,
+    /// What only rows of runs have.
+    pub own: Option<Box<Own>>,
+    /// The baseline of its framework, and how many candidates that has; `None` where the row does not say.
+    pub tried: Option<(bool, u32)>,
+}
+
+/// Rows as entries, with what they share kept once.
+#[derive(Debug, Default)]
+pub struct Intake {
+    options: Options,
+    names: BTreeSet<Arc<str>>,
+    groups: HashMap<String, Arc<GroupKey>>,
+    buffer: String,
+    /// Every limit that some row has, `max_p99_ttft_ms 1500`.
+    pub limits: BTreeSet<String>,
+    /// What rows claim about their SLA and their numbers do not say, in a sentence each; the first of them.
+    pub claims: Vec<String>,
+    /// How many claims there were.
+    pub claimed: usize,
+}
+
+/// Claims that are told one by one.
+const CLAIMS: usize = 20;
+
+impl Intake {
+    /// Rows for a ranking of these options.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// How to rank.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Reads a line; `None` for a row that is no result.
+    ///
+    /// # Errors
+    /// As [`Row::parse`].
+    pub fn line(&mut self, line: &str) -> Result<Option<Entry>> {
+        if let Ok(fast) = serde_json::from_str::<Fast>(line) {
+            return Ok(self.entry(line, &fast));
+        }
+        let row = Row::parse(line)?;
+        if row.record() != Some("result") {
+            return Ok(None);
+        }
+        let tidied = tidied(&row);
+        let fast = serde_json::from_str::<Fast>(&tidied);
+        Ok(fast.ok().and_then(|fast| self.entry(line, &fast)))
+    }
+
+    /// The entry of a row; `None` for a row that is no result.
+    #[must_use]
+    pub fn row(&mut self, row: &Row) -> Option<Entry> {
+        self.line(&row.line()).ok().flatten()
+    }
+
+    fn name(&mut self, name: &str) -> Arc<str> {
+        match self.names.get(name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let name: Arc<str> = name.into();
+                self.names.insert(Arc::clone(&name));
+                name
+            }
+        }
+    }
+
+    fn entry(&mut self, line: &str, row: &Fast) -> Option<Entry> {
+        match row.record.as_deref() {
+            Some("result") => {}
+            None if row.metrics.is_some() && !row.framework.is_empty() => {}
+            _ => return None,
+        }
+        let group = self.group(row);
+        let ok = row.status.as_deref() == Some("ok");
+        let metric = |name: &str| row.metrics.as_ref().and_then(|metrics| metrics.get(name));
+        let gpus = row.hardware.as_ref().and_then(|hardware| hardware.gpu_count);
+        let mut notes = notes::of(row);
+        self.note_limits(row, &group.scenario);
+        let gate = gate::gate(line, row, &group.scenario, &self.options);
+        if let Some(claim) = &gate.disagrees {
+            self.claimed += 1;
+            notes.insert(Notes::CLAIM);
+            if self.claims.len() < CLAIMS {
+                let who = row.candidate_id.as_deref().unwrap_or_default();
+                self.claims.push(format!("{} {who}: {claim}", &*row.framework));
+            }
+        }
+        let by = self.options.by;
+        let value = match by.per_gpu {
+            true => metric(&format!("{}_per_gpu", by.metric()))
+                .or_else(|| Some(metric(by.metric())? / gpus.filter(|n| *n > 0.0)?)),
+            false => metric(by.metric()),
+        };
+        let statistic = self.options.statistic.name();
+        let latency = |name: &str| metric(&format!("{statistic}_{name}_ms"));
+        let (tpot, itl) = (latency("tpot"), latency("itl"));
+        let keys = Keys {
+            by: value,
+            output: metric("output_token_throughput"),
+            ttft: latency("ttft"),
+            tpot: tpot.or(itl),
+            itl: tpot.is_none() && itl.is_some(),
+            gpus,
+        };
+        let workload = row.workload.as_ref();
+        Some(Entry {
+            line: line.into(),
+            read: OnceCell::new(),
+            framework: self.name(&row.framework),
+            candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
+            group,
+            ok,
+            passed: gate.passed,
+            unconfirmed: gate.unconfirmed,
+            miss: gate.miss(),
+            keys,
+            rate: workload.and_then(|workload| workload.request_rate),
+            in_flight: workload.and_then(|workload| workload.max_concurrency),
+            notes,
+            own: own(row),
+            tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
+        })
+    }
+
+    /// Every limit of a row that nothing was given in the place of.
+    fn note_limits(&mut self, row: &Fast, scenario: &str) {
+        for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
+            if self.options.given(scenario).all(|(other, _)| *other != **key) {
+                self.buffer.clear();
+                let _ = write!(self.buffer, "{} {value}", &**key);
+                if !self.limits.contains(&self.buffer) {
+                    self.limits.insert(self.buffer.clone());
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, row: &Fast) -> Arc<GroupKey> {
+        let workload = row.workload.as_ref();
+        let load = workload.and_then(|workload| workload.load.as_ref());
+        let mode = load.and_then(|load| load.mode.as_deref()).unwrap_or_else(|| {
+            match workload.map(|workload| (workload.request_rate, workload.max_concurrency)) {
+                Some((Some(_), _)) => "open",
+                Some((None, Some(_))) => "closed",
+                _ => "",
+            }
+        });
+        let arrivals = load.and_then(|load| load.arrivals.as_deref()).unwrap_or_default();
+        let quality = row.quality.as_ref();
+        let flag = |get: fn(&super::fast::Quality) -> bool| quality.is_some_and(get);
+        let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
+        let scenario = workload.and_then(|workload| workload.scenario.as_deref()).unwrap_or_default();
+        let print = row.fingerprint.as_ref();
+        let raw = |raw: Option<&RawValue>| raw.map_or(String::new(), |raw| raw.get().trim_matches('"').to_string());
+        let of = print.map(|print| {
+            [
+                print.workload,
+                print.endpoint,
+                print.sampling,
+                print.precision,
+                print.quantization,
+                print.gpu_count,
+                print.cache,
+            ]
+        });
+        let [workload, endpoint, sampling, precision, quantization, budget, cache] = of.unwrap_or_default().map(raw);
+        let rest = [
+            row.model.as_deref().unwrap_or_default(),
+            row.hardware.as_ref().and_then(|hardware| hardware.gpu_model.as_deref()).unwrap_or_default(),
+            print.and_then(|print| print.client.as_deref()).unwrap_or_default(),
+            &*workload,
+            &endpoint,
+            &sampling,
+            &precision,
+            &quantization,
+            &budget,
+            &cache,
+        ];
+        self.buffer.clear();
+        let _ = write!(self.buffer, "{scenario}\0{mode}\0{arrivals}\0{smoke}\0{simulated}");
+        for member in rest {
+            let _ = write!(self.buffer, "\0{member}");
+        }
+        if let Some(known) = self.groups.get(&self.buffer) {
+            return Arc::clone(known);
+        }
+        // Other arrivals are another load.
+        let mode = if arrivals.is_empty() { mode.to_string() } else { format!("{mode} {arrivals}") };
+        let rest = rest.map(|member| if member == "null" { String::new() } else { member.to_string() });
+        let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
+        self.groups.insert(self.buffer.clone(), Arc::clone(&key));
+        key
+    }
+}
+
+fn own(row: &Fast) -> Option<Box<Own>> {
+    let (run, search) = (row.run.as_ref(), row.search.as_ref());
+    let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
+    if run.is_none() && units.is_empty() {
+        return None;
+    }
+    let text = |text: Option<&str>| text.unwrap_or_default().into();
+    Some(Box::new(Own {
+        units,
+        unit: text(run.and_then(|run| run.unit.as_deref())),
+        probe: run.is_some_and(|run| run.probe.is_some()),
+        server_id: text(run.and_then(|run| run.server_id.as_deref())),
+        started_at: text(run.and_then(|run| run.started_at.as_deref())),
+        repeat: run.and_then(|run| run.repeat).unwrap_or(0),
+        chosen: search.map(|search| search.chosen),
+        unfinished: search.is_some_and(|search| search.reason.as_deref() == Some("unfinished")),
+    }))
 }
 
 impl Entry {
-    /// Reads a `result` row.
+    /// The row's line.
     #[must_use]
-    pub fn read(row: Row) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-        let at = |pointer: &str| pointed(&row, pointer);
-        let mode = text(&at("/workload/load/mode"));
-        let mode = match (
-            mode.is_empty(),
-            at("/workload/request_rate").is_null(),
-            at("/workload/max_concurrency").is_null(),
-        ) {
-            (false, ..) => mode,
-            (true, false, _) => "open".into(),
-            (true, true, false) => "closed".into(),
-            (true, true, true) => String::new(),
-        };
-        // Other arrivals are another load.
-        let mode = match at("/workload/load/arrivals").as_str() {
-            Some(arrivals) => format!("{mode} {arrivals}"),
-            None => mode,
-        };
-        let group = GroupKey {
-            scenario: text(&at("/workload/scenario")),
-            mode,
-            model: text(&at("/model")),
-            gpu: text(&at("/hardware/gpu_model")),
-            workload: ["workload", "endpoint", "sampling"]
-                .map(|k| at(&format!("/fingerprint/{k}")).to_string())
-                .join(" "),
-            client: text(&at("/fingerprint/client")),
-            smoke: at("/quality/smoke") == true,
-            simulated: at("/quality/simulated") == true,
-        };
-        Self {
-            framework: text(&at("/framework")),
-            candidate_id: text(&at("/candidate_id")),
-            status: text(&at("/status")),
-            passed: at("/sla/passed").as_bool(),
-            unconfirmed: at("/verdict") == "pass_unconfirmed",
-            group,
-            row,
-        }
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// The row, for what only a report shows.
+    #[must_use]
+    pub fn row(&self) -> &Row {
+        self.read
+            .get_or_init(|| Box::new(Row::parse(&self.line).unwrap_or_else(|_| Row::new("result", &Members::new()))))
     }
 
     /// Whatever stands at a JSON pointer; null when nothing does.
     #[must_use]
     pub fn at(&self, pointer: &str) -> Value {
-        pointed(&self.row, pointer)
+        let mut keys = pointer.trim_start_matches('/').split('/');
+        let first = keys.next().and_then(|key| self.row().get(key));
+        let found = keys.fold(first, |value, key| value.and_then(|value| value.get(key)));
+        found.cloned().unwrap_or_default()
     }
 
     /// The string at a JSON pointer, empty when there is none.
@@ -133,16 +338,31 @@ impl Entry {
         self.at(&format!("/metrics/{name}")).as_f64().filter(|v| v.is_finite())
     }
 
-    /// Mean TPOT, or mean ITL in its place; true when it is the latter.
+    /// `pass`, `pass_unconfirmed`, `fail`, or nothing when there was no answer to give.
     #[must_use]
-    pub fn tpot(&self) -> Option<(f64, bool)> {
-        self.metric("mean_tpot_ms").map(|v| (v, false)).or_else(|| self.metric("mean_itl_ms").map(|v| (v, true)))
+    pub fn verdict(&self) -> &'static str {
+        match (self.passed, self.unconfirmed) {
+            (Some(true), false) => "pass",
+            (Some(true), true) => "pass_unconfirmed",
+            (Some(false), _) => "fail",
+            (None, _) => "",
+        }
     }
 
-    /// True for a run that went its whole way.
+    /// What was tested, limit by limit, by these options.
     #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.status == "ok"
+    pub fn tests(&self, options: &Options) -> Vec<SlaTest> {
+        let read = |line: &str| {
+            let fast = serde_json::from_str::<Fast>(line).ok()?;
+            Some(gate::gate(line, &fast, &self.group.scenario, options).tests)
+        };
+        read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()
+    }
+
+    /// `ok`, `failed`, ….
+    #[must_use]
+    pub fn status(&self) -> String {
+        self.text("/status")
     }
 
     /// The flags that it changes, `max_num_seqs=4`; `baseline` when it changes none.
@@ -158,8 +378,7 @@ impl Entry {
     /// The load point: `4 req/s`, `8 in flight`, `all at once`.
     #[must_use]
     pub fn load(&self) -> String {
-        let number = |pointer: &str| self.at(pointer).as_f64();
-        match (number("/workload/request_rate"), number("/workload/max_concurrency")) {
+        match (self.rate, self.in_flight) {
             (Some(rate), Some(cap)) => format!("{rate} req/s, cap {cap}"),
             (Some(rate), None) => format!("{rate} req/s"),
             (None, Some(n)) => format!("{n} in flight"),
@@ -171,37 +390,12 @@ impl Entry {
     /// How much load: its rate, else its number in flight; nothing for all at once.
     #[must_use]
     pub fn amount(&self) -> f64 {
-        let number = |pointer: &str| self.at(pointer).as_f64();
-        number("/workload/request_rate").or(number("/workload/max_concurrency")).unwrap_or_default()
+        self.rate.or(self.in_flight).unwrap_or_default()
     }
 
-    /// The better one first: status, SLA, throughput, output tokens, mean TTFT, mean TPOT, GPUs; then names, so that the
-    /// order is total. What was not measured is worst.
+    /// It stands for its search; true of a row of no search, and of one whose search never ended.
     #[must_use]
-    pub fn compare(&self, other: &Self, by: RankBy) -> Ordering {
-        let high =
-            |a: Option<f64>, b: Option<f64>| b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY));
-        let low = |a: Option<f64>, b: Option<f64>| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY));
-        let metric = |name: &str| (self.metric(name), other.metric(name));
-        let (throughput, output, ttft) =
-            (metric(by.metric()), metric("output_token_throughput"), metric("mean_ttft_ms"));
-        let gpus = |e: &Self| e.at("/hardware/gpu_count").as_f64();
-        (other.is_ok().cmp(&self.is_ok()))
-            .then_with(|| (other.passed == Some(true)).cmp(&(self.passed == Some(true))))
-            .then_with(|| high(throughput.0, throughput.1))
-            .then_with(|| high(output.0, output.1))
-            .then_with(|| low(ttft.0, ttft.1))
-            .then_with(|| low(self.tpot().map(|t| t.0), other.tpot().map(|t| t.0)))
-            .then_with(|| low(gpus(self), gpus(other)))
-            .then_with(|| self.framework.cmp(&other.framework))
-            .then_with(|| self.candidate_id.cmp(&other.candidate_id))
-            .then_with(|| self.row.line().cmp(&other.row.line()))
+    pub fn is_claim(&self) -> bool {
+        self.own.as_ref().is_none_or(|own| own.chosen != Some(false) || own.unfinished)
     }
-}
-
-fn pointed(row: &Row, pointer: &str) -> Value {
-    let mut keys = pointer.trim_start_matches('/').split('/');
-    let first = keys.next().and_then(|key| row.get(key));
-    let found = keys.fold(first, |value, key| value.and_then(|value| value.get(key)));
-    found.cloned().unwrap_or_default()
 }

@@ -1,67 +1,81 @@
 //! The ranking of the source document, scenario by scenario.
 
-pub mod entry;
+mod by;
+mod capacity;
+mod combined;
+mod decision;
+mod entry;
+mod fast;
+mod gate;
+mod group;
+mod notes;
 mod rejected;
+mod release;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::attempt::{self, Attempt};
 
-pub use entry::{Entry, GroupKey, RankBy};
+pub use by::{Options, RankBy, Statistic, Throughput};
+pub use capacity::{Card, Demand, card};
+pub use combined::{Combined, Score};
+pub use decision::{Decision, Ties};
+pub use entry::{Entry, Intake, Keys, Own};
+pub use group::{GroupKey, differences};
+pub use notes::Notes;
 pub use rejected::Rejected;
+pub use release::{Change, Release, release};
+pub use trial::Trial;
 
 /// Everything that a report shows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Ranking {
-    /// What throughput it goes by.
-    pub by: RankBy,
+    /// How it was made.
+    pub options: Options,
     /// Groups that are not to be compared with each other.
     pub groups: Vec<Group>,
     /// Results that have no metrics to rank by, in a fixed order.
     pub failed: Vec<Entry>,
     /// What was tried and not selected, a line a candidate and reason.
     pub rejected: Vec<Rejected>,
+    /// Results that so long a list leaves out.
+    pub rejected_more: usize,
     /// Candidates tried and known, by framework.
-    pub tried: BTreeMap<String, Tried>,
+    pub tried: BTreeMap<Arc<str>, Tried>,
+    /// Notes that some ranked row has, and those that all have.
+    pub notes: (Notes, Notes),
+    /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
+    pub limits: Vec<String>,
+    /// What rows claim and their numbers do not say, and how often.
+    pub claims: (Vec<String>, usize),
+    /// Rows that say less than others and were taken for the same: what these are compared as.
+    pub assumed: Vec<String>,
 }
 
 /// Results that may be compared.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Group {
     /// What they have in common.
-    pub key: GroupKey,
-    /// The best trial of each candidate, best first.
-    pub best: Vec<Entry>,
-    /// All trials, by candidate in the order of `best`, then by load.
-    pub trials: Vec<Entry>,
+    pub key: Arc<GroupKey>,
+    /// Candidates, best first.
+    pub ranked: Vec<Ranked>,
     /// What follows.
     pub decision: Decision,
+    /// Who is tied with the leader.
+    pub ties: Ties,
+    /// By what its rows differ that should be equal; only with `allow_mixed`.
+    pub mixed: Vec<String>,
 }
 
-impl Group {
-    /// The rank of a trial, from 1, when it is the one by which its candidate stands.
-    #[must_use]
-    pub fn rank_of(&self, trial: &Entry) -> Option<usize> {
-        self.best.iter().position(|best| best == trial).map(|at| at + 1)
-    }
-}
-
-/// What follows from a group.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
-    /// The first of `best` passed its SLA.
-    Winner,
-    /// No SLA was given: the first of `best` is the fastest.
-    Fastest,
-    /// Nobody passed; the first of `best` is not a winner. Which came nearest, which limit it breaks, and by what share.
-    None {
-        /// Index into `best`.
-        nearest: usize,
-        /// The limit that it breaks most.
-        limit: String,
-        /// By what share of the limit; infinite when requests failed, `None` when the row does not say.
-        by: Option<f64>,
-    },
+/// A candidate: its best load point, by which it stands, and its others.
+#[derive(Debug, Clone)]
+pub struct Ranked {
+    /// By this it stands.
+    pub best: Trial,
+    /// Its other load points and probes.
+    pub others: Vec<Trial>,
 }
 
 /// How far a framework was searched.
@@ -75,196 +89,277 @@ pub struct Tried {
     pub of: usize,
     /// Its baseline gave a result.
     pub baseline: bool,
+    /// Its baseline gave a row that says why it gave none.
+    pub baseline_seen: bool,
+    /// The user left it out.
+    pub excluded: bool,
+}
+
+impl Tried {
+    /// What is missing before the framework was given its chance; nothing where rows do not say what there is.
+    #[must_use]
+    pub fn missing(&self) -> Option<&'static str> {
+        let tuned = self.finished > usize::from(self.baseline);
+        match () {
+            () if self.of == 0 || self.excluded => None,
+            () if !self.baseline && !self.baseline_seen => Some("its baseline has no result"),
+            // What failed has its reason.
+            () if !tuned && self.seen < self.of => Some("none of its tuned candidates has a result"),
+            () => None,
+        }
+    }
+}
+
+impl Group {
+    /// The best entry of every framework, in the group's order.
+    #[must_use]
+    pub fn best_of_frameworks(&self) -> Vec<&Ranked> {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        self.ranked.iter().filter(|ranked| seen.insert(&ranked.best.entry().framework)).collect()
+    }
+
+    /// Everything in it, ranked or beneath.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.ranked
+            .iter()
+            .flat_map(|ranked| std::iter::once(&ranked.best).chain(&ranked.others))
+            .flat_map(|trial| &trial.entries)
+    }
 }
 
 /// Each row once, and of every unit only its latest attempt, by the time when its run started.
 fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
-    entries.sort_by_cached_key(|entry| (entry.text("/run/started_at"), entry.row.line()));
-    entries.dedup_by(|a, b| a.row.line() == b.row.line());
+    entries.sort_unstable_by(|a, b| {
+        let times = a.own.as_ref().map(|own| &own.started_at).cmp(&b.own.as_ref().map(|own| &own.started_at));
+        times.then_with(|| a.line().cmp(b.line()))
+    });
+    entries.dedup_by(|a, b| a.line() == b.line());
+    if entries.iter().all(|entry| entry.own.is_none()) {
+        return entries;
+    }
     let attempt = |entry: &Entry| -> Attempt {
-        let units = entry.at("/units");
-        let units = units.as_array().into_iter().flatten().filter_map(|unit| unit.as_str().map(String::from));
-        let units = units.chain(Some(entry.text("/run/unit")).filter(|unit| !unit.is_empty()));
-        let probe = !entry.at("/run/probe").is_null();
-        (units.collect(), probe.then(|| entry.text("/run/server_id")))
+        let Some(own) = &entry.own else { return (BTreeSet::new(), None) };
+        let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
+        (units.collect(), own.probe.then(|| own.server_id.to_string()))
     };
     let counts = attempt::latest(&entries.iter().map(attempt).collect::<Vec<_>>());
     entries.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(entry, _)| entry).collect()
 }
 
-/// Ranks results. The order of the input does not matter.
+/// Ranks what was taken in. The order of the input does not matter.
 #[must_use]
-pub fn rank(entries: Vec<Entry>, by: RankBy) -> Ranking {
-    let mut grouped: BTreeMap<GroupKey, Vec<Entry>> = BTreeMap::new();
-    let mut failed = Vec::new();
-    let mut tried: BTreeMap<String, Tried> = BTreeMap::new();
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut finished: BTreeSet<(String, String)> = BTreeSet::new();
-    for entry in latest(entries) {
-        let id = (entry.framework.clone(), entry.candidate_id.clone());
-        let counts = tried.entry(entry.framework.clone()).or_default();
-        counts.seen += usize::from(seen.insert(id.clone()));
-        counts.of = counts.of.max(usize::try_from(entry.at("/candidate/of").as_u64().unwrap_or(0)).unwrap_or(0));
-        if entry.is_ok() {
-            counts.finished += usize::from(finished.insert(id));
-            counts.baseline |= entry.at("/candidate/baseline") == true;
-            grouped.entry(entry.group.clone()).or_default().push(entry);
-        } else {
-            failed.push(entry);
+pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
+    let options = intake.options().clone();
+    let mut entries = latest(entries);
+    let tried = count(&entries);
+    let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
+    settle(&mut entries, options.allow_mixed, &mut assumed, &mut differing);
+    let (ok, mut failed): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.ok);
+    let mut any = Notes::default();
+    ok.iter().for_each(|entry| any.insert(entry.notes));
+    let all = ok.iter().map(|entry| entry.notes).reduce(Notes::and).unwrap_or_default();
+    let mut groups: Vec<Group> = Vec::new();
+    for (key, ranked) in candidates(ok) {
+        groups.push(group(key, ranked, &options, &mut differing));
+    }
+    failed.sort_by(|a, b| {
+        let load = |e: &Entry| [e.rate, e.in_flight].map(|n| n.map_or(0, f64::to_bits));
+        (&a.framework, &a.candidate_id)
+            .cmp(&(&b.framework, &b.candidate_id))
+            .then_with(|| a.group.cmp(&b.group))
+            .then_with(|| load(a).cmp(&load(b)))
+            .then_with(|| a.line().cmp(b.line()))
+    });
+    let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
+    let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
+    limits.extend(options.sla.iter().map(|(scenario, key, value)| {
+        let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
+        format!("{key} {value}{of} (given to this report)")
+    }));
+    let claims = (intake.claims.clone(), intake.claimed);
+    Ranking { options, groups, failed, rejected, rejected_more, tried, notes: (any, all), limits, claims, assumed }
+}
+
+fn count(entries: &[Entry]) -> BTreeMap<Arc<str>, Tried> {
+    let mut tried: BTreeMap<Arc<str>, Tried> = BTreeMap::new();
+    let mut by_candidate: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
+    for entry in entries {
+        let counts = match tried.get_mut(&entry.framework) {
+            Some(counts) => counts,
+            None => tried.entry(Arc::clone(&entry.framework)).or_default(),
+        };
+        if let Some((baseline, of)) = entry.tried {
+            counts.of = counts.of.max(of as usize);
+            counts.baseline |= baseline && entry.ok;
+            counts.baseline_seen |= baseline;
+        }
+        let of = by_candidate.entry((&entry.framework, &entry.candidate_id)).or_default();
+        of.0 |= entry.ok;
+        of.1 |= !entry.ok && entry.text("/failure_class") == "excluded";
+    }
+    for ((framework, _), (finished, excluded)) in by_candidate {
+        if let Some(counts) = tried.get_mut(framework) {
+            counts.seen += 1;
+            counts.finished += usize::from(finished);
+            counts.excluded |= excluded;
         }
     }
-    let groups: Vec<Group> = grouped.into_iter().map(|(key, entries)| group(key, entries, by)).collect();
-    failed
-        .sort_by_cached_key(|e| (e.framework.clone(), e.candidate_id.clone(), e.group.clone(), e.load(), e.row.line()));
-    let rejected = rejected::rejected(&groups, &failed);
-    Ranking { by, groups, failed, rejected, tried }
+    tried
+}
+
+/// Puts rows that say less to the group that they fit; with `mixed` all of a scenario and a way to load into one.
+fn settle(
+    entries: &mut [Entry],
+    mixed: bool,
+    assumed: &mut Vec<String>,
+    differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
+) {
+    let all: BTreeSet<Arc<GroupKey>> = entries.iter().map(|entry| Arc::clone(&entry.group)).collect();
+    let mut ends = group::settle(&all);
+    for (from, to) in ends.iter().filter(|(from, to)| from != to) {
+        assumed.extend(group::differences(&[from, to]));
+    }
+    assumed.sort();
+    assumed.dedup();
+    if mixed {
+        let mut together: BTreeMap<(&str, &str), Vec<&Arc<GroupKey>>> = BTreeMap::new();
+        for key in &all {
+            together.entry((&key.scenario, &key.mode)).or_default().push(key);
+        }
+        for keys in together.into_values() {
+            let plain: Vec<&GroupKey> = keys.iter().map(|key| &***key).collect();
+            differing.insert(Arc::clone(keys[0]), group::differences(&plain));
+            ends.extend(keys.iter().map(|key| (Arc::clone(key), Arc::clone(keys[0]))));
+        }
+    }
+    for entry in entries {
+        if let Some(end) = ends.get(&entry.group).filter(|end| **end != entry.group) {
+            entry.group = Arc::clone(end);
+        }
+    }
+}
+
+/// What is a repeat of what: a load point, the result of a search, or a probe of one. Rows that do not say that they are runs
+/// are no repeats of each other.
+fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
+    let own = entry.own.as_ref()?;
+    let bits = |value: Option<f64>| value.map_or(u64::MAX, f64::to_bits);
+    Some(match own.chosen {
+        Some(true) => (true, false, 0, 0),
+        _ => (false, own.probe, bits(entry.rate), bits(entry.in_flight)),
+    })
+}
+
+/// Results by group and candidate, each candidate's trials.
+fn candidates(mut entries: Vec<Entry>) -> Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> {
+    entries.sort_by(|a, b| {
+        a.group
+            .cmp(&b.group)
+            .then_with(|| a.framework.cmp(&b.framework))
+            .then_with(|| a.candidate_id.cmp(&b.candidate_id))
+            .then_with(|| load_point(a).cmp(&load_point(b)))
+    });
+    let mut groups: Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> = Vec::new();
+    let mut last: Option<(Arc<str>, Box<str>)> = None;
+    let mut waiting = entries.into_iter().peekable();
+    while let Some(first) = waiting.next() {
+        if groups.last().is_none_or(|(key, _)| *key != first.group) {
+            groups.push((Arc::clone(&first.group), Vec::new()));
+            last = None;
+        }
+        let id = (Arc::clone(&first.framework), first.candidate_id.clone());
+        let mut repeats = vec![first];
+        let point = load_point(&repeats[0]);
+        let same = |next: &Entry| {
+            point.is_some()
+                && load_point(next) == point
+                && next.group == repeats[0].group
+                && next.framework == id.0
+                && next.candidate_id == id.1
+        };
+        let mut more = Vec::new();
+        while let Some(next) = waiting.next_if(same) {
+            more.push(next);
+        }
+        repeats.extend(more);
+        let Some((_, ranked)) = groups.last_mut() else { continue };
+        match ranked.last_mut().filter(|_| last.as_ref() == Some(&id)) {
+            Some(trials) => trials.push(Trial::of(repeats)),
+            None => ranked.push(vec![Trial::of(repeats)]),
+        }
+        last = Some(id);
+    }
+    groups
+}
+
+fn group(
+    key: Arc<GroupKey>,
+    candidates: Vec<Vec<Trial>>,
+    options: &Options,
+    differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
+) -> Group {
+    let mut ranked: Vec<Ranked> = candidates
+        .into_iter()
+        .map(|mut trials| {
+            // Of a search only what stands for it is a claim.
+            let claim = |trial: &Trial| trial.entry().is_claim();
+            trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
+            let best = trials.remove(0);
+            Ranked { best, others: trials }
+        })
+        .collect();
+    ranked.sort_by(|a, b| a.best.compare(&b.best, options));
+    let mut ties = decision::ties(&ranked);
+    if options.prefer_simple && ties.simpler.is_some() {
+        decision::prefer_simple(&mut ranked, &ties, options);
+        ties = decision::ties(&ranked);
+        ties.simpler = None;
+    }
+    let decision = decision::decide(&ranked, options);
+    let mixed = differing.remove(&key).unwrap_or_default();
+    Group { key, ranked, decision, ties, mixed }
 }
 
 impl Ranking {
     /// True when SLAs were given and nothing keeps them anywhere.
     #[must_use]
     pub fn nothing_passed(&self) -> bool {
-        let answers = |wanted: fn(&Decision) -> bool| self.groups.iter().any(|group| wanted(&group.decision));
-        !answers(|d| !matches!(d, Decision::None { .. }))
+        self.groups.iter().all(|group| matches!(group.decision, Decision::None { .. }))
     }
 
     /// Some row comes from a simulated engine.
     #[must_use]
     pub fn simulated(&self) -> bool {
-        self.all().any(|entry| entry.group.simulated)
+        self.groups.iter().any(|group| group.key.simulated) || self.failed.iter().any(|entry| entry.group.simulated)
     }
 
     /// Some row is a flow check.
     #[must_use]
     pub fn smoke(&self) -> bool {
-        self.all().any(|entry| entry.group.smoke)
+        self.groups.iter().any(|group| group.key.smoke) || self.failed.iter().any(|entry| entry.group.smoke)
+    }
+
+    /// Some row is a measurement.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        let is = |key: &GroupKey| !key.smoke && !key.simulated;
+        self.groups.iter().any(|group| is(&group.key)) || self.failed.iter().any(|entry| is(&entry.group))
     }
 
     /// Every result, ranked or not.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.groups.iter().flat_map(|group| &group.trials).chain(&self.failed)
+        self.groups.iter().flat_map(Group::entries).chain(&self.failed)
     }
-}
 
-fn group(key: GroupKey, mut trials: Vec<Entry>, by: RankBy) -> Group {
-    trials.sort_by(|a, b| a.compare(b, by));
-    let mut best: Vec<Entry> = Vec::new();
-    // Of a search only what stands for it is a claim; of one that never ended, its runs stand for themselves.
-    let claims = |entry: &&Entry| entry.at("/search/chosen") != false || entry.text("/search/reason") == "unfinished";
-    for entry in trials.iter().filter(claims).chain(&trials) {
-        if !best.iter().any(|b| b.framework == entry.framework && b.candidate_id == entry.candidate_id) {
-            best.push(entry.clone());
+    /// Frameworks that were not given their chance, and what they lack: until then a winner over several is provisional.
+    #[must_use]
+    pub fn provisional(&self) -> Vec<(&str, &'static str)> {
+        if self.tried.len() < 2 {
+            return Vec::new();
         }
+        self.tried.iter().filter_map(|(framework, tried)| Some((&**framework, tried.missing()?))).collect()
     }
-    best.sort_by(|a, b| a.compare(b, by));
-    let place = |e: &Entry| best.iter().position(|b| b.framework == e.framework && b.candidate_id == e.candidate_id);
-    let chosen = |e: &Entry| e.at("/search/chosen") != false;
-    trials
-        .sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| chosen(b).cmp(&chosen(a))).then_with(|| a.compare(b, by)));
-    let decision = match best.first().map(|first| first.passed) {
-        Some(Some(true)) => Decision::Winner,
-        _ if best.iter().all(|entry| entry.passed.is_none()) => Decision::Fastest,
-        _ => nearest(&best),
-    };
-    Group { key, best, trials, decision }
-}
-
-/// The entry whose worst miss is the smallest.
-fn nearest(best: &[Entry]) -> Decision {
-    let worst = |entry: &Entry| -> (f64, String) {
-        let tests = entry.at("/sla_tests");
-        let missed = tests.as_array().into_iter().flatten().filter(|test| test["passed"] == false);
-        let by = missed.map(|test| {
-            let miss = test["margin"].as_f64().map_or(f64::INFINITY, |margin| -margin);
-            (miss, test["limit"].as_str().unwrap_or_default().to_string())
-        });
-        // A row that only says that it failed ranks behind all that say how.
-        by.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1))).unwrap_or((f64::NAN, "its SLA".into()))
-    };
-    let all = best.iter().enumerate().map(|(i, entry)| (i, worst(entry)));
-    let (nearest, (by, limit)) = all.min_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap_or((0, (f64::NAN, String::new())));
-    Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::row::Row;
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    fn entry(id: &str, passed: Option<bool>, metrics: Value) -> Entry {
-        let row = json!({"framework": "f", "candidate_id": id, "model": "m", "status": "ok", "sla": {"passed": passed},
-                         "workload": {"scenario": "chat", "request_rate": 4.0}, "hardware": {"gpu_count": 1}, "metrics": metrics});
-        Entry::read(Row::parse(&row.to_string()).unwrap())
-    }
-
-    fn order(entries: Vec<Entry>) -> Vec<String> {
-        rank(entries, RankBy::RequestThroughput).groups[0].best.iter().map(|e| e.candidate_id.clone()).collect()
-    }
-
-    #[test]
-    fn the_source_documents_order() {
-        let entries = vec![
-            entry("fast-but-fails", Some(false), json!({"request_throughput": 99.0})),
-            entry(
-                "slow-ttft",
-                Some(true),
-                json!({"request_throughput": 5.0, "output_token_throughput": 9.0, "mean_ttft_ms": 70.0}),
-            ),
-            entry(
-                "good-ttft",
-                Some(true),
-                json!({"request_throughput": 5.0, "output_token_throughput": 9.0, "mean_ttft_ms": 60.0}),
-            ),
-            entry("no-throughput", Some(true), json!({"mean_ttft_ms": 1.0})),
-            entry("more-requests", Some(true), json!({"request_throughput": 6.0})),
-        ];
-        assert_eq!(order(entries), ["more-requests", "good-ttft", "slow-ttft", "no-throughput", "fast-but-fails"]);
-    }
-
-    #[test]
-    fn nobody_passed() {
-        let mut near = entry("near", Some(false), json!({"request_throughput": 1.0}));
-        near.row.set(
-            "sla_tests",
-            json!([{"limit": "max_p99_ttft_ms", "threshold": 100, "value": 114, "margin": -0.14, "passed": false}]),
-        );
-        let far = entry("far", Some(false), json!({"request_throughput": 9.0}));
-        let ranking = rank(vec![far, near], RankBy::RequestThroughput);
-        assert!(ranking.nothing_passed());
-        let Decision::None { nearest, limit, by } = &ranking.groups[0].decision else { panic!("a winner") };
-        assert_eq!(
-            (ranking.groups[0].best[*nearest].candidate_id.as_str(), limit.as_str(), *by),
-            ("near", "max_p99_ttft_ms", Some(0.14))
-        );
-        assert_eq!(ranking.rejected.len(), 2);
-    }
-
-    #[test]
-    fn modes_and_simulations_are_apart() {
-        let mut closed = entry("b", None, json!({}));
-        closed.group.mode = "closed".into();
-        let mut simulated = entry("c", None, json!({}));
-        simulated.group.simulated = true;
-        assert_eq!(rank(vec![entry("a", None, json!({})), closed, simulated], RankBy::Goodput).groups.len(), 3);
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_of_the_input_does_not_matter(
-            rows in proptest::collection::vec(("[a-c]", proptest::option::of(any::<bool>()), proptest::option::of(0u8..3), proptest::option::of(0u8..3)), 1..8),
-            seed: u64,
-        ) {
-            let entries: Vec<Entry> = rows.into_iter()
-                .map(|(id, passed, throughput, ttft)| entry(&id, passed, json!({"request_throughput": throughput, "mean_ttft_ms": ttft})))
-                .collect();
-            let mut shuffled = entries.clone();
-            let n = shuffled.len();
-            for i in 0..n {
-                shuffled.swap(i, usize::try_from(seed >> (i * 3)).unwrap_or(0) % n);
-            }
-            prop_assert_eq!(rank(entries, RankBy::RequestThroughput), rank(shuffled, RankBy::RequestThroughput));
-        }
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
 //! What was tried and not selected, a line a candidate and reason.
 
-use super::{Entry, Group};
+use super::{Entry, Group, Options};
+use crate::schema::SlaTest;
 
 /// A configuration that was tried and not selected.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rejected {
     /// The result; the first of several that say the same.
     pub entry: Entry,
@@ -15,25 +16,42 @@ pub struct Rejected {
     pub places: Vec<String>,
 }
 
-/// Failed results by candidate and reason, and candidates that kept the SLA at none of their load points.
-pub fn rejected(groups: &[Group], failed: &[Entry]) -> Vec<Rejected> {
-    let missing = groups.iter().flat_map(|group| &group.best).filter(|best| best.passed == Some(false));
-    let missing = missing.map(|best| new("missed SLA".into(), missed(best), best.clone()));
-    let failed = failed.iter().map(|entry| new(entry.status.clone(), entry.text("/failure_reason"), entry.clone()));
-    let mut all: Vec<Rejected> = missing.chain(failed).collect();
+/// Lines of that table; more are told as a number.
+const MOST: usize = 200;
+
+/// Failed results by candidate and reason, and candidates that kept the SLA at none of their load points; and how many results
+/// are left out of so long a list.
+pub fn rejected(groups: &[Group], failed: &[Entry], options: &Options) -> (Vec<Rejected>, usize) {
+    let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed == Some(false));
+    let mut all: Vec<&Entry> = missing.map(|ranked| ranked.best.entry()).chain(failed).collect();
+    let name = |entry: &Entry| (entry.framework.clone(), entry.candidate_id.clone());
     // Both parts come in a fixed order, and sorting keeps it among equals.
-    all.sort_by_cached_key(|r| [&r.entry.framework, &r.entry.candidate_id, &r.how, &r.why].map(String::clone));
-    all.dedup_by(|next, kept| {
-        let same = next.entry.framework == kept.entry.framework
-            && next.entry.candidate_id == kept.entry.candidate_id
-            && (&next.how, &next.why) == (&kept.how, &kept.why);
-        if same {
-            let more: Vec<String> = next.places.drain(..).filter(|place| !kept.places.contains(place)).collect();
-            kept.places.extend(more);
-        }
-        same
-    });
-    all
+    all.sort_by(|a, b| (&a.framework, &a.candidate_id).cmp(&(&b.framework, &b.candidate_id)));
+    let (mut told, mut rest) = (Vec::new(), all.as_slice());
+    while let Some(first) = rest.first().filter(|_| told.len() < MOST) {
+        let (of_one, others) = rest.split_at(rest.partition_point(|entry| name(entry) <= name(first)));
+        rest = others;
+        let line = |entry: &&Entry| match entry.ok {
+            true => new("missed SLA".into(), missed(&entry.tests(options)), (*entry).clone()),
+            false => new(entry.status(), entry.text("/failure_reason"), (*entry).clone()),
+        };
+        let mut lines: Vec<Rejected> = of_one.iter().map(line).collect();
+        lines.sort_by(|a, b| key(a).cmp(&key(b)));
+        lines.dedup_by(|next, kept| {
+            let same = key(next) == key(kept);
+            if same {
+                let more: Vec<String> = next.places.drain(..).filter(|place| !kept.places.contains(place)).collect();
+                kept.places.extend(more);
+            }
+            same
+        });
+        told.append(&mut lines);
+    }
+    (told, rest.len())
+}
+
+fn key(r: &Rejected) -> [&str; 4] {
+    [&r.entry.framework, &r.entry.candidate_id, &r.how, &r.why]
 }
 
 fn new(how: String, why: String, entry: Entry) -> Rejected {
@@ -46,17 +64,14 @@ fn new(how: String, why: String, entry: Entry) -> Rejected {
 }
 
 /// Which limits a result misses, in words.
-fn missed(entry: &Entry) -> String {
-    let tests = entry.at("/sla_tests");
-    let missed = tests.as_array().into_iter().flatten().filter(|test| test["passed"] == false);
-    let words: Vec<String> = missed
-        .map(|test| {
-            let limit = test["limit"].as_str().unwrap_or_default();
-            let threshold = test["threshold"].as_f64().unwrap_or_default();
-            match test["value"].as_f64() {
-                Some(value) => format!("{limit} {value:.1}, limit {threshold}"),
-                None => format!("{limit} is beyond any number (requests failed), limit {threshold}"),
-            }
+fn missed(tests: &[SlaTest]) -> String {
+    let words: Vec<String> = tests
+        .iter()
+        .filter(|test| !test.passed)
+        .map(|test| match (test.value, test.basis.as_str()) {
+            (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
+            (None, "not_measured") => format!("{} was not measured, limit {}", test.limit, test.threshold),
+            (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();
     if words.is_empty() { "its row says that it missed the SLA".into() } else { words.join("; ") }

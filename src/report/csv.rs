@@ -41,8 +41,12 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     ]);
     writer.write_record(&head).context("cannot write CSV")?;
     for group in &ranking.groups {
-        for trial in &group.trials {
-            writer.write_record(record(trial, group.rank_of(trial))).context("cannot write CSV")?;
+        for (i, ranked) in group.ranked.iter().enumerate() {
+            let best = ranked.best.entries.iter().map(|entry| (entry, Some(i + 1)));
+            let others = ranked.others.iter().flat_map(|trial| &trial.entries).map(|entry| (entry, None));
+            for (entry, rank) in best.chain(others) {
+                writer.write_record(record(entry, rank)).context("cannot write CSV")?;
+            }
         }
     }
     for failed in &ranking.failed {
@@ -55,15 +59,10 @@ fn record(entry: &Entry, rank: Option<usize>) -> Vec<String> {
     let number = |pointer: &str| entry.at(pointer).as_f64().map_or(String::new(), |v| v.to_string());
     let flag = |pointer: &str| entry.at(pointer).as_bool().map_or(String::new(), |v| v.to_string());
     let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
-    let verdict = entry.at("/verdict");
-    let verdict = verdict.as_str().or(match entry.passed {
-        Some(true) => Some("pass"),
-        Some(false) => Some("fail"),
-        None => None,
-    });
-    let texts = [&entry.group.scenario, &entry.group.mode, &entry.framework, &entry.candidate_id, &entry.group.model];
-    cells.extend(texts.map(|t| text(t)));
-    cells.extend([text(&entry.status), verdict.unwrap_or_default().to_string()]);
+    let key = &entry.group;
+    let texts = [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()];
+    cells.extend(texts.map(text));
+    cells.extend([text(&entry.status()), entry.verdict().to_string()]);
     cells.extend(["/workload/request_rate", "/workload/max_concurrency", "/hardware/gpu_count"].map(number));
     cells.extend(METRICS.map(|name| entry.metric(name).map_or(String::new(), |v| v.to_string())));
     cells.extend(["/quality/simulated", "/quality/smoke"].map(flag));

@@ -1,21 +1,37 @@
-//! Rows again: every result with its `rank` in its group; failed ones without.
+//! Rows again: every result with its `rank`, `group` and `verdict`; failed ones, and what is not its candidate's best load point,
+//! without a rank.
 
-use crate::rank::Ranking;
+use crate::error::Result;
+use crate::jsonl::Writer;
+use crate::rank::{Entry, Ranking};
 use crate::row::Row;
 
-/// The rows, ranked ones first.
-#[must_use]
-pub fn rows(ranking: &Ranking) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for group in &ranking.groups {
-        for trial in &group.trials {
-            let mut row = trial.row.clone();
-            if let Some(rank) = group.rank_of(trial) {
-                row.set("rank", rank);
+/// Writes the rows, ranked ones first.
+///
+/// # Errors
+/// When the reader left, or the system says so.
+pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut Writer<W>) -> Result<()> {
+    for (n, group) in ranking.groups.iter().enumerate() {
+        for (i, ranked) in group.ranked.iter().enumerate() {
+            for entry in &ranked.best.entries {
+                out.write(&row(entry, Some(i + 1), n + 1)?)?;
             }
-            rows.push(row);
+            for entry in ranked.others.iter().flat_map(|trial| &trial.entries) {
+                out.write(&row(entry, None, n + 1)?)?;
+            }
         }
     }
-    rows.extend(ranking.failed.iter().map(|entry| entry.row.clone()));
-    rows
+    ranking.failed.iter().try_for_each(|entry| out.write_line(entry.line()))
+}
+
+fn row(entry: &Entry, rank: Option<usize>, group: usize) -> Result<Row> {
+    let mut row = Row::parse(entry.line())?;
+    if let Some(rank) = rank {
+        row.set("rank", rank);
+    }
+    row.set("group", group);
+    if entry.passed.is_some() {
+        row.set("verdict", entry.verdict());
+    }
+    Ok(row)
 }

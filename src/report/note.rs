@@ -1,19 +1,14 @@
-//! What a report says in sentences: the decision, and what to know before believing it.
+//! What a report says in sentences: the decision, and how sure it is.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
-
-use super::text::{candidate, number, unit};
-use crate::rank::{Decision, Entry, Group, GroupKey, RankBy, Ranking};
-
-/// Without repeats, differences below this share are no evidence.
-const NOISE: f64 = 0.10;
+use super::text::{candidate, number};
+use crate::rank::{Decision, Group, GroupKey, Ranking, Trial};
+use crate::statistics::Comparison;
 
 /// `chat (1000 in, 200 out), open loop`, with the model or client where the ranking has several groups that differ so.
 pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     let key = &group.key;
-    let lengths = group.best.first().map(|entry| {
+    let lengths = group.ranked.first().map(|ranked| {
+        let entry = ranked.best.entry();
         let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
         (of("input_len"), of("output_len"))
     });
@@ -40,160 +35,104 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
             title.push_str(&format!(", {}", member(key)));
         }
     };
-    more(|key| key.model.clone());
-    more(|key| key.gpu.clone());
-    more(|key| key.client.clone());
+    more(|key| key.model().to_string());
+    more(|key| key.gpu().to_string());
+    more(|key| key.client().to_string());
     more(|key| (if key.simulated { "simulated" } else { "real engine" }).into());
     more(|key| (if key.smoke { "flow check" } else { "measurement" }).into());
-    // The workload's digest is for machines: it is the last resort when nothing else tells two groups apart.
-    if differs(|key| key.workload.clone()) {
-        title.push_str(&format!(", workload {}", &crate::digest::sha256(key.workload.as_bytes())[..8]));
+    // Digests are for machines: they are the last resort when nothing else tells two groups apart.
+    let rest = |key: &GroupKey| key.rest[3..].join(" ");
+    if differs(rest) {
+        title.push_str(&format!(", other settings {}", &crate::digest::sha256(rest(key).as_bytes())[..8]));
     }
     title
 }
 
 /// One sentence: what to deploy for this group, or why nothing is recommended.
-pub fn decision(group: &Group, by: RankBy) -> String {
-    let Some(first) = group.best.first() else { return "no results".into() };
-    let value = |entry: &Entry| format!("{} {}", number(entry.metric(by.metric())), unit(by));
-    let who = candidate(first);
+pub fn decision(ranking: &Ranking, group: &Group) -> String {
+    let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return "no results".into() };
+    let unit = ranking.options.by.unit();
+    let value = |trial: &Trial| format!("{} {unit}", number(trial.keys.by));
+    let who = candidate(first.entry());
     match &group.decision {
         Decision::Winner => {
             let sure = if first.unconfirmed { " (unconfirmed: too few requests for its percentiles)" } else { "" };
             // Nobody is told to deploy what a simulation or a handful of requests put first.
-            let what = if group.key.simulated || group.key.smoke { "first in this flow check is" } else { "deploy" };
-            format!("{what} {who}: {}{}, within the SLA{sure}{}", value(first), at(first), second(group, by))
+            let flow = group.key.simulated || group.key.smoke;
+            let what = if flow { "first in this flow check is" } else { "deploy" };
+            let provisional = if flow { String::new() } else { provisional(ranking) };
+            format!("{what} {who}: {}{}, within the SLA{sure}{}{provisional}", value(first), at(first), beside(group))
         }
         Decision::Fastest => {
-            format!("no SLA was given; the fastest is {who}: {}{}{}", value(first), at(first), second(group, by))
+            format!("no SLA was given; the fastest is {who}: {}{}{}", value(first), at(first), beside(group))
         }
         Decision::None { nearest, limit, by: miss } => {
-            let near = &group.best[*nearest];
+            let near = &group.ranked[*nearest].best;
             let share = match miss {
                 None => String::new(),
                 Some(miss) if miss.is_infinite() => " beyond any number".to_string(),
                 Some(miss) => format!(" by {:.0} %", miss * 100.0),
             };
-            format!("none passed the SLA; the nearest is {}{}, which misses {limit}{share}", candidate(near), at(near))
+            let who = candidate(near.entry());
+            format!("none passed the SLA; the nearest is {who}{}, which misses {limit}{share}", at(near))
         }
     }
+}
+
+/// Why a winner over several frameworks is not final yet.
+fn provisional(ranking: &Ranking) -> String {
+    let missing = ranking.provisional();
+    let missing: Vec<String> = missing.iter().map(|(framework, what)| format!("{framework}: {what}")).collect();
+    if missing.is_empty() { String::new() } else { format!("; provisional ({})", missing.join("; ")) }
 }
 
 /// ` at 4 req/s`; nothing when the row does not say.
-fn at(entry: &Entry) -> String {
-    let load = entry.load();
+fn at(trial: &Trial) -> String {
+    let load = trial.load();
     if load.is_empty() { load } else { format!(" at {load}") }
 }
 
-/// How the best of the others compares.
-fn second(group: &Group, by: RankBy) -> String {
-    let (Some(first), Some(second)) = (group.best.first(), group.best.get(1)) else { return String::new() };
-    if second.passed != first.passed {
-        return String::new();
+/// How the best of the others compares, and who is tied.
+fn beside(group: &Group) -> String {
+    let mut said = match &group.ties.next {
+        Some((i, comparison)) => {
+            let next = candidate(group.ranked[*i].best.entry());
+            format!("; next is {next}, {}", gap(comparison))
+        }
+        None => return String::new(),
+    };
+    let tied = group.ties.members.len().saturating_sub(1);
+    if tied > 0 {
+        said.push_str(&format!("; {tied} {} tied with it", if tied == 1 { "is" } else { "are" }));
     }
-    let (Some(a), Some(b)) = (first.metric(by.metric()), second.metric(by.metric())) else { return String::new() };
-    let gap = if a > 0.0 { (a - b) / a } else { 0.0 };
-    let evidence = if gap < NOISE { "; single runs, differences under 10 % are not evidence" } else { "" };
-    format!("; next is {}, {:.1} % less{evidence}", candidate(second), gap * 100.0)
+    if let Some(simpler) = group.ties.simpler {
+        said.push_str(&format!(", the simplest is {}", candidate(group.ranked[simpler].best.entry())));
+    }
+    said
 }
 
-/// What to know before believing any of it.
-pub fn caveats(ranking: &Ranking) -> Vec<String> {
-    let mut notes = Vec::new();
-    let any =
-        |pointer: &str, wanted: Value| ranking.groups.iter().flat_map(|g| &g.trials).any(|e| e.at(pointer) == wanted);
-    if ranking.simulated() {
-        notes.push(
-            "Simulated: some or all rows come from a simulated engine; they are no measurement of a real one.".into(),
-        );
-    }
-    if ranking.smoke() {
-        notes.push("Flow check: some or all runs have too few prompts, or settings that only prove that the flow works. Not a performance result.".into());
-    }
-    if ranking.groups.iter().flat_map(|g| &g.trials).any(|e| e.unconfirmed) {
-        notes.push("Unconfirmed: a percentile was kept, but with too few requests to say so with 95 % confidence (a p99 takes 299 without a miss).".into());
-    }
-    if any("/workload/kind", "random".into()) {
-        notes.push(
-            "Synthetic workload: random prompts of fixed lengths. For a production choice, use the real distribution."
-                .into(),
-        );
-    }
-    if any("/quality/length_mismatch", true.into()) {
-        notes.push("Length mismatch: some answers were shorter than asked, so their rows are not comparable.".into());
-    }
-    if any("/quality/cache_contaminated", true.into()) {
-        notes.push("Cache: some prompt tokens came from a cache although prompts are unique.".into());
-    }
-    if any("/quality/token_source", "chunks".into()) {
-        notes.push("Tokens: some servers gave no usage; their tokens per second and TPOT are left out.".into());
-    }
-    if any("/quality/reached_by", "tunnel".into()) {
-        notes.push("Tunnel: some servers were reached through a forwarded port; its time is in every latency.".into());
-    }
-    if any("/quality/reached_by", "network".into()) {
-        notes.push("Network: some servers were on another host; the way there is in every latency.".into());
-    }
-    if any("/quality/stability/saturated", true.into()) {
-        notes.push("Falling behind: in some open-loop runs the requests in flight grew to the end; such a rate fails, whatever its latencies say.".into());
-    }
-    if any("/quality/throttled", true.into()) {
-        notes.push("Throttled: heat or the power supply slowed a GPU down while some rows were measured.".into());
-    }
-    notes.extend(of_the_plan(ranking));
-    let given_up = ranking.failed.iter().filter(|entry| entry.at("/failure_class") == "gave_up");
-    let given_up: BTreeSet<String> = given_up.map(|entry| entry.framework.clone()).collect();
-    for framework in given_up {
-        notes.push(format!("Not fully searched: {framework} was given up because none of its candidates was good."));
-    }
-    for (framework, tried) in &ranking.tried {
-        let tuned = tried.finished > usize::from(tried.baseline);
-        if tried.of > 0 && (!tried.baseline || !tuned || tried.finished < tried.of) {
-            notes.push(format!(
-                "Search: {framework} has results of {} of {} candidates{}{}.",
-                tried.finished,
-                tried.of,
-                if tried.baseline { "" } else { ", not of its baseline" },
-                if tuned { "" } else { ", of none that is tuned" }
-            ));
+/// `4.2 % less (95 % interval 1.1 to 7.3 %, 5 pairs)`; of single runs whether that is any evidence.
+fn gap(comparison: &Comparison) -> String {
+    let less = |ratio: f64| (1.0 - 1.0 / ratio) * 100.0;
+    let share = less(comparison.ratio);
+    let words = if share < 0.0 { format!("{:.1} % more", -share) } else { format!("{share:.1} % less") };
+    match comparison.interval {
+        Some((low, high)) => {
+            let kind = if comparison.paired { "pairs" } else { "repeats" };
+            let verdict = if comparison.tied() { ", no difference beyond noise" } else { "" };
+            format!(
+                "{words} (95 % interval {:.1} to {:.1} %, {} {kind}{verdict})",
+                less(low),
+                less(high),
+                comparison.repeats
+            )
         }
+        None if comparison.tied() => format!("{words} (single runs: differences under 10 % are no evidence)"),
+        None => format!("{words} (single runs)"),
     }
-    notes
 }
 
-/// What checking the plan found out, and what its search left untried; each once.
-fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
-    let mut notes = BTreeSet::new();
-    for entry in ranking.all() {
-        let caveats = entry.at("/caveats");
-        let caveats = caveats.as_array().into_iter().flatten().filter_map(Value::as_str);
-        notes.extend(caveats.map(|caveat| format!("Plan: {caveat}.")));
-        for s in entry.at("/substitutions").as_array().into_iter().flatten() {
-            let text = |key: &str| s[key].as_str().unwrap_or_default().to_string();
-            let became = s["to"].as_str().map_or("was left out".into(), |to| format!("became {to}"));
-            let (framework, knob, reason) = (text("framework"), text("knob"), text("reason"));
-            notes.insert(format!("Substituted: {knob} of {framework} {became}: {reason}."));
-        }
-        for (knob, values) in entry.at("/candidate/never_tried").as_object().into_iter().flatten() {
-            notes.insert(format!("Never tried: {knob} {values} of {}.", entry.framework));
-        }
-    }
-    notes
-}
-
-/// Every limit that stands in any row, `max_p99_ttft_ms 1500`.
-pub fn limits(ranking: &Ranking) -> Vec<String> {
-    let mut limits: Vec<String> = Vec::new();
-    for entry in ranking.all() {
-        for (key, value) in entry.at("/sla").as_object().into_iter().flatten() {
-            // Rows of others may write 250 where ours write 250.0.
-            let Some(value) = value.as_f64() else { continue };
-            let text = format!("{key} {value}");
-            if !limits.contains(&text) {
-                limits.push(text);
-            }
-        }
-    }
-    limits.sort();
-    limits
+/// What the title of a whole report says that it is.
+pub fn is_flow_check(ranking: &Ranking) -> bool {
+    !ranking.measured()
 }

@@ -4,9 +4,9 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Style, Width};
 
-use super::note;
-use super::text::{candidate, changes, measured, plain, verdict, wrap};
-use crate::rank::{Decision, Entry, Group, Ranking};
+use super::text::{candidate, changes, load, measured, plain, verdict, wrap};
+use super::{Report, caveat, note};
+use crate::rank::{Decision, Group, Trial};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
@@ -42,27 +42,51 @@ pub struct Look {
     pub colour: bool,
 }
 
+/// Lines of a ranking: more nobody reads.
+const MOST: usize = 100;
+
 /// The whole report.
 #[must_use]
-pub fn table(ranking: &Ranking, look: Look) -> String {
+pub fn table(report: &Report, look: Look) -> String {
+    let ranking = report.ranking;
     let mut out = String::new();
     for group in &ranking.groups {
-        out.push_str(&plain(&note::group_title(ranking, group), false));
-        out.push('\n');
+        out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
         out.push_str(&ranked(group, look));
-        out.push_str(&wrap(&plain(&note::decision(group, ranking.by), true), look.width, "  "));
+        out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
+        let command = group.ranked.first().map(|first| first.best.entry().text("/server_command")).unwrap_or_default();
+        if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
+            out.push_str(&wrap(&plain(&command, true), look.width, "    "));
+        }
+        out.push('\n');
+    }
+    for one in ranking.combined() {
+        let weights: Vec<String> = one.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
+        let first = one.scores.first();
+        let best = first.map_or("nobody".to_string(), |score| {
+            format!("{} {}, score {:.3}", score.framework, score.changes, score.score)
+        });
+        out.push_str(&wrap(
+            &plain(&format!("Over all scenarios ({}): {best}", weights.join(", ")), true),
+            look.width,
+            "",
+        ));
         out.push('\n');
     }
     if !ranking.rejected.is_empty() {
         out.push_str("Tried and not selected\n");
-        for r in &ranking.rejected {
+        for r in ranking.rejected.iter().take(MOST) {
             let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
             out.push_str(&wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  "));
             out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
         }
+        let more = ranking.rejected.len().saturating_sub(MOST) + ranking.rejected_more;
+        if more > 0 {
+            out.push_str(&format!("  {more} more: --format csv\n"));
+        }
         out.push('\n');
     }
-    for note in note::caveats(ranking) {
+    for note in caveat::caveats(ranking) {
         out.push_str(&wrap(&plain(&note, true), look.width, ""));
     }
     out
@@ -70,10 +94,11 @@ pub fn table(ranking: &Ranking, look: Look) -> String {
 
 fn ranked(group: &Group, look: Look) -> String {
     let mut rows = vec![HEAD.map(String::from).to_vec()];
-    for (i, entry) in group.best.iter().enumerate() {
+    for (i, ranked) in group.ranked.iter().take(MOST).enumerate() {
         let won = i == 0 && !matches!(group.decision, Decision::None { .. });
-        rows.push(cells(entry, if won { "*".into() } else { (i + 1).to_string() }));
+        rows.push(cells(&ranked.best, if won { "*".into() } else { (i + 1).to_string() }));
     }
+    let more = group.ranked.len().saturating_sub(MOST);
     // Other columns go before a word is broken.
     let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
     let longest = words.max().unwrap_or(0);
@@ -96,7 +121,8 @@ fn ranked(group: &Group, look: Look) -> String {
         true => format!("{BOLD_GREEN}{line}{RESET}\n"),
         false => format!("{line}\n"),
     };
-    drawn.lines().enumerate().map(line).collect()
+    let drawn: String = drawn.lines().enumerate().map(line).collect();
+    if more > 0 { format!("{drawn}  {more} more: --format csv\n") } else { drawn }
 }
 
 /// The width of each column.
@@ -105,10 +131,11 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     (0..rows.first().map_or(0, Vec::len)).map(|at| width(at).unwrap_or(0)).collect()
 }
 
-fn cells(entry: &Entry, place: String) -> Vec<String> {
-    let words = [place, entry.framework.clone(), changes(entry), entry.load()].map(|text| plain(&text, false));
-    let sla = if entry.unconfirmed { "unconfirmed" } else { verdict(entry) };
-    words.into_iter().chain(measured(entry)).chain([sla.to_string()]).collect()
+fn cells(trial: &Trial, place: String) -> Vec<String> {
+    let entry = trial.entry();
+    let words = [place, entry.framework.to_string(), changes(entry), load(trial)].map(|text| plain(&text, false));
+    let sla = if trial.unconfirmed && trial.passed == Some(true) { "unconfirmed" } else { verdict(trial) };
+    words.into_iter().chain(measured(trial)).chain([sla.to_string()]).collect()
 }
 
 /// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
@@ -131,23 +158,29 @@ fn draw(rows: &[Vec<String>], look: Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rank::{RankBy, rank};
-    use crate::row::Row;
+    use crate::rank::{Demand, Intake, Ranking, rank};
 
     fn ranking() -> Ranking {
         let row = |id: &str, rate: f64| {
             let row = serde_json::json!({"framework": "vllm", "candidate_id": id, "status": "ok", "workload": {"scenario": "chat"},
                 "candidate": {"changed": {"max_num_seqs": 64, "max_num_batched_tokens": 8192, "enable_prefix_caching": true}},
                 "metrics": {"request_throughput": rate, "success_rate": 1.0}});
-            Entry::read(Row::parse(&row.to_string()).unwrap())
+            row.to_string()
         };
-        rank(vec![row("a", 1.0), row("b", 2.0)], RankBy::RequestThroughput)
+        let mut intake = Intake::default();
+        let entries =
+            ["a", "b"].iter().zip([1.0, 2.0]).filter_map(|(id, rate)| intake.line(&row(id, rate)).unwrap()).collect();
+        rank(entries, &intake)
+    }
+
+    fn drawn(look: Look) -> String {
+        table(&Report { ranking: &ranking(), demand: Demand::default(), handoff: "none" }, look)
     }
 
     #[test]
     fn fits_the_terminal_and_breaks_no_word() {
         for width in [80, 100, 200] {
-            let text = table(&ranking(), Look { width: Some(width), colour: false });
+            let text = drawn(Look { width: Some(width), colour: false });
             let drawn = text.lines().skip(1).take_while(|line| !line.starts_with("  no SLA"));
             assert!(drawn.clone().all(|line| line.chars().count() <= width), "{text}");
             assert!(text.contains("max_num_batched_tokens=8192"), "{text}");
@@ -156,16 +189,16 @@ mod tests {
 
     #[test]
     fn a_word_that_does_not_fit_at_all_is_broken() {
-        let text = table(&ranking(), Look { width: Some(66), colour: false });
+        let text = drawn(Look { width: Some(66), colour: false });
         assert!(text.lines().all(|line| line.chars().count() <= 66), "{text}");
     }
 
     #[test]
     fn only_the_winner_is_coloured() {
-        let text = table(&ranking(), Look { width: Some(80), colour: true });
+        let text = drawn(Look { width: Some(80), colour: true });
         let coloured: Vec<&str> = text.lines().filter(|line| line.contains(BOLD_GREEN)).collect();
         assert!(!coloured.is_empty() && coloured[0].contains("2.00"), "{text}");
         assert!(coloured.iter().all(|line| !line.contains(" 1.00")), "{text}");
-        assert!(!table(&ranking(), Look { width: None, colour: false }).contains('\u{1b}'));
+        assert!(!drawn(Look { width: None, colour: false }).contains('\u{1b}'));
     }
 }

@@ -1,7 +1,6 @@
 //! Numbers and words for people, and what keeps a cell a cell.
 
-use crate::rank::Entry;
-use crate::rank::RankBy;
+use crate::rank::{Entry, Trial};
 
 /// The longest cell, in characters.
 const MAX_CELL: usize = 200;
@@ -29,8 +28,8 @@ pub fn percent(share: Option<f64>) -> String {
 
 /// The SLA's answer.
 #[must_use]
-pub fn verdict(entry: &Entry) -> &'static str {
-    match (entry.passed, entry.unconfirmed) {
+pub fn verdict(trial: &Trial) -> &'static str {
+    match (trial.passed, trial.unconfirmed) {
         (Some(true), false) => "pass",
         (Some(true), true) => "pass (unconfirmed)",
         (Some(false), _) => "fail",
@@ -38,21 +37,11 @@ pub fn verdict(entry: &Entry) -> &'static str {
     }
 }
 
-/// What a ranking goes by, with its unit.
-#[must_use]
-pub fn unit(by: RankBy) -> &'static str {
-    match by {
-        RankBy::RequestThroughput => "req/s",
-        RankBy::Goodput => "good req/s",
-        RankBy::OutputTokenThroughput => "output tok/s",
-    }
-}
-
 /// The flags that a candidate changes; its id where the row does not say.
 #[must_use]
 pub fn changes(entry: &Entry) -> String {
     let changes = entry.changes();
-    if changes.is_empty() { entry.candidate_id.clone() } else { changes }
+    if changes.is_empty() { entry.candidate_id.to_string() } else { changes }
 }
 
 /// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
@@ -61,13 +50,28 @@ pub fn candidate(entry: &Entry) -> String {
     format!("{} {}", entry.framework, changes(entry))
 }
 
+/// The load point, with what it stands for: `4.2 req/s (searched)`, `8 in flight (3 repeats)`.
+#[must_use]
+pub fn load(trial: &Trial) -> String {
+    let own = trial.entry().own.as_deref();
+    let probe = own.is_some_and(|own| own.chosen == Some(false));
+    let mut words = Vec::new();
+    words.extend(trial.is_search().then(|| "searched".to_string()));
+    words.extend(probe.then(|| "probe".to_string()));
+    words.extend((trial.entries.len() > 1).then(|| format!("{} repeats", trial.entries.len())));
+    let load = trial.load();
+    if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
+}
+
 /// Throughput, output tokens, mean and p99 of TTFT and TPOT, success: the numbers of a ranking's line.
 #[must_use]
-pub fn measured(entry: &Entry) -> [String; 7] {
-    let value = |name: &str| number(entry.metric(name));
+pub fn measured(trial: &Trial) -> [String; 7] {
+    let value = |name: &str| number(trial.metric(name));
     // Mean ITL stands in for a TPOT that is not there, and says so.
-    let tpot =
-        entry.tpot().map_or("-".into(), |(v, itl)| format!("{}{}", number(Some(v)), if itl { " (ITL)" } else { "" }));
+    let tpot = match (trial.metric("mean_tpot_ms"), trial.metric("mean_itl_ms")) {
+        (None, Some(itl)) => format!("{} (ITL)", number(Some(itl))),
+        (tpot, _) => number(tpot),
+    };
     [
         value("request_throughput"),
         value("output_token_throughput"),
@@ -75,7 +79,7 @@ pub fn measured(entry: &Entry) -> [String; 7] {
         value("p99_ttft_ms"),
         tpot,
         value("p99_tpot_ms"),
-        percent(entry.metric("success_rate")),
+        percent(trial.metric("success_rate")),
     ]
 }
 

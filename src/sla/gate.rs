@@ -209,6 +209,30 @@ fn statistic_of(
     (summary::percentile_with(values, failed, q * 100.0), "all_scheduled")
 }
 
+/// One limit over several runs together: `None` when it is broken, else whether there were requests enough. A percentile
+/// holds when so few of all requests are above the limit that the one at its place is not among them.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
+    let counts: Option<Vec<(u32, u32)>> = tests.iter().map(|test| test.n.zip(test.over)).collect();
+    let first = tests.first()?;
+    let q = match Limit::parse(&first.limit) {
+        Ok(Limit::Latency { statistic, .. }) => quantile(statistic),
+        _ => None,
+    };
+    if let (Some(counts), Some(q)) = (counts, q) {
+        let (n, over) = counts.iter().fold((0u32, 0u32), |(n, over), (m, above)| (n + m, over + above));
+        let within = n.checked_sub(over)?.checked_sub(1)?;
+        let place = (f64::from(n - 1) * q).ceil() as u32;
+        return (place <= within).then(|| n >= needed(q, over));
+    }
+    let values: Option<Vec<f64>> = tests.iter().map(|test| test.value).collect();
+    let value = summary::mean(&values?)?;
+    let floor = first.limit.starts_with("min_");
+    let holds = if floor { value >= first.threshold } else { value <= first.threshold };
+    (holds && first.limit != IN_FLIGHT).then_some(q.is_none())
+}
+
 /// The smallest number of requests that confirms a percentile `q` when `over` of them are above the limit: the probability
 /// of so few at the very limit, Binomial(n, 1 − q) ≤ over, is at most 1 − confidence (as MLPerf's early stopping).
 #[must_use]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::schema::Members;
 
 pub use claim::{Judged, judge};
-pub use gate::{IN_FLIGHT, needed, tested, verdict, write};
+pub use gate::{IN_FLIGHT, needed, pooled, tested, verdict, write};
 
 /// Statistics that a limit may name.
 pub const STATISTICS: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sse",
             "timing",
             "summary",
+            "statistics",
             "steady",
             "sla",
             "normalize",

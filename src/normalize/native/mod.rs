@@ -394,3 +394,88 @@ fn words(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fixtures(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => fixtures(&path, found),
+                false => found.push(path),
+            }
+        }
+    }
+
+    /// Every content of the fixtures that is of a known format.
+    fn contents() -> Vec<Value> {
+        let mut paths = Vec::new();
+        fixtures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/native"), &mut paths);
+        paths.sort();
+        let text = |path: &PathBuf| crate::jsonl::quote_bare(&fs::read_to_string(path).unwrap());
+        let first = |path: &PathBuf| -> Option<Value> {
+            let text = text(path);
+            serde_json::from_str(&text).ok().or_else(|| serde_json::from_str(text.lines().next()?).ok())
+        };
+        paths.iter().filter_map(first).filter(|content| Format::of(content).is_some()).collect()
+    }
+
+    /// Some place in a value, by a number that picks the way.
+    fn somewhere(value: &mut Value, mut pick: usize) -> &mut Value {
+        let n = match value {
+            Value::Object(members) => members.len(),
+            Value::Array(items) => items.len(),
+            _ => 0,
+        };
+        if n == 0 || pick % 7 == 0 {
+            return value;
+        }
+        let at = pick % n;
+        pick /= n;
+        match value {
+            Value::Object(members) => somewhere(members.values_mut().nth(at).unwrap(), pick),
+            Value::Array(items) => somewhere(&mut items[at], pick),
+            other => other,
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!([1e308, -1, null, "NaN"])),
+            Just(json!("Infinity")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn no_damage_to_a_result_panics_or_gives_a_number_that_is_none(
+            which: prop::sample::Index, changes in prop::collection::vec((any::<usize>(), any_value()), 1..6),
+        ) {
+            static ALL: std::sync::LazyLock<Vec<Value>> = std::sync::LazyLock::new(contents);
+            let mut content = ALL[which.index(ALL.len())].clone();
+            for (pick, value) in changes {
+                *somewhere(&mut content, pick) = value;
+            }
+            let Some(format) = Format::of(&content) else { return Ok(()) };
+            let set = vec![("sla/max_p99_ttft_ms".to_string(), json!(100))];
+            for row in results(format, &content, &Given { set, ..Given::default() }).unwrap_or_default() {
+                prop_assert!(row.metrics.values().flatten().all(|value| value.is_finite()), "{:?}", row.metrics);
+            }
+        }
+    }
+}

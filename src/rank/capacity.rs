@@ -1,0 +1,68 @@
+//! What it takes to serve a peak with a candidate, and what that costs.
+
+use super::Trial;
+
+/// What a capacity card is made for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Demand {
+    /// What a GPU costs an hour, in any currency.
+    pub gpu_hour: Option<f64>,
+    /// Requests per second at the peak.
+    pub peak_qps: Option<f64>,
+    /// Share of what a replica can do that is kept free.
+    pub headroom: f64,
+}
+
+/// A capacity card. `None` is what the rows do not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// Requests per second that a replica was measured to serve.
+    pub rate: Option<f64>,
+    /// GPUs of a replica.
+    pub gpus: Option<f64>,
+    /// Replicas for the peak: ⌈peak / (rate · (1 − headroom))⌉.
+    pub replicas: Option<f64>,
+    /// What all of them cost an hour.
+    pub cost_hour: Option<f64>,
+    /// Cost of 10⁶ output tokens at full use: price · GPUs / 3600 / (tokens/s) · 10⁶.
+    pub cost_output: Option<f64>,
+    /// The same of all tokens, prompts too.
+    pub cost_total: Option<f64>,
+    /// Requests in flight at that rate (Little): rate · mean E2E.
+    pub in_flight: Option<f64>,
+    /// Output tokens per second of one GPU.
+    pub tokens_gpu: Option<f64>,
+    /// Joules an output token, where power was sampled.
+    pub joules: Option<f64>,
+    /// Tokens that the KV cache holds.
+    pub kv_tokens: Option<f64>,
+    /// Seconds from start to ready.
+    pub ready_s: Option<f64>,
+}
+
+/// The card of a trial.
+#[must_use]
+pub fn card(trial: &Trial, demand: Demand) -> Card {
+    let metric = |name: &str| trial.metric(name).filter(|value| *value > 0.0);
+    let rate = metric("request_throughput");
+    let gpus = trial.keys.gpus.filter(|n| *n > 0.0);
+    let usable = rate.map(|rate| rate * (1.0 - demand.headroom)).filter(|rate| *rate > 0.0);
+    let replicas = demand.peak_qps.zip(usable).map(|(peak, rate)| (peak / rate).ceil().max(1.0));
+    let hour = demand.gpu_hour.zip(gpus).map(|(price, gpus)| price * gpus);
+    let million = |tokens: Option<f64>| hour.zip(tokens).map(|(hour, tokens)| hour / 3600.0 / tokens * 1e6);
+    let output = metric("output_token_throughput");
+    let at = |pointer: &str| trial.entry().at(pointer).as_f64();
+    Card {
+        rate,
+        gpus,
+        replicas,
+        cost_hour: hour.zip(replicas).map(|(hour, replicas)| hour * replicas),
+        cost_output: million(output),
+        cost_total: million(metric("total_token_throughput")),
+        in_flight: rate.zip(metric("mean_e2e_ms")).map(|(rate, ms)| rate * ms / 1000.0),
+        tokens_gpu: output.zip(gpus).map(|(tokens, gpus)| tokens / gpus),
+        joules: metric("energy_j").zip(metric("total_output_tokens")).map(|(joules, tokens)| joules / tokens),
+        kv_tokens: at("/memory/kv_cache_tokens"),
+        ready_s: at("/startup/ready_ms").map(|ms| ms / 1000.0),
+    }
+}

@@ -1,0 +1,115 @@
+//! One decision over several scenarios, by what each of them counts.
+
+use std::collections::BTreeMap;
+
+use super::{Group, Options, Ranked, Ranking};
+
+/// A ranking over scenarios.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combined {
+    /// Scenarios and what they count; together 1.
+    pub weights: Vec<(String, f64)>,
+    /// How the load came, for several such rankings.
+    pub mode: String,
+    /// Best first.
+    pub scores: Vec<Score>,
+    /// Candidates that have no result in some scenario.
+    pub left_out: usize,
+}
+
+/// A candidate over scenarios.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// Framework.
+    pub framework: String,
+    /// Candidate.
+    pub candidate_id: String,
+    /// In words.
+    pub changes: String,
+    /// Π (value / best value)^weight over the scenarios: 1 for the best of every one.
+    pub score: f64,
+    /// It passed every scenario; `None` when some had no SLA and none failed.
+    pub passed: Option<bool>,
+    /// What is ranked by, scenario by scenario.
+    pub values: Vec<f64>,
+}
+
+/// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
+/// weights.
+pub fn combined(groups: &[Group], options: &Options) -> Vec<Combined> {
+    let sum: f64 = options.weights.iter().map(|(_, weight)| weight).sum();
+    if sum <= 0.0 {
+        return Vec::new();
+    }
+    let weights: Vec<(String, f64)> =
+        options.weights.iter().map(|(name, weight)| (name.clone(), weight / sum)).collect();
+    // The digest of a workload differs between scenarios by its nature.
+    let apart = |group: &Group| {
+        let key = &group.key;
+        let (model, gpu, client) = (key.model().to_string(), key.gpu().to_string(), key.client().to_string());
+        (key.mode.clone(), key.smoke, key.simulated, model, gpu, client)
+    };
+    let mut alike: BTreeMap<_, Vec<&Group>> = BTreeMap::new();
+    groups.iter().for_each(|group| alike.entry(apart(group)).or_default().push(group));
+    alike.into_iter().filter_map(|(key, groups)| one(&weights, key.0, &groups)).collect()
+}
+
+fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Combined> {
+    let of = |name: &String| groups.iter().find(|group| group.key.scenario == *name);
+    let chosen: Vec<&&Group> = weights.iter().map(|(name, _)| of(name)).collect::<Option<_>>()?;
+    let best: Vec<f64> = chosen
+        .iter()
+        .map(|group| {
+            let value = |passing: bool| {
+                let counted = group.ranked.iter().filter(|ranked| !passing || ranked.best.passed == Some(true));
+                counted.filter_map(|ranked| ranked.best.keys.by).reduce(f64::max)
+            };
+            value(true).or_else(|| value(false)).filter(|value| *value > 0.0)
+        })
+        .collect::<Option<_>>()?;
+    let same = |a: &Ranked, b: &Ranked| {
+        let (a, b) = (a.best.entry(), b.best.entry());
+        a.framework == b.framework && a.candidate_id == b.candidate_id
+    };
+    let mut scores = Vec::new();
+    let mut left_out = 0;
+    for ranked in &chosen.first()?.ranked {
+        let everywhere: Option<Vec<&Ranked>> =
+            chosen.iter().map(|group| group.ranked.iter().find(|other| same(ranked, other))).collect();
+        let values =
+            everywhere.as_ref().and_then(|all| all.iter().map(|one| one.best.keys.by).collect::<Option<Vec<f64>>>());
+        let (Some(all), Some(values)) = (everywhere, values) else {
+            left_out += 1;
+            continue;
+        };
+        let log: f64 =
+            weights.iter().zip(&values).zip(&best).map(|(((_, w), value), best)| w * (value / best).ln()).sum();
+        let passed = all.iter().try_fold(true, |all, one| Some(all && one.best.passed?));
+        let failed = all.iter().any(|one| one.best.passed == Some(false));
+        let entry = ranked.best.entry();
+        scores.push(Score {
+            framework: entry.framework.to_string(),
+            candidate_id: entry.candidate_id.to_string(),
+            changes: entry.changes(),
+            score: log.exp(),
+            passed: if failed { Some(false) } else { passed },
+            values,
+        });
+    }
+    scores.sort_by(|a, b| {
+        let key = |score: &Score| score.passed != Some(true);
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| b.score.total_cmp(&a.score))
+            .then_with(|| (&a.framework, &a.candidate_id).cmp(&(&b.framework, &b.candidate_id)))
+    });
+    Some(Combined { weights: weights.to_vec(), mode, scores, left_out })
+}
+
+impl Ranking {
+    /// The decisions over several scenarios.
+    #[must_use]
+    pub fn combined(&self) -> Vec<Combined> {
+        combined(&self.groups, &self.options)
+    }
+}

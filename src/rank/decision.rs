@@ -1,0 +1,114 @@
+//! What follows from a group: who wins, how sure that is, and who comes nearest when nobody does.
+
+use super::{Group, Options, Ranked, Trial};
+use crate::statistics::{Comparison, compare};
+
+/// What follows from a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// The first passed its SLA.
+    Winner,
+    /// No SLA was given: the first is the fastest.
+    Fastest,
+    /// Nobody passed; the first is not a winner. Which came nearest, which limit it breaks, and by what share.
+    None {
+        /// Index into the ranked candidates.
+        nearest: usize,
+        /// The limit that it breaks most.
+        limit: String,
+        /// By what share of the limit; infinite when requests failed, `None` when the row does not say.
+        by: Option<f64>,
+    },
+}
+
+/// Those that are tied with the leader, itself among them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ties {
+    /// Indices into the ranked candidates, the leader's first; only that when nobody is.
+    pub members: Vec<usize>,
+    /// The one of them with the fewest GPUs, then the fewest changed flags, when it is not the leader.
+    pub simpler: Option<usize>,
+    /// The leader against the next of the same verdict.
+    pub next: Option<(usize, Comparison)>,
+}
+
+/// Most members of a group of ties: more is no answer.
+const MOST_TIED: usize = 50;
+
+pub fn decide(ranked: &[Ranked], options: &Options) -> Decision {
+    match ranked.first().map(|first| first.best.passed) {
+        Some(Some(true)) => Decision::Winner,
+        _ if ranked.iter().all(|ranked| ranked.best.passed.is_none()) => Decision::Fastest,
+        _ => nearest(ranked, options),
+    }
+}
+
+/// How the leader stands against the others of its verdict.
+pub fn ties(ranked: &[Ranked]) -> Ties {
+    let Some(leader) = ranked.first() else { return Ties::default() };
+    let own = leader.best.values();
+    let same = |other: &&Ranked| other.best.passed == leader.best.passed;
+    let mut found = Ties { members: vec![0], ..Ties::default() };
+    for (i, other) in ranked.iter().enumerate().skip(1).take_while(|(_, other)| same(other)) {
+        let Some(comparison) = compare(&own, &other.best.values()) else { continue };
+        found.next = found.next.or(Some((i, comparison)));
+        if comparison.tied() && found.members.len() < MOST_TIED {
+            found.members.push(i);
+        }
+        // Behind this nobody is tied, whatever the noise.
+        if comparison.ratio > 2.0 {
+            break;
+        }
+    }
+    let simplest = found.members.iter().min_by(|a, b| burden(&ranked[**a].best).total_cmp(&burden(&ranked[**b].best)));
+    found.simpler = simplest.copied().filter(|i| *i != 0);
+    found
+}
+
+/// GPUs first, then changed flags.
+pub fn burden(trial: &Trial) -> f64 {
+    let changed = trial.entry().at("/candidate/changed");
+    let changed = changed.as_object().map_or(0, serde_json::Map::len);
+    #[allow(clippy::cast_precision_loss, reason = "a count of flags")]
+    let changed = changed as f64;
+    trial.keys.gpus.unwrap_or(f64::from(u16::MAX)) * 1e6 + changed
+}
+
+/// Among those that are tied with the leader the simplest come first.
+pub fn prefer_simple(ranked: &mut [Ranked], ties: &Ties, options: &Options) {
+    if !options.prefer_simple {
+        return;
+    }
+    // They stand anywhere behind the leader: they change places among themselves.
+    let mut members: Vec<Ranked> = ties.members.iter().map(|i| ranked[*i].clone()).collect();
+    members.sort_by(|a, b| burden(&a.best).total_cmp(&burden(&b.best)));
+    for (place, member) in ties.members.iter().zip(members) {
+        ranked[*place] = member;
+    }
+}
+
+/// The candidate whose worst miss is the smallest; a row that only says that it failed stands behind all that say how.
+fn nearest(ranked: &[Ranked], options: &Options) -> Decision {
+    let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed == Some(false));
+    let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));
+    let Some((nearest, by)) = misses.min_by(|a, b| a.1.total_cmp(&b.1)) else { return Decision::Fastest };
+    let miss = |margin: Option<f64>| margin.map_or(f64::INFINITY, |margin| -margin);
+    let tests = ranked[nearest].best.entry().tests(options);
+    let worst = tests
+        .iter()
+        .filter(|test| !test.passed)
+        .max_by(|a, b| miss(a.margin).total_cmp(&miss(b.margin)).then_with(|| b.limit.cmp(&a.limit)));
+    let limit = worst.map_or_else(|| "its SLA".to_string(), |test| test.limit.clone());
+    Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
+}
+
+impl Group {
+    /// The rate at which the best of all ran, where that is one: throughput cannot tell them apart then.
+    #[must_use]
+    pub fn one_rate(&self) -> Option<f64> {
+        let mut rates = self.ranked.iter().map(|ranked| ranked.best.entry().rate.filter(|_| !ranked.best.is_search()));
+        let first = rates.next()??;
+        let open = self.key.mode.starts_with("open");
+        (open && self.ranked.len() > 1 && rates.all(|rate| rate == Some(first))).then_some(first)
+    }
+}

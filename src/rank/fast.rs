@@ -1,0 +1,391 @@
+//! What a ranking needs of a result row, read in one pass without a tree of values.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::row::Row;
+
+/// A row. Members of other types than these make a row that is read the long way.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Fast<'a> {
+    #[serde(borrow)]
+    pub record: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub framework: Text<'a>,
+    #[serde(borrow)]
+    pub candidate_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub model: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub status: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub verdict: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub hardware: Option<Hardware<'a>>,
+    #[serde(borrow)]
+    pub workload: Option<Workload<'a>>,
+    #[serde(borrow)]
+    pub sla: Option<Sla<'a>>,
+    #[serde(borrow)]
+    pub metrics: Option<Numbers<'a>>,
+    #[serde(borrow)]
+    pub statistics: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub quality: Option<Quality<'a>>,
+    #[serde(borrow)]
+    pub fingerprint: Option<Fingerprint<'a>>,
+    pub candidate: Option<Candidate>,
+    #[serde(borrow)]
+    pub search: Option<Search<'a>>,
+    #[serde(borrow)]
+    pub run: Option<Run<'a>>,
+    #[serde(borrow)]
+    pub units: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    pub caveats: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub substitutions: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Hardware<'a> {
+    #[serde(borrow)]
+    pub gpu_model: Option<Text<'a>>,
+    pub gpu_count: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Workload<'a> {
+    #[serde(borrow)]
+    pub scenario: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub kind: Option<Text<'a>>,
+    pub request_rate: Option<f64>,
+    pub max_concurrency: Option<f64>,
+    #[serde(borrow)]
+    pub load: Option<Load<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Load<'a> {
+    #[serde(borrow)]
+    pub mode: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub arrivals: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Quality<'a> {
+    pub simulated: bool,
+    pub smoke: bool,
+    pub client_saturated: bool,
+    pub length_mismatch: bool,
+    pub cache_contaminated: bool,
+    pub throttled: bool,
+    pub saturated: bool,
+    pub unstable: bool,
+    pub placeholder_zero: bool,
+    pub stability: Option<Thirds>,
+    #[serde(borrow)]
+    pub token_source: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub reached_by: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub blind: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Thirds {
+    pub saturated: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Fingerprint<'a> {
+    #[serde(borrow)]
+    pub workload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub endpoint: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub sampling: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub precision: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub quantization: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub gpu_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub cache: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub client: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Candidate {
+    pub baseline: bool,
+    pub of: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Search<'a> {
+    pub chosen: bool,
+    #[serde(borrow)]
+    pub reason: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Run<'a> {
+    #[serde(borrow)]
+    pub unit: Option<Text<'a>>,
+    pub probe: Option<u32>,
+    #[serde(borrow)]
+    pub server_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub started_at: Option<Text<'a>>,
+    pub repeat: Option<u32>,
+}
+
+/// Members that are numbers, in their order; others are passed over.
+#[derive(Debug, Default)]
+pub struct Numbers<'a>(pub Vec<(Text<'a>, f64)>);
+
+impl Numbers<'_> {
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|(key, _)| **key == *name).map(|(_, value)| *value).filter(|value| value.is_finite())
+    }
+}
+
+/// `sla`: thresholds, the row's answer, and whether it says what was tested.
+#[derive(Debug, Default)]
+pub struct Sla<'a> {
+    pub limits: Numbers<'a>,
+    pub passed: Option<bool>,
+    pub tested: bool,
+}
+
+/// Text, taken from the row as it stands where it has no escapes.
+#[derive(Debug, Default)]
+pub struct Text<'a>(Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_string())))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_str(TextVisitor)
+    }
+}
+
+/// A number, a truth value, or anything else.
+enum Member {
+    Bool(bool),
+    Number(f64),
+    Other,
+}
+
+struct MemberVisitor;
+
+impl<'de> Visitor<'de> for MemberVisitor {
+    type Value = Member;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Member, E> {
+        Ok(Member::Bool(value))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Member, E> {
+        Ok(Member::Number(value))
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a metric")]
+    fn visit_u64<E>(self, value: u64) -> Result<Member, E> {
+        Ok(Member::Number(value as f64))
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a metric")]
+    fn visit_i64<E>(self, value: i64) -> Result<Member, E> {
+        Ok(Member::Number(value as f64))
+    }
+    fn visit_unit<E>(self) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Member::Other)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Member, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Member::Other)
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(MemberVisitor)
+    }
+}
+
+struct Members<'a, T>(PhantomData<(&'a (), T)>);
+
+impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Sla<'a>> {
+    type Value = Sla<'a>;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sla<'a>, A::Error> {
+        let mut sla = Sla::default();
+        while let Some(key) = map.next_key::<Text<'a>>()? {
+            if *key == *"tested" {
+                sla.tested = true;
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            match map.next_value()? {
+                Member::Number(value) => sla.limits.0.push((key, value)),
+                Member::Bool(passed) if *key == *"passed" => sla.passed = Some(passed),
+                Member::Bool(_) | Member::Other => {}
+            }
+        }
+        Ok(sla)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Sla<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(Members::<Sla>(PhantomData))
+    }
+}
+
+impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Numbers<'a>> {
+    type Value = Numbers<'a>;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Numbers<'a>, A::Error> {
+        let mut numbers = Vec::with_capacity(map.size_hint().unwrap_or(8));
+        while let Some(key) = map.next_key::<Text<'a>>()? {
+            if let Member::Number(value) = map.next_value()? {
+                numbers.push((key, value));
+            }
+        }
+        Ok(Numbers(numbers))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(Members::<Numbers>(PhantomData))
+    }
+}
+
+/// What a member has to be, for rows that have something else there.
+const TYPES: &[(&str, fn(&Value) -> bool)] = &[
+    ("/record", Value::is_string),
+    ("/framework", Value::is_string),
+    ("/candidate_id", Value::is_string),
+    ("/model", Value::is_string),
+    ("/status", Value::is_string),
+    ("/verdict", Value::is_string),
+    ("/hardware", Value::is_object),
+    ("/hardware/gpu_model", Value::is_string),
+    ("/hardware/gpu_count", Value::is_number),
+    ("/workload", Value::is_object),
+    ("/workload/scenario", Value::is_string),
+    ("/workload/kind", Value::is_string),
+    ("/workload/request_rate", Value::is_number),
+    ("/workload/max_concurrency", Value::is_number),
+    ("/workload/load", Value::is_object),
+    ("/workload/load/mode", Value::is_string),
+    ("/workload/load/arrivals", Value::is_string),
+    ("/sla", Value::is_object),
+    ("/metrics", Value::is_object),
+    ("/quality", Value::is_object),
+    ("/fingerprint", Value::is_object),
+    ("/fingerprint/client", Value::is_string),
+    ("/candidate", Value::is_object),
+    ("/candidate/of", Value::is_u64),
+    ("/candidate/baseline", Value::is_boolean),
+    ("/search", Value::is_object),
+    ("/search/chosen", Value::is_boolean),
+    ("/search/reason", Value::is_string),
+    ("/run", Value::is_object),
+    ("/run/unit", Value::is_string),
+    ("/run/probe", Value::is_u64),
+    ("/run/server_id", Value::is_string),
+    ("/run/started_at", Value::is_string),
+    ("/run/repeat", Value::is_u64),
+    ("/units", Value::is_array),
+];
+
+/// A row without the members that are of another type than they should be: as if they were not there.
+pub fn tidied(row: &Row) -> String {
+    let mut value = Value::Object(row.map().clone());
+    for (pointer, is_right) in TYPES {
+        let Some(found) = value.pointer(pointer) else { continue };
+        if is_right(found) || found.is_null() {
+            continue;
+        }
+        // What stands for a name is one.
+        let name = found.as_f64().map(|n| n.to_string()).filter(|_| is_right(&Value::from("")));
+        if let Some(found) = value.pointer_mut(pointer) {
+            *found = name.map_or(Value::Null, Value::from);
+        }
+    }
+    let flags = ["simulated", "smoke", "client_saturated", "length_mismatch", "cache_contaminated", "throttled"];
+    for flag in flags.into_iter().chain(["saturated", "unstable", "placeholder_zero"]) {
+        if let Some(found) = value.pointer_mut(&format!("/quality/{flag}")) {
+            *found = (*found == true).into();
+        }
+    }
+    for word in ["token_source", "reached_by"] {
+        if let Some(found) = value.pointer_mut(&format!("/quality/{word}")).filter(|found| !found.is_string()) {
+            *found = Value::Null;
+        }
+    }
+    if let Some(thirds) = value.pointer_mut("/quality/stability") {
+        let saturated = thirds["saturated"] == true;
+        *thirds = serde_json::json!({ "saturated": saturated });
+    }
+    if let Some(units) = value["units"].as_array_mut() {
+        units.retain(Value::is_string);
+    }
+    if !value["framework"].is_string() {
+        value["framework"] = "".into();
+    }
+    value.to_string()
+}

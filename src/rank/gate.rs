@@ -1,0 +1,87 @@
+//! Whether a row keeps its SLA: its own limits, or those that were given in their place.
+
+use std::cell::OnceCell;
+
+use serde_json::Value;
+
+use super::by::Options;
+use super::fast::{Fast, Numbers};
+use crate::schema::{Members, SlaTest, Verdict};
+use crate::sla::{self, Limits};
+
+/// The answer.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// `None` when there was none to give.
+    pub passed: Option<bool>,
+    /// Too few requests behind a percentile.
+    pub unconfirmed: bool,
+    /// What was tested; nothing of a row that has no thresholds.
+    pub tests: Vec<SlaTest>,
+    /// What the row claims, where its numbers say something else.
+    pub disagrees: Option<String>,
+}
+
+impl Gate {
+    /// By what share the limit is missed that is missed most.
+    pub fn miss(&self) -> Option<f64> {
+        let missed = self.tests.iter().filter(|test| !test.passed);
+        missed.map(|test| test.margin.map_or(f64::INFINITY, |margin| -margin)).reduce(f64::max)
+    }
+}
+
+/// Judges a row whose text is `line`. What its run tested on the requests themselves stands, but for limits that are given
+/// anew; a row of somebody else is judged by its metrics; one without thresholds is believed.
+pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
+    let sla = row.sla.as_ref();
+    let claim = sla.and_then(|sla| sla.passed);
+    let believed = Gate { passed: claim, ..Gate::default() };
+    if row.status.as_deref() != Some("ok") {
+        return believed;
+    }
+    let whole = OnceCell::new();
+    let deep = |pointer: &str| {
+        let row: &Value = whole.get_or_init(|| serde_json::from_str(line).unwrap_or_default());
+        row.pointer(pointer).cloned()
+    };
+    let own = || -> Vec<SlaTest> { deep("/sla").and_then(|sla| sla.as_object().map(sla::tested)).unwrap_or_default() };
+    let given: Vec<(&str, f64)> = options.given(scenario).collect();
+    let tested = sla.is_some_and(|sla| sla.tested);
+    if tested && given.is_empty() {
+        let unconfirmed = row.verdict.as_deref() == Some("pass_unconfirmed");
+        // Only what failed is asked how.
+        let tests = if claim == Some(false) { own() } else { Vec::new() };
+        return Gate { unconfirmed, tests, ..believed };
+    }
+    let numbers = |numbers: &Numbers| numbers.0.iter().map(|(key, value)| (key.to_string(), (*value).into())).collect();
+    let mut members: Members = sla.map(|sla| numbers(&sla.limits)).unwrap_or_default();
+    if let (Some(claim), true) = (claim, given.is_empty()) {
+        members.insert("passed".into(), claim.into());
+    }
+    members.extend(given.iter().map(|(key, value)| ((*key).to_string(), Value::from(*value))));
+    let metric = |name: &str| {
+        row.metrics.as_ref().and_then(|metrics| metrics.get(name)).or_else(|| {
+            // The greatest of a latency confirms a percentile.
+            let latency = name.strip_prefix("max_")?;
+            row.statistics?;
+            deep(&format!("/statistics/{latency}/max"))?.as_f64()
+        })
+    };
+    let Some(mut judged) = sla::judge(&members, &Limits::read(&members, false), &metric) else { return believed };
+    if tested {
+        for test in own() {
+            if given.iter().all(|(key, _)| *key != test.limit) {
+                judged.tests.retain(|other| other.limit != test.limit);
+                judged.tests.push(test);
+            }
+        }
+        judged.verdict = sla::verdict(&judged.tests).unwrap_or(judged.verdict);
+        judged.disagrees = None;
+    }
+    Gate {
+        passed: Some(judged.verdict != Verdict::Fail),
+        unconfirmed: judged.verdict == Verdict::PassUnconfirmed,
+        tests: judged.tests,
+        disagrees: judged.disagrees,
+    }
+}

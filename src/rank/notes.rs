@@ -1,0 +1,95 @@
+//! What to know before believing a row, a bit each.
+
+use super::fast::Fast;
+
+/// A set of such notes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes(u32);
+
+macro_rules! notes {
+    ($($(#[$doc:meta])* $name:ident = $bit:literal),* $(,)?) => {
+        impl Notes {
+            $($(#[$doc])* pub const $name: Self = Self(1 << $bit);)*
+        }
+    };
+}
+
+notes! {
+    /// A simulated engine.
+    SIMULATED = 0,
+    /// A flow check.
+    SMOKE = 1,
+    /// Random prompts.
+    RANDOM = 2,
+    /// Answers shorter than asked.
+    LENGTHS = 3,
+    /// Prompt tokens from a cache.
+    CACHE = 4,
+    /// Tokens counted as chunks.
+    CHUNKS = 5,
+    /// Reached through a forwarded port.
+    TUNNEL = 6,
+    /// On another host.
+    NETWORK = 7,
+    /// It fell behind its load.
+    SATURATED = 8,
+    /// A GPU was slowed down.
+    THROTTLED = 9,
+    /// Thirds of the run differ.
+    UNSTABLE = 10,
+    /// The row claims something about its SLA that its numbers do not say.
+    CLAIM = 11,
+    /// Its client writes 0 for nothing.
+    PLACEHOLDER = 12,
+    /// Its client does not see everything.
+    BLIND = 13,
+    /// The plan has something to say.
+    PLAN = 14,
+}
+
+impl Notes {
+    /// True when all of `other` are in it.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Those that both have.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Adds.
+    pub fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// The notes of a row.
+pub fn of(row: &Fast) -> Notes {
+    let mut notes = Notes::default();
+    let mut note = |yes: bool, note: Notes| {
+        if yes {
+            notes.insert(note);
+        }
+    };
+    let workload = row.workload.as_ref();
+    note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
+    note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
+    let Some(quality) = &row.quality else { return notes };
+    note(quality.simulated, Notes::SIMULATED);
+    note(quality.smoke, Notes::SMOKE);
+    note(quality.length_mismatch, Notes::LENGTHS);
+    note(quality.cache_contaminated, Notes::CACHE);
+    note(quality.throttled, Notes::THROTTLED);
+    let thirds = quality.stability.as_ref().is_some_and(|thirds| thirds.saturated);
+    note(quality.saturated || thirds, Notes::SATURATED);
+    note(quality.unstable, Notes::UNSTABLE);
+    note(quality.placeholder_zero, Notes::PLACEHOLDER);
+    note(quality.blind.is_some(), Notes::BLIND);
+    note(quality.token_source.as_deref() == Some("chunks"), Notes::CHUNKS);
+    note(quality.reached_by.as_deref() == Some("tunnel"), Notes::TUNNEL);
+    note(quality.reached_by.as_deref() == Some("network"), Notes::NETWORK);
+    notes
+}

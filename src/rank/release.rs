@@ -1,0 +1,132 @@
+//! Two rankings of the same plan, one of an earlier release: what got better or worse, beyond noise.
+
+use super::{Group, Ranked, Ranking, Trial};
+use crate::statistics::{Comparison, compare};
+
+/// A candidate at a load point, then and now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Scenario.
+    pub scenario: String,
+    /// `sglang tp=2`.
+    pub candidate: String,
+    /// `4 req/s`.
+    pub load: String,
+    /// `request_throughput`, `mean_ttft_ms`, ….
+    pub metric: String,
+    /// Then, now.
+    pub values: (f64, f64),
+    /// Now over then.
+    pub comparison: Comparison,
+    /// By what share it got better; worse when negative.
+    pub better: f64,
+    /// Worse beyond noise and by more than the threshold.
+    pub regression: bool,
+}
+
+/// What became of a release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Release {
+    /// All that both have.
+    pub changes: Vec<Change>,
+    /// Candidates that kept their SLA then and do not now, in words.
+    pub lost: Vec<String>,
+    /// What only one of the two has, in words.
+    pub unmatched: Vec<String>,
+}
+
+/// Latencies that are compared beside the throughput; lower is better.
+const LATENCIES: [&str; 2] = ["mean_ttft_ms", "mean_tpot_ms"];
+
+/// Compares; `threshold` is the share by which something may get worse.
+#[must_use]
+pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> Release {
+    let mut found = Release::default();
+    for group in &new.groups {
+        let Some(before) = old.groups.iter().find(|other| alike(group, other)) else {
+            found.unmatched.push(format!("{} has no earlier results", group.key.scenario));
+            continue;
+        };
+        for ranked in &group.ranked {
+            let Some(then) = before.ranked.iter().find(|other| same(ranked, other)) else {
+                found.unmatched.push(format!("{} is new in {}", name(&ranked.best), group.key.scenario));
+                continue;
+            };
+            one(group, then, ranked, threshold, &mut found);
+        }
+        for gone in before.ranked.iter().filter(|then| !group.ranked.iter().any(|now| same(now, then))) {
+            found.unmatched.push(format!("{} has no result in {} any more", name(&gone.best), group.key.scenario));
+        }
+    }
+    for gone in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
+        found.unmatched.push(format!("{} has no later results", gone.key.scenario));
+    }
+    found
+}
+
+impl Release {
+    /// Something is worse beyond noise and threshold, or no longer keeps its SLA.
+    #[must_use]
+    pub fn regressed(&self) -> bool {
+        !self.lost.is_empty() || self.changes.iter().any(|change| change.regression)
+    }
+}
+
+/// Of the same scenario and load; a client or a GPU that one of them does not name matches.
+fn alike(a: &Group, b: &Group) -> bool {
+    let (a, b) = (&a.key, &b.key);
+    let fits = |a: &str, b: &str| a == b || a.is_empty() || b.is_empty();
+    (&a.scenario, &a.mode, a.smoke, a.simulated) == (&b.scenario, &b.mode, b.smoke, b.simulated)
+        && fits(a.model(), b.model())
+        && fits(a.gpu(), b.gpu())
+        && fits(a.client(), b.client())
+}
+
+/// By id, else by what it changes: an id may go with the release.
+fn same(a: &Ranked, b: &Ranked) -> bool {
+    let (a, b) = (a.best.entry(), b.best.entry());
+    let changes = a.changes();
+    a.framework == b.framework && (a.candidate_id == b.candidate_id || !changes.is_empty() && changes == b.changes())
+}
+
+fn name(trial: &Trial) -> String {
+    let entry = trial.entry();
+    let changes = entry.changes();
+    format!("{} {}", entry.framework, if changes.is_empty() { &*entry.candidate_id } else { &changes })
+}
+
+fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut Release) {
+    if then.best.passed == Some(true) && now.best.passed == Some(false) {
+        found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
+    }
+    let trials =
+        |ranked: &Ranked| -> Vec<Trial> { std::iter::once(&ranked.best).chain(&ranked.others).cloned().collect() };
+    let before = trials(then);
+    for trial in trials(now) {
+        let point = |trial: &Trial| (trial.is_search(), if trial.is_search() { String::new() } else { trial.load() });
+        let Some(earlier) = before.iter().find(|other| point(other) == point(&trial)) else { continue };
+        let repeats = |trial: &Trial, metric: &str| -> Vec<(u32, f64)> {
+            trial.entries.iter().filter_map(|entry| Some((entry.repeat(), entry.metric(metric)?))).collect()
+        };
+        let mut put = |metric: &str, before: &[(u32, f64)], after: &[(u32, f64)], higher: bool| {
+            let Some(comparison) = compare(after, before) else { return };
+            let mean = |values: &[(u32, f64)]| crate::summary::mean(&values.iter().map(|v| v.1).collect::<Vec<_>>());
+            let (Some(was), Some(is)) = (mean(before), mean(after)) else { return };
+            let better = if higher { comparison.ratio - 1.0 } else { 1.0 - comparison.ratio };
+            found.changes.push(Change {
+                scenario: group.key.scenario.clone(),
+                candidate: name(&trial),
+                load: if trial.is_search() { "search".into() } else { trial.load() },
+                metric: metric.into(),
+                values: (was, is),
+                regression: !comparison.tied() && better < -threshold,
+                comparison,
+                better,
+            });
+        };
+        put("throughput", &earlier.values(), &trial.values(), true);
+        for metric in LATENCIES {
+            put(metric, &repeats(earlier, metric), &repeats(&trial, metric), false);
+        }
+    }
+}

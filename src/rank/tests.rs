@@ -1,0 +1,225 @@
+//! The order, by hand and as laws.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn row(id: &str, passed: Option<bool>, metrics: Value) -> Value {
+    json!({"framework": "f", "candidate_id": id, "model": "m", "status": "ok", "sla": {"passed": passed},
+           "workload": {"scenario": "chat", "request_rate": 4.0}, "hardware": {"gpu_count": 1}, "metrics": metrics})
+}
+
+fn ranked_with(rows: &[Value], options: Options) -> Ranking {
+    let mut intake = Intake::new(options);
+    let entries = rows.iter().filter_map(|row| intake.line(&row.to_string()).unwrap()).collect();
+    rank(entries, &intake)
+}
+
+fn ranked(rows: &[Value]) -> Ranking {
+    ranked_with(rows, Options::default())
+}
+
+fn ids(group: &Group) -> Vec<String> {
+    group.ranked.iter().map(|ranked| ranked.best.entry().candidate_id.to_string()).collect()
+}
+
+#[test]
+fn the_source_documents_order() {
+    let rows = [
+        row("fast-but-fails", Some(false), json!({"request_throughput": 99.0})),
+        row(
+            "slow-ttft",
+            Some(true),
+            json!({"request_throughput": 5.0, "output_token_throughput": 9.0, "mean_ttft_ms": 70.0}),
+        ),
+        row(
+            "good-ttft",
+            Some(true),
+            json!({"request_throughput": 5.0, "output_token_throughput": 9.0, "mean_ttft_ms": 60.0}),
+        ),
+        row("no-throughput", Some(true), json!({"mean_ttft_ms": 1.0})),
+        row("more-requests", Some(true), json!({"request_throughput": 6.0})),
+    ];
+    let wanted = ["more-requests", "good-ttft", "slow-ttft", "no-throughput", "fast-but-fails"];
+    assert_eq!(ids(&ranked(&rows).groups[0]), wanted);
+}
+
+#[test]
+fn nobody_passed() {
+    let mut near = row("near", Some(false), json!({"request_throughput": 1.0, "p99_ttft_ms": 114.0}));
+    near["sla"]["max_p99_ttft_ms"] = 100.into();
+    let far = row("far", Some(false), json!({"request_throughput": 9.0}));
+    let ranking = ranked(&[far, near]);
+    assert!(ranking.nothing_passed());
+    let Decision::None { nearest, limit, by: Some(by) } = &ranking.groups[0].decision else { panic!("a winner") };
+    assert_eq!((ids(&ranking.groups[0])[*nearest].as_str(), limit.as_str()), ("near", "max_p99_ttft_ms"));
+    assert!((by - 0.14).abs() < 1e-9);
+    assert_eq!(ranking.rejected.len(), 2);
+}
+
+#[test]
+fn modes_and_simulations_are_apart_and_what_says_less_is_not() {
+    let mut closed = row("b", None, json!({}));
+    closed["workload"] = json!({"scenario": "chat", "max_concurrency": 4});
+    let mut simulated = row("c", None, json!({}));
+    simulated["quality"] = json!({"simulated": true});
+    let mut less = row("d", None, json!({}));
+    less["model"] = Value::Null;
+    let rows = [row("a", None, json!({})), closed, simulated, less];
+    let ranking = ranked(&rows);
+    assert_eq!(ranking.groups.iter().map(ids).collect::<Vec<_>>(), [vec!["b"], vec!["a", "d"], vec!["c"]]);
+    assert_eq!(ranking.assumed, ["model: not said, m"]);
+    let mixed = ranked_with(&rows, Options { allow_mixed: true, ..Options::default() });
+    assert_eq!(mixed.groups.len(), 2);
+    assert!(mixed.groups[1].mixed.contains(&"engine: real, simulated".to_string()), "{:?}", mixed.groups[1].mixed);
+}
+
+fn run(id: &str, repeat: u32, rate: f64, throughput: f64, over: u32) -> Value {
+    let mut row = row(id, Some(over == 0), json!({"request_throughput": throughput}));
+    row["record"] = "result".into();
+    row["workload"]["request_rate"] = rate.into();
+    row["sla"]["tested"] = json!({"max_p90_ttft_ms": {"threshold": 1, "value": 1, "basis": "all_scheduled", "margin": 0,
+                                  "passed": over == 0, "n": 20, "over": over, "needed": 29, "confirmed": false}});
+    row["verdict"] = if over == 0 { "pass_unconfirmed" } else { "fail" }.into();
+    row["run"] =
+        json!({"repeat": repeat, "unit": format!("{id}-{rate}-{repeat}"), "server_id": "s", "started_at": "2026"});
+    row["units"] = json!([format!("{id}-{rate}-{repeat}")]);
+    row
+}
+
+#[test]
+fn repeats_are_one_trial_and_load_points_stand_beneath() {
+    let rows =
+        [run("a", 0, 4.0, 3.0, 0), run("a", 1, 4.0, 5.0, 0), run("a", 0, 8.0, 7.0, 20), run("b", 0, 4.0, 3.5, 0)];
+    let ranking = ranked(&rows);
+    let group = &ranking.groups[0];
+    assert_eq!(ids(group), ["a", "b"]);
+    let a = &group.ranked[0];
+    assert_eq!((a.best.entries.len(), a.best.keys.by, a.others.len()), (2, Some(4.0), 1));
+    // 40 requests of both without a miss are enough for a p90; 20 were not.
+    assert_eq!((a.best.passed, a.best.unconfirmed, group.ranked[1].best.unconfirmed), (Some(true), false, true));
+    // One repeat that fails by a few is outvoted by the requests of the others; a bad one is not.
+    let votes =
+        |over: u32| ranked(&[run("a", 0, 4.0, 3.0, 0), run("a", 1, 4.0, 3.0, over)]).groups[0].ranked[0].best.passed;
+    assert_eq!((votes(3), votes(10)), (Some(true), Some(false)));
+}
+
+#[test]
+fn limits_can_be_given_anew() {
+    let rows = [
+        row("a", Some(true), json!({"request_throughput": 9.0, "p99_ttft_ms": 900.0})),
+        row("b", Some(true), json!({"request_throughput": 5.0, "p99_ttft_ms": 100.0})),
+    ];
+    let sla = vec![(None, "max_p99_ttft_ms".to_string(), 500.0)];
+    let ranking = ranked_with(&rows, Options { sla, ..Options::default() });
+    assert_eq!(ids(&ranking.groups[0]), ["b", "a"]);
+    let of_another = vec![(Some("code".to_string()), "max_p99_ttft_ms".to_string(), 500.0)];
+    assert_eq!(ids(&ranked_with(&rows, Options { sla: of_another, ..Options::default() }).groups[0]), ["a", "b"]);
+}
+
+#[test]
+fn a_claim_that_the_numbers_do_not_bear_out_is_no_claim() {
+    let mut lies = row("lies", Some(true), json!({"request_throughput": 9.0, "p99_ttft_ms": 900.0}));
+    lies["sla"]["max_p99_ttft_ms"] = 500.into();
+    let ranking = ranked(&[lies, row("honest", Some(true), json!({"request_throughput": 5.0}))]);
+    assert_eq!(ids(&ranking.groups[0]), ["honest", "lies"]);
+    assert_eq!(ranking.claims.1, 1);
+}
+
+#[test]
+fn ties_name_the_simpler_one() {
+    let mut rows = vec![
+        row("many-gpus", Some(true), json!({"request_throughput": 10.0})),
+        row("few-gpus", Some(true), json!({"request_throughput": 9.5})),
+        row("slow", Some(true), json!({"request_throughput": 5.0})),
+    ];
+    rows[0]["hardware"]["gpu_count"] = 8.into();
+    let ranking = ranked(&rows);
+    let ties = &ranking.groups[0].ties;
+    assert_eq!((&ties.members, ties.simpler), (&vec![0, 1], Some(1)));
+    let simple = ranked_with(&rows, Options { prefer_simple: true, ..Options::default() });
+    assert_eq!(ids(&simple.groups[0]), ["few-gpus", "many-gpus", "slow"]);
+}
+
+#[test]
+fn rows_with_odd_members_are_read_all_the_same() {
+    let odd = json!({"framework": "f", "candidate_id": 7, "status": "ok", "hardware": {"gpu_count": "8"}, "workload": [],
+                     "sla": null, "metrics": {"request_throughput": "fast", "mean_ttft_ms": 1}, "quality": {"smoke": "no"}});
+    let ranking = ranked(&[odd, json!({"framework": "f", "metrics": null}), json!({"record": "plan"})]);
+    assert_eq!((ids(&ranking.groups[0]), ranking.groups.len()), (vec!["7".to_string()], 1));
+}
+
+/// The source document's order, written down again: what it compares, without anything of ours.
+fn reference(rows: &[Value]) -> Vec<String> {
+    let number = |row: &Value, pointer: &str, none: f64| row.pointer(pointer).and_then(Value::as_f64).unwrap_or(none);
+    let worst = f64::INFINITY;
+    let key = |row: &Value| {
+        let tpot = number(row, "/metrics/mean_tpot_ms", number(row, "/metrics/mean_itl_ms", worst));
+        [
+            if row.pointer("/sla/passed") == Some(&true.into()) { 0.0 } else { 1.0 },
+            -number(row, "/metrics/request_throughput", -worst),
+            -number(row, "/metrics/output_token_throughput", -worst),
+            number(row, "/metrics/mean_ttft_ms", worst),
+            tpot,
+            number(row, "/hardware/gpu_count", worst),
+        ]
+    };
+    let mut sorted: Vec<&Value> = rows.iter().filter(|row| row["status"] == "ok").collect();
+    sorted.sort_by(|a, b| {
+        key(a).partial_cmp(&key(b)).unwrap().then_with(|| a["candidate_id"].as_str().cmp(&b["candidate_id"].as_str()))
+    });
+    sorted.into_iter().map(|row| row["candidate_id"].as_str().unwrap().to_string()).collect()
+}
+
+fn any_row() -> impl Strategy<Value = Value> {
+    let few = || prop::option::weighted(0.7, 0u8..3);
+    let numbers = (few(), few(), few(), few(), few(), few());
+    (
+        numbers,
+        prop::option::of(any::<bool>()),
+        prop::sample::select(vec!["ok", "ok", "ok", "oom", "skipped"]),
+        any::<[bool; 3]>(),
+    )
+        .prop_map(|((requests, output, ttft, tpot, itl, gpus), passed, status, missing)| {
+            let mut row = json!({"framework": "f", "status": status, "metrics": {}});
+            let mut put = |pointer: &str, value: Option<u8>| {
+                let (block, key) = pointer.split_once('/').unwrap();
+                if let Some(value) = value {
+                    row[block][key] = value.into();
+                }
+            };
+            put("metrics/request_throughput", requests);
+            put("metrics/output_token_throughput", output);
+            put("metrics/mean_ttft_ms", ttft);
+            put("metrics/mean_tpot_ms", tpot);
+            put("metrics/mean_itl_ms", itl);
+            if !missing[0] {
+                put("hardware/gpu_count", gpus);
+            }
+            if !missing[1] {
+                row["sla"] = json!({"passed": passed});
+            }
+            if !missing[2] {
+                row["workload"] = json!({"scenario": null});
+            }
+            row
+        })
+}
+
+proptest! {
+    #[test]
+    fn the_order_is_the_source_documents(rows in prop::collection::vec(any_row(), 1..12), turn: prop::sample::Index) {
+        let mut rows: Vec<Value> = rows.into_iter().enumerate().map(|(i, mut row)| {
+            row["candidate_id"] = format!("c{i:02}").into();
+            row
+        }).collect();
+        let ranking = ranked(&rows);
+        let order: Vec<String> = ranking.groups.iter().flat_map(ids).collect();
+        prop_assert_eq!(&order, &reference(&rows));
+        // And the order of the input does not matter.
+        let n = rows.len();
+        rows.rotate_left(turn.index(n));
+        prop_assert_eq!(ranked(&rows).groups.iter().flat_map(ids).collect::<Vec<_>>(), order);
+    }
+}

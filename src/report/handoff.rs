@@ -1,0 +1,121 @@
+//! What a profiler needs of a framework that did not win: its slow scenario, the exact lengths, the commands.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::md::{escape, fence, put};
+use super::text::{candidate, number, plain};
+use super::{Report, note};
+use crate::rank::{Group, Ranked};
+use crate::yaml;
+
+/// How a framework starts and stops its profiler.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profiler {
+    framework: String,
+    #[allow(dead_code, reason = "where it was read, for people")]
+    source: String,
+    before: String,
+    start: String,
+    stop: String,
+}
+
+static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
+    let text = include_str!("../../configs/rules/profilers.yaml");
+    yaml::typed(text, "profilers.yaml").expect("compiled in, and tested")
+});
+
+/// A place where the framework stands behind, and by how much.
+pub struct Behind<'a> {
+    /// Where.
+    pub group: &'a Group,
+    /// Its best candidate there.
+    pub own: &'a Ranked,
+    /// The winner's value over its own.
+    pub factor: f64,
+}
+
+/// Where the framework stands behind another one, the worst place first.
+pub fn behind<'a>(report: &Report<'a>) -> Vec<Behind<'a>> {
+    let mut found: Vec<Behind> = report
+        .ranking
+        .groups
+        .iter()
+        .filter_map(|group| {
+            let first = group.ranked.first()?;
+            let own = group.ranked.iter().find(|ranked| &*ranked.best.entry().framework == report.handoff)?;
+            if first.best.entry().framework == own.best.entry().framework {
+                return None;
+            }
+            let factor = first.best.keys.by.zip(own.best.keys.by).filter(|(_, own)| *own > 0.0);
+            Some(Behind { group, own, factor: factor.map_or(f64::INFINITY, |(first, own)| first / own) })
+        })
+        .collect();
+    found.sort_by(|a, b| b.factor.total_cmp(&a.factor));
+    found
+}
+
+/// The lengths of a scenario: those that were asked for, else the buckets that were measured.
+pub fn lengths(ranked: &Ranked) -> Option<(String, String)> {
+    let entry = ranked.best.entry();
+    let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
+    let length = |name: &str| match (of(name), of(&format!("{name}_p50")), of(&format!("{name}_p95"))) {
+        (Some(asked), ..) => Some(asked.to_string()),
+        (None, Some(p50), Some(p95)) => Some(format!("{p50} (p50) and {p95} (p95)")),
+        _ => None,
+    };
+    Some((length("input_len")?, length("output_len")?))
+}
+
+/// The section, when there is something to hand off.
+pub fn markdown(out: &mut String, report: &Report) {
+    let behind = behind(report);
+    if behind.is_empty() {
+        return;
+    }
+    put(out, &format!("\n## For a profiler: {}\n", escape(report.handoff)));
+    for place in &behind {
+        let title = note::group_title(report.ranking, place.group);
+        let how = match place.factor.is_finite() {
+            true => format!("the winner does {} times as much", number(Some(place.factor))),
+            false => "it has no such number".to_string(),
+        };
+        let who = candidate(place.own.best.entry());
+        put(out, &format!("- {}", escape(&plain(&format!("{title}: {who} stands behind, {how}."), true))));
+        match lengths(place.own) {
+            Some((input, output)) => {
+                put(out, &format!("  - prefill profile: {input} tokens in, 1 out"));
+                put(out, &format!("  - decode profile: {input} tokens in, {output} out"));
+            }
+            None => put(out, "  - its rows do not say the lengths of this scenario: measure them before profiling"),
+        }
+    }
+    let entry = behind[0].own.best.entry();
+    let commands: Vec<String> = ["/server_command", "/benchmark_command"].map(|pointer| entry.text(pointer)).into();
+    let commands: Vec<String> = commands.into_iter().filter(|text| !text.is_empty()).collect();
+    if !commands.is_empty() {
+        put(out, "\nThe slowest of these again:\n");
+        fence(out, &commands.join("\n"));
+    }
+    // Its definition may serve under another name; then its profiler is known by the definition's.
+    if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
+        let fill = |text: &str| text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT");
+        put(out, &format!("\nIts profiler: start the server with {}.\n", escape(&fill(&profiler.before))));
+        fence(out, &format!("{}\n{}", shell_line(&fill(&profiler.start)), shell_line(&fill(&profiler.stop))));
+    }
+}
+
+/// A command, or a sentence as a comment.
+fn shell_line(text: &str) -> String {
+    if text.starts_with("curl ") { text.to_string() } else { format!("# {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_profilers_load() {
+        assert!(super::PROFILERS.iter().all(|profiler| profiler.source.starts_with("https://")));
+    }
+}

@@ -1,0 +1,71 @@
+//! What got better or worse since an earlier release, as Markdown.
+
+use super::md::{escape, put, table};
+use super::text::{number, plain};
+use crate::rank::{Change, Release};
+
+/// The report.
+#[must_use]
+pub fn markdown(release: &Release, threshold: f64) -> String {
+    let mut out = String::new();
+    let worse = release.changes.iter().filter(|change| change.regression).count() + release.lost.len();
+    let verdict = match worse {
+        0 => format!("No regression beyond {:.0} % and noise", threshold * 100.0),
+        1 => format!("1 regression beyond {:.0} % and noise", threshold * 100.0),
+        n => format!("{n} regressions beyond {:.0} % and noise", threshold * 100.0),
+    };
+    put(&mut out, &format!("# {verdict}\n"));
+    for lost in &release.lost {
+        put(&mut out, &format!("- {}", escape(&plain(lost, true))));
+    }
+    let told =
+        |wanted: &dyn Fn(&Change) -> bool| -> Vec<&Change> { release.changes.iter().filter(|c| wanted(c)).collect() };
+    let beyond = |change: &Change| !change.comparison.tied();
+    section(&mut out, "Worse", &told(&|change| beyond(change) && change.better < 0.0));
+    section(&mut out, "Better", &told(&|change| beyond(change) && change.better > 0.0));
+    section(&mut out, "No difference beyond noise", &told(&|change| !beyond(change)));
+    if !release.unmatched.is_empty() {
+        put(&mut out, "\n## Not compared\n");
+        release.unmatched.iter().for_each(|text| put(&mut out, &format!("- {}", escape(&plain(text, true)))));
+    }
+    put(
+        &mut out,
+        "\nRepeats that share a seed are compared in pairs, others as two samples; the interval is of 95 %. Of single runs, less than 10 % is no evidence.",
+    );
+    out
+}
+
+fn section(out: &mut String, title: &str, changes: &[&Change]) {
+    if changes.is_empty() {
+        return;
+    }
+    put(out, &format!("\n## {title}\n"));
+    let head = [
+        "Scenario",
+        "Candidate",
+        "Load",
+        "Metric",
+        "Then",
+        "Now",
+        "Better by",
+        "95 % interval of now / then",
+        "Repeats",
+    ];
+    let rows = changes.iter().map(|change| {
+        let interval =
+            change.comparison.interval.map_or("-".to_string(), |(low, high)| format!("{low:.3} to {high:.3}"));
+        let mark = if change.regression { " (regression)" } else { "" };
+        vec![
+            change.scenario.clone(),
+            change.candidate.clone(),
+            change.load.clone(),
+            change.metric.clone(),
+            number(Some(change.values.0)),
+            number(Some(change.values.1)),
+            format!("{:+.1} %{mark}", change.better * 100.0),
+            interval,
+            change.comparison.repeats.to_string(),
+        ]
+    });
+    table(out, &head, rows);
+}
