@@ -6,6 +6,7 @@ use std::fmt;
 use crate::framework::Frameworks;
 use crate::schema::{Benchmark, Candidate, Load, LoadMode, Members, Qps, Scenario};
 use crate::search::{Outcome, Search};
+use crate::sla;
 
 /// Time to the first token when no limit says, ms.
 const TTFT_MS: f64 = 1000.0;
@@ -72,7 +73,7 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
         for unit in &candidate.units {
             let scenario = candidate.scenarios.iter().find(|s| s.name == unit.scenario);
             let (Some(scenario), Some(load)) = (scenario, candidate.loads.get(unit.load)) else { continue };
-            let answer = answer_s(&candidate.sla, scenario);
+            let answer = answer_s(&sla::of_scenario(&candidate.sla, &scenario.name), scenario);
             let bench = &candidate.benchmark;
             all.load_s += f64::from(bench.warmup_requests) * answer;
             match &load.qps {

@@ -208,6 +208,7 @@ impl Making<'_> {
             units: Vec::new(),
             benchmark,
             sla: plan.sla.clone(),
+            weights: plan.weights.clone(),
             search,
             version: validated.as_ref().and_then(|validated| validated.version.clone()),
             validated_cli_flags: validated,

@@ -180,9 +180,9 @@ impl Loading<'_> {
         };
         // Rows of each scenario's data set that this server was sent already.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        let sla = sla::Limits::read(&candidate.sla, true);
         for unit in &candidate.units {
             let (scenario, load) = what(&candidate, unit)?;
+            let sla = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name), true);
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
             if let Some((class, why)) = self.not_run(&server, load, &sla) {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;

@@ -98,6 +98,7 @@ impl Target {
             units,
             benchmark: self.benchmark.clone(),
             sla: self.sla.clone(),
+            weights: Members::new(),
             search: Search {
                 strategy: "none".into(),
                 index: 0,

@@ -15,7 +15,7 @@ use crate::attempt::{Attempt, attempts, latest};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
-use crate::sla::Limits;
+use crate::sla::{self, Limits};
 use crate::summary::Sample;
 use crate::workload::MEASURED;
 use result::Measured;
@@ -38,7 +38,6 @@ pub struct Fold {
 struct Served {
     candidate: Candidate,
     server: Server,
-    limits: Limits,
     results: Vec<ResultRow>,
     /// It has ended, and parts of its runs are still to come.
     ended: Option<ServerEnd>,
@@ -119,6 +118,7 @@ impl Line {
 #[derive(Debug)]
 struct Open {
     run: Run,
+    limits: Limits,
     sample: Sample,
     one_token_a_chunk: bool,
     short: u32,
@@ -198,9 +198,8 @@ impl Fold {
             return Ok(());
         }
         let candidate: Candidate = row.view()?;
-        let limits = Limits::read(&candidate.sla, true);
         let id = server.server_id.clone();
-        self.servers.insert(id, Served { candidate, server, limits, results: Vec::new(), ended: None });
+        self.servers.insert(id, Served { candidate, server, results: Vec::new(), ended: None });
         Ok(())
     }
 
@@ -212,15 +211,14 @@ impl Fold {
         if self.announced.contains(&run.run_id) {
             return Ok(());
         }
-        if !self.servers.contains_key(&run.server_id) {
-            return self.unknown("server", &run.server_id);
-        }
+        let Some(served) = self.servers.get(&run.server_id) else { return self.unknown("server", &run.server_id) };
+        let limits = Limits::read(&sla::of_scenario(&served.candidate.sla, &run.workload.scenario), true);
         if self.announced.insert(run.run_id.clone()) {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());
             let parts = run.shard.iter().map(|shard| shard.index).collect();
             let seen = <[Numbers; 3]>::default();
-            let open = Open { sample, run, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
+            let open = Open { sample, run, limits, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
             self.runs.insert(id, open);
         }
         Ok(())
@@ -263,13 +261,12 @@ impl Fold {
             open.sample.around(request);
             return Ok(());
         }
-        let Some(served) = self.servers.get(&open.run.server_id) else { return Ok(()) };
         if request.status == crate::schema::RequestStatus::Ok {
             open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
             let asked = request.asked_output_tokens.unwrap_or(open.run.workload.output_len);
             open.short += u32::from(request.output_tokens.is_some_and(|n| n < asked));
         }
-        open.sample.add(request, &served.limits);
+        open.sample.add(request, &open.limits);
         Ok(())
     }
 
@@ -305,7 +302,7 @@ impl Fold {
             one_token_a_chunk: open.one_token_a_chunk,
             short: open.short,
         };
-        served.results.push(result::measured(&served.candidate, &served.server, &served.limits, &measured));
+        served.results.push(result::measured(&served.candidate, &served.server, &open.limits, &measured));
     }
 
     fn search_end(&mut self, row: &Row) -> Result<()> {

@@ -62,7 +62,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.failure_class = class;
     row.failure_reason = reason;
     row.workload = Some(workload(run, sample));
-    row.sla.extend(limits.members());
+    row.sla = limits.members();
     row.verdict = sla::write(&mut row.sla, &tests);
     summary::per_gpu(&mut metrics, row.hardware.gpu_count);
     row.metrics = metrics;
@@ -256,7 +256,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         failure_reason: None,
         hardware: server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone()),
         workload: None,
-        sla: candidate.sla.clone(),
+        sla: sla::of_scenario(&candidate.sla, ""),
         metrics: BTreeMap::new(),
         server_command: candidate.server_command.clone(),
         benchmark_command: None,
@@ -281,6 +281,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             of: candidate.search.of,
             why: candidate.search.why.clone(),
             never_tried: candidate.search.never_tried.clone(),
+            weights: candidate.weights.clone(),
         }),
         search: None,
         run: None,

@@ -53,6 +53,8 @@ pub struct Plan {
     pub benchmark: Benchmark,
     /// SLA limits.
     pub sla: Members,
+    /// What each scenario counts in a decision over all of them.
+    pub weights: Members,
     /// Most candidates per framework.
     pub max_candidates: usize,
     /// How far the search goes: 1, 2 or 3.
@@ -141,6 +143,7 @@ impl Plan {
             repeats: count32(plan.count("/benchmark/repeats", 1)),
             benchmark: benchmark(&mut plan),
             sla,
+            weights: value["dataset"]["weights"].as_object().cloned().unwrap_or_default(),
             max_candidates: candidates(&mut plan),
             tier: plan.count("/search/tier", 2),
             strategy: strategy(&mut plan),

@@ -46,7 +46,7 @@ const QPS: Shape = Keys(&[
     ("max_probes", Count(1)),
     ("prune", Bool),
 ]);
-const SLA: Shape = Each(&Number);
+const SLA: Shape = Each(&Either(&Number, &Each(&Each(&Number))));
 const MODEL: Shape = Either(
     &Text,
     &Keys(&[
@@ -107,6 +107,7 @@ pub const PLAN: Shape = Keys(&[
             ("kind", Text),
             ("num_prompts", Count(1)),
             ("scenario_names", List(&Text)),
+            ("weights", Each(&Positive)),
             ("input_len", OneOrList(&Count(1))),
             ("output_len", OneOrList(&Count(1))),
             ("pairing", Text),

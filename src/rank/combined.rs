@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Group, Options, Ranked, Ranking};
+use super::{Group, Ranked, Ranking};
 
 /// A ranking over scenarios.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,13 +36,12 @@ pub struct Score {
 
 /// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
 /// weights.
-pub fn combined(groups: &[Group], options: &Options) -> Vec<Combined> {
-    let sum: f64 = options.weights.iter().map(|(_, weight)| weight).sum();
+fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<Combined> {
+    let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
     if sum <= 0.0 {
         return Vec::new();
     }
-    let weights: Vec<(String, f64)> =
-        options.weights.iter().map(|(name, weight)| (name.clone(), weight / sum)).collect();
+    let weights: Vec<(String, f64)> = weights.iter().map(|(name, weight)| (name.clone(), weight / sum)).collect();
     // The digest of a workload differs between scenarios by its nature.
     let apart = |group: &Group| {
         let key = &group.key;
@@ -110,6 +109,16 @@ impl Ranking {
     /// The decisions over several scenarios.
     #[must_use]
     pub fn combined(&self) -> Vec<Combined> {
-        combined(&self.groups, &self.options)
+        combined(&self.groups, &self.weights())
+    }
+
+    /// What each scenario counts: as was asked for, else as the plan of the rows says; nothing when neither says it.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let first = self.groups.iter().find_map(|group| group.ranked.first());
+        let plan = first.map(|ranked| ranked.best.entry().at("/candidate/weights")).unwrap_or_default();
+        let of_plan =
+            plan.as_object().into_iter().flatten().filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?)));
+        if self.options.weights.is_empty() { of_plan.collect() } else { self.options.weights.clone() }
     }
 }

@@ -28,6 +28,8 @@ pub struct Fast<'a> {
     #[serde(borrow)]
     pub verdict: Option<Text<'a>>,
     #[serde(borrow)]
+    pub failure_class: Option<Text<'a>>,
+    #[serde(borrow)]
     pub hardware: Option<Hardware<'a>>,
     #[serde(borrow)]
     pub workload: Option<Workload<'a>>,
@@ -313,14 +315,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     }
 }
 
+/// Whether a value is of a type.
+type Is = fn(&Value) -> bool;
+
 /// What a member has to be, for rows that have something else there.
-const TYPES: &[(&str, fn(&Value) -> bool)] = &[
+const TYPES: &[(&str, Is)] = &[
     ("/record", Value::is_string),
     ("/framework", Value::is_string),
     ("/candidate_id", Value::is_string),
     ("/model", Value::is_string),
     ("/status", Value::is_string),
     ("/verdict", Value::is_string),
+    ("/failure_class", Value::is_string),
     ("/hardware", Value::is_object),
     ("/hardware/gpu_model", Value::is_string),
     ("/hardware/gpu_count", Value::is_number),

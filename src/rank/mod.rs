@@ -195,7 +195,7 @@ fn count(entries: &[Entry]) -> BTreeMap<Arc<str>, Tried> {
         }
         let of = by_candidate.entry((&entry.framework, &entry.candidate_id)).or_default();
         of.0 |= entry.ok;
-        of.1 |= !entry.ok && entry.text("/failure_class") == "excluded";
+        of.1 |= entry.notes.has(Notes::EXCLUDED);
     }
     for ((framework, _), (finished, excluded)) in by_candidate {
         if let Some(counts) = tried.get_mut(framework) {

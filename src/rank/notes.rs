@@ -45,6 +45,8 @@ notes! {
     BLIND = 13,
     /// The plan has something to say.
     PLAN = 14,
+    /// The user left it out.
+    EXCLUDED = 15,
 }
 
 impl Notes {
@@ -77,6 +79,7 @@ pub fn of(row: &Fast) -> Notes {
     let workload = row.workload.as_ref();
     note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
+    note(row.failure_class.as_deref() == Some("excluded"), Notes::EXCLUDED);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);

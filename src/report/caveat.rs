@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rank::{Notes, Ranking};
+use crate::rank::{GroupKey, Notes, Ranking, differences};
 
 /// A caveat of rows that have a note.
 const NOTED: &[(Notes, &str)] = &[
@@ -64,6 +64,19 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
             ));
         }
     }
+    let names: BTreeSet<&str> = ranking.groups.iter().map(|group| group.key.scenario.as_str()).collect();
+    for name in names {
+        let keys: Vec<&GroupKey> =
+            ranking.groups.iter().map(|group| &*group.key).filter(|key| key.scenario == name).collect();
+        if keys.len() > 1 {
+            let differ = differences(&keys).join("; ");
+            notes.push(format!(
+                "Apart: {} has {} rankings, for its rows differ in {differ}.",
+                scenario(name),
+                keys.len()
+            ));
+        }
+    }
     let (claims, claimed) = &ranking.claims;
     notes.extend(claims.iter().map(|claim| format!("Claim: {claim}.")));
     if *claimed > claims.len() {
@@ -91,6 +104,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         }
         let tuned = tried.finished > usize::from(tried.baseline);
         if tried.of > 0 && (!tried.baseline || !tuned || tried.finished < tried.of) {
+            // Why a winner is provisional stands here too.
             notes.push(format!(
                 "Search: {framework} has results of {} of {} candidates{}{}.",
                 tried.finished,

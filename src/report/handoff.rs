@@ -14,15 +14,20 @@ use crate::yaml;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profiler {
-    framework: String,
+    /// Whose.
+    pub framework: String,
     #[allow(dead_code, reason = "where it was read, for people")]
     source: String,
-    before: String,
-    start: String,
-    stop: String,
+    /// What the server has to be started with.
+    pub before: String,
+    /// How it starts.
+    pub start: String,
+    /// How it stops.
+    pub stop: String,
 }
 
-static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
+/// The profilers that are known.
+pub static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
     let text = include_str!("../../configs/rules/profilers.yaml");
     yaml::typed(text, "profilers.yaml").expect("compiled in, and tested")
 });
@@ -35,6 +40,17 @@ pub struct Behind<'a> {
     pub own: &'a Ranked,
     /// The winner's value over its own.
     pub factor: f64,
+}
+
+impl Behind<'_> {
+    /// How it stands behind, in words.
+    pub fn how(&self) -> String {
+        match self.own.best.passed {
+            Some(false) => "it misses the SLA".to_string(),
+            _ if self.factor.is_finite() => format!("the winner does {} times as much", number(Some(self.factor))),
+            _ => "it has no such number".to_string(),
+        }
+    }
 }
 
 /// Where the framework stands behind another one, the worst place first.
@@ -78,10 +94,7 @@ pub fn markdown(out: &mut String, report: &Report) {
     put(out, &format!("\n## For a profiler: {}\n", escape(report.handoff)));
     for place in &behind {
         let title = note::group_title(report.ranking, place.group);
-        let how = match place.factor.is_finite() {
-            true => format!("the winner does {} times as much", number(Some(place.factor))),
-            false => "it has no such number".to_string(),
-        };
+        let how = place.how();
         let who = candidate(place.own.best.entry());
         put(out, &format!("- {}", escape(&plain(&format!("{title}: {who} stands behind, {how}."), true))));
         match lengths(place.own) {
@@ -108,7 +121,7 @@ pub fn markdown(out: &mut String, report: &Report) {
 }
 
 /// A command, or a sentence as a comment.
-fn shell_line(text: &str) -> String {
+pub fn shell_line(text: &str) -> String {
     if text.starts_with("curl ") { text.to_string() } else { format!("# {text}") }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::md::{cell, escape, fence, put, table};
+use super::md::{cell, escape, fence, put, table, table_of};
 use super::text::{candidate, changes, load, measured, number, plain, verdict};
 use super::{Report, capacity, caveat, handoff, note};
 use crate::rank::{Decision, Entry, Group, Ranked, Ranking, Trial};
@@ -69,7 +69,7 @@ pub fn how(ranking: &Ranking) -> String {
 
 fn combined(out: &mut String, ranking: &Ranking) {
     let combined = ranking.combined();
-    if ranking.options.weights.is_empty() {
+    if ranking.weights().is_empty() {
         return;
     }
     put(out, "\n## Over all scenarios\n");
@@ -149,7 +149,7 @@ fn workload(out: &mut String, ranking: &Ranking) {
 }
 
 /// The distinct values in the order of their first appearance; more than a dozen as the first and the last.
-fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
+pub fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     kept.extend(values.filter(|value| !value.is_empty() && seen.insert(value.clone())));
@@ -212,7 +212,7 @@ fn across(out: &mut String, ranking: &Ranking) {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
         let head: Vec<&str> =
             ["Rank", "Framework", "Flags changed", "Load"].into_iter().chain(METRICS).chain(["Candidate"]).collect();
-        let rows = group.ranked.iter().enumerate().map(|(i, ranked)| {
+        table_of(&mut *out, &head, group.ranked.iter(), |i, ranked| {
             let rank = if group.ties.members.contains(&i) && group.ties.members.len() > 1 {
                 format!("{} (tied)", i + 1)
             } else {
@@ -221,12 +221,11 @@ fn across(out: &mut String, ranking: &Ranking) {
             let first = std::iter::once(rank).chain(words(&ranked.best));
             first.chain(metrics(&ranked.best)).chain([ranked.best.entry().candidate_id.to_string()]).collect()
         });
-        table(out, &head, rows);
         if group.ranked.iter().any(|ranked| !ranked.others.is_empty()) {
             put(out, "\nThe other load points of the same candidates:\n");
             let head: Vec<&str> = ["Framework", "Flags changed", "Load"].into_iter().chain(METRICS).collect();
             let others = group.ranked.iter().flat_map(|ranked| &ranked.others);
-            table(out, &head, others.map(|trial| words(trial).into_iter().chain(metrics(trial)).collect()));
+            table_of(out, &head, others, |_, trial| words(trial).into_iter().chain(metrics(trial)).collect());
         }
     }
 }

@@ -12,20 +12,27 @@ pub fn put(out: &mut String, line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// A table; more rows than a reader reads are told as a number.
+/// A table of all of these rows.
 pub fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     put(out, &format!("| {} |", head.join(" | ")));
     put(out, &format!("|{}", "---|".repeat(head.len())));
-    let mut left_out = 0;
-    for (i, row) in rows.enumerate() {
-        if i < MOST_ROWS {
-            put(out, &format!("| {} |", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(" | ")));
-        } else {
-            left_out += 1;
-        }
+    for row in rows {
+        put(out, &format!("| {} |", row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(" | ")));
     }
-    if left_out > 0 {
-        put(out, &format!("\n{left_out} more stand in `--format csv` and `--format jsonl`."));
+}
+
+/// A table of the first of these; how many more there are stands beneath, and nothing is asked of them.
+pub fn table_of<T>(
+    out: &mut String,
+    head: &[&str],
+    all: impl Iterator<Item = T>,
+    row: impl Fn(usize, T) -> Vec<String>,
+) {
+    let mut all = all.enumerate();
+    table(out, head, all.by_ref().take(MOST_ROWS).map(|(i, one)| row(i, one)));
+    let more = all.count();
+    if more > 0 {
+        put(out, &format!("\n{more} more stand in `--format csv` and `--format jsonl`."));
     }
 }
 

@@ -81,9 +81,12 @@ pub fn decision(ranking: &Ranking, group: &Group) -> String {
 
 /// Why a winner over several frameworks is not final yet.
 fn provisional(ranking: &Ranking) -> String {
-    let missing = ranking.provisional();
-    let missing: Vec<String> = missing.iter().map(|(framework, what)| format!("{framework}: {what}")).collect();
-    if missing.is_empty() { String::new() } else { format!("; provisional ({})", missing.join("; ")) }
+    let missing: Vec<&str> = ranking.provisional().iter().map(|(framework, _)| *framework).collect();
+    match missing.as_slice() {
+        [] => String::new(),
+        [one] => format!("; provisional: {one} was not searched as it should be"),
+        several => format!("; provisional: {} were not searched as they should be", several.join(", ")),
+    }
 }
 
 /// ` at 4 req/s`; nothing when the row does not say.
@@ -103,7 +106,7 @@ fn beside(group: &Group) -> String {
     };
     let tied = group.ties.members.len().saturating_sub(1);
     if tied > 0 {
-        said.push_str(&format!("; {tied} {} tied with it", if tied == 1 { "is" } else { "are" }));
+        said.push_str(&format!("; tied with {tied} {}", if tied == 1 { "other" } else { "others" }));
     }
     if let Some(simpler) = group.ties.simpler {
         said.push_str(&format!(", the simplest is {}", candidate(group.ranked[simpler].best.entry())));
@@ -111,7 +114,7 @@ fn beside(group: &Group) -> String {
     said
 }
 
-/// `4.2 % less (95 % interval 1.1 to 7.3 %, 5 pairs)`; of single runs whether that is any evidence.
+/// `4.2 % less (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; of single runs whether that is any evidence.
 fn gap(comparison: &Comparison) -> String {
     let less = |ratio: f64| (1.0 - 1.0 / ratio) * 100.0;
     let share = less(comparison.ratio);
@@ -120,12 +123,8 @@ fn gap(comparison: &Comparison) -> String {
         Some((low, high)) => {
             let kind = if comparison.paired { "pairs" } else { "repeats" };
             let verdict = if comparison.tied() { ", no difference beyond noise" } else { "" };
-            format!(
-                "{words} (95 % interval {:.1} to {:.1} %, {} {kind}{verdict})",
-                less(low),
-                less(high),
-                comparison.repeats
-            )
+            let (ratio, repeats) = (comparison.ratio, comparison.repeats);
+            format!("{words} (ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}, {repeats} {kind}{verdict})")
         }
         None if comparison.tied() => format!("{words} (single runs: differences under 10 % are no evidence)"),
         None => format!("{words} (single runs)"),

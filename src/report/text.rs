@@ -50,17 +50,29 @@ pub fn candidate(entry: &Entry) -> String {
     format!("{} {}", entry.framework, changes(entry))
 }
 
-/// The load point, with what it stands for: `4.2 req/s (searched)`, `8 in flight (3 repeats)`.
+/// The load point, with what it stands for: `4.2 req/s (searched, 4.6 fails)`, `8 in flight (3 repeats)`.
 #[must_use]
 pub fn load(trial: &Trial) -> String {
     let own = trial.entry().own.as_deref();
     let probe = own.is_some_and(|own| own.chosen == Some(false));
     let mut words = Vec::new();
-    words.extend(trial.is_search().then(|| "searched".to_string()));
+    words.extend(trial.is_search().then(|| searched(trial.entry())));
     words.extend(probe.then(|| "probe".to_string()));
     words.extend((trial.entries.len() > 1).then(|| format!("{} repeats", trial.entries.len())));
     let load = trial.load();
     if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
+}
+
+/// How a search ended: with a bracket, or with an end of the range that it did not get beyond.
+fn searched(entry: &Entry) -> String {
+    let end = match (entry.text("/search/reason").as_str(), entry.at("/search/min_fail").as_f64()) {
+        ("no_failure_in_range", _) => ", nothing failed up to it".to_string(),
+        ("no_pass_in_range", _) => ", even this fails".to_string(),
+        (_, Some(rate)) => format!(", {rate} fails"),
+        (_, None) => String::new(),
+    };
+    let odd = if entry.at("/search/non_monotone") == true { ", a higher one passed once" } else { "" };
+    format!("searched{end}{odd}")
 }
 
 /// Throughput, output tokens, mean and p99 of TTFT and TPOT, success: the numbers of a ranking's line.

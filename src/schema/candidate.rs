@@ -42,6 +42,9 @@ pub struct Candidate {
     /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty when the plan gives none.
     #[serde(default)]
     pub sla: Members,
+    /// What each scenario counts in a decision over all of them.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub weights: Members,
     /// Its place in the search.
     pub search: Search,
     /// The framework's version that its flags were checked for; absent when no help was captured.

@@ -331,6 +331,9 @@ pub struct Tried {
     /// Values of knobs that no candidate of its framework has, though nothing forbids them.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub never_tried: Members,
+    /// What each scenario counts in a decision over all of them, as the plan says.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub weights: Members,
 }
 
 /// The run behind a result.

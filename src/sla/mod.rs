@@ -79,6 +79,17 @@ impl Limit {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits(Vec<(String, Limit, f64)>);
 
+/// The member of a plan's limits that holds those of single scenarios.
+pub const SCENARIOS: &str = "scenarios";
+
+/// The limits of one scenario: those of all, with its own in their place.
+#[must_use]
+pub fn of_scenario(sla: &Members, scenario: &str) -> Members {
+    let own = sla.get(SCENARIOS).and_then(|all| all.get(scenario)).and_then(Value::as_object);
+    let all = sla.iter().filter(|(key, _)| *key != SCENARIOS);
+    all.chain(own.into_iter().flatten()).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// Success that our own runs owe when they are given limits but not this one.
 const DEFAULT_SUCCESS: f64 = 0.99;
 

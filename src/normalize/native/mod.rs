@@ -434,7 +434,7 @@ mod tests {
             Value::Array(items) => items.len(),
             _ => 0,
         };
-        if n == 0 || pick % 7 == 0 {
+        if n == 0 || pick.is_multiple_of(7) {
             return value;
         }
         let at = pick % n;

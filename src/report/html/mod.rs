@@ -1,9 +1,101 @@
-//! The report as one page: tables that sort, plots, everything in one file.
+//! The report as one page: the answer first, tables that sort, plots, everything in one file that asks no network for anything.
 
-use super::Report;
+mod bars;
+mod chart;
+mod escape;
+mod facts;
+mod knobs;
+mod margins;
+mod pareto;
+mod ranking;
+mod scale;
+mod spread;
+mod table;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod throughput;
+mod timeline;
+mod top;
+mod trials;
+
+use std::collections::BTreeSet;
+
+use self::escape::line;
+use super::{Report, markdown, note};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Nothing is loaded, and nothing is sent.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+/// Fills of plots that are told apart without colour; each plot uses them by name.
+const FILLS: &str = "<svg class=\"fills\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\
+<pattern id=\"bad\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+<rect class=\"ground\" width=\"6\" height=\"6\"/><rect class=\"hatch\" width=\"2.6\" height=\"6\"/></pattern></defs></svg>\n";
+
+/// The sections that a page may have, as its table of contents names them.
+const CONTENTS: [(&str, &str); 13] = [
+    ("decision", "Decision"),
+    ("combined", "Over all scenarios"),
+    ("ranking", "Rankings"),
+    ("timeline", "Timeline"),
+    ("workload", "Workload and SLA"),
+    ("hardware", "Hardware"),
+    ("raw", "Raw throughput"),
+    ("capacity", "Capacity"),
+    ("commands", "Commands"),
+    ("tried", "Not selected"),
+    ("profiler", "Profiler"),
+    ("files", "Files"),
+    ("caveats", "Caveats"),
+];
 
 /// The whole page.
 #[must_use]
 pub fn html(report: &Report) -> String {
-    super::markdown::markdown(report)
+    let ranking = report.ranking;
+    let models: BTreeSet<&str> =
+        ranking.groups.iter().map(|group| group.key.model()).filter(|model| !model.is_empty()).collect();
+    let models = models.into_iter().collect::<Vec<_>>().join(", ");
+    let title = markdown::title(ranking);
+    let full = if models.is_empty() { title.to_string() } else { format!("{title}: {models}") };
+    let body = [
+        top::section(ranking),
+        facts::combined(ranking),
+        ranking::section(ranking),
+        timeline::section(ranking),
+        facts::workload(ranking),
+        facts::versions(ranking),
+        facts::raw(ranking),
+        facts::cards(report),
+        tail::commands(ranking),
+        tail::rejected(ranking),
+        tail::handoff(report),
+        tail::files(ranking),
+        tail::caveats(ranking),
+    ];
+    // A section that is not there has no line.
+    let links: String = CONTENTS
+        .iter()
+        .zip(&body)
+        .filter(|(_, section)| !section.is_empty())
+        .map(|((id, name), _)| format!("<li><a href=\"#{id}\">{name}</a></li>"))
+        .collect();
+    let banner = if note::is_flow_check(ranking) {
+        "<p class=\"banner\" role=\"note\"><strong>⚠ Flow check.</strong> These numbers come from a simulated engine or from too few \
+         requests: they show that the flow works, not which command is fast.</p>\n"
+    } else {
+        ""
+    };
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{full}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{FILLS}\
+         <header><h1>{title}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
+         <main>\n{banner}{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        full = line(&full),
+        model = if models.is_empty() { String::new() } else { format!("<p class=\"model\">{}</p>", line(&models)) },
+        body = body.concat(),
+    )
 }

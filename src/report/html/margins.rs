@@ -1,0 +1,87 @@
+//! How far the best of each framework stays from its limits.
+
+use super::bars::{Bar, both_sides};
+use super::chart::figure;
+use super::escape;
+use super::trials::name;
+use crate::rank::{Entry, Group, Options, Trial};
+use crate::report::text::number;
+use crate::schema::SlaTest;
+use crate::sla;
+
+/// Frameworks that are drawn.
+const MOST: usize = 6;
+
+/// What was tested in a row; of one that passed that stands in the row itself.
+fn tests(entry: &Entry, options: &Options) -> Vec<SlaTest> {
+    match entry.tests(options) {
+        tests if tests.is_empty() => entry.at("/sla").as_object().map(sla::tested).unwrap_or_default(),
+        tests => tests,
+    }
+}
+
+/// A limit over all repeats: the mean of the measured values, and of the margins in %.
+fn limits(trial: &Trial, options: &Options) -> Vec<(SlaTest, Option<f64>)> {
+    let all: Vec<Vec<SlaTest>> = trial.entries.iter().take(50).map(|entry| tests(entry, options)).collect();
+    let mean = |values: Vec<Option<f64>>| -> Option<f64> {
+        let count = u32::try_from(values.len()).ok().filter(|n| *n > 0)?;
+        let values: Option<Vec<f64>> = values.into_iter().collect();
+        Some(values?.iter().sum::<f64>() / f64::from(count))
+    };
+    let own = all.first().cloned().unwrap_or_default();
+    own.into_iter()
+        .map(|mut test| {
+            let same: Vec<&SlaTest> =
+                all.iter().filter_map(|tests| tests.iter().find(|t| t.limit == test.limit)).collect();
+            let margin = mean(same.iter().map(|t| t.margin).collect()).filter(|margin| margin.is_finite());
+            test.value = mean(same.iter().map(|t| t.value).collect());
+            test.passed = margin.map_or(same.iter().all(|t| t.passed), |margin| margin >= 0.0);
+            (test, margin.map(|margin| margin * 100.0))
+        })
+        .collect()
+}
+
+/// The plot; nothing where nothing was tested.
+pub fn plot(group: &Group, options: &Options) -> String {
+    let mut bars = Vec::new();
+    let best = group.best_of_frameworks();
+    for ranked in best.iter().take(MOST) {
+        let limits = limits(&ranked.best, options);
+        if limits.is_empty() {
+            continue;
+        }
+        let rank = group.ranked.iter().position(|other| std::ptr::eq(other, *ranked)).unwrap_or(0);
+        bars.push(Bar {
+            label: name(rank, ranked.best.entry()),
+            value: None,
+            said: String::new(),
+            bad: false,
+            heading: true,
+        });
+        for (test, margin) in limits {
+            let bad = !test.passed;
+            let value = test.value.map_or("no number".to_string(), |value| number(Some(value)));
+            let mark = if bad { "✗ " } else { "✓ " };
+            let said = match margin {
+                Some(margin) if margin.abs() < 1000.0 => format!("{mark}{margin:+.0} %").replace('-', "−"),
+                Some(margin) if margin < 0.0 => format!("{mark}far over"),
+                Some(_) => format!("{mark}far within"),
+                None => format!("{mark}no number"),
+            };
+            let label = format!("{}: {value}", escape::limit(&test.limit, test.threshold));
+            bars.push(Bar { label, value: margin, said, bad, heading: false });
+        }
+    }
+    if bars.is_empty() {
+        return String::new();
+    }
+    let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
+    let svg = both_sides(&bars, "Distance from each SLA limit in percent", &told.join("; "), 100.0);
+    let more =
+        if best.len() > MOST { format!(" The first {MOST} of {} frameworks.", best.len()) } else { String::new() };
+    let how = format!(
+        "For the best of each framework: what is left to each limit, in % of the limit. Bars to the right keep it; hatched bars to \
+         the left, with a ✗, break it. A short bar is a risk. Bars end at 100 %.{more}"
+    );
+    figure("plot", "Distance from the SLA.", &how, &svg)
+}

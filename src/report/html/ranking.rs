@@ -1,0 +1,141 @@
+//! A group: its candidates in order, and its plots.
+
+use super::escape::{escape, line};
+use super::table::{Cell, Row, table};
+use super::{knobs, margins, pareto, spread, throughput, top};
+use crate::rank::{Decision, Group, Options, RankBy, Ranking, Trial};
+use crate::report::text::{changes, load, percent};
+use crate::report::{markdown, note};
+
+/// The SLA's answer with its sign.
+pub fn verdict(trial: &Trial) -> Cell {
+    let sign = match (trial.passed, trial.unconfirmed) {
+        (Some(true), false) => "✓",
+        (Some(true), true) => "?",
+        (Some(false), _) => "✗",
+        (None, _) => "–",
+    };
+    Cell::text(&format!("{sign} {}", crate::report::text::verdict(trial)))
+}
+
+/// Names of what [`cells`] says.
+pub fn head(options: &Options) -> Vec<String> {
+    let mut head: Vec<String> = ["Framework", "Flags changed", "Load", "SLA"].map(String::from).into();
+    if options.by != RankBy::REQUESTS {
+        head.push(options.by.unit().to_string());
+    }
+    let rest =
+        ["req/s", "Output tok/s", "Mean TTFT, ms", "p99 TTFT, ms", "Mean TPOT, ms", "p99 TPOT, ms", "Success", "GPUs"];
+    head.extend(rest.map(String::from));
+    head
+}
+
+/// What a row says of a trial; `chip` is marked beside the framework.
+pub fn cells(trial: &Trial, options: &Options, chip: &str) -> Vec<Cell> {
+    let entry = trial.entry();
+    let chip = if chip.is_empty() { String::new() } else { format!(" <span class=\"chip\">{}</span>", escape(chip)) };
+    let id = escape(&crate::report::text::plain(&entry.candidate_id, false));
+    let name = format!("<span title=\"{id}\">{}</span>{chip}", line(&entry.framework));
+    let mut cells = vec![Cell::html(name), Cell::text(&changes(entry)), Cell::text(&load(trial)), verdict(trial)];
+    if options.by != RankBy::REQUESTS {
+        cells.push(Cell::number(trial.keys.by));
+    }
+    cells.extend(
+        ["request_throughput", "output_token_throughput", "mean_ttft_ms", "p99_ttft_ms"]
+            .map(|n| Cell::number(trial.metric(n))),
+    );
+    let itl = trial.metric("mean_itl_ms").filter(|_| trial.metric("mean_tpot_ms").is_none());
+    cells.push(match itl {
+        Some(_) => Cell::shown(itl, &format!("{} (ITL)", crate::report::text::number(itl))),
+        None => Cell::number(trial.metric("mean_tpot_ms")),
+    });
+    cells.push(Cell::number(trial.metric("p99_tpot_ms")));
+    let success = trial.metric("success_rate");
+    cells.push(Cell::shown(success, &percent(success)));
+    cells.push(Cell::shown(trial.keys.gpus, &trial.keys.gpus.map_or("-".into(), |n| n.to_string())));
+    cells
+}
+
+fn class(trial: &Trial, first: bool, tied: bool) -> &'static str {
+    match trial.passed {
+        _ if first => "win",
+        Some(false) => "miss",
+        _ if tied => "tied",
+        _ => "",
+    }
+}
+
+fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
+    let options = &ranking.options;
+    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(options)).collect();
+    let wins = !matches!(group.decision, Decision::None { .. });
+    let rows = group.ranked.iter().enumerate().map(|(i, ranked)| {
+        let tied = group.ties.members.len() > 1 && group.ties.members.contains(&i);
+        let first = i == 0 && wins;
+        let chip = match (first, tied) {
+            (true, _) => format!("★ {}", markdown::place(group, ranked)),
+            (_, true) => "= tied".to_string(),
+            _ => String::new(),
+        };
+        let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
+        let rank = std::iter::once(Cell::keyed(place, (i + 1).to_string()));
+        Row {
+            class: class(&ranked.best, first, tied),
+            cells: rank.chain(cells(&ranked.best, options, &chip)).collect(),
+        }
+    });
+    table(&format!("Ranking: {title}"), &head, rows)
+}
+
+fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
+    let count: usize = group.ranked.iter().map(|ranked| ranked.others.len()).sum();
+    if count == 0 {
+        return String::new();
+    }
+    let options = &ranking.options;
+    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(options)).collect();
+    let rows = group.ranked.iter().enumerate().flat_map(|(i, ranked)| {
+        ranked.others.iter().map(move |trial| {
+            let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
+            let rank = std::iter::once(Cell::keyed(place, (i + 1).to_string()));
+            Row { class: class(trial, false, false), cells: rank.chain(cells(trial, options, "")).collect() }
+        })
+    });
+    let name = format!("Other load points: {title}");
+    format!(
+        "<details><summary>{count} other load points of the same candidates</summary>\n{}</details>\n",
+        table(&name, &head, rows)
+    )
+}
+
+/// The section of all groups.
+pub fn section(ranking: &Ranking) -> String {
+    if ranking.groups.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("<section id=\"ranking\"><h2>Rankings</h2>\n<p>{}</p>\n", line(&markdown::how(ranking)));
+    for (i, group) in ranking.groups.iter().enumerate() {
+        let title = note::group_title(ranking, group);
+        out.push_str(&format!("<section id=\"group-{i}\"><h3>{}</h3>\n", line(&title)));
+        let labels = top::labels(group);
+        if !labels.is_empty() {
+            out.push_str(&format!("<p class=\"badges\">{labels}</p>\n"));
+        }
+        out.push_str(&main_table(ranking, group, &title));
+        out.push_str(&others(ranking, group, &title));
+        if !group.ranked.is_empty() {
+            let options = &ranking.options;
+            let plots = [
+                throughput::plot(group, options),
+                pareto::plot(group),
+                spread::plot(group, options),
+                margins::plot(group, options),
+                knobs::plot(group, options),
+            ];
+            out.push_str(&format!("<div class=\"plots\">\n{}</div>\n", plots.concat()));
+        }
+        out.push_str("</section>\n");
+    }
+    out.push_str("</section>\n");
+    out
+}

@@ -1,0 +1,119 @@
+//! Tables that a reader can sort: numbers to the right, rows that are marked, and an end.
+
+use super::escape::{escape, line};
+use crate::report::text::{number, plain};
+
+/// Rows of a table: more nobody reads.
+pub const MOST: usize = 200;
+
+/// A cell: its markup, and what it is sorted by when that is a number.
+pub struct Cell {
+    html: String,
+    number: bool,
+    short: bool,
+    key: Option<f64>,
+}
+
+/// Words of so many letters stay in one line.
+const SHORT: usize = 24;
+
+/// A row: how it is marked, and its cells.
+pub struct Row {
+    /// A class of the page.
+    pub class: &'static str,
+    /// From the left.
+    pub cells: Vec<Cell>,
+}
+
+impl Cell {
+    /// Words.
+    pub fn text(text: &str) -> Self {
+        let text = plain(text, text.len() > 200);
+        Self { short: text.chars().count() <= SHORT, ..Self::html(escape(&text)) }
+    }
+
+    /// Markup that is already escaped.
+    pub fn html(html: String) -> Self {
+        Self { html, number: false, short: false, key: None }
+    }
+
+    /// A number.
+    pub fn number(value: Option<f64>) -> Self {
+        Self::shown(value, &number(value))
+    }
+
+    /// A number that is written in another way.
+    pub fn shown(value: Option<f64>, text: &str) -> Self {
+        Self { html: escape(text), number: true, short: false, key: value.filter(|v| v.is_finite()) }
+    }
+
+    /// Markup that is sorted as a number.
+    pub fn keyed(key: f64, html: String) -> Self {
+        Self { html, number: true, short: false, key: Some(key) }
+    }
+}
+
+impl Row {
+    /// A row of nothing but words.
+    pub fn words<S: AsRef<str>>(words: &[S]) -> Self {
+        Self { class: "", cells: words.iter().map(|word| Cell::text(word.as_ref())).collect() }
+    }
+}
+
+/// A table under a name that is read to those who do not see it; a sentence for the rows that are left out.
+pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = Row>) -> String {
+    let mut rows = rows;
+    let mut body = String::new();
+    let mut many = 0;
+    for row in rows.by_ref().take(MOST) {
+        many += 1;
+        let class = if row.class.is_empty() { String::new() } else { format!(" class=\"{}\"", row.class) };
+        body.push_str(&format!("<tr{class}>"));
+        for (i, cell) in row.cells.iter().enumerate() {
+            let class = match (cell.number, cell.short) {
+                (true, _) => " class=\"n\"",
+                (_, true) => " class=\"k\"",
+                _ => "",
+            };
+            let key = cell.key.map_or(String::new(), |key| format!(" data-v=\"{key}\""));
+            let (open, close) = if i == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
+            body.push_str(&format!("<{open}{class}{key}>{}</{close}>", cell.html));
+        }
+        body.push_str("</tr>\n");
+    }
+    let sort = if many > 1 && head.len() > 3 { " class=\"sort\"" } else { "" };
+    let name = line(name);
+    let mut out = format!(
+        "<div class=\"wide\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\"><table{sort}><caption>{name}</caption><thead><tr>"
+    );
+    head.iter().for_each(|text| out.push_str(&format!("<th scope=\"col\">{}</th>", line(text.as_ref()))));
+    out.push_str(&format!("</tr></thead><tbody>\n{body}</tbody></table></div>\n"));
+    let left_out = rows.count();
+    if left_out > 0 {
+        out.push_str(&format!(
+            "<p class=\"more\">The first {MOST} are shown; {left_out} more stand in <code>--format csv</code> and <code>--format jsonl</code>.</p>\n"
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_table_ends_and_says_so() {
+        let all = (0..MOST + 7).map(|i| Row::words(&[i.to_string()]));
+        let html = table("n", &["A"], all);
+        assert_eq!(html.matches("<th scope=\"row\" ").count(), MOST);
+        assert!(html.contains("7 more stand in"));
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_key() {
+        let cells = vec![Cell::number(None), Cell::number(Some(2.5)), Cell::shown(Some(f64::NAN), "-")];
+        let html = table("n", &["A"], std::iter::once(Row { class: "win", cells }));
+        assert_eq!(html.matches("data-v").count(), 1);
+        assert!(html.contains("<td class=\"n\" data-v=\"2.5\">2.50</td>"), "{html}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What one looks up: commands, what was not selected, what a profiler needs, files, caveats.
+
+use std::collections::BTreeSet;
+
+use super::escape::line;
+use super::table::{Row, table};
+use super::top::box_of;
+use crate::rank::{Decision, Entry, Group, Ranking};
+use crate::report::handoff::{PROFILERS, behind, lengths, shell_line};
+use crate::report::text::{candidate, changes};
+use crate::report::{Report, caveat, markdown, note};
+
+/// The command that serves and the one that measured.
+fn both(entry: &Entry) -> String {
+    let texts = ["/server_command", "/benchmark_command"].map(|pointer| entry.text(pointer));
+    texts.iter().filter(|t| !t.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+/// The best of every framework; only the winner's is open.
+pub fn commands(ranking: &Ranking) -> String {
+    if ranking.groups.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<section id=\"commands\"><h2>Commands</h2>\n<p>The best of each framework: the server, then the client that measured it. A \
+         framework whose best row fails the SLA has no command to deploy.</p>\n",
+    );
+    for group in &ranking.groups {
+        out.push_str(&format!("<h3>{}</h3>\n", line(&note::group_title(ranking, group))));
+        for (i, ranked) in group.best_of_frameworks().into_iter().enumerate() {
+            let entry = ranked.best.entry();
+            let open = if i == 0 && !matches!(group.decision, Decision::None { .. }) { " open" } else { "" };
+            let who = candidate(entry);
+            let text = both(entry);
+            let body = if text.is_empty() {
+                "<p>Its row has no command.</p>\n".into()
+            } else {
+                box_of(&text, &format!("Commands of {who}"))
+            };
+            let (who, place) = (line(&who), markdown::place(group, ranked));
+            out.push_str(&format!("<details{open}><summary>{who} ({place})</summary>\n{body}</details>\n"));
+        }
+    }
+    out.push_str("</section>\n");
+    out
+}
+
+/// What was tried and not selected.
+pub fn rejected(ranking: &Ranking) -> String {
+    let mut out = String::from("<section id=\"tried\"><h2>Tried and not selected</h2>\n");
+    if ranking.rejected.is_empty() {
+        out.push_str("<p>Nothing failed, was skipped, or missed the SLA.</p></section>\n");
+        return out;
+    }
+    out.push_str(&format!("<p>{}</p>\n", line(markdown::TRIED)));
+    let head = ["Framework", "Flags changed", "What", "Where", "Why", "Candidate"];
+    let rows = ranking.rejected.iter().map(|r| {
+        let place = if r.places.is_empty() { "everywhere".into() } else { r.places.join(", ") };
+        let what = match r.entry.text("/failure_class") {
+            class if class.is_empty() || class == r.how || r.entry.ok => r.how.clone(),
+            class => format!("{} ({class})", r.how),
+        };
+        Row::words(&[
+            r.entry.framework.to_string(),
+            changes(&r.entry),
+            what,
+            place,
+            r.why.clone(),
+            r.entry.candidate_id.to_string(),
+        ])
+    });
+    out.push_str(&table("Tried and not selected", &head, rows));
+    if ranking.rejected_more > 0 {
+        out.push_str(&format!(
+            "<p class=\"more\">{} more results stand in <code>--format csv</code> and <code>--format jsonl</code>.</p>\n",
+            ranking.rejected_more
+        ));
+    }
+    out.push_str("</section>\n");
+    out
+}
+
+/// What a profiler needs of the framework that did not win.
+pub fn handoff(report: &Report) -> String {
+    let behind = behind(report);
+    let Some(worst) = behind.first() else { return String::new() };
+    let mut out = format!("<section id=\"profiler\"><h2>For a profiler: {}</h2>\n<ul>\n", line(report.handoff));
+    for place in &behind {
+        let title = note::group_title(report.ranking, place.group);
+        let how = place.how();
+        let who = candidate(place.own.best.entry());
+        let more = match lengths(place.own) {
+            Some((input, output)) => format!(
+                "<ul><li>prefill profile: {0} tokens in, 1 out</li><li>decode profile: {0} tokens in, {1} out</li></ul>",
+                line(&input),
+                line(&output)
+            ),
+            None => "<ul><li>its rows do not say the lengths of this scenario: measure them before profiling</li></ul>"
+                .into(),
+        };
+        out.push_str(&format!("<li>{}{more}</li>\n", line(&format!("{title}: {who} stands behind, {how}."))));
+    }
+    out.push_str("</ul>\n");
+    let text = both(worst.own.best.entry());
+    if !text.is_empty() {
+        out.push_str(&format!("<p>The slowest of these again:</p>\n{}", box_of(&text, "The slowest of these again")));
+    }
+    // Its definition may serve under another name; then its profiler is known by the definition's.
+    if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
+        let fill = |text: &str| text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT");
+        let commands = format!("{}\n{}", shell_line(&fill(&profiler.start)), shell_line(&fill(&profiler.stop)));
+        let before = line(&fill(&profiler.before));
+        out.push_str(&format!(
+            "<p>Its profiler: start the server with {before}.</p>\n{}",
+            box_of(&commands, "Start and stop its profiler")
+        ));
+    }
+    out.push_str("</section>\n");
+    out
+}
+
+/// Files of what is shown, as plain text: a page must not lead anywhere.
+pub fn files(ranking: &Ranking) -> String {
+    let best = ranking.groups.iter().flat_map(Group::best_of_frameworks).map(|ranked| ranked.best.entry());
+    let shown: Vec<&Entry> = best.chain(ranking.rejected.iter().map(|r| &r.entry)).collect();
+    let mut files: BTreeSet<[String; 3]> = BTreeSet::new();
+    for entry in shown {
+        for (role, path) in entry.at("/artifacts").as_object().into_iter().flatten() {
+            if let Some(path) = path.as_str() {
+                files.insert([entry.candidate_id.to_string(), role.clone(), path.to_string()]);
+            }
+        }
+        let dataset = entry.text("/workload/dataset_path");
+        if !dataset.is_empty() {
+            files.insert(["workload".into(), "data set".into(), dataset]);
+        }
+    }
+    if files.is_empty() {
+        return String::new();
+    }
+    let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter().map(|row| Row::words(&row)));
+    format!(
+        "<section id=\"files\"><h2>Files</h2>\n<details><summary>Files that tell more</summary>\n{table}</details></section>\n"
+    )
+}
+
+/// What to know before believing any of it.
+pub fn caveats(ranking: &Ranking) -> String {
+    let caveats = caveat::caveats(ranking);
+    if caveats.is_empty() {
+        return String::new();
+    }
+    let items: String = caveats.iter().map(|note| format!("<li>{}</li>\n", line(note))).collect();
+    format!("<section id=\"caveats\"><h2>Caveats</h2>\n<ul class=\"caveats\">\n{items}</ul></section>\n")
+}

@@ -1,0 +1,182 @@
+//! The answer: for each scenario what to deploy, how sure that is, and the command.
+
+use super::escape::{command, line};
+use crate::rank::{Combined, Decision, Group, Ranking};
+use crate::report::note;
+use crate::report::text::{candidate, measured};
+
+/// A label with its sign; the sign tells what the colour tells.
+pub fn badge(class: &str, sign: &str, words: &str) -> String {
+    format!("<span class=\"badge {class}\"><span aria-hidden=\"true\">{sign}</span> {words}</span>")
+}
+
+/// A command to copy.
+pub fn box_of(text: &str, name: &str) -> String {
+    let button = "<button type=\"button\" class=\"copy\" hidden>Copy</button>";
+    format!(
+        "<div class=\"command\">{button}<pre tabindex=\"0\" aria-label=\"{}\"><code>{}</code></pre></div>\n",
+        line(name),
+        command(text)
+    )
+}
+
+/// What to know of a group before believing its first line.
+pub fn labels(group: &Group) -> String {
+    let mut out = String::new();
+    if group.key.smoke {
+        out.push_str(&badge("warn", "⚠", "Flow check, not a performance result"));
+    }
+    if group.key.simulated {
+        out.push_str(&badge("warn", "⚠", "Simulated engine"));
+    }
+    out
+}
+
+fn verdict(ranking: &Ranking, group: &Group) -> String {
+    let flow = group.key.smoke || group.key.simulated;
+    let Some(first) = group.ranked.first() else { return badge("none", "–", "No results") };
+    let mut out = match (&group.decision, first.best.unconfirmed) {
+        (Decision::Winner, true) => badge("warn", "?", "Keeps the SLA, unconfirmed"),
+        (Decision::Winner, false) => badge("good", "✓", "Keeps the SLA"),
+        (Decision::Fastest, _) => badge("none", "–", "No SLA given"),
+        (Decision::None { .. }, _) => badge("bad", "✗", "Nothing passed the SLA"),
+    };
+    if matches!(group.decision, Decision::Winner) && !flow && !ranking.provisional().is_empty() {
+        out.push_str(&badge("warn", "…", "Provisional"));
+    }
+    if group.ties.members.len() > 1 && !matches!(group.decision, Decision::None { .. }) {
+        out.push_str(&badge("none", "=", &format!("{} tied", group.ties.members.len())));
+    }
+    out
+}
+
+/// A sentence as people write them: a great letter first, a point last.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map_or(String::new(), |c| c.to_uppercase().collect());
+    line(&format!("{first}{}.", chars.as_str()))
+}
+
+fn numbers(group: &Group) -> String {
+    let Some(first) = group.ranked.first() else { return String::new() };
+    let [requests, tokens, ttft, p99, tpot, _, success] = measured(&first.best);
+    let shown = [
+        ("Requests", requests, "/s"),
+        ("Output tokens", tokens, "/s"),
+        ("Mean TTFT", ttft, " ms"),
+        ("p99 TTFT", p99, " ms"),
+        ("Mean TPOT", tpot, " ms"),
+        ("Success", success, ""),
+    ];
+    let items: String = shown
+        .into_iter()
+        .filter(|(_, value, _)| value != "-")
+        .map(|(name, value, unit)| format!("<div><dt>{name}</dt><dd>{}<small>{unit}</small></dd></div>", line(&value)))
+        .collect();
+    if items.is_empty() { items } else { format!("<dl class=\"numbers\">{items}</dl>\n") }
+}
+
+fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
+    let title = note::group_title(ranking, group);
+    let said = note::decision(ranking, group);
+    // The first part is the answer, the rest is how near the others are.
+    let (answer, rest) = match &group.decision {
+        Decision::None { .. } => (&*said, ""),
+        // That no SLA was given stands in the badge.
+        _ => {
+            let said = said.strip_prefix("no SLA was given; ").unwrap_or(&said);
+            said.split_once("; ").unwrap_or((said, ""))
+        }
+    };
+    let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
+    out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
+    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(answer)));
+    let text = group.ranked.first().map(|first| first.best.entry().text("/server_command")).unwrap_or_default();
+    let flow = group.key.smoke || group.key.simulated;
+    match (&group.decision, text.is_empty()) {
+        (Decision::None { .. }, _) => {
+            out.push_str("<p class=\"nothing\">No command to deploy: nothing kept the SLA.</p>\n")
+        }
+        (_, true) => out.push_str("<p class=\"nothing\">Its row has no command.</p>\n"),
+        (_, false) => {
+            let what = if flow { "The command that came first (not a recommendation):" } else { "The command:" };
+            out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, &format!("Command for {title}"))));
+        }
+    }
+    if !matches!(group.decision, Decision::None { .. }) {
+        out.push_str(&numbers(group));
+    }
+    if !rest.is_empty() {
+        out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(rest)));
+    }
+    out.push_str(&format!("<p class=\"go\"><a href=\"#group-{i}\">Ranking and plots</a></p></article>\n"));
+    out
+}
+
+/// The decision over all scenarios, with the command of what stands first there.
+fn over_all(ranking: &Ranking, combined: &Combined) -> String {
+    let Some(first) = combined.scores.first() else { return String::new() };
+    let of = |group: &&Group| combined.weights.iter().any(|(name, _)| *name == group.key.scenario);
+    let ranked =
+        ranking.groups.iter().filter(of).flat_map(|group| group.ranked.iter().map(move |ranked| (group, ranked)));
+    // Several rankings of one mode differ in model or client: then the value tells whose row it is.
+    let found = ranked.filter(|(group, _)| group.key.mode == combined.mode).find(|(group, ranked)| {
+        let entry = ranked.best.entry();
+        let value = combined
+            .weights
+            .iter()
+            .position(|(name, _)| *name == group.key.scenario)
+            .map(|i| first.values.get(i).copied());
+        *entry.framework == *first.framework
+            && *entry.candidate_id == *first.candidate_id
+            && value == Some(ranked.best.keys.by)
+    });
+    let Some((group, ranked)) = found else { return String::new() };
+    let provisional = if group.key.smoke || group.key.simulated || ranking.provisional().is_empty() {
+        String::new()
+    } else {
+        badge("warn", "…", "Provisional")
+    };
+    let (class, sign, words) = match first.passed {
+        Some(true) => ("good", "✓", "Keeps the SLA everywhere"),
+        Some(false) => ("bad", "✗", "Misses an SLA"),
+        None => ("none", "–", "No SLA everywhere"),
+    };
+    let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
+    let text = ranked.best.entry().text("/server_command");
+    let shown = match first.passed {
+        Some(false) => "<p class=\"nothing\">No command to deploy: none keeps every SLA.</p>\n".to_string(),
+        _ if text.is_empty() => String::new(),
+        _ => {
+            let flow = group.key.smoke || group.key.simulated;
+            let what = if flow { "The command that came first (not a recommendation):" } else { "The command:" };
+            format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, "Command over all scenarios"))
+        }
+    };
+    format!(
+        "<article class=\"card all\"><h3>Over all scenarios ({})</h3>\n<p class=\"badges\">{}{provisional}{}</p>\n<p class=\"answer\">{}</p>\n{shown}\
+         <p class=\"go\"><a href=\"#combined\">Scores</a></p></article>\n",
+        line(&weights.join(", ")),
+        badge(class, sign, words),
+        labels(group),
+        sentence(&format!("first by weighted score is {} ({:.3} of 1)", candidate(ranked.best.entry()), first.score)),
+    )
+}
+
+/// The top of the page.
+pub fn section(ranking: &Ranking) -> String {
+    let mut out = String::from("<section id=\"decision\"><h2>Decision</h2>\n<div class=\"cards\">\n");
+    ranking.combined().iter().for_each(|combined| out.push_str(&over_all(ranking, combined)));
+    for (i, group) in ranking.groups.iter().enumerate() {
+        out.push_str(&card(ranking, group, i));
+    }
+    if ranking.groups.is_empty() {
+        let badge = badge("bad", "✗", "No results");
+        out.push_str(&format!(
+            "<article class=\"card\"><p class=\"badges\">{badge}</p><p class=\"answer\">Nothing was measured; <a href=\"#tried\">Tried and \
+             not selected</a> says why.</p></article>\n"
+        ));
+    }
+    out.push_str("</div></section>\n");
+    out
+}

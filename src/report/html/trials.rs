@@ -1,0 +1,59 @@
+//! What several plots ask of candidates.
+
+use serde_json::Value;
+
+use super::chart::{SLOTS, key};
+use super::escape::line;
+use super::scale::sane;
+use crate::rank::{Entry, Group, Options, Ranked, Trial};
+use crate::report::text::{candidate, load};
+
+/// The best candidates, as many as can be told apart by colour and shape.
+pub fn first(group: &Group) -> impl Iterator<Item = (usize, &Ranked)> {
+    group.ranked.iter().take(SLOTS).enumerate()
+}
+
+/// All load points of a candidate, from the least load on.
+pub fn all(ranked: &Ranked) -> Vec<&Trial> {
+    let mut trials: Vec<&Trial> = std::iter::once(&ranked.best).chain(&ranked.others).collect();
+    trials.sort_by(|a, b| a.entry().amount().total_cmp(&b.entry().amount()));
+    trials
+}
+
+/// The limit that holds for a group: the one given to the report, else the rows'.
+pub fn limit(group: &Group, options: &Options, name: &str) -> Option<f64> {
+    let given = options.given(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
+    let own = || group.ranked.first()?.best.entry().at(&format!("/sla/{name}")).as_f64();
+    sane(given.or_else(own))
+}
+
+/// `3 vllm max_num_seqs=64`, with its rank, by which it is called in every plot.
+pub fn name(rank: usize, entry: &Entry) -> String {
+    format!("{} {}", rank + 1, candidate(entry))
+}
+
+/// A load point in words.
+pub fn point(rank: usize, trial: &Trial) -> String {
+    let at = load(trial);
+    let at = if at.is_empty() { at } else { format!(" at {at}") };
+    let sla = if trial.passed == Some(false) { ", fails the SLA" } else { "" };
+    format!("{}{at}{sla}", name(rank, trial.entry()))
+}
+
+/// The legend of the plots that draw a group's best candidates.
+pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a Ranked)>) -> String {
+    let items: String = shown
+        .map(|(i, ranked)| {
+            let entry = ranked.best.entry();
+            format!("<li>{}<b>{}</b> {}</li>", key(i), i + 1, line(&candidate(entry)))
+        })
+        .collect();
+    format!("<ul class=\"legend\">{items}</ul>")
+}
+
+/// The flags that a candidate changes, each as `name=value`.
+pub fn changed(entry: &Entry) -> Vec<(String, String)> {
+    let changed = entry.at("/candidate/changed");
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
+    changed.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), word(value))).collect()
+}
