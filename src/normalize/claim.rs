@@ -18,8 +18,9 @@ pub fn hold(row: &mut Row) -> Option<String> {
         return None;
     }
     let metrics = row.get("metrics").cloned().unwrap_or_default();
-    let judged =
-        sla::judge(&members, &Limits::read(&members, false), &|name| metrics.get(name).and_then(Value::as_f64))?;
+    let judged = sla::judge(members.get("passed").and_then(Value::as_bool), &Limits::read(&members, false), &|name| {
+        metrics.get(name).and_then(Value::as_f64)
+    })?;
     sla::write(&mut members, &judged.tests);
     row.set("sla", members);
     row.set("verdict", serde_json::to_value(judged.verdict).unwrap_or_default());

@@ -97,6 +97,7 @@ pub struct Intake {
     names: BTreeSet<Arc<str>>,
     groups: HashMap<String, Arc<GroupKey>>,
     buffer: String,
+    told: Vec<(Box<str>, f64)>,
     /// Every limit that some row has, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
     /// What rows claim about their SLA and their numbers do not say, in a sentence each; the first of them.
@@ -105,6 +106,8 @@ pub struct Intake {
     pub claimed: usize,
 }
 
+/// Limits that are remembered as they stand.
+const FEW: usize = 16;
 /// Claims that are told one by one.
 const CLAIMS: usize = 20;
 
@@ -216,7 +219,12 @@ impl Intake {
     /// Every limit of a row that nothing was given in the place of.
     fn note_limits(&mut self, row: &Fast, scenario: &str) {
         for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
-            if self.options.given(scenario).all(|(other, _)| *other != **key) {
+            let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
+            if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
+                // A few limits stand in nearly all rows: those are not written again and again.
+                if self.told.len() < FEW {
+                    self.told.push(((**key).into(), *value));
+                }
                 self.buffer.clear();
                 let _ = write!(self.buffer, "{} {value}", &**key);
                 if !self.limits.contains(&self.buffer) {

@@ -5,8 +5,8 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::by::Options;
-use super::fast::{Fast, Numbers};
-use crate::schema::{Members, SlaTest, Verdict};
+use super::fast::Fast;
+use crate::schema::{SlaTest, Verdict};
 use crate::sla::{self, Limits};
 
 /// The answer.
@@ -53,12 +53,9 @@ pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
         let tests = if claim == Some(false) { own() } else { Vec::new() };
         return Gate { unconfirmed, tests, ..believed };
     }
-    let numbers = |numbers: &Numbers| numbers.0.iter().map(|(key, value)| (key.to_string(), (*value).into())).collect();
-    let mut members: Members = sla.map(|sla| numbers(&sla.limits)).unwrap_or_default();
-    if let (Some(claim), true) = (claim, given.is_empty()) {
-        members.insert("passed".into(), claim.into());
-    }
-    members.extend(given.iter().map(|(key, value)| ((*key).to_string(), Value::from(*value))));
+    let own_limits = sla.map(|sla| sla.limits.0.as_slice()).unwrap_or_default();
+    let thresholds = own_limits.iter().map(|(key, value)| (&**key, *value)).chain(given.iter().copied());
+    let limits = Limits::of(thresholds);
     let metric = |name: &str| {
         row.metrics.as_ref().and_then(|metrics| metrics.get(name)).or_else(|| {
             // The greatest of a latency confirms a percentile.
@@ -67,7 +64,9 @@ pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
             deep(&format!("/statistics/{latency}/max"))?.as_f64()
         })
     };
-    let Some(mut judged) = sla::judge(&members, &Limits::read(&members, false), &metric) else { return believed };
+    // What was claimed was claimed about other limits, where some are given anew.
+    let claimed = claim.filter(|_| given.is_empty());
+    let Some(mut judged) = sla::judge(claimed, &limits, &metric) else { return believed };
     if tested {
         for test in own() {
             if given.iter().all(|(key, _)| *key != test.limit) {

@@ -13,7 +13,9 @@ mod rejected;
 mod release;
 mod trial;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::attempt::{self, Attempt};
@@ -129,14 +131,24 @@ impl Group {
 
 /// Each row once, and of every unit only its latest attempt, by the time when its run started.
 fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
+    // Only of runs it matters which came first; the others are put in order later.
+    if entries.iter().all(|entry| entry.own.is_none()) {
+        let mut seen: HashSet<Box<str>> = HashSet::new();
+        let mut hashes: HashSet<u64> = HashSet::with_capacity(entries.len());
+        let hasher = RandomState::new();
+        entries.retain(|entry| hashes.insert(hasher.hash_one(entry.line())) || seen.insert(entry.line().into()));
+        if !seen.is_empty() {
+            // Some line may stand twice: what is seldom may be slow.
+            entries.sort_by(|a, b| a.line().cmp(b.line()));
+            entries.dedup_by(|a, b| a.line() == b.line());
+        }
+        return entries;
+    }
     entries.sort_unstable_by(|a, b| {
         let times = a.own.as_ref().map(|own| &own.started_at).cmp(&b.own.as_ref().map(|own| &own.started_at));
         times.then_with(|| a.line().cmp(b.line()))
     });
     entries.dedup_by(|a, b| a.line() == b.line());
-    if entries.iter().all(|entry| entry.own.is_none()) {
-        return entries;
-    }
     let attempt = |entry: &Entry| -> Attempt {
         let Some(own) = &entry.own else { return (BTreeSet::new(), None) };
         let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
@@ -182,7 +194,7 @@ pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
 
 fn count(entries: &[Entry]) -> BTreeMap<Arc<str>, Tried> {
     let mut tried: BTreeMap<Arc<str>, Tried> = BTreeMap::new();
-    let mut by_candidate: BTreeMap<(&str, &str), (bool, bool)> = BTreeMap::new();
+    let mut by_candidate: HashMap<(&str, &str), (bool, bool)> = HashMap::with_capacity(entries.len());
     for entry in entries {
         let counts = match tried.get_mut(&entry.framework) {
             Some(counts) => counts,
@@ -214,7 +226,10 @@ fn settle(
     assumed: &mut Vec<String>,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
 ) {
-    let all: BTreeSet<Arc<GroupKey>> = entries.iter().map(|entry| Arc::clone(&entry.group)).collect();
+    // They are shared: as few are looked at as there are.
+    let shared: HashMap<*const GroupKey, &Arc<GroupKey>> =
+        entries.iter().map(|entry| (Arc::as_ptr(&entry.group), &entry.group)).collect();
+    let all: BTreeSet<Arc<GroupKey>> = shared.into_values().map(Arc::clone).collect();
     let mut ends = group::settle(&all);
     for (from, to) in ends.iter().filter(|(from, to)| from != to) {
         assumed.extend(group::differences(&[from, to]));
@@ -232,9 +247,12 @@ fn settle(
             ends.extend(keys.iter().map(|key| (Arc::clone(key), Arc::clone(keys[0]))));
         }
     }
+    let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
+        ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
     for entry in entries {
-        if let Some(end) = ends.get(&entry.group).filter(|end| **end != entry.group) {
-            entry.group = Arc::clone(end);
+        match by_place.get(&Arc::as_ptr(&entry.group)) {
+            Some(end) => entry.group = Arc::clone(end),
+            None => entry.group = ends.get(&entry.group).map_or_else(|| Arc::clone(&entry.group), Arc::clone),
         }
     }
 }
@@ -251,17 +269,22 @@ fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
 }
 
 /// Results by group and candidate, each candidate's trials.
-fn candidates(mut entries: Vec<Entry>) -> Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> {
-    entries.sort_by(|a, b| {
-        a.group
-            .cmp(&b.group)
+fn candidates(entries: Vec<Entry>) -> Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> {
+    // Entries are large: their numbers are sorted.
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (&entries[*a], &entries[*b]);
+        let groups = if Arc::ptr_eq(&a.group, &b.group) { Ordering::Equal } else { a.group.cmp(&b.group) };
+        groups
             .then_with(|| a.framework.cmp(&b.framework))
             .then_with(|| a.candidate_id.cmp(&b.candidate_id))
             .then_with(|| load_point(a).cmp(&load_point(b)))
     });
+    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+    let entries = order.into_iter().filter_map(move |i| entries[i].take());
     let mut groups: Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> = Vec::new();
     let mut last: Option<(Arc<str>, Box<str>)> = None;
-    let mut waiting = entries.into_iter().peekable();
+    let mut waiting = entries.peekable();
     while let Some(first) = waiting.next() {
         if groups.last().is_none_or(|(key, _)| *key != first.group) {
             groups.push((Arc::clone(&first.group), Vec::new()));

@@ -1,9 +1,7 @@
 //! What a row of somebody else says about its SLA, against what its numbers say.
 
-use serde_json::Value;
-
 use super::{Limits, gate};
-use crate::schema::{Members, SlaTest, Verdict};
+use crate::schema::{SlaTest, Verdict};
 
 /// A row's limits, judged anew.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,11 +17,10 @@ pub struct Judged {
 /// The basis of a test whose number the row does not have.
 const NOT_MEASURED: &str = "not_measured";
 
-/// Judges a row with thresholds by its metrics; `None` without any: then its own word is all there is. For a limit whose
+/// Judges a row with thresholds by its metrics, against what it claims; `None` without any: then its own word is all there is. For a limit whose
 /// number the row does not have its claim stands, and without a claim the limit is not kept.
 #[must_use]
-pub fn judge(sla: &Members, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64>) -> Option<Judged> {
-    let claim = sla.get("passed").and_then(Value::as_bool);
+pub fn judge(claim: Option<bool>, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64>) -> Option<Judged> {
     let mut tests = limits.reported(metric);
     if tests.is_empty() {
         return None;
@@ -53,11 +50,11 @@ pub fn judge(sla: &Members, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn judged(sla: Value, metrics: Value) -> Option<Judged> {
         let sla = sla.as_object().unwrap().clone();
-        judge(&sla, &Limits::read(&sla, false), &|name| metrics[name].as_f64())
+        judge(sla.get("passed").and_then(Value::as_bool), &Limits::read(&sla, false), &|name| metrics[name].as_f64())
     }
 
     #[test]

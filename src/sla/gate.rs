@@ -216,8 +216,8 @@ fn statistic_of(
 pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
     let counts: Option<Vec<(u32, u32)>> = tests.iter().map(|test| test.n.zip(test.over)).collect();
     let first = tests.first()?;
-    let q = match Limit::parse(&first.limit) {
-        Ok(Limit::Latency { statistic, .. }) => quantile(statistic),
+    let q = match Limit::known(&first.limit) {
+        Some(Limit::Latency { statistic, .. }) => quantile(statistic),
         _ => None,
     };
     if let (Some(counts), Some(q)) = (counts, q) {

@@ -32,22 +32,29 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// The limit under a key; `None` of any other key.
+    #[must_use]
+    pub fn known(key: &str) -> Option<Self> {
+        match key {
+            "min_success_rate" => return Some(Self::SuccessRate),
+            "min_slo_attainment" => return Some(Self::Attainment),
+            _ => {}
+        }
+        let (statistic, latency) = key.strip_prefix("max_")?.strip_suffix("_ms")?.split_once('_')?;
+        let statistic = STATISTICS.into_iter().find(|known| *known == statistic)?;
+        let latency = LATENCIES.into_iter().find(|known| *known == latency)?;
+        Some(Self::Latency { statistic, latency })
+    }
+
     /// Understands a limit's key.
     ///
     /// # Errors
     /// What is wrong with it; a latency must name its statistic, for nobody can know which one was meant.
     pub fn parse(key: &str) -> Result<Self, String> {
-        match key {
-            "min_success_rate" => return Ok(Self::SuccessRate),
-            "min_slo_attainment" => return Ok(Self::Attainment),
-            _ => {}
+        if let Some(limit) = Self::known(key) {
+            return Ok(limit);
         }
         for latency in LATENCIES {
-            for statistic in STATISTICS {
-                if key == format!("max_{statistic}_{latency}_ms") {
-                    return Ok(Self::Latency { statistic, latency });
-                }
-            }
             if key == format!("max_{latency}_ms") {
                 return Err(format!(
                     "{key} does not say of which statistic: write max_p99_{latency}_ms or max_mean_{latency}_ms"
@@ -98,10 +105,24 @@ impl Limits {
     /// are limits and none of them is one.
     #[must_use]
     pub fn read(members: &Members, floor: bool) -> Self {
-        let limit = |(key, value): (&String, &Value)| Some((key.clone(), Limit::parse(key).ok()?, value.as_f64()?));
+        let limit = |(key, value): (&String, &Value)| Some((key.clone(), Limit::known(key)?, value.as_f64()?));
         let mut limits: Vec<_> = members.iter().filter_map(limit).collect();
         if floor && !limits.is_empty() && !limits.iter().any(|(_, limit, _)| *limit == Limit::SuccessRate) {
             limits.push(("min_success_rate".into(), Limit::SuccessRate, DEFAULT_SUCCESS));
+        }
+        Self(limits)
+    }
+
+    /// The same of single thresholds; a later one stands in the place of an earlier one.
+    #[must_use]
+    pub fn of<'a>(thresholds: impl Iterator<Item = (&'a str, f64)>) -> Self {
+        let mut limits: Vec<(String, Limit, f64)> = Vec::new();
+        for (key, value) in thresholds {
+            let Some(limit) = Limit::known(key) else { continue };
+            match limits.iter_mut().find(|(_, known, _)| *known == limit) {
+                Some(known) => known.2 = value,
+                None => limits.push((key.to_string(), limit, value)),
+            }
         }
         Self(limits)
     }
@@ -124,5 +145,29 @@ impl Limits {
     #[must_use]
     pub fn members(&self) -> Members {
         self.0.iter().map(|(key, _, threshold)| (key.clone(), (*threshold).into())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_scenario_has_its_own_limits_in_the_place_of_those_of_all() {
+        let sla =
+            json!({"max_p99_ttft_ms": 500, "min_success_rate": 0.9, "scenarios": {"code": {"max_p99_ttft_ms": 900}}});
+        let of = |name: &str| Value::from(of_scenario(sla.as_object().unwrap(), name));
+        assert_eq!(of("code"), json!({"max_p99_ttft_ms": 900, "min_success_rate": 0.9}));
+        assert_eq!(of("chat"), json!({"max_p99_ttft_ms": 500, "min_success_rate": 0.9}));
+    }
+
+    #[test]
+    fn keys_of_limits() {
+        assert_eq!(Limit::known("max_p99_ttft_ms"), Some(Limit::Latency { statistic: "p99", latency: "ttft" }));
+        assert_eq!(
+            [Limit::known("passed"), Limit::known("max_p98_ttft_ms"), Limit::known("max_ttft_ms")],
+            [None, None, None]
+        );
     }
 }
