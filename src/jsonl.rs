@@ -315,4 +315,16 @@ mod tests {
         writer.write(&Row::parse("{\"b\":2}").unwrap()).unwrap();
         assert_eq!(writer.into_inner().0, [b"{\"a\":1}\n", b"{\"b\":2}\n"]);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        /// Whatever the bytes: rows or messages, each line once, and never more than the limit in memory.
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), lines in "(\\{\"a\":[0-9]{1,3}\\}\r?\n|[\\[\\{\"]{1,30}\n){0,5}") {
+            let mut all = lines.into_bytes();
+            all.extend(bytes);
+            let (rows, _) = read(&all, 64);
+            proptest::prop_assert!(rows.iter().all(|(_, line)| line.len() <= 64));
+        }
+    }
 }

@@ -313,4 +313,17 @@ mod tests {
         assert!(load(&"[".repeat(100_000), "p").is_err());
         assert!(load(&format!("a: {}", " ".repeat(MAX_BYTES)), "p").is_err());
     }
+
+    proptest::proptest! {
+        /// Whatever the bytes, a document or an error with its place; a plan that was damaged too.
+        #[test]
+        fn no_text_panics(text in "(a: |- |&x |\\*x|\\[|\\{|\\}|\\]|\"|'|\n|  |#|!t |~|<<: |0x1|1e9|\\PC){0,40}", cut: proptest::sample::Index, odd in "\\PC{0,3}") {
+            if let Ok(document) = load(&text, "x.yaml") {
+                let _ = ambiguous(&document, &text);
+            }
+            let plan = include_str!("../configs/quickstart.yaml");
+            let at = plan.char_indices().map(|(at, _)| at).nth(cut.index(plan.chars().count())).unwrap_or(0);
+            let _ = load(&format!("{}{odd}{}", &plan[..at], &plan[at..]), "plan.yaml");
+        }
+    }
 }
