@@ -85,7 +85,7 @@ fn request(map: &Requests, get: Get) -> (Request, Option<f64>) {
 
 /// The same so many seconds later.
 fn at_its_time(request: Request, seconds: f64) -> Request {
-    let later = |at: Option<Micros>| at.map(|at| Micros(at.0 + Micros::from_seconds(seconds).0));
+    let later = |at: Option<Micros>| at.map(|at| Micros(at.0.saturating_add(Micros::from_seconds(seconds).0)));
     Request {
         sent_us: later(request.sent_us),
         first_token_us: later(request.first_token_us),
