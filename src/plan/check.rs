@@ -5,15 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::read::{DEFAULT_QPS, FILES, MADE_UP, STRATEGIES};
-use super::{Finding, Plan};
+use super::{Finding, Plan, limits};
 use crate::answer::ENDPOINTS;
 use crate::framework::Frameworks;
 use crate::schedule::Arrivals;
-use crate::schema::{CachePolicy, LoadMode, Scenario};
-use crate::sla::{Limit, SCENARIOS};
-
-/// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
-const P99_PROMPTS: u64 = 299;
+use crate::schema::{CachePolicy, LoadMode};
 
 /// Combinations beyond which the third tier is no search any more.
 const MOST: usize = 10_000;
@@ -31,7 +27,7 @@ pub fn check(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Ve
     dataset(value, found);
     benchmark(value, found);
     search(value, found);
-    sla(value, &plan.scenarios, found);
+    limits::check(value, &plan.scenarios, found);
     idle(value, plan, frameworks, found);
 }
 
@@ -368,61 +364,5 @@ fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
             }
         }
-    }
-}
-
-fn sla(plan: &Value, scenarios: &[Scenario], found: &mut Vec<Finding>) {
-    for pointer in ["/sla", "/benchmark/sla"] {
-        for (key, value) in plan.pointer(pointer).and_then(Value::as_object).into_iter().flatten() {
-            let at = format!("{pointer}/{}", crate::yaml::escape(key));
-            let Some(of_scenarios) = value.as_object().filter(|_| key == SCENARIOS) else {
-                limit(plan, &at, key, value, found);
-                continue;
-            };
-            for (name, limits) in of_scenarios {
-                let at = format!("{at}/{}", crate::yaml::escape(name));
-                known_scenario(name, &at, scenarios, found);
-                for (key, value) in limits.as_object().into_iter().flatten() {
-                    limit(plan, &format!("{at}/{}", crate::yaml::escape(key)), key, value, found);
-                }
-            }
-        }
-    }
-    for (name, _) in plan.pointer("/dataset/weights").and_then(Value::as_object).into_iter().flatten() {
-        known_scenario(name, &format!("/dataset/weights/{}", crate::yaml::escape(name)), scenarios, found);
-    }
-    if plan["sla"].is_object() && plan.pointer("/benchmark/sla").is_some() {
-        found.push(Finding::error("/sla", "limits stand in sla and in benchmark.sla: keep one"));
-    }
-}
-
-fn known_scenario(name: &str, at: &str, scenarios: &[Scenario], found: &mut Vec<Finding>) {
-    if scenarios.iter().all(|scenario| scenario.name != name) {
-        let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
-        let why = format!("there is no scenario {name}; there are {}", names.join(", "));
-        found.push(Finding::key(super::Level::Error, at, why));
-    }
-}
-
-fn limit(plan: &Value, at: &str, key: &str, value: &Value, found: &mut Vec<Finding>) {
-    let limit = match Limit::parse(key) {
-        Ok(limit) => limit,
-        Err(why) => return found.push(Finding::key(super::Level::Error, at, why)),
-    };
-    // What is no number was said already, unless it is the map that only `scenarios` takes.
-    if value.is_object() {
-        return found.push(Finding::value(super::Level::Error, at, format!("{key} is a number")));
-    }
-    if let Err(why) = limit.takes(value.as_f64().unwrap_or_default()) {
-        found.push(Finding::error(at, format!("{key} is {why}")));
-    }
-    let prompts =
-        plan.pointer("/dataset/num_prompts").or(plan.pointer("/benchmark/num_prompts")).and_then(Value::as_u64);
-    let prompts = prompts.unwrap_or(80);
-    if key.contains("_p99_") && prompts < P99_PROMPTS {
-        let why = format!(
-            "W-P99-N: {prompts} prompts cannot confirm a p99 (it takes {P99_PROMPTS}): a pass will be called unconfirmed"
-        );
-        found.push(Finding::warning(at, why));
     }
 }

@@ -6,6 +6,7 @@ mod fit;
 mod flags;
 mod frameworks;
 mod given;
+mod limits;
 mod read;
 mod rules;
 mod secrets;

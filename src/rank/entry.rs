@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::by::Options;
 use super::fast::{Fast, tidied};
-use super::gate;
+use super::gate::{self, Gate};
 use super::group::GroupKey;
 use super::notes::{self, Notes};
 use crate::error::Result;
@@ -100,16 +100,10 @@ pub struct Intake {
     told: Vec<(Box<str>, f64)>,
     /// Every limit that some row has, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
-    /// What rows claim about their SLA and their numbers do not say, in a sentence each; the first of them.
-    pub claims: Vec<String>,
-    /// How many claims there were.
-    pub claimed: usize,
 }
 
 /// Limits that are remembered as they stand.
 const FEW: usize = 16;
-/// Claims that are told one by one.
-const CLAIMS: usize = 20;
 
 impl Intake {
     /// Rows for a ranking of these options.
@@ -171,13 +165,8 @@ impl Intake {
         let mut notes = notes::of(row);
         self.note_limits(row, &group.scenario);
         let gate = gate::gate(line, row, &group.scenario, &self.options);
-        if let Some(claim) = &gate.disagrees {
-            self.claimed += 1;
+        if gate.disagrees.is_some() {
             notes.insert(Notes::CLAIM);
-            if self.claims.len() < CLAIMS {
-                let who = row.candidate_id.as_deref().unwrap_or_default();
-                self.claims.push(format!("{} {who}: {claim}", &*row.framework));
-            }
         }
         let by = self.options.by;
         let value = match by.per_gpu {
@@ -250,7 +239,11 @@ impl Intake {
         let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
         let scenario = workload.and_then(|workload| workload.scenario.as_deref()).unwrap_or_default();
         let print = row.fingerprint.as_ref();
-        let raw = |raw: Option<&RawValue>| raw.map_or(String::new(), |raw| raw.get().trim_matches('"').to_string());
+        // A member that is null is one that the row does not have.
+        let raw = |raw: Option<&RawValue>| {
+            let text = raw.map_or("", RawValue::get);
+            if text == "null" { String::new() } else { text.trim_matches('"').to_string() }
+        };
         let of = print.map(|print| {
             [
                 print.workload,
@@ -275,17 +268,18 @@ impl Intake {
             &budget,
             &cache,
         ];
+        // Other arrivals are another load.
+        let between = if arrivals.is_empty() { "" } else { " " };
         self.buffer.clear();
-        let _ = write!(self.buffer, "{scenario}\0{mode}\0{arrivals}\0{smoke}\0{simulated}");
+        let _ = write!(self.buffer, "{scenario}\0{mode}{between}{arrivals}\0{smoke}\0{simulated}");
         for member in rest {
             let _ = write!(self.buffer, "\0{member}");
         }
+        // Equal keys are one: from here on they are told apart by where they stand.
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
-        // Other arrivals are another load.
-        let mode = if arrivals.is_empty() { mode.to_string() } else { format!("{mode} {arrivals}") };
-        let rest = rest.map(|member| if member == "null" { String::new() } else { member.to_string() });
+        let (mode, rest) = (format!("{mode}{between}{arrivals}"), rest.map(String::from));
         let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
@@ -360,9 +354,19 @@ impl Entry {
     /// What was tested, limit by limit, by these options.
     #[must_use]
     pub fn tests(&self, options: &Options) -> Vec<SlaTest> {
+        self.gate(options).tests
+    }
+
+    /// What the row claims about its SLA, where its numbers say something else.
+    #[must_use]
+    pub fn claim(&self, options: &Options) -> Option<String> {
+        self.gate(options).disagrees
+    }
+
+    fn gate(&self, options: &Options) -> Gate {
         let read = |line: &str| {
             let fast = serde_json::from_str::<Fast>(line).ok()?;
-            Some(gate::gate(line, &fast, &self.group.scenario, options).tests)
+            Some(gate::gate(line, &fast, &self.group.scenario, options))
         };
         read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()
     }

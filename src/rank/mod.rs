@@ -46,8 +46,8 @@ pub struct Ranking {
     pub rejected_more: usize,
     /// Candidates tried and known, by framework.
     pub tried: BTreeMap<Arc<str>, Tried>,
-    /// Notes that some ranked row has, and those that all have.
-    pub notes: (Notes, Notes),
+    /// Notes that some ranked row has.
+    pub notes: Notes,
     /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
     pub limits: Vec<String>,
     /// What rows claim and their numbers do not say, and how often.
@@ -78,6 +78,13 @@ pub struct Ranked {
     pub best: Trial,
     /// Its other load points and probes.
     pub others: Vec<Trial>,
+}
+
+impl Ranked {
+    /// All of them, the best first.
+    pub fn trials(&self) -> impl Iterator<Item = &Trial> {
+        std::iter::once(&self.best).chain(&self.others)
+    }
 }
 
 /// How far a framework was searched.
@@ -122,10 +129,7 @@ impl Group {
 
     /// Everything in it, ranked or beneath.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.ranked
-            .iter()
-            .flat_map(|ranked| std::iter::once(&ranked.best).chain(&ranked.others))
-            .flat_map(|trial| &trial.entries)
+        self.ranked.iter().flat_map(Ranked::trials).flat_map(|trial| &trial.entries)
     }
 }
 
@@ -164,12 +168,12 @@ pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
     let options = intake.options().clone();
     let mut entries = latest(entries);
     let tried = count(&entries);
+    let claims = claims(&entries, &options);
     let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
     settle(&mut entries, options.allow_mixed, &mut assumed, &mut differing);
     let (ok, mut failed): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.ok);
-    let mut any = Notes::default();
-    ok.iter().for_each(|entry| any.insert(entry.notes));
-    let all = ok.iter().map(|entry| entry.notes).reduce(Notes::and).unwrap_or_default();
+    let mut notes = Notes::default();
+    ok.iter().for_each(|entry| notes.insert(entry.notes));
     let mut groups: Vec<Group> = Vec::new();
     for (key, ranked) in candidates(ok) {
         groups.push(group(key, ranked, &options, &mut differing));
@@ -188,8 +192,22 @@ pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
         let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
         format!("{key} {value}{of} (given to this report)")
     }));
-    let claims = (intake.claims.clone(), intake.claimed);
-    Ranking { options, groups, failed, rejected, rejected_more, tried, notes: (any, all), limits, claims, assumed }
+    Ranking { options, groups, failed, rejected, rejected_more, tried, notes, limits, claims, assumed }
+}
+
+/// Claims that are told one by one.
+const CLAIMS: usize = 20;
+
+/// What rows claim about their SLA and their numbers do not say: the first of them in words, and how many there are.
+fn claims(entries: &[Entry], options: &Options) -> (Vec<String>, usize) {
+    let mut claiming: Vec<&Entry> = entries.iter().filter(|entry| entry.notes.has(Notes::CLAIM)).collect();
+    claiming.sort_unstable_by(|a, b| {
+        (&a.framework, &a.candidate_id, a.line()).cmp(&(&b.framework, &b.candidate_id, b.line()))
+    });
+    let words = |entry: &&Entry| {
+        entry.claim(options).map(|claim| format!("{} {}: {claim}", entry.framework, entry.candidate_id))
+    };
+    (claiming.iter().take(CLAIMS).filter_map(words).collect(), claiming.len())
 }
 
 fn count(entries: &[Entry]) -> BTreeMap<Arc<str>, Tried> {
@@ -250,9 +268,8 @@ fn settle(
     let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
         ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
     for entry in entries {
-        match by_place.get(&Arc::as_ptr(&entry.group)) {
-            Some(end) => entry.group = Arc::clone(end),
-            None => entry.group = ends.get(&entry.group).map_or_else(|| Arc::clone(&entry.group), Arc::clone),
+        if let Some(end) = by_place.get(&Arc::as_ptr(&entry.group)) {
+            entry.group = Arc::clone(end);
         }
     }
 }
@@ -300,10 +317,7 @@ fn candidates(entries: Vec<Entry>) -> Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> {
                 && next.framework == id.0
                 && next.candidate_id == id.1
         };
-        let mut more = Vec::new();
-        while let Some(next) = waiting.next_if(same) {
-            more.push(next);
-        }
+        let more: Vec<Entry> = std::iter::from_fn(|| waiting.next_if(same)).collect();
         repeats.extend(more);
         let Some((_, ranked)) = groups.last_mut() else { continue };
         match ranked.last_mut().filter(|_| last.as_ref() == Some(&id)) {

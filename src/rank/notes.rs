@@ -56,12 +56,6 @@ impl Notes {
         self.0 & other.0 == other.0
     }
 
-    /// Those that both have.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
     /// Adds.
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;

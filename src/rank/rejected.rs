@@ -2,6 +2,7 @@
 
 use super::{Entry, Group, Options};
 use crate::schema::SlaTest;
+use crate::sla::NOT_MEASURED;
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ fn missed(tests: &[SlaTest]) -> String {
         .filter(|test| !test.passed)
         .map(|test| match (test.value, test.basis.as_str()) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
-            (None, "not_measured") => format!("{} was not measured, limit {}", test.limit, test.threshold),
+            (None, NOT_MEASURED) => format!("{} was not measured, limit {}", test.limit, test.threshold),
             (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();

@@ -99,12 +99,9 @@ fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut R
     if then.best.passed == Some(true) && now.best.passed == Some(false) {
         found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
     }
-    let trials =
-        |ranked: &Ranked| -> Vec<Trial> { std::iter::once(&ranked.best).chain(&ranked.others).cloned().collect() };
-    let before = trials(then);
-    for trial in trials(now) {
+    for trial in now.trials() {
         let point = |trial: &Trial| (trial.is_search(), if trial.is_search() { String::new() } else { trial.load() });
-        let Some(earlier) = before.iter().find(|other| point(other) == point(&trial)) else { continue };
+        let Some(earlier) = then.trials().find(|other| point(other) == point(trial)) else { continue };
         let repeats = |trial: &Trial, metric: &str| -> Vec<(u32, f64)> {
             trial.entries.iter().filter_map(|entry| Some((entry.repeat(), entry.metric(metric)?))).collect()
         };
@@ -115,7 +112,7 @@ fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut R
             let better = if higher { comparison.ratio - 1.0 } else { 1.0 - comparison.ratio };
             found.changes.push(Change {
                 scenario: group.key.scenario.clone(),
-                candidate: name(&trial),
+                candidate: name(trial),
                 load: if trial.is_search() { "search".into() } else { trial.load() },
                 metric: metric.into(),
                 values: (was, is),
@@ -126,7 +123,7 @@ fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut R
         };
         put("throughput", &earlier.values(), &trial.values(), true);
         for metric in LATENCIES {
-            put(metric, &repeats(earlier, metric), &repeats(&trial, metric), false);
+            put(metric, &repeats(earlier, metric), &repeats(trial, metric), false);
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     if best.any(|ranked| ranked.best.unconfirmed) {
         notes.push("Unconfirmed: a percentile was kept, but with too few requests to say so with 95 % confidence (a p99 takes 299 without a miss).".into());
     }
-    notes.extend(NOTED.iter().filter(|(note, _)| ranking.notes.0.has(*note)).map(|(_, text)| (*text).to_string()));
+    notes.extend(NOTED.iter().filter(|(note, _)| ranking.notes.has(*note)).map(|(_, text)| (*text).to_string()));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
             notes.push(format!(

@@ -19,11 +19,29 @@ pub struct Profiler {
     #[allow(dead_code, reason = "where it was read, for people")]
     source: String,
     /// What the server has to be started with.
-    pub before: String,
+    before: String,
     /// How it starts.
-    pub start: String,
+    start: String,
     /// How it stops.
-    pub stop: String,
+    stop: String,
+}
+
+impl Profiler {
+    /// What the server has to be started with.
+    pub fn before(&self) -> String {
+        fill(&self.before)
+    }
+
+    /// The commands that start and stop it; what happens by itself as a comment.
+    pub fn commands(&self) -> String {
+        let line = |text: &str| if text.starts_with("curl ") { fill(text) } else { format!("# {}", fill(text)) };
+        format!("{}\n{}", line(&self.start), line(&self.stop))
+    }
+}
+
+/// With a folder and an address that stand for the user's.
+fn fill(text: &str) -> String {
+    text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT")
 }
 
 /// The profilers that are known.
@@ -114,15 +132,9 @@ pub fn markdown(out: &mut String, report: &Report) {
     }
     // Its definition may serve under another name; then its profiler is known by the definition's.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
-        let fill = |text: &str| text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT");
-        put(out, &format!("\nIts profiler: start the server with {}.\n", escape(&fill(&profiler.before))));
-        fence(out, &format!("{}\n{}", shell_line(&fill(&profiler.start)), shell_line(&fill(&profiler.stop))));
+        put(out, &format!("\nIts profiler: start the server with {}.\n", escape(&profiler.before())));
+        fence(out, &profiler.commands());
     }
-}
-
-/// A command, or a sentence as a comment.
-pub fn shell_line(text: &str) -> String {
-    if text.starts_with("curl ") { text.to_string() } else { format!("# {text}") }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::md::{cell, escape, fence, put, table, table_of};
 use super::text::{candidate, changes, load, measured, number, plain, verdict};
-use super::{Report, capacity, caveat, handoff, note};
-use crate::rank::{Decision, Entry, Group, Ranked, Ranking, Trial};
+use super::{Report, capacity, caveat, facts, handoff, note};
+use crate::rank::{Decision, Group, Ranked, Ranking, Trial};
 
 /// What the last table is, in the source document's sense.
 pub const TRIED: &str = "These are tried configurations that were not selected: they failed, were skipped by policy, or completed but \
@@ -50,7 +50,7 @@ pub fn markdown(report: &Report) -> String {
 
 /// What the report is, in a line.
 pub fn title(ranking: &Ranking) -> &'static str {
-    if note::is_flow_check(ranking) { "Flow check, not a performance result" } else { "Which command to deploy" }
+    if !ranking.measured() { "Flow check, not a performance result" } else { "Which command to deploy" }
 }
 
 /// What the order is.
@@ -113,72 +113,14 @@ fn combined(out: &mut String, ranking: &Ranking) {
 
 fn workload(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Workload and SLA\n");
-    let head = ["Scenario", "Input tokens", "Output tokens", "Prompts", "Loads", "Endpoint", "Client"];
-    let rows = ranking.groups.iter().filter_map(|group| {
-        let entry = group.ranked.first()?.best.entry();
-        let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
-        let length = |name: &str| match (of(name), of(&format!("{name}_p50")), of(&format!("{name}_p95"))) {
-            (Some(asked), Some(p50), Some(p95)) if p50 != asked || p95 != asked => {
-                format!("{asked} (measured p50 {p50}, p95 {p95})")
-            }
-            (None, Some(p50), Some(p95)) => format!("measured p50 {p50}, p95 {p95}"),
-            (asked, ..) => asked.map_or("-".into(), |n| n.to_string()),
-        };
-        let mut loads: Vec<(f64, String)> = group.entries().map(|entry| (entry.amount(), entry.load())).collect();
-        loads.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let loads = ordered(loads.into_iter().map(|(_, load)| load));
-        let prompts =
-            group.ranked.iter().take(20).flat_map(|ranked| std::iter::once(&ranked.best).chain(&ranked.others));
-        let prompts = prompts.take(50).filter_map(|trial| trial.entry().at("/workload/num_prompts").as_u64());
-        let prompts = ordered(prompts.map(|n| n.to_string()));
-        let client = entry.text("/run/client");
-        let client = if client.is_empty() { entry.text("/native/client") } else { client };
-        Some(vec![
-            note::group_title(ranking, group),
-            length("input_len"),
-            length("output_len"),
-            prompts.join(", "),
-            loads.join(", "),
-            entry.text("/workload/endpoint"),
-            client,
-        ])
-    });
-    table(out, &head, rows);
+    table(out, &facts::WORKLOAD, facts::workload(ranking).map(Vec::from));
     let limits = if ranking.limits.is_empty() { "none".into() } else { ranking.limits.join(", ") };
     put(out, &format!("\nSLA: {}.", escape(&limits)));
 }
 
-/// The distinct values in the order of their first appearance; more than a dozen as the first and the last.
-pub fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
-    let mut kept: Vec<String> = Vec::new();
-    let mut seen: BTreeSet<String> = BTreeSet::new();
-    kept.extend(values.filter(|value| !value.is_empty() && seen.insert(value.clone())));
-    if kept.len() > 12 {
-        kept = vec![format!("{} to {}, {} of them", kept[0], kept[kept.len() - 1], kept.len())];
-    }
-    kept
-}
-
-/// Framework, version, GPU, GPUs, driver, image, once each.
-pub fn platforms(ranking: &Ranking) -> BTreeSet<[String; 6]> {
-    let or_dash = |text: String| if text.is_empty() { "-".to_string() } else { text };
-    let shown = ranking.groups.iter().flat_map(|group| group.ranked.iter().take(200));
-    shown
-        .map(|ranked| {
-            let entry = ranked.best.entry();
-            let gpus = entry.keys.gpus.map_or("-".into(), |n| n.to_string());
-            let [version, gpu, driver, image] =
-                ["/framework_version", "/hardware/gpu_model", "/hardware/driver", "/environment/image"]
-                    .map(|pointer| or_dash(entry.text(pointer)));
-            [entry.framework.to_string(), version, gpu, gpus, driver, image]
-        })
-        .collect()
-}
-
 fn versions(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Hardware and versions\n");
-    let rows = platforms(ranking).into_iter().map(|row| row.to_vec());
-    table(out, &["Framework", "Version", "GPU", "GPUs", "Driver", "Image"], rows);
+    table(out, &facts::PLATFORM, facts::platforms(ranking).into_iter().map(Vec::from));
 }
 
 const METRICS: [&str; 8] =
@@ -232,42 +174,24 @@ fn across(out: &mut String, ranking: &Ranking) {
 
 /// The most of all, and the most that keeps the SLA.
 fn raw(out: &mut String, ranking: &Ranking) {
-    if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed.is_none())) {
+    let raw = facts::raw(ranking);
+    if raw.is_empty() {
         return;
     }
     put(out, "\n## Raw throughput, and what of it keeps the SLA\n");
     let unit = ranking.options.by.unit();
     let head = ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit];
-    let rows = ranking.groups.iter().flat_map(|group| {
-        let title = note::group_title(ranking, group);
-        group.best_of_frameworks().into_iter().map(move |first| {
-            let framework = &first.best.entry().framework;
-            let all = || {
-                let own = group.ranked.iter().filter(move |ranked| ranked.best.entry().framework == *framework);
-                own.flat_map(|ranked| std::iter::once(&ranked.best).chain(&ranked.others))
-            };
-            let most = |passing: bool| {
-                let counted = all().filter(|trial| trial.keys.by.is_some() && (!passing || trial.passed == Some(true)));
-                counted.reduce(|a, b| if b.keys.by > a.keys.by { b } else { a })
-            };
-            let name = |trial: Option<&Trial>| {
-                trial.map_or("none".to_string(), |trial| {
-                    let load = load(trial);
-                    let at = if load.is_empty() { String::new() } else { format!(" at {load}") };
-                    format!("{}{at}", changes(trial.entry()))
-                })
-            };
-            let (fastest, passing) = (most(false), most(true));
-            vec![
-                title.clone(),
-                framework.to_string(),
-                name(fastest),
-                number(fastest.and_then(|trial| trial.keys.by)),
-                fastest.map_or("-", verdict).to_string(),
-                name(passing),
-                number(passing.and_then(|trial| trial.keys.by)),
-            ]
-        })
+    let value = |trial: Option<&Trial>| number(trial.and_then(|trial| trial.keys.by));
+    let rows = raw.into_iter().map(|raw| {
+        vec![
+            raw.title,
+            raw.framework.to_string(),
+            facts::trial_name(raw.fastest),
+            value(raw.fastest),
+            raw.fastest.map_or("-", verdict).to_string(),
+            facts::trial_name(raw.passing),
+            value(raw.passing),
+        ]
     });
     table(out, &head, rows);
 }
@@ -320,24 +244,10 @@ fn rejected(out: &mut String, ranking: &Ranking) {
     }
 }
 
-/// Files of what is shown: the best of each framework, and what was not selected.
 fn files(out: &mut String, ranking: &Ranking) {
-    let best = ranking.groups.iter().flat_map(Group::best_of_frameworks).map(|ranked| ranked.best.entry());
-    let shown: Vec<&Entry> = best.chain(ranking.rejected.iter().map(|r| &r.entry)).collect();
-    let mut files: BTreeSet<[String; 3]> = BTreeSet::new();
-    for entry in shown {
-        for (role, path) in entry.at("/artifacts").as_object().into_iter().flatten() {
-            if let Some(path) = path.as_str() {
-                files.insert([entry.candidate_id.to_string(), role.clone(), path.to_string()]);
-            }
-        }
-        let dataset = entry.text("/workload/dataset_path");
-        if !dataset.is_empty() {
-            files.insert(["workload".into(), "data set".into(), dataset]);
-        }
-    }
+    let files = facts::files(ranking);
     if !files.is_empty() {
         put(out, "\n## Files\n");
-        table(out, &["Candidate", "Role", "Path"], files.into_iter().map(|row| row.to_vec()));
+        table(out, &["Candidate", "Role", "Path"], files.into_iter().map(Vec::from));
     }
 }

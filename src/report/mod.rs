@@ -3,6 +3,7 @@
 mod capacity;
 mod caveat;
 pub mod csv;
+mod facts;
 mod handoff;
 pub mod html;
 pub mod jsonl;

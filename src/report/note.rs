@@ -130,8 +130,3 @@ fn gap(comparison: &Comparison) -> String {
         None => format!("{words} (single runs)"),
     }
 }
-
-/// What the title of a whole report says that it is.
-pub fn is_flow_check(ranking: &Ranking) -> bool {
-    !ranking.measured()
-}

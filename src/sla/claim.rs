@@ -1,6 +1,6 @@
 //! What a row of somebody else says about its SLA, against what its numbers say.
 
-use super::{Limits, gate};
+use super::{Limits, NOT_MEASURED, gate};
 use crate::schema::{SlaTest, Verdict};
 
 /// A row's limits, judged anew.
@@ -13,9 +13,6 @@ pub struct Judged {
     /// What the row claims, where its numbers say something else.
     pub disagrees: Option<String>,
 }
-
-/// The basis of a test whose number the row does not have.
-const NOT_MEASURED: &str = "not_measured";
 
 /// Judges a row with thresholds by its metrics, against what it claims; `None` without any: then its own word is all there is. For a limit whose
 /// number the row does not have its claim stands, and without a claim the limit is not kept.

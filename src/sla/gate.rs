@@ -10,6 +10,8 @@ use crate::summary::{self, Sample};
 pub const IN_FLIGHT: &str = "in_flight";
 /// Requests a percentile needs to be confirmed, at this confidence.
 const CONFIDENCE: f64 = 0.95;
+/// The basis of a test whose number the row does not have.
+pub const NOT_MEASURED: &str = "not_measured";
 /// More of them above a limit are not counted one by one.
 const MANY: u32 = 100_000;
 /// The 95 % quantile of the normal distribution.
@@ -64,7 +66,7 @@ impl Limits {
             let among_failed = |q: f64| scheduled.zip(completed).is_some_and(|(n, ok)| (n - 1.0) * q > ok - 1.0);
             let failing = q.is_some_and(among_failed);
             let value = metric(&name).filter(|_| !failing);
-            let basis = if value.is_none() && !failing { "not_measured" } else { "reported" };
+            let basis = if value.is_none() && !failing { NOT_MEASURED } else { "reported" };
             let margin = value.map(|value| if floor { value - threshold } else { threshold - value } / threshold);
             let failed = failed.map_or(0, count);
             let needed = q.map(|q| needed(q, failed));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::schema::Members;
 
 pub use claim::{Judged, judge};
-pub use gate::{IN_FLIGHT, needed, pooled, tested, verdict, write};
+pub use gate::{IN_FLIGHT, NOT_MEASURED, needed, pooled, tested, verdict, write};
 
 /// Statistics that a limit may name.
 pub const STATISTICS: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];
@@ -105,15 +105,15 @@ impl Limits {
     /// are limits and none of them is one.
     #[must_use]
     pub fn read(members: &Members, floor: bool) -> Self {
-        let limit = |(key, value): (&String, &Value)| Some((key.clone(), Limit::known(key)?, value.as_f64()?));
-        let mut limits: Vec<_> = members.iter().filter_map(limit).collect();
+        let thresholds = members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?)));
+        let Self(mut limits) = Self::of(thresholds);
         if floor && !limits.is_empty() && !limits.iter().any(|(_, limit, _)| *limit == Limit::SuccessRate) {
             limits.push(("min_success_rate".into(), Limit::SuccessRate, DEFAULT_SUCCESS));
         }
         Self(limits)
     }
 
-    /// The same of single thresholds; a later one stands in the place of an earlier one.
+    /// Limits from single thresholds; a later one stands in the place of an earlier one.
     #[must_use]
     pub fn of<'a>(thresholds: impl Iterator<Item = (&'a str, f64)>) -> Self {
         let mut limits: Vec<(String, Limit, f64)> = Vec::new();

@@ -14,6 +14,7 @@ mod man;
 mod native;
 mod pipeline;
 mod preflight;
+mod rank;
 mod schemas;
 mod serve;
 mod truth;

@@ -1,5 +1,6 @@
 //! Other clients' results as result rows: by their format's map, never by a name that looks the same.
 
+mod fill;
 mod format;
 mod requests;
 
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::schema::{Members, NativeBlock, NativeField, ResultRow};
 use crate::sla::{self, Limits};
 use crate::{shell, summary};
-use format::{Command, Places, at, is_skipped};
+use fill::{argv, from_candidate, tidy, words};
+use format::{Places, at, is_skipped};
 
 /// What a file does not hold.
 #[derive(Debug, Clone, Default)]
@@ -121,10 +123,12 @@ impl Reading<'_> {
         self.metrics.get(name).copied().flatten()
     }
 
-    fn duration(&self) -> Option<f64> {
+    /// Seconds that it took, as it says, else as its requests say.
+    fn duration(&self, sample: Option<&summary::Sample>) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
-        self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0)
+        let said = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
+        said.or_else(|| sample?.window())
     }
 
     fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
@@ -243,7 +247,7 @@ impl Reading<'_> {
 
     /// Requests that succeeded, and that were to be sent; what follows from these.
     /// Where failures are not counted, they are what is lacking to the requests that somebody says were asked for.
-    fn counts(&mut self, sample: Option<&crate::summary::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
+    fn counts(&mut self, sample: Option<&summary::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
         let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
@@ -257,7 +261,7 @@ impl Reading<'_> {
             }
             None => self.null("success_rate", "its client does not count failures"),
         }
-        let duration = self.duration().or_else(|| sample?.window());
+        let duration = self.duration(sample);
         let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
         let tokens = |name: &str| self.metric(name);
         // Of requests that are there one by one with the time of each the totals are theirs.
@@ -302,7 +306,7 @@ impl Reading<'_> {
         })
     }
 
-    fn requests(&mut self, limits: &Limits) -> Option<crate::summary::Sample> {
+    fn requests(&mut self, limits: &Limits) -> Option<summary::Sample> {
         let map = self.format.requests.as_ref()?;
         let sample = requests::sample(map, self.result, limits)?;
         for latency in ["ttft", "tpot", "e2e"] {
@@ -315,83 +319,10 @@ impl Reading<'_> {
         if !limits.is_empty() {
             let good = f64::from(sample.good);
             self.metrics.insert("slo_attainment".into(), Some(good / f64::from(sample.scheduled)));
-            let duration = self.duration().or_else(|| sample.window());
+            let duration = self.duration(Some(&sample));
             self.metrics.extend(duration.map(|s| ("goodput".to_string(), Some(good / s))));
         }
         Some(sample)
-    }
-}
-
-/// What a candidate row says about a result that names none.
-fn from_candidate(row: &mut Value, candidate: &Value) {
-    for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
-        if !candidate[key].is_null() {
-            row[key] = candidate[key].clone();
-        }
-    }
-    row["candidate"] = json!({
-        "changed": candidate["server"]["changed"], "baseline": candidate["search"]["baseline"],
-        "index": candidate["search"]["index"], "of": candidate["search"]["of"],
-    });
-    // Of several scenarios the file says which by its lengths; of one it is that.
-    let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
-    let lengths = |scenario: &&Value| {
-        ["input_len", "output_len"]
-            .iter()
-            .all(|key| row["workload"][*key].is_null() || scenario[*key].as_f64() == row["workload"][*key].as_f64())
-    };
-    let mut fitting = scenarios.iter().filter(lengths);
-    if let (Some(scenario), None) = (fitting.next(), fitting.next()) {
-        put(row, "workload/scenario", scenario["name"].clone());
-        put(row, "workload/input_len", scenario["input_len"].clone());
-        put(row, "workload/output_len", scenario["output_len"].clone());
-    }
-}
-
-/// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
-fn tidy(row: &mut Value) {
-    let rate = &mut row["workload"]["request_rate"];
-    *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
-    for key in ["input_len", "output_len"] {
-        let length = &mut row["workload"][key];
-        *length = length.as_f64().filter(|n| *n >= 0.0).map_or(Value::Null, |n| json!(n));
-    }
-    for key in ["num_prompts", "max_concurrency"] {
-        let value = &mut row["workload"][key];
-        *value = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
-    }
-    if !row["candidate"].is_null() {
-        let own = row["candidate"].clone();
-        row["candidate"] = json!({
-            "changed": own["changed"].as_object().cloned().unwrap_or_default(), "baseline": own["baseline"] == true,
-            "index": own["index"].as_u64().unwrap_or(0), "of": own["of"].as_u64().unwrap_or(1),
-        });
-    }
-    for key in ["model", "framework", "candidate_id", "server_command"] {
-        row[key] = words(&row[key]).into();
-    }
-}
-
-fn argv(command: &Command, flags: &Members) -> Vec<String> {
-    let flag = |(name, value): (&String, &Value)| {
-        let name = format!("--{}", name.replace('_', "-"));
-        match value {
-            Value::Bool(true) => vec![name],
-            Value::Bool(false) | Value::Null => Vec::new(),
-            Value::Array(values) => std::iter::once(name).chain(values.iter().map(words)).collect(),
-            value => vec![name, words(value)],
-        }
-    };
-    command.words.iter().cloned().chain(flags.iter().flat_map(flag)).collect()
-}
-
-/// A value as text: a list is a command's words.
-fn words(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        Value::Array(list) => shell::join(&list.iter().map(words).collect::<Vec<_>>()),
-        other => other.to_string(),
     }
 }
 

@@ -22,7 +22,7 @@ mod trials;
 use std::collections::BTreeSet;
 
 use self::escape::line;
-use super::{Report, markdown, note};
+use super::{Report, markdown};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -81,7 +81,7 @@ pub fn html(report: &Report) -> String {
         .filter(|(_, section)| !section.is_empty())
         .map(|((id, name), _)| format!("<li><a href=\"#{id}\">{name}</a></li>"))
         .collect();
-    let banner = if note::is_flow_check(ranking) {
+    let banner = if !ranking.measured() {
         "<p class=\"banner\" role=\"note\"><strong>⚠ Flow check.</strong> These numbers come from a simulated engine or from too few \
          requests: they show that the flow works, not which command is fast.</p>\n"
     } else {

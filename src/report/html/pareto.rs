@@ -44,11 +44,7 @@ fn front(places: &[Place]) -> Vec<usize> {
 
 /// The plot; nothing where fewer than two points could be compared.
 pub fn plot(group: &Group) -> String {
-    let trials = group
-        .ranked
-        .iter()
-        .enumerate()
-        .flat_map(|(i, ranked)| std::iter::once(&ranked.best).chain(&ranked.others).map(move |trial| (i, trial)));
+    let trials = group.ranked.iter().enumerate().flat_map(|(i, ranked)| ranked.trials().map(move |trial| (i, trial)));
     let places: Vec<Place> =
         trials.take(MOST).filter_map(|(rank, trial)| Some(Place { rank, trial, at: at(trial)? })).collect();
     if places.len() < 2 {

@@ -1,12 +1,11 @@
 //! What one looks up: commands, what was not selected, what a profiler needs, files, caveats.
 
-use std::collections::BTreeSet;
-
 use super::escape::line;
 use super::table::{Row, table};
 use super::top::box_of;
-use crate::rank::{Decision, Entry, Group, Ranking};
-use crate::report::handoff::{PROFILERS, behind, lengths, shell_line};
+use crate::rank::{Decision, Entry, Ranking};
+use crate::report::facts;
+use crate::report::handoff::{PROFILERS, behind, lengths};
 use crate::report::text::{candidate, changes};
 use crate::report::{Report, caveat, markdown, note};
 
@@ -107,9 +106,7 @@ pub fn handoff(report: &Report) -> String {
     }
     // Its definition may serve under another name; then its profiler is known by the definition's.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
-        let fill = |text: &str| text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT");
-        let commands = format!("{}\n{}", shell_line(&fill(&profiler.start)), shell_line(&fill(&profiler.stop)));
-        let before = line(&fill(&profiler.before));
+        let (before, commands) = (line(&profiler.before()), profiler.commands());
         out.push_str(&format!(
             "<p>Its profiler: start the server with {before}.</p>\n{}",
             box_of(&commands, "Start and stop its profiler")
@@ -121,20 +118,7 @@ pub fn handoff(report: &Report) -> String {
 
 /// Files of what is shown, as plain text: a page must not lead anywhere.
 pub fn files(ranking: &Ranking) -> String {
-    let best = ranking.groups.iter().flat_map(Group::best_of_frameworks).map(|ranked| ranked.best.entry());
-    let shown: Vec<&Entry> = best.chain(ranking.rejected.iter().map(|r| &r.entry)).collect();
-    let mut files: BTreeSet<[String; 3]> = BTreeSet::new();
-    for entry in shown {
-        for (role, path) in entry.at("/artifacts").as_object().into_iter().flatten() {
-            if let Some(path) = path.as_str() {
-                files.insert([entry.candidate_id.to_string(), role.clone(), path.to_string()]);
-            }
-        }
-        let dataset = entry.text("/workload/dataset_path");
-        if !dataset.is_empty() {
-            files.insert(["workload".into(), "data set".into(), dataset]);
-        }
-    }
+    let files = facts::files(ranking);
     if files.is_empty() {
         return String::new();
     }

@@ -15,7 +15,7 @@ pub fn first(group: &Group) -> impl Iterator<Item = (usize, &Ranked)> {
 
 /// All load points of a candidate, from the least load on.
 pub fn all(ranked: &Ranked) -> Vec<&Trial> {
-    let mut trials: Vec<&Trial> = std::iter::once(&ranked.best).chain(&ranked.others).collect();
+    let mut trials: Vec<&Trial> = ranked.trials().collect();
     trials.sort_by(|a, b| a.entry().amount().total_cmp(&b.entry().amount()));
     trials
 }
