@@ -24,10 +24,9 @@ pub fn hold(row: &mut Row) -> Option<String> {
     sla::write(&mut members, &judged.tests);
     row.set("sla", members);
     row.set("verdict", serde_json::to_value(judged.verdict).unwrap_or_default());
-    if let Some(claim) = &judged.disagrees {
-        let mut quality: Members = row.get("quality").and_then(Value::as_object).cloned().unwrap_or_default();
-        quality.insert("claim".into(), claim.as_str().into());
-        row.set("quality", quality);
-    }
-    judged.disagrees
+    let claim = judged.claim()?;
+    let mut quality: Members = row.get("quality").and_then(Value::as_object).cloned().unwrap_or_default();
+    quality.insert("claim".into(), claim.as_str().into());
+    row.set("quality", quality);
+    Some(claim)
 }

@@ -45,7 +45,7 @@ pub struct Card {
 pub fn card(trial: &Trial, demand: Demand) -> Card {
     let metric = |name: &str| trial.metric(name).filter(|value| *value > 0.0);
     let rate = metric("request_throughput");
-    let gpus = trial.keys.gpus.filter(|n| *n > 0.0);
+    let gpus = trial.keys().gpus.filter(|n| *n > 0.0);
     let usable = rate.map(|rate| rate * (1.0 - demand.headroom)).filter(|rate| *rate > 0.0);
     let replicas = demand.peak_qps.zip(usable).map(|(peak, rate)| (peak / rate).ceil().max(1.0));
     let hour = demand.gpu_hour.zip(gpus).map(|(price, gpus)| price * gpus);

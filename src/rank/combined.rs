@@ -60,8 +60,8 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
         .iter()
         .map(|group| {
             let value = |passing: bool| {
-                let counted = group.ranked.iter().filter(|ranked| !passing || ranked.best.passed == Some(true));
-                counted.filter_map(|ranked| ranked.best.keys.by).reduce(f64::max)
+                let counted = group.ranked.iter().filter(|ranked| !passing || ranked.best.passed() == Some(true));
+                counted.filter_map(|ranked| ranked.best.keys().by).reduce(f64::max)
             };
             value(true).or_else(|| value(false)).filter(|value| *value > 0.0)
         })
@@ -76,15 +76,15 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
         let everywhere: Option<Vec<&Ranked>> =
             chosen.iter().map(|group| group.ranked.iter().find(|other| same(ranked, other))).collect();
         let values =
-            everywhere.as_ref().and_then(|all| all.iter().map(|one| one.best.keys.by).collect::<Option<Vec<f64>>>());
+            everywhere.as_ref().and_then(|all| all.iter().map(|one| one.best.keys().by).collect::<Option<Vec<f64>>>());
         let (Some(all), Some(values)) = (everywhere, values) else {
             left_out += 1;
             continue;
         };
         let log: f64 =
             weights.iter().zip(&values).zip(&best).map(|(((_, w), value), best)| w * (value / best).ln()).sum();
-        let passed = all.iter().try_fold(true, |all, one| Some(all && one.best.passed?));
-        let failed = all.iter().any(|one| one.best.passed == Some(false));
+        let passed = all.iter().try_fold(true, |all, one| Some(all && one.best.passed()?));
+        let failed = all.iter().any(|one| one.best.passed() == Some(false));
         let entry = ranked.best.entry();
         scores.push(Score {
             framework: entry.framework.to_string(),

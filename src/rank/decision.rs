@@ -36,9 +36,9 @@ pub struct Ties {
 const MOST_TIED: usize = 50;
 
 pub fn decide(ranked: &[Ranked], options: &Options) -> Decision {
-    match ranked.first().map(|first| first.best.passed) {
+    match ranked.first().map(|first| first.best.passed()) {
         Some(Some(true)) => Decision::Winner,
-        _ if ranked.iter().all(|ranked| ranked.best.passed.is_none()) => Decision::Fastest,
+        _ if ranked.iter().all(|ranked| ranked.best.passed().is_none()) => Decision::Fastest,
         _ => nearest(ranked, options),
     }
 }
@@ -47,7 +47,7 @@ pub fn decide(ranked: &[Ranked], options: &Options) -> Decision {
 pub fn ties(ranked: &[Ranked]) -> Ties {
     let Some(leader) = ranked.first() else { return Ties::default() };
     let own = leader.best.values();
-    let same = |other: &&Ranked| other.best.passed == leader.best.passed;
+    let same = |other: &&Ranked| other.best.passed() == leader.best.passed();
     let mut found = Ties { members: vec![0], ..Ties::default() };
     for (i, other) in ranked.iter().enumerate().skip(1).take_while(|(_, other)| same(other)) {
         let Some(comparison) = compare(&own, &other.best.values()) else { continue };
@@ -71,7 +71,7 @@ pub fn burden(trial: &Trial) -> f64 {
     let changed = changed.as_object().map_or(0, serde_json::Map::len);
     #[allow(clippy::cast_precision_loss, reason = "a count of flags")]
     let changed = changed as f64;
-    trial.keys.gpus.unwrap_or(f64::from(u16::MAX)) * 1e6 + changed
+    trial.keys().gpus.unwrap_or(f64::from(u16::MAX)) * 1e6 + changed
 }
 
 /// Among those that are tied with the leader the simplest come first.
@@ -89,7 +89,7 @@ pub fn prefer_simple(ranked: &mut [Ranked], ties: &Ties, options: &Options) {
 
 /// The candidate whose worst miss is the smallest; a row that only says that it failed stands behind all that say how.
 fn nearest(ranked: &[Ranked], options: &Options) -> Decision {
-    let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed == Some(false));
+    let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed() == Some(false));
     let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));
     let Some((nearest, by)) = misses.min_by(|a, b| a.1.total_cmp(&b.1)) else { return Decision::Fastest };
     let miss = |margin: Option<f64>| margin.map_or(f64::INFINITY, |margin| -margin);
@@ -98,7 +98,7 @@ fn nearest(ranked: &[Ranked], options: &Options) -> Decision {
         .iter()
         .filter(|test| !test.passed)
         .max_by(|a, b| miss(a.margin).total_cmp(&miss(b.margin)).then_with(|| b.limit.cmp(&a.limit)));
-    let limit = worst.map_or_else(|| "its SLA".to_string(), |test| test.limit.clone());
+    let limit = worst.map_or_else(|| "its SLA".to_string(), |test| test.limit.to_string());
     Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
 }
 

@@ -2,19 +2,15 @@
 //! once; whatever only a report shows is read from the row's text when it is shown.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::by::Options;
 use super::fast::{Fast, tidied};
 use super::gate::{self, Gate};
 use super::group::GroupKey;
-use super::notes::{self, Notes};
-use crate::error::Result;
+use super::notes::Notes;
 use crate::row::Row;
 use crate::schema::{Members, SlaTest};
 use crate::shell;
@@ -60,8 +56,8 @@ pub struct Own {
 /// A result.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    line: Box<str>,
-    read: OnceCell<Box<Row>>,
+    pub(super) line: Box<str>,
+    pub(super) read: OnceCell<Box<Row>>,
     /// Framework.
     pub framework: Arc<str>,
     /// Candidate.
@@ -88,221 +84,6 @@ pub struct Entry {
     pub own: Option<Box<Own>>,
     /// The baseline of its framework, and how many candidates that has; `None` where the row does not say.
     pub tried: Option<(bool, u32)>,
-}
-
-/// Rows as entries, with what they share kept once.
-#[derive(Debug, Default)]
-pub struct Intake {
-    options: Options,
-    names: BTreeSet<Arc<str>>,
-    groups: HashMap<String, Arc<GroupKey>>,
-    buffer: String,
-    told: Vec<(Box<str>, f64)>,
-    /// Every limit that some row has, `max_p99_ttft_ms 1500`.
-    pub limits: BTreeSet<String>,
-}
-
-/// Limits that are remembered as they stand.
-const FEW: usize = 16;
-
-impl Intake {
-    /// Rows for a ranking of these options.
-    #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { options, ..Self::default() }
-    }
-
-    /// How to rank.
-    #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
-
-    /// Reads a line; `None` for a row that is no result.
-    ///
-    /// # Errors
-    /// As [`Row::parse`].
-    pub fn line(&mut self, line: &str) -> Result<Option<Entry>> {
-        if let Ok(fast) = serde_json::from_str::<Fast>(line) {
-            return Ok(self.entry(line, &fast));
-        }
-        let row = Row::parse(line)?;
-        if row.record() != Some("result") {
-            return Ok(None);
-        }
-        let tidied = tidied(&row);
-        let fast = serde_json::from_str::<Fast>(&tidied);
-        Ok(fast.ok().and_then(|fast| self.entry(line, &fast)))
-    }
-
-    /// The entry of a row; `None` for a row that is no result.
-    #[must_use]
-    pub fn row(&mut self, row: &Row) -> Option<Entry> {
-        self.line(&row.line()).ok().flatten()
-    }
-
-    fn name(&mut self, name: &str) -> Arc<str> {
-        match self.names.get(name) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let name: Arc<str> = name.into();
-                self.names.insert(Arc::clone(&name));
-                name
-            }
-        }
-    }
-
-    fn entry(&mut self, line: &str, row: &Fast) -> Option<Entry> {
-        match row.record.as_deref() {
-            Some("result") => {}
-            None if row.metrics.is_some() && !row.framework.is_empty() => {}
-            _ => return None,
-        }
-        let group = self.group(row);
-        let ok = row.status.as_deref() == Some("ok");
-        let metric = |name: &str| row.metrics.as_ref().and_then(|metrics| metrics.get(name));
-        let gpus = row.hardware.as_ref().and_then(|hardware| hardware.gpu_count);
-        let mut notes = notes::of(row);
-        self.note_limits(row, &group.scenario);
-        let gate = gate::gate(line, row, &group.scenario, &self.options);
-        if gate.disagrees.is_some() {
-            notes.insert(Notes::CLAIM);
-        }
-        let by = self.options.by;
-        let value = match by.per_gpu {
-            true => metric(&format!("{}_per_gpu", by.metric()))
-                .or_else(|| Some(metric(by.metric())? / gpus.filter(|n| *n > 0.0)?)),
-            false => metric(by.metric()),
-        };
-        let statistic = self.options.statistic.name();
-        let latency = |name: &str| metric(&format!("{statistic}_{name}_ms"));
-        let (tpot, itl) = (latency("tpot"), latency("itl"));
-        let keys = Keys {
-            by: value,
-            output: metric("output_token_throughput"),
-            ttft: latency("ttft"),
-            tpot: tpot.or(itl),
-            itl: tpot.is_none() && itl.is_some(),
-            gpus,
-        };
-        let workload = row.workload.as_ref();
-        Some(Entry {
-            line: line.into(),
-            read: OnceCell::new(),
-            framework: self.name(&row.framework),
-            candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
-            group,
-            ok,
-            passed: gate.passed,
-            unconfirmed: gate.unconfirmed,
-            miss: gate.miss(),
-            keys,
-            rate: workload.and_then(|workload| workload.request_rate),
-            in_flight: workload.and_then(|workload| workload.max_concurrency),
-            notes,
-            own: own(row),
-            tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
-        })
-    }
-
-    /// Every limit of a row that nothing was given in the place of.
-    fn note_limits(&mut self, row: &Fast, scenario: &str) {
-        for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
-            let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
-            if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
-                // A few limits stand in nearly all rows: those are not written again and again.
-                if self.told.len() < FEW {
-                    self.told.push(((**key).into(), *value));
-                }
-                self.buffer.clear();
-                let _ = write!(self.buffer, "{} {value}", &**key);
-                if !self.limits.contains(&self.buffer) {
-                    self.limits.insert(self.buffer.clone());
-                }
-            }
-        }
-    }
-
-    fn group(&mut self, row: &Fast) -> Arc<GroupKey> {
-        let workload = row.workload.as_ref();
-        let load = workload.and_then(|workload| workload.load.as_ref());
-        let mode = load.and_then(|load| load.mode.as_deref()).unwrap_or_else(|| {
-            match workload.map(|workload| (workload.request_rate, workload.max_concurrency)) {
-                Some((Some(_), _)) => "open",
-                Some((None, Some(_))) => "closed",
-                _ => "",
-            }
-        });
-        let arrivals = load.and_then(|load| load.arrivals.as_deref()).unwrap_or_default();
-        let quality = row.quality.as_ref();
-        let flag = |get: fn(&super::fast::Quality) -> bool| quality.is_some_and(get);
-        let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
-        let scenario = workload.and_then(|workload| workload.scenario.as_deref()).unwrap_or_default();
-        let print = row.fingerprint.as_ref();
-        // A member that is null is one that the row does not have.
-        let raw = |raw: Option<&RawValue>| {
-            let text = raw.map_or("", RawValue::get);
-            if text == "null" { String::new() } else { text.trim_matches('"').to_string() }
-        };
-        let of = print.map(|print| {
-            [
-                print.workload,
-                print.endpoint,
-                print.sampling,
-                print.precision,
-                print.quantization,
-                print.gpu_count,
-                print.cache,
-            ]
-        });
-        let [workload, endpoint, sampling, precision, quantization, budget, cache] = of.unwrap_or_default().map(raw);
-        let rest = [
-            row.model.as_deref().unwrap_or_default(),
-            row.hardware.as_ref().and_then(|hardware| hardware.gpu_model.as_deref()).unwrap_or_default(),
-            print.and_then(|print| print.client.as_deref()).unwrap_or_default(),
-            &*workload,
-            &endpoint,
-            &sampling,
-            &precision,
-            &quantization,
-            &budget,
-            &cache,
-        ];
-        // Other arrivals are another load.
-        let between = if arrivals.is_empty() { "" } else { " " };
-        self.buffer.clear();
-        let _ = write!(self.buffer, "{scenario}\0{mode}{between}{arrivals}\0{smoke}\0{simulated}");
-        for member in rest {
-            let _ = write!(self.buffer, "\0{member}");
-        }
-        // Equal keys are one: from here on they are told apart by where they stand.
-        if let Some(known) = self.groups.get(&self.buffer) {
-            return Arc::clone(known);
-        }
-        let (mode, rest) = (format!("{mode}{between}{arrivals}"), rest.map(String::from));
-        let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
-        self.groups.insert(self.buffer.clone(), Arc::clone(&key));
-        key
-    }
-}
-
-fn own(row: &Fast) -> Option<Box<Own>> {
-    let (run, search) = (row.run.as_ref(), row.search.as_ref());
-    let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
-    if run.is_none() && units.is_empty() {
-        return None;
-    }
-    let text = |text: Option<&str>| text.unwrap_or_default().into();
-    Some(Box::new(Own {
-        units,
-        unit: text(run.and_then(|run| run.unit.as_deref())),
-        probe: run.is_some_and(|run| run.probe.is_some()),
-        server_id: text(run.and_then(|run| run.server_id.as_deref())),
-        started_at: text(run.and_then(|run| run.started_at.as_deref())),
-        repeat: run.and_then(|run| run.repeat).unwrap_or(0),
-        chosen: search.map(|search| search.chosen),
-        unfinished: search.is_some_and(|search| search.reason.as_deref() == Some("unfinished")),
-    }))
 }
 
 impl Entry {
@@ -354,13 +135,13 @@ impl Entry {
     /// What was tested, limit by limit, by these options.
     #[must_use]
     pub fn tests(&self, options: &Options) -> Vec<SlaTest> {
-        self.gate(options).tests
+        self.gate(options).judged.map(|judged| judged.tests).unwrap_or_default()
     }
 
     /// What the row claims about its SLA, where its numbers say something else.
     #[must_use]
     pub fn claim(&self, options: &Options) -> Option<String> {
-        self.gate(options).disagrees
+        self.gate(options).judged.and_then(|judged| judged.claim())
     }
 
     fn gate(&self, options: &Options) -> Gate {
@@ -369,6 +150,13 @@ impl Entry {
             Some(gate::gate(line, &fast, &self.group.scenario, options))
         };
         read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()
+    }
+
+    /// True of two results of one candidate.
+    #[must_use]
+    pub fn is_of(&self, candidate: &Self) -> bool {
+        // Equal names of frameworks are one.
+        Arc::ptr_eq(&self.framework, &candidate.framework) && self.candidate_id == candidate.candidate_id
     }
 
     /// `ok`, `failed`, ….

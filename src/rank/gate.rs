@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::by::Options;
 use super::fast::Fast;
 use crate::schema::{SlaTest, Verdict};
-use crate::sla::{self, Limits};
+use crate::sla::{self, Judged, Limits};
 
 /// The answer.
 #[derive(Debug, Default)]
@@ -16,16 +16,14 @@ pub struct Gate {
     pub passed: Option<bool>,
     /// Too few requests behind a percentile.
     pub unconfirmed: bool,
-    /// What was tested; nothing of a row that has no thresholds.
-    pub tests: Vec<SlaTest>,
-    /// What the row claims, where its numbers say something else.
-    pub disagrees: Option<String>,
+    /// What was tested, and what follows; nothing of a row that has no thresholds.
+    pub judged: Option<Judged>,
 }
 
 impl Gate {
     /// By what share the limit is missed that is missed most.
     pub fn miss(&self) -> Option<f64> {
-        let missed = self.tests.iter().filter(|test| !test.passed);
+        let missed = self.judged.iter().flat_map(|judged| &judged.tests).filter(|test| !test.passed);
         missed.map(|test| test.margin.map_or(f64::INFINITY, |margin| -margin)).reduce(f64::max)
     }
 }
@@ -50,8 +48,8 @@ pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
     if tested && given.is_empty() {
         let unconfirmed = row.verdict.as_deref() == Some("pass_unconfirmed");
         // Only what failed is asked how.
-        let tests = if claim == Some(false) { own() } else { Vec::new() };
-        return Gate { unconfirmed, tests, ..believed };
+        let judged = (claim == Some(false)).then(|| Judged { tests: own(), verdict: Verdict::Fail, disagrees: false });
+        return Gate { unconfirmed, judged, ..believed };
     }
     let own_limits = sla.map(|sla| sla.limits.0.as_slice()).unwrap_or_default();
     let thresholds = own_limits.iter().map(|(key, value)| (&**key, *value)).chain(given.iter().copied());
@@ -75,12 +73,11 @@ pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
             }
         }
         judged.verdict = sla::verdict(&judged.tests).unwrap_or(judged.verdict);
-        judged.disagrees = None;
+        judged.disagrees = false;
     }
     Gate {
         passed: Some(judged.verdict != Verdict::Fail),
         unconfirmed: judged.verdict == Verdict::PassUnconfirmed,
-        tests: judged.tests,
-        disagrees: judged.disagrees,
+        judged: Some(judged),
     }
 }

@@ -1,31 +1,34 @@
 //! The ranking of the source document, scenario by scenario.
 
+#![allow(clippy::vec_box, reason = "entries are large, and moved more often than looked at")]
+
 mod by;
 mod capacity;
 mod combined;
 mod decision;
 mod entry;
 mod fast;
+mod fold;
 mod gate;
 mod group;
+mod intake;
 mod notes;
 mod rejected;
 mod release;
 mod trial;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::attempt::{self, Attempt};
+use fold::Folded;
 
 pub use by::{Options, RankBy, Statistic, Throughput};
 pub use capacity::{Card, Demand, card};
 pub use combined::{Combined, Score};
 pub use decision::{Decision, Ties};
-pub use entry::{Entry, Intake, Keys, Own};
+pub use entry::{Entry, Keys, Own};
 pub use group::{GroupKey, differences};
+pub use intake::Intake;
 pub use notes::Notes;
 pub use rejected::Rejected;
 pub use release::{Change, Release, release};
@@ -39,7 +42,7 @@ pub struct Ranking {
     /// Groups that are not to be compared with each other.
     pub groups: Vec<Group>,
     /// Results that have no metrics to rank by, in a fixed order.
-    pub failed: Vec<Entry>,
+    pub failed: Vec<Box<Entry>>,
     /// What was tried and not selected, a line a candidate and reason.
     pub rejected: Vec<Rejected>,
     /// Results that so long a list leaves out.
@@ -63,6 +66,10 @@ pub struct Group {
     pub key: Arc<GroupKey>,
     /// Candidates, best first.
     pub ranked: Vec<Ranked>,
+    /// The places of the best of every framework, in their order.
+    best: Vec<usize>,
+    /// Every load that some row of it has, the least first.
+    pub loads: Vec<String>,
     /// What follows.
     pub decision: Decision,
     /// Who is tied with the leader.
@@ -123,61 +130,29 @@ impl Group {
     /// The best entry of every framework, in the group's order.
     #[must_use]
     pub fn best_of_frameworks(&self) -> Vec<&Ranked> {
-        let mut seen: BTreeSet<&str> = BTreeSet::new();
-        self.ranked.iter().filter(|ranked| seen.insert(&ranked.best.entry().framework)).collect()
+        self.best.iter().map(|place| &self.ranked[*place]).collect()
     }
 
     /// Everything in it, ranked or beneath.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.ranked.iter().flat_map(Ranked::trials).flat_map(|trial| &trial.entries)
+        self.ranked.iter().flat_map(Ranked::trials).flat_map(Trial::entries)
     }
-}
-
-/// Each row once, and of every unit only its latest attempt, by the time when its run started.
-fn latest(mut entries: Vec<Entry>) -> Vec<Entry> {
-    // Only of runs it matters which came first; the others are put in order later.
-    if entries.iter().all(|entry| entry.own.is_none()) {
-        let mut seen: HashSet<Box<str>> = HashSet::new();
-        let mut hashes: HashSet<u64> = HashSet::with_capacity(entries.len());
-        let hasher = RandomState::new();
-        entries.retain(|entry| hashes.insert(hasher.hash_one(entry.line())) || seen.insert(entry.line().into()));
-        if !seen.is_empty() {
-            // Some line may stand twice: what is seldom may be slow.
-            entries.sort_by(|a, b| a.line().cmp(b.line()));
-            entries.dedup_by(|a, b| a.line() == b.line());
-        }
-        return entries;
-    }
-    entries.sort_unstable_by(|a, b| {
-        let times = a.own.as_ref().map(|own| &own.started_at).cmp(&b.own.as_ref().map(|own| &own.started_at));
-        times.then_with(|| a.line().cmp(b.line()))
-    });
-    entries.dedup_by(|a, b| a.line() == b.line());
-    let attempt = |entry: &Entry| -> Attempt {
-        let Some(own) = &entry.own else { return (BTreeSet::new(), None) };
-        let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
-        (units.collect(), own.probe.then(|| own.server_id.to_string()))
-    };
-    let counts = attempt::latest(&entries.iter().map(attempt).collect::<Vec<_>>());
-    entries.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(entry, _)| entry).collect()
 }
 
 /// Ranks what was taken in. The order of the input does not matter.
 #[must_use]
-pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
+pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     let options = intake.options().clone();
-    let mut entries = latest(entries);
+    let mut entries = fold::latest(entries);
     let tried = count(&entries);
     let claims = claims(&entries, &options);
     let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
     settle(&mut entries, options.allow_mixed, &mut assumed, &mut differing);
-    let (ok, mut failed): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.ok);
+    let (ok, mut failed): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.ok);
     let mut notes = Notes::default();
     ok.iter().for_each(|entry| notes.insert(entry.notes));
-    let mut groups: Vec<Group> = Vec::new();
-    for (key, ranked) in candidates(ok) {
-        groups.push(group(key, ranked, &options, &mut differing));
-    }
+    let folded = fold::groups(ok, &options).into_iter();
+    let groups: Vec<Group> = folded.map(|folded| group(folded, &options, &mut differing)).collect();
     failed.sort_by(|a, b| {
         let load = |e: &Entry| [e.rate, e.in_flight].map(|n| n.map_or(0, f64::to_bits));
         (&a.framework, &a.candidate_id)
@@ -199,47 +174,55 @@ pub fn rank(entries: Vec<Entry>, intake: &Intake) -> Ranking {
 const CLAIMS: usize = 20;
 
 /// What rows claim about their SLA and their numbers do not say: the first of them in words, and how many there are.
-fn claims(entries: &[Entry], options: &Options) -> (Vec<String>, usize) {
-    let mut claiming: Vec<&Entry> = entries.iter().filter(|entry| entry.notes.has(Notes::CLAIM)).collect();
-    claiming.sort_unstable_by(|a, b| {
-        (&a.framework, &a.candidate_id, a.line()).cmp(&(&b.framework, &b.candidate_id, b.line()))
-    });
-    let words = |entry: &&Entry| {
-        entry.claim(options).map(|claim| format!("{} {}: {claim}", entry.framework, entry.candidate_id))
+fn claims(entries: &[Box<Entry>], options: &Options) -> (Vec<String>, usize) {
+    let claiming = || entries.iter().filter(|entry| entry.notes.has(Notes::CLAIM));
+    let named = entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
+    let named = named.map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
+    let words = |(framework, id, _, i): (&str, &str, &str, usize)| {
+        entries[i].claim(options).map(|claim| format!("{framework} {id}: {claim}"))
     };
-    (claiming.iter().take(CLAIMS).filter_map(words).collect(), claiming.len())
+    (least(CLAIMS, named).into_iter().filter_map(words).collect(), claiming().count())
 }
 
-fn count(entries: &[Entry]) -> BTreeMap<Arc<str>, Tried> {
+/// The `n` least of these, each once.
+fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut kept = BTreeSet::new();
+    for item in items {
+        if kept.len() < n || kept.last().is_some_and(|last| item < *last) {
+            kept.insert(item);
+            if kept.len() > n {
+                kept.pop_last();
+            }
+        }
+    }
+    kept
+}
+
+/// Those of a candidate stand side by side.
+fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, Tried> {
     let mut tried: BTreeMap<Arc<str>, Tried> = BTreeMap::new();
-    let mut by_candidate: HashMap<(&str, &str), (bool, bool)> = HashMap::with_capacity(entries.len());
-    for entry in entries {
-        let counts = match tried.get_mut(&entry.framework) {
+    for of_one in entries.chunk_by(|a, b| a.is_of(b)) {
+        let framework = &of_one[0].framework;
+        let counts = match tried.get_mut(framework) {
             Some(counts) => counts,
-            None => tried.entry(Arc::clone(&entry.framework)).or_default(),
+            None => tried.entry(Arc::clone(framework)).or_default(),
         };
-        if let Some((baseline, of)) = entry.tried {
+        for entry in of_one {
+            let (baseline, of) = entry.tried.unwrap_or_default();
             counts.of = counts.of.max(of as usize);
             counts.baseline |= baseline && entry.ok;
             counts.baseline_seen |= baseline;
+            counts.excluded |= entry.notes.has(Notes::EXCLUDED);
         }
-        let of = by_candidate.entry((&entry.framework, &entry.candidate_id)).or_default();
-        of.0 |= entry.ok;
-        of.1 |= entry.notes.has(Notes::EXCLUDED);
-    }
-    for ((framework, _), (finished, excluded)) in by_candidate {
-        if let Some(counts) = tried.get_mut(framework) {
-            counts.seen += 1;
-            counts.finished += usize::from(finished);
-            counts.excluded |= excluded;
-        }
+        counts.seen += 1;
+        counts.finished += usize::from(of_one.iter().any(|entry| entry.ok));
     }
     tried
 }
 
 /// Puts rows that say less to the group that they fit; with `mixed` all of a scenario and a way to load into one.
 fn settle(
-    entries: &mut [Entry],
+    entries: &mut [Box<Entry>],
     mixed: bool,
     assumed: &mut Vec<String>,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
@@ -267,6 +250,9 @@ fn settle(
     }
     let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
         ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
+    if ends.iter().all(|(from, to)| Arc::ptr_eq(from, to)) {
+        return;
+    }
     for entry in entries {
         if let Some(end) = by_place.get(&Arc::as_ptr(&entry.group)) {
             entry.group = Arc::clone(end);
@@ -274,78 +260,11 @@ fn settle(
     }
 }
 
-/// What is a repeat of what: a load point, the result of a search, or a probe of one. Rows that do not say that they are runs
-/// are no repeats of each other.
-fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
-    let own = entry.own.as_ref()?;
-    let bits = |value: Option<f64>| value.map_or(u64::MAX, f64::to_bits);
-    Some(match own.chosen {
-        Some(true) => (true, false, 0, 0),
-        _ => (false, own.probe, bits(entry.rate), bits(entry.in_flight)),
-    })
-}
-
-/// Results by group and candidate, each candidate's trials.
-fn candidates(entries: Vec<Entry>) -> Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> {
-    // Entries are large: their numbers are sorted.
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by(|a, b| {
-        let (a, b) = (&entries[*a], &entries[*b]);
-        let groups = if Arc::ptr_eq(&a.group, &b.group) { Ordering::Equal } else { a.group.cmp(&b.group) };
-        groups
-            .then_with(|| a.framework.cmp(&b.framework))
-            .then_with(|| a.candidate_id.cmp(&b.candidate_id))
-            .then_with(|| load_point(a).cmp(&load_point(b)))
-    });
-    let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-    let entries = order.into_iter().filter_map(move |i| entries[i].take());
-    let mut groups: Vec<(Arc<GroupKey>, Vec<Vec<Trial>>)> = Vec::new();
-    let mut last: Option<(Arc<str>, Box<str>)> = None;
-    let mut waiting = entries.peekable();
-    while let Some(first) = waiting.next() {
-        if groups.last().is_none_or(|(key, _)| *key != first.group) {
-            groups.push((Arc::clone(&first.group), Vec::new()));
-            last = None;
-        }
-        let id = (Arc::clone(&first.framework), first.candidate_id.clone());
-        let mut repeats = vec![first];
-        let point = load_point(&repeats[0]);
-        let same = |next: &Entry| {
-            point.is_some()
-                && load_point(next) == point
-                && next.group == repeats[0].group
-                && next.framework == id.0
-                && next.candidate_id == id.1
-        };
-        let more: Vec<Entry> = std::iter::from_fn(|| waiting.next_if(same)).collect();
-        repeats.extend(more);
-        let Some((_, ranked)) = groups.last_mut() else { continue };
-        match ranked.last_mut().filter(|_| last.as_ref() == Some(&id)) {
-            Some(trials) => trials.push(Trial::of(repeats)),
-            None => ranked.push(vec![Trial::of(repeats)]),
-        }
-        last = Some(id);
-    }
-    groups
-}
-
 fn group(
-    key: Arc<GroupKey>,
-    candidates: Vec<Vec<Trial>>,
+    Folded { key, mut ranked, loads }: Folded,
     options: &Options,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
 ) -> Group {
-    let mut ranked: Vec<Ranked> = candidates
-        .into_iter()
-        .map(|mut trials| {
-            // Of a search only what stands for it is a claim.
-            let claim = |trial: &Trial| trial.entry().is_claim();
-            trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
-            let best = trials.remove(0);
-            Ranked { best, others: trials }
-        })
-        .collect();
-    ranked.sort_by(|a, b| a.best.compare(&b.best, options));
     let mut ties = decision::ties(&ranked);
     if options.prefer_simple && ties.simpler.is_some() {
         decision::prefer_simple(&mut ranked, &ties, options);
@@ -354,7 +273,15 @@ fn group(
     }
     let decision = decision::decide(&ranked, options);
     let mixed = differing.remove(&key).unwrap_or_default();
-    Group { key, ranked, decision, ties, mixed }
+    let mut best: Vec<usize> = Vec::new();
+    for (place, next) in ranked.iter().enumerate() {
+        // Equal names are one.
+        let known = |of: &usize| Arc::ptr_eq(&ranked[*of].best.entry().framework, &next.best.entry().framework);
+        if !best.iter().any(known) {
+            best.push(place);
+        }
+    }
+    Group { key, ranked, best, loads, decision, ties, mixed }
 }
 
 impl Ranking {
@@ -385,7 +312,7 @@ impl Ranking {
 
     /// Every result, ranked or not.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.groups.iter().flat_map(Group::entries).chain(&self.failed)
+        self.groups.iter().flat_map(Group::entries).chain(self.failed.iter().map(|entry| &**entry))
     }
 
     /// Frameworks that were not given their chance, and what they lack: until then a winner over several is provisional.

@@ -1,6 +1,6 @@
 //! What was tried and not selected, a line a candidate and reason.
 
-use super::{Entry, Group, Options};
+use super::{Entry, Group, Options, least};
 use crate::schema::SlaTest;
 use crate::sla::NOT_MEASURED;
 
@@ -22,12 +22,12 @@ const MOST: usize = 200;
 
 /// Failed results by candidate and reason, and candidates that kept the SLA at none of their load points; and how many results
 /// are left out of so long a list.
-pub fn rejected(groups: &[Group], failed: &[Entry], options: &Options) -> (Vec<Rejected>, usize) {
-    let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed == Some(false));
-    let mut all: Vec<&Entry> = missing.map(|ranked| ranked.best.entry()).chain(failed).collect();
-    let name = |entry: &Entry| (entry.framework.clone(), entry.candidate_id.clone());
+pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &Options) -> (Vec<Rejected>, usize) {
+    let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed() == Some(false));
+    let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
+    let (mut all, left_out) = first_candidates(all.collect());
     // Both parts come in a fixed order, and sorting keeps it among equals.
-    all.sort_by(|a, b| (&a.framework, &a.candidate_id).cmp(&(&b.framework, &b.candidate_id)));
+    all.sort_by(|a, b| name(a).cmp(&name(b)));
     let (mut told, mut rest) = (Vec::new(), all.as_slice());
     while let Some(first) = rest.first().filter(|_| told.len() < MOST) {
         let (of_one, others) = rest.split_at(rest.partition_point(|entry| name(entry) <= name(first)));
@@ -48,7 +48,21 @@ pub fn rejected(groups: &[Group], failed: &[Entry], options: &Options) -> (Vec<R
         });
         told.append(&mut lines);
     }
-    (told, rest.len())
+    (told, rest.len() + left_out)
+}
+
+fn name(entry: &Entry) -> (&str, &str) {
+    (&entry.framework, &entry.candidate_id)
+}
+
+/// The results of as many candidates as there can be lines, the first by their names; and how many others there are.
+fn first_candidates(all: Vec<&Entry>) -> (Vec<&Entry>, usize) {
+    let mut first = least(MOST, all.iter().map(|entry| name(entry)));
+    let n = all.len();
+    let Some(last) = first.pop_last() else { return (all, 0) };
+    let kept: Vec<&Entry> = all.into_iter().filter(|entry| name(entry) <= last).collect();
+    let left_out = n - kept.len();
+    (kept, left_out)
 }
 
 fn key(r: &Rejected) -> [&str; 4] {
@@ -69,7 +83,7 @@ fn missed(tests: &[SlaTest]) -> String {
     let words: Vec<String> = tests
         .iter()
         .filter(|test| !test.passed)
-        .map(|test| match (test.value, test.basis.as_str()) {
+        .map(|test| match (test.value, &*test.basis) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
             (None, NOT_MEASURED) => format!("{} was not measured, limit {}", test.limit, test.threshold),
             (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),

@@ -96,14 +96,14 @@ fn name(trial: &Trial) -> String {
 }
 
 fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut Release) {
-    if then.best.passed == Some(true) && now.best.passed == Some(false) {
+    if then.best.passed() == Some(true) && now.best.passed() == Some(false) {
         found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
     }
     for trial in now.trials() {
         let point = |trial: &Trial| (trial.is_search(), if trial.is_search() { String::new() } else { trial.load() });
         let Some(earlier) = then.trials().find(|other| point(other) == point(trial)) else { continue };
         let repeats = |trial: &Trial, metric: &str| -> Vec<(u32, f64)> {
-            trial.entries.iter().filter_map(|entry| Some((entry.repeat(), entry.metric(metric)?))).collect()
+            trial.entries().filter_map(|entry| Some((entry.repeat(), entry.metric(metric)?))).collect()
         };
         let mut put = |metric: &str, before: &[(u32, f64)], after: &[(u32, f64)], higher: bool| {
             let Some(comparison) = compare(after, before) else { return };

@@ -96,12 +96,12 @@ fn repeats_are_one_trial_and_load_points_stand_beneath() {
     let group = &ranking.groups[0];
     assert_eq!(ids(group), ["a", "b"]);
     let a = &group.ranked[0];
-    assert_eq!((a.best.entries.len(), a.best.keys.by, a.others.len()), (2, Some(4.0), 1));
+    assert_eq!((a.best.repeats(), a.best.keys().by, a.others.len()), (2, Some(4.0), 1));
     // 40 requests of both without a miss are enough for a p90; 20 were not.
-    assert_eq!((a.best.passed, a.best.unconfirmed, group.ranked[1].best.unconfirmed), (Some(true), false, true));
+    assert_eq!((a.best.passed(), a.best.unconfirmed(), group.ranked[1].best.unconfirmed()), (Some(true), false, true));
     // One repeat that fails by a few is outvoted by the requests of the others; a bad one is not.
     let votes =
-        |over: u32| ranked(&[run("a", 0, 4.0, 3.0, 0), run("a", 1, 4.0, 3.0, over)]).groups[0].ranked[0].best.passed;
+        |over: u32| ranked(&[run("a", 0, 4.0, 3.0, 0), run("a", 1, 4.0, 3.0, over)]).groups[0].ranked[0].best.passed();
     assert_eq!((votes(3), votes(10)), (Some(true), Some(false)));
 }
 

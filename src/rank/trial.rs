@@ -10,62 +10,94 @@ use crate::sla;
 /// Repeats of one run, folded: what was measured is their mean, what is gated is all their requests together.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    /// At least one, in the order of repeats.
-    pub entries: Vec<Entry>,
-    /// The SLA's answer over all of them.
-    pub passed: Option<bool>,
-    /// Too few requests behind a percentile.
-    pub unconfirmed: bool,
-    /// What decides its place.
-    pub keys: Keys,
+    first: Box<Entry>,
+    folded: Option<Box<Folded>>,
+}
+
+/// What several repeats are together.
+#[derive(Debug, Clone)]
+struct Folded {
+    /// The other repeats, in their order.
+    more: Vec<Box<Entry>>,
+    passed: Option<bool>,
+    unconfirmed: bool,
+    keys: Keys,
 }
 
 impl Trial {
     /// Folds repeats.
-    ///
-    /// # Panics
-    /// Of nothing.
     #[must_use]
-    pub fn of(mut entries: Vec<Entry>) -> Self {
-        entries.sort_by(|a, b| a.repeat().cmp(&b.repeat()).then_with(|| a.line().cmp(b.line())));
-        let first = entries.first().expect("a trial has an entry");
-        let (mut passed, mut unconfirmed, mut keys) = (first.passed, first.unconfirmed, first.keys);
-        if entries.len() > 1 {
-            (passed, unconfirmed) = pooled(&entries);
-            let mean = |get: fn(&Keys) -> Option<f64>| average(entries.iter().map(|entry| get(&entry.keys)));
-            keys = Keys {
-                by: mean(|keys| keys.by),
-                output: mean(|keys| keys.output),
-                ttft: mean(|keys| keys.ttft),
-                tpot: mean(|keys| keys.tpot),
-                ..keys
-            };
+    pub fn of(first: Box<Entry>, more: Vec<Box<Entry>>) -> Self {
+        if more.is_empty() {
+            return Self { first, folded: None };
         }
-        Self { entries, passed, unconfirmed, keys }
+        let mut entries: Vec<Box<Entry>> = std::iter::once(first).chain(more).collect();
+        entries.sort_by(|a, b| a.repeat().cmp(&b.repeat()).then_with(|| a.line().cmp(b.line())));
+        let (passed, unconfirmed) = pooled(&entries);
+        let mean = |get: fn(&Keys) -> Option<f64>| average(entries.iter().map(|entry| get(&entry.keys)));
+        let keys = Keys {
+            by: mean(|keys| keys.by),
+            output: mean(|keys| keys.output),
+            ttft: mean(|keys| keys.ttft),
+            tpot: mean(|keys| keys.tpot),
+            ..entries[0].keys
+        };
+        let first = entries.remove(0);
+        Self { first, folded: Some(Box::new(Folded { more: entries, passed, unconfirmed, keys })) }
+    }
+
+    /// The SLA's answer over all of them; `None` when there was none to give.
+    #[must_use]
+    pub fn passed(&self) -> Option<bool> {
+        self.folded.as_ref().map_or(self.first.passed, |folded| folded.passed)
+    }
+
+    /// Too few requests behind a percentile.
+    #[must_use]
+    pub fn unconfirmed(&self) -> bool {
+        self.folded.as_ref().map_or(self.first.unconfirmed, |folded| folded.unconfirmed)
+    }
+
+    /// What decides its place.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        self.folded.as_ref().map_or(&self.first.keys, |folded| &folded.keys)
     }
 
     /// Its first repeat, which stands for what all have in common.
     #[must_use]
     pub fn entry(&self) -> &Entry {
-        &self.entries[0]
+        &self.first
+    }
+
+    /// Its repeats, in their order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let more = self.folded.iter().flat_map(|folded| &folded.more);
+        std::iter::once(&self.first).chain(more).map(|entry| &**entry)
+    }
+
+    /// How many these are.
+    #[must_use]
+    pub fn repeats(&self) -> usize {
+        1 + self.folded.as_ref().map_or(0, |folded| folded.more.len())
     }
 
     /// A metric, the mean over its repeats.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
-        average(self.entries.iter().map(|entry| entry.metric(name)))
+        average(self.entries().map(|entry| entry.metric(name)))
     }
 
     /// What is ranked by, repeat by repeat.
     #[must_use]
     pub fn values(&self) -> Vec<(u32, f64)> {
-        self.entries.iter().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
+        self.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
     }
 
     /// The load point; of a search that it is its result.
     #[must_use]
     pub fn load(&self) -> String {
-        let rates: Vec<f64> = self.entries.iter().filter_map(|entry| entry.rate).collect();
+        let rates: Vec<f64> = self.entries().filter_map(|entry| entry.rate).collect();
         let (least, most) =
             rates.iter().fold((f64::INFINITY, 0.0), |(a, b), rate| (f64::min(a, *rate), f64::max(b, *rate)));
         match self.is_search() && rates.len() > 1 && least < most {
@@ -84,23 +116,26 @@ impl Trial {
     /// not measured is worst.
     #[must_use]
     pub fn compare(&self, other: &Self, options: &Options) -> Ordering {
-        let high =
-            |a: Option<f64>, b: Option<f64>| b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY));
-        let low = |a: Option<f64>, b: Option<f64>| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY));
-        let (a, b) = (&self.keys, &other.keys);
-        let sure = |trial: &Self| options.confirmed_first && trial.unconfirmed;
-        (other.passed == Some(true))
-            .cmp(&(self.passed == Some(true)))
-            .then_with(|| sure(self).cmp(&sure(other)))
-            .then_with(|| high(a.by, b.by))
-            .then_with(|| high(a.output, b.output))
-            .then_with(|| low(a.ttft, b.ttft))
-            .then_with(|| low(a.tpot, b.tpot))
-            .then_with(|| low(a.gpus, b.gpus))
-            .then_with(|| self.names().cmp(&other.names()))
+        self.place(options).cmp(&other.place(options)).then_with(|| self.names().cmp(&other.names()))
     }
 
-    fn names(&self) -> (&str, &str, &str) {
+    /// Everything that decides but the names; of the better one less.
+    #[must_use]
+    pub fn place(&self, options: &Options) -> [u64; 6] {
+        let keys = self.keys();
+        let unsure = options.confirmed_first && self.unconfirmed();
+        [
+            2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
+            !rising(keys.by.unwrap_or(f64::NEG_INFINITY)),
+            !rising(keys.output.unwrap_or(f64::NEG_INFINITY)),
+            rising(keys.ttft.unwrap_or(f64::INFINITY)),
+            rising(keys.tpot.unwrap_or(f64::INFINITY)),
+            rising(keys.gpus.unwrap_or(f64::INFINITY)),
+        ]
+    }
+
+    /// What decides between equals, so that the order is total.
+    pub(super) fn names(&self) -> (&str, &str, &str) {
         let entry = self.entry();
         (&entry.framework, &entry.candidate_id, entry.line())
     }
@@ -114,6 +149,14 @@ impl Entry {
     }
 }
 
+/// A number in the order of the value: the total order of floating point numbers.
+fn rising(value: f64) -> u64 {
+    const SIGN: u64 = 1 << 63;
+    let bits = value.to_bits();
+    // Of negative ones the greater bits are the less.
+    if bits & SIGN == 0 { bits | SIGN } else { !bits }
+}
+
 /// The mean of what is there.
 #[allow(clippy::cast_precision_loss, reason = "counts of repeats")]
 fn average(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
@@ -123,7 +166,7 @@ fn average(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 
 /// The gate over all requests of all repeats: percentiles by how many of them are above the limit, other limits by the mean.
 /// Where a row does not say what was tested, all of them have to pass.
-fn pooled(entries: &[Entry]) -> (Option<bool>, bool) {
+fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
     let answers: Option<Vec<bool>> = entries.iter().map(|entry| entry.passed).collect();
     let Some(answers) = answers else { return (None, false) };
     if answers.iter().all(|passed| *passed) && entries.iter().all(|entry| !entry.unconfirmed) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rank::{GroupKey, Notes, Ranking, differences};
+use crate::rank::{Group, GroupKey, Notes, Ranking, differences};
 
 /// A caveat of rows that have a note.
 const NOTED: &[(Notes, &str)] = &[
@@ -45,7 +45,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         notes.push("Flow check: some or all runs have too few prompts, or settings that only prove that the flow works. Not a performance result.".into());
     }
     let mut best = ranking.groups.iter().flat_map(|group| &group.ranked);
-    if best.any(|ranked| ranked.best.unconfirmed) {
+    if best.any(|ranked| ranked.best.unconfirmed()) {
         notes.push("Unconfirmed: a percentile was kept, but with too few requests to say so with 95 % confidence (a p99 takes 299 without a miss).".into());
     }
     notes.extend(NOTED.iter().filter(|(note, _)| ranking.notes.has(*note)).map(|(_, text)| (*text).to_string()));
@@ -124,7 +124,9 @@ fn scenario(name: &str) -> &str {
 /// What checking the plan found out, and what its search left untried; each once.
 fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
-    for entry in ranking.all().filter(|entry| entry.notes.has(Notes::PLAN)).take(READ) {
+    let ranked = ranking.groups.iter().filter(|_| ranking.notes.has(Notes::PLAN)).flat_map(Group::entries);
+    let all = ranked.chain(ranking.failed.iter().map(|entry| &**entry));
+    for entry in all.filter(|entry| entry.notes.has(Notes::PLAN)).take(READ) {
         let caveats = entry.at("/caveats");
         let caveats = caveats.as_array().into_iter().flatten().filter_map(Value::as_str);
         notes.extend(caveats.map(|caveat| format!("Plan: {caveat}.")));

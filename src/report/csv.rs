@@ -2,7 +2,7 @@
 //! formula gets an apostrophe in front.
 
 use crate::error::{Context, Result};
-use crate::rank::{Entry, Ranking};
+use crate::rank::{Entry, Ranking, Trial};
 
 const METRICS: [&str; 14] = [
     "request_throughput",
@@ -42,8 +42,8 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     writer.write_record(&head).context("cannot write CSV")?;
     for group in &ranking.groups {
         for (i, ranked) in group.ranked.iter().enumerate() {
-            let best = ranked.best.entries.iter().map(|entry| (entry, Some(i + 1)));
-            let others = ranked.others.iter().flat_map(|trial| &trial.entries).map(|entry| (entry, None));
+            let best = ranked.best.entries().map(|entry| (entry, Some(i + 1)));
+            let others = ranked.others.iter().flat_map(Trial::entries).map(|entry| (entry, None));
             for (entry, rank) in best.chain(others) {
                 writer.write_record(record(entry, rank)).context("cannot write CSV")?;
             }

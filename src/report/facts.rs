@@ -1,6 +1,7 @@
 //! What reports say in several forms, as rows of words.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::note;
 use super::text::{changes, load};
@@ -26,9 +27,7 @@ pub fn workload(ranking: &Ranking) -> impl Iterator<Item = [String; 7]> {
             (None, Some(p50), Some(p95)) => format!("measured p50 {p50}, p95 {p95}"),
             (asked, ..) => asked.map_or("-".into(), |n| n.to_string()),
         };
-        let mut loads: Vec<(f64, String)> = group.entries().map(|entry| (entry.amount(), entry.load())).collect();
-        loads.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let loads = ordered(loads.into_iter().map(|(_, load)| load));
+        let loads = ordered(group.loads.iter().cloned());
         let trials = group.ranked.iter().take(READ.0).flat_map(Ranked::trials).take(READ.1);
         let prompts = trials.filter_map(|trial| trial.entry().at("/workload/num_prompts").as_u64());
         let prompts = ordered(prompts.map(|n| n.to_string()));
@@ -90,22 +89,27 @@ pub struct Raw<'a> {
 
 /// These, framework by framework; nothing where no row has an SLA.
 pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
-    if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed.is_none())) {
+    if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed().is_none())) {
         return Vec::new();
     }
     let mut all = Vec::new();
     for group in &ranking.groups {
         let title = note::group_title(ranking, group);
         for first in group.best_of_frameworks() {
-            let framework = &*first.best.entry().framework;
-            let most = |passing: bool| {
-                let own = group.ranked.iter().filter(|ranked| &*ranked.best.entry().framework == framework);
-                let counted = own
-                    .flat_map(Ranked::trials)
-                    .filter(|trial| trial.keys.by.is_some() && (!passing || trial.passed == Some(true)));
-                counted.reduce(|a, b| if b.keys.by > a.keys.by { b } else { a })
-            };
-            all.push(Raw { title: title.clone(), framework, fastest: most(false), passing: most(true) });
+            // Equal names are one.
+            let framework = &first.best.entry().framework;
+            let own = group.ranked.iter().filter(|ranked| Arc::ptr_eq(&ranked.best.entry().framework, framework));
+            let (mut fastest, mut passing) = (None, None);
+            for trial in own.flat_map(Ranked::trials).filter(|trial| trial.keys().by.is_some()) {
+                let faster = |than: &Option<&Trial>| than.is_none_or(|than| trial.keys().by > than.keys().by);
+                if faster(&fastest) {
+                    fastest = Some(trial);
+                }
+                if trial.passed() == Some(true) && faster(&passing) {
+                    passing = Some(trial);
+                }
+            }
+            all.push(Raw { title: title.clone(), framework, fastest, passing });
         }
     }
     all

@@ -63,7 +63,7 @@ pub struct Behind<'a> {
 impl Behind<'_> {
     /// How it stands behind, in words.
     pub fn how(&self) -> String {
-        match self.own.best.passed {
+        match self.own.best.passed() {
             Some(false) => "it misses the SLA".to_string(),
             _ if self.factor.is_finite() => format!("the winner does {} times as much", number(Some(self.factor))),
             _ => "it has no such number".to_string(),
@@ -83,7 +83,7 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<Behind<'a>> {
             if first.best.entry().framework == own.best.entry().framework {
                 return None;
             }
-            let factor = first.best.keys.by.zip(own.best.keys.by).filter(|(_, own)| *own > 0.0);
+            let factor = first.best.keys().by.zip(own.best.keys().by).filter(|(_, own)| *own > 0.0);
             Some(Behind { group, own, factor: factor.map_or(f64::INFINITY, |(first, own)| first / own) })
         })
         .collect();

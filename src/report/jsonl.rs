@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::jsonl::Writer;
-use crate::rank::{Entry, Ranking};
+use crate::rank::{Entry, Ranking, Trial};
 use crate::row::Row;
 
 /// Writes the rows, ranked ones first.
@@ -13,10 +13,10 @@ use crate::row::Row;
 pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut Writer<W>) -> Result<()> {
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {
-            for entry in &ranked.best.entries {
+            for entry in ranked.best.entries() {
                 out.write(&row(entry, Some(i + 1), n + 1)?)?;
             }
-            for entry in ranked.others.iter().flat_map(|trial| &trial.entries) {
+            for entry in ranked.others.iter().flat_map(Trial::entries) {
                 out.write(&row(entry, None, n + 1)?)?;
             }
         }

@@ -56,7 +56,7 @@ pub fn title(ranking: &Ranking) -> &'static str {
 /// What the order is.
 pub fn how(ranking: &Ranking) -> String {
     let options = &ranking.options;
-    let gated = ranking.groups.iter().flat_map(|group| &group.ranked).any(|ranked| ranked.best.passed.is_some());
+    let gated = ranking.groups.iter().flat_map(|group| &group.ranked).any(|ranked| ranked.best.passed().is_some());
     let among = if gated { " among those that keep the SLA" } else { "" };
     let then = format!("output tok/s, lower {0} TTFT, lower {0} TPOT, fewer GPUs", options.statistic.name());
     let mut more = Vec::new();
@@ -181,7 +181,7 @@ fn raw(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Raw throughput, and what of it keeps the SLA\n");
     let unit = ranking.options.by.unit();
     let head = ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit];
-    let value = |trial: Option<&Trial>| number(trial.and_then(|trial| trial.keys.by));
+    let value = |trial: Option<&Trial>| number(trial.and_then(|trial| trial.keys().by));
     let rows = raw.into_iter().map(|raw| {
         vec![
             raw.title,
@@ -203,7 +203,7 @@ pub fn place(group: &Group, ranked: &Ranked) -> &'static str {
         Decision::Winner if first && (group.key.smoke || group.key.simulated) => "first in this flow check",
         Decision::Winner if first => "winner",
         Decision::Fastest if first => "fastest, no SLA given",
-        _ if ranked.best.passed == Some(false) => "missed the SLA: not for deployment",
+        _ if ranked.best.passed() == Some(false) => "missed the SLA: not for deployment",
         _ => "best of its framework",
     }
 }

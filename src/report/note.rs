@@ -52,11 +52,11 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
 pub fn decision(ranking: &Ranking, group: &Group) -> String {
     let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return "no results".into() };
     let unit = ranking.options.by.unit();
-    let value = |trial: &Trial| format!("{} {unit}", number(trial.keys.by));
+    let value = |trial: &Trial| format!("{} {unit}", number(trial.keys().by));
     let who = candidate(first.entry());
     match &group.decision {
         Decision::Winner => {
-            let sure = if first.unconfirmed { " (unconfirmed: too few requests for its percentiles)" } else { "" };
+            let sure = if first.unconfirmed() { " (unconfirmed: too few requests for its percentiles)" } else { "" };
             // Nobody is told to deploy what a simulation or a handful of requests put first.
             let flow = group.key.simulated || group.key.smoke;
             let what = if flow { "first in this flow check is" } else { "deploy" };

@@ -134,7 +134,7 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
 fn cells(trial: &Trial, place: String) -> Vec<String> {
     let entry = trial.entry();
     let words = [place, entry.framework.to_string(), changes(entry), load(trial)].map(|text| plain(&text, false));
-    let sla = if trial.unconfirmed && trial.passed == Some(true) { "unconfirmed" } else { verdict(trial) };
+    let sla = if trial.unconfirmed() && trial.passed() == Some(true) { "unconfirmed" } else { verdict(trial) };
     words.into_iter().chain(measured(trial)).chain([sla.to_string()]).collect()
 }
 

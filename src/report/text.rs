@@ -29,7 +29,7 @@ pub fn percent(share: Option<f64>) -> String {
 /// The SLA's answer.
 #[must_use]
 pub fn verdict(trial: &Trial) -> &'static str {
-    match (trial.passed, trial.unconfirmed) {
+    match (trial.passed(), trial.unconfirmed()) {
         (Some(true), false) => "pass",
         (Some(true), true) => "pass (unconfirmed)",
         (Some(false), _) => "fail",
@@ -58,7 +58,7 @@ pub fn load(trial: &Trial) -> String {
     let mut words = Vec::new();
     words.extend(trial.is_search().then(|| searched(trial.entry())));
     words.extend(probe.then(|| "probe".to_string()));
-    words.extend((trial.entries.len() > 1).then(|| format!("{} repeats", trial.entries.len())));
+    words.extend((trial.repeats() > 1).then(|| format!("{} repeats", trial.repeats())));
     let load = trial.load();
     if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
 }

@@ -1,5 +1,6 @@
 //! `result`: one trial, or one candidate that gave none, in the source document's schema.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -189,14 +190,14 @@ pub struct Spread {
 pub struct SlaTest {
     /// `max_p99_ttft_ms`: the key under which it stands.
     #[serde(skip)]
-    pub limit: String,
+    pub limit: Cow<'static, str>,
     /// The limit's value.
     pub threshold: f64,
     /// The measured value; null when failures make it infinite or nothing was measured.
     pub value: Option<f64>,
     /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `thirds` of the run, or `reported`: from a
     /// row's metrics, for the requests themselves are not known.
-    pub basis: String,
+    pub basis: Cow<'static, str>,
     /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
     pub margin: Option<f64>,
     /// Whether the limit holds.

@@ -10,12 +10,31 @@ pub struct Judged {
     pub tests: Vec<SlaTest>,
     /// The answer.
     pub verdict: Verdict,
-    /// What the row claims, where its numbers say something else.
-    pub disagrees: Option<String>,
+    /// The row claims what its numbers do not say.
+    pub disagrees: bool,
 }
 
-/// Judges a row with thresholds by its metrics, against what it claims; `None` without any: then its own word is all there is. For a limit whose
-/// number the row does not have its claim stands, and without a claim the limit is not kept.
+impl Judged {
+    /// What the row claims, where its numbers say something else.
+    #[must_use]
+    pub fn claim(&self) -> Option<String> {
+        if !self.disagrees {
+            return None;
+        }
+        if self.verdict != Verdict::Fail {
+            return Some("its row says that it did not pass, its numbers keep every limit".into());
+        }
+        let missed = |test: &SlaTest| match test.value {
+            Some(value) => format!("{} {} is {value}", test.limit, test.threshold),
+            None => format!("{} {} has no number that keeps it", test.limit, test.threshold),
+        };
+        let missed: Vec<String> = self.tests.iter().filter(|test| !test.passed).map(missed).collect();
+        Some(format!("its row says that it passed, its numbers do not: {}", missed.join(", ")))
+    }
+}
+
+/// Judges a row with thresholds by its metrics, against what it claims; `None` without any: then its own word is all there
+/// is. For a limit whose number the row does not have its claim stands, and without a claim the limit is not kept.
 #[must_use]
 pub fn judge(claim: Option<bool>, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64>) -> Option<Judged> {
     let mut tests = limits.reported(metric);
@@ -29,18 +48,7 @@ pub fn judge(claim: Option<bool>, limits: &Limits, metric: &dyn Fn(&str) -> Opti
     if verdict == Verdict::Pass && tests.iter().any(|test| test.basis == NOT_MEASURED) {
         verdict = Verdict::PassUnconfirmed;
     }
-    let passed = verdict != Verdict::Fail;
-    let disagrees = claim.filter(|claim| *claim != passed).map(|claim| {
-        let missed = |test: &SlaTest| match test.value {
-            Some(value) => format!("{} {} is {value}", test.limit, test.threshold),
-            None => format!("{} {} has no number that keeps it", test.limit, test.threshold),
-        };
-        let missed: Vec<String> = tests.iter().filter(|test| !test.passed).map(missed).collect();
-        match claim {
-            true => format!("its row says that it passed, its numbers do not: {}", missed.join(", ")),
-            false => "its row says that it did not pass, its numbers keep every limit".to_string(),
-        }
-    });
+    let disagrees = claim.is_some_and(|claim| claim != (verdict != Verdict::Fail));
     Some(Judged { tests, verdict, disagrees })
 }
 
@@ -58,11 +66,11 @@ mod tests {
     fn a_claim_is_held_against_the_numbers() {
         let lies = judged(json!({"max_p99_ttft_ms": 500, "passed": true}), json!({"p99_ttft_ms": 2400.0})).unwrap();
         assert_eq!(lies.verdict, Verdict::Fail);
-        assert!(lies.disagrees.unwrap().contains("max_p99_ttft_ms 500 is 2400"));
+        assert!(lies.claim().unwrap().contains("max_p99_ttft_ms 500 is 2400"));
         let modest = judged(json!({"max_p50_ttft_ms": 500, "passed": false}), json!({"p50_ttft_ms": 400.0})).unwrap();
-        assert_eq!((modest.verdict, modest.disagrees.is_some()), (Verdict::PassUnconfirmed, true));
+        assert_eq!((modest.verdict, modest.claim().is_some()), (Verdict::PassUnconfirmed, true));
         let honest = judged(json!({"max_mean_ttft_ms": 500, "passed": true}), json!({"mean_ttft_ms": 400.0})).unwrap();
-        assert_eq!((honest.verdict, honest.disagrees), (Verdict::Pass, None));
+        assert_eq!((honest.verdict, honest.claim()), (Verdict::Pass, None));
     }
 
     #[test]

@@ -30,10 +30,10 @@ impl Limits {
     )]
     pub fn hopeless(&self, so_far: &Sample, n: usize) -> bool {
         let failed = (so_far.scheduled - so_far.ok()) as usize;
-        self.0.iter().any(|(_, limit, threshold)| match limit {
+        self.0.iter().any(|(limit, threshold)| match limit {
             Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,
             Limit::Attainment => false,
-            Limit::Latency { statistic, latency } => quantile(statistic).is_some_and(|q| {
+            Limit::Latency { latency, .. } => limit.quantile().is_some_and(|q| {
                 let over = so_far.values(latency).iter().filter(|value| **value > *threshold).count();
                 // The percentile lies above the limit once the value below it does.
                 let below = ((n.saturating_sub(1)) as f64 * q).floor() as usize;
@@ -56,26 +56,20 @@ impl Limits {
     pub fn reported(&self, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
         let (completed, failed) = (metric("completed"), metric("failed"));
         let scheduled = completed.zip(failed).map(|(completed, failed)| completed + failed);
-        let one = |(key, limit, threshold): &(String, Limit, f64)| {
-            let (name, floor) = match limit {
-                Limit::Latency { statistic, latency } => (format!("{statistic}_{latency}_ms"), false),
-                Limit::SuccessRate => ("success_rate".to_string(), true),
-                Limit::Attainment => ("slo_attainment".to_string(), true),
-            };
-            let q = if let Limit::Latency { statistic, .. } = limit { quantile(statistic) } else { None };
+        let one = |(limit, threshold): &(Limit, f64)| {
+            let (q, floor) = (limit.quantile(), limit.is_floor());
             let among_failed = |q: f64| scheduled.zip(completed).is_some_and(|(n, ok)| (n - 1.0) * q > ok - 1.0);
             let failing = q.is_some_and(among_failed);
-            let value = metric(&name).filter(|_| !failing);
+            let value = metric(limit.metric()).filter(|_| !failing);
             let basis = if value.is_none() && !failing { NOT_MEASURED } else { "reported" };
             let margin = value.map(|value| if floor { value - threshold } else { threshold - value } / threshold);
             let failed = failed.map_or(0, count);
             let needed = q.map(|q| needed(q, failed));
-            let greatest =
-                if let Limit::Latency { latency, .. } = limit { metric(&format!("max_{latency}_ms")) } else { None };
+            let greatest = if let Limit::Latency { latency, .. } = limit { metric(greatest(latency)) } else { None };
             let all_within = greatest.is_some_and(|greatest| greatest <= *threshold);
             let enough = |needed: u32| scheduled.is_some_and(|n| n >= f64::from(needed));
             SlaTest {
-                limit: key.clone(),
+                limit: limit.key().into(),
                 threshold: *threshold,
                 value,
                 basis: basis.into(),
@@ -93,7 +87,7 @@ impl Limits {
     /// Tests a sample: percentiles over all scheduled requests, failures as infinite; means over the successful ones.
     #[must_use]
     pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
-        self.0.iter().map(|(key, limit, threshold)| test_one(key, limit, *threshold, sample, itl)).collect()
+        self.0.iter().map(|(limit, threshold)| test_one(*limit, *threshold, sample, itl)).collect()
     }
 }
 
@@ -113,6 +107,16 @@ fn falls_behind(steady: &Stability) -> SlaTest {
     }
 }
 
+/// The metric that is the greatest of a latency.
+fn greatest(latency: &str) -> &'static str {
+    match latency {
+        "ttft" => "max_ttft_ms",
+        "tpot" => "max_tpot_ms",
+        "itl" => "max_itl_ms",
+        _ => "max_e2e_ms",
+    }
+}
+
 /// A count that a row holds as any number.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
 fn count(n: f64) -> u32 {
@@ -124,7 +128,7 @@ pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
     let verdict = verdict(tests);
     sla.insert("passed".into(), verdict.map_or(Value::Null, |verdict| (verdict != Verdict::Fail).into()));
     if !tests.is_empty() {
-        let tested = |test: &SlaTest| Some((test.limit.clone(), serde_json::to_value(test).ok()?));
+        let tested = |test: &SlaTest| Some((test.limit.to_string(), serde_json::to_value(test).ok()?));
         sla.insert("tested".into(), Value::Object(tests.iter().filter_map(tested).collect()));
     }
     verdict
@@ -134,7 +138,7 @@ pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
 #[must_use]
 pub fn tested(sla: &Members) -> Vec<SlaTest> {
     let test = |(limit, test): (&String, &Value)| {
-        serde_json::from_value(test.clone()).ok().map(|test| SlaTest { limit: limit.clone(), ..test })
+        serde_json::from_value(test.clone()).ok().map(|test| SlaTest { limit: limit.clone().into(), ..test })
     };
     sla.get("tested").and_then(Value::as_object).into_iter().flatten().filter_map(test).collect()
 }
@@ -151,9 +155,9 @@ pub fn verdict(tests: &[SlaTest]) -> Option<Verdict> {
     }
 }
 
-fn test_one(key: &str, limit: &Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> SlaTest {
+fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> SlaTest {
     let mut test = SlaTest {
-        limit: key.into(),
+        limit: limit.key().into(),
         threshold,
         value: None,
         basis: "requests".into(),
@@ -167,18 +171,26 @@ fn test_one(key: &str, limit: &Limit, threshold: f64, sample: &Sample, itl: &dyn
     match limit {
         Limit::SuccessRate | Limit::Attainment => {
             let good = f64::from(sample.good) / f64::from(sample.scheduled.max(1));
-            let measured = if *limit == Limit::SuccessRate { sample.success_rate() } else { Some(good) };
+            let measured = if limit == Limit::SuccessRate { sample.success_rate() } else { Some(good) };
             test.value = measured.filter(|_| sample.scheduled > 0);
             test.passed = test.value.is_some_and(|value| value >= threshold);
             test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (value - threshold) / threshold);
         }
         Limit::Latency { statistic, latency } => {
-            let (value, basis) = statistic_of(statistic, latency, sample, itl);
+            let (value, basis) = match (latency, limit.quantile()) {
+                ("itl", _) => (itl(statistic), "successes"),
+                (_, None) => (summary::mean(sample.values(latency)), "successes"),
+                (_, Some(q)) => {
+                    // Only what failed is infinite: a successful answer of one token has no TPOT, and is left out.
+                    let failed = (sample.scheduled - sample.ok()) as usize;
+                    (summary::percentile_with(sample.values(latency), failed, q * 100.0), "all_scheduled")
+                }
+            };
             test.basis = basis.into();
             test.passed = value.is_some_and(|value| value <= threshold);
             test.value = value.filter(|v| v.is_finite());
             test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (threshold - value) / threshold);
-            if let (Some(q), true) = (quantile(statistic), *latency != "itl") {
+            if let (Some(q), true) = (limit.quantile(), latency != "itl") {
                 let within = sample.values(latency).partition_point(|value| *value <= threshold);
                 // A single token has no TPOT and breaks no limit on it.
                 let none = sample.ok() as usize - sample.values(latency).len();
@@ -195,26 +207,6 @@ fn test_one(key: &str, limit: &Limit, threshold: f64, sample: &Sample, itl: &dyn
     test
 }
 
-fn quantile(statistic: &str) -> Option<f64> {
-    statistic.strip_prefix('p').and_then(|q| q.parse::<f64>().ok()).map(|q| q / 100.0)
-}
-
-fn statistic_of(
-    statistic: &str,
-    latency: &str,
-    sample: &Sample,
-    itl: &dyn Fn(&str) -> Option<f64>,
-) -> (Option<f64>, &'static str) {
-    if latency == "itl" {
-        return (itl(statistic), "successes");
-    }
-    let values = sample.values(latency);
-    let Some(q) = quantile(statistic) else { return (summary::mean(values), "successes") };
-    // Only what failed is infinite: a successful answer of one token has no TPOT, and is left out.
-    let failed = (sample.scheduled - sample.ok()) as usize;
-    (summary::percentile_with(values, failed, q * 100.0), "all_scheduled")
-}
-
 /// One limit over several runs together: `None` when it is broken, else whether there were requests enough. A percentile
 /// holds when so few of all requests are above the limit that the one at its place is not among them.
 #[must_use]
@@ -222,10 +214,7 @@ fn statistic_of(
 pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
     let counts: Option<Vec<(u32, u32)>> = tests.iter().map(|test| test.n.zip(test.over)).collect();
     let first = tests.first()?;
-    let q = match Limit::known(&first.limit) {
-        Some(Limit::Latency { statistic, .. }) => quantile(statistic),
-        _ => None,
-    };
+    let q = Limit::known(&first.limit).and_then(Limit::quantile);
     if let (Some(counts), Some(q)) = (counts, q) {
         let (n, over) = counts.iter().fold((0u32, 0u32), |(n, over), (m, above)| (n + m, over + above));
         let within = n.checked_sub(over)?.checked_sub(1)?;

@@ -15,8 +15,21 @@ pub const STATISTICS: [&str; 5] = ["mean", "p50", "p90", "p95", "p99"];
 /// Latencies that a limit may name.
 pub const LATENCIES: [&str; 4] = ["ttft", "tpot", "itl", "e2e"];
 
+/// Keys of limits on latencies, by statistic and latency.
+macro_rules! keys {
+    ($($statistic:literal),*) => {
+        [$([
+            concat!("max_", $statistic, "_ttft_ms"),
+            concat!("max_", $statistic, "_tpot_ms"),
+            concat!("max_", $statistic, "_itl_ms"),
+            concat!("max_", $statistic, "_e2e_ms"),
+        ]),*]
+    };
+}
+const KEYS: [[&str; LATENCIES.len()]; STATISTICS.len()] = keys!("mean", "p50", "p90", "p95", "p99");
+
 /// One kind of limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// `max_STATISTIC_LATENCY_ms`.
     Latency {
@@ -46,6 +59,44 @@ impl Limit {
         Some(Self::Latency { statistic, latency })
     }
 
+    /// Its key.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Latency { statistic, latency } => {
+                let place = |all: &[&str], name: &str| all.iter().position(|known| *known == name).unwrap_or_default();
+                KEYS[place(&STATISTICS, statistic)][place(&LATENCIES, latency)]
+            }
+            Self::SuccessRate => "min_success_rate",
+            Self::Attainment => "min_slo_attainment",
+        }
+    }
+
+    /// The metric that it limits.
+    fn metric(self) -> &'static str {
+        // `max_` and `min_` are of one length.
+        &self.key()["max_".len()..]
+    }
+
+    /// The quantile that it limits.
+    fn quantile(self) -> Option<f64> {
+        match self {
+            Self::Latency { statistic, .. } => match statistic {
+                "p50" => Some(0.50),
+                "p90" => Some(0.90),
+                "p95" => Some(0.95),
+                "p99" => Some(0.99),
+                _ => None,
+            },
+            Self::SuccessRate | Self::Attainment => None,
+        }
+    }
+
+    /// True of a least value, false of a most.
+    fn is_floor(self) -> bool {
+        !matches!(self, Self::Latency { .. })
+    }
+
     /// Understands a limit's key.
     ///
     /// # Errors
@@ -61,8 +112,7 @@ impl Limit {
                 ));
             }
         }
-        let known = || LATENCIES.iter().flat_map(|l| STATISTICS.iter().map(move |s| format!("max_{s}_{l}_ms")));
-        let known = known().chain(["min_success_rate".into(), "min_slo_attainment".into()]);
+        let known = KEYS.iter().flatten().copied().chain([Self::SuccessRate.key(), Self::Attainment.key()]);
         let near = known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         Err(format!("{key} is no SLA limit; did you mean {}?", near.unwrap_or_default()))
     }
@@ -84,7 +134,7 @@ impl Limit {
 
 /// The limits of a plan or a row.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Limits(Vec<(String, Limit, f64)>);
+pub struct Limits(Vec<(Limit, f64)>);
 
 /// The member of a plan's limits that holds those of single scenarios.
 pub const SCENARIOS: &str = "scenarios";
@@ -107,8 +157,8 @@ impl Limits {
     pub fn read(members: &Members, floor: bool) -> Self {
         let thresholds = members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?)));
         let Self(mut limits) = Self::of(thresholds);
-        if floor && !limits.is_empty() && !limits.iter().any(|(_, limit, _)| *limit == Limit::SuccessRate) {
-            limits.push(("min_success_rate".into(), Limit::SuccessRate, DEFAULT_SUCCESS));
+        if floor && !limits.is_empty() && !limits.iter().any(|(limit, _)| *limit == Limit::SuccessRate) {
+            limits.push((Limit::SuccessRate, DEFAULT_SUCCESS));
         }
         Self(limits)
     }
@@ -116,12 +166,12 @@ impl Limits {
     /// Limits from single thresholds; a later one stands in the place of an earlier one.
     #[must_use]
     pub fn of<'a>(thresholds: impl Iterator<Item = (&'a str, f64)>) -> Self {
-        let mut limits: Vec<(String, Limit, f64)> = Vec::new();
+        let mut limits: Vec<(Limit, f64)> = Vec::new();
         for (key, value) in thresholds {
             let Some(limit) = Limit::known(key) else { continue };
-            match limits.iter_mut().find(|(_, known, _)| *known == limit) {
-                Some(known) => known.2 = value,
-                None => limits.push((key.to_string(), limit, value)),
+            match limits.iter_mut().find(|(known, _)| *known == limit) {
+                Some(known) => known.1 = value,
+                None => limits.push((limit, value)),
             }
         }
         Self(limits)
@@ -135,7 +185,7 @@ impl Limits {
 
     /// The limits on latencies: which, and its value in ms.
     pub fn latencies(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.0.iter().filter_map(|(_, limit, threshold)| match limit {
+        self.0.iter().filter_map(|(limit, threshold)| match limit {
             Limit::Latency { latency, .. } => Some((*latency, *threshold)),
             Limit::SuccessRate | Limit::Attainment => None,
         })
@@ -144,7 +194,7 @@ impl Limits {
     /// Every limit by its key, as a row holds them.
     #[must_use]
     pub fn members(&self) -> Members {
-        self.0.iter().map(|(key, _, threshold)| (key.clone(), (*threshold).into())).collect()
+        self.0.iter().map(|(limit, threshold)| (limit.key().into(), (*threshold).into())).collect()
     }
 }
 
@@ -169,5 +219,10 @@ mod tests {
             [Limit::known("passed"), Limit::known("max_p98_ttft_ms"), Limit::known("max_ttft_ms")],
             [None, None, None]
         );
+        for key in KEYS.iter().flatten().copied().chain(["min_success_rate", "min_slo_attainment"]) {
+            let limit = Limit::known(key).unwrap();
+            assert_eq!((limit.key(), limit.metric()), (key, &key[4..]));
+            assert_eq!(limit.quantile().is_some(), key.starts_with("max_p"));
+        }
     }
 }

@@ -86,7 +86,7 @@ pub fn raw(ranking: &Ranking) -> String {
     let head = ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit];
     let rows = raw.into_iter().map(|raw| {
         let name = |trial: Option<&Trial>| Cell::text(&facts::trial_name(trial));
-        let value = |trial: Option<&Trial>| Cell::number(trial.and_then(|trial| trial.keys.by));
+        let value = |trial: Option<&Trial>| Cell::number(trial.and_then(|trial| trial.keys().by));
         let sla = raw.fastest.map_or_else(|| Cell::text("-"), verdict);
         let first = vec![Cell::text(&raw.title), Cell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
         Row { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }

@@ -55,7 +55,7 @@ pub fn plot(group: &Group, options: &Options) -> String {
         let entry = ranked.best.entry();
         // A row that does not say what it changes is no baseline.
         let told = entry.at("/candidate/changed").is_object();
-        if let Some(value) = sane(ranked.best.keys.by).filter(|_| told) {
+        if let Some(value) = sane(ranked.best.keys().by).filter(|_| told) {
             candidates.entry(&entry.framework).or_default().push((changed(entry), value));
         }
     }

@@ -22,7 +22,7 @@ fn tests(entry: &Entry, options: &Options) -> Vec<SlaTest> {
 
 /// A limit over all repeats: the mean of the measured values, and of the margins in %.
 fn limits(trial: &Trial, options: &Options) -> Vec<(SlaTest, Option<f64>)> {
-    let all: Vec<Vec<SlaTest>> = trial.entries.iter().take(50).map(|entry| tests(entry, options)).collect();
+    let all: Vec<Vec<SlaTest>> = trial.entries().take(50).map(|entry| tests(entry, options)).collect();
     let mean = |values: Vec<Option<f64>>| -> Option<f64> {
         let count = u32::try_from(values.len()).ok().filter(|n| *n > 0)?;
         let values: Option<Vec<f64>> = values.into_iter().collect();

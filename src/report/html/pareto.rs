@@ -21,7 +21,7 @@ struct Place<'a> {
 /// Output tokens per second of a user, and of a GPU.
 fn at(trial: &Trial) -> Option<(f64, f64)> {
     let tpot = sane(trial.metric("mean_tpot_ms")).filter(|tpot| *tpot > 0.0)?;
-    let gpus = trial.keys.gpus.filter(|n| *n > 0.0)?;
+    let gpus = trial.keys().gpus.filter(|n| *n > 0.0)?;
     Some((sane(Some(1000.0 / tpot))?, sane(trial.metric("output_token_throughput").map(|n| n / gpus))?))
 }
 
@@ -61,10 +61,10 @@ pub fn plot(group: &Group) -> String {
         format!("{}: {user} tok/s for a user, {gpu} tok/s and GPU", point(place.rank, place.trial))
     };
     for (_, place) in places.iter().enumerate().filter(|(i, _)| !front.contains(i)) {
-        chart.dot(place.at, place.trial.passed == Some(false), &words(place));
+        chart.dot(place.at, place.trial.passed() == Some(false), &words(place));
     }
     for i in &front {
-        chart.point(places[*i].at, 0, places[*i].trial.passed == Some(false), &words(&places[*i]));
+        chart.point(places[*i].at, 0, places[*i].trial.passed() == Some(false), &words(&places[*i]));
     }
     let lettered = || front.iter().zip('A'..='Z').take(LETTERS);
     for (i, letter) in lettered() {
@@ -73,7 +73,7 @@ pub fn plot(group: &Group) -> String {
     let item = |place: &Place| {
         let (trial, load) = (place.trial, place.trial.load());
         let at = if load.is_empty() { load } else { format!(" at {load}") };
-        let fails = if trial.passed == Some(false) { ", ✗ fails the SLA" } else { "" };
+        let fails = if trial.passed() == Some(false) { ", ✗ fails the SLA" } else { "" };
         let (user, gpu) = (number(Some(place.at.0)), number(Some(place.at.1)));
         format!("{}{at}: {user} and {gpu}{fails} (rank {})", candidate(trial.entry()), place.rank + 1)
     };
@@ -84,7 +84,7 @@ pub fn plot(group: &Group) -> String {
         _ => String::new(),
     };
     let hollow =
-        if places.iter().any(|place| place.trial.passed == Some(false)) { " Hollow ones fail the SLA." } else { "" };
+        if places.iter().any(|place| place.trial.passed() == Some(false)) { " Hollow ones fail the SLA." } else { "" };
     let how = format!(
         "To the right each user sees tokens faster (1000 / mean TPOT), upwards a GPU does more. The line is the front: no load point \
          beats one of these in both. Small dots are behind it.{hollow} The list gives both numbers."
@@ -108,7 +108,7 @@ mod tests {
     fn the_front_is_what_nobody_beats() {
         let row = r#"{"framework":"f","candidate_id":"c","metrics":{}}"#;
         let entry = Intake::default().line(row).ok().flatten().expect("a row");
-        let trial = Trial::of(vec![entry]);
+        let trial = Trial::of(entry, Vec::new());
         let place = |x: f64, y: f64| Place { rank: 0, trial: &trial, at: (x, y) };
         let places =
             [place(1.0, 9.0), place(2.0, 8.0), place(1.5, 7.0), place(3.0, 1.0), place(3.0, 1.0), place(2.0, 1.0)];

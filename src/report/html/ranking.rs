@@ -9,7 +9,7 @@ use crate::report::{markdown, note};
 
 /// The SLA's answer with its sign.
 pub fn verdict(trial: &Trial) -> Cell {
-    let sign = match (trial.passed, trial.unconfirmed) {
+    let sign = match (trial.passed(), trial.unconfirmed()) {
         (Some(true), false) => "✓",
         (Some(true), true) => "?",
         (Some(false), _) => "✗",
@@ -38,7 +38,7 @@ pub fn cells(trial: &Trial, options: &Options, chip: &str) -> Vec<Cell> {
     let name = format!("<span title=\"{id}\">{}</span>{chip}", line(&entry.framework));
     let mut cells = vec![Cell::html(name), Cell::text(&changes(entry)), Cell::text(&load(trial)), verdict(trial)];
     if options.by != RankBy::REQUESTS {
-        cells.push(Cell::number(trial.keys.by));
+        cells.push(Cell::number(trial.keys().by));
     }
     cells.extend(
         ["request_throughput", "output_token_throughput", "mean_ttft_ms", "p99_ttft_ms"]
@@ -52,12 +52,12 @@ pub fn cells(trial: &Trial, options: &Options, chip: &str) -> Vec<Cell> {
     cells.push(Cell::number(trial.metric("p99_tpot_ms")));
     let success = trial.metric("success_rate");
     cells.push(Cell::shown(success, &percent(success)));
-    cells.push(Cell::shown(trial.keys.gpus, &trial.keys.gpus.map_or("-".into(), |n| n.to_string())));
+    cells.push(Cell::shown(trial.keys().gpus, &trial.keys().gpus.map_or("-".into(), |n| n.to_string())));
     cells
 }
 
 fn class(trial: &Trial, first: bool, tied: bool) -> &'static str {
-    match trial.passed {
+    match trial.passed() {
         _ if first => "win",
         Some(false) => "miss",
         _ if tied => "tied",

@@ -10,7 +10,7 @@ use crate::report::text::{load, number};
 /// The least, percentiles and the greatest TTFT of all repeats.
 fn values(trial: &Trial) -> [Option<f64>; 6] {
     let ends = |end: &'static str| {
-        trial.entries.iter().filter_map(move |e| sane(e.at(&format!("/statistics/ttft_ms/{end}")).as_f64()))
+        trial.entries().filter_map(move |e| sane(e.at(&format!("/statistics/ttft_ms/{end}")).as_f64()))
     };
     let ends: Vec<Option<f64>> = vec![ends("min").reduce(f64::min), ends("max").reduce(f64::max)];
     let [p50, p90, p95, p99] = ["p50", "p90", "p95", "p99"].map(|p| sane(trial.metric(&format!("{p}_ttft_ms"))));

@@ -31,7 +31,7 @@ pub fn plot(group: &Group, options: &Options) -> String {
     // The best is drawn last, so that it lies on top.
     for (i, trial, at) in points().collect::<Vec<_>>().into_iter().rev() {
         let text = format!("{}: {} req/s, p99 TTFT {} ms", point(i, trial), number(Some(at.0)), number(Some(at.1)));
-        chart.point(at, i, trial.passed == Some(false), &text);
+        chart.point(at, i, trial.passed() == Some(false), &text);
         told.push(text);
     }
     for (i, ranked) in &shown {

@@ -35,7 +35,7 @@ pub fn labels(group: &Group) -> String {
 fn verdict(ranking: &Ranking, group: &Group) -> String {
     let flow = group.key.smoke || group.key.simulated;
     let Some(first) = group.ranked.first() else { return badge("none", "–", "No results") };
-    let mut out = match (&group.decision, first.best.unconfirmed) {
+    let mut out = match (&group.decision, first.best.unconfirmed()) {
         (Decision::Winner, true) => badge("warn", "?", "Keeps the SLA, unconfirmed"),
         (Decision::Winner, false) => badge("good", "✓", "Keeps the SLA"),
         (Decision::Fastest, _) => badge("none", "–", "No SLA given"),
@@ -129,7 +129,7 @@ fn over_all(ranking: &Ranking, combined: &Combined) -> String {
             .map(|i| first.values.get(i).copied());
         *entry.framework == *first.framework
             && *entry.candidate_id == *first.candidate_id
-            && value == Some(ranked.best.keys.by)
+            && value == Some(ranked.best.keys().by)
     });
     let Some((group, ranked)) = found else { return String::new() };
     let provisional = if group.key.smoke || group.key.simulated || ranking.provisional().is_empty() {

@@ -36,7 +36,7 @@ pub fn name(rank: usize, entry: &Entry) -> String {
 pub fn point(rank: usize, trial: &Trial) -> String {
     let at = load(trial);
     let at = if at.is_empty() { at } else { format!(" at {at}") };
-    let sla = if trial.passed == Some(false) { ", fails the SLA" } else { "" };
+    let sla = if trial.passed() == Some(false) { ", fails the SLA" } else { "" };
     format!("{}{at}{sla}", name(rank, trial.entry()))
 }
 

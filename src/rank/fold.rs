@@ -1,0 +1,160 @@
+//! Results as trials and candidates: each row once, of every unit its latest attempt, repeats together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::by::Options;
+use super::entry::Entry;
+use super::group::GroupKey;
+use super::{Ranked, Trial};
+use crate::attempt::{self, Attempt};
+
+/// Each row once, and of every unit only its latest attempt, by the time when its run started. Those of a candidate stand side
+/// by side.
+pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
+    entries = side_by_side(entries);
+    entries.dedup_by(|a, b| a.is_of(b) && a.line() == b.line());
+    // Only of runs it matters which came first.
+    let mut runs: Vec<usize> = (0..entries.len()).filter(|i| entries[*i].own.is_some()).collect();
+    let started = |i: usize| (entries[i].own.as_ref().map(|own| &own.started_at), entries[i].line());
+    runs.sort_by(|a, b| started(*a).cmp(&started(*b)));
+    let attempt = |i: &usize| -> Attempt {
+        let Some(own) = &entries[*i].own else { return (BTreeSet::new(), None) };
+        let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
+        (units.collect(), own.probe.then(|| own.server_id.to_string()))
+    };
+    let counts = attempt::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
+    let mut stale: BTreeSet<usize> =
+        runs.into_iter().zip(counts).filter(|(_, counts)| !counts).map(|(i, _)| i).collect();
+    if !stale.is_empty() {
+        let mut i = 0..entries.len();
+        entries.retain(|_| i.next().is_none_or(|i| !stale.remove(&i)));
+    }
+    entries
+}
+
+/// Results of a candidate side by side, in the order of their lines; candidates in any order.
+fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
+    fn names(entry: &Entry) -> (usize, &str) {
+        // Equal names of frameworks are one.
+        (Arc::as_ptr(&entry.framework).addr(), &entry.candidate_id)
+    }
+    let hasher = RandomState::new();
+    let mut hashes: Vec<(u64, usize)> =
+        entries.iter().enumerate().map(|(i, entry)| (hasher.hash_one(names(entry)), i)).collect();
+    hashes.sort_unstable();
+    // Behind the first of its candidate; alone where it was: what was read one after the other stays so.
+    let mut places: Vec<(usize, usize)> = (0..entries.len()).map(|i| (i, 0)).collect();
+    for equal in hashes.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
+        let order = |i: &usize| (names(&entries[*i]), entries[*i].line());
+        equal.sort_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
+        for of_one in equal.chunk_by(|(_, a), (_, b)| entries[*a].is_of(&entries[*b])) {
+            of_one.iter().enumerate().for_each(|(n, (_, i))| places[*i] = (of_one[0].1, n));
+        }
+    }
+    let mut placed: Vec<((usize, usize), Box<Entry>)> = places.into_iter().zip(entries).collect();
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// A group's candidates.
+pub struct Folded {
+    pub key: Arc<GroupKey>,
+    /// In their order.
+    pub ranked: Vec<Ranked>,
+    /// Every load that some row has, the least first.
+    pub loads: Vec<String>,
+}
+
+/// A group's results.
+#[derive(Default)]
+struct Results {
+    entries: Vec<Box<Entry>>,
+    loads: Vec<(f64, String)>,
+    seen: HashSet<[Option<u64>; 2]>,
+}
+
+impl Results {
+    fn push(&mut self, entry: Box<Entry>) {
+        if self.seen.insert([entry.rate, entry.in_flight].map(|load| load.map(f64::to_bits))) {
+            self.loads.push((entry.amount(), entry.load()));
+        }
+        self.entries.push(entry);
+    }
+
+    fn fold(mut self, key: Arc<GroupKey>, options: &Options) -> Folded {
+        self.loads.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        let loads = self.loads.into_iter().map(|(_, load)| load).collect();
+        Folded { key, ranked: sorted(candidates(self.entries, options), options), loads }
+    }
+}
+
+/// Results by group. Those of a candidate stand side by side.
+pub fn groups(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Folded> {
+    let mut groups: Vec<(Arc<GroupKey>, Results)> = Vec::new();
+    // Equal keys are one key.
+    let mut places: HashMap<*const GroupKey, usize> = HashMap::new();
+    for entry in entries {
+        let place = *places.entry(Arc::as_ptr(&entry.group)).or_insert_with(|| {
+            groups.push((Arc::clone(&entry.group), Results::default()));
+            groups.len() - 1
+        });
+        groups[place].1.push(entry);
+    }
+    groups.sort_by(|a, b| a.0.cmp(&b.0));
+    groups.into_iter().map(|(key, results)| results.fold(key, options)).collect()
+}
+
+fn candidates(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Ranked> {
+    let mut ranked = Vec::with_capacity(entries.len());
+    let mut waiting = entries.into_iter().peekable();
+    while let Some(first) = waiting.next() {
+        let more: Vec<Box<Entry>> = std::iter::from_fn(|| waiting.next_if(|next| next.is_of(&first))).collect();
+        ranked.push(candidate(first, more, options));
+    }
+    ranked
+}
+
+/// A candidate by all its results in a group, at least one.
+fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &Options) -> Ranked {
+    if more.is_empty() {
+        return Ranked { best: Trial::of(first, more), others: Vec::new() };
+    }
+    let mut entries: Vec<Box<Entry>> = std::iter::once(first).chain(more).collect();
+    entries.sort_by_key(|entry| load_point(entry));
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut waiting = entries.into_iter().peekable();
+    while let Some(first) = waiting.next() {
+        let point = load_point(&first);
+        let same = |next: &Entry| point.is_some() && load_point(next) == point;
+        let repeats: Vec<Box<Entry>> = std::iter::from_fn(|| waiting.next_if(|next| same(next))).collect();
+        trials.push(Trial::of(first, repeats));
+    }
+    // Of a search only what stands for it is a claim.
+    let claim = |trial: &Trial| trial.entry().is_claim();
+    trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
+    let best = trials.remove(0);
+    Ranked { best, others: trials }
+}
+
+/// What is a repeat of what: a load point, the result of a search, or a probe of one. Rows that do not say that they are runs
+/// are no repeats of each other.
+fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
+    let own = entry.own.as_ref()?;
+    let bits = |value: Option<f64>| value.map_or(u64::MAX, f64::to_bits);
+    Some(match own.chosen {
+        Some(true) => (true, false, 0, 0),
+        _ => (false, own.probe, bits(entry.rate), bits(entry.in_flight)),
+    })
+}
+
+/// Candidates, best first. What decides nearly always is sorted by itself: candidates are large.
+fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
+    let mut order: Vec<_> = ranked.iter().enumerate().map(|(i, ranked)| (ranked.best.place(options), i)).collect();
+    order.sort_unstable_by(|(a, i), (b, j)| {
+        a.cmp(b).then_with(|| ranked[*i].best.names().cmp(&ranked[*j].best.names()))
+    });
+    let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, i)| ranked[i].take()).collect()
+}

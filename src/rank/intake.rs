@@ -1,0 +1,254 @@
+//! Rows as entries: what a ranking needs of each is read once, and what they share is kept once.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::by::Options;
+use super::entry::{Entry, Keys, Own};
+use super::fast::{Fast, Quality, tidied};
+use super::gate;
+use super::group::GroupKey;
+use super::notes::{self, Notes};
+use crate::error::Result;
+use crate::row::Row;
+
+/// Rows as entries, with what they share kept once.
+#[derive(Debug)]
+pub struct Intake {
+    options: Options,
+    /// Names of the metrics that decide: throughput, throughput of one GPU, TTFT, TPOT, ITL.
+    metrics: [String; 5],
+    frameworks: BTreeSet<Arc<str>>,
+    groups: HashMap<String, Arc<GroupKey>>,
+    buffer: String,
+    told: Vec<(Box<str>, f64)>,
+    /// Every limit that some row has, `max_p99_ttft_ms 1500`.
+    pub limits: BTreeSet<String>,
+}
+
+/// Limits that are remembered as they stand.
+const FEW: usize = 16;
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl Intake {
+    /// Rows for a ranking of these options.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let (by, statistic) = (options.by.metric(), options.statistic.name());
+        let latency = |name: &str| format!("{statistic}_{name}_ms");
+        Self {
+            metrics: [by.into(), format!("{by}_per_gpu"), latency("ttft"), latency("tpot"), latency("itl")],
+            options,
+            frameworks: BTreeSet::new(),
+            groups: HashMap::new(),
+            buffer: String::new(),
+            told: Vec::new(),
+            limits: BTreeSet::new(),
+        }
+    }
+
+    /// How to rank.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Reads a line; `None` for a row that is no result.
+    ///
+    /// # Errors
+    /// As [`Row::parse`].
+    pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
+        if let Ok(fast) = serde_json::from_str::<Fast>(line) {
+            return Ok(self.entry(line, &fast));
+        }
+        let row = Row::parse(line)?;
+        if row.record() != Some("result") {
+            return Ok(None);
+        }
+        let tidied = tidied(&row);
+        let fast = serde_json::from_str::<Fast>(&tidied);
+        Ok(fast.ok().and_then(|fast| self.entry(line, &fast)))
+    }
+
+    /// The entry of a row; `None` for a row that is no result.
+    #[must_use]
+    pub fn row(&mut self, row: &Row) -> Option<Box<Entry>> {
+        self.line(&row.line()).ok().flatten()
+    }
+
+    fn framework(&mut self, name: &str) -> Arc<str> {
+        match self.frameworks.get(name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let name: Arc<str> = name.into();
+                self.frameworks.insert(Arc::clone(&name));
+                name
+            }
+        }
+    }
+
+    fn entry(&mut self, line: &str, row: &Fast) -> Option<Box<Entry>> {
+        match row.record.as_deref() {
+            Some("result") => {}
+            None if row.metrics.is_some() && !row.framework.is_empty() => {}
+            _ => return None,
+        }
+        let group = self.group(row);
+        let mut notes = notes::of(row);
+        self.note_limits(row, &group.scenario);
+        let gate = gate::gate(line, row, &group.scenario, &self.options);
+        if gate.judged.as_ref().is_some_and(|judged| judged.disagrees) {
+            notes.insert(Notes::CLAIM);
+        }
+        let workload = row.workload.as_ref();
+        Some(Box::new(Entry {
+            line: line.into(),
+            read: OnceCell::new(),
+            framework: self.framework(&row.framework),
+            candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
+            group,
+            ok: row.status.as_deref() == Some("ok"),
+            passed: gate.passed,
+            unconfirmed: gate.unconfirmed,
+            miss: gate.miss(),
+            keys: self.keys(row),
+            rate: workload.and_then(|workload| workload.request_rate),
+            in_flight: workload.and_then(|workload| workload.max_concurrency),
+            notes,
+            own: own(row),
+            tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
+        }))
+    }
+
+    /// What decides the row's place.
+    fn keys(&self, row: &Fast) -> Keys {
+        let metric = |name: &str| row.metrics.as_ref().and_then(|metrics| metrics.get(name));
+        let gpus = row.hardware.as_ref().and_then(|hardware| hardware.gpu_count);
+        let [all, of_one, ttft, tpot, itl] = &self.metrics;
+        let by = match self.options.by.per_gpu {
+            true => metric(of_one).or_else(|| Some(metric(all)? / gpus.filter(|n| *n > 0.0)?)),
+            false => metric(all),
+        };
+        let (tpot, itl) = (metric(tpot), metric(itl));
+        Keys {
+            by,
+            output: metric("output_token_throughput"),
+            ttft: metric(ttft),
+            tpot: tpot.or(itl),
+            itl: tpot.is_none() && itl.is_some(),
+            gpus,
+        }
+    }
+
+    /// Every limit of a row that nothing was given in the place of.
+    fn note_limits(&mut self, row: &Fast, scenario: &str) {
+        for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
+            let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
+            if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
+                // A few limits stand in nearly all rows: those are not written again and again.
+                if self.told.len() < FEW {
+                    self.told.push(((**key).into(), *value));
+                }
+                self.buffer.clear();
+                let _ = write!(self.buffer, "{} {value}", &**key);
+                if !self.limits.contains(&self.buffer) {
+                    self.limits.insert(self.buffer.clone());
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, row: &Fast) -> Arc<GroupKey> {
+        let workload = row.workload.as_ref();
+        let load = workload.and_then(|workload| workload.load.as_ref());
+        let mode = load.and_then(|load| load.mode.as_deref()).unwrap_or_else(|| {
+            match workload.map(|workload| (workload.request_rate, workload.max_concurrency)) {
+                Some((Some(_), _)) => "open",
+                Some((None, Some(_))) => "closed",
+                _ => "",
+            }
+        });
+        let arrivals = load.and_then(|load| load.arrivals.as_deref()).unwrap_or_default();
+        let quality = row.quality.as_ref();
+        let flag = |get: fn(&Quality) -> bool| quality.is_some_and(get);
+        let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
+        let scenario = workload.and_then(|workload| workload.scenario.as_deref()).unwrap_or_default();
+        let print = row.fingerprint.as_ref();
+        // A member that is null is one that the row does not have.
+        fn raw(raw: Option<&RawValue>) -> &str {
+            let text = raw.map_or("", RawValue::get);
+            if text == "null" { "" } else { text.trim_matches('"') }
+        }
+        let of = print.map(|print| {
+            [
+                print.workload,
+                print.endpoint,
+                print.sampling,
+                print.precision,
+                print.quantization,
+                print.gpu_count,
+                print.cache,
+            ]
+        });
+        let [workload, endpoint, sampling, precision, quantization, budget, cache] = of.unwrap_or_default().map(raw);
+        let rest = [
+            row.model.as_deref().unwrap_or_default(),
+            row.hardware.as_ref().and_then(|hardware| hardware.gpu_model.as_deref()).unwrap_or_default(),
+            print.and_then(|print| print.client.as_deref()).unwrap_or_default(),
+            workload,
+            endpoint,
+            sampling,
+            precision,
+            quantization,
+            budget,
+            cache,
+        ];
+        // Other arrivals are another load.
+        let between = if arrivals.is_empty() { "" } else { " " };
+        let word = |yes: bool| if yes { "1" } else { "" };
+        self.buffer.clear();
+        for member in [scenario, "\0", mode, between, arrivals, "\0", word(smoke), "\0", word(simulated)] {
+            self.buffer.push_str(member);
+        }
+        for member in rest {
+            self.buffer.push('\0');
+            self.buffer.push_str(member);
+        }
+        // Equal keys are one: from here on they are told apart by where they stand.
+        if let Some(known) = self.groups.get(&self.buffer) {
+            return Arc::clone(known);
+        }
+        let (mode, rest) = (format!("{mode}{between}{arrivals}"), rest.map(String::from));
+        let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
+        self.groups.insert(self.buffer.clone(), Arc::clone(&key));
+        key
+    }
+}
+
+fn own(row: &Fast) -> Option<Box<Own>> {
+    let (run, search) = (row.run.as_ref(), row.search.as_ref());
+    let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
+    if run.is_none() && units.is_empty() {
+        return None;
+    }
+    let text = |text: Option<&str>| text.unwrap_or_default().into();
+    Some(Box::new(Own {
+        units,
+        unit: text(run.and_then(|run| run.unit.as_deref())),
+        probe: run.is_some_and(|run| run.probe.is_some()),
+        server_id: text(run.and_then(|run| run.server_id.as_deref())),
+        started_at: text(run.and_then(|run| run.started_at.as_deref())),
+        repeat: run.and_then(|run| run.repeat).unwrap_or(0),
+        chosen: search.map(|search| search.chosen),
+        unfinished: search.is_some_and(|search| search.reason.as_deref() == Some("unfinished")),
+    }))
+}
