@@ -193,6 +193,8 @@ impl Making<'_> {
         let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
         let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
         let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
+        let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
+        let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
         let mut candidate = Candidate {
             framework: given.name.clone(),
             candidate_id: format!("{}-{}", given.name, digest::short(&content)),
@@ -201,6 +203,7 @@ impl Making<'_> {
             precision: plan.precision.clone(),
             quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
             hardware: plan.hardware.clone(),
+            gpus: fewer,
             server_command: render::command(framework, &server),
             server,
             scenarios: plan.scenarios.clone(),
@@ -267,6 +270,17 @@ mod tests {
         let (found, plan) = load(&plan, &Known::only(&frameworks));
         let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
         expand(&plan, &frameworks).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_candidate_says_how_many_gpus_it_takes_of_the_budget() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let plan = json!({"model": "m", "hardware": {"gpu_count": 4}, "sla": {"max_p50_ttft_ms": 1},
+                          "frameworks": {"vllm": {"search_space": {"tensor_parallel_size": [2, 1]}}}});
+        let (found, plan) = load(&plan, &Known::only(&frameworks));
+        let all = expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap().remove(0);
+        let gpus: Vec<Option<u32>> = all.candidates.iter().map(|candidate| candidate.gpus).collect();
+        assert_eq!(gpus, [None, Some(2), Some(1)], "all of the budget is not told again");
     }
 
     #[test]

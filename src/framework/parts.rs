@@ -129,6 +129,20 @@ pub struct Parallelism {
     pub nodes: Option<String>,
 }
 
+impl Parallelism {
+    /// The degrees that these flags set, of these knobs.
+    pub fn degrees(knobs: &[String], flags: &Members) -> Vec<(String, u64)> {
+        knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
+    }
+
+    /// How many GPUs a server with these flags takes; `None` where no knob says.
+    #[must_use]
+    pub fn gpus(&self, flags: &Members) -> Option<u64> {
+        let degrees = Self::degrees(&self.multiply, flags);
+        (!self.multiply.is_empty()).then(|| degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul(*n)))
+    }
+}
+
 /// A command that prints help, and how a file with what it printed is recognised.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

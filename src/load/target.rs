@@ -81,6 +81,7 @@ impl Target {
             precision: None,
             quantization: None,
             hardware: Hardware::default(),
+            gpus: None,
             server: CandidateServer {
                 definition: self.framework.clone(),
                 argv: Vec::new(),

@@ -245,6 +245,8 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             block.insert(name.clone(), value.clone());
         }
     }
+    let mut hardware = server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone());
+    hardware.gpu_count = candidate.gpus.or(hardware.gpu_count);
     ResultRow {
         framework: candidate.framework.clone(),
         framework_version: server.and_then(|s| s.framework_version.clone()),
@@ -254,7 +256,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         status: Status::Failed,
         failure_class: None,
         failure_reason: None,
-        hardware: server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone()),
+        hardware,
         workload: None,
         sla: sla::of_scenario(&candidate.sla, ""),
         metrics: BTreeMap::new(),

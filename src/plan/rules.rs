@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::shape::said;
 use super::{Finding, FrameworkPlan, Known, Level, Plan};
-use crate::framework::{Framework, Place, Rule, Then};
+use crate::framework::{Framework, Parallelism, Place, Rule, Then};
 use crate::schema::Members;
 use crate::shell;
 use crate::yaml::escape;
@@ -291,14 +291,12 @@ fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Str
 
 /// The product of the degrees that multiply, against the budget.
 fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
-    let degrees = |knobs: &[String]| -> Vec<(String, u64)> {
-        knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
-    };
-    let used = degrees(&framework.parallelism.multiply);
-    let needed = used.iter().fold(1u64, |product, (_, n)| product.saturating_mul(*n));
+    let parallelism = &framework.parallelism;
+    let needed = parallelism.gpus(flags)?;
     let budget = plan.hardware.gpu_count.map(u64::from)?;
+    let used = Parallelism::degrees(&parallelism.multiply, flags);
     let terms = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
-    let shared = degrees(&framework.parallelism.share).into_iter().filter(|(_, n)| *n > 1);
+    let shared = Parallelism::degrees(&parallelism.share, flags).into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
     let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
     (needed > budget).then(|| format!("{terms} needs {needed} GPUs{shared}, and gpu_count is {budget}"))

@@ -47,6 +47,8 @@ notes! {
     PLAN = 14,
     /// The user left it out.
     EXCLUDED = 15,
+    /// Its framework was given up.
+    GAVE_UP = 16,
 }
 
 impl Notes {
@@ -74,6 +76,7 @@ pub fn of(row: &Fast) -> Notes {
     note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
     note(row.failure_class.as_deref() == Some("excluded"), Notes::EXCLUDED);
+    note(row.failure_class.as_deref() == Some("gave_up"), Notes::GAVE_UP);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);

@@ -223,3 +223,16 @@ proptest! {
         prop_assert_eq!(ranked(&rows).groups.iter().flat_map(ids).collect::<Vec<_>>(), order);
     }
 }
+
+#[test]
+fn limits_at_rank_time_bring_the_floor_of_success_to_runs_without_one() {
+    let mut own = run("a", 0, 4.0, 3.0, 0);
+    own["sla"] = json!({"passed": null});
+    own["metrics"] = json!({"request_throughput": 3.0, "mean_ttft_ms": 1.0, "success_rate": 0.5});
+    let mut other = row("b", None, own["metrics"].clone());
+    other["record"] = "result".into();
+    let sla = vec![(None, "max_mean_ttft_ms".to_string(), 500.0)];
+    let ranking = ranked_with(&[own, other], Options { sla, ..Options::default() });
+    let passed: Vec<_> = ranking.groups[0].ranked.iter().map(|ranked| ranked.best.passed()).collect();
+    assert_eq!((ids(&ranking.groups[0]), passed), (vec!["b".into(), "a".into()], vec![Some(true), Some(false)]));
+}

@@ -92,8 +92,8 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         ));
     }
     notes.extend(of_the_plan(ranking));
-    let given_up = ranking.failed.iter().take(READ).filter(|entry| entry.at("/failure_class") == "gave_up");
-    let given_up: BTreeSet<String> = given_up.map(|entry| entry.framework.to_string()).collect();
+    let given_up = ranking.failed.iter().filter(|entry| entry.notes.has(Notes::GAVE_UP));
+    let given_up: BTreeSet<&str> = given_up.map(|entry| &*entry.framework).collect();
     for framework in given_up {
         notes.push(format!("Not fully searched: {framework} was given up because none of its candidates was good."));
     }

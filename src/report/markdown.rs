@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::md::{cell, escape, fence, put, table, table_of};
-use super::text::{candidate, changes, load, measured, number, plain, verdict};
+use super::text::{answer, candidate, changes, load, measured, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, Ranked, Ranking, Trial};
 
@@ -89,11 +89,7 @@ fn combined(out: &mut String, ranking: &Ranking) {
         let names: Vec<String> = names.iter().map(|name| cell(name)).collect();
         head.extend(names.iter().map(String::as_str));
         let rows = one.scores.iter().enumerate().map(|(i, score)| {
-            let sla = match score.passed {
-                Some(true) => "pass",
-                Some(false) => "fail",
-                None => "no SLA",
-            };
+            let sla = answer(score.passed);
             let changes = if score.changes.is_empty() { &score.candidate_id } else { &score.changes };
             let first = vec![
                 (i + 1).to_string(),

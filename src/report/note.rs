@@ -52,7 +52,11 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
 pub fn decision(ranking: &Ranking, group: &Group) -> String {
     let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return "no results".into() };
     let unit = ranking.options.by.unit();
-    let value = |trial: &Trial| format!("{} {unit}", number(trial.keys().by));
+    // What was ranked by may not have been measured at all.
+    let value = match first.keys().by {
+        Some(value) => format!("{} {unit}", number(Some(value))),
+        None => format!("{unit} not measured"),
+    };
     let who = candidate(first.entry());
     match &group.decision {
         Decision::Winner => {
@@ -61,10 +65,11 @@ pub fn decision(ranking: &Ranking, group: &Group) -> String {
             let flow = group.key.simulated || group.key.smoke;
             let what = if flow { "first in this flow check is" } else { "deploy" };
             let provisional = if flow { String::new() } else { provisional(ranking) };
-            format!("{what} {who}: {}{}, within the SLA{sure}{}{provisional}", value(first), at(first), beside(group))
+            format!("{what} {who}: {value}{}, within the SLA{sure}{}{provisional}", at(first), beside(group))
         }
         Decision::Fastest => {
-            format!("no SLA was given; the fastest is {who}: {}{}{}", value(first), at(first), beside(group))
+            let what = if first.keys().by.is_some() { "the fastest" } else { "the first by what was measured" };
+            format!("no SLA was given; {what} is {who}: {value}{}{}", at(first), beside(group))
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;
@@ -128,5 +133,21 @@ fn gap(comparison: &Comparison) -> String {
         }
         None if comparison.tied() => format!("{words} (single runs: differences under 10 % are no evidence)"),
         None => format!("{words} (single runs)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rank::{Intake, Options, RankBy, Throughput, rank};
+
+    #[test]
+    fn what_was_not_measured_is_not_called_the_fastest() {
+        let by = RankBy { throughput: Throughput::Goodput, per_gpu: false };
+        let mut intake = Intake::new(Options { by, ..Options::default() });
+        let row = r#"{"framework":"f","candidate_id":"c","status":"ok","metrics":{"request_throughput":9}}"#;
+        let ranking = rank(intake.line(row).unwrap().into_iter().collect(), &intake);
+        let said = decision(&ranking, &ranking.groups[0]);
+        assert_eq!(said, "no SLA was given; the first by what was measured is f c: good req/s not measured");
     }
 }

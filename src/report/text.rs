@@ -30,10 +30,18 @@ pub fn percent(share: Option<f64>) -> String {
 #[must_use]
 pub fn verdict(trial: &Trial) -> &'static str {
     match (trial.passed(), trial.unconfirmed()) {
-        (Some(true), false) => "pass",
         (Some(true), true) => "pass (unconfirmed)",
-        (Some(false), _) => "fail",
-        (None, _) => "no SLA",
+        (passed, _) => answer(passed),
+    }
+}
+
+/// An answer of an SLA.
+#[must_use]
+pub fn answer(passed: Option<bool>) -> &'static str {
+    match passed {
+        Some(true) => "pass",
+        Some(false) => "fail",
+        None => "no SLA",
     }
 }
 

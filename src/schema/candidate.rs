@@ -27,6 +27,9 @@ pub struct Candidate {
     pub quantization: Option<String>,
     /// The GPU budget.
     pub hardware: Hardware,
+    /// GPUs that its degrees of parallelism take, where these are fewer than the budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
     /// How the server is started.
     pub server: CandidateServer,
     /// The command to deploy, with the framework's default port; a POSIX shell reads it as it stands.

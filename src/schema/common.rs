@@ -28,7 +28,7 @@ pub struct Hardware {
     /// As the plan or the driver names it: `H100`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_model: Option<String>,
-    /// GPUs that the plan allows.
+    /// GPUs that the plan allows; in a result those that the candidate takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_count: Option<u32>,
     /// `CUDA_VISIBLE_DEVICES` or its like, as given.

@@ -156,11 +156,16 @@ impl Limits {
     #[must_use]
     pub fn read(members: &Members, floor: bool) -> Self {
         let thresholds = members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?)));
-        let Self(mut limits) = Self::of(thresholds);
-        if floor && !limits.is_empty() && !limits.iter().any(|(limit, _)| *limit == Limit::SuccessRate) {
-            limits.push((Limit::SuccessRate, DEFAULT_SUCCESS));
+        if floor { Self::of(thresholds).with_floor() } else { Self::of(thresholds) }
+    }
+
+    /// These, with the usual floor of success where there are limits and none of them is one.
+    #[must_use]
+    pub fn with_floor(mut self) -> Self {
+        if !self.is_empty() && !self.0.iter().any(|(limit, _)| *limit == Limit::SuccessRate) {
+            self.0.push((Limit::SuccessRate, DEFAULT_SUCCESS));
         }
-        Self(limits)
+        self
     }
 
     /// Limits from single thresholds; a later one stands in the place of an earlier one.

@@ -29,11 +29,11 @@ pub fn row(i: usize) -> f64 {
     u32::try_from(i).map_or(0.0, f64::from) * ROW + 16.0
 }
 
-/// Bars to the left and right of zero.
-pub fn both_sides(bars: &[Bar], name: &str, told: &str, most: f64) -> String {
+/// Bars to the left and right of zero; the scale goes at least to `least` on both sides, and no bar beyond `most`.
+pub fn both_sides(bars: &[Bar], name: &str, told: &str, (least, most): (f64, f64)) -> String {
     let values = || bars.iter().filter_map(|bar| sane(bar.value)).map(|v| v.clamp(-most, most));
-    let low = values().fold(0.0, f64::min);
-    let high = values().fold(0.0, f64::max);
+    let low = values().fold(-least, f64::min);
+    let high = values().fold(least, f64::max);
     let missing = bars.iter().any(|bar| bar.bad && sane(bar.value).is_none());
     let low = if missing { low.min(-high.max(10.0)) } else { low };
     let (low, high) = if low == high { (-1.0, 1.0) } else { (low, high) };

@@ -4,7 +4,7 @@ use super::escape::line;
 use super::ranking::verdict;
 use super::table::{Cell, Row, table};
 use crate::rank::{Combined, Decision, Ranking, Trial, card};
-use crate::report::text::{candidate, plain};
+use crate::report::text::{answer, candidate, plain};
 use crate::report::{Report, capacity, facts, note};
 
 fn score_table(ranking: &Ranking, combined: &Combined) -> String {
@@ -13,17 +13,16 @@ fn score_table(ranking: &Ranking, combined: &Combined) -> String {
     let mut head: Vec<String> = ["Rank", "Framework", "Flags changed", "Score", "SLA"].map(String::from).into();
     head.extend(combined.weights.iter().map(|(name, _)| format!("{}, {unit}", plain(name, false))));
     let rows = combined.scores.iter().enumerate().map(|(i, score)| {
-        let (class, sla) = match score.passed {
-            Some(true) => (if i == 0 { "win" } else { "" }, "✓ pass"),
-            Some(false) => ("miss", "✗ fail"),
-            None => (if i == 0 { "win" } else { "" }, "– no SLA"),
+        let (class, sign) = match score.passed {
+            Some(false) => ("miss", "✗"),
+            passed => (if i == 0 { "win" } else { "" }, if passed.is_some() { "✓" } else { "–" }),
         };
         let changes = if score.changes.is_empty() { &score.candidate_id } else { &score.changes };
         let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
         let mut cells =
             vec![Cell::keyed(place, (i + 1).to_string()), Cell::text(&score.framework), Cell::text(changes)];
         cells.push(Cell::shown(Some(score.score), &format!("{:.3}", score.score)));
-        cells.push(Cell::text(sla));
+        cells.push(Cell::text(&format!("{sign} {}", answer(score.passed))));
         cells.extend(score.values.iter().map(|value| Cell::number(Some(*value))));
         Row { class, cells }
     });

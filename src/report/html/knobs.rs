@@ -7,6 +7,7 @@ use super::chart::figure;
 use super::scale::sane;
 use super::trials::changed;
 use crate::rank::{Group, Options};
+use crate::statistics::SINGLE;
 
 /// Candidates that are read, and effects that are drawn.
 const READ: usize = 1000;
@@ -71,7 +72,9 @@ pub fn plot(group: &Group, options: &Options) -> String {
             None => String::new(),
             Some((with, without)) => format!("{with} against {without}: "),
         };
-        let said = if effect.percent.abs() < 10_000.0 {
+        let said = if effect.percent.abs() < 0.05 {
+            "0.0 %".into()
+        } else if effect.percent.abs() < 10_000.0 {
             format!("{:+.1} %", effect.percent).replace('-', "−")
         } else {
             "huge".into()
@@ -86,7 +89,8 @@ pub fn plot(group: &Group, options: &Options) -> String {
     };
     let bars: Vec<Bar> = found.iter().map(bar).collect();
     let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
-    let svg = both_sides(&bars, "Effect of each knob on throughput in percent", &told.join("; "), 1000.0);
+    let svg =
+        both_sides(&bars, "Effect of each knob on throughput in percent", &told.join("; "), (SINGLE * 100.0, 1000.0));
     let more = if all > MOST { format!(" The {MOST} greatest of {all}.") } else { String::new() };
     let means = if found.iter().any(|effect| effect.against.is_some()) {
         " Where it says “3 against 5”: the mean of the 3 candidates with that value against the mean of the 5 others, which may differ in more."
@@ -95,8 +99,9 @@ pub fn plot(group: &Group, options: &Options) -> String {
     };
     let how = format!(
         "Change of {} against the baseline of the same framework when only this knob differs; hatched to the left is a loss. It \
-         describes these runs and is no proof of a cause.{means}{more}",
-        options.by.unit()
+         describes these runs and is no proof of a cause; of single runs less than {:.0} % is no evidence.{means}{more}",
+        options.by.unit(),
+        SINGLE * 100.0
     );
     figure("plot", "Which knob mattered.", &how, &svg)
 }

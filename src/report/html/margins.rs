@@ -76,7 +76,7 @@ pub fn plot(group: &Group, options: &Options) -> String {
         return String::new();
     }
     let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
-    let svg = both_sides(&bars, "Distance from each SLA limit in percent", &told.join("; "), 100.0);
+    let svg = both_sides(&bars, "Distance from each SLA limit in percent", &told.join("; "), (0.0, 100.0));
     let more =
         if best.len() > MOST { format!(" The first {MOST} of {} frameworks.", best.len()) } else { String::new() };
     let how = format!(
