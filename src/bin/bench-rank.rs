@@ -33,15 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn read(files: &[PathBuf], options: Options, notice: &'static Notice) -> Result<Ranking> {
-    let mut intake = Intake::new(options);
-    let mut entries = Vec::new();
-    for entry in streams::lines(files, |line| intake.line(line), notice) {
-        match entry {
-            Ok((entry, _)) => entries.extend(entry),
-            // What was read so far is still ranked.
-            Err(e) => notice.error(&e),
-        }
-    }
+    let read = streams::parallel(files, || Intake::new(options.clone()), Intake::line, notice);
+    let (entries, intake) = Intake::together(read);
     if entries.is_empty() {
         return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
     }

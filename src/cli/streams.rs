@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::dataset::{self, Wanted};
 use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::framework::Frameworks;
-use crate::jsonl::{Place, Reader, Writer};
+use crate::jsonl::{Batch, Place, Reader, Writer};
 use crate::notice::Notice;
 use crate::row::Row;
 use crate::schema::Dataset;
@@ -18,6 +21,9 @@ use crate::yaml::MAX_BYTES;
 
 /// The largest data set that is read, in bytes: all of it is kept.
 pub const MAX_DATASET: usize = 4 << 30;
+
+/// Threads that read one input: more would wait for each other.
+const MOST_THREADS: usize = 8;
 
 /// Standard output without a buffer: each write is one `write(2)`.
 ///
@@ -105,14 +111,69 @@ impl<T, F: FnMut(&str) -> Result<T>> Iterator for Lines<F> {
                     }
                 }
             } else {
-                let path = self.paths.pop_front()?;
-                match open(&path) {
-                    Ok(source) => self.open = Some(Reader::new(source, name(&path).as_str())),
-                    Err(e) => self.notice.error(&e),
-                }
+                self.open_next()?;
             }
         }
     }
+}
+
+impl<F> Lines<F> {
+    /// Opens the next input, if it can be; `None` when there is none left.
+    fn open_next(&mut self) -> Option<()> {
+        let path = self.paths.pop_front()?;
+        match open(&path) {
+            Ok(source) => self.open = Some(Reader::new(source, name(&path).as_str())),
+            Err(e) => self.notice.error(&e),
+        }
+        Some(())
+    }
+
+    /// The next lines, unread; `None` at the end.
+    fn batch(&mut self) -> Option<Batch> {
+        loop {
+            if let Some(reader) = &mut self.open {
+                match reader.batch(self.notice) {
+                    Ok(Some(batch)) => return Some(batch),
+                    Ok(None) => {}
+                    // What was read so far still counts.
+                    Err(e) => self.notice.error(&e),
+                }
+                self.open = None;
+            }
+            self.open_next()?;
+        }
+    }
+}
+
+/// What `parse` makes of all lines of these inputs, in any order, on as many threads as there are cores; with what each of them
+/// had made for itself.
+pub fn parallel<T: Send, S: Send>(
+    paths: &[PathBuf],
+    make: impl Fn() -> S + Sync,
+    parse: impl Fn(&mut S, &str) -> Result<T> + Sync,
+    notice: &'static Notice,
+) -> Vec<(S, Vec<T>)> {
+    let source = Mutex::new(lines(paths, Row::parse, notice));
+    let next = || source.lock().unwrap_or_else(PoisonError::into_inner).batch();
+    let work = |first: Option<Batch>| {
+        let (mut own, mut made) = (make(), Vec::new());
+        for batch in first.into_iter().chain(std::iter::from_fn(next)) {
+            made.extend(batch.parse(notice, |line| parse(&mut own, line)));
+        }
+        (own, made)
+    };
+    // Most inputs are one batch.
+    let first = next();
+    let Some(second) = next() else { return vec![work(first)] };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    thread::scope(|scope| {
+        let mut waiting = vec![Some(second)];
+        waiting.resize_with(cores.saturating_sub(1).max(1), || None);
+        let others: Vec<_> = waiting.into_iter().map(|batch| scope.spawn(|| work(batch))).collect();
+        let own = work(first);
+        let joined = |other: thread::ScopedJoinHandle<'_, _>| other.join().unwrap_or_else(|e| resume_unwind(e));
+        std::iter::once(own).chain(others.into_iter().map(joined)).collect()
+    })
 }
 
 /// The shipped framework definitions, and those in `folder`; launchers are in its folder `launchers`.

@@ -149,11 +149,16 @@ fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
     })
 }
 
-/// Candidates, best first. What decides nearly always is sorted by itself: candidates are large.
+/// Candidates, best first.
 fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
-    let mut order: Vec<_> = ranked.iter().enumerate().map(|(i, ranked)| (ranked.best.place(options), i)).collect();
+    let places: Vec<[u64; 6]> = ranked.iter().map(|ranked| ranked.best.place(options)).collect();
+    // What nearly always decides is one number: the class in front of the throughput.
+    let first = |place: &[u64; 6]| place[0] << 62 | place[1] >> 2;
+    let mut order: Vec<(u64, usize)> = places.iter().enumerate().map(|(i, place)| (first(place), i)).collect();
+    let names = |i: usize| ranked[i].best.names();
     order.sort_unstable_by(|(a, i), (b, j)| {
-        a.cmp(b).then_with(|| ranked[*i].best.names().cmp(&ranked[*j].best.names()))
+        let places = || places[*i].cmp(&places[*j]);
+        a.cmp(b).then_with(places).then_with(|| names(*i).cmp(&names(*j)))
     });
     let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, i)| ranked[i].take()).collect()

@@ -56,6 +56,39 @@ impl Intake {
         }
     }
 
+    /// What several have read, as one.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn together(read: Vec<(Self, Vec<Option<Box<Entry>>>)>) -> (Vec<Box<Entry>>, Self) {
+        let mut read = read.into_iter();
+        let (mut all, entries) = read.next().expect("at least one has read");
+        let mut entries: Vec<Box<Entry>> = entries.into_iter().flatten().collect();
+        for (other, more) in read {
+            let own = entries.len();
+            entries.extend(more.into_iter().flatten());
+            all.limits.extend(other.limits);
+            // What is equal has to be one.
+            let frameworks: HashMap<*const u8, Arc<str>> =
+                other.frameworks.into_iter().map(|name| (name.as_ptr(), all.framework(&name))).collect();
+            let mut groups: HashMap<*const GroupKey, Arc<GroupKey>> = HashMap::new();
+            for (text, group) in other.groups {
+                let ptr = Arc::as_ptr(&group);
+                groups.insert(ptr, Arc::clone(all.groups.entry(text).or_insert(group)));
+            }
+            for entry in &mut entries[own..] {
+                if let Some(group) = groups.get(&Arc::as_ptr(&entry.group)) {
+                    entry.group = Arc::clone(group);
+                }
+                if let Some(framework) = frameworks.get(&entry.framework.as_ptr()) {
+                    entry.framework = Arc::clone(framework);
+                }
+            }
+        }
+        (entries, all)
+    }
+
     /// How to rank.
     #[must_use]
     pub fn options(&self) -> &Options {

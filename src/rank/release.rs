@@ -1,5 +1,7 @@
 //! Two rankings of the same plan, one of an earlier release: what got better or worse, beyond noise.
 
+use std::collections::HashMap;
+
 use super::{Group, Ranked, Ranking, Trial};
 use crate::statistics::{Comparison, compare};
 
@@ -47,14 +49,14 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> Release {
             found.unmatched.push(format!("{} has no earlier results", group.key.scenario));
             continue;
         };
+        let (earlier, later) = (Known::of(before), Known::of(group));
         for ranked in &group.ranked {
-            let Some(then) = before.ranked.iter().find(|other| same(ranked, other)) else {
-                found.unmatched.push(format!("{} is new in {}", name(&ranked.best), group.key.scenario));
-                continue;
-            };
-            one(group, then, ranked, threshold, &mut found);
+            match earlier.same(ranked) {
+                Some(then) => one(group, then, ranked, threshold, &mut found),
+                None => found.unmatched.push(format!("{} is new in {}", name(&ranked.best), group.key.scenario)),
+            }
         }
-        for gone in before.ranked.iter().filter(|then| !group.ranked.iter().any(|now| same(now, then))) {
+        for gone in before.ranked.iter().filter(|then| later.same(then).is_none()) {
             found.unmatched.push(format!("{} has no result in {} any more", name(&gone.best), group.key.scenario));
         }
     }
@@ -82,11 +84,32 @@ fn alike(a: &Group, b: &Group) -> bool {
         && fits(a.client(), b.client())
 }
 
-/// By id, else by what it changes: an id may go with the release.
-fn same(a: &Ranked, b: &Ranked) -> bool {
-    let (a, b) = (a.best.entry(), b.best.entry());
-    let changes = a.changes();
-    a.framework == b.framework && (a.candidate_id == b.candidate_id || !changes.is_empty() && changes == b.changes())
+/// A group's candidates by framework and id, and by framework and what they change.
+struct Known<'a> {
+    by_id: HashMap<(&'a str, &'a str), &'a Ranked>,
+    by_changes: HashMap<(&'a str, String), &'a Ranked>,
+}
+
+impl<'a> Known<'a> {
+    fn of(group: &'a Group) -> Self {
+        let mut known = Self { by_id: HashMap::new(), by_changes: HashMap::new() };
+        for ranked in &group.ranked {
+            let entry = ranked.best.entry();
+            known.by_id.entry((&entry.framework, &entry.candidate_id)).or_insert(ranked);
+            known.by_changes.entry((&entry.framework, entry.changes())).or_insert(ranked);
+        }
+        known
+    }
+
+    /// By id, else by what it changes: an id may go with the release.
+    fn same(&self, other: &Ranked) -> Option<&'a Ranked> {
+        let entry = other.best.entry();
+        let by_changes = || {
+            let changes = Some(entry.changes()).filter(|changes| !changes.is_empty())?;
+            self.by_changes.get(&(&*entry.framework, changes))
+        };
+        self.by_id.get(&(&*entry.framework, &*entry.candidate_id)).or_else(by_changes).copied()
+    }
 }
 
 fn name(trial: &Trial) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::md::{cell, escape, fence, put, table, table_of};
+use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
 use super::text::{answer, candidate, changes, load, measured, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, Ranked, Ranking, Trial};
@@ -148,8 +148,13 @@ fn across(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Across frameworks");
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
+        // A column of its own where the plan was free to choose how many.
+        let gpus = |ranked: &Ranked| ranked.best.keys().gpus;
+        let some = || group.ranked.iter().take(MOST_ROWS);
+        let varied = some().any(|ranked| gpus(ranked) != gpus(&group.ranked[0]));
+        let last = varied.then_some("GPUs").into_iter().chain(["Candidate"]);
         let head: Vec<&str> =
-            ["Rank", "Framework", "Flags changed", "Load"].into_iter().chain(METRICS).chain(["Candidate"]).collect();
+            ["Rank", "Framework", "Flags changed", "Load"].into_iter().chain(METRICS).chain(last).collect();
         table_of(&mut *out, &head, group.ranked.iter(), |i, ranked| {
             let rank = if group.ties.members.contains(&i) && group.ties.members.len() > 1 {
                 format!("{} (tied)", i + 1)
@@ -157,7 +162,9 @@ fn across(out: &mut String, ranking: &Ranking) {
                 (i + 1).to_string()
             };
             let first = std::iter::once(rank).chain(words(&ranked.best));
-            first.chain(metrics(&ranked.best)).chain([ranked.best.entry().candidate_id.to_string()]).collect()
+            let gpus = varied.then(|| gpus(ranked).map_or("-".into(), |n| n.to_string()));
+            let last = gpus.into_iter().chain([ranked.best.entry().candidate_id.to_string()]);
+            first.chain(metrics(&ranked.best)).chain(last).collect()
         });
         if group.ranked.iter().any(|ranked| !ranked.others.is_empty()) {
             put(out, "\nThe other load points of the same candidates:\n");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::text::plain;
 
 /// Rows of a table: more nobody reads.
-const MOST_ROWS: usize = 200;
+pub const MOST_ROWS: usize = 200;
 
 /// A line.
 pub fn put(out: &mut String, line: &str) {
