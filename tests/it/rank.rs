@@ -37,3 +37,37 @@ fn no_order_of_the_input_changes_a_byte() {
         }
     }
 }
+
+/// Long inputs are read in parts, by whoever is free: what the parts share is one all the same.
+#[test]
+fn a_long_input_is_one_ranking_whoever_read_its_parts() {
+    let row = |i: u32| {
+        let (framework, scenario, model) =
+            (["f", "g", "h"][i as usize % 3], ["chat", "code"][i as usize / 3 % 2], i % 4 / 3);
+        let padding = "x".repeat(300);
+        format!(
+            "{{\"record\":\"result\",\"framework\":\"{framework}\",\"candidate_id\":\"{framework}-{}\",\"model\":\"m{model}\",\"status\":\"{}\",\
+             \"failure_reason\":\"{padding}\",\"workload\":{{\"scenario\":\"{scenario}\",\"request_rate\":{}}},\"sla\":{{\"max_mean_ttft_ms\":{}}},\
+             \"metrics\":{{\"request_throughput\":{},\"mean_ttft_ms\":{}}}}}\n",
+            i % 701,
+            if i % 11 == 0 { "failed" } else { "ok" },
+            i % 5,
+            50 + i % 3,
+            i * 7919 % 1009,
+            i * 104_729 % 101
+        )
+    };
+    let rows: Vec<String> = (0..2000).map(row).collect();
+    assert!(rows.iter().map(String::len).sum::<usize>() > 3 << 18, "several batches");
+    let ranked = |rows: &[String], format: &str| run(program("bench-rank").args(["--format", format]), &rows.concat());
+    let mut others = rows.clone();
+    others.reverse();
+    others.rotate_left(777);
+    for format in ["md", "csv", "jsonl"] {
+        let first = ranked(&rows, format);
+        assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+        assert_eq!(ranked(&others, format).stdout, first.stdout, "{format}");
+    }
+    let groups = ranked(&rows, "jsonl").stdout.lines().filter(|line| line.contains("\"rank\":1,")).count();
+    assert_eq!(groups, 4, "two scenarios of two models");
+}
