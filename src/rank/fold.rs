@@ -152,14 +152,11 @@ fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
 /// Candidates, best first.
 fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
     let places: Vec<[u64; 6]> = ranked.iter().map(|ranked| ranked.best.place(options)).collect();
-    // What nearly always decides is one number: the class in front of the throughput.
-    let first = |place: &[u64; 6]| place[0] << 62 | place[1] >> 2;
-    let mut order: Vec<(u64, usize)> = places.iter().enumerate().map(|(i, place)| (first(place), i)).collect();
-    let names = |i: usize| ranked[i].best.names();
-    order.sort_unstable_by(|(a, i), (b, j)| {
-        let places = || places[*i].cmp(&places[*j]);
-        a.cmp(b).then_with(places).then_with(|| names(*i).cmp(&names(*j)))
-    });
+    // What nearly always decides is sorted by itself.
+    let mut order: Vec<([u64; 3], usize)> =
+        places.iter().enumerate().map(|(i, place)| ([place[0], place[1], place[2]], i)).collect();
+    let rest = |i: usize| (places[i], ranked[i].best.names());
+    order.sort_unstable_by(|(a, i), (b, j)| a.cmp(b).then_with(|| rest(*i).cmp(&rest(*j))));
     let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, i)| ranked[i].take()).collect()
 }
