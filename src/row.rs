@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 
 /// The version of the row schemas that this crate writes.
 pub const SCHEMA_VERSION: u64 = 1;
+/// Members of which a result without `record` has at least one.
+const OF_A_RESULT: [&str; 3] = ["metrics", "status", "candidate_id"];
 
 /// A JSON object, with the text it came from until it is changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,12 +46,15 @@ impl Row {
         row
     }
 
-    /// The row's kind: its `record`, or `result` for a row without one that has `framework` and `metrics`.
+    /// The row's kind: its `record`, or `result` for a row without one that has `framework` and something that only results
+    /// have: what failed has no metrics.
     #[must_use]
     pub fn record(&self) -> Option<&str> {
-        match self.map.get("record") {
+        match self.get("record") {
             Some(record) => record.as_str(),
-            None if self.map.contains_key("framework") && self.map.contains_key("metrics") => Some("result"),
+            None if self.get("framework").is_some() && OF_A_RESULT.iter().any(|key| self.map.contains_key(*key)) => {
+                Some("result")
+            }
             None => None,
         }
     }
@@ -224,6 +229,7 @@ mod tests {
     #[test]
     fn somebody_elses_result_is_a_result() {
         assert_eq!(Row::parse(r#"{"framework":"vllm","metrics":{}}"#).unwrap().record(), Some("result"));
+        assert_eq!(Row::parse(r#"{"framework":"vllm","status":"oom"}"#).unwrap().record(), Some("result"));
         assert_eq!(Row::parse(r#"{"metrics":{}}"#).unwrap().record(), None);
     }
 

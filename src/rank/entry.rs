@@ -7,10 +7,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::by::Options;
-use super::fast::{Fast, tidied};
+use super::fast::Fast;
 use super::gate::{self, Gate};
 use super::group::GroupKey;
 use super::notes::Notes;
+use super::tidy::tidied;
 use crate::row::Row;
 use crate::schema::{Members, SlaTest};
 use crate::shell;
@@ -107,6 +108,13 @@ impl Entry {
         let first = keys.next().and_then(|key| self.row().get(key));
         let found = keys.fold(first, |value, key| value.and_then(|value| value.get(key)));
         found.cloned().unwrap_or_default()
+    }
+
+    /// The server's command and the benchmark's, as rows name them; empty when they are not told.
+    #[must_use]
+    pub fn commands(&self) -> [String; 2] {
+        let server = Some(self.text("/server_command")).filter(|command| !command.is_empty());
+        [server.unwrap_or_else(|| self.text("/launch_command")), self.text("/benchmark_command")]
     }
 
     /// The string at a JSON pointer, empty when there is none.

@@ -6,10 +6,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::row::Row;
 
 /// A row. Members of other types than these make a row that is read the long way.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +20,8 @@ pub struct Fast<'a> {
     pub candidate_id: Option<Text<'a>>,
     #[serde(borrow)]
     pub model: Option<Text<'a>>,
+    #[serde(borrow)]
+    scenario: Option<Text<'a>>,
     #[serde(borrow)]
     pub status: Option<Text<'a>>,
     #[serde(borrow)]
@@ -56,6 +55,18 @@ pub struct Fast<'a> {
     pub substitutions: Option<&'a RawValue>,
 }
 
+impl Fast<'_> {
+    /// The scenario, by the first of the names that rows have for it; nothing where none is told.
+    pub fn scenario(&self) -> &str {
+        let names = self
+            .workload
+            .as_ref()
+            .map(|w| [&w.scenario, &w.scenario_name, &w.dataset_scenario, &w.dataset_name, &w.kind]);
+        let all = names.into_iter().flatten().chain([&self.scenario]);
+        all.flatten().map(|name| &**name).find(|name| !name.is_empty()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Hardware<'a> {
@@ -68,7 +79,13 @@ pub struct Hardware<'a> {
 #[serde(default)]
 pub struct Workload<'a> {
     #[serde(borrow)]
-    pub scenario: Option<Text<'a>>,
+    scenario: Option<Text<'a>>,
+    #[serde(borrow)]
+    scenario_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    dataset_scenario: Option<Text<'a>>,
+    #[serde(borrow)]
+    dataset_name: Option<Text<'a>>,
     #[serde(borrow)]
     pub kind: Option<Text<'a>>,
     pub request_rate: Option<f64>,
@@ -243,8 +260,13 @@ impl<'de> Visitor<'de> for MemberVisitor {
     fn visit_unit<E>(self) -> Result<Member, E> {
         Ok(Member::Other)
     }
-    fn visit_str<E>(self, _: &str) -> Result<Member, E> {
-        Ok(Member::Other)
+    fn visit_str<E>(self, text: &str) -> Result<Member, E> {
+        // As some write truth values.
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" => Member::Bool(true),
+            "false" | "no" => Member::Bool(false),
+            _ => Member::Other,
+        })
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -313,85 +335,4 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_map(Members::<Numbers>(PhantomData))
     }
-}
-
-/// Whether a value is of a type.
-type Is = fn(&Value) -> bool;
-
-/// What a member has to be, for rows that have something else there.
-const TYPES: &[(&str, Is)] = &[
-    ("/record", Value::is_string),
-    ("/framework", Value::is_string),
-    ("/candidate_id", Value::is_string),
-    ("/model", Value::is_string),
-    ("/status", Value::is_string),
-    ("/verdict", Value::is_string),
-    ("/failure_class", Value::is_string),
-    ("/hardware", Value::is_object),
-    ("/hardware/gpu_model", Value::is_string),
-    ("/hardware/gpu_count", Value::is_number),
-    ("/workload", Value::is_object),
-    ("/workload/scenario", Value::is_string),
-    ("/workload/kind", Value::is_string),
-    ("/workload/request_rate", Value::is_number),
-    ("/workload/max_concurrency", Value::is_number),
-    ("/workload/load", Value::is_object),
-    ("/workload/load/mode", Value::is_string),
-    ("/workload/load/arrivals", Value::is_string),
-    ("/sla", Value::is_object),
-    ("/metrics", Value::is_object),
-    ("/quality", Value::is_object),
-    ("/fingerprint", Value::is_object),
-    ("/fingerprint/client", Value::is_string),
-    ("/candidate", Value::is_object),
-    ("/candidate/of", Value::is_u64),
-    ("/candidate/baseline", Value::is_boolean),
-    ("/search", Value::is_object),
-    ("/search/chosen", Value::is_boolean),
-    ("/search/reason", Value::is_string),
-    ("/run", Value::is_object),
-    ("/run/unit", Value::is_string),
-    ("/run/probe", Value::is_u64),
-    ("/run/server_id", Value::is_string),
-    ("/run/started_at", Value::is_string),
-    ("/run/repeat", Value::is_u64),
-    ("/units", Value::is_array),
-];
-
-/// A row without the members that are of another type than they should be: as if they were not there.
-pub fn tidied(row: &Row) -> String {
-    let mut value = Value::Object(row.map().clone());
-    for (pointer, is_right) in TYPES {
-        let Some(found) = value.pointer(pointer) else { continue };
-        if is_right(found) || found.is_null() {
-            continue;
-        }
-        // What stands for a name is one.
-        let name = found.as_f64().map(|n| n.to_string()).filter(|_| is_right(&Value::from("")));
-        if let Some(found) = value.pointer_mut(pointer) {
-            *found = name.map_or(Value::Null, Value::from);
-        }
-    }
-    let flags = ["simulated", "smoke", "client_saturated", "length_mismatch", "cache_contaminated", "throttled"];
-    for flag in flags.into_iter().chain(["saturated", "unstable", "placeholder_zero"]) {
-        if let Some(found) = value.pointer_mut(&format!("/quality/{flag}")) {
-            *found = (*found == true).into();
-        }
-    }
-    for word in ["token_source", "reached_by"] {
-        if let Some(found) = value.pointer_mut(&format!("/quality/{word}")).filter(|found| !found.is_string()) {
-            *found = Value::Null;
-        }
-    }
-    if let Some(thirds) = value.pointer_mut("/quality/stability") {
-        let saturated = thirds["saturated"] == true;
-        *thirds = serde_json::json!({ "saturated": saturated });
-    }
-    if let Some(units) = value["units"].as_array_mut() {
-        units.retain(Value::is_string);
-    }
-    if !value["framework"].is_string() {
-        value["framework"] = "".into();
-    }
-    value.to_string()
 }

@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 
 use super::by::Options;
 use super::entry::{Entry, Keys, Own};
-use super::fast::{Fast, Quality, tidied};
+use super::fast::{Fast, Quality};
 use super::gate;
 use super::group::GroupKey;
 use super::notes::{self, Notes};
-use crate::error::Result;
+use super::tidy::tidied;
+use crate::error::{Context, Result};
 use crate::row::Row;
 
 /// Rows as entries, with what they share kept once.
@@ -108,8 +109,8 @@ impl Intake {
             return Ok(None);
         }
         let tidied = tidied(&row);
-        let fast = serde_json::from_str::<Fast>(&tidied);
-        Ok(fast.ok().and_then(|fast| self.entry(line, &fast)))
+        let fast = serde_json::from_str::<Fast>(&tidied).context("the result row cannot be ranked")?;
+        Ok(self.entry(line, &fast))
     }
 
     /// The entry of a row; `None` for a row that is no result.
@@ -132,7 +133,9 @@ impl Intake {
     fn entry(&mut self, line: &str, row: &Fast) -> Option<Box<Entry>> {
         match row.record.as_deref() {
             Some("result") => {}
-            None if row.metrics.is_some() && !row.framework.is_empty() => {}
+            // As `Row::record`; what failed has no metrics.
+            None if !row.framework.is_empty()
+                && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
             _ => return None,
         }
         let group = self.group(row);
@@ -214,7 +217,7 @@ impl Intake {
         let quality = row.quality.as_ref();
         let flag = |get: fn(&Quality) -> bool| quality.is_some_and(get);
         let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
-        let scenario = workload.and_then(|workload| workload.scenario.as_deref()).unwrap_or_default();
+        let scenario = row.scenario();
         let print = row.fingerprint.as_ref();
         // A member that is null is one that the row does not have.
         fn raw(raw: Option<&RawValue>) -> &str {

@@ -15,6 +15,7 @@ mod intake;
 mod notes;
 mod rejected;
 mod release;
+mod tidy;
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

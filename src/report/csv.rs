@@ -68,7 +68,7 @@ fn record(entry: &Entry, rank: Option<usize>) -> Vec<String> {
     cells.extend(["/quality/simulated", "/quality/smoke"].map(flag));
     cells.extend(["/failure_class", "/failure_reason"].map(|pointer| text(&entry.text(pointer))));
     cells.push(text(&entry.changes()));
-    cells.extend(["/server_command", "/benchmark_command"].map(|pointer| text(&entry.text(pointer))));
+    cells.extend(entry.commands().iter().map(|command| text(command)));
     cells
 }
 

@@ -124,7 +124,7 @@ pub fn markdown(out: &mut String, report: &Report) {
         }
     }
     let entry = behind[0].own.best.entry();
-    let commands: Vec<String> = ["/server_command", "/benchmark_command"].map(|pointer| entry.text(pointer)).into();
+    let commands: Vec<String> = entry.commands().into();
     let commands: Vec<String> = commands.into_iter().filter(|text| !text.is_empty()).collect();
     if !commands.is_empty() {
         put(out, "\nThe slowest of these again:\n");

@@ -219,7 +219,7 @@ fn commands(out: &mut String, ranking: &Ranking) {
             let entry = ranked.best.entry();
             let who = escape(&plain(&candidate(entry), false));
             put(out, &format!("\n{} ({}): {who}\n", escape(&title), place(group, ranked)));
-            let texts = ["/server_command", "/benchmark_command"].map(|pointer| entry.text(pointer));
+            let texts = entry.commands();
             fence(out, &texts.iter().filter(|t| !t.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n"));
         }
     }

@@ -54,7 +54,7 @@ pub fn table(report: &Report, look: Look) -> String {
         out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
         out.push_str(&ranked(group, look));
         out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
-        let command = group.ranked.first().map(|first| first.best.entry().text("/server_command")).unwrap_or_default();
+        let command = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
         if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
             out.push_str(&wrap(&plain(&command, true), look.width, "    "));
         }

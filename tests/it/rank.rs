@@ -50,7 +50,7 @@ fn a_long_input_is_one_ranking_whoever_read_its_parts() {
              \"failure_reason\":\"{padding}\",\"workload\":{{\"scenario\":\"{scenario}\",\"request_rate\":{}}},\"sla\":{{\"max_mean_ttft_ms\":{}}},\
              \"metrics\":{{\"request_throughput\":{},\"mean_ttft_ms\":{}}}}}\n",
             i % 701,
-            if i % 11 == 0 { "failed" } else { "ok" },
+            if i.is_multiple_of(11) { "failed" } else { "ok" },
             i % 5,
             50 + i % 3,
             i * 7919 % 1009,

@@ -11,7 +11,7 @@ use crate::report::{Report, caveat, markdown, note};
 
 /// The command that serves and the one that measured.
 fn both(entry: &Entry) -> String {
-    let texts = ["/server_command", "/benchmark_command"].map(|pointer| entry.text(pointer));
+    let texts = entry.commands();
     texts.iter().filter(|t| !t.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 

@@ -91,7 +91,7 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
     out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
     out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(answer)));
-    let text = group.ranked.first().map(|first| first.best.entry().text("/server_command")).unwrap_or_default();
+    let text = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
     let flow = group.key.smoke || group.key.simulated;
     match (&group.decision, text.is_empty()) {
         (Decision::None { .. }, _) => {
@@ -143,7 +143,7 @@ fn over_all(ranking: &Ranking, combined: &Combined) -> String {
         None => ("none", "–", "No SLA everywhere"),
     };
     let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
-    let text = ranked.best.entry().text("/server_command");
+    let [text, _] = ranked.best.entry().commands();
     let shown = match first.passed {
         Some(false) => "<p class=\"nothing\">No command to deploy: none keeps every SLA.</p>\n".to_string(),
         _ if text.is_empty() => String::new(),
