@@ -45,6 +45,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(10);
 /// How long a command outside may take, beyond the grace that it is told.
 const COMMAND: Duration = Duration::from_secs(15);
+/// What was started outside so lately may only be about to appear when its client is killed: that it is not there is asked
+/// again, so much later.
+const YOUNG: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(500);
 /// How a survivor of which nothing is known begins.
 pub const REMOTE_UNKNOWN: &str = "remote_unknown";
 
@@ -122,6 +126,7 @@ fn guard() -> Result<()> {
             return Ok(());
         }
     };
+    let started = Instant::now();
     let leader = Pid::from_raw(i32::try_from(child.id()).context("a process id is positive")?);
     tell(&Report::Started { pid: leader.as_raw() });
 
@@ -132,7 +137,12 @@ fn guard() -> Result<()> {
         each(&outside.stop, grace);
     }
     let mut stop = stop(leader, grace, &mut tell);
+    let young = started.elapsed() < YOUNG;
     stop.survivors.extend(outside.iter().filter_map(finish));
+    if young && !outside.is_empty() && stop.survivors.is_empty() {
+        thread::sleep(AGAIN);
+        stop.survivors.extend(outside.iter().filter(|outside| inspect(outside).is_err()).filter_map(finish));
+    }
     tell(&Report::Stopped(stop));
     Ok(())
 }
@@ -146,18 +156,30 @@ fn each(commands: &[Vec<String>], grace: Duration) {
     }
 }
 
+/// Whether a text is what a launcher says.
+fn says(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|regex| regex.is_match(text.trim()))
+}
+
+/// Asks whether what is outside is gone; what is said instead.
+fn inspect(outside: &Outside) -> std::result::Result<(), String> {
+    match capture(&outside.inspect, COMMAND) {
+        Ok(text) if says(&outside.gone, &text) => Ok(()),
+        Ok(text) => Err(text),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
 /// Kills what is outside unless it is gone, cleans up behind it; what is left of it, or that nothing is known.
 fn finish(outside: &Outside) -> Option<String> {
-    let matches = |pattern: &str, text: &str| Regex::new(pattern).is_ok_and(|regex| regex.is_match(text.trim()));
     let mut said = String::new();
     for round in 0..3 {
-        match capture(&outside.inspect, COMMAND) {
-            Ok(text) if matches(&outside.gone, &text) => {
+        match inspect(outside) {
+            Ok(()) => {
                 each(&outside.clean, Duration::ZERO);
                 return None;
             }
-            Ok(text) => said = text,
-            Err(e) => said = e.to_string(),
+            Err(other) => said = other,
         }
         if round < 2 {
             each(&outside.kill, Duration::ZERO);
@@ -165,7 +187,7 @@ fn finish(outside: &Outside) -> Option<String> {
         }
     }
     let said = said.trim().replace('\n', " ");
-    Some(match matches(&outside.running, &said) {
+    Some(match says(&outside.running, &said) {
         true => format!("{} still runs", outside.what),
         false => format!("{REMOTE_UNKNOWN}: {}: {said:?}", outside.what),
     })

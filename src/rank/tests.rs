@@ -158,8 +158,8 @@ fn reference(rows: &[Value]) -> Vec<String> {
         let tpot = number(row, "/metrics/mean_tpot_ms", number(row, "/metrics/mean_itl_ms", worst));
         [
             if row.pointer("/sla/passed") == Some(&true.into()) { 0.0 } else { 1.0 },
-            -number(row, "/metrics/request_throughput", -worst),
-            -number(row, "/metrics/output_token_throughput", -worst),
+            -number(row, "/metrics/request_throughput", 0.0),
+            -number(row, "/metrics/output_token_throughput", 0.0),
             number(row, "/metrics/mean_ttft_ms", worst),
             tpot,
             number(row, "/hardware/gpu_count", worst),
@@ -179,7 +179,7 @@ fn any_row() -> impl Strategy<Value = Value> {
         numbers,
         prop::option::of(any::<bool>()),
         prop::sample::select(vec!["ok", "ok", "ok", "oom", "skipped"]),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
     )
         .prop_map(|((requests, output, ttft, tpot, itl, gpus), passed, status, missing)| {
             let mut row = json!({"framework": "f", "status": status, "metrics": {}});
@@ -202,6 +202,9 @@ fn any_row() -> impl Strategy<Value = Value> {
             }
             if !missing[2] {
                 row["workload"] = json!({"scenario": null});
+            }
+            if missing[3] && row["metrics"] == json!({}) {
+                row["metrics"] = Value::Null;
             }
             row
         })

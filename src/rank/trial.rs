@@ -126,8 +126,9 @@ impl Trial {
         let unsure = options.confirmed_first && self.unconfirmed();
         [
             2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
-            !rising(keys.by.unwrap_or(f64::NEG_INFINITY)),
-            !rising(keys.output.unwrap_or(f64::NEG_INFINITY)),
+            // No throughput is the same as none measured: then the next decides.
+            !rising(keys.by.unwrap_or(0.0)),
+            !rising(keys.output.unwrap_or(0.0)),
             rising(keys.ttft.unwrap_or(f64::INFINITY)),
             rising(keys.tpot.unwrap_or(f64::INFINITY)),
             rising(keys.gpus.unwrap_or(f64::INFINITY)),

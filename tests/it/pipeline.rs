@@ -90,7 +90,9 @@ fn a_sweep_goes_on_where_it_stopped() {
     let (folder, mark) = (scratch(), Mark::new("sweep"));
     let (plan, out) = (write_plan(folder.path(), 8), folder.path().join("out"));
     run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
-    for file in ["plan.jsonl", "candidates.jsonl", "raw/0001.jsonl", "results.jsonl", "report.md", "report.csv"] {
+    for file in
+        ["plan.jsonl", "candidates.jsonl", "raw/0001.jsonl", "results.jsonl", "report.md", "report.html", "report.csv"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
     let (first, report) = (units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap());
