@@ -55,8 +55,8 @@ pub fn ties(ranked: &[Ranked]) -> Ties {
         if comparison.tied() && found.members.len() < MOST_TIED {
             found.members.push(i);
         }
-        // Behind this nobody is tied, whatever the noise.
-        if comparison.ratio > 2.0 {
+        // Behind this nobody is tied, whatever the noise; and more than so many are not named.
+        if comparison.ratio > 2.0 || found.members.len() == MOST_TIED {
             break;
         }
     }

@@ -53,6 +53,9 @@ fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
             of_one.iter().enumerate().for_each(|(n, (_, i))| places[*i] = (of_one[0].1, n));
         }
     }
+    if places.iter().enumerate().all(|(i, place)| *place == (i, 0)) {
+        return entries;
+    }
     let mut placed: Vec<((usize, usize), Box<Entry>)> = places.into_iter().zip(entries).collect();
     placed.sort_unstable_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, entry)| entry).collect()
@@ -151,12 +154,13 @@ fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
 
 /// Candidates, best first.
 fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
-    let places: Vec<[u64; 6]> = ranked.iter().map(|ranked| ranked.best.place(options)).collect();
-    // What nearly always decides is sorted by itself.
-    let mut order: Vec<([u64; 3], usize)> =
-        places.iter().enumerate().map(|(i, place)| ([place[0], place[1], place[2]], i)).collect();
-    let rest = |i: usize| (places[i], ranked[i].best.names());
-    order.sort_unstable_by(|(a, i), (b, j)| a.cmp(b).then_with(|| rest(*i).cmp(&rest(*j))));
+    let mut order: Vec<([u64; 6], usize)> =
+        ranked.iter().enumerate().map(|(i, ranked)| (ranked.best.place(options), i)).collect();
+    order.sort_unstable_by_key(|(place, _)| *place);
+    // Names are far away: they are looked up once, and only of those that nothing else tells apart.
+    for equal in order.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|equal| equal.len() > 1) {
+        equal.sort_by_cached_key(|(_, i)| ranked[*i].best.names());
+    }
     let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, i)| ranked[i].take()).collect()
 }
