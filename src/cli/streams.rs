@@ -71,9 +71,14 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
 
 /// What stands in all inputs, one input after the other, each line with its place (`stdin:17`).
 pub struct Lines<F> {
+    sources: Sources,
+    parse: F,
+}
+
+/// Inputs, opened one after the other.
+struct Sources {
     paths: VecDeque<PathBuf>,
     open: Option<Reader<Box<dyn BufRead + Send>>>,
-    parse: F,
     notice: &'static Notice,
 }
 
@@ -86,6 +91,10 @@ pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Lines<fn(&str) -> Res
 /// The same, each line as what `parse` makes of it.
 #[must_use]
 pub fn lines<T, F: FnMut(&str) -> Result<T>>(paths: &[PathBuf], parse: F, notice: &'static Notice) -> Lines<F> {
+    Lines { sources: sources(paths, notice), parse }
+}
+
+fn sources(paths: &[PathBuf], notice: &'static Notice) -> Sources {
     let mut paths: VecDeque<PathBuf> = paths.iter().cloned().collect();
     if paths.is_empty() {
         paths.push_back(PathBuf::from("-"));
@@ -93,7 +102,7 @@ pub fn lines<T, F: FnMut(&str) -> Result<T>>(paths: &[PathBuf], parse: F, notice
     if paths.iter().any(|p| p == Path::new("-")) && io::stdin().is_terminal() {
         notice.warn("reading rows from the terminal; end with Ctrl-D (see --help)");
     }
-    Lines { paths, open: None, parse, notice }
+    Sources { paths, open: None, notice }
 }
 
 impl<T, F: FnMut(&str) -> Result<T>> Iterator for Lines<F> {
@@ -101,23 +110,23 @@ impl<T, F: FnMut(&str) -> Result<T>> Iterator for Lines<F> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(reader) = &mut self.open {
-                match reader.next_as(self.notice, &mut self.parse) {
+            if let Some(reader) = &mut self.sources.open {
+                match reader.next_as(self.sources.notice, &mut self.parse) {
                     Ok(Some(line)) => return Some(Ok((line, reader.place()))),
-                    Ok(None) => self.open = None,
+                    Ok(None) => self.sources.open = None,
                     Err(e) => {
-                        self.open = None;
+                        self.sources.open = None;
                         return Some(Err(e));
                     }
                 }
             } else {
-                self.open_next()?;
+                self.sources.open_next()?;
             }
         }
     }
 }
 
-impl<F> Lines<F> {
+impl Sources {
     /// Opens the next input, if it can be; `None` when there is none left.
     fn open_next(&mut self) -> Option<()> {
         let path = self.paths.pop_front()?;
@@ -153,7 +162,7 @@ pub fn parallel<T: Send, S: Send>(
     parse: impl Fn(&mut S, &str) -> Result<T> + Sync,
     notice: &'static Notice,
 ) -> Vec<(S, Vec<T>)> {
-    let source = Mutex::new(lines(paths, Row::parse, notice));
+    let source = Mutex::new(sources(paths, notice));
     let next = || source.lock().unwrap_or_else(PoisonError::into_inner).batch();
     let work = |first: Option<Batch>| {
         let (mut own, mut made) = (make(), Vec::new());

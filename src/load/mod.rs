@@ -182,7 +182,7 @@ impl Loading<'_> {
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for unit in &candidate.units {
             let (scenario, load) = what(&candidate, unit)?;
-            let sla = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name), true);
+            let sla = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
             if let Some((class, why)) = self.not_run(&server, load, &sla) {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;

@@ -18,7 +18,7 @@ pub fn hold(row: &mut Row) -> Option<String> {
         return None;
     }
     let metrics = row.get("metrics").cloned().unwrap_or_default();
-    let judged = sla::judge(members.get("passed").and_then(Value::as_bool), &Limits::read(&members, false), &|name| {
+    let judged = sla::judge(members.get("passed").and_then(Value::as_bool), &Limits::read(&members), &|name| {
         metrics.get(name).and_then(Value::as_f64)
     })?;
     sla::write(&mut members, &judged.tests);

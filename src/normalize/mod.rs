@@ -212,7 +212,7 @@ impl Fold {
             return Ok(());
         }
         let Some(served) = self.servers.get(&run.server_id) else { return self.unknown("server", &run.server_id) };
-        let limits = Limits::read(&sla::of_scenario(&served.candidate.sla, &run.workload.scenario), true);
+        let limits = Limits::read(&sla::of_scenario(&served.candidate.sla, &run.workload.scenario)).with_floor();
         if self.announced.insert(run.run_id.clone()) {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());

@@ -34,6 +34,14 @@ pub struct Score {
     pub values: Vec<f64>,
 }
 
+impl Score {
+    /// The flags that it changes; its id where the rows do not say.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.changes.is_empty() { &self.candidate_id } else { &self.changes }
+    }
+}
+
 /// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
 /// weights.
 fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<Combined> {

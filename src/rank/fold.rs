@@ -25,12 +25,10 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
         (units.collect(), own.probe.then(|| own.server_id.to_string()))
     };
     let counts = attempt::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
-    let mut stale: BTreeSet<usize> =
-        runs.into_iter().zip(counts).filter(|(_, counts)| !counts).map(|(i, _)| i).collect();
-    if !stale.is_empty() {
-        let mut i = 0..entries.len();
-        entries.retain(|_| i.next().is_none_or(|i| !stale.remove(&i)));
-    }
+    let mut kept = vec![true; entries.len()];
+    runs.into_iter().zip(counts).for_each(|(i, counts)| kept[i] = counts);
+    let mut kept = kept.into_iter();
+    entries.retain(|_| kept.next().unwrap_or(true));
     entries
 }
 

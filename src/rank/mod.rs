@@ -176,9 +176,8 @@ const CLAIMS: usize = 20;
 
 /// What rows claim about their SLA and their numbers do not say: the first of them in words, and how many there are.
 fn claims(entries: &[Box<Entry>], options: &Options) -> (Vec<String>, usize) {
-    let claiming = || entries.iter().filter(|entry| entry.notes.has(Notes::CLAIM));
-    let named = entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
-    let named = named.map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
+    let claiming = || entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
+    let named = claiming().map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
     let words = |(framework, id, _, i): (&str, &str, &str, usize)| {
         entries[i].claim(options).map(|claim| format!("{framework} {id}: {claim}"))
     };
@@ -203,11 +202,7 @@ fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
 fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, Tried> {
     let mut tried: BTreeMap<Arc<str>, Tried> = BTreeMap::new();
     for of_one in entries.chunk_by(|a, b| a.is_of(b)) {
-        let framework = &of_one[0].framework;
-        let counts = match tried.get_mut(framework) {
-            Some(counts) => counts,
-            None => tried.entry(Arc::clone(framework)).or_default(),
-        };
+        let counts = tried.entry(Arc::clone(&of_one[0].framework)).or_default();
         for entry in of_one {
             let (baseline, of) = entry.tried.unwrap_or_default();
             counts.of = counts.of.max(of as usize);
@@ -249,11 +244,11 @@ fn settle(
             ends.extend(keys.iter().map(|key| (Arc::clone(key), Arc::clone(keys[0]))));
         }
     }
-    let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
-        ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
     if ends.iter().all(|(from, to)| Arc::ptr_eq(from, to)) {
         return;
     }
+    let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
+        ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
     for entry in entries {
         if let Some(end) = by_place.get(&Arc::as_ptr(&entry.group)) {
             entry.group = Arc::clone(end);

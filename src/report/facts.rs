@@ -87,6 +87,12 @@ pub struct Raw<'a> {
     pub passing: Option<&'a Trial>,
 }
 
+/// Columns of these.
+pub fn raw_head(ranking: &Ranking) -> [&'static str; 7] {
+    let unit = ranking.options.by.unit();
+    ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit]
+}
+
 /// These, framework by framework; nothing where no row has an SLA.
 pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
     if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed().is_none())) {
@@ -113,6 +119,22 @@ pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
         }
     }
     all
+}
+
+/// Columns of what was tried and not selected.
+pub const REJECTED: [&str; 6] = ["Framework", "Flags changed", "What", "Where", "Why", "Candidate"];
+
+/// What was tried and not selected, in these columns.
+pub fn rejected(ranking: &Ranking) -> impl Iterator<Item = [String; 6]> {
+    ranking.rejected.iter().map(|r| {
+        let place = if r.places.is_empty() { "everywhere".into() } else { r.places.join(", ") };
+        let what = match r.entry.text("/failure_class") {
+            class if class.is_empty() || class == r.how || r.entry.ok => r.how.clone(),
+            class => format!("{} ({class})", r.how),
+        };
+        let id = r.entry.candidate_id.to_string();
+        [r.entry.framework.to_string(), changes(&r.entry), what, place, r.why.clone(), id]
+    })
 }
 
 /// A trial by its flags and load; `none` without one.

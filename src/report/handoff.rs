@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::md::{escape, fence, put};
-use super::text::{candidate, number, plain};
+use super::text::{candidate, commands, number, plain};
 use super::{Report, note};
 use crate::rank::{Group, Ranked};
 use crate::yaml;
@@ -123,12 +123,10 @@ pub fn markdown(out: &mut String, report: &Report) {
             None => put(out, "  - its rows do not say the lengths of this scenario: measure them before profiling"),
         }
     }
-    let entry = behind[0].own.best.entry();
-    let commands: Vec<String> = entry.commands().into();
-    let commands: Vec<String> = commands.into_iter().filter(|text| !text.is_empty()).collect();
-    if !commands.is_empty() {
+    let again = commands(behind[0].own.best.entry());
+    if !again.is_empty() {
         put(out, "\nThe slowest of these again:\n");
-        fence(out, &commands.join("\n"));
+        fence(out, &again);
     }
     // Its definition may serve under another name; then its profiler is known by the definition's.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
-use super::text::{answer, candidate, changes, load, measured, number, plain, verdict};
+use super::text::{answer, candidate, changes, commands as commands_of, load, measured, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, Ranked, Ranking, Trial};
 
@@ -90,11 +90,10 @@ fn combined(out: &mut String, ranking: &Ranking) {
         head.extend(names.iter().map(String::as_str));
         let rows = one.scores.iter().enumerate().map(|(i, score)| {
             let sla = answer(score.passed);
-            let changes = if score.changes.is_empty() { &score.candidate_id } else { &score.changes };
             let first = vec![
                 (i + 1).to_string(),
                 score.framework.clone(),
-                changes.clone(),
+                score.name().to_string(),
                 format!("{:.3}", score.score),
                 sla.into(),
             ];
@@ -182,8 +181,6 @@ fn raw(out: &mut String, ranking: &Ranking) {
         return;
     }
     put(out, "\n## Raw throughput, and what of it keeps the SLA\n");
-    let unit = ranking.options.by.unit();
-    let head = ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit];
     let value = |trial: Option<&Trial>| number(trial.and_then(|trial| trial.keys().by));
     let rows = raw.into_iter().map(|raw| {
         vec![
@@ -196,7 +193,7 @@ fn raw(out: &mut String, ranking: &Ranking) {
             value(raw.passing),
         ]
     });
-    table(out, &head, rows);
+    table(out, &facts::raw_head(ranking), rows);
 }
 
 /// What the command of a framework's best candidate is good for.
@@ -219,8 +216,7 @@ fn commands(out: &mut String, ranking: &Ranking) {
             let entry = ranked.best.entry();
             let who = escape(&plain(&candidate(entry), false));
             put(out, &format!("\n{} ({}): {who}\n", escape(&title), place(group, ranked)));
-            let texts = entry.commands();
-            fence(out, &texts.iter().filter(|t| !t.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n"));
+            fence(out, &commands_of(entry));
         }
     }
 }
@@ -231,17 +227,7 @@ fn rejected(out: &mut String, ranking: &Ranking) {
         return put(out, "Nothing failed, was skipped, or missed the SLA.");
     }
     put(out, &format!("{TRIED}\n"));
-    let head = ["Framework", "Flags changed", "What", "Where", "Why", "Candidate"];
-    let rows = ranking.rejected.iter().map(|r| {
-        let place = if r.places.is_empty() { "everywhere".into() } else { r.places.join(", ") };
-        let what = match r.entry.text("/failure_class") {
-            class if class.is_empty() || class == r.how || r.entry.ok => r.how.clone(),
-            class => format!("{} ({class})", r.how),
-        };
-        let id = r.entry.candidate_id.to_string();
-        vec![r.entry.framework.to_string(), changes(&r.entry), what, place, r.why.clone(), id]
-    });
-    table(out, &head, rows);
+    table(out, &facts::REJECTED, facts::rejected(ranking).map(Vec::from));
     if ranking.rejected_more > 0 {
         put(out, &format!("\n{} more results stand in `--format csv` and `--format jsonl`.", ranking.rejected_more));
     }

@@ -52,6 +52,13 @@ pub fn changes(entry: &Entry) -> String {
     if changes.is_empty() { entry.candidate_id.to_string() } else { changes }
 }
 
+/// The command that serves and the one that measured, a line each.
+#[must_use]
+pub fn commands(entry: &Entry) -> String {
+    let told: Vec<String> = entry.commands().into_iter().filter(|command| !command.is_empty()).collect();
+    told.join("\n")
+}
+
 /// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
 #[must_use]
 pub fn candidate(entry: &Entry) -> String {

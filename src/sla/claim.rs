@@ -59,7 +59,7 @@ mod tests {
 
     fn judged(sla: Value, metrics: Value) -> Option<Judged> {
         let sla = sla.as_object().unwrap().clone();
-        judge(sla.get("passed").and_then(Value::as_bool), &Limits::read(&sla, false), &|name| metrics[name].as_f64())
+        judge(sla.get("passed").and_then(Value::as_bool), &Limits::read(&sla), &|name| metrics[name].as_f64())
     }
 
     #[test]

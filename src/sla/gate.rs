@@ -277,7 +277,7 @@ mod tests {
     use serde_json::json;
 
     fn limits(value: Value) -> Limits {
-        Limits::read(value.as_object().unwrap(), true)
+        Limits::read(value.as_object().unwrap()).with_floor()
     }
 
     /// `n` requests with a TTFT of 50 ms, `slow` of them with 500 ms, `failed` of them failed.

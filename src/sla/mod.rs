@@ -151,12 +151,10 @@ pub fn of_scenario(sla: &Members, scenario: &str) -> Members {
 const DEFAULT_SUCCESS: f64 = 0.99;
 
 impl Limits {
-    /// Reads limits by key; what is no limit (`passed`) is passed over. `floor` adds the usual floor of success when there
-    /// are limits and none of them is one.
+    /// Reads limits by key; what is no limit (`passed`) is passed over.
     #[must_use]
-    pub fn read(members: &Members, floor: bool) -> Self {
-        let thresholds = members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?)));
-        if floor { Self::of(thresholds).with_floor() } else { Self::of(thresholds) }
+    pub fn read(members: &Members) -> Self {
+        Self::of(members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?))))
     }
 
     /// These, with the usual floor of success where there are limits and none of them is one.

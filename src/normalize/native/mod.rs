@@ -74,7 +74,7 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
     let mut row = reading.row(given);
-    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()), false);
+    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()));
     let sample = reading.requests(&limits);
     let asked = row["workload"]["num_prompts"].as_f64();
     let (completed, sent) = reading.counts(sample.as_ref(), asked);

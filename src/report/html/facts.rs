@@ -17,10 +17,9 @@ fn score_table(ranking: &Ranking, combined: &Combined) -> String {
             Some(false) => ("miss", "✗"),
             passed => (if i == 0 { "win" } else { "" }, if passed.is_some() { "✓" } else { "–" }),
         };
-        let changes = if score.changes.is_empty() { &score.candidate_id } else { &score.changes };
         let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
         let mut cells =
-            vec![Cell::keyed(place, (i + 1).to_string()), Cell::text(&score.framework), Cell::text(changes)];
+            vec![Cell::keyed(place, (i + 1).to_string()), Cell::text(&score.framework), Cell::text(score.name())];
         cells.push(Cell::shown(Some(score.score), &format!("{:.3}", score.score)));
         cells.push(Cell::text(&format!("{sign} {}", answer(score.passed))));
         cells.extend(score.values.iter().map(|value| Cell::number(Some(*value))));
@@ -81,8 +80,6 @@ pub fn raw(ranking: &Ranking) -> String {
     if raw.is_empty() {
         return String::new();
     }
-    let unit = ranking.options.by.unit();
-    let head = ["Scenario", "Framework", "Fastest of all", unit, "SLA", "Fastest that keeps the SLA", unit];
     let rows = raw.into_iter().map(|raw| {
         let name = |trial: Option<&Trial>| Cell::text(&facts::trial_name(trial));
         let value = |trial: Option<&Trial>| Cell::number(trial.and_then(|trial| trial.keys().by));
@@ -90,7 +87,7 @@ pub fn raw(ranking: &Ranking) -> String {
         let first = vec![Cell::text(&raw.title), Cell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
         Row { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }
     });
-    let table = table("Raw throughput, and what of it keeps the SLA", &head, rows);
+    let table = table("Raw throughput, and what of it keeps the SLA", &facts::raw_head(ranking), rows);
     format!("<section id=\"raw\"><h2>Raw throughput, and what of it keeps the SLA</h2>\n{table}</section>\n")
 }
 

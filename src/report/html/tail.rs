@@ -3,17 +3,11 @@
 use super::escape::line;
 use super::table::{Row, table};
 use super::top::box_of;
-use crate::rank::{Decision, Entry, Ranking};
+use crate::rank::{Decision, Ranking};
 use crate::report::facts;
 use crate::report::handoff::{PROFILERS, behind, lengths};
-use crate::report::text::{candidate, changes};
+use crate::report::text::{candidate, commands as commands_of};
 use crate::report::{Report, caveat, markdown, note};
-
-/// The command that serves and the one that measured.
-fn both(entry: &Entry) -> String {
-    let texts = entry.commands();
-    texts.iter().filter(|t| !t.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
-}
 
 /// The best of every framework; only the winner's is open.
 pub fn commands(ranking: &Ranking) -> String {
@@ -30,7 +24,7 @@ pub fn commands(ranking: &Ranking) -> String {
             let entry = ranked.best.entry();
             let open = if i == 0 && !matches!(group.decision, Decision::None { .. }) { " open" } else { "" };
             let who = candidate(entry);
-            let text = both(entry);
+            let text = commands_of(entry);
             let body = if text.is_empty() {
                 "<p>Its row has no command.</p>\n".into()
             } else {
@@ -52,23 +46,8 @@ pub fn rejected(ranking: &Ranking) -> String {
         return out;
     }
     out.push_str(&format!("<p>{}</p>\n", line(markdown::TRIED)));
-    let head = ["Framework", "Flags changed", "What", "Where", "Why", "Candidate"];
-    let rows = ranking.rejected.iter().map(|r| {
-        let place = if r.places.is_empty() { "everywhere".into() } else { r.places.join(", ") };
-        let what = match r.entry.text("/failure_class") {
-            class if class.is_empty() || class == r.how || r.entry.ok => r.how.clone(),
-            class => format!("{} ({class})", r.how),
-        };
-        Row::words(&[
-            r.entry.framework.to_string(),
-            changes(&r.entry),
-            what,
-            place,
-            r.why.clone(),
-            r.entry.candidate_id.to_string(),
-        ])
-    });
-    out.push_str(&table("Tried and not selected", &head, rows));
+    let rows = facts::rejected(ranking).map(|row| Row::words(&row));
+    out.push_str(&table("Tried and not selected", &facts::REJECTED, rows));
     if ranking.rejected_more > 0 {
         out.push_str(&format!(
             "<p class=\"more\">{} more results stand in <code>--format csv</code> and <code>--format jsonl</code>.</p>\n",
@@ -100,7 +79,7 @@ pub fn handoff(report: &Report) -> String {
         out.push_str(&format!("<li>{}{more}</li>\n", line(&format!("{title}: {who} stands behind, {how}."))));
     }
     out.push_str("</ul>\n");
-    let text = both(worst.own.best.entry());
+    let text = commands_of(worst.own.best.entry());
     if !text.is_empty() {
         out.push_str(&format!("<p>The slowest of these again:</p>\n{}", box_of(&text, "The slowest of these again")));
     }
