@@ -1,36 +1,123 @@
-//! Which results count: of every unit of resume only the latest attempt.
+//! Which results count: of every unit of resume the latest attempt that came to its end; where none did, the latest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The units that a result is about, and the attempt at them that it belongs to; none of its own: the result alone is one.
-/// All probes of a rate search on one server are one attempt.
-pub type Attempt = (BTreeSet<String>, Option<String>);
-
-/// How many attempts there are at the units of each, its own included.
-#[must_use]
-pub fn attempts(all: &[Attempt]) -> Vec<u32> {
-    let name = |i: usize| all[i].1.clone().unwrap_or_else(|| i.to_string());
-    let mut at: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
-    for (i, (units, _)) in all.iter().enumerate() {
-        units.iter().for_each(|unit| {
-            at.entry(unit).or_default().insert(name(i));
-        });
-    }
-    let most =
-        |(units, _): &Attempt| units.iter().filter_map(|unit| at.get(unit)).map(BTreeSet::len).max().unwrap_or(1);
-    all.iter().map(|attempt| u32::try_from(most(attempt)).unwrap_or(u32::MAX)).collect()
+/// An attempt at units of resume, as one result shows it.
+#[derive(Debug, Clone, Default)]
+pub struct Attempt {
+    /// The units that the result is about.
+    pub units: BTreeSet<String>,
+    /// The attempt that it belongs to; none of its own: the result alone is one. All probes of a rate search on one server are
+    /// one attempt.
+    pub name: Option<String>,
+    /// Somebody or something cut it off: it says nothing about its units.
+    pub cut: bool,
 }
 
-/// Which of these count, later ones standing behind earlier ones. A result about no unit always does.
+/// Classes of attempts that were cut off, or not made at all: nothing about the candidate follows from them.
+const CUT: [&str; 2] = ["interrupted", "budget"];
+
+/// True when the attempt behind a result was cut off; `ok` is its status. `search` is the reason why its rate search ended, where it is a probe of
+/// one: what a search measured before it was cut off closes nothing, unless the server itself failed then.
+#[must_use]
+pub fn is_cut(ok: bool, class: Option<&str>, search: Option<&str>) -> bool {
+    let unfinished = search.is_some_and(|reason| reason == "unfinished" || CUT.contains(&reason));
+    let server_failed = !ok && class != Some("client_saturated");
+    class.is_some_and(|class| CUT.contains(&class)) || (unfinished && !server_failed)
+}
+
+/// Results by the attempt that they belong to.
+struct Attempts {
+    /// Of each result the place of the first of its attempt.
+    first: Vec<usize>,
+    /// By that place whether the attempt was cut off, as its last result says.
+    cut: Vec<bool>,
+}
+
+impl Attempts {
+    fn of(all: &[Attempt]) -> Self {
+        let mut named: BTreeMap<&String, usize> = BTreeMap::new();
+        let mut first = Vec::with_capacity(all.len());
+        for (i, attempt) in all.iter().enumerate() {
+            first.push(attempt.name.as_ref().map_or(i, |name| *named.entry(name).or_insert(i)));
+        }
+        let mut cut: Vec<bool> = vec![false; all.len()];
+        first.iter().zip(all).for_each(|(first, attempt)| cut[*first] = attempt.cut);
+        Self { first, cut }
+    }
+
+    fn is_cut(&self, i: usize) -> bool {
+        self.cut[self.first[i]]
+    }
+}
+
+/// How many attempts there are at the units of each, its own included. Those that were cut off are none, but each counts as one
+/// at the least.
+#[must_use]
+pub fn attempts(all: &[Attempt]) -> Vec<u32> {
+    let known = Attempts::of(all);
+    let mut at: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
+    for (i, attempt) in all.iter().enumerate().filter(|(i, _)| !known.is_cut(*i)) {
+        attempt.units.iter().for_each(|unit| {
+            at.entry(unit).or_default().insert(known.first[i]);
+        });
+    }
+    let most = |attempt: &Attempt| attempt.units.iter().filter_map(|unit| at.get(unit)).map(BTreeSet::len).max();
+    all.iter().map(|attempt| u32::try_from(most(attempt).unwrap_or(1)).unwrap_or(u32::MAX)).collect()
+}
+
+/// Which of these count, in the order of their starts: one that came to its end is never replaced by one that was cut off. A
+/// result about no unit always counts.
 #[must_use]
 pub fn latest(all: &[Attempt]) -> Vec<bool> {
-    let name = |i: usize| all[i].1.clone().unwrap_or_else(|| i.to_string());
-    let mut last: BTreeMap<&String, String> = BTreeMap::new();
-    for (i, (units, _)) in all.iter().enumerate() {
-        last.extend(units.iter().map(|unit| (unit, name(i))));
+    let known = Attempts::of(all);
+    let mut last: BTreeMap<&String, usize> = BTreeMap::new();
+    for (i, attempt) in all.iter().enumerate() {
+        for unit in &attempt.units {
+            let before = last.get(unit).copied();
+            if before.is_none_or(|before| known.is_cut(before) || !known.is_cut(i)) {
+                last.insert(unit, i);
+            }
+        }
     }
-    let counts = |(i, (units, _)): (usize, &Attempt)| {
-        units.is_empty() || units.iter().any(|unit| last.get(unit) == Some(&name(i)))
-    };
+    let same = |unit: &String, i: usize| last.get(unit).is_some_and(|last| known.first[*last] == known.first[i]);
+    let counts =
+        |(i, attempt): (usize, &Attempt)| attempt.units.is_empty() || attempt.units.iter().any(|unit| same(unit, i));
     all.iter().enumerate().map(counts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(units: &[&str], name: Option<&str>, cut: bool) -> Attempt {
+        let units = units.iter().map(ToString::to_string).collect();
+        Attempt { units, name: name.map(String::from), cut }
+    }
+
+    #[test]
+    fn a_finished_attempt_is_never_replaced_by_one_that_was_cut_off() {
+        let (done, cut) = (attempt(&["u"], None, false), attempt(&["u"], None, true));
+        assert_eq!(latest(&[done.clone(), cut.clone()]), [true, false]);
+        assert_eq!(latest(&[cut.clone(), done.clone()]), [false, true]);
+        assert_eq!(latest(&[done.clone(), done.clone(), cut.clone()]), [false, true, false]);
+        assert_eq!(latest(&[cut.clone(), cut.clone()]), [false, true]);
+        assert_eq!(latest(&[attempt(&[], None, true), done]), [true, true]);
+    }
+
+    #[test]
+    fn attempts_that_were_cut_off_do_not_count() {
+        let (done, cut) = (attempt(&["u"], None, false), attempt(&["u"], None, true));
+        assert_eq!(attempts(&[cut.clone(), cut.clone(), done.clone(), done]), [2, 2, 2, 2]);
+        assert_eq!(attempts(&[cut.clone(), cut]), [1, 1]);
+    }
+
+    #[test]
+    fn the_last_probe_of_a_search_says_whether_it_was_cut_off() {
+        let probe = |server: &str, cut: bool| attempt(&["u"], Some(server), cut);
+        let all = [probe("s1", true), probe("s1", false), probe("s2", false), probe("s2", true)];
+        assert_eq!(latest(&all), [true, true, false, false]);
+        assert!(is_cut(true, None, Some("unfinished")) && !is_cut(false, Some("oom"), Some("interrupted")));
+        assert!(!is_cut(true, None, Some("resolved")) && is_cut(false, Some("interrupted"), None));
+    }
 }

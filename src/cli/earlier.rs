@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::expand::Retry;
 use super::streams;
+use crate::attempt::is_cut;
 use crate::candidate::{Best, closes};
 use crate::error::Result;
 use crate::jsonl::Place;
@@ -47,9 +48,11 @@ pub fn done(paths: &[PathBuf], retry: Retry, notice: &'static Notice) -> Result<
             }
         };
         let closed = closes(result.status, result.failure_class.as_deref());
+        let search = result.search.as_ref().map(|search| search.reason.as_str());
+        let cut = is_cut(result.status == Status::Ok, result.failure_class.as_deref(), search);
         let is_done = match retry {
             Retry::Failed => result.status == Status::Ok,
-            Retry::Transient => closed || result.attempts >= ATTEMPTS,
+            Retry::Transient => closed || (result.attempts >= ATTEMPTS && !cut),
         };
         if is_done {
             given_up += usize::from(!closed && result.status != Status::Ok);
@@ -59,7 +62,7 @@ pub fn done(paths: &[PathBuf], retry: Retry, notice: &'static Notice) -> Result<
         }
     }
     if given_up > 0 {
-        notice.say(format!("{given_up} results failed {ATTEMPTS} times for a reason that passes and are not tried again (--retry failed tries them)"));
+        notice.say(format!("{given_up} results failed {ATTEMPTS} times for a transient reason and are not tried again; --retry failed tries them"));
     }
     Ok(keys)
 }

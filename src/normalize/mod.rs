@@ -11,7 +11,7 @@ mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attempt::{Attempt, attempts, latest};
+use crate::attempt::{Attempt, attempts, is_cut, latest};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::schema::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
@@ -25,7 +25,10 @@ use result::Measured;
 pub struct Fold {
     servers: BTreeMap<String, Served>,
     runs: BTreeMap<String, Open>,
-    results: Vec<ResultRow>,
+    /// With the place of the start that they belong to.
+    results: Vec<(usize, ResultRow)>,
+    /// Starts so far: attempts are ordered by these, not by their ends.
+    starts: usize,
     ended: BTreeSet<String>,
     /// Every run that was ever announced: a file that is given twice counts once.
     announced: BTreeSet<String>,
@@ -36,6 +39,8 @@ pub struct Fold {
 /// A server and what was measured on it.
 #[derive(Debug)]
 struct Served {
+    /// Its place among all starts.
+    start: usize,
     candidate: Candidate,
     server: Server,
     results: Vec<ResultRow>,
@@ -48,7 +53,10 @@ impl Served {
     fn close(mut self) -> Vec<ResultRow> {
         match self.ended.take() {
             Some(end) => self.end(&end),
-            None => self.unfinished(),
+            None => {
+                self.results.iter_mut().for_each(|result| result::lost(result, &self.server));
+                self.unfinished();
+            }
         }
         self.results
     }
@@ -151,7 +159,7 @@ impl Fold {
             Some("candidate") if row.get("status").is_some() => {
                 let candidate: Candidate = row.view()?;
                 let status = candidate.status.unwrap_or(Status::Skipped);
-                self.results.push(result::not_tried(&candidate, None, status));
+                self.push(result::not_tried(&candidate, None, status));
             }
             Some("search_end") => self.search_end(&row)?,
             Some("native") => return self.native(row),
@@ -168,18 +176,38 @@ impl Fold {
         for run_id in open {
             self.close_run(&run_id, None);
         }
-        let servers = std::mem::take(&mut self.servers);
-        self.results.extend(servers.into_values().flat_map(Served::close));
-        let attempt = |result: &ResultRow| -> Attempt {
+        for served in std::mem::take(&mut self.servers).into_values() {
+            let start = served.start;
+            self.results.extend(served.close().into_iter().map(|result| (start, result)));
+        }
+        self.results.sort_by_key(|(start, _)| *start);
+        let attempt = |(_, result): &(usize, ResultRow)| -> Attempt {
             let run = result.run.as_ref();
-            let units = result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone()));
-            (units.collect(), run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()))
+            let search = result.search.as_ref().map(|search| search.reason.as_str());
+            Attempt {
+                units: result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone())).collect(),
+                name: run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()),
+                cut: is_cut(result.status == Status::Ok, result.failure_class.as_deref(), search),
+            }
         };
         let all: Vec<Attempt> = self.results.iter().map(attempt).collect();
         let counted = latest(&all).into_iter().zip(attempts(&all));
+        let results = self.results.into_iter().map(|(_, result)| result);
         let counting =
             |(result, (counts, attempts)): (ResultRow, (bool, u32))| counts.then_some(ResultRow { attempts, ..result });
-        self.results.into_iter().zip(counted).filter_map(counting).collect()
+        results.zip(counted).filter_map(counting).collect()
+    }
+
+    /// The place of the next start.
+    fn start(&mut self) -> usize {
+        self.starts += 1;
+        self.starts
+    }
+
+    /// The result of a start that has no server row.
+    fn push(&mut self, result: ResultRow) {
+        let start = self.start();
+        self.results.push((start, result));
     }
 
     /// Says once that an announcement is missing; everything under the same name is left out without a word.
@@ -198,8 +226,8 @@ impl Fold {
             return Ok(());
         }
         let candidate: Candidate = row.view()?;
-        let id = server.server_id.clone();
-        self.servers.insert(id, Served { candidate, server, results: Vec::new(), ended: None });
+        let (id, start) = (server.server_id.clone(), self.start());
+        self.servers.insert(id, Served { start, candidate, server, results: Vec::new(), ended: None });
         Ok(())
     }
 
@@ -341,14 +369,15 @@ impl Fold {
         let Some(mut served) = self.servers.remove(&end.server_id) else {
             // A start that failed: the whole candidate stands in the row.
             let Ok(candidate) = row.view::<Candidate>() else { return self.unknown("server", &end.server_id) };
-            self.results.push(result::not_tried(&candidate, Some(&end), end.status));
+            self.push(result::not_tried(&candidate, Some(&end), end.status));
             return Ok(());
         };
         served.end(&end);
         if served.results.is_empty() && end.status != Status::Ok {
             served.results.push(result::not_tried(&served.candidate, Some(&end), end.status));
         }
-        self.results.append(&mut served.results);
+        let start = served.start;
+        self.results.extend(served.results.into_iter().map(|result| (start, result)));
         Ok(())
     }
 }

@@ -227,6 +227,24 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
     }
 }
 
+/// What a leased server whose end is missing says about a run that lost it: bench-serve was killed, and the run with it. Nothing
+/// about the candidate follows from that.
+pub fn lost(result: &mut ResultRow, server: &Server) {
+    let lost = match result.failure_class.as_deref() {
+        Some("server_lost") => true,
+        // A server that nobody leases may just not have answered.
+        Some("all_requests_failed") => server.endpoint.lease.is_some(),
+        Some(_) | None => false,
+    };
+    if lost {
+        result.status = Status::Failed;
+        result.failure_class = Some("interrupted".into());
+        result.failure_reason = Some(
+            "the server has no end in these rows: bench-serve was killed while this ran; run it again to resume".into(),
+        );
+    }
+}
+
 fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
     let none = ["image", "image_digest", "cuda", "nccl", "driver"].map(|key| (key.to_string(), Value::Null));
     let mut environment: Members = none.into_iter().collect();

@@ -52,6 +52,8 @@ pub struct Own {
     pub chosen: Option<bool>,
     /// Its search never ended.
     pub unfinished: bool,
+    /// The attempt was cut off: it replaces none that came to its end.
+    pub cut: bool,
 }
 
 /// A result.

@@ -1,6 +1,6 @@
 //! Results as trials and candidates: each row once, of every unit its latest attempt, repeats together.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::group::GroupKey;
 use super::{Ranked, Trial};
 use crate::attempt::{self, Attempt};
 
-/// Each row once, and of every unit only its latest attempt, by the time when its run started. Those of a candidate stand side
+/// Each row once, and of every unit only its latest attempt that came to its end, by the time when its run started. Those of a candidate stand side
 /// by side.
 pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     entries = side_by_side(entries);
@@ -20,9 +20,9 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     let started = |i: usize| (entries[i].own.as_ref().map(|own| &own.started_at), entries[i].line());
     runs.sort_by(|a, b| started(*a).cmp(&started(*b)));
     let attempt = |i: &usize| -> Attempt {
-        let Some(own) = &entries[*i].own else { return (BTreeSet::new(), None) };
+        let Some(own) = &entries[*i].own else { return Attempt::default() };
         let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
-        (units.collect(), own.probe.then(|| own.server_id.to_string()))
+        Attempt { units: units.collect(), name: own.probe.then(|| own.server_id.to_string()), cut: own.cut }
     };
     let counts = attempt::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
     let mut kept = vec![true; entries.len()];

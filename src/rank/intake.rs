@@ -14,6 +14,7 @@ use super::gate;
 use super::group::GroupKey;
 use super::notes::{self, Notes};
 use super::tidy::tidied;
+use crate::attempt;
 use crate::error::{Context, Result};
 use crate::row::Row;
 
@@ -277,6 +278,8 @@ fn own(row: &Fast) -> Option<Box<Own>> {
         return None;
     }
     let text = |text: Option<&str>| text.unwrap_or_default().into();
+    let ok = row.status.as_deref() == Some("ok");
+    let reason = search.and_then(|search| search.reason.as_deref());
     Some(Box::new(Own {
         units,
         unit: text(run.and_then(|run| run.unit.as_deref())),
@@ -285,6 +288,7 @@ fn own(row: &Fast) -> Option<Box<Own>> {
         started_at: text(run.and_then(|run| run.started_at.as_deref())),
         repeat: run.and_then(|run| run.repeat).unwrap_or(0),
         chosen: search.map(|search| search.chosen),
-        unfinished: search.is_some_and(|search| search.reason.as_deref() == Some("unfinished")),
+        unfinished: reason == Some("unfinished"),
+        cut: attempt::is_cut(ok, row.failure_class.as_deref(), reason),
     }))
 }

@@ -166,6 +166,10 @@ fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
         run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
         let keys = units(&out.join("results.jsonl"));
         assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (6, 6), "after the death of {victim}");
+        // The attempt that was cut off replaces nothing: all is as if nobody had been killed.
+        let results = rows(&out.join("results.jsonl"));
+        let of = |status: &str| results.iter().filter(|row| row["status"] == status).count();
+        assert_eq!((of("ok"), of("oom"), results.len()), (4, 1, 5), "after the death of {victim}: {results:#?}");
         mark.gone_within(SOON);
     }
 }
