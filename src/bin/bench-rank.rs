@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             let old = read(&args.baseline, args.options(), notice)?;
             let release = release(&old, &ranking, args.threshold);
             text(&release_report::markdown(&release, args.threshold))?;
-            return Ok(if release.regressed() { Exit::No } else { Exit::Done });
+            return Ok(if release.regressed() || release.changes.is_empty() { Exit::No } else { Exit::Done });
         }
         write(&ranking, &args)?;
         let exit = if ranking.nothing_passed() { Exit::No } else { Exit::Done };

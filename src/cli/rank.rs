@@ -30,7 +30,7 @@ precision, quantization, cache policy, simulated or not, flow check or not) are 
 
 Exit status:
   0  done; also when no SLA was given
-  1  done, and nothing kept its SLA; with --baseline: something is worse
+  1  done, and nothing kept its SLA or nothing was measured; with --baseline: something is worse, or nothing compares
   2  trouble: usage, unreadable or malformed input, I/O";
 
 /// Rank result rows and report the command to deploy

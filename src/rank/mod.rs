@@ -12,6 +12,7 @@ mod fold;
 mod gate;
 mod group;
 mod intake;
+mod missing;
 mod notes;
 mod rejected;
 mod release;
@@ -30,6 +31,7 @@ pub use decision::{Decision, Ties};
 pub use entry::{Entry, Keys, Own};
 pub use group::{GroupKey, differences};
 pub use intake::Intake;
+pub use missing::Missing;
 pub use notes::Notes;
 pub use rejected::Rejected;
 pub use release::{Change, Release, release};
@@ -48,6 +50,8 @@ pub struct Ranking {
     pub rejected: Vec<Rejected>,
     /// Results that so long a list leaves out.
     pub rejected_more: usize,
+    /// Frameworks that have no valid result anywhere, and why.
+    pub unmeasured: Vec<Missing>,
     /// Candidates tried and known, by framework.
     pub tried: BTreeMap<Arc<str>, Tried>,
     /// Notes that some ranked row has.
@@ -75,6 +79,8 @@ pub struct Group {
     pub decision: Decision,
     /// Who is tied with the leader.
     pub ties: Ties,
+    /// Frameworks that were asked for and have no valid result in it: its winner is provisional.
+    pub missing: Vec<Missing>,
     /// By what its rows differ that should be equal; only with `allow_mixed`.
     pub mixed: Vec<String>,
 }
@@ -134,6 +140,12 @@ impl Group {
         self.best.iter().map(|place| &self.ranked[*place]).collect()
     }
 
+    /// The frameworks that have a result in it, in its order.
+    #[must_use]
+    pub fn frameworks(&self) -> Vec<&Arc<str>> {
+        self.best.iter().map(|place| &self.ranked[*place].best.entry().framework).collect()
+    }
+
     /// Everything in it, ranked or beneath.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.ranked.iter().flat_map(Ranked::trials).flat_map(Trial::entries)
@@ -153,7 +165,7 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     let mut notes = Notes::default();
     ok.iter().for_each(|entry| notes.insert(entry.notes));
     let folded = fold::groups(ok, &options).into_iter();
-    let groups: Vec<Group> = folded.map(|folded| group(folded, &options, &mut differing)).collect();
+    let mut groups: Vec<Group> = folded.map(|folded| group(folded, &options, &mut differing)).collect();
     failed.sort_by(|a, b| {
         let load = |e: &Entry| [e.rate, e.in_flight].map(|n| n.map_or(0, f64::to_bits));
         (&a.framework, &a.candidate_id)
@@ -162,13 +174,14 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
             .then_with(|| load(a).cmp(&load(b)))
             .then_with(|| a.line().cmp(b.line()))
     });
+    let unmeasured = missing::fill(&mut groups, &failed, &tried);
     let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
     let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
     limits.extend(options.sla.iter().map(|(scenario, key, value)| {
         let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
         format!("{key} {value}{of} (given to this report)")
     }));
-    Ranking { options, groups, failed, rejected, rejected_more, tried, notes, limits, claims, assumed }
+    Ranking { options, groups, failed, rejected, rejected_more, unmeasured, tried, notes, limits, claims, assumed }
 }
 
 /// Claims that are told one by one.
@@ -277,11 +290,11 @@ fn group(
             best.push(place);
         }
     }
-    Group { key, ranked, best, loads, decision, ties, mixed }
+    Group { key, ranked, best, loads, decision, ties, missing: Vec::new(), mixed }
 }
 
 impl Ranking {
-    /// True when SLAs were given and nothing keeps them anywhere.
+    /// True when SLAs were given and nothing keeps them anywhere, and when nothing was measured at all.
     #[must_use]
     pub fn nothing_passed(&self) -> bool {
         self.groups.iter().all(|group| matches!(group.decision, Decision::None { .. }))
@@ -309,6 +322,16 @@ impl Ranking {
     /// Every result, ranked or not.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.groups.iter().flat_map(Group::entries).chain(self.failed.iter().map(|entry| &**entry))
+    }
+
+    /// What groups lack, each with the groups that lack it for this reason.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<&Missing, Vec<&Group>> {
+        let mut all: BTreeMap<&Missing, Vec<&Group>> = BTreeMap::new();
+        for group in &self.groups {
+            group.missing.iter().for_each(|missing| all.entry(missing).or_default().push(group));
+        }
+        all
     }
 
     /// Frameworks that were not given their chance, and what they lack: until then a winner over several is provisional.

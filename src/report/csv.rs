@@ -2,7 +2,7 @@
 //! formula gets an apostrophe in front.
 
 use crate::error::{Context, Result};
-use crate::rank::{Entry, Ranking, Trial};
+use crate::rank::{Entry, Missing, Ranking, Trial};
 
 const METRICS: [&str; 14] = [
     "request_throughput",
@@ -38,6 +38,8 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
         "changed",
         "server_command",
         "benchmark_command",
+        "provisional",
+        "missing",
     ]);
     writer.write_record(&head).context("cannot write CSV")?;
     for group in &ranking.groups {
@@ -45,17 +47,19 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
             let best = ranked.best.entries().map(|entry| (entry, Some(i + 1)));
             let others = ranked.others.iter().flat_map(Trial::entries).map(|entry| (entry, None));
             for (entry, rank) in best.chain(others) {
-                writer.write_record(record(entry, rank)).context("cannot write CSV")?;
+                let missing = if rank == Some(1) { group.missing.as_slice() } else { &[] };
+                writer.write_record(record(entry, rank, missing)).context("cannot write CSV")?;
             }
         }
     }
     for failed in &ranking.failed {
-        writer.write_record(record(failed, None)).context("cannot write CSV")?;
+        writer.write_record(record(failed, None, &[])).context("cannot write CSV")?;
     }
     writer.into_inner().map_err(|e| crate::error::Error::new("cannot write CSV").because(e.to_string()))
 }
 
-fn record(entry: &Entry, rank: Option<usize>) -> Vec<String> {
+/// A line; `missing` are the frameworks that the group of a first one lacks.
+fn record(entry: &Entry, rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
     let number = |pointer: &str| entry.at(pointer).as_f64().map_or(String::new(), |v| v.to_string());
     let flag = |pointer: &str| entry.at(pointer).as_bool().map_or(String::new(), |v| v.to_string());
     let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
@@ -69,6 +73,9 @@ fn record(entry: &Entry, rank: Option<usize>) -> Vec<String> {
     cells.extend(["/failure_class", "/failure_reason"].map(|pointer| text(&entry.text(pointer))));
     cells.push(text(&entry.changes()));
     cells.extend(entry.commands().iter().map(|command| text(command)));
+    let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
+    cells.push(if missing.is_empty() { String::new() } else { "true".into() });
+    cells.push(text(&missing.join("; ")));
     cells
 }
 

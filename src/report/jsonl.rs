@@ -1,10 +1,13 @@
 //! Rows again: every result with its `rank`, `group` and `verdict`; failed ones, and what is not its candidate's best load point,
-//! without a rank.
+//! without a rank. The first of a group that lacks frameworks is `provisional`, and says which are `missing`.
+
+use serde_json::Value;
 
 use crate::error::Result;
 use crate::jsonl::Writer;
 use crate::rank::{Entry, Ranking, Trial};
 use crate::row::Row;
+use crate::schema::Members;
 
 /// Writes the rows, ranked ones first.
 ///
@@ -14,7 +17,13 @@ pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut Writer<W>) -> Result
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {
             for entry in ranked.best.entries() {
-                out.write(&row(entry, Some(i + 1), n + 1)?)?;
+                let mut row = row(entry, Some(i + 1), n + 1)?;
+                if i == 0 && !group.missing.is_empty() {
+                    let missing = group.missing.iter().map(|m| (m.framework.to_string(), Value::from(m.why.as_str())));
+                    row.set("provisional", true);
+                    row.set("missing", missing.collect::<Members>());
+                }
+                out.write(&row)?;
             }
             for entry in ranked.others.iter().flat_map(Trial::entries) {
                 out.write(&row(entry, None, n + 1)?)?;

@@ -21,12 +21,15 @@ pub fn markdown(report: &Report) -> String {
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
     let title = title(ranking);
     put(&mut out, &format!("# {title}{}{models}\n", if models.is_empty() { "" } else { ": " }));
+    for line in note::missing(ranking) {
+        put(&mut out, &format!("- {}", escape(&plain(&line, true))));
+    }
     for group in &ranking.groups {
         let line = format!("{}: {}.", note::group_title(ranking, group), note::decision(ranking, group));
         put(&mut out, &format!("- {}", escape(&plain(&line, true))));
     }
     if ranking.groups.is_empty() {
-        put(&mut out, "- Nothing was measured; \"Tried and not selected\" says why.");
+        put(&mut out, "- Nothing was measured: see \"Tried and not selected\".");
     }
     put(&mut out, &format!("\n{}", how(ranking)));
     combined(&mut out, ranking);
@@ -201,6 +204,7 @@ pub fn place(group: &Group, ranked: &Ranked) -> &'static str {
     let first = group.ranked.first().is_some_and(|first| std::ptr::eq(first, ranked));
     match &group.decision {
         Decision::Winner if first && (group.key.smoke || group.key.simulated) => "first in this flow check",
+        Decision::Winner if first && !group.missing.is_empty() => "provisional winner",
         Decision::Winner if first => "winner",
         Decision::Fastest if first => "fastest, no SLA given",
         _ if ranked.best.passed() == Some(false) => "missed the SLA: not for deployment",

@@ -1,7 +1,7 @@
 //! What a report says in sentences: the decision, and how sure it is.
 
 use super::text::{candidate, number};
-use crate::rank::{Decision, Group, GroupKey, Ranking, Trial};
+use crate::rank::{Decision, Group, GroupKey, Missing, Ranking, Trial};
 use crate::statistics::Comparison;
 
 /// `chat (1000 in, 200 out), open loop`, with the model or client where the ranking has several groups that differ so.
@@ -48,8 +48,50 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     title
 }
 
-/// One sentence: what to deploy for this group, or why nothing is recommended.
+/// One sentence: who is missing, then what to deploy for this group, or why nothing is recommended.
 pub fn decision(ranking: &Ranking, group: &Group) -> String {
+    format!("{}{}", lead(group), answer(ranking, group))
+}
+
+/// What is to be known before the answer: `incomplete comparison (sglang is missing): `; nothing where nobody is missing.
+pub fn lead(group: &Group) -> String {
+    let names: Vec<&str> = group.missing.iter().map(|missing| &*missing.framework).collect();
+    let are = if names.len() == 1 { "is" } else { "are" };
+    let what = if group.frameworks().len() > 1 { "incomplete comparison" } else { "no comparison" };
+    if names.is_empty() { String::new() } else { format!("{what} ({} {are} missing): ", list(&names)) }
+}
+
+/// Who is missing where, and why, a sentence each; of a ranking without any result why there is none.
+pub fn missing(ranking: &Ranking) -> Vec<String> {
+    if ranking.groups.is_empty() {
+        let all =
+            ranking.unmeasured.iter().map(|missing| format!("No result for {}: {}.", missing.framework, missing.why));
+        return all.collect();
+    }
+    let sentence = |(missing, groups): (&Missing, Vec<&Group>)| {
+        let place = match groups.len() == ranking.groups.len() {
+            true => "all scenarios".to_string(),
+            false => {
+                let titles: Vec<String> = groups.iter().map(|group| group_title(ranking, group)).collect();
+                titles.join("; ")
+            }
+        };
+        format!("Missing in {place}: {}, {}.", missing.framework, missing.why)
+    };
+    ranking.missing().into_iter().map(sentence).collect()
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    match items.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => items.concat(),
+    }
+}
+
+/// What to deploy for this group, or why nothing is recommended.
+pub fn answer(ranking: &Ranking, group: &Group) -> String {
     let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return "no results".into() };
     let unit = ranking.options.by.unit();
     // What was ranked by may not have been measured at all.
@@ -63,13 +105,19 @@ pub fn decision(ranking: &Ranking, group: &Group) -> String {
             let sure = if first.unconfirmed() { " (unconfirmed: too few requests for its percentiles)" } else { "" };
             // Nobody is told to deploy what a simulation or a handful of requests put first.
             let flow = group.key.simulated || group.key.smoke;
-            let what = if flow { "first in this flow check is" } else { "deploy" };
-            let provisional = if flow { String::new() } else { provisional(ranking) };
+            let what = match (flow, group.missing.is_empty()) {
+                (true, true) => "first in this flow check is",
+                (true, false) => "provisionally first in this flow check is",
+                (false, true) => "deploy",
+                (false, false) => "the provisional winner is",
+            };
+            let provisional = if flow { String::new() } else { provisional(ranking, group) };
             format!("{what} {who}: {value}{}, within the SLA{sure}{}{provisional}", at(first), beside(group))
         }
         Decision::Fastest => {
+            let sure = if group.missing.is_empty() { "" } else { "provisionally " };
             let what = if first.keys().by.is_some() { "the fastest" } else { "the first by what was measured" };
-            format!("no SLA was given; {what} is {who}: {value}{}{}", at(first), beside(group))
+            format!("no SLA was given; {sure}{what} is {who}: {value}{}{}", at(first), beside(group))
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;
@@ -84,13 +132,14 @@ pub fn decision(ranking: &Ranking, group: &Group) -> String {
     }
 }
 
-/// Why a winner over several frameworks is not final yet.
-fn provisional(ranking: &Ranking) -> String {
-    let missing: Vec<&str> = ranking.provisional().iter().map(|(framework, _)| *framework).collect();
-    match missing.as_slice() {
-        [] => String::new(),
-        [one] => format!("; provisional: {one} was not searched as it should be"),
-        several => format!("; provisional: {} were not searched as they should be", several.join(", ")),
+/// Why a winner over several frameworks is not final yet; who is missing has been told.
+fn provisional(ranking: &Ranking, group: &Group) -> String {
+    let told = |framework: &str| group.missing.iter().any(|missing| &*missing.framework == framework);
+    let lacking = ranking.provisional().into_iter().map(|(framework, _)| framework).filter(|name| !told(name));
+    let lacking: Vec<&str> = lacking.collect();
+    match lacking.is_empty() {
+        true => String::new(),
+        false => format!("; provisional: the search of {} is incomplete", list(&lacking)),
     }
 }
 

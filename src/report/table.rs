@@ -50,6 +50,12 @@ const MOST: usize = 100;
 pub fn table(report: &Report, look: Look) -> String {
     let ranking = report.ranking;
     let mut out = String::new();
+    let mut first: Vec<String> = note::missing(ranking);
+    first.extend(ranking.groups.is_empty().then(|| "Nothing was measured.".to_string()));
+    first.iter().for_each(|line| out.push_str(&wrap(&plain(line, true), look.width, "")));
+    if !first.is_empty() {
+        out.push('\n');
+    }
     for group in &ranking.groups {
         out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
         out.push_str(&ranked(group, look));

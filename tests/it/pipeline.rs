@@ -175,6 +175,27 @@ fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
 }
 
 #[test]
+fn a_sweep_in_which_nothing_was_measured_is_no_success() {
+    let (folder, mark) = (scratch(), Mark::new("nothing"));
+    let (plan, out) = (folder.path().join("plan.yaml"), folder.path().join("out"));
+    // No candidate has the memory that it asks for.
+    std::fs::write(
+        &plan,
+        self::plan(8)
+            .replace("load_ms: 20, max_num_seqs: 64", "load_ms: 20, max_num_seqs: 100000")
+            .replace("load_ms: 20}\n", "load_ms: 20, max_num_seqs: 100000}\n")
+            .replace("[64, 100000]", "[100000, 200000]"),
+    )
+    .unwrap();
+    let done = run(mark.put(&mut sweep(&plan, &out)), "").expect(1);
+    assert!(done.stderr.contains("nothing was measured"), "{}", done.stderr);
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    let said: Vec<&str> = report.lines().filter(|line| line.starts_with("- ")).take(2).collect();
+    assert!(said[0].starts_with("- No result for quick: never started (oom") && said[1].contains("slow"), "{report}");
+    mark.gone_within(SOON);
+}
+
+#[test]
 fn the_cookbook_plan_gives_commands_for_all_its_frameworks() {
     let path = root().join("configs/cookbook-llm/qwen3-235b-a22b.yaml");
     run(program("bench-validate").arg(&path), "").expect(0);

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::harness::{program, root, run};
 
 #[test]
@@ -70,4 +72,72 @@ fn a_long_input_is_one_ranking_whoever_read_its_parts() {
     }
     let groups = ranked(&rows, "jsonl").stdout.lines().filter(|line| line.contains("\"rank\":1,")).count();
     assert_eq!(groups, 4, "two scenarios of two models");
+}
+
+/// Three frameworks: one never started, one has a valid run in `code` alone, one has both.
+fn two_of_three_missing() -> String {
+    let row = |framework: &str, status: &str, scenario: Option<&str>, more: Value| {
+        let mut row = json!({"schema_version": 1, "record": "result", "framework": framework, "candidate_id": format!("{framework}-1"),
+            "model": "m", "status": status, "sla": {"passed": (status == "ok").then_some(true)}, "metrics": {}, "units": [format!("{framework}-{scenario:?}")]});
+        if let Some(scenario) = scenario {
+            row["workload"] = json!({"scenario": scenario, "max_concurrency": 4});
+        }
+        row.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        row.to_string() + "\n"
+    };
+    let rate = |rate: f64| json!({"metrics": {"request_throughput": rate}, "server_command": "serve m"});
+    [
+        row("vllm", "failed", None, json!({"failure_class": "not_ready", "failure_reason": "no answer\nafter 600 s"})),
+        row(
+            "sglang",
+            "failed",
+            Some("chat"),
+            json!({"failure_class": "client_saturated", "failure_reason": "the client fell behind"}),
+        ),
+        row("sglang", "ok", Some("code"), rate(4.0)),
+        row("tensorrt_llm", "ok", Some("chat"), rate(5.0)),
+        row("tensorrt_llm", "ok", Some("code"), rate(5.0)),
+    ]
+    .concat()
+}
+
+#[test]
+fn who_is_missing_is_said_before_a_winner_is_named_and_the_winner_is_provisional() {
+    let rows = two_of_three_missing();
+    let report = |format: &str| run(program("bench-rank").args(["--format", format]), &rows).expect(0).stdout;
+    let never = "vllm, never started (not_ready: no answer after 600 s)";
+    let spoiled = "sglang, no valid run (client_saturated: the client fell behind)";
+    for (format, plain) in [("md", true), ("table", true), ("html", false)] {
+        let text = report(format).replace("\\_", "_");
+        let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{format}: {words} is not in\n{text}"));
+        assert!(at(never) < at("provisional winner") && at(spoiled) < at("provisional winner"), "{text}");
+        at(if plain {
+            "no comparison (sglang and vllm are missing)"
+        } else {
+            "No comparison (sglang and vllm are missing)"
+        });
+        at(if plain { "incomplete comparison (vllm is missing)" } else { "Incomplete comparison (vllm is missing)" });
+        assert!(!text.contains("deploy tensorrt_llm"), "{text}");
+    }
+    let first = |text: String| text.lines().map(String::from).collect::<Vec<_>>();
+    let csv = first(report("csv"));
+    assert!(
+        csv[0].ends_with(",provisional,missing") && csv[1].contains(",true,") && csv[1].contains("vllm: never started")
+    );
+    let jsonl: Vec<Value> = report("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let winners: Vec<&Value> = jsonl.iter().filter(|row| row["rank"] == 1).collect();
+    assert!(winners.len() == 2 && winners.iter().all(|row| row["provisional"] == true), "{winners:#?}");
+    assert_eq!(winners[0]["missing"].as_object().unwrap().len(), 2);
+    assert!(jsonl.iter().filter(|row| row["rank"] == 2).all(|row| row.get("provisional").is_none()));
+}
+
+#[test]
+fn nothing_measured_is_no_success_in_any_format() {
+    let failed: String = two_of_three_missing().lines().take(2).map(|line| format!("{line}\n")).collect();
+    for format in ["md", "table", "html", "csv", "jsonl"] {
+        let done = run(program("bench-rank").args(["--format", format]), &failed).expect(1);
+        if format != "csv" && format != "jsonl" {
+            assert!(done.stdout.contains("No result for vllm: never started"), "{}", done.stdout);
+        }
+    }
 }

@@ -41,7 +41,15 @@ fn verdict(ranking: &Ranking, group: &Group) -> String {
         (Decision::Fastest, _) => badge("none", "–", "No SLA given"),
         (Decision::None { .. }, _) => badge("bad", "✗", "Nothing passed the SLA"),
     };
-    if matches!(group.decision, Decision::Winner) && !flow && !ranking.provisional().is_empty() {
+    let lacking = match (group.missing.is_empty(), group.frameworks().len() > 1) {
+        (true, _) => matches!(group.decision, Decision::Winner) && !flow && !ranking.provisional().is_empty(),
+        (false, true) => true,
+        (false, false) => {
+            out.push_str(&badge("bad", "!", "No comparison"));
+            true
+        }
+    };
+    if lacking {
         out.push_str(&badge("warn", "…", "Provisional"));
     }
     if group.ties.members.len() > 1 && !matches!(group.decision, Decision::None { .. }) {
@@ -78,7 +86,7 @@ fn numbers(group: &Group) -> String {
 
 fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     let title = note::group_title(ranking, group);
-    let said = note::decision(ranking, group);
+    let (lead, said) = (note::lead(group), note::answer(ranking, group));
     // The first part is the answer, the rest is how near the others are.
     let (answer, rest) = match &group.decision {
         Decision::None { .. } => (&*said, ""),
@@ -90,7 +98,11 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     };
     let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
     out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
-    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(answer)));
+    for missing in &group.missing {
+        let said = format!("Missing: {}, {}.", missing.framework, missing.why);
+        out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&said)));
+    }
+    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{answer}"))));
     let text = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
     let flow = group.key.smoke || group.key.simulated;
     match (&group.decision, text.is_empty()) {
@@ -99,7 +111,11 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
         }
         (_, true) => out.push_str("<p class=\"nothing\">Its row has no command.</p>\n"),
         (_, false) => {
-            let what = if flow { "The command that came first (not a recommendation):" } else { "The command:" };
+            let what = match (flow, group.missing.is_empty()) {
+                (true, _) => "The command that came first (not a recommendation):",
+                (false, true) => "The command:",
+                (false, false) => "The command of the provisional winner:",
+            };
             out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, &format!("Command for {title}"))));
         }
     }
@@ -132,10 +148,11 @@ fn over_all(ranking: &Ranking, combined: &Combined) -> String {
             && value == Some(ranked.best.keys().by)
     });
     let Some((group, ranked)) = found else { return String::new() };
-    let provisional = if group.key.smoke || group.key.simulated || ranking.provisional().is_empty() {
-        String::new()
-    } else {
-        badge("warn", "…", "Provisional")
+    let flow = group.key.smoke || group.key.simulated;
+    let lacking = ranking.groups.iter().filter(of).any(|group| !group.missing.is_empty());
+    let provisional = match lacking || (!flow && !ranking.provisional().is_empty()) {
+        true => badge("warn", "…", "Provisional"),
+        false => String::new(),
     };
     let (class, sign, words) = match first.passed {
         Some(true) => ("good", "✓", "Keeps the SLA everywhere"),
@@ -172,9 +189,11 @@ pub fn section(ranking: &Ranking) -> String {
     }
     if ranking.groups.is_empty() {
         let badge = badge("bad", "✗", "No results");
+        let why: String =
+            note::missing(ranking).iter().map(|said| format!("<p class=\"nothing\">{}</p>\n", line(said))).collect();
         out.push_str(&format!(
-            "<article class=\"card\"><p class=\"badges\">{badge}</p><p class=\"answer\">Nothing was measured; <a href=\"#tried\">Tried and \
-             not selected</a> says why.</p></article>\n"
+            "<article class=\"card\"><p class=\"badges\">{badge}</p>{why}<p class=\"answer\">Nothing was measured: see <a \
+             href=\"#tried\">Tried and not selected</a>.</p></article>\n"
         ));
     }
     out.push_str("</div></section>\n");

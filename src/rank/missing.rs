@@ -1,0 +1,103 @@
+//! Which frameworks a group lacks: they were asked for, and none of their runs there counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Entry, Group, GroupKey, Notes, Tried};
+
+/// A framework without a valid result.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// Which.
+    pub framework: Arc<str>,
+    /// Why, in words: `never started (not_ready: no answer after 600 s)`.
+    pub why: String,
+}
+
+/// Failures of a framework that are read for a reason.
+const READ: usize = 200;
+/// Characters of a reason; the rest stands in the table of what was not selected.
+const MOST: usize = 160;
+
+/// Fills in what each group lacks; gives back the frameworks that have no valid result anywhere.
+pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, Tried>) -> Vec<Missing> {
+    let mut failures: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    failed.iter().for_each(|entry| failures.entry(&entry.framework).or_default().push(entry));
+    let measured: Vec<(Arc<GroupKey>, BTreeSet<Arc<str>>)> = groups
+        .iter()
+        .map(|group| (Arc::clone(&group.key), group.frameworks().into_iter().map(Arc::clone).collect()))
+        .collect();
+    let wanted = || tried.iter().filter(|(_, tried)| !tried.excluded).map(|(framework, _)| framework);
+    for (group, (key, present)) in groups.iter_mut().zip(&measured) {
+        for framework in wanted().filter(|framework| !present.contains(*framework)) {
+            let own = failures.get(&**framework).map(Vec::as_slice).unwrap_or_default();
+            let elsewhere = measured.iter().any(|(other, there)| there.contains(framework) && meets(key, other));
+            let here: Vec<&Entry> = own.iter().copied().filter(|entry| meets(key, &entry.group)).collect();
+            if elsewhere || !here.is_empty() {
+                group.missing.push(Missing { framework: Arc::clone(framework), why: why(&here, Some(key), elsewhere) });
+            }
+        }
+    }
+    let nowhere = wanted().filter(|framework| measured.iter().all(|(_, there)| !there.contains(*framework)));
+    let reason = |framework: &Arc<str>| {
+        let own = failures.get(&**framework).map(Vec::as_slice).unwrap_or_default();
+        Missing { framework: Arc::clone(framework), why: why(own, None, false) }
+    };
+    nowhere.map(reason).collect()
+}
+
+/// Whether rows of both kinds could be of one plan: its scenarios and loads differ, its model and client do not. A server that
+/// never started has no client.
+fn meets(a: &GroupKey, b: &GroupKey) -> bool {
+    let alike = |a: &str, b: &str| a == b || a.is_empty() || b.is_empty();
+    alike(a.model(), b.model()) && alike(a.client(), b.client())
+}
+
+/// Why none of these counts, in a group or anywhere: what most of the failures that are nearest to it say.
+fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
+    let there = |entry: &&&Entry| {
+        key.is_none_or(|key| {
+            entry.group.scenario == key.scenario && (entry.group.mode == key.mode || entry.group.mode.is_empty())
+        })
+    };
+    let runs: Vec<&&Entry> = failed.iter().filter(there).filter(|entry| !entry.group.scenario.is_empty()).collect();
+    let starts: Vec<&&Entry> = failed.iter().filter(|entry| entry.group.scenario.is_empty()).collect();
+    let (what, nearest) = match (runs.is_empty(), starts.is_empty()) {
+        (false, _) => ("no valid run", runs),
+        (true, false) => ("never started", starts),
+        (true, true) if elsewhere => return "it has results in other rankings only".into(),
+        (true, true) => return "no run in these rows".into(),
+    };
+    let mut reasons: BTreeMap<(bool, String), (usize, String)> = BTreeMap::new();
+    for entry in nearest.into_iter().take(READ) {
+        let class = match (entry.status(), entry.text("/failure_class")) {
+            (status, class) if class.is_empty() => status,
+            (status, class) if status == "skipped" && class != status => format!("skipped, {class}"),
+            (_, class) => class,
+        };
+        // That the rest was given up follows from why the others failed.
+        let follows = entry.notes.has(Notes::GAVE_UP);
+        let reason = reasons.entry((follows, class)).or_insert_with(|| (0, entry.text("/failure_reason")));
+        reason.0 += 1;
+    }
+    let first = reasons.keys().next().is_some_and(|(follows, _)| !follows);
+    let most = reasons.iter().filter(|((follows, _), _)| !(first && *follows)).max_by_key(|(_, (n, _))| *n);
+    let Some(((_, class), (_, reason))) = most else { return what.into() };
+    let skipped = class.starts_with("skipped") && what == "never started";
+    let what = if skipped { "skipped" } else { what };
+    let class = class.strip_prefix("skipped, ").unwrap_or(class);
+    match reason.is_empty() {
+        true => format!("{what} ({class})"),
+        false => format!("{what} ({class}: {})", short(reason)),
+    }
+}
+
+/// One line of a reason.
+fn short(reason: &str) -> String {
+    let line: Vec<&str> = reason.split_whitespace().collect();
+    let line = line.join(" ");
+    match line.chars().count() > MOST {
+        true => line.chars().take(MOST - 1).chain(['…']).collect(),
+        false => line,
+    }
+}
