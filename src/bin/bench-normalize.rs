@@ -1,16 +1,17 @@
 //! bench-normalize: turn recorded runs into result rows.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
+use serving_bench::cli::native::{self, Named, Refused};
 use serving_bench::cli::normalize::{Args, To};
-use serving_bench::cli::{self, native, streams};
+use serving_bench::cli::{self, streams};
 use serving_bench::error::Result;
 use serving_bench::exit::Exit;
 use serving_bench::jsonl::{Place, Writer};
-use serving_bench::normalize::native::{Format, Given};
+use serving_bench::normalize::native::{Given, Repeats};
 use serving_bench::normalize::{Fold, Line, claim, llm_d};
 use serving_bench::notice::Notice;
 use serving_bench::row::Row;
@@ -20,11 +21,21 @@ fn main() -> ExitCode {
     cli::run(|args: Args, notice| {
         let given = native::given(args.candidate.as_deref(), &args.set)?;
         let out = streams::row_writer()?;
-        let mut normalizing = Normalizing { out, to: args.to, left_out: 0, fold: Fold::default(), given, notice };
+        let mut normalizing = Normalizing {
+            out,
+            to: args.to,
+            left_out: 0,
+            fold: Fold::default(),
+            given,
+            named: Named::default(),
+            repeats: Repeats::default(),
+            refused: Refused::default(),
+            notice,
+        };
         let (foreign, own): (Vec<PathBuf>, Vec<PathBuf>) =
             args.files.iter().cloned().partition(|path| native::is_foreign(path));
         for path in &foreign {
-            match native::read(path, &normalizing.given, notice) {
+            match native::read(path, &normalizing.given, &mut normalizing.repeats, notice) {
                 Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
                 Err(e) => notice.error(&e),
             }
@@ -41,6 +52,7 @@ fn main() -> ExitCode {
                 }
             }
         }
+        std::mem::take(&mut normalizing.refused).end(notice);
         for result in std::mem::take(&mut normalizing.fold).finish() {
             normalizing.result(&result)?;
         }
@@ -57,20 +69,23 @@ struct Normalizing {
     left_out: usize,
     fold: Fold,
     given: Given,
+    named: Named,
+    repeats: Repeats,
+    refused: Refused,
     notice: &'static Notice,
 }
 
 impl Normalizing {
     fn row(&mut self, row: Row, place: Place) -> Result<()> {
+        // Of what has no kind only a result row of somebody else is one; all else is another client's, or nothing that is known.
         if row.record().is_none() {
-            let content = Value::Object(row.map().clone());
-            if Format::of(&content).is_some() {
-                match native::of(&content, &native::named(&self.given, &place.name)) {
-                    Ok(results) => return results.iter().try_for_each(|result| self.result(result)),
-                    Err(e) => self.notice.error(&e.at(place)),
+            return match self.foreign(&Value::Object(row.map().clone()), &place) {
+                Ok(results) => results.iter().try_for_each(|result| self.result(result)),
+                Err(e) => {
+                    self.refused.tell(e, &place, Path::new(&*place.name), self.notice);
+                    Ok(())
                 }
-                return Ok(());
-            }
+            };
         }
         match self.fold.take(row) {
             Ok(Some(mut other)) => {
@@ -85,6 +100,13 @@ impl Normalizing {
                 Ok(())
             }
         }
+    }
+
+    /// The results of another client in one line.
+    fn foreign(&mut self, content: &Value, place: &Place) -> Result<Vec<ResultRow>> {
+        let (given, origin) = self.named.of(&self.given, &place.name)?;
+        let found = native::of(content, given)?;
+        Ok(found.into_iter().map(|found| self.repeats.number(origin, &place.to_string(), found)).collect())
     }
 
     fn result(&mut self, result: &ResultRow) -> Result<()> {

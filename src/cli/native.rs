@@ -1,5 +1,6 @@
 //! Files of other clients, found by what stands in them, and folders of their sweeps.
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::streams;
 use crate::error::{Error, Result};
 use crate::jsonl::quote_bare;
-use crate::normalize::native::{FORMATS, Format, Given, nearest, results};
+use crate::normalize::native::{FORMATS, Format, Found, Given, Repeats, Source, nearest, results};
 use crate::notice::Notice;
 use crate::schema::{Members, ResultRow};
 
@@ -43,16 +44,16 @@ pub fn is_foreign(path: &Path) -> bool {
 ///
 /// # Errors
 /// What cannot be read.
-pub fn read(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
+pub fn read(path: &Path, given: &Given, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
     if !path.is_dir() {
-        return file(path, given, notice);
+        return file(path, &of_file(path, given)?, repeats, notice);
     }
     let mut paths = Vec::new();
     json_files(path, 0, &mut paths)?;
     paths.sort();
     let mut all = Vec::new();
     for file_of_it in paths {
-        all.extend(file(&file_of_it, &of_folder(&file_of_it, path, given)?, notice)?);
+        all.extend(file(&file_of_it, &of_folder(&file_of_it, path, given)?, repeats, notice)?);
     }
     if all.is_empty() {
         return Err(Error::new("there is no result of a known client in it").at(streams::name(path)));
@@ -114,15 +115,30 @@ fn of_folder(path: &Path, root: &Path, given: &Given) -> Result<Given> {
     Ok(given)
 }
 
-fn file(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
+/// The same of a file that is given alone: its folder is no scenario.
+fn of_file(path: &Path, given: &Given) -> Result<Given> {
+    of_folder(path, path.parent().unwrap_or(path), given)
+}
+
+/// What repeats have in common: a run of a sweep its folder, anything else its file. And what a result is called by that names no
+/// candidate.
+fn origin(path: &Path) -> (String, String) {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match path.parent().filter(|folder| stem(path).starts_with("run=") && folder.file_name().is_some()) {
+        Some(folder) => (streams::name(folder), folder.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        None => (streams::name(path), stem(path)),
+    }
+}
+
+fn file(path: &Path, given: &Given, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
         notice.warn(format!("{}: is read with {}", streams::name(path), format.files.join(", ")));
         return Ok(Vec::new());
     }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let given = Given { name: stem, ..given.clone() };
-    let mut all = Vec::new();
+    let (origin, name) = origin(path);
+    let given = Given { name, ..given.clone() };
+    let (mut all, mut refused) = (Vec::new(), Refused::default());
     for (place, mut content) in contents(path, notice)? {
         if let Some(format) = Format::of(&content) {
             for (member, beside) in &format.beside {
@@ -133,10 +149,11 @@ fn file(path: &Path, given: &Given, notice: &Notice) -> Result<Vec<ResultRow>> {
             }
         }
         match of(&content, &given) {
-            Ok(found) => all.extend(found),
-            Err(e) => notice.error(&e.at(place)),
+            Ok(found) => all.extend(found.into_iter().map(|found| repeats.number(&origin, &place, found))),
+            Err(e) => refused.tell(e, &place, path, notice),
         }
     }
+    refused.end(notice);
     Ok(all)
 }
 
@@ -183,10 +200,11 @@ fn is_record(line: &Value) -> bool {
 ///
 /// # Errors
 /// A content of no known format, with the keys that the nearest one has.
-pub fn of(content: &Value, given: &Given) -> Result<Vec<ResultRow>> {
+pub fn of(content: &Value, given: &Given) -> Result<Vec<Found>> {
     // A sweep's own record of what did not run.
     if content["error_type"].is_string() && content["error"].is_string() {
-        return Ok(vec![failure(content, given)?]);
+        let source = Source::default();
+        return Ok(vec![Found { row: failure(content, given)?, source }]);
     }
     match Format::of(content) {
         Some(format) => results(format, content, given),
@@ -212,11 +230,47 @@ fn failure(content: &Value, given: &Given) -> Result<ResultRow> {
     serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))
 }
 
-/// The same for a row of this file: a result that names no candidate is called by its file.
-#[must_use]
-pub fn named(given: &Given, file: &str) -> Given {
-    let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Given { name: stem, ..given.clone() }
+/// What was refused: of a file the first line for each reason is told, then how many there were.
+#[derive(Debug, Default)]
+pub struct Refused(BTreeMap<(String, String), usize>);
+
+impl Refused {
+    /// Tells of one.
+    pub fn tell(&mut self, error: Error, place: &dyn std::fmt::Display, file: &Path, notice: &Notice) {
+        let times = self.0.entry((streams::name(file), error.to_string())).or_default();
+        *times += 1;
+        if *times == 1 {
+            notice.error(&error.at(place.to_string()));
+        }
+    }
+
+    /// Tells how many more there were.
+    pub fn end(self, notice: &Notice) {
+        for ((file, _), times) in self.0.into_iter().filter(|(_, times)| *times > 1) {
+            notice.warn(format!("{file}: {} more lines were refused for the same reason", times - 1));
+        }
+    }
+}
+
+/// What is given to the rows of one file after another.
+#[derive(Debug, Default)]
+pub struct Named(Option<(String, Given, String)>);
+
+impl Named {
+    /// What is given to a row of this file, a result that names no candidate being called by its file; and what repeats have in
+    /// common.
+    ///
+    /// # Errors
+    /// A file beside it that cannot be read.
+    pub fn of(&mut self, given: &Given, file: &str) -> Result<(&Given, &str)> {
+        if self.0.as_ref().is_none_or(|(known, ..)| known != file) {
+            let path = Path::new(file);
+            let (origin, name) = origin(path);
+            let of_it = if path.is_file() { of_file(path, given)? } else { given.clone() };
+            self.0 = Some((file.to_string(), Given { name, ..of_it }, origin));
+        }
+        self.0.as_ref().map(|(_, given, origin)| (given, origin.as_str())).ok_or_else(|| Error::new("no file"))
+    }
 }
 
 /// What `--candidate` and `--set` say.

@@ -263,8 +263,8 @@ impl Fold {
         let candidate = serde_json::to_value(&served.candidate).ok();
         let set = said.run.as_ref().map(result::asked).unwrap_or_default();
         let given = native::Given { candidate, set, name: served.candidate.candidate_id.clone() };
-        for foreign in native::results(format, &content, &given)? {
-            served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), foreign));
+        for found in native::results(format, &content, &given)? {
+            served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), found.row));
         }
         Ok(None)
     }

@@ -47,6 +47,7 @@ pub struct Fast<'a> {
     pub search: Option<Search<'a>>,
     #[serde(borrow)]
     pub run: Option<Run<'a>>,
+    pub native: Option<Native>,
     #[serde(borrow)]
     pub units: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
@@ -176,6 +177,12 @@ pub struct Run<'a> {
     pub server_id: Option<Text<'a>>,
     #[serde(borrow)]
     pub started_at: Option<Text<'a>>,
+    pub repeat: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Native {
     pub repeat: Option<u32>,
 }
 

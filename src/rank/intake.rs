@@ -274,7 +274,8 @@ impl Intake {
 fn own(row: &Fast) -> Option<Box<Own>> {
     let (run, search) = (row.run.as_ref(), row.search.as_ref());
     let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
-    if run.is_none() && units.is_empty() {
+    let repeat = run.and_then(|run| run.repeat).or_else(|| row.native.as_ref()?.repeat);
+    if run.is_none() && units.is_empty() && repeat.is_none() {
         return None;
     }
     let text = |text: Option<&str>| text.unwrap_or_default().into();
@@ -286,7 +287,7 @@ fn own(row: &Fast) -> Option<Box<Own>> {
         probe: run.is_some_and(|run| run.probe.is_some()),
         server_id: text(run.and_then(|run| run.server_id.as_deref())),
         started_at: text(run.and_then(|run| run.started_at.as_deref())),
-        repeat: run.and_then(|run| run.repeat).unwrap_or(0),
+        repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
         unfinished: reason == Some("unfinished"),
         cut: attempt::is_cut(ok, row.failure_class.as_deref(), reason),

@@ -52,6 +52,8 @@ const TYPES: &[(&str, Is)] = &[
     ("/run/server_id", Value::is_string),
     ("/run/started_at", Value::is_string),
     ("/run/repeat", is_u32),
+    ("/native", Value::is_object),
+    ("/native/repeat", is_u32),
     ("/units", Value::is_array),
     ("/quality/token_source", Value::is_string),
     ("/quality/reached_by", Value::is_string),

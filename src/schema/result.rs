@@ -125,6 +125,9 @@ pub struct NativeBlock {
     /// What this client does not see: `in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …, and what follows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blind: BTreeMap<String, String>,
+    /// From 0: which of the results of one configuration at one load it is; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<u32>,
 }
 
 /// A number of another client.

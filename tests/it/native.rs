@@ -376,3 +376,143 @@ fn a_report_of_llm_d_is_one_by_its_schema() {
     let rows = run(&mut program("bench-normalize"), &own).expect(0).stdout;
     assert_eq!(run(program("bench-normalize").args(["--to", "llm-d"]), &rows).expect(0).stdout, ours.stdout);
 }
+
+/// One file of a fixture, edited, in a folder of its own.
+fn edited(name: &str, edit: impl Fn(&mut Value)) -> Value {
+    let text = fs::read_to_string(path(name)).unwrap().replace(": Infinity", ": \"inf\"");
+    let mut content: Value = serde_json::from_str(&text).unwrap();
+    edit(&mut content);
+    content
+}
+
+#[test]
+fn a_list_of_other_requests_than_the_client_measured_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("guidellm.json");
+    let read = |edit: &dyn Fn(&mut Value)| {
+        fs::write(
+            &file,
+            edited("plain/guidellm-0.8.1.json", |content| edit(&mut content["benchmarks"][0])).to_string(),
+        )
+        .unwrap();
+        let rows =
+            normalize(&[file.to_str().unwrap(), "--set", "sla.max_p99_ttft_ms=2000"]).expect(0).records("result");
+        rows.into_iter().next().unwrap()
+    };
+    let whole = read(&|_| {});
+    assert_eq!(whole["native"]["fields"]["p99_ttft_ms"]["field"], "requests");
+    // A warm-up request among them, and a sample of them: the client's own statistics are used.
+    let (warm_up, sampled) = (
+        read(&|run| {
+            let list = run["requests"]["successful"].as_array_mut().unwrap();
+            let mut slow = list[0].clone();
+            slow["time_to_first_token_ms"] = 9000.into();
+            list.push(slow);
+        }),
+        read(&|run| run["requests"]["successful"].as_array_mut().unwrap().truncate(3)),
+    );
+    for row in [&warm_up, &sampled] {
+        assert_ne!(row["native"]["fields"]["p99_ttft_ms"]["field"], "requests");
+        assert!(row["native"]["blind"]["requests"].is_string() && metric(row, "p99_ttft_ms") < 2000.0, "{row:#}");
+        assert_eq!(row["metrics"]["completed"], whole["metrics"]["completed"]);
+        assert_eq!(row["sla"]["passed"], true);
+    }
+    // What was under way when the time was over is no failure of the server.
+    let cut = read(&|run| {
+        let totals = &mut run["metrics"]["request_totals"];
+        totals["incomplete"] = 7.into();
+        totals["total"] = (totals["total"].as_u64().unwrap() + 7).into();
+    });
+    assert_eq!(
+        (&cut["metrics"]["failed"], &cut["metrics"]["success_rate"]),
+        (&0.0.into(), &1.0.into()),
+        "{}",
+        cut["metrics"]
+    );
+}
+
+#[test]
+fn repeats_of_other_clients_are_one_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_of = |rate: f64, tag: &str| {
+        edited("plain/sglang-0.5.23.jsonl", |row| {
+            let n = row["completed"].as_f64().unwrap();
+            (row["request_throughput"], row["duration"], row["tag"]) = (rate.into(), (n / rate).into(), tag.into());
+        })
+    };
+    let ranked = |arguments: &[&str]| {
+        let rows = normalize(arguments).expect(0).stdout;
+        run(program("bench-rank").args(["--format", "jsonl"]), &rows).rows()
+    };
+    // Appended lines: the best of three is not the mean of three. Another word in a line is another candidate.
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    let lines =
+        |rates: &[f64], tag: &str| rates.iter().map(|rate| format!("{}\n", run_of(*rate, tag))).collect::<String>();
+    fs::write(&a, lines(&[5.0, 9.0, 6.0], "a")).unwrap();
+    fs::write(&b, lines(&[8.0, 8.1, 8.0], "b") + &lines(&[2.0], "c")).unwrap();
+    let rows = ranked(&[a.to_str().unwrap(), b.to_str().unwrap()]);
+    let places: Vec<(u64, f64)> =
+        rows.iter().map(|row| (row["rank"].as_u64().unwrap(), metric(row, "request_throughput"))).collect();
+    assert_eq!(places, [(1, 8.0), (1, 8.1), (1, 8.0), (2, 5.0), (2, 9.0), (2, 6.0), (3, 2.0)]);
+    // The same file twice is no repeat.
+    assert_eq!(ranked(&[a.to_str().unwrap(), a.to_str().unwrap()]).len(), 3);
+    // A sweep's folder, and its files by name.
+    let sweep = folder.path().join("sweep");
+    for (seqs, run, rate) in [(4, 0, 6.0), (4, 1, 12.4), (8, 0, 11.9), (8, 1, 11.7)] {
+        let run_folder = sweep.join(format!("SERVE--max_num_seqs={seqs}-BENCH--max_concurrency=2"));
+        fs::create_dir_all(&run_folder).unwrap();
+        let content = edited("plain/vllm-0.33.0.json", |row| row["request_throughput"] = rate.into());
+        // On one line and on many it is the same.
+        let text = if run == 0 { content.to_string() } else { format!("{content:#}") };
+        fs::write(run_folder.join(format!("run={run}.json")), text).unwrap();
+    }
+    let by_folder = ranked(&[sweep.to_str().unwrap()]);
+    let files: Vec<String> = ["4", "8"]
+        .iter()
+        .flat_map(|seqs| {
+            ["0", "1"].map(|run| {
+                format!("{}/SERVE--max_num_seqs={seqs}-BENCH--max_concurrency=2/run={run}.json", sweep.display())
+            })
+        })
+        .collect();
+    let by_name = ranked(&files.iter().map(String::as_str).collect::<Vec<_>>());
+    for rows in [by_folder, by_name] {
+        let first: Vec<(&Value, &Value)> = rows.iter().map(|row| (&row["rank"], &row["candidate_id"])).collect();
+        let (eight, four) = (json!("sweep-max_num_seqs=8"), json!("sweep-max_num_seqs=4"));
+        assert_eq!(first, [(&1.into(), &eight), (&1.into(), &eight), (&2.into(), &four), (&2.into(), &four)]);
+    }
+}
+
+#[test]
+fn an_unknown_file_is_refused_whatever_its_line_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = json!({"engine": {"model": "m"}, "performance": {"request_throughput_req_s": 0.21}});
+    for (name, text) in [("one.json", unknown.to_string()), ("many.json", format!("{unknown:#}"))] {
+        let file = folder.path().join(name);
+        fs::write(&file, text + "\n").unwrap();
+        let done = normalize(&[file.to_str().unwrap()]).expect(2);
+        assert!(
+            done.stdout.is_empty() && done.stderr.contains(name) && done.stderr.contains("no known format"),
+            "{}",
+            done.stderr
+        );
+    }
+    // A row of a kind that nobody knows passes, and a result row of somebody else too.
+    let rows = "{\"record\":\"mine\",\"x\":1}\n{\"framework\":\"f\",\"status\":\"failed\"}\n";
+    assert_eq!(run(&mut program("bench-normalize"), rows).expect(0).stdout, rows);
+}
+
+#[test]
+fn measured_mean_lengths_are_no_identity_of_a_workload() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = |name: &str, tokens: f64| {
+        let file = folder.path().join(name);
+        let content = json!({"load_summary": {"count": 10, "requested_rate": 2.0}, "failures": {"count": 0}, "benchmark_time_seconds": 5.0,
+            "successes": {"count": 10, "throughput": {"requests_per_sec": 2.0}, "prompt_tokens": {"mean": tokens, "total": 10.0 * tokens},
+                "output_tokens": {"mean": 50.0, "total": 500.0}, "latency": {"request_latency": {"mean": 1.0}}}});
+        fs::write(&file, content.to_string()).unwrap();
+        normalize(&[file.to_str().unwrap()]).expect(0).records("result").remove(0)["fingerprint"]["workload"].clone()
+    };
+    assert_eq!(stage("a.json", 201.5), stage("b.json", 204.1));
+    assert_ne!(stage("a.json", 201.5), stage("c.json", 2015.0));
+}

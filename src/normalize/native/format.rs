@@ -81,6 +81,12 @@ pub struct Format {
     /// Members of the row that stand somewhere as they are.
     #[serde(default)]
     pub row: BTreeMap<String, Places>,
+    /// Places of `row` whose lengths are means of what was measured: no identity of a workload.
+    #[serde(default)]
+    pub measured: Vec<String>,
+    /// Its client appends one result to another: what in it was set. Those with the same settings are one candidate.
+    #[serde(default)]
+    pub settings: Option<Settings>,
     /// A number in flight makes it a closed loop, whatever rate stands beside it.
     #[serde(default)]
     pub closed_wins: bool,
@@ -124,6 +130,16 @@ pub struct Format {
     /// The same of versions that do not have this place.
     #[serde(default)]
     pub blind_without: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What a result says about how it was made, beside all words and truth values at its top.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where more of it stands: numbers, or whole blocks.
+    pub at: Vec<String>,
+    /// Members of these that are new in every start, or measured.
+    pub without: Vec<String>,
 }
 
 /// The marks of a format.
@@ -201,7 +217,7 @@ impl Gpus {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Requests that were to be sent; else those that succeeded and failed together.
+    /// Requests that were to be sent and had the time for it; else those that succeeded and failed together.
     #[serde(default)]
     pub sent: Places,
     /// Requests that succeeded.
@@ -353,7 +369,11 @@ pub fn nearest(content: &Value) -> Option<(&'static Format, Vec<&'static str>)> 
         let lacks = format.detect.all.iter().filter(|place| content.pointer(place).is_none());
         (format, lacks.map(|place| place.trim_start_matches('/')).collect::<Vec<_>>())
     };
-    let near = |(format, lacks): &(&Format, Vec<&str>)| lacks.len() * 2 <= format.detect.all.len() && !lacks.is_empty();
+    // One key that both have is chance.
+    let near = |(format, lacks): &(&Format, Vec<&str>)| {
+        let has = format.detect.all.len() - lacks.len();
+        has > 1 && lacks.len() <= has && !lacks.is_empty()
+    };
     FORMATS.iter().map(lacking).filter(near).min_by_key(|(_, lacks)| lacks.len())
 }
 

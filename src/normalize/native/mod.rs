@@ -2,6 +2,7 @@
 
 mod fill;
 mod format;
+mod repeats;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use format::{FORMATS, Format, nearest, put};
+pub use repeats::{Repeats, Source};
 
 use crate::digest;
 use crate::error::{Error, Result};
@@ -17,6 +19,9 @@ use crate::sla::{self, Limits};
 use crate::{shell, summary};
 use fill::{argv, from_candidate, tidy, words};
 use format::{Places, at, is_skipped};
+
+/// Measured mean lengths within about this factor are of one workload.
+const SAME_LENGTH: f64 = 1.5;
 
 /// What a file does not hold.
 #[derive(Debug, Clone, Default)]
@@ -29,23 +34,36 @@ pub struct Given {
     pub name: String,
 }
 
+/// A result as it was read, before it is known which others are of its configuration.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The row; its candidate has a name of its own.
+    pub row: ResultRow,
+    /// What tells repeats.
+    pub source: Source,
+}
+
 /// The results of one file's content, or of one line.
 ///
 /// # Errors
 /// The keys that the format cannot do without.
-pub fn results(format: &Format, content: &Value, given: &Given) -> Result<Vec<ResultRow>> {
+pub fn results(format: &Format, content: &Value, given: &Given) -> Result<Vec<Found>> {
     let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
     let each: Vec<&Value> = match &format.each {
         Some(_) => lists.flatten().collect(),
         None => vec![content],
     };
-    each.into_iter()
-        .filter(|result| !is_skipped(&format.skip, result))
-        .map(|result| one(format, result, content, given))
-        .collect()
+    let each: Vec<&Value> = each.into_iter().filter(|result| !is_skipped(&format.skip, result)).collect();
+    let alone = each.len() == 1;
+    let found = |result: &Value| {
+        let mut found = one(format, result, content, given)?;
+        found.source.alone = alone;
+        Ok(found)
+    };
+    each.into_iter().map(found).collect()
 }
 
-fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<ResultRow> {
+fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Found> {
     let lacks: Vec<&str> = format
         .needs
         .iter()
@@ -66,6 +84,7 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
             fields: BTreeMap::new(),
             nulls: BTreeMap::new(),
             blind: format.blind.clone(),
+            repeat: None,
         },
         metrics: BTreeMap::new(),
         placeholder: false,
@@ -73,7 +92,12 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
     reading.numbers();
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
-    let mut row = reading.row(given);
+    let content = digest::canonical(result);
+    let own_name = format!("{}-{}", given.name, &digest::sha256(content.as_bytes())[..8]);
+    let mut row = reading.row(given, &own_name);
+    // What is named by the file, the candidate or a flag is that.
+    let unnamed = row["candidate_id"] == own_name.as_str();
+    let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
     let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()));
     let sample = reading.requests(&limits);
     let asked = row["workload"]["num_prompts"].as_f64();
@@ -101,7 +125,7 @@ fn one(format: &Format, result: &Value, top: &Value, given: &Given) -> Result<Re
     row.verdict = sla::write(&mut row.sla, &tests);
     summary::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
-    Ok(row)
+    Ok(Found { row, source: Source { settings, content, alone: true } })
 }
 
 struct Reading<'a> {
@@ -188,18 +212,19 @@ impl Reading<'_> {
     }
 
     /// The row without its metrics: what the file says, then the candidate, then what was set.
-    fn row(&self, given: &Given) -> Value {
+    fn row(&self, given: &Given, own_name: &str) -> Value {
         let format = self.format;
-        let short = &digest::sha256(digest::canonical(self.result).as_bytes())[..8];
         let mut row = json!({
             "framework": format.framework.as_deref().unwrap_or("unknown"), "framework_version": null, "framework_commit": null,
-            "candidate_id": format!("{}-{short}", given.name), "model": "", "status": "ok", "failure_reason": null, "hardware": {},
+            "candidate_id": own_name, "model": "", "status": "ok", "failure_reason": null, "hardware": {},
             "workload": {}, "sla": {}, "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {},
             "fingerprint": {}, "environment": {"image": null, "image_digest": null, "cuda": null, "nccl": null, "driver": null},
         });
+        let mut measured: Vec<&str> = Vec::new();
         for (place, places) in &format.row {
-            if let Some((value, _)) = at(places, self.result, self.top) {
+            if let Some((value, found)) = at(places, self.result, self.top) {
                 put(&mut row, place, value.clone());
+                measured.extend(format.measured.contains(&found).then_some(place.as_str()));
             }
         }
         let name = format.id.iter().filter_map(|place| self.result.pointer(place)).map(words);
@@ -237,7 +262,16 @@ impl Reading<'_> {
             (false, true) => "closed",
             (false, false) => "burst",
         };
-        let lengths = json!([workload["scenario"], workload["kind"], workload["input_len"], workload["output_len"]]);
+        // The mean of what was measured differs from run to run of one workload; that of another workload by more.
+        let length = |key: &str| {
+            let place = format!("workload/{key}");
+            let given = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
+            match workload[key].as_f64().filter(|n| *n > 0.0 && !given && measured.contains(&place.as_str())) {
+                Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
+                None => workload[key].clone(),
+            }
+        };
+        let lengths = json!([workload["scenario"], workload["kind"], length("input_len"), length("output_len")]);
         row["fingerprint"] = json!({
             "model": row["model"], "gpu_model": row["hardware"]["gpu_model"], "gpu_count": row["hardware"]["gpu_count"],
             "workload": digest::short(&lengths), "load_mode": mode, "endpoint": workload["endpoint"], "client": format.client,
@@ -284,6 +318,25 @@ impl Reading<'_> {
         (completed, sent)
     }
 
+    /// How many requests its client counts, where its list holds others: warm-up, what was cut off, or only some of them.
+    fn other_requests(&self, map: &format::Requests, listed: usize, failed: usize) -> Option<f64> {
+        let counts = &self.format.counts;
+        let [completed, errors, sent] =
+            [&counts.completed, &counts.failed, &counts.sent].map(|places| self.number(places));
+        let completed = completed?;
+        let all = errors.map(|errors| completed + errors);
+        let (listed, failed) = (listed as f64, failed as f64);
+        let same = match (&map.list, &map.failed) {
+            // The good ones and the failed ones apart.
+            (Some(_), Some(_)) => listed == completed && errors.is_none_or(|errors| failed == errors),
+            (Some(_), None) | (None, _) => {
+                let known = [Some(completed), all, sent].contains(&Some(listed));
+                known || (all.is_none() && sent.is_none() && listed >= completed)
+            }
+        };
+        (!same).then(|| all.unwrap_or(completed))
+    }
+
     /// Why nothing was measured at all, however good it looks.
     fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&str, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
@@ -308,6 +361,15 @@ impl Reading<'_> {
 
     fn requests(&mut self, limits: &Limits) -> Option<summary::Sample> {
         let map = self.format.requests.as_ref()?;
+        let (listed, failed) = requests::count(map, self.result)?;
+        if let Some(measured) = self.other_requests(map, listed, failed) {
+            let why = format!(
+                "it lists {} requests and measured {measured}: its own statistics are used, not those of the list",
+                listed + failed
+            );
+            self.native.blind.insert("requests".into(), why);
+            return None;
+        }
         let sample = requests::sample(map, self.result, limits)?;
         for latency in ["ttft", "tpot", "e2e"] {
             for (statistic, value) in requests::statistics(&sample, latency) {
@@ -404,7 +466,7 @@ mod tests {
             }
             let Some(format) = Format::of(&content) else { return Ok(()) };
             let set = vec![("sla/max_p99_ttft_ms".to_string(), json!(100))];
-            for row in results(format, &content, &Given { set, ..Given::default() }).unwrap_or_default() {
+            for Found { row, .. } in results(format, &content, &Given { set, ..Given::default() }).unwrap_or_default() {
                 prop_assert!(row.metrics.values().flatten().all(|value| value.is_finite()), "{:?}", row.metrics);
             }
         }

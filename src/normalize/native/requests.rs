@@ -14,6 +14,19 @@ const SHORT: f64 = 0.01;
 /// What stands about one request, by place.
 type Get<'a> = &'a dyn Fn(&str) -> Option<&'a Value>;
 
+/// How many requests a result lists, and how many failed ones apart from these; `None` where it lists none.
+pub fn count(map: &Requests, result: &Value) -> Option<(usize, usize)> {
+    let list = |place: &String| result.pointer(place).and_then(Value::as_array).map(Vec::len);
+    match &map.list {
+        Some(place) => {
+            let records = result.pointer(place)?.as_array().filter(|records| !records.is_empty())?;
+            let listed = records.iter().filter(|record| !is_skipped(&map.skip, record)).count();
+            Some((listed, map.failed.as_ref().and_then(list).unwrap_or_default()))
+        }
+        None => Some((list(map.ttft.as_ref().or(map.chunks.as_ref())?)?, 0)),
+    }
+}
+
 /// The sample of a result whose requests are there; `None` where they are not.
 pub fn sample(map: &Requests, result: &Value, limits: &Limits) -> Option<Sample> {
     let mut requests: Vec<(Request, Option<f64>)> = Vec::new();
