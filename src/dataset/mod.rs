@@ -72,8 +72,11 @@ impl Entry {
         if let Some(timestamp) = self.timestamp {
             row["timestamp"] = timestamp.into();
         }
+        // What is kept of the row never stands in the place of what is sent.
         for (key, value) in &self.rest {
-            row[key] = value.clone();
+            if row.get(key).is_none() {
+                row[key] = value.clone();
+            }
         }
         row
     }

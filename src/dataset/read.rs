@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::shapes::{Parts, parts, text_of};
+use super::shapes::{Parts, parts, role, text_of};
 use super::{Entry, Prompt, estimate};
 use crate::row::parse_value;
 
@@ -59,6 +59,11 @@ fn lines(text: &str, wanted: &Wanted) -> Read {
         }
         return read;
     }
+    if let Some(head) = columns(text) {
+        let why = format!("it is CSV with the columns {head}, not JSON: convert it to one JSON object per line first");
+        read.broken.push((1, why));
+        return read;
+    }
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         match parse_value(line) {
             Ok(row) => read.add(row, wanted),
@@ -66,6 +71,20 @@ fn lines(text: &str, wanted: &Wanted) -> Read {
         }
     }
     read
+}
+
+/// The header of a file that has columns and no JSON.
+fn columns(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let head = lines.next()?;
+    let separator = [',', '\t', ';'].into_iter().find(|c| head.contains(*c))?;
+    let json = |line: &str| line.starts_with(['{', '[', '"']) && parse_value(line).is_ok();
+    let columns = head.split(separator).count();
+    let alike = lines.take(3).all(|line| line.split(separator).count() >= columns && !json(line));
+    let named =
+        head.split(separator).all(|name| name.trim_matches(['"', ' ']).len() <= 40 && !name.contains(['{', ':']));
+    (columns > 1 && alike && named)
+        .then(|| head.split(separator).map(|name| name.trim_matches(['"', ' '])).collect::<Vec<_>>().join(", "))
 }
 
 impl Read {
@@ -121,10 +140,7 @@ fn turns(row: Map<String, Value>, session: String) -> Vec<Map<String, Value>> {
     let keys = ["messages", "conversations", "conversation", "prompt"];
     let Some(key) = keys.iter().find(|key| row.get(**key).is_some_and(Value::is_array)) else { return vec![row] };
     let messages = row[*key].as_array().cloned().unwrap_or_default();
-    let answers = |message: &Value| {
-        message["role"] == "assistant"
-            || message["from"].as_str().is_some_and(|from| ["gpt", "chatgpt"].contains(&from))
-    };
+    let answers = |message: &Value| role(message).is_ok_and(|role| role == "assistant");
     let ends = (1..=messages.len()).filter(|end| answers(&messages[end - 1]));
     let rows = ends.map(|end| {
         let mut turn = row.clone();
@@ -222,6 +238,49 @@ mod tests {
         let read = read(&format!("{image}\n{tools}\nnonsense\n"), &Wanted { takes, ..Wanted::default() });
         assert_eq!((read.entries.len(), read.broken.len(), read.broken[0].0), (2, 1, 3));
         assert!(read.entries[1].extra.contains_key("tools"));
+    }
+
+    #[test]
+    fn nothing_of_a_prompt_is_lost_or_overwritten() {
+        let wanted = || Wanted { takes: ["tools".to_string()].into(), output_len: Some(9), ..Wanted::default() };
+        let user = |text: &str| json!({"role": "user", "content": text});
+        for (row, prompt, output_len) in [
+            (json!({"instruction": "What?", "context": "ground", "response": "12345678"}), json!("What?\n\nground"), 2),
+            (json!({"prompt": "p", "completion": "12345678"}), json!("p"), 2),
+            (json!({"prompt": "p", "output_len": 500.0}), json!("p"), 500),
+            (json!({"prompt": "p", "output_len": "500"}), json!("p"), 500),
+            (
+                json!({"prompt": "1", "messages": [user("1"), {"role": "assistant", "content": "a"}, user("2")]}),
+                json!([user("1"), {"role": "assistant", "content": "a"}, user("2")]),
+                9,
+            ),
+            (
+                json!({"system": "s", "tools": "[{\"name\": \"calc\"}]", "conversations": [{"from": "human", "value": "q"},
+                    {"from": "function_call", "value": "c"}, {"from": "observation", "value": "4"}, {"from": "gpt", "value": "12345678"}]}),
+                json!([{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "c"}, {"role": "tool", "content": "4"}]),
+                2,
+            ),
+        ] {
+            let read = one(&row, &wanted());
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.left_out) };
+            let written = entry.row();
+            assert_eq!((&written["prompt"], &written["output_len"]), (&prompt, &output_len.into()), "{row}");
+        }
+        for (row, why) in [
+            (json!({"messages": [user("")]}), "empty"),
+            (json!({"messages": [{"role": "user", "content": null}, {"role": "assistant", "content": "a"}]}), "empty"),
+            (json!({"image": "a.jpg", "messages": [user("<image> what?")]}), "a file (image)"),
+            (json!({"prompt": "p", "timestamp": "noon"}), "timestamp"),
+            (json!({"prompt": "p", "tools": "{calc"}), "not JSON"),
+        ] {
+            let read = one(&row, &wanted());
+            let told = read.left_out.keys().any(|reason| reason.contains(why));
+            assert!(read.entries.is_empty() && told, "{row}: {:?}", read.left_out);
+        }
+        let dated = one(&json!({"prompt": "p", "timestamp": "1970-01-01 00:00:01.5"}), &wanted());
+        assert_eq!(dated.entries[0].timestamp, Some(1500.0));
+        let csv = read("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n", &wanted());
+        assert!(csv.entries.is_empty() && csv.broken.len() == 1 && csv.broken[0].1.contains("CSV"), "{csv:?}");
     }
 
     #[test]
