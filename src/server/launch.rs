@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::proc;
-use crate::redact::{Redactor, is_secret_name};
+use crate::redact::{self, Redactor};
 use crate::schema::{Artifacts, Candidate, Smoke, Stage, State};
 use crate::shell;
 
@@ -109,10 +109,8 @@ impl Launch {
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned())).with_command(&chain.start);
-        // A server may print its argv: what stands there under a secret's name is one, whatever it looks like.
-        let secret = named.iter().flat_map(|word| shell::references(word)).filter(|name| is_secret_name(name));
-        let redactor = redactor.with_secrets(secret.filter_map(|name| std::env::var(name).ok()));
+        let known = Redactor::clone(&redact::redactor());
+        let redactor = known.with_environment(environment.iter().cloned()).with_command(&chain.start);
         let log = folder.join("server.log");
         let path = |name: &str| folder.join(name).display().to_string();
         let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
