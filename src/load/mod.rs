@@ -314,6 +314,8 @@ async fn stopped(
         }
     };
     tokio::select! {
+        // The reason before what follows from it.
+        biased;
         signal = next_signal(signals) => {
             came.set(Some(signal));
             Stopped::Interrupted

@@ -15,7 +15,7 @@ use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
-use crate::process::proc;
+use crate::process::{host, proc};
 use crate::redact::{self, Redactor};
 use crate::schema::{Artifacts, Candidate, Smoke, Stage, State};
 use crate::shell;
@@ -37,6 +37,8 @@ pub struct Launch {
     pub client_port: u16,
     folder: PathBuf,
     pub(super) log: PathBuf,
+    /// Processes that the kernel had killed for want of memory before this start.
+    pub(super) oom_kills: Option<u64>,
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
@@ -124,6 +126,7 @@ impl Launch {
             client_port,
             folder,
             log,
+            oom_kills: host::oom_kills(),
             redactor,
             environment,
             lifecycle,
