@@ -165,8 +165,8 @@ fn a_signal_to_the_script_alone_to_its_group_or_to_all_ends_the_sweep_in_order()
     let cases = [(alone, Signal::SIGTERM), (alone, Signal::SIGHUP), (alone, Signal::SIGINT), (group, Signal::SIGTERM)];
     for (send, signal) in cases.into_iter().chain([(group, Signal::SIGHUP), (all, Signal::SIGTERM)]) {
         let (folder, mark) = (scratch(), Mark::new("ends"));
-        // Minutes, if nobody ended it.
-        let (plan, out) = (write_plan(folder.path(), 5000), folder.path().join("out"));
+        // Seconds for its first run, if nobody ended it.
+        let (plan, out) = (write_plan(folder.path(), 700), folder.path().join("out"));
         let done = disturbed(&mark, &plan, &out, "0001.jsonl", 2, |script| send(&mark, script, signal));
         assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
         mark.gone_within(SOON);
