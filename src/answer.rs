@@ -8,6 +8,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
+use crate::redact;
+
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -266,7 +268,7 @@ impl Wire<'_> {
         // SGLang's errors are flat: {"object": "error", "message": …}.
         let flat = self.object.is_some_and(|object| object.get() == "\"error\"");
         let error = self.error.or(self.message.filter(|_| flat))?;
-        (error.get() != "null").then(|| error.get().chars().take(300).collect())
+        (error.get() != "null").then(|| redact::outgoing(error.get()).chars().take(300).collect())
     }
 }
 

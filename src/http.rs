@@ -15,6 +15,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, 
 use reqwest::{Method, Url};
 
 use crate::error::{Context, Error, Result};
+use crate::redact;
 use crate::schema::{Connections, RequestStatus};
 
 /// The largest answer that is kept whole, in bytes.
@@ -85,6 +86,8 @@ impl Client {
         install_tls();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // A server may repeat it in whatever it answers.
+        redact::hide(manners.api_key.clone());
         let bearer = manners.api_key.as_ref().map(|key| (AUTHORIZATION.to_string(), format!("Bearer {key}")));
         // The user's own Authorization goes before the key.
         for (name, value) in bearer.iter().chain(&manners.headers) {

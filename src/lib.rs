@@ -17,9 +17,9 @@
 //! face     cli report          clap, Markdown, tables, CSV
 //! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
 //! domain   plan framework launcher help candidate dataset workload schedule sse answer timing summary statistics sla normalize rank
-//!          diagnose redact release shell digest gpu        pure: no I/O, no clock, no async
+//!          diagnose release shell digest gpu               pure: no I/O, no clock, no async
 //! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
-//! ground   exit error notice units
+//! ground   exit error notice units pattern redact
 //! ```
 //!
 //! No verb (candidate, server, load, sim, normalize, rank) uses another verb.
@@ -48,10 +48,8 @@ pub mod gpu;
 pub mod help;
 pub mod launcher;
 pub mod normalize;
-pub mod pattern;
 pub mod plan;
 pub mod rank;
-pub mod redact;
 pub mod release;
 pub mod schedule;
 pub mod search;
@@ -72,4 +70,6 @@ pub mod yaml;
 pub mod error;
 pub mod exit;
 pub mod notice;
+pub mod pattern;
+pub mod redact;
 pub mod units;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::redact;
 
 /// Messages of one program; remembers whether any of them was an error.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Notice {
         if !self.draws {
             return;
         }
-        let text: String = message.as_ref().chars().filter(|c| !c.is_control()).take(160).collect();
+        let text: String = redact::outgoing(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
         let mut drawn = self.lock();
         let width = text.chars().count();
         let pad = " ".repeat(drawn.saturating_sub(width));
@@ -97,8 +98,15 @@ impl Notice {
         if self.troubled.load(Relaxed) { Exit::Trouble } else { exit }
     }
 
+    /// What another program prints for people, piece by piece: as it is, without secrets.
+    pub fn relay(&self, piece: &str) {
+        self.clear();
+        let _ = stderr().write_all(redact::foreign(piece).as_bytes());
+    }
+
     fn line(&self, text: &str) {
         self.clear();
+        let text = redact::outgoing(text);
         // One write, so that lines of several programs on one terminal do not mix.
         let _ = stderr().write_all(format!("{text}\n").as_bytes());
     }

@@ -8,8 +8,9 @@ use serving_bench::cli::rank::{Args, Format};
 use serving_bench::cli::{self, streams};
 use serving_bench::error::{Error, Result};
 use serving_bench::exit::Exit;
+use serving_bench::jsonl::outgoing;
 use serving_bench::notice::Notice;
-use serving_bench::rank::{Intake, Options, Ranking, rank, release};
+use serving_bench::rank::{Entry, Intake, Options, Ranking, rank, release};
 use serving_bench::report::html::html;
 use serving_bench::report::markdown::markdown;
 use serving_bench::report::table::{Look, table};
@@ -33,12 +34,17 @@ fn main() -> ExitCode {
 }
 
 fn read(files: &[PathBuf], options: Options, notice: &'static Notice) -> Result<Ranking> {
-    let read = streams::parallel(files, || Intake::new(options.clone()), Intake::line, notice);
+    let read = streams::parallel(files, || Intake::new(options.clone()), clean, notice);
     let (entries, intake) = Intake::together(read);
     if entries.is_empty() {
         return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
     }
     Ok(rank(entries, &intake))
+}
+
+/// Rows of others are read without secrets: so none gets into a report.
+fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
+    intake.line(&outgoing(line))
 }
 
 fn write(ranking: &Ranking, args: &Args) -> Result<()> {

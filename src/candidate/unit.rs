@@ -68,7 +68,14 @@ pub(super) fn common(candidate: &Candidate) -> String {
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 12] = [
+    const PASSING: [&str; 19] = [
+        "store_timeout",
+        "disk_full",
+        "shared_memory",
+        "engine_dead",
+        "illegal_memory",
+        "hang",
+        "hub_limit",
         "no_answer",
         "worker_died",
         "gpu_busy",

@@ -14,7 +14,7 @@ use crate::launcher::{Chain, Start};
 use crate::notice::Notice;
 use crate::plan::Plan;
 use crate::process::{capture, proc};
-use crate::redact::Redactor;
+use crate::redact;
 use crate::schema::CandidateServer;
 
 /// How long help may take: some programs import everything that they have before they print it.
@@ -92,7 +92,6 @@ impl<'a> Place<'a> {
 /// # Errors
 /// When a file cannot be written.
 pub fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
-    let redactor = Redactor::new(std::env::vars());
     let own = folder.join(&place.name);
     for help in &place.framework.help {
         let named = help.named.first().map(|words| words.join("_"));
@@ -104,9 +103,9 @@ pub fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
             Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
         };
         match capture::succeeding(&command, HELP_LIMIT) {
-            Ok(text) => capture::save(&file, &redactor.redact(&text))?,
+            Ok(text) => capture::save(&file, &redact::foreign(&text))?,
             Err(e) => {
-                let why = redactor.redact(&e.to_string());
+                let why = redact::foreign(&e.to_string());
                 notice.warn(format!("{}: no help: {why}", place.name));
                 capture::save(&file, &format!("{MISSING}{why}\n"))?;
             }
@@ -122,7 +121,7 @@ pub fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
     let asked = known.or_else(|| if version.command.is_empty() { None } else { printed() });
     if let Some(text) = asked {
         let file = format!("{}_version.txt", place.framework.name);
-        capture::save(&own.join(file), &format!("{}\n", redactor.redact(text.trim())))?;
+        capture::save(&own.join(file), &format!("{}\n", redact::foreign(text.trim())))?;
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ use clap_complete::Shell;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::notice::Notice;
+use crate::redact;
 
 /// What every program takes.
 #[derive(Debug, Clone, Args)]
@@ -56,6 +57,7 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<Exit>) ->
         Ok(program) => program,
         Err(e) => return usage(&e),
     };
+    redact::hide_environment();
     // Threads that read standard input outlive the verb: what they report to lives as long as the process.
     let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
     let outcome = match program.common().completions {

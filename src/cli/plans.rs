@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::framework::Frameworks;
 use crate::notice::Notice;
 use crate::plan::{self, Finding, FrameworkPlan, Known, Level, ModelFacts, Plan};
-use crate::redact::Redactor;
+use crate::redact;
 use crate::row::Row;
 use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
 use crate::shell;
@@ -68,10 +68,11 @@ impl Source {
     pub fn read(path: &Path, notice: &Notice) -> Result<Option<Self>> {
         let name = streams::name(path);
         let text = streams::read_text(path, MAX_BYTES)?;
+        redact::hide_named(&text);
         let document = match yaml::load(&text, &name) {
             Ok(document) => document,
             Err(e) => {
-                notice.plain(error_line(&Redactor::default().redact(&e.to_string()), &name));
+                notice.plain(error_line(&redact::foreign(&e.to_string()), &name));
                 return Ok(None);
             }
         };
@@ -117,14 +118,13 @@ impl Source {
         let document = &self.document;
         let place = |f: &Finding| if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) };
         findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level)));
-        let redactor = Redactor::default();
         for finding in findings.iter() {
             let level = match finding.level {
                 Level::Note => "note",
                 Level::Warning if !strict => "warning",
                 Level::Warning | Level::Error => "error",
             };
-            let message = redactor.redact(&finding.message);
+            let message = redact::foreign(&finding.message);
             let line = format!("{}:{}: {level}: {message}", self.name, place(finding));
             if finding.level == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
         }

@@ -26,6 +26,11 @@ pub struct FailurePattern {
     pub pattern: String,
     /// Only when an earlier line matches this: what the server was doing.
     pub after: Option<String>,
+    /// Not when the line matches this too.
+    pub unless: Option<String>,
+    /// A healthy server may print it as well: it counts once the server has ended and names no other error after it.
+    #[serde(default)]
+    pub passing: bool,
     /// Only `starting` or only `ready`.
     pub phase: Option<Phase>,
     /// A line that it matches, from a real log.

@@ -1,5 +1,6 @@
 //! Rows in and out: a reader that reports what it cannot read and goes on, and a writer with one write per row.
 
+mod clean;
 mod reader;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::error::{Context, Error, Result};
 use crate::row::{Row, SCHEMA_VERSION};
 
+pub use clean::{foreign, outgoing};
 pub use reader::{Batch, MAX_LINE, Reader};
 
 /// Where a line stands: `stdin:17`. Made for every line, written only for a message.
@@ -63,7 +65,7 @@ pub fn quote_bare(text: &str) -> String {
     quoted
 }
 
-/// Writes rows, each with one `write`, so that a row is whole or absent whenever the program is stopped.
+/// Writes rows without secrets, each with one `write`, so that a row is whole or absent whenever the program is stopped.
 #[derive(Debug)]
 pub struct Writer<W> {
     sink: W,
@@ -99,6 +101,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// As [`Writer::write`].
     pub fn write_line(&mut self, line: &str) -> Result<()> {
+        let line = outgoing(line);
         self.buffer.clear();
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.push(b'\n');

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Place;
 use crate::error::{Error, Result};
 use crate::notice::Notice;
+use crate::redact;
 use crate::row::Row;
 
 /// The longest line that is read, in bytes.
@@ -76,6 +77,10 @@ fn parsed<T>(
     }
     let text =
         std::str::from_utf8(bytes).map_err(|e| Error::new(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1)));
+    // What a row names is a secret before anybody acts on it.
+    if let Ok(text) = &text {
+        redact::hide_named(text);
+    }
     match text.and_then(parse) {
         Ok(parsed) => return Some(parsed),
         Err(error) if torn => notice

@@ -15,10 +15,11 @@ use super::prepare::what;
 use super::run::{INTERRUPTED, SERVER_LOST, Stopped, not_run};
 use crate::error::{Context, Error, Result};
 use crate::framework::Client;
-use crate::jsonl::quote_bare;
+use crate::jsonl::{self, quote_bare};
 use crate::lease::Held;
+use crate::redact;
 use crate::row::{Row, parse_value};
-use crate::schema::{Candidate, Client as Who, Load, LoadMode, Native, Run, Scenario, Server, Status};
+use crate::schema::{Candidate, Client as Who, Load, LoadMode, Members, Native, Run, Scenario, Server, Status};
 use crate::shell;
 
 /// The file in its folder that a client leaves.
@@ -62,7 +63,7 @@ impl Loading<'_> {
                 return Ok(None);
             }
         };
-        run.benchmark_command = self.redactor.redact(&shell::join(&argv));
+        run.benchmark_command = redact::foreign(&shell::join(&argv));
         self.notice.say(format!("{}: {}", run.workload.scenario, run.benchmark_command));
         let running = self.execute(&argv);
         let said = match self.unless_stopped(held, running).await {
@@ -77,14 +78,14 @@ impl Loading<'_> {
             }
         };
         let text = std::fs::read_to_string(folder.path().join(RESULT));
-        let payload = text.map_err(|_| "it left no result".to_string()).and_then(|text| self.payload(&text));
+        let payload = text.map_err(|_| "it left no result".to_string()).and_then(|text| Self::payload(&text));
         match (said, payload) {
             (Ok(()), Ok(payload)) => {
                 let native = Native {
                     format: Some(client.format.clone()),
                     server_id: server.server_id.clone(),
                     run: Some(run),
-                    payload: payload.as_object().cloned().unwrap_or_default(),
+                    payload,
                 };
                 self.out.write(&Row::new("native", &native))?;
             }
@@ -114,17 +115,23 @@ impl Loading<'_> {
         match status.success() {
             true => Ok(()),
             false if read.is_err() => Err(format!("it ended with {status}")),
-            false => Err(format!("it ended with {status}: {}", self.redactor.redact(last.trim()))),
+            false => Err(format!("it ended with {status}: {}", redact::foreign(last.trim()))),
         }
     }
 
     /// The last object of the file.
-    fn payload(&self, text: &str) -> Result<Value, String> {
-        let text = self.redactor.redact(&quote_bare(text));
+    fn payload(text: &str) -> Result<Members, String> {
+        let text = quote_bare(text);
         let whole = parse_value(text.trim());
         let last = || text.lines().rev().find(|line| !line.trim().is_empty()).map_or(Ok(Value::Null), parse_value);
         let value = whole.or_else(|_| last()).map_err(|e: Error| format!("its result cannot be read: {e}"))?;
-        if value.is_object() { Ok(value) } else { Err("its result is no JSON object".into()) }
+        match value {
+            Value::Object(mut members) => {
+                jsonl::foreign(&mut members, &redact::redactor());
+                Ok(members)
+            }
+            _ => Err("its result is not a JSON object".into()),
+        }
     }
 }
 

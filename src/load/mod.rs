@@ -34,7 +34,6 @@ use crate::lease::Held;
 use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
-use crate::redact::Redactor;
 use crate::row::Row;
 use crate::schema::{CachePolicy, Candidate, Dataset, Endpoint, Load, LoadMode, Run, Server, Shard, Status};
 use crate::summary::Sample;
@@ -93,7 +92,6 @@ pub fn load(
             signals: RefCell::new(Signals::listen()?),
             signal: Cell::new(None),
             longest: Duration::ZERO,
-            redactor: Redactor::new(std::env::vars()),
             datasets: BTreeMap::new(),
             incumbents: BTreeMap::new(),
         };
@@ -111,7 +109,6 @@ struct Loading<'a> {
     signals: RefCell<Signals>,
     signal: Cell<Option<Signal>>,
     longest: Duration,
-    redactor: Redactor,
     /// The best rate that any candidate kept, by scenario and load.
     incumbents: BTreeMap<String, f64>,
     /// What was read of a data set, by its path.
@@ -133,12 +130,21 @@ impl Loading<'_> {
             };
             let Some(next) = next else { return Ok(self.signal.get()) };
             let (row, place) = next?;
-            let leased = row.record() == Some("server") && self.signal.get().is_none();
+            let kind = row.record().map(String::from);
+            let stopping = self.signal.get().filter(|_| kind.as_deref() == Some("server"));
+            // bench-serve was not sent the signal: it sees that we are gone, and does not hold its next server for nobody.
+            if stopping.is_some() {
+                return Ok(stopping);
+            }
+            let leased = kind.as_deref() == Some("server");
             let done = if leased { self.server(&row).await } else { self.out.write(&row) };
             match done {
                 Err(e) if e.is_reader_left() => return Err(e),
                 Err(e) => self.notice.error(&e.at(place)),
                 Ok(()) => {}
+            }
+            if kind.as_deref() == Some("server_end") && self.signal.get().is_some() {
+                return Ok(self.signal.get());
             }
         }
     }
@@ -252,7 +258,6 @@ impl Loading<'_> {
             sent,
             limits: self.options.limits,
             full: self.options.full,
-            redactor: &self.redactor,
             judged,
             sample: Sample::default(),
             out: &mut self.out,
@@ -309,6 +314,8 @@ async fn stopped(
         }
     };
     tokio::select! {
+        // The reason before what follows from it.
+        biased;
         signal = next_signal(signals) => {
             came.set(Some(signal));
             Stopped::Interrupted

@@ -8,6 +8,7 @@ use crate::dataset::Entry;
 use crate::error::{Error, Result};
 use crate::framework::Framework;
 use crate::http::Manners;
+use crate::redact;
 use crate::schema::{Benchmark, Candidate, Connections, Load, Members, Scenario, Server, Unit};
 
 impl Loading<'_> {
@@ -78,6 +79,7 @@ fn from_environment(value: &str) -> Result<String> {
             after.split_once('}').ok_or_else(|| Error::new(format!("no }} ends the ${{ in the header {value:?}")))?;
         let found =
             std::env::var(name).map_err(|_| Error::new(format!("a header names ${{{name}}}, which is not set")))?;
+        redact::hide([found.clone()]);
         whole.push_str(before);
         whole.push_str(&found);
         rest = after;

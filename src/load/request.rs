@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::answer::{Event, Usage};
 use crate::http::{Answer, Client, Failure};
+use crate::redact;
 use crate::schema::{Request, RequestStatus, TokenSource};
 use crate::sse::Splitter;
 use crate::units::Micros;
@@ -102,7 +103,9 @@ pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, how:
     };
     reading.row.end_us = Some(how.clock.now());
     reading.row.status = status;
-    reading.row.error = error.map(|text| text.chars().filter(|c| !c.is_control()).take(300).collect());
+    // Before it is cut: half a secret is found by nobody.
+    let short = |text: String| redact::outgoing(&text).chars().filter(|c| !c.is_control()).take(300).collect();
+    reading.row.error = error.map(short);
     reading.finish()
 }
 

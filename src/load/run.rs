@@ -20,7 +20,7 @@ use crate::exposition;
 use crate::jsonl::Writer;
 use crate::lease::{Held, monotonic_ns};
 use crate::notice::Notice;
-use crate::redact::Redactor;
+use crate::redact;
 use crate::row::Row;
 use crate::schema::{
     Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Scenario, Status,
@@ -97,7 +97,6 @@ pub struct Trial<'a> {
     /// Keep the times of all chunks in the rows.
     pub full: bool,
     /// Takes secrets out of what servers say.
-    pub redactor: &'a Redactor,
     /// It is a probe: somebody judges it at its end, and it ends once it cannot keep its SLA any more.
     pub judged: bool,
     /// What has come back.
@@ -219,7 +218,12 @@ impl Trial<'_> {
 
     /// A server may say in an error what it was sent, its key included.
     pub(super) fn write(&mut self, mut row: Request) -> Result<()> {
-        row.error = row.error.map(|error| self.redactor.redact(&error));
+        row.error = row.error.map(|error| redact::foreign(&error));
+        // The usual reasons are a word.
+        let odd = |reason: &String| reason.len() > 16;
+        if row.finish_reason.as_ref().is_some_and(odd) {
+            row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
+        }
         if self.judged && row.phase == MEASURED {
             self.sample.add(&row, self.task.sla);
         }
@@ -287,7 +291,7 @@ pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, w
         shard: run.shard,
         status,
         failure_class: Some(class.into()),
-        failure_reason: Some(why.into()),
+        failure_reason: Some(redact::foreign(why)),
         duration_s: 0.0,
         client: ClientHealth::default(),
         histograms: Histograms::default(),

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result};
-use crate::shell;
+use crate::{redact, shell};
 
 /// Runs `argv` and gives its standard output and error together, whatever its status.
 ///
@@ -63,7 +63,7 @@ fn run(argv: &[String], limit: Duration) -> Result<(String, ExitStatus)> {
     Ok((text, status))
 }
 
-/// Writes a whole file: beside its place first, then moved there.
+/// Writes a whole file, without values that are known to be secrets: beside its place first, then moved there.
 ///
 /// # Errors
 /// What the system says.
@@ -72,7 +72,7 @@ pub fn save(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(at)?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(at)?;
-    file.write_all(text.as_bytes()).map_err(at)?;
+    file.write_all(redact::outgoing(text).as_bytes()).map_err(at)?;
     file.as_file().sync_all().map_err(at)?;
     file.persist(path).map_err(|e| at(e.error))?;
     Ok(())

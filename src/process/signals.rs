@@ -1,8 +1,10 @@
 //! Signals: the first asks for an orderly end, the second ends the program at once. One that was ignored at the start
-//! stays ignored.
+//! stays ignored. A service manager sends SIGTERM to all processes, and scripts/sweep hands its own on: the same one again
+//! within a moment is no second.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub use nix::sys::signal::Signal;
 use signal_hook::iterator;
@@ -12,6 +14,9 @@ use tokio::sync::mpsc;
 use crate::error::{Context, Result};
 
 const ASKED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// How long the same SIGTERM or SIGHUP may come again. Not so SIGINT: whoever types Ctrl-C twice means it.
+const SAME: Duration = Duration::from_millis(500);
 
 /// The signals that ask this program to end, as they come.
 #[derive(Debug)]
@@ -31,13 +36,29 @@ impl Signals {
             // In this order: the first signal finds the flag down and raises it, the second finds it raised.
             let number = *signal as i32;
             flag::register_conditional_default(number, came.clone()).context("cannot listen for signals")?;
-            flag::register(number, came.clone()).context("cannot listen for signals")?;
+            if *signal == Signal::SIGINT {
+                flag::register(number, came.clone()).context("cannot listen for signals")?;
+            }
         }
         let numbers = asked.iter().map(|signal| *signal as i32);
         let mut signals = iterator::Signals::new(numbers).context("cannot listen for signals")?;
         std::thread::spawn(move || {
-            let came = signals.forever().filter_map(|number| Signal::try_from(number).ok());
-            came.map_while(|signal| send.send(signal).ok()).for_each(drop);
+            let mut first = None;
+            for signal in signals.forever().filter_map(|number| Signal::try_from(number).ok()) {
+                if first == Some(signal) && signal != Signal::SIGINT {
+                    continue;
+                }
+                if first.replace(signal).is_none() && signal != Signal::SIGINT {
+                    let came = came.clone();
+                    std::thread::spawn(move || {
+                        std::thread::sleep(SAME);
+                        came.store(true, Ordering::Relaxed);
+                    });
+                }
+                if send.send(signal).is_err() {
+                    break;
+                }
+            }
         });
         Ok(Self(receive))
     }

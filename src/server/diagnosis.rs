@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use super::Failed;
 use super::child::Child;
 use super::launch::Launch;
-use crate::diagnose::{Diagnosis, Patterns};
+use super::log::Log;
+use crate::diagnose::{Diagnosis, ENGINE_DEAD, Patterns};
 use crate::framework::Phase;
+use crate::process::host;
+use crate::process::signals::Signal;
 use crate::schema::{Exit, Status};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -22,7 +25,7 @@ impl Launch {
             return None;
         }
         *looked = Looked { lines, at: Instant::now() };
-        if diagnosed(child, patterns, Phase::Starting).is_some() {
+        if diagnosed(&child.log, patterns, Phase::Starting, false).is_some() {
             // Most servers end by themselves after such a line; then the exit status is known too.
             let _ = tokio::time::timeout(LAST_WORDS, child.ended()).await;
             return Some(self.died(child, patterns).await);
@@ -50,34 +53,80 @@ impl Launch {
     /// The diagnosis of a server that is not what it should be, with `class` where the log says nothing.
     #[must_use]
     pub fn diagnosis(&self, child: &Child, patterns: &Patterns, class: &str, phase: Phase) -> Failed {
-        let how = match child.exit {
-            Some(Exit { code: Some(code), .. }) => format!("the server exited with status {code}"),
-            Some(Exit { signal: Some(9), .. }) => "the server was killed by signal 9".into(),
-            Some(Exit { signal: Some(signal), .. }) => {
-                format!("the server was ended by signal {signal}")
-            }
-            _ => "the server does not go on".into(),
-        };
-        let killed = child.exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
-        match diagnosed(child, patterns, phase) {
-            Some(found) => Failed {
-                status: found.status,
-                ..Failed::of(&found.class, format!("{how}: {:?}: {}", found.line, found.advice))
-            },
-            // Nobody here sends SIGKILL to a server that is not being stopped: it is the kernel, out of memory.
-            None if killed => {
-                let why = format!(
-                    "{how}, as the kernel does when the host's memory is used up (see dmesg): load less, or give it more memory"
-                );
-                Failed { status: Status::Oom, ..Failed::of("host_oom", why) }
-            }
-            None => {
-                let last = child.log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
-                let last: String = last.as_deref().unwrap_or("nothing").chars().take(300).collect();
-                Failed::of(class, format!("{how}; its last line is {last:?}; see {}", self.log.display()))
-            }
-        }
+        self.post_mortem(&child.log, child.exit, patterns, class, phase)
     }
+
+    /// The same of a server that is gone: what is left is its log and how it ended.
+    #[must_use]
+    pub fn post_mortem(&self, log: &Log, exit: Option<Exit>, patterns: &Patterns, class: &str, phase: Phase) -> Failed {
+        let how = match exit {
+            Some(Exit { code: Some(code), .. }) => format!("the server exited with status {code}"),
+            Some(Exit { signal: Some(signal), .. }) => format!("the server was ended by {}", named(signal)),
+            _ => "the server is not working".into(),
+        };
+        let see = format!("see {}", self.log.display());
+        if let Some(found) = diagnosed(log, patterns, phase, exit.is_some()) {
+            let why = format!("{how}: {:?}: {}", found.line, found.advice);
+            return Failed { status: found.status, ..Failed::of(&found.class, why) };
+        }
+        if let Some(error) = log.look(|tail| patterns.error(tail.iter().map(String::as_str))) {
+            return Failed::of(class, format!("{how}: {error:?}; {see}"));
+        }
+        let last = log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
+        let last: String = last.as_deref().unwrap_or("nothing").chars().take(300).collect();
+        let killed = exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
+        // SGLang and others kill themselves, and so may anybody: only the kernel knows whether it was the kernel.
+        if killed && self.oom_kills.zip(host::oom_kills()).is_some_and(|(before, now)| now > before) {
+            let why = format!(
+                "{how}, and the kernel killed for want of memory meanwhile (see dmesg): load less, or give the host more memory; {see}"
+            );
+            return Failed { status: Status::Oom, ..Failed::of("host_oom", why) };
+        }
+        let whom = if killed { "; if the kernel did it for want of memory, `dmesg -T` says so" } else { "" };
+        Failed::of(class, format!("{how}{whom}; its last line is {last:?}; {see}"))
+    }
+
+    /// A server that still answers, and whose log says that its engine is dead: why.
+    #[must_use]
+    pub fn dead_engine(&self, child: &Child, patterns: &Patterns) -> Option<Failed> {
+        let dead = child.log.look(|tail| patterns.engine_is_dead(tail.iter().map(String::as_str)));
+        dead.then(|| {
+            let found = self.diagnosis(child, patterns, ENGINE_DEAD, Phase::Ready);
+            let why = format!("its HTTP server answers, and its engine is dead: {}", found.reason);
+            Failed { reason: why, ..found }
+        })
+    }
+}
+
+/// True when a server ended as only one that crashed does, and not one that was asked to stop.
+pub(super) fn crashed(exit: Option<Exit>) -> bool {
+    let signal =
+        exit.and_then(|exit| exit.signal.or_else(|| exit.code.filter(|code| *code > 128).map(|code| code - 128)));
+    let signal = signal.and_then(|signal| Signal::try_from(signal).ok());
+    matches!(
+        signal,
+        Some(
+            Signal::SIGILL
+                | Signal::SIGTRAP
+                | Signal::SIGABRT
+                | Signal::SIGBUS
+                | Signal::SIGFPE
+                | Signal::SIGSEGV
+                | Signal::SIGSYS
+        )
+    )
+}
+
+/// A signal in words.
+fn named(signal: i32) -> String {
+    let Ok(known) = Signal::try_from(signal) else { return format!("signal {signal}") };
+    let means = match known {
+        Signal::SIGILL => ": an illegal instruction, so it was built for another CPU",
+        Signal::SIGSEGV => ": it used memory that is not its own",
+        Signal::SIGBUS => ": memory that could not be had, as a full /dev/shm or a file that was cut",
+        _ => "",
+    };
+    format!("signal {signal} ({known}{means})")
 }
 
 /// How far the log was looked at, and when.
@@ -86,6 +135,6 @@ pub(super) struct Looked {
     pub at: Instant,
 }
 
-fn diagnosed(child: &Child, patterns: &Patterns, phase: Phase) -> Option<Diagnosis> {
-    child.log.look(|tail| patterns.diagnose(tail.iter().map(String::as_str), phase))
+fn diagnosed(log: &Log, patterns: &Patterns, phase: Phase, ended: bool) -> Option<Diagnosis> {
+    log.look(|tail| patterns.diagnose(tail.iter().map(String::as_str), phase, ended))
 }

@@ -15,8 +15,8 @@ use crate::digest;
 use crate::error::{Context, Error, Result};
 use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
-use crate::process::proc;
-use crate::redact::{Redactor, is_secret_name};
+use crate::process::{host, proc};
+use crate::redact::{self, Redactor};
 use crate::schema::{Artifacts, Candidate, Smoke, Stage, State};
 use crate::shell;
 
@@ -37,6 +37,8 @@ pub struct Launch {
     pub client_port: u16,
     folder: PathBuf,
     pub(super) log: PathBuf,
+    /// Processes that the kernel had killed for want of memory before this start.
+    pub(super) oom_kills: Option<u64>,
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
@@ -109,10 +111,8 @@ impl Launch {
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
             given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        let redactor = Redactor::new(std::env::vars().chain(environment.iter().cloned())).with_command(&chain.start);
-        // A server may print its argv: what stands there under a secret's name is one, whatever it looks like.
-        let secret = named.iter().flat_map(|word| shell::references(word)).filter(|name| is_secret_name(name));
-        let redactor = redactor.with_secrets(secret.filter_map(|name| std::env::var(name).ok()));
+        let known = Redactor::clone(&redact::redactor());
+        let redactor = known.with_environment(environment.iter().cloned()).with_command(&chain.start);
         let log = folder.join("server.log");
         let path = |name: &str| folder.join(name).display().to_string();
         let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
@@ -126,6 +126,7 @@ impl Launch {
             client_port,
             folder,
             log,
+            oom_kills: host::oom_kills(),
             redactor,
             environment,
             lifecycle,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::child::Child;
+use super::diagnosis::crashed;
 use super::gpus::Sampler;
 use super::launch::Launch;
 use super::start::{About, Ready};
@@ -59,7 +60,10 @@ impl Serving<'_> {
         let mut failed = None;
         let mut grace = self.options.grace;
         let mut after = match outcome {
-            Used::Done => After::GoOn,
+            Used::Done => {
+                failed = launch.dead_engine(&ready.child, &ready.patterns);
+                After::GoOn
+            }
             Used::Failed(why) => {
                 failed = Some(why);
                 After::GoOn
@@ -96,6 +100,10 @@ impl Serving<'_> {
         launch.enter(State::Stopping, Some(grace));
         let log = ready.child.log.clone();
         let (mut stop, exit) = ready.child.stop(grace).await;
+        // Its clients may have seen it crash, and given it back, before we did.
+        if failed.is_none() && crashed(exit) {
+            failed = Some(launch.post_mortem(&log, exit, &ready.patterns, "server_died", Phase::Ready));
+        }
         // Beside a survivor there is nothing to wait for.
         if matches!(after, After::GoOn) && stop.survivors.is_empty() {
             stop.held = self.held(launch, gpus).await;

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::child::create_private;
-use crate::diagnose::Facts;
+use crate::diagnose::{Facts, undressed};
 use crate::error::Result;
 use crate::redact::Redactor;
 use crate::schema::Members;
@@ -60,7 +60,8 @@ impl Log {
         self.0.borrow().facts.found().clone()
     }
 
-    fn keep(&self, line: String) {
+    fn keep(&self, line: &str) {
+        let line = undressed(line);
         let mut kept = self.0.borrow_mut();
         kept.facts.read(&line);
         kept.lines += 1;
@@ -163,7 +164,7 @@ fn keep(line: &mut Vec<u8>, redactor: &Redactor, log: &Log, text: &mut String) {
     line.clear();
     text.push_str(&redacted);
     text.push('\n');
-    log.keep(redacted);
+    log.keep(&redacted);
 }
 
 #[cfg(test)]

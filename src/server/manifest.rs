@@ -111,7 +111,14 @@ pub async fn collect(
     };
     let version = known.or_else(|| said.lines().find_map(|line| Some(VERSION.captures(line)?[1].to_string())));
     let commit = COMMIT.captures(&said).map(|found| found[1].to_string());
-    Manifest { version, commit, environment }
+    // Whoever was asked may have answered with what it was sent.
+    let clean = |text: String| launch.redactor().redact(&text);
+    for value in environment.values_mut() {
+        if let Value::String(text) = value {
+            *text = clean(std::mem::take(text));
+        }
+    }
+    Manifest { version: version.map(clean), commit: commit.map(clean), environment }
 }
 
 impl Launch {

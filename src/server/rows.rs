@@ -8,6 +8,7 @@ use super::Failed;
 use super::launch::Launch;
 use super::start::Ready;
 use crate::gpu::Gpu;
+use crate::redact;
 use crate::row::Row;
 use crate::schema::{
     Artifacts, Candidate, Endpoint, Exit, GpuSummary, Hardware, Members, Server, ServerEnd, Status, Stop,
@@ -79,7 +80,7 @@ pub fn server_end(
         candidate_id: candidate.candidate_id.clone(),
         status: failed.map_or(Status::Ok, |failed| failed.status),
         failure_class: failed.map(|failed| failed.class.clone()),
-        failure_reason: failed.map(|failed| failed.reason.clone()),
+        failure_reason: failed.map(|failed| reason(launch, failed)),
         exit,
         stop,
         smoke: launch.flow(),
@@ -89,6 +90,11 @@ pub fn server_end(
         artifacts: launch.artifacts.clone(),
         ended_at: Timestamp::now().to_string(),
     }
+}
+
+/// The reason in words, which may be those of a server.
+fn reason(launch: &Launch, failed: &Failed) -> String {
+    launch.redactor().redact(&failed.reason)
 }
 
 /// The whole row of a candidate that never became ready, as its `server_end`.
@@ -106,7 +112,10 @@ pub fn failed(
         candidate_id,
         status: failed.status,
         failure_class: Some(failed.class.clone()),
-        failure_reason: Some(failed.reason.clone()),
+        failure_reason: Some(match launch {
+            Some(launch) => reason(launch, failed),
+            None => redact::foreign(&failed.reason),
+        }),
         exit,
         stop,
         smoke: launch.and_then(Launch::flow),

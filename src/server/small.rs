@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Event;
 use crate::http::Client;
+use crate::redact;
 use crate::sse::Splitter;
 
 /// Where completions are asked for, and what stands in when a server has only chat.
@@ -47,7 +48,8 @@ impl Small<'_> {
             }
             let status = answer.status;
             let body = answer.body().await.unwrap_or_default();
-            let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+            // Before it is cut: half a secret is found by nobody.
+            let text: String = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(200).collect();
             why = format!("a completion answers {status}: {text}");
             // A server that has no such path may have the other.
             if !matches!(status, 404 | 405) {

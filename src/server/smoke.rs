@@ -66,7 +66,7 @@ async fn go(launch: &Launch, framework: &Framework, model: &str, api_key: Option
             }
             Err(why) => {
                 said.push_str(&why);
-                found.errors.push(why);
+                found.errors.push(launch.redactor().redact(&why));
             }
         }
         said.push_str("\n\n");

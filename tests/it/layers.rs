@@ -7,7 +7,7 @@ use crate::harness::root;
 
 /// From the ground up.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["exit", "error", "notice", "units"]),
+    ("ground", &["exit", "error", "notice", "units", "pattern", "redact"]),
     ("wire", &["yaml", "row", "jsonl", "schema"]),
     (
         "domain",
@@ -20,7 +20,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "gpu",
             "help",
             "launcher",
-            "pattern",
             "workload",
             "dataset",
             "attempt",
@@ -35,7 +34,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "normalize",
             "rank",
             "diagnose",
-            "redact",
             "release",
             "shell",
             "digest",

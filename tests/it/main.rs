@@ -16,6 +16,7 @@ mod pipeline;
 mod preflight;
 mod rank;
 mod schemas;
+mod secrets;
 mod serve;
 mod truth;
 mod workloads;

@@ -151,6 +151,68 @@ fn ctrl_c_leaves_whole_rows_no_server_and_a_report() {
 }
 
 #[test]
+fn a_signal_to_the_script_alone_to_its_group_or_to_all_ends_the_sweep_in_order() {
+    type Send = fn(&Mark, u32, Signal);
+    let alone: Send = |_, script, signal| kill(i32::try_from(script).unwrap(), signal);
+    let group: Send = |_, script, signal| kill_group(script, signal);
+    // As a service manager does: the script hands on what its programs have been sent already.
+    let all: Send = |mark, script, signal| {
+        for pid in mark.pids("bench-load").into_iter().chain(mark.pids("bench-serve").into_iter().take(1)) {
+            kill(pid, signal);
+        }
+        kill(i32::try_from(script).unwrap(), signal);
+    };
+    let cases = [(alone, Signal::SIGTERM), (alone, Signal::SIGHUP), (alone, Signal::SIGINT), (group, Signal::SIGTERM)];
+    for (send, signal) in cases.into_iter().chain([(group, Signal::SIGHUP), (all, Signal::SIGTERM)]) {
+        let (folder, mark) = (scratch(), Mark::new("ends"));
+        // Seconds for its first run, if nobody ended it.
+        let (plan, out) = (write_plan(folder.path(), 700), folder.path().join("out"));
+        let done = disturbed(&mark, &plan, &out, "0001.jsonl", 2, |script| send(&mark, script, signal));
+        assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
+        mark.gone_within(SOON);
+        let rows = rows(&out.join("raw/0001.jsonl"));
+        let of = |kind: &str| rows.iter().filter(|row| row["record"] == kind).collect::<Vec<_>>();
+        assert_eq!((of("run").len(), of("run_end").len()), (1, 1), "{signal}: {rows:#?}");
+        // Whoever of the two was first: the server stops, or the client does.
+        let class = of("run_end")[0]["failure_class"].as_str().unwrap();
+        assert!(["interrupted", "server_lost"].contains(&class), "{class}");
+        assert_eq!(of("server_end").len(), 1, "{signal}: {rows:#?}");
+        assert!(std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("# "), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_signal_before_the_first_start_ends_the_script_and_what_it_asked() {
+    let (folder, mark) = (scratch(), Mark::new("asks"));
+    let plan = folder.path().join("plan.yaml");
+    // Preflight asks the engine for its help, which never comes.
+    std::fs::write(
+        folder.path().join("engine"),
+        format!("#!/bin/sh\necho asked > '{}'\nexec sleep 1000\n", folder.path().join("asked").display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(folder.path().join("engine"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    std::fs::copy(folder.path().join("engine"), folder.path().join("vllm")).unwrap();
+    std::fs::write(
+        &plan,
+        "model: m\nhardware: {gpu_count: 1}\ndataset: {num_prompts: 1, scenario_names: [s], input_len: [8], output_len: [8]}\n\
+         benchmark: {max_concurrency: [1]}\nframeworks:\n  vllm: {base_server_flags: {}}\n",
+    )
+    .unwrap();
+    let mut command = sweep(&plan, &folder.path().join("out"));
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    command.env("PATH", format!("{}:{path}", crate::harness::bin_dir().display()));
+    let child =
+        mark.put(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let asked = || folder.path().join("asked").is_file().then_some(());
+    wait_until(Duration::from_secs(20), asked).expect("the help is asked for");
+    kill(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
+    assert_eq!(finish(child, Duration::from_secs(10)).signal, Some(15));
+    mark.gone_within(SOON);
+}
+
+#[test]
 fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
     for victim in ["bench-serve", "bench-load", "bench-expand", "tee"] {
         let (folder, mark) = (scratch(), Mark::new("kill"));

@@ -263,9 +263,33 @@ fn a_worker_that_goes_ends_the_wait() {
 }
 
 #[test]
-fn a_server_that_the_kernel_kills_had_no_memory() {
-    let (_, end, _) = served("{}", "pkill -KILL -f \"^zoo --model zoo .*--port ${BENCH_BASE_URL##*:}\"; sleep 30", &[]);
-    assert_eq!((&end["status"], &end["failure_class"]), (&"oom".into(), &"host_oom".into()), "{end:#}");
+fn a_server_that_is_killed_is_not_called_out_of_memory_without_evidence() {
+    let kill = "pkill -KILL -f \"^zoo --model zoo .*--port ${BENCH_BASE_URL##*:}\"; sleep 30";
+    for (flags, words) in [
+        ("{}", "dmesg -T"),
+        ("{says: \"TypeError: 'NoneType' object is not iterable\"}", "TypeError: 'NoneType' object is not iterable"),
+    ] {
+        let (_, end, _) = served(flags, kill, &[]);
+        assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"server_died".into()), "{end:#}");
+        let why = end["failure_reason"].as_str().unwrap();
+        assert!(why.contains("signal 9 (SIGKILL)") && why.contains(words), "{why}");
+    }
+}
+
+#[test]
+fn a_server_that_crashes_while_it_is_given_back_has_failed() {
+    // The program ends well while the server aborts: whoever sees it first, it is a crash.
+    let abort = "pkill -ABRT -f \"^zoo --model zoo .*--port ${BENCH_BASE_URL##*:}\"; true";
+    let (_, end, _) = served("{says: \"x.cpp:1: GGML_ASSERT(a) failed\"}", abort, &[]);
+    assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"server_died".into()), "{end:#}");
+    assert!(end["failure_reason"].as_str().unwrap().contains("GGML_ASSERT(a) failed"), "{end:#}");
+}
+
+#[test]
+fn a_server_whose_engine_is_dead_has_failed_though_it_answers() {
+    let says = "{says: \"RuntimeError: the cause; (APIServer) EngineDeadError: EngineCore encountered an issue\"}";
+    let (_, end, _) = served(says, "true", &[]);
+    assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"engine_dead".into()), "{end:#}");
 }
 
 #[test]
@@ -320,9 +344,9 @@ fn no_secret_gets_into_any_row_artifact_or_report() {
         of("shape"),
         of("name")
     );
-    let plan = zoo_plan("{api_key: \"${FLAG_VALUE}\", prints: \"${TO_PRINT}\"}") + "    env: {THE_PASSWORD: null}\n";
+    let plan = zoo_plan("{api_key: \"${FLAG_VALUE}\", prints: \"@TO_PRINT\"}") + "    env: {THE_PASSWORD: null}\n";
     let fails = plan.clone()
-        + "  dies:\n    definition: zoo\n    base_server_flags: {api_key: \"${FLAG_VALUE}\", prints: \"${TO_PRINT}\", exits: 1}\n";
+        + "  dies:\n    definition: zoo\n    base_server_flags: {api_key: \"${FLAG_VALUE}\", prints: \"@TO_PRINT\", exits: 1}\n";
     let (rows, out) = (candidates(&fails), folder.path().join("out"));
     std::fs::create_dir(&out).unwrap();
     let script = format!(

@@ -1,6 +1,8 @@
 //! From the text of a log to a failure class and a sentence that says what to do. The patterns are data:
 //! `configs/rules/failures.yaml` and each framework's own.
 
+mod errors;
+
 use regex::Regex;
 
 use crate::error::Result;
@@ -8,18 +10,46 @@ use crate::framework::{FactPattern, FailurePattern, Phase};
 use crate::pattern::ascii;
 use crate::schema::{Members, Status};
 use crate::yaml;
+use errors::Errors;
+pub use errors::undressed;
 
-const SHIPPED: &str = include_str!("../configs/rules/failures.yaml");
+const SHIPPED: &str = include_str!("../../configs/rules/failures.yaml");
 
 /// The patterns that apply to one framework, in order.
 #[derive(Debug)]
-pub struct Patterns(Vec<Rule>);
+pub struct Patterns {
+    rules: Vec<Rule>,
+    errors: Errors,
+}
+
+/// The class of what a dead engine's HTTP server says: it answers on, and the cause stands before.
+pub const ENGINE_DEAD: &str = "engine_dead";
 
 #[derive(Debug)]
 struct Rule {
     regex: Regex,
     after: Option<Regex>,
+    unless: Option<Regex>,
     data: FailurePattern,
+}
+
+impl Rule {
+    fn tells(&self, line: &str) -> bool {
+        self.regex.is_match(line) && !self.unless.as_ref().is_some_and(|unless| unless.is_match(line))
+    }
+
+    fn found(&self, line: &str) -> Diagnosis {
+        Diagnosis {
+            status: if self.data.status == "oom" { Status::Oom } else { Status::Failed },
+            class: self.data.class.clone(),
+            line: quoted(line),
+            advice: self.data.advice.clone(),
+        }
+    }
+}
+
+fn quoted(line: &str) -> String {
+    line.trim().chars().take(300).collect()
 }
 
 /// Why a server failed.
@@ -44,27 +74,63 @@ impl Patterns {
         let shipped: Vec<FailurePattern> = yaml::typed(SHIPPED, "configs/rules/failures.yaml")?;
         let rule = |data: FailurePattern| {
             let after = data.after.as_deref().map(ascii).transpose()?;
-            Ok(Rule { regex: ascii(&data.pattern)?, after, data })
+            let unless = data.unless.as_deref().map(ascii).transpose()?;
+            Ok(Rule { regex: ascii(&data.pattern)?, after, unless, data })
         };
-        own.iter().cloned().chain(shipped).map(rule).collect::<Result<_>>().map(Self)
+        let rules = own.iter().cloned().chain(shipped).map(rule).collect::<Result<_>>()?;
+        Ok(Self { rules, errors: Errors::new()? })
     }
 
-    /// What the first pattern says that matches any line, the earliest line first.
+    /// The last line that names an error and does not merely follow from one.
     #[must_use]
-    pub fn diagnose<'a>(&self, lines: impl Iterator<Item = &'a str> + Clone, phase: Phase) -> Option<Diagnosis> {
-        self.0.iter().filter(|rule| rule.data.phase.is_none_or(|wanted| wanted == phase)).find_map(|rule| {
+    pub fn error<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Option<String> {
+        self.errors.last(lines).map(|(_, line)| quoted(line))
+    }
+
+    /// True when a server that still answers says that its engine is dead.
+    #[must_use]
+    pub fn engine_is_dead<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
+        let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.data.class == ENGINE_DEAD).collect();
+        lines.any(|line| rules.iter().any(|rule| rule.tells(line)))
+    }
+
+    /// What the first pattern says that matches any line, the earliest line first. What a healthy server may print as well
+    /// counts only once it has `ended`, where no other pattern matches, and where no error is named after it.
+    #[must_use]
+    pub fn diagnose<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a str> + Clone,
+        phase: Phase,
+        ended: bool,
+    ) -> Option<Diagnosis> {
+        let of = |passing: bool| {
+            let right = move |rule: &&Rule| {
+                rule.data.passing == passing && rule.data.phase.is_none_or(|wanted| wanted == phase)
+            };
+            self.rules.iter().filter(right)
+        };
+        let sure = of(false).find_map(|rule| {
             let mut lines = lines.clone();
             // What it was doing stands before the line that tells.
             if let Some(after) = &rule.after {
                 lines.find(|line| after.is_match(line))?;
             }
-            let line = lines.find(|line| rule.regex.is_match(line))?;
-            Some(Diagnosis {
-                status: if rule.data.status == "oom" { Status::Oom } else { Status::Failed },
-                class: rule.data.class.clone(),
-                line: line.trim().chars().take(300).collect(),
-                advice: rule.data.advice.clone(),
-            })
+            Some((rule, lines.find(|line| rule.tells(line))?))
+        });
+        if let Some((rule, line)) = sure {
+            let mut found = rule.found(line);
+            if rule.data.class == ENGINE_DEAD {
+                found.line = self.error(lines).unwrap_or(found.line);
+            }
+            return Some(found);
+        }
+        if !ended {
+            return None;
+        }
+        let last = self.errors.last(lines.clone()).map_or(0, |(place, _)| place);
+        of(true).find_map(|rule| {
+            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.tells(line)).last()?;
+            (place >= last).then(|| rule.found(line))
         })
     }
 }
@@ -120,13 +186,13 @@ mod tests {
         let together = frameworks.iter().flat_map(|f| f.failures.clone()).collect::<Vec<_>>();
         for own in alone.chain([together]) {
             let patterns = Patterns::new(&own).unwrap();
-            for rule in &patterns.0 {
+            for rule in &patterns.rules {
                 let data = &rule.data;
                 // What has to stand before it is a pattern without an alternative of its own: its plain text will do.
                 let before = data.after.as_ref().map(|after| after.replace("(?i)", "").replace('\\', ""));
                 let lines: Vec<&str> = before.as_deref().into_iter().chain([data.sample.as_str()]).collect();
                 let phase = data.phase.unwrap_or(Phase::Starting);
-                let found = patterns.diagnose(lines.into_iter(), phase).expect(&data.sample);
+                let found = patterns.diagnose(lines.into_iter(), phase, true).expect(&data.sample);
                 assert_eq!(found.class, data.class, "{}", data.sample);
             }
         }
@@ -152,6 +218,21 @@ mod tests {
     fn a_quiet_log_tells_nothing() {
         let patterns = Patterns::new(&[]).unwrap();
         let lines = ["INFO: started", "loading model out of memory-mapped file", "KV cache size: 1,024 tokens"];
-        assert_eq!(patterns.diagnose(lines.into_iter(), Phase::Ready), None);
+        assert_eq!(patterns.diagnose(lines.into_iter(), Phase::Ready, true), None);
+    }
+
+    #[test]
+    fn what_a_healthy_server_may_print_counts_only_at_its_end() {
+        let patterns = Patterns::new(&[]).unwrap();
+        let ray = ["Traceback (most recent call last):", "OSError: [Errno 98] Address already in use"];
+        let class = |lines: &[&str], ended| {
+            patterns.diagnose(lines.iter().copied(), Phase::Starting, ended).map(|found| found.class)
+        };
+        assert_eq!(class(&ray, false), None);
+        assert_eq!(class(&ray, true).as_deref(), Some("port_in_use"));
+        assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"], true), None);
+        let mlock =
+            "warning: failed to mlock 4096-byte buffer (after previously locking 0 bytes): Cannot allocate memory";
+        assert_eq!(class(&[mlock], true), None);
     }
 }

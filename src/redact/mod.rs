@@ -1,11 +1,23 @@
 //! Takes secrets out of text before it leaves a program. A redactor must not miss: the patterns are wider than a
-//! scanner's, and values that are known to be secret are replaced wherever they stand.
+//! scanner's, and values that are known to be secret are replaced wherever they stand, in every form.
+//!
+//! A value is secret when a plan names it as `${NAME}`, when it is a variable's whose name says so, when it is sent as a key,
+//! or when it stands behind a flag that takes one. Values of fewer than six characters are left alone: they would be found in
+//! every other word.
+
+mod door;
+mod forms;
+mod name;
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
 use crate::pattern::ascii;
+pub use door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
+use forms::{Finder, SHORTEST};
+pub use name::is_secret_name;
+use name::{is_plain, is_secret};
 
 /// Shapes of secrets, with the kind that stands in their place. Wider than gitleaks' on purpose.
 static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
@@ -51,9 +63,6 @@ static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .into()
 });
 
-/// A value shorter than this is not looked for: it would be found in every other word.
-const SHORTEST: usize = 6;
-
 /// Flags whose value is a secret.
 const SECRET_FLAGS: [&str; 12] = [
     "api-key",
@@ -69,20 +78,13 @@ const SECRET_FLAGS: [&str; 12] = [
     "api_key",
     "hf_token",
 ];
-
-static SECRET_NAME: LazyLock<Regex> =
-    LazyLock::new(|| ascii(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
+/// Those of them whose value may be a setting.
+const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
 
 /// Compiles the patterns, which takes some milliseconds: in another thread, while nothing is to be redacted yet.
 pub fn warm_up() {
     LazyLock::force(&PATTERNS);
     LazyLock::force(&INTRODUCED);
-}
-
-/// True when an environment variable of this name may hold a secret.
-#[must_use]
-pub fn is_secret_name(name: &str) -> bool {
-    SECRET_NAME.is_match(name)
 }
 
 /// True when a header brings a secret along instead of naming the variable that has it: `Authorization: Bearer …`.
@@ -101,60 +103,79 @@ pub fn holds_secret(text: &str) -> bool {
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     values: Vec<String>,
+    finder: Option<Finder>,
 }
 
 impl Redactor {
     /// `environment` gives names and values; the values of secret names are replaced wherever they stand.
     pub fn new(environment: impl Iterator<Item = (String, String)>) -> Self {
-        let secret = environment.filter(|(name, _)| is_secret_name(name));
-        Self::default().knowing(secret.map(|(_, value)| value))
+        Self::default().with_environment(environment)
+    }
+
+    /// The same, and the secrets of `environment` are replaced too.
+    #[must_use]
+    pub fn with_environment(self, environment: impl Iterator<Item = (String, String)>) -> Self {
+        let secret = environment.filter(|(name, value)| is_secret(name, value) && !is_reference(value));
+        self.with_secrets(secret.map(|(_, value)| value))
     }
 
     /// The same, and the values that the secret flags of a command are given are replaced too.
     #[must_use]
     pub fn with_command(self, argv: &[String]) -> Self {
         let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
-        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| pair[1].clone());
+        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
         let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
+        let given = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
+        // Others' values may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
+        let (mixed, keys): (Vec<_>, Vec<_>) =
+            given.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
         // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
-        let parts = |value: String| {
+        let parts = |(_, value): (&str, String)| {
             let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
             let mut all: Vec<String> = inner.into_iter().flatten().map(String::from).collect();
             all.extend(value.split(',').map(String::from));
             all.push(value);
             all
         };
-        let values: Vec<String> = behind.chain(joined.map(|(_, value)| value.to_string())).flat_map(parts).collect();
-        self.knowing(values.into_iter())
-    }
-
-    fn knowing(self, values: impl Iterator<Item = String>) -> Self {
-        self.with_secrets(values.filter(|value| !is_plain(value) && !is_reference(value)))
+        let odd = mixed.into_iter().flat_map(parts).filter(|value| !is_plain(value));
+        let values = keys.into_iter().flat_map(parts).chain(odd).filter(|value| !is_reference(value));
+        self.with_secrets(values.collect::<Vec<_>>().into_iter())
     }
 
     /// The same, and these values are secrets whatever they look like, unless they are so short that they stand everywhere.
     #[must_use]
     pub fn with_secrets(mut self, values: impl Iterator<Item = String>) -> Self {
-        for value in values.filter(|value| value.len() >= SHORTEST) {
-            // A log or a row may hold it as JSON writes it.
-            let quoted = serde_json::Value::from(value.as_str()).to_string();
-            self.values.extend([quoted[1..quoted.len() - 1].to_string(), value]);
-        }
-        // The longest first: one value may hold another.
-        self.values.sort_by_key(|value| (usize::MAX - value.len(), value.clone()));
+        self.values.extend(values.filter(|value| value.len() >= SHORTEST));
+        self.values.sort();
         self.values.dedup();
+        self.finder = Finder::new(&self.values);
         self
+    }
+
+    /// True when this value is replaced already.
+    fn knows(&self, value: &str) -> bool {
+        self.values.iter().any(|known| known == value)
+    }
+
+    /// True when a value that was given stands in `text`.
+    #[must_use]
+    pub fn finds(&self, text: &str) -> bool {
+        self.finder.as_ref().is_some_and(|finder| finder.finds(text))
+    }
+
+    /// `text` without the values that were given.
+    #[must_use]
+    pub fn without_values(&self, text: &str) -> String {
+        match &self.finder {
+            Some(finder) if finder.finds(text) => finder.replace(text),
+            _ => text.to_string(),
+        }
     }
 
     /// `text` without secrets. Redacting twice is the same as once.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let mut text = text.to_string();
-        for value in &self.values {
-            if text.contains(value) {
-                text = text.replace(value, "[REDACTED:value]");
-            }
-        }
+        let mut text = self.without_values(text);
         for (regex, kind) in PATTERNS.iter() {
             if regex.is_match(&text) {
                 text = regex.replace_all(&text, format!("[REDACTED:{kind}]")).into_owned();
@@ -180,11 +201,6 @@ impl Redactor {
 fn is_reference(value: &str) -> bool {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_}\"'".contains(c);
     value.trim_matches(['"', '\'']).strip_prefix("${").is_some_and(|rest| rest.chars().all(plain))
-}
-
-/// A path, a number or a word such as `true` is no secret even under a secret's name (`SSL_CERT_FILE`, `KEY_COUNT`).
-fn is_plain(value: &str) -> bool {
-    value.starts_with('/') || value.parse::<f64>().is_ok() || value.chars().all(|c| c.is_ascii_lowercase() || c == ' ')
 }
 
 #[cfg(test)]

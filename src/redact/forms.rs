@@ -1,0 +1,147 @@
+//! The forms that a value takes on its way: as JSON, a URL, a shell or Basic authentication write it.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use regex::{Regex, RegexBuilder};
+
+/// A value shorter than this is not looked for: it would be found in every other word.
+pub(super) const SHORTEST: usize = 6;
+/// The most memory of a compiled pattern, in bytes: an environment may hold hundreds of keys.
+const MEMORY: usize = 256 << 20;
+
+/// All that is to be replaced.
+#[derive(Debug, Clone)]
+pub(super) struct Finder {
+    /// Tells quickly that there is nothing.
+    hint: Regex,
+    /// What is replaced.
+    whole: Regex,
+}
+
+impl Finder {
+    /// Looks for these values in all their forms; `None` without any.
+    pub(super) fn new(values: &[String]) -> Option<Self> {
+        let mut plain: Vec<String> = values.iter().flat_map(|value| forms(value)).collect();
+        let mut cores: Vec<String> = values.iter().flat_map(|value| cores(value)).collect();
+        // The longest first: one value may hold another.
+        for list in [&mut plain, &mut cores] {
+            list.sort_by_key(|value| (usize::MAX - value.len(), value.clone()));
+            list.dedup();
+        }
+        let escaped = |list: &[String]| list.iter().map(|value| regex::escape(value)).collect::<Vec<_>>();
+        let (plain, cores) = (escaped(&plain), escaped(&cores));
+        if plain.is_empty() {
+            return None;
+        }
+        let run = "[A-Za-z0-9+/_-]*";
+        let coded = cores.iter().map(|core| format!("{run}{core}{run}={{0,2}}"));
+        let build = |parts: Vec<String>| {
+            let built = RegexBuilder::new(&parts.join("|")).size_limit(MEMORY).build();
+            // To stop is better than to write a secret.
+            built.expect("the values of an environment fit into a pattern")
+        };
+        let hint = build(plain.iter().chain(&cores).cloned().collect());
+        let whole = build(plain.iter().cloned().chain(coded).collect());
+        Some(Self { hint, whole })
+    }
+
+    /// True when some value stands in `text` in some form.
+    pub(super) fn finds(&self, text: &str) -> bool {
+        self.hint.is_match(text)
+    }
+
+    /// `text` with `[REDACTED:value]` in the place of each value.
+    pub(super) fn replace(&self, text: &str) -> String {
+        self.whole.replace_all(text, "[REDACTED:value]").into_owned()
+    }
+}
+
+/// The values that one value is made of: itself, what stands behind `Bearer `, its lines, the password of `user:password` in
+/// Basic authentication.
+pub(super) fn parts(value: &str) -> Vec<String> {
+    let value = value.trim();
+    let mut all = vec![value.to_string()];
+    let bare = value.split_once(' ').map_or(value, |(scheme, rest)| {
+        let scheme = scheme.to_ascii_lowercase();
+        if ["bearer", "basic", "token", "apikey"].contains(&scheme.as_str()) { rest.trim() } else { value }
+    });
+    all.push(bare.to_string());
+    let decoded = STANDARD.decode(bare).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    for pair in decoded.iter().map(String::as_str).chain([bare]) {
+        if let Some((user, password)) = pair.split_once(':').filter(|_| pair.chars().all(|c| c.is_ascii_graphic())) {
+            let password = if user.is_empty() || password.starts_with("//") { "" } else { password };
+            all.extend([pair.to_string(), password.to_string()]);
+        }
+    }
+    all.extend(value.lines().filter(|_| value.contains('\n')).map(|line| line.trim().to_string()));
+    all.retain(|part| part.len() >= SHORTEST);
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// A value as others write it.
+fn forms(value: &str) -> Vec<String> {
+    let json = json(value);
+    vec![
+        self::json(&json),
+        json.replace('/', r"\/"),
+        ascii(&json, false),
+        ascii(&json, true),
+        json,
+        percent(value, "-._~", false),
+        percent(value, "-._~", true),
+        percent(value, "-._~/", false),
+        percent(value, "-._*", false).replace("%20", "+"),
+        percent(value, "-._*", true).replace("%20", "+"),
+        value.replace('\'', r"'\''"),
+        value.to_string(),
+    ]
+}
+
+/// As it stands inside a JSON string.
+fn json(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted[1..quoted.len() - 1].to_string()
+}
+
+/// With `\u` escapes for everything that is not ASCII, as Python's writer has it.
+fn ascii(json: &str, upper: bool) -> String {
+    let mut out = String::new();
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = if upper { write!(out, "\\u{unit:04X}") } else { write!(out, "\\u{unit:04x}") };
+        }
+    }
+    out
+}
+
+/// As a URL has it: all but letters, digits and `kept` as `%XX`.
+fn percent(value: &str, kept: &str, lower: bool) -> String {
+    let mut out = String::new();
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || kept.bytes().any(|kept| kept == byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = if lower { write!(out, "%{byte:02x}") } else { write!(out, "%{byte:02X}") };
+        }
+    }
+    out
+}
+
+/// What base64 makes of the value wherever it begins in a text (`user:VALUE`): the characters that depend on it alone.
+fn cores(value: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for before in 0..3 {
+        let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(value.bytes()).collect();
+        let (from, to) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        all.extend([STANDARD.encode(&bytes), URL_SAFE.encode(&bytes)].map(|text| text[from..to].to_string()));
+    }
+    all
+}
