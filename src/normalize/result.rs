@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
-    Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server, ServerEnd,
-    Status, Tried, WorkloadBlock,
+    Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server,
+    ServerEnd, Status, Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
 use crate::steady;
@@ -51,10 +51,9 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let stability = steady::stability(&sample.spans);
-    let kept_up = stability.as_ref().filter(|_| run.load.mode == LoadMode::Open);
+    let stability = steady::stability(&sample.spans, run.load.mode, run.warmup_s);
     let tests = match whole {
-        true => limits.gate(sample, kept_up, &|statistic| gap_ms(itl.as_ref(), statistic)),
+        true => limits.gate(sample, stability.as_ref(), &|statistic| gap_ms(itl.as_ref(), statistic)),
         false => Vec::new(),
     };
     let mut row = base(candidate, Some(server));
@@ -80,7 +79,8 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.benchmark_command = Some(run.benchmark_command.clone());
     row.quality = Quality {
         unstable: stability.as_ref().is_some_and(|thirds| !thirds.stable),
-        saturated: kept_up.is_some_and(|thirds| thirds.saturated),
+        saturated: stability.as_ref().is_some_and(|thirds| thirds.saturated),
+        too_short_to_tell: whole && run.load.mode == LoadMode::Open && stability.is_none(),
         stability: stability.clone(),
         ..quality(candidate, server, measured)
     };

@@ -58,7 +58,7 @@ const TYPES: &[(&str, Is)] = &[
 ];
 
 /// Members that are true or not; anything else than true is not.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "simulated",
     "smoke",
     "client_saturated",
@@ -66,6 +66,7 @@ const FLAGS: [&str; 9] = [
     "cache_contaminated",
     "throttled",
     "saturated",
+    "too_short_to_tell",
     "unstable",
     "placeholder_zero",
 ];
