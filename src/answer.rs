@@ -3,10 +3,13 @@
 //! Read without keeping anything: an event of the usual kind allocates nothing.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
+
+pub use crate::schema::ENDPOINTS;
 
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +22,16 @@ pub enum Dialect {
     Generate,
 }
 
-/// The endpoints that can be asked.
-pub const ENDPOINTS: [&str; 3] = ["/v1/completions", "/v1/chat/completions", "/generate"];
+impl FromStr for Dialect {
+    type Err = String;
 
-impl Dialect {
     /// The dialect of an endpoint's path.
-    #[must_use]
-    pub fn of(endpoint: &str) -> Self {
+    fn from_str(endpoint: &str) -> Result<Self, String> {
         match endpoint {
-            _ if endpoint.contains("chat") => Self::Chat,
-            _ if endpoint.ends_with("/generate") => Self::Generate,
-            _ => Self::Completions,
+            "/v1/completions" => Ok(Self::Completions),
+            "/v1/chat/completions" => Ok(Self::Chat),
+            "/generate" => Ok(Self::Generate),
+            _ => Err(format!("{endpoint:?} is not one of {}", ENDPOINTS.join(", "))),
         }
     }
 }

@@ -120,7 +120,7 @@ impl Asker {
     /// When it takes no form of request, or the size of a text cannot be told.
     pub async fn find(client: Client, asking: Asking, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let dialect = Dialect::of(&asking.endpoint);
+        let dialect: Dialect = asking.endpoint.parse().map_err(Error::new)?;
         let ids = asking.ids && asking.sized && dialect != Dialect::Chat;
         let form = if ids { Form::TokenIds } else { Form::Text(unsized_text.clone()) };
         let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };

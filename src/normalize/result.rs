@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
-    Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server,
+    Arrivals, Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server,
     ServerEnd, Status, Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
@@ -346,7 +346,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
 
 /// What must be equal in rows that are compared.
 fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
-    let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.as_deref().unwrap_or("poisson"));
+    let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.unwrap_or(Arrivals::Poisson));
     let major = run.client.version.split('.').next().unwrap_or_default();
     let value = json!({
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,

@@ -336,6 +336,22 @@ fn a_run_that_is_shorter_than_two_answers_is_too_short_to_tell_and_fails_nothing
 }
 
 #[test]
+fn what_a_load_lacks_is_not_made_up() {
+    let row = std::fs::read_to_string(root().join("tests/it/cases/bench-load/server-with-nothing-left-to-run/stdin"));
+    let mut row: Value = serde_json::from_str(&row.unwrap()).unwrap();
+    row["units"] = serde_json::json!([{"key": "u", "scenario": "chat", "load": 0, "repeat": 0}]);
+    for (load, why) in [
+        (serde_json::json!({"mode": "closed"}), "concurrency"),
+        (serde_json::json!({"mode": "open", "rate": 2.0, "arrivals": "trace"}), "timestamp"),
+    ] {
+        row["loads"] = serde_json::json!([load]);
+        let end = &run(&mut program("bench-load"), &format!("{row}\n")).expect(0).records("run_end")[0].clone();
+        assert_eq!(end["failure_class"], "unsupported", "{end}");
+        assert!(end["failure_reason"].as_str().unwrap().contains(why), "{end}");
+    }
+}
+
+#[test]
 fn two_clients_share_a_load_and_their_files_give_one_result() {
     let folder = scratch();
     let plan = "model: sim\nhardware: {gpu_count: 1}\ndataset: {num_prompts: 30, scenario_names: [s], input_len: [16], output_len: [4]}\n\
