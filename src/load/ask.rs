@@ -13,7 +13,7 @@ use crate::http::Client;
 use crate::notice::Notice;
 use crate::schedule::generator;
 use crate::schema::Members;
-use crate::sse::Splitter;
+use crate::sse::{Part, Splitter};
 use crate::workload::{Ask, Item, Piece, Sizes, WORDS, token_ids};
 
 /// How long the server's counters may take to be shown.
@@ -261,7 +261,11 @@ impl Asker {
             }
         };
         if self.asking.stream {
-            Splitter::default().push(&body, look)
+            // Who fails here has counted nothing.
+            Splitter::default().push(&body, |part| match part {
+                Part::Data(data) => look(data),
+                Part::Error(_) => {}
+            });
         } else {
             look(&body)
         }
