@@ -168,6 +168,13 @@ impl Loading<'_> {
             return self.foreign_units(client, &candidate, &server, held.as_ref()).await;
         }
         let definition = self.options.frameworks.get(&candidate.server.definition);
+        // Of a server that somebody else runs nobody has to have a definition; who started this one has it.
+        if definition.is_none() && held.is_some() {
+            let name = &candidate.server.definition;
+            let why =
+                format!("there is no framework definition {name:?}: give bench-load the --frameworks of bench-serve");
+            return Err(Error::new(why));
+        }
         let bench = &candidate.benchmark;
         let client = Client::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
         let asking = asking(&candidate, &server, definition);

@@ -70,6 +70,24 @@ fn a_bad_answer_is_never_a_good_request() {
 }
 
 #[test]
+fn a_server_whose_definition_nobody_gave_is_not_asked_as_another() {
+    let (folder, mark) = (scratch(), Mark::new("nodef"));
+    let script = format!(
+        "bench-serve -q --frameworks '{}' --artifacts '{}' --grace 1 | bench-load -q; echo \"${{PIPESTATUS[1]}}\"",
+        fixtures().display(),
+        folder.path().join("logs").display(),
+    );
+    let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}")));
+    assert!(
+        done.stderr.contains("no framework definition \"zoo\": give bench-load the --frameworks"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stdout.ends_with("2\n") && !done.stdout.contains("\"record\":\"request\""), "{}", done.stdout);
+    mark.gone_within(Duration::from_secs(2));
+}
+
+#[test]
 fn an_odd_answer_that_is_whole_counts() {
     for manner in
         ["well", "no-done", "no-usage", "usage-every", "role-first", "one-chunk", "reasoning", "http10", "closes"]
