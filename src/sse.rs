@@ -1,23 +1,41 @@
 //! Server-sent events, split at any byte (WHATWG HTML, "Interpreting an event stream"), as far as an LLM endpoint uses
-//! them: `data` fields only; `event`, `id`, `retry` and comments are read over.
+//! them: `data` fields, and what says that the answer failed; `id`, `retry` and comments are read over.
 
 /// The largest event that is kept, in bytes.
 pub const MAX_EVENT: usize = 1 << 20;
 
-/// Splits a byte stream into the data of its events.
+/// The most that is kept of what a server says outside its events, in bytes.
+const MAX_ASIDE: usize = 300;
+/// Names of events that say that the answer failed, alone or behind a dot (`response.failed`).
+const FAILED: [&str; 9] = ["error", "errors", "exception", "fail", "failed", "failure", "abort", "aborted", "fatal"];
+
+/// What a stream says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// The data of an event.
+    Data(&'a [u8]),
+    /// The server's words on why the answer failed: of an event `error`, or of a line `error: …`.
+    Error(&'a [u8]),
+}
+
+/// Splits a byte stream into its events.
 #[derive(Debug, Default)]
 pub struct Splitter {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
+    /// The event under way has a name that says that the answer failed.
+    failed: bool,
+    /// Comments, and lines that are none of an event stream: why an answer failed may stand there.
+    aside: Vec<u8>,
     after_cr: bool,
     begun: bool,
     too_large: bool,
 }
 
 impl Splitter {
-    /// Takes the next bytes and hands the data of each event that they complete to `event`.
-    pub fn push(&mut self, mut bytes: &[u8], mut event: impl FnMut(&[u8])) {
+    /// Takes the next bytes and hands each event that they complete to `event`.
+    pub fn push(&mut self, mut bytes: &[u8], mut event: impl FnMut(Part)) {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr)
                 && let Some(rest) = bytes.strip_prefix(b"\n")
@@ -30,13 +48,13 @@ impl Splitter {
                 return;
             };
             self.after_cr = bytes[at] == b'\r';
-            let begun = self.begun && !self.has_data && self.line.is_empty();
+            let begun = self.begun && !self.has_data && !self.failed && self.line.is_empty();
             if let (true, Some(value)) = (begun && bytes[at..].starts_with(b"\n\n"), bytes[..at].strip_prefix(b"data:"))
             {
                 // The usual event: one line and the end of it in this read, and nothing is copied at all.
                 let value = value.strip_prefix(b" ").unwrap_or(value);
                 self.too_large |= value.len() > MAX_EVENT;
-                event(&value[..value.len().min(MAX_EVENT)]);
+                event(Part::Data(&value[..value.len().min(MAX_EVENT)]));
                 bytes = &bytes[at + 2..];
                 continue;
             }
@@ -57,7 +75,7 @@ impl Splitter {
     /// True when the stream ended inside an event: it was cut off.
     #[must_use]
     pub fn is_torn(&self) -> bool {
-        self.has_data || !self.line.is_empty()
+        self.has_data || self.failed || !self.line.is_empty()
     }
 
     /// True once an event was larger than [`MAX_EVENT`]; what was kept of it is not its whole data.
@@ -66,27 +84,51 @@ impl Splitter {
         self.too_large
     }
 
+    /// What the server said outside its events, the beginning of it.
+    #[must_use]
+    pub fn aside(&self) -> String {
+        // An event that says that the answer failed, and was cut off.
+        let words = if self.failed && self.has_data { &self.data } else { &self.aside };
+        String::from_utf8_lossy(words).trim().to_string()
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         let room = MAX_EVENT.saturating_sub(self.line.len());
         self.too_large |= bytes.len() > room;
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn end_line(&mut self, line: &[u8], event: &mut impl FnMut(&[u8])) {
+    fn end_line(&mut self, line: &[u8], event: &mut impl FnMut(Part)) {
         let first = !std::mem::replace(&mut self.begun, true);
         let line = if first { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
         if line.is_empty() {
-            if std::mem::take(&mut self.has_data) {
-                event(&self.data);
-                self.data.clear();
+            let has_data = std::mem::take(&mut self.has_data);
+            if std::mem::take(&mut self.failed) {
+                // By the standard an event without data is none; its words may be a comment.
+                event(Part::Error(if self.data.trim_ascii().is_empty() { &self.aside } else { &self.data }));
+            } else if has_data {
+                event(Part::Data(&self.data));
             }
+            self.data.clear();
             return;
         }
-        let value = match line.strip_prefix(b"data:") {
-            Some(value) => value.strip_prefix(b" ").unwrap_or(value),
-            None if line == b"data" => b"",
-            None => return,
+        let (name, value) = match line.iter().position(|byte| *byte == b':') {
+            Some(at) => (&line[..at], line[at + 1..].strip_prefix(b" ").unwrap_or(&line[at + 1..])),
+            None => (line, &b""[..]),
         };
+        match name {
+            b"data" => {}
+            b"event" => {
+                // What was said before it belongs to another event.
+                self.failed = says_failed(value);
+                return self.aside.clear();
+            }
+            b"id" | b"retry" => return,
+            // llama.cpp writes its errors as a field.
+            b"error" => return event(Part::Error(value)),
+            b"" => return self.put_aside(value),
+            _ => return self.put_aside(line),
+        }
         if std::mem::replace(&mut self.has_data, true) {
             self.data.push(b'\n');
         }
@@ -96,6 +138,20 @@ impl Splitter {
             self.data.extend_from_slice(value);
         }
     }
+
+    fn put_aside(&mut self, words: &[u8]) {
+        if !self.aside.is_empty() && self.aside.len() < MAX_ASIDE {
+            self.aside.push(b' ');
+        }
+        let room = MAX_ASIDE.saturating_sub(self.aside.len());
+        self.aside.extend_from_slice(&words[..words.len().min(room)]);
+    }
+}
+
+/// Whether an event's name says that the answer failed.
+fn says_failed(name: &[u8]) -> bool {
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name).trim_ascii();
+    FAILED.iter().any(|failed| last.eq_ignore_ascii_case(failed.as_bytes()))
 }
 
 #[cfg(test)]
@@ -107,7 +163,12 @@ mod tests {
         let mut splitter = Splitter::default();
         let mut events = Vec::new();
         for part in parts {
-            splitter.push(part, |data| events.push(String::from_utf8_lossy(data).into_owned()));
+            splitter.push(part, |part| {
+                events.push(match part {
+                    Part::Data(data) => String::from_utf8_lossy(data).into_owned(),
+                    Part::Error(why) => format!("ERROR {}", String::from_utf8_lossy(why)),
+                });
+            });
         }
         (events, splitter.is_torn())
     }
@@ -125,9 +186,27 @@ mod tests {
             ("data: a\n\ndata: cut", vec!["a"], true),
             ("data: a\n\ndata: cut\n", vec!["a"], true),
             ("database: no\n\n", vec![], false),
+            ("event: error\ndata: why\n\ndata: [DONE]\n\n", vec!["ERROR why", "[DONE]"], false),
+            ("event: error\n: why\n\ndata: [DONE]\n\n", vec!["ERROR why", "[DONE]"], false),
+            (": ping\n\nevent: error\n\n", vec!["ERROR "], false),
+            ("event:response.failed\r\ndata: why\r\n\r\n", vec!["ERROR why"], false),
+            ("data: why\nevent: Error\n\n", vec!["ERROR why"], false),
+            ("event: terror\ndata: a\n\n", vec!["a"], false),
+            ("error: {\"code\":400}\n\ndata: [DONE]\n\n", vec!["ERROR {\"code\":400}", "[DONE]"], false),
         ] {
             assert_eq!(split(&[text.as_bytes()]), (events.into_iter().map(String::from).collect(), torn), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_outside_the_events_is_kept_and_bounded() {
+        let mut splitter = Splitter::default();
+        splitter.push(b": ping\n\n{\"detail\":\"no model\"}\n\n", |_| ());
+        assert_eq!(splitter.aside(), "ping {\"detail\":\"no model\"}");
+        for _ in 0..1000 {
+            splitter.push(b": ping\n\n", |_| ());
+        }
+        assert!(splitter.aside.len() <= MAX_ASIDE);
     }
 
     #[test]
@@ -141,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn split_anywhere_is_the_same(text in "(\u{feff})?((data: ?|: |event: |)[a-zé ]{0,6}(\n|\r|\r\n){1,3}){0,8}", cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        fn split_anywhere_is_the_same(text in "(\u{feff})?((data: ?|: |event: |event: error|error: |)[a-zé ]{0,6}(\n|\r|\r\n){1,3}){0,8}", cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8)) {
             let bytes = text.as_bytes();
             let mut at: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len() + 1)).collect();
             at.extend([0, bytes.len()]);

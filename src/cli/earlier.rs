@@ -88,7 +88,13 @@ pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notic
 pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
     let mut intake = Intake::default();
     let rows = rows(paths, notice)?;
-    let entries = rows.iter().filter_map(|(row, _)| intake.row(row)).collect();
+    let mut entries = Vec::new();
+    for (row, place) in rows {
+        match intake.line(&row.line()) {
+            Ok(entry) => entries.extend(entry),
+            Err(e) => notice.error(&e.at(place)),
+        }
+    }
     Ok(rank(entries, &intake))
 }
 

@@ -14,8 +14,7 @@ use crate::load::request::Limits;
 use crate::load::target::Target;
 use crate::notice::Notice;
 use crate::plan::DEFAULT_QPS;
-use crate::schedule::Arrivals;
-use crate::schema::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
+use crate::schema::{Arrivals, Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
 
 const AFTER: &str = "\
 Examples:
@@ -59,8 +58,8 @@ pub struct Args {
     pub qps: Option<Qps>,
     /// Open loop: poisson, constant, gamma:SHAPE (1 is Poisson, less is burstier), a ramp from another rate: linear:FROM,
     /// exponential:FROM, or trace: the data set's own time stamps [default: poisson]
-    #[arg(long, value_name = "KIND", value_parser = arrivals, requires = "url")]
-    pub arrivals: Option<String>,
+    #[arg(long, value_name = "KIND", requires = "url")]
+    pub arrivals: Option<Arrivals>,
     /// Open loop: drop what is due while this many are in flight
     #[arg(long, value_name = "N", requires = "rate")]
     pub cap: Option<u32>,
@@ -248,8 +247,8 @@ impl Args {
 
     fn loads(&self, scenarios: &[Scenario]) -> Result<Vec<Load>> {
         let own = own_rate(scenarios);
-        let arrivals = self.arrivals.clone().filter(|kind| kind != "poisson");
-        let paced = arrivals.as_deref() == Some("trace") || self.rate.contains(&Rate::Trace);
+        let arrivals = self.arrivals.filter(|kind| *kind != Arrivals::Poisson);
+        let paced = arrivals == Some(Arrivals::Trace) || self.rate.contains(&Rate::Trace);
         if paced && own.is_none() {
             return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
         }
@@ -260,15 +259,11 @@ impl Args {
         let mut loads: Vec<Load> = Vec::new();
         for rate in &self.rate {
             loads.push(match rate {
-                Rate::Of(rate) => open(Some(*rate), arrivals.clone()),
-                Rate::Trace => open(own, Some("trace".into())),
+                Rate::Of(rate) => open(Some(*rate), arrivals),
+                Rate::Trace => open(own, Some(Arrivals::Trace)),
             });
         }
-        loads.extend(self.qps.iter().map(|qps| Load {
-            qps: Some(*qps),
-            arrivals: arrivals.clone(),
-            ..Load::default()
-        }));
+        loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), arrivals, ..Load::default() }));
         let closed = |n: &u32| Load { mode: LoadMode::Closed, concurrency: Some(*n), ..Load::default() };
         loads.extend(self.concurrency.iter().map(closed));
         loads.extend(self.burst.then(|| Load { mode: LoadMode::Burst, ..Load::default() }));
@@ -283,10 +278,6 @@ pub enum Rate {
     Of(f64),
     /// That of the data set's time stamps.
     Trace,
-}
-
-fn arrivals(text: &str) -> Result<String, String> {
-    Arrivals::parse(text).map(|_| text.to_string())
 }
 
 fn qps(text: &str) -> Result<Qps, String> {

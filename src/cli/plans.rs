@@ -16,7 +16,7 @@ use crate::notice::Notice;
 use crate::plan::{self, Finding, FrameworkPlan, Known, Level, ModelFacts, Plan};
 use crate::redact;
 use crate::row::Row;
-use crate::schema::{Candidate, Checked, Plan as PlanRow, PlanFile};
+use crate::schema::{Arrivals, Candidate, Checked, Plan as PlanRow, PlanFile};
 use crate::shell;
 use crate::yaml::{self, Document, MAX_BYTES};
 
@@ -313,7 +313,7 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
         workload::describe(scenario, notice)?;
         let Some(read) = &scenario.dataset else { continue };
         let wrong = |why: String| Error::new(why).at(given.clone());
-        if read.chat && Dialect::of(&plan.benchmark.endpoint) != Dialect::Chat {
+        if read.chat && plan.benchmark.endpoint.parse() != Ok(Dialect::Chat) {
             let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
             return Err(wrong(why.into()));
         }
@@ -326,7 +326,7 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
         }
     }
     let own = workload::own_rate(&plan.scenarios);
-    for load in plan.loads.iter_mut().filter(|load| load.arrivals.as_deref() == Some("trace")) {
+    for load in plan.loads.iter_mut().filter(|load| load.arrivals == Some(Arrivals::Trace)) {
         let Some(own) = own else {
             return Err(Error::new("arrivals: trace needs a data set whose rows all have a timestamp"));
         };

@@ -14,7 +14,7 @@ use crate::notice::Notice;
 use crate::redact;
 use crate::schedule::generator;
 use crate::schema::Members;
-use crate::sse::Splitter;
+use crate::sse::{Part, Splitter};
 use crate::workload::{Ask, Item, Piece, Sizes, WORDS, token_ids};
 
 /// How long the server's counters may take to be shown.
@@ -121,7 +121,7 @@ impl Asker {
     /// When it takes no form of request, or the size of a text cannot be told.
     pub async fn find(client: Client, asking: Asking, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let dialect = Dialect::of(&asking.endpoint);
+        let dialect: Dialect = asking.endpoint.parse().map_err(Error::new)?;
         let ids = asking.ids && asking.sized && dialect != Dialect::Chat;
         let form = if ids { Form::TokenIds } else { Form::Text(unsized_text.clone()) };
         let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
@@ -262,7 +262,11 @@ impl Asker {
             }
         };
         if self.asking.stream {
-            Splitter::default().push(&body, look)
+            // Who fails here has counted nothing.
+            Splitter::default().push(&body, |part| match part {
+                Part::Data(data) => look(data),
+                Part::Error(_) => {}
+            });
         } else {
             look(&body)
         }

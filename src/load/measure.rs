@@ -33,12 +33,11 @@ fn due_times(run: &Run, scenario: &Scenario, sessions: &[(u32, Option<f64>)], st
         schedule::arrivals(kind, n, rate, &mut rng)
     };
     let own = scenario.dataset.as_ref().and_then(|dataset| dataset.rate);
-    let measured = match (load.arrivals.as_deref().map(Arrivals::parse), own) {
-        (Some(Ok(Arrivals::Trace)), Some(own)) => {
+    let measured = match (load.arrivals.unwrap_or(Arrivals::Poisson), own) {
+        (Arrivals::Trace, Some(own)) => {
             schedule::replay(sessions.iter().filter_map(|(_, at)| *at), own / load.rate.unwrap_or(own))
         }
-        (Some(Ok(kind)), _) => draw("arrivals", kind, count),
-        _ => draw("arrivals", Arrivals::Poisson, count),
+        (kind, _) => draw("arrivals", kind, count),
     };
     let Some(warmup_s) = steady else { return [Vec::new(), measured, Vec::new()] };
     let warm = draw("warmup", Arrivals::Poisson, ((rate * warmup_s).ceil() as u32).max(1));

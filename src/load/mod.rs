@@ -35,7 +35,9 @@ use crate::notice::Notice;
 use crate::process::signals::Signals;
 use crate::process::{feed, reader_left};
 use crate::row::Row;
-use crate::schema::{CachePolicy, Candidate, Dataset, Endpoint, Load, LoadMode, Run, Server, Shard, Status};
+use crate::schema::{
+    Arrivals, CachePolicy, Candidate, Dataset, Endpoint, Load, LoadMode, Run, Scenario, Server, Shard, Status,
+};
 use crate::summary::Sample;
 use crate::{shell, sla};
 use ask::Asker;
@@ -172,6 +174,13 @@ impl Loading<'_> {
             return self.foreign_units(client, &candidate, &server, held.as_ref()).await;
         }
         let definition = self.options.frameworks.get(&candidate.server.definition);
+        // Of a server that somebody else runs nobody has to have a definition; who started this one has it.
+        if definition.is_none() && held.is_some() {
+            let name = &candidate.server.definition;
+            let why =
+                format!("there is no framework definition {name:?}: give bench-load the --frameworks of bench-serve");
+            return Err(Error::new(why));
+        }
         let bench = &candidate.benchmark;
         let client = Client::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
         let asking = asking(&candidate, &server, definition);
@@ -190,7 +199,7 @@ impl Loading<'_> {
             let (scenario, load) = what(&candidate, unit)?;
             let sla = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
             let run = self.run_row(&candidate, &server, asker.as_ref().ok(), unit, scenario, load);
-            if let Some((class, why)) = self.not_run(&server, load, &sla) {
+            if let Some((class, why)) = self.not_run(&server, scenario, load, &sla) {
                 not_run(&mut self.out, &run, Status::Skipped, class, &why)?;
                 continue;
             }
@@ -267,7 +276,21 @@ impl Loading<'_> {
     }
 
     /// Why a unit is not run at all.
-    fn not_run(&self, server: &Server, load: &Load, sla: &sla::Limits) -> Option<(&'static str, String)> {
+    fn not_run(
+        &self,
+        server: &Server,
+        scenario: &Scenario,
+        load: &Load,
+        sla: &sla::Limits,
+    ) -> Option<(&'static str, String)> {
+        if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
+            return Some(("unsupported", "a closed loop needs its concurrency: at least 1".into()));
+        }
+        let paced = scenario.dataset.as_ref().is_some_and(|dataset| dataset.rate.is_some());
+        if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
+            let why = "arrivals: trace needs a data set whose rows all have a timestamp";
+            return Some(("unsupported", why.into()));
+        }
         let searched = load.mode == LoadMode::Open && load.rate.is_none();
         if searched && self.options.shard.is_some() {
             return Some(("unsupported", "clients that share a load do not search: give request_rates".into()));

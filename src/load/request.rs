@@ -8,7 +8,7 @@ use crate::answer::{Event, Usage};
 use crate::http::{Answer, Client, Failure};
 use crate::redact;
 use crate::schema::{Request, RequestStatus, TokenSource};
-use crate::sse::Splitter;
+use crate::sse::{Part, Splitter};
 use crate::units::Micros;
 
 /// Time limits of one request.
@@ -118,6 +118,13 @@ struct Reading {
     done: bool,
 }
 
+/// A failure inside a stream, in the server's words.
+fn said(words: &[u8]) -> Failure {
+    let words = String::from_utf8_lossy(words);
+    let why = if words.trim().is_empty() { "an event error without a word" } else { words.trim() };
+    Failure { class: RequestStatus::ErrorEvent, why: why.into() }
+}
+
 fn late(class: RequestStatus, what: &str) -> Failure {
     Failure { class, why: what.to_string() }
 }
@@ -185,9 +192,12 @@ impl Reading {
             let now = self.how.clock.at(read);
             self.row.first_byte_us.get_or_insert(now);
             let mut splitter = std::mem::take(&mut self.splitter);
-            splitter.push(chunk.as_ref(), |data| {
+            splitter.push(chunk.as_ref(), |part| {
                 if failed.is_none() {
-                    failed = self.event(data, now).err();
+                    failed = match part {
+                        Part::Data(data) => self.event(data, now).err(),
+                        Part::Error(words) => Some(said(words)),
+                    };
                 }
             });
             self.splitter = splitter;
@@ -215,6 +225,10 @@ impl Reading {
 
     fn event(&mut self, data: &[u8], now: Micros) -> Result<(), Failure> {
         let event = Event::parse(data).map_err(|why| Failure { class: RequestStatus::Parse, why })?;
+        let ends = event.finish_reason.is_some();
+        if ends {
+            self.row.finish_reason = event.finish_reason;
+        }
         if let Some(why) = event.error {
             return Err(Failure { class: RequestStatus::ErrorEvent, why });
         }
@@ -225,7 +239,7 @@ impl Reading {
         // A chunk whose text is half a character is a token all the same when the running count says so. The final count
         // of a server that counts only once is no such sign.
         let counts_on = || self.stamps.iter().all(|(_, counted)| counted.is_some());
-        let half = !event.has_text && event.finish_reason.is_none() && output == Some(before + 1) && counts_on();
+        let half = !event.has_text && !ends && output == Some(before + 1) && counts_on();
         if if event.cumulative { more } else { event.has_text || half } {
             self.stamps.push((now, output));
             if event.has_answer {
@@ -234,9 +248,6 @@ impl Reading {
         }
         if event.usage.is_some() {
             self.counted = event.usage;
-        }
-        if event.finish_reason.is_some() {
-            self.row.finish_reason = event.finish_reason;
         }
         Ok(())
     }
@@ -247,20 +258,30 @@ impl Reading {
             return (RequestStatus::Parse, Some("an event is too large".into()));
         }
         if self.splitter.is_torn() || (self.row.finish_reason.is_none() && !self.done) {
-            return (RequestStatus::Truncated, Some("the stream ended without a finish reason".into()));
+            return (RequestStatus::Truncated, Some(self.with_aside("the stream ended without a finish reason")));
         }
         if self.stamps.is_empty() {
-            return (RequestStatus::NoToken, Some("the answer has no token".into()));
+            return (RequestStatus::NoToken, Some(self.with_aside("the answer has no token")));
         }
         (RequestStatus::Ok, None)
+    }
+
+    /// What is wrong, and what the server said outside its events, which may be why.
+    fn with_aside(&self, what: &str) -> String {
+        match self.splitter.aside() {
+            aside if aside.is_empty() => what.into(),
+            aside => format!("{what}; beside its events the server says: {aside}"),
+        }
     }
 
     fn finish(mut self) -> Outcome {
         let mut row = self.row;
         row.last_token_us = self.stamps.last().map(|(at, _)| *at);
-        row.input_tokens = self.counted.and_then(|usage| usage.input);
+        // Nobody answers nothing with a token: where one came, a count of 0 is no count.
+        let counted = |n: Option<u32>| n.filter(|n| *n > 0 || self.stamps.is_empty());
+        row.input_tokens = counted(self.counted.and_then(|usage| usage.input));
         row.cached_tokens = self.counted.and_then(|usage| usage.cached);
-        row.output_tokens = self.counted.and_then(|usage| usage.output);
+        row.output_tokens = counted(self.counted.and_then(|usage| usage.output));
         row.token_source = row.output_tokens.map(|_| TokenSource::Usage);
         if self.how.stream {
             row.chunks = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);

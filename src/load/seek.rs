@@ -13,7 +13,7 @@ use super::run::{Gone, Stopped, Task};
 use crate::error::Result;
 use crate::lease::Held;
 use crate::row::Row;
-use crate::schema::{Load, Qps, RequestStatus, Run, SearchEnd, SlaTest};
+use crate::schema::{Load, LoadMode, Qps, RequestStatus, Run, SearchEnd, SlaTest};
 use crate::search::{Outcome, Search, significant};
 use crate::sla::{IN_FLIGHT, Limits};
 use crate::steady;
@@ -90,7 +90,7 @@ impl Loading<'_> {
                 (reason, ended) = (Some("interrupted"), Some(stopped));
                 break;
             }
-            search.record(probe, judge(what.task.sla, &gone));
+            search.record(probe, judge(what.task.sla, &gone, what.run.warmup_s));
         }
         let found = search.ended();
         let end = SearchEnd {
@@ -138,14 +138,15 @@ async fn sounding(what: Seeking<'_>, limits: request::Limits) -> Option<f64> {
     (ok > 0).then(|| significant(rate / 2.0, 2))
 }
 
-/// Whether a run kept the SLA, and whether that was a close call.
-fn judge(limits: &Limits, gone: &Gone) -> Outcome {
+/// Whether a run kept the SLA, and whether that was a close call. Of one that is too short to tell whether the server keeps up
+/// its limits decide alone.
+fn judge(limits: &Limits, gone: &Gone, warm_s: Option<f64>) -> Outcome {
     let connected =
         |(status, n): (&RequestStatus, &u64)| *n == 0 || matches!(status, RequestStatus::Connect | RequestStatus::Tls);
     if gone.saturated || gone.sample.by_status.iter().all(connected) {
         return Outcome::Infra;
     }
-    let steady = steady::stability(&gone.sample.spans);
+    let steady = steady::stability(&gone.sample.spans, LoadMode::Open, warm_s);
     let tests = limits.gate(&gone.sample, steady.as_ref(), &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
     // To fall behind is no close call.
     let close = |test: &SlaTest| test.limit != IN_FLIGHT && test.margin.is_some_and(|margin| margin.abs() < NEAR);

@@ -199,12 +199,13 @@ pub fn command(
         flag("--extra-body", Value::Object(bench.extra_request_body.clone()).to_string());
     }
     if let Some(arrivals) = &load.arrivals {
-        flag("--arrivals", arrivals.clone());
+        flag("--arrivals", arrivals.to_string());
     }
-    match (load.mode, load.rate, load.concurrency) {
-        (LoadMode::Open, Some(rate), _) => flag("--rate", rate.to_string()),
-        (LoadMode::Closed, _, Some(n)) => flag("--concurrency", n.to_string()),
-        _ => {}
+    match load.mode {
+        LoadMode::Open => load.rate.iter().for_each(|rate| flag("--rate", rate.to_string())),
+        LoadMode::Closed => load.concurrency.iter().for_each(|n| flag("--concurrency", n.to_string())),
+        // A switch, further down.
+        LoadMode::Burst => {}
     }
     if let Some(cap) = load.cap {
         flag("--cap", cap.to_string());

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::attempt::{Attempt, attempts, is_cut, latest};
 use crate::error::{Error, Result};
 use crate::row::Row;
-use crate::schema::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
+use crate::schema::{Candidate, Native, PHASES, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
 use crate::sla::{self, Limits};
 use crate::summary::Sample;
 use crate::workload::MEASURED;
@@ -281,8 +281,8 @@ impl Fold {
                 self.unknown("run", &request.run_id)
             };
         };
-        let phase = ["warmup", MEASURED].iter().position(|phase| *phase == request.phase).unwrap_or(2);
-        if !open.seen[phase].insert(request.i) {
+        let phase = PHASES.iter().position(|phase| *phase == request.phase);
+        if !phase.is_some_and(|phase| open.seen[phase].insert(request.i)) {
             return Ok(());
         }
         if request.phase != MEASURED {

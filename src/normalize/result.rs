@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::{
-    Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server, ServerEnd,
-    Status, Tried, WorkloadBlock,
+    Arrivals, Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server,
+    ServerEnd, Status, Tried, WorkloadBlock,
 };
 use crate::sla::{self, Limits};
 use crate::steady;
@@ -51,10 +51,9 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let stability = steady::stability(&sample.spans);
-    let kept_up = stability.as_ref().filter(|_| run.load.mode == LoadMode::Open);
+    let stability = steady::stability(&sample.spans, run.load.mode, run.warmup_s);
     let tests = match whole {
-        true => limits.gate(sample, kept_up, &|statistic| gap_ms(itl.as_ref(), statistic)),
+        true => limits.gate(sample, stability.as_ref(), &|statistic| gap_ms(itl.as_ref(), statistic)),
         false => Vec::new(),
     };
     let mut row = base(candidate, Some(server));
@@ -80,7 +79,8 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.benchmark_command = Some(run.benchmark_command.clone());
     row.quality = Quality {
         unstable: stability.as_ref().is_some_and(|thirds| !thirds.stable),
-        saturated: kept_up.is_some_and(|thirds| thirds.saturated),
+        saturated: stability.as_ref().is_some_and(|thirds| thirds.saturated),
+        too_short_to_tell: whole && run.load.mode == LoadMode::Open && stability.is_none(),
         stability: stability.clone(),
         ..quality(candidate, server, measured)
     };
@@ -364,7 +364,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quali
 
 /// What must be equal in rows that are compared.
 fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
-    let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.as_deref().unwrap_or("poisson"));
+    let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.unwrap_or(Arrivals::Poisson));
     let major = run.client.version.split('.').next().unwrap_or_default();
     let value = json!({
         "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,

@@ -8,8 +8,7 @@ use super::read::{DEFAULT_QPS, FILES, MADE_UP, STRATEGIES};
 use super::{Finding, Plan, limits};
 use crate::answer::ENDPOINTS;
 use crate::framework::Frameworks;
-use crate::schedule::Arrivals;
-use crate::schema::{CachePolicy, LoadMode};
+use crate::schema::{Arrivals, CachePolicy, LoadMode};
 
 /// Combinations beyond which the third tier is no search any more.
 const MOST: usize = 10_000;
@@ -306,7 +305,7 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
             found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
         }
     }
-    if let Some(Err(why)) = benchmark["arrivals"].as_str().map(Arrivals::parse) {
+    if let Some(Err(why)) = benchmark["arrivals"].as_str().map(str::parse::<Arrivals>) {
         found.push(Finding::error("/benchmark/arrivals", why));
     }
     if benchmark["cache"].is_string() && serde_json::from_value::<CachePolicy>(benchmark["cache"].clone()).is_err() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::given::{self, FrameworkPlan};
 use crate::framework::Framework;
 use crate::schema::{
-    Benchmark, CachePolicy, Checked, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
+    Arrivals, Benchmark, CachePolicy, Checked, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
     SharedPrefix,
 };
 
@@ -256,15 +256,16 @@ fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
 }
 
 fn loads(plan: &mut Reader) -> Vec<Load> {
-    let arrivals = plan.plan.pointer("/benchmark/arrivals").and_then(Value::as_str).filter(|kind| *kind != "poisson");
-    let arrivals = arrivals.map(String::from);
-    let load = |mode| Load { mode, arrivals: arrivals.clone().filter(|_| mode == LoadMode::Open), ..Load::default() };
+    // One that is not a word for them is a finding of the check.
+    let arrivals = plan.plan.pointer("/benchmark/arrivals").and_then(Value::as_str).and_then(|kind| kind.parse().ok());
+    let arrivals = arrivals.filter(|kind| *kind != Arrivals::Poisson);
+    let load = |mode| Load { mode, arrivals: arrivals.filter(|_| mode == LoadMode::Open), ..Load::default() };
     let mut loads = Vec::new();
     for rate in plan.plan.pointer("/benchmark/request_rates").and_then(Value::as_array).into_iter().flatten() {
         let given = rate.get("rate").unwrap_or(rate);
         let mut one = Load { rate: given.as_f64(), cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) };
         if given == "trace" {
-            one.arrivals = Some("trace".into());
+            one.arrivals = Some(Arrivals::Trace);
         }
         loads.push(one);
     }

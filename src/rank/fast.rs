@@ -114,6 +114,7 @@ pub struct Quality<'a> {
     pub cache_contaminated: bool,
     pub throttled: bool,
     pub saturated: bool,
+    pub too_short_to_tell: bool,
     pub unstable: bool,
     pub placeholder_zero: bool,
     pub stability: Option<Thirds>,

@@ -14,6 +14,7 @@ use super::gate;
 use super::group::GroupKey;
 use super::notes::{self, Notes};
 use super::tidy::tidied;
+use super::words;
 use crate::attempt;
 use crate::error::{Context, Result};
 use crate::row::Row;
@@ -100,10 +101,10 @@ impl Intake {
     /// Reads a line; `None` for a row that is no result.
     ///
     /// # Errors
-    /// As [`Row::parse`].
+    /// As [`Row::parse`]; a word that nobody knows.
     pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
         if let Ok(fast) = serde_json::from_str::<Fast>(line) {
-            return Ok(self.entry(line, &fast));
+            return self.entry(line, &fast);
         }
         let row = Row::parse(line)?;
         if row.record() != Some("result") {
@@ -111,13 +112,7 @@ impl Intake {
         }
         let tidied = tidied(&row);
         let fast = serde_json::from_str::<Fast>(&tidied).context("the result row cannot be ranked")?;
-        Ok(self.entry(line, &fast))
-    }
-
-    /// The entry of a row; `None` for a row that is no result.
-    #[must_use]
-    pub fn row(&mut self, row: &Row) -> Option<Box<Entry>> {
-        self.line(&row.line()).ok().flatten()
+        self.entry(line, &fast)
     }
 
     fn framework(&mut self, name: &str) -> Arc<str> {
@@ -131,14 +126,15 @@ impl Intake {
         }
     }
 
-    fn entry(&mut self, line: &str, row: &Fast) -> Option<Box<Entry>> {
+    fn entry(&mut self, line: &str, row: &Fast) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
             // As `Row::record`; what failed has no metrics.
             None if !row.framework.is_empty()
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
-            _ => return None,
+            _ => return Ok(None),
         }
+        words::check(row)?;
         let group = self.group(row);
         let mut notes = notes::of(row);
         self.note_limits(row, &group.scenario);
@@ -147,7 +143,7 @@ impl Intake {
             notes.insert(Notes::CLAIM);
         }
         let workload = row.workload.as_ref();
-        Some(Box::new(Entry {
+        Ok(Some(Box::new(Entry {
             line: line.into(),
             read: OnceCell::new(),
             framework: self.framework(&row.framework),
@@ -163,7 +159,7 @@ impl Intake {
             notes,
             own: own(row),
             tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
-        }))
+        })))
     }
 
     /// What decides the row's place.

@@ -18,6 +18,7 @@ mod rejected;
 mod release;
 mod tidy;
 mod trial;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

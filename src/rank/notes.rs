@@ -49,6 +49,8 @@ notes! {
     EXCLUDED = 15,
     /// Its framework was given up.
     GAVE_UP = 16,
+    /// Too short to tell whether the server keeps up.
+    TOO_SHORT = 17,
 }
 
 impl Notes {
@@ -85,6 +87,8 @@ pub fn of(row: &Fast) -> Notes {
     note(quality.throttled, Notes::THROTTLED);
     let thirds = quality.stability.as_ref().is_some_and(|thirds| thirds.saturated);
     note(quality.saturated || thirds, Notes::SATURATED);
+    // Of a flow check that is plain.
+    note(quality.too_short_to_tell && !quality.smoke, Notes::TOO_SHORT);
     note(quality.unstable, Notes::UNSTABLE);
     note(quality.placeholder_zero, Notes::PLACEHOLDER);
     note(quality.blind.is_some(), Notes::BLIND);

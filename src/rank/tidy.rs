@@ -59,8 +59,11 @@ const TYPES: &[(&str, Is)] = &[
     ("/quality/reached_by", Value::is_string),
 ];
 
+/// Words that decide what a row is taken for; `words` checks them.
+const WORDS: [&str; 4] = ["/status", "/verdict", "/workload/load/mode", "/workload/load/arrivals"];
+
 /// Members that are true or not; anything else than true is not.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "simulated",
     "smoke",
     "client_saturated",
@@ -68,6 +71,7 @@ const FLAGS: [&str; 9] = [
     "cache_contaminated",
     "throttled",
     "saturated",
+    "too_short_to_tell",
     "unstable",
     "placeholder_zero",
 ];
@@ -79,8 +83,9 @@ pub fn tidied(row: &Row) -> String {
         let Some((parent, key)) = pointer.rsplit_once('/') else { continue };
         let Some(members) = value.pointer_mut(parent).and_then(Value::as_object_mut) else { continue };
         let Some(found) = members.get(key).filter(|found| !is_right(found)) else { continue };
-        // A number that stands for a name is one.
-        let name = found.as_f64().map(|n| n.to_string()).filter(|_| is_right(&Value::from("")));
+        // A number that stands for a name is one, but none of the words that there are.
+        let name =
+            found.as_f64().map(|n| n.to_string()).filter(|_| is_right(&Value::from("")) && !WORDS.contains(pointer));
         match name {
             Some(name) => members.insert(key.into(), name.into()),
             None => members.remove(key),
@@ -104,6 +109,19 @@ mod tests {
     use super::*;
     use crate::rank::Intake;
     use serde_json::json;
+
+    #[test]
+    fn a_word_that_nobody_knows_is_refused() {
+        let row = json!({"record": "result", "framework": "f", "candidate_id": "c", "status": "ok", "verdict": "pass",
+            "workload": {"load": {"mode": "open", "arrivals": "gamma:0.1"}}});
+        assert!(Intake::default().line(&row.to_string()).is_ok_and(|read| read.is_some()));
+        for pointer in WORDS {
+            let mut wrong = row.clone();
+            *wrong.pointer_mut(pointer).unwrap() = "gama:0.1".into();
+            let why = Intake::default().line(&wrong.to_string()).unwrap_err().to_string();
+            assert!(why.contains("gama:0.1") && why.contains(pointer.rsplit('/').next().unwrap()), "{why}");
+        }
+    }
 
     #[test]
     fn a_result_is_ranked_whatever_its_members_are() {
@@ -130,6 +148,10 @@ mod tests {
             let mut row = json!({"record": "result", "framework": "f", "candidate_id": "c", "status": "ok"});
             // A `record` of another kind is no result.
             if pointer == "/record" && *value != Value::Null {
+                continue;
+            }
+            // A word that decides and that nobody knows is refused; of another type it is as if it were not there.
+            if value.is_string() && WORDS.contains(&pointer.as_str()) {
                 continue;
             }
             let (last, mut place) = (pointer.rsplit('/').next().unwrap(), &mut row);

@@ -19,7 +19,11 @@ const NOTED: &[(Notes, &str)] = &[
     (Notes::NETWORK, "Network: some servers were on another host; the way there is in every latency."),
     (
         Notes::SATURATED,
-        "Falling behind: in some open-loop runs the requests in flight grew to the end; such a rate fails, whatever its latencies say.",
+        "Falling behind: in some open-loop runs the backlog grew to the end; such a rate fails, whatever its latencies say.",
+    ),
+    (
+        Notes::TOO_SHORT,
+        "Too short to tell: some open-loop runs ended before anybody could see whether the server keeps up with the rate. Make them at least twice as long as an answer takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
     ),
     (Notes::UNSTABLE, "Drift: in some runs throughput or TTFT differ by more than 10 % between the thirds of the run."),
     (Notes::THROTTLED, "Throttled: heat or the power supply slowed a GPU down while some rows were measured."),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Hardware, Load, Members, Scenario, Status, Substitution};
+use super::{CachePolicy, Hardware, Load, Members, Scenario, Status, Substitution, words};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +139,7 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Benchmark {
     /// Path of the endpoint: `/v1/completions`, `/v1/chat/completions` or `/generate`.
+    #[serde(deserialize_with = "words::endpoint")]
     pub endpoint: String,
     /// Measured requests per run, exactly, unless `duration_s` asks for more.
     pub num_prompts: u32,

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Arrivals;
+
 /// A JSON object whose members this crate does not fix.
 pub type Members = serde_json::Map<String, serde_json::Value>;
 
@@ -75,7 +77,7 @@ pub struct Load {
     /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the data set's
     /// own time stamps); absent: a Poisson process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arrivals: Option<String>,
+    pub arrivals: Option<Arrivals>,
     /// Open loop without `rate`: search the highest rate that meets the SLA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qps: Option<Qps>,

@@ -2,6 +2,7 @@
 //!
 //! A typed row is a view: it names the members that its owner sets. Members that it does not name stay in the row.
 
+mod arrivals;
 mod candidate;
 mod common;
 mod plan;
@@ -10,7 +11,9 @@ mod result;
 mod run;
 mod scenario;
 mod server;
+mod words;
 
+pub use arrivals::Arrivals;
 pub use candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, Search, Unit, ValidatedFlags};
 pub use common::{CachePolicy, Exit, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Status};
 pub use plan::{Checked, FlagCheck, Plan, PlanFile, Rejection, Substitution, Verdicts};
@@ -22,6 +25,7 @@ pub use result::{
 pub use run::{Client, ClientHealth, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};
 pub use scenario::{Dataset, Scenario, SharedPrefix};
 pub use server::{Artifacts, Endpoint, GpuDevice, GpuSummary, Server, ServerEnd, Smoke, Stage, State, Stop};
+pub use words::{ENDPOINTS, PHASES, WAYS};
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};

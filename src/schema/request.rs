@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use crate::units::Micros;
 
 /// A `request` row. Times are µs on the monotonic clock from the run's start.
@@ -13,6 +14,7 @@ pub struct Request {
     /// Its number, from 0, in the order of the schedule.
     pub i: u32,
     /// `warmup`, `measured`, or `tail`: sent so that the load goes on until the measured ones are back.
+    #[serde(deserialize_with = "words::phase")]
     pub phase: String,
     /// When it was to be sent; absent in closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -198,7 +198,8 @@ pub struct SlaTest {
     pub threshold: f64,
     /// The measured value; null when failures make it infinite or nothing was measured.
     pub value: Option<f64>,
-    /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `thirds` of the run, or `reported`: from a
+    /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `rate_times_e2e` of the run's first and last
+    /// third, or `reported`: from a
     /// row's metrics, for the requests themselves are not known.
     pub basis: Cow<'static, str>,
     /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
@@ -252,7 +253,7 @@ pub struct Quality {
     /// Thirds of the run differ by more than 10 %.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstable: bool,
-    /// The server fell behind its load: requests in flight grew to the end.
+    /// The server fell behind its load: after the ramp each answer took longer than those before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub saturated: bool,
     /// Its client writes 0 where it measured nothing; such a number is null here.
@@ -270,7 +271,10 @@ pub struct Quality {
     /// How the client reached the server, where it was not on the same host: `tunnel`, `network`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached_by: Option<String>,
-    /// Thirds of the run; absent when it was too short to tell.
+    /// Open loop: the run was too short to tell whether the server keeps up with its load.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub too_short_to_tell: bool,
+    /// Thirds of the run after its ramp; absent when it was too short to tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stability: Option<Stability>,
     /// Where token counts come from; the weakest source of the run.
@@ -281,7 +285,8 @@ pub struct Quality {
     pub percentile_method: Option<String>,
 }
 
-/// What the thirds of a run's window say; the window goes from the first start to the last.
+/// What the thirds of a run's window say; the window goes from the end of the ramp, at which the first answers are back, to
+/// the last start. The whole run of a server that so plainly falls behind that its ramp has no end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stability {
     /// Largest rate of completions of a third over the smallest.
@@ -292,9 +297,19 @@ pub struct Stability {
     pub max_min_ttft: Option<f64>,
     /// Both are at most 1.10.
     pub stable: bool,
+    /// Where the window begins, s after the first request was due.
+    #[serde(default)]
+    pub from_s: f64,
+    /// Requests started in the window, per second.
+    #[serde(default)]
+    pub rate: f64,
     /// Mean number of requests in flight in each third.
     pub in_flight: [f64; 3],
-    /// It grows from third to third, and to more than twice: the server falls behind its load.
+    /// Mean E2E of the successful requests started in each third, s.
+    #[serde(default)]
+    pub e2e_s: [Option<f64>; 3],
+    /// E2E grows from third to third beyond chance: requests in flight become more than rate × E2E of the first third, and
+    /// the server falls behind its load.
     pub saturated: bool,
 }
 

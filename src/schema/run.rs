@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Load, Members, Status};
+use super::{CachePolicy, Load, Members, Status, words};
 
 /// A `run` row, written before the first measured request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -220,6 +220,7 @@ pub struct SearchEnd {
     pub probes: u32,
     /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`,
     /// `budget`, `interrupted`.
+    #[serde(deserialize_with = "words::end")]
     pub reason: String,
     /// Some rate passed above one that failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, Hardware, Members, Status};
+use super::{Exit, Hardware, Members, Status, words};
 
 /// What bench-serve adds to a candidate row when the server is ready; the row is then a `server` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +63,7 @@ pub struct Endpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
     /// `same_host`.
+    #[serde(deserialize_with = "words::way")]
     pub reached_by: String,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Event;
 use crate::http::Client;
 use crate::redact;
-use crate::sse::Splitter;
+use crate::sse::{Part, Splitter};
 
 /// Where completions are asked for, and what stands in when a server has only chat.
 const ENDPOINTS: [(&str, bool); 2] = [("/v1/completions", false), ("/v1/chat/completions", true)];
@@ -86,14 +86,17 @@ impl Small<'_> {
             let now = Instant::now();
             let room = KEPT.saturating_sub(bytes.len());
             bytes.extend(chunk.as_ref().iter().take(room));
-            splitter.push(chunk.as_ref(), |data| match Event::parse(data) {
-                Ok(event) => {
-                    if bears_token(&event) {
-                        first_token.get_or_insert(now);
+            splitter.push(chunk.as_ref(), |part| match part {
+                Part::Data(data) => match Event::parse(data) {
+                    Ok(event) => {
+                        if bears_token(&event) {
+                            first_token.get_or_insert(now);
+                        }
+                        error = error.take().or(event.error);
                     }
-                    error = error.take().or(event.error);
-                }
-                Err(e) => error = Some(e),
+                    Err(e) => error = Some(e),
+                },
+                Part::Error(words) => error = Some(String::from_utf8_lossy(words).into_owned()),
             });
         }
         finished(first_token, error, Answered { first_token, text: String::from_utf8_lossy(&bytes).into_owned() })

@@ -293,6 +293,64 @@ fn a_rate_that_a_server_falls_behind_fails_whatever_its_latencies_say() {
     }
 }
 
+/// The rows of a run by hand with `n` requests at four a second; how long an answer takes, µs, by its number.
+fn by_hand(n: u64, e2e: impl Fn(u64) -> u64) -> String {
+    let text = std::fs::read_to_string(root().join("tests/it/cases/bench-normalize/one-run-by-hand/stdin")).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |record: &str| rows.iter().find(|row| row["record"] == record).unwrap().clone();
+    let is_good = |row: &&Value| row["phase"] == "measured" && row["status"] == "ok";
+    let good = rows.iter().find(is_good).unwrap().clone();
+    let mut all = vec![of("server"), of("run")];
+    all[0]["sla"] = serde_json::json!({"min_success_rate": 1.0});
+    all.extend((0..n).map(|i| {
+        let (mut row, due) = (good.clone(), i * 250_000);
+        row["i"] = i.into();
+        for (key, after) in
+            [("due_us", 0), ("sent_us", 0), ("first_token_us", 50_000), ("last_token_us", e2e(i)), ("end_us", e2e(i))]
+        {
+            row[key] = (due + after).into();
+        }
+        row
+    }));
+    all.extend([of("run_end"), of("server_end")]);
+    all.iter().map(|row| format!("{row}\n")).collect()
+}
+
+#[test]
+fn a_run_that_is_shorter_than_two_answers_is_too_short_to_tell_and_fails_nothing() {
+    // An answer takes nine seconds, however many there are; or half a second more for each second of the run.
+    let (even, growing) = (|_| 9_000_000, |i| 1_000_000 + i * 125_000);
+    for (rows, short, passed) in
+        [(by_hand(60, even), true, true), (by_hand(150, even), false, true), (by_hand(150, growing), false, false)]
+    {
+        let results = run(&mut program("bench-normalize"), &rows).expect(0);
+        let row = &results.rows()[0];
+        assert_eq!(row["sla"]["passed"], passed, "{row:#}");
+        assert_eq!(row["sla"]["tested"].get("in_flight").is_none(), passed, "{row:#}");
+        assert_eq!(row["quality"]["too_short_to_tell"] == true, short, "{row:#}");
+        assert_eq!(row["quality"].get("stability").is_none(), short, "{row:#}");
+        let report = run(&mut program("bench-rank"), &results.stdout);
+        assert_eq!(report.stdout.contains("Too short to tell"), short, "{}", report.stdout);
+        assert_eq!(report.stdout.contains("Falling behind"), !passed, "{}", report.stdout);
+    }
+}
+
+#[test]
+fn what_a_load_lacks_is_not_made_up() {
+    let row = std::fs::read_to_string(root().join("tests/it/cases/bench-load/server-with-nothing-left-to-run/stdin"));
+    let mut row: Value = serde_json::from_str(&row.unwrap()).unwrap();
+    row["units"] = serde_json::json!([{"key": "u", "scenario": "chat", "load": 0, "repeat": 0}]);
+    for (load, why) in [
+        (serde_json::json!({"mode": "closed"}), "concurrency"),
+        (serde_json::json!({"mode": "open", "rate": 2.0, "arrivals": "trace"}), "timestamp"),
+    ] {
+        row["loads"] = serde_json::json!([load]);
+        let end = &run(&mut program("bench-load"), &format!("{row}\n")).expect(0).records("run_end")[0].clone();
+        assert_eq!(end["failure_class"], "unsupported", "{end}");
+        assert!(end["failure_reason"].as_str().unwrap().contains(why), "{end}");
+    }
+}
+
 #[test]
 fn two_clients_share_a_load_and_their_files_give_one_result() {
     let folder = scratch();

@@ -39,6 +39,10 @@ fn a_bad_answer_is_never_a_good_request() {
         ("bad-utf8", "parse", ""),
         ("no-finish", "truncated", "finish"),
         ("error-event", "error_event", "fell over"),
+        ("abort", "error_event", "the engine gave the request up"),
+        ("error-name", "error_event", "the engine fell over"),
+        ("error-line", "error_event", "the engine fell over"),
+        ("odd-finish", "error_event", "banana"),
         ("empty", "no_token", ""),
         ("shed", "http_5xx", "no"),
         ("limit", "http_429", ""),
@@ -63,6 +67,24 @@ fn a_bad_answer_is_never_a_good_request() {
             "{manner}"
         );
     }
+}
+
+#[test]
+fn a_server_whose_definition_nobody_gave_is_not_asked_as_another() {
+    let (folder, mark) = (scratch(), Mark::new("nodef"));
+    let script = format!(
+        "bench-serve -q --frameworks '{}' --artifacts '{}' --grace 1 | bench-load -q; echo \"${{PIPESTATUS[1]}}\"",
+        fixtures().display(),
+        folder.path().join("logs").display(),
+    );
+    let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}")));
+    assert!(
+        done.stderr.contains("no framework definition \"zoo\": give bench-load the --frameworks"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stdout.ends_with("2\n") && !done.stdout.contains("\"record\":\"request\""), "{}", done.stdout);
+    mark.gone_within(Duration::from_secs(2));
 }
 
 #[test]

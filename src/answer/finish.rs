@@ -1,0 +1,137 @@
+//! How an answer ended, by the server's finish reason.
+
+use serde_json::value::RawValue;
+
+/// Reasons of an answer that ended as it should, in the words of OpenAI, vLLM, SGLang, TensorRT-LLM, llama.cpp, Text
+/// Generation Inference, Ollama and the gateways before them. A filter that ends an answer is an end by the rules.
+const WHOLE: [&str; 30] = [
+    "stop",
+    "length",
+    "eos",
+    "eos_token",
+    "eos_token_id",
+    "stop_token",
+    "stop_token_id",
+    "stop_sequence",
+    "stop_str",
+    "stop_string",
+    "stop_words",
+    "max_tokens",
+    "max_output_tokens",
+    "max_new_tokens",
+    "max_length",
+    "model_length",
+    "repetition",
+    "tool_calls",
+    "tool_call",
+    "tool_use",
+    "function_call",
+    "end_turn",
+    "complete",
+    "completed",
+    "finished",
+    "content_filter",
+    "safety",
+    "recitation",
+    "refusal",
+    "sensitive",
+];
+/// Words that stand where an answer has not ended.
+const NOT_YET: [&str; 6] = ["", "null", "none", "not_finished", "unfinished", "in_progress"];
+/// Reasons with any of these in them say that the server gave up.
+const GAVE_UP: [&str; 19] = [
+    "abort",
+    "error",
+    "cancel",
+    "timeout",
+    "timed_out",
+    "preempt",
+    "evict",
+    "fail",
+    "fault",
+    "overload",
+    "insufficient",
+    "exhaust",
+    "unavailable",
+    "reject",
+    "exception",
+    "disconnect",
+    "interrupt",
+    "incomplete",
+    "dead",
+];
+
+/// A finish reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish<'a> {
+    /// `length`; of `{"type": "length", …}` too.
+    pub reason: String,
+    /// As the server wrote it.
+    raw: &'a str,
+}
+
+impl<'a> Finish<'a> {
+    /// The finish reason in a member; `None` while there is none.
+    #[must_use]
+    pub fn read(raw: Option<&'a RawValue>) -> Option<Self> {
+        let raw = raw.map(RawValue::get).filter(|raw| !matches!(*raw, "null" | "\"\""))?;
+        let value: serde_json::Value = serde_json::from_str(raw).ok()?;
+        let reason = value.as_str().or(value["type"].as_str()).unwrap_or(raw);
+        let ended = NOT_YET.iter().all(|word| !reason.eq_ignore_ascii_case(word));
+        ended.then(|| Self { reason: reason.to_string(), raw })
+    }
+
+    /// Why an answer that ended so is no success. A reason that nobody knows is none either: an engine that gives up in a new
+    /// word would be the fastest of all.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let word = self.reason.to_ascii_lowercase();
+        let raw = self.raw;
+        if WHOLE.contains(&word.as_str()) {
+            return None;
+        }
+        if GAVE_UP.iter().any(|part| word.contains(part)) {
+            return Some(format!("the server gave up on the answer: finish_reason {raw}"));
+        }
+        Some(format!(
+            "nobody knows whether finish_reason {raw} ends a good answer; add it to src/answer/finish.rs if it does"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Option<Finish<'_>> {
+        Finish::read(Some(serde_json::from_str(json).unwrap()))
+    }
+
+    #[test]
+    fn who_gives_up_has_not_answered() {
+        for good in ["\"stop\"", "\"length\"", "\"STOP\"", "{\"type\":\"length\",\"length\":8}", "\"eos_token\""] {
+            assert_eq!(read(good).unwrap().failure(), None, "{good}");
+        }
+        for bad in [
+            "\"abort\"",
+            "\"error\"",
+            "\"Cancelled\"",
+            "\"insufficient_system_resource\"",
+            "\"network_error\"",
+            "{\"type\":\"abort\",\"message\":\"out of memory\"}",
+        ] {
+            assert!(read(bad).unwrap().failure().unwrap().contains("gave up"), "{bad}");
+        }
+        assert!(read(bad_with_words()).unwrap().failure().unwrap().contains("out of memory"));
+        for unknown in ["\"banana\"", "7", "{\"kind\":\"x\"}", "true"] {
+            assert!(read(unknown).unwrap().failure().unwrap().contains("nobody knows"), "{unknown}");
+        }
+        for not_yet in ["null", "\"\"", "\"null\"", "\"not_finished\""] {
+            assert_eq!(read(not_yet), None, "{not_yet}");
+        }
+    }
+
+    fn bad_with_words() -> &'static str {
+        "{\"type\":\"abort\",\"message\":\"out of memory\"}"
+    }
+}
