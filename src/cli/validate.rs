@@ -74,6 +74,9 @@ pub struct Args {
     /// Record that nothing was looked at: a caveat of the report
     #[arg(long, conflicts_with = "preflight", help_heading = "Before a run")]
     pub no_preflight: bool,
+    /// Continue without a framework that cannot be asked for its help or started (a caveat of the report)
+    #[arg(long, help_heading = "Before a run")]
+    pub allow_missing: bool,
     /// A command that lists the GPUs as `nvidia-smi --query-gpu` does (see bench(7)), instead of nvidia-smi
     #[arg(long, value_name = "CMD", value_parser = super::serve::command, requires = "preflight", help_heading = "Before a run")]
     pub gpu_probe_cmd: Option<Command>,

@@ -47,6 +47,9 @@ pub struct Launcher {
     /// What one item of a list becomes: `{env...}` gives these words for each.
     #[serde(default)]
     pub lists: BTreeMap<String, Vec<String>>,
+    /// Words of its commands that are left out where the plan's `options` hold this option: they say the same, or refuse it.
+    #[serde(default)]
+    pub yields: BTreeMap<String, Vec<String>>,
     /// Commands that stop it within `{grace_s}` seconds.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
@@ -202,6 +205,22 @@ impl Launcher {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.inspect.is_empty() && self.base_url.is_none()
+    }
+
+    /// A command of it without what yields to these options of the plan.
+    fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
+        let mut words = template.to_vec();
+        let given = |option: &str| {
+            options
+                .iter()
+                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+        };
+        for own in self.yields.iter().filter(|(option, _)| given(option)).map(|(_, own)| own) {
+            while let Some(at) = words.windows(own.len().max(1)).position(|part| part == own) {
+                words.drain(at..at + own.len());
+            }
+        }
+        words
     }
 
     /// What it needs to know and `says` does not tell.
