@@ -86,8 +86,8 @@ pub struct Args {
     /// Write a new plan for this model to standard output
     #[arg(long, value_name = "MODEL", conflicts_with = "plans", help_heading = "Instead")]
     pub new: Option<String>,
-    /// With --new: the number of GPUs
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Instead")]
+    /// With --new: the number of GPUs; 0 for an engine on the CPU
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Instead")]
     pub gpus: u32,
     /// Options of all programs
     #[command(flatten)]

@@ -278,6 +278,42 @@ mod tests {
     }
 
     #[test]
+    fn words_of_its_own_yield_to_options_of_the_plan() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let start = |options: &str| {
+            let step = json!([{"name": "podman", "options": {"options": options}}]);
+            chain(&launchers, step).unwrap().start.join(" ")
+        };
+        let plain = start("");
+        assert!(plain.contains("--ipc host --ulimit host --device nvidia.com/gpu=0"), "{plain}");
+        for options in ["--shm-size 16g", "--shm-size=16g", "--ipc private"] {
+            let start = start(options);
+            assert!(!start.contains("--ipc host") && start.contains(options), "{start}");
+        }
+        let limited = start("--ulimit memlock=-1 --ulimit stack=67108864");
+        assert!(!limited.contains("--ulimit host") && limited.contains("--ipc host"), "{limited}");
+        // A short command too.
+        let step = json!([{"name": "docker", "options": {"options": "--gpus all"}}]);
+        let short = chain(&launchers, step).unwrap().before(&["true".into()]).unwrap().unwrap().join(" ");
+        assert!(short.contains("--gpus all") && !short.contains("device="), "{short}");
+    }
+
+    #[test]
+    fn no_shipped_framework_gives_podman_what_it_refuses() {
+        let frameworks = crate::framework::Frameworks::load(&[], &[]).unwrap();
+        let launchers = frameworks.launchers();
+        for framework in frameworks.iter() {
+            for (name, options) in &framework.launcher_options {
+                let step = json!([{"name": name, "options": {"options": options}}]);
+                let start = chain(launchers, step).unwrap().start;
+                let has = |word: &str| start.iter().any(|own| own.starts_with(word));
+                let host = start.windows(2).any(|pair| pair == ["--ipc", "host"]);
+                assert!(name != "podman" || !(host && has("--shm-size")), "{}: {start:?}", framework.name);
+            }
+        }
+    }
+
+    #[test]
     fn on_another_host_every_word_survives_its_shells() {
         let launchers = Launchers::load(&[]).unwrap();
         assert_eq!(launchers.get("ssh").unwrap().missing(|need| need == "image"), ["host"]);
