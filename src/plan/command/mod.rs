@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Finding;
 use super::shape::said;
-use crate::framework::{Framework, Frameworks};
+use crate::framework::{Framework, Frameworks, Named};
 use crate::shell;
 use crate::yaml::escape;
 use parse::{Piece, Says, is_flag, parse};
@@ -175,7 +175,10 @@ impl Reading<'_> {
     /// Takes one piece over; false: it stays where it is.
     fn piece(&mut self, piece: &Piece, part: &'static str, pointer: &str, command: &mut Command) -> bool {
         match &piece.says {
-            Says::Other => return false,
+            Says::Other => {
+                self.left(&piece.words[0], part, pointer);
+                return false;
+            }
             Says::Knob(knob, _) if self.framework.fixed.contains_key(knob) => return false,
             Says::Knob(knob, value) => self.knob(knob, value, part, pointer),
             Says::Port(port) if port == "{port}" => {}
@@ -262,6 +265,18 @@ impl Reading<'_> {
                 base.insert(knob.into(), value.clone());
                 self.sources.insert(knob.into(), part);
                 self.places.insert(format!("{}/base_server_flags/{}", self.at, escape(knob)), pointer.into());
+            }
+        }
+    }
+
+    /// A knob with a value that no plan could give it stays where it is, and must be nowhere else.
+    fn left(&mut self, word: &str, part: &str, pointer: &str) {
+        let flag = word.split('=').next().unwrap_or(word);
+        let Some(Named::Knob(knob) | Named::KnobOff(knob)) = self.framework.named(flag) else { return };
+        for other in ["base_server_flags", "search_space"] {
+            if self.given.get(other).and_then(|members| members.get(&knob)).is_some_and(|value| !value.is_null()) {
+                let why = format!("{knob} is set in {other} and, as {word}, in {part}: keep one");
+                return self.found.push(Finding::error(pointer, why));
             }
         }
     }

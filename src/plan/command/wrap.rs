@@ -42,12 +42,21 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
                 Shell::Plain(inner) => words = inner,
                 Shell::Kept(all) => return Ok(Bare { env, words: all }),
             },
+            _ if first.starts_with('-') => return Err(format!("it begins with the flag {first}, not with a program")),
+            _ if first.starts_with("~/") || expands(first) => {
+                return Err(format!("no shell reads the command, so {first} is not expanded: write the whole path"));
+            }
             _ => return Ok(Bare { env, words }),
         }
     }
 }
 
-const OPERATORS: [&str; 11] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"];
+const OPERATORS: [&str; 12] = ["#", "&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"];
+
+/// Whether a shell would put a variable's value into a word; `${NAME}` is put in when the server is started.
+fn expands(word: &str) -> bool {
+    word.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '('))
+}
 
 fn assignment(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
@@ -162,6 +171,10 @@ mod tests {
             ("PATH=/x:$PATH vllm serve", "write its value in env"),
             ("vllm serve m > log", "no shell"),
             ("sh -c", "no script"),
+            ("--port 1", "begins with the flag"),
+            ("~/v/bin/vllm serve", "write the whole path"),
+            ("$HOME/v/bin/vllm serve", "write the whole path"),
+            ("vllm serve m # mine", "no shell"),
         ] {
             assert!(bare_of(line).unwrap_err().contains(said), "{line}");
         }
