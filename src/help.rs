@@ -170,6 +170,22 @@ impl Helps {
         own.or_else(|| self.0.iter().find(|((of, _), _)| of == definition).map(|(_, captured)| captured))
     }
 
+    /// The same for a plan whose frameworks were asked into these `folders`, by name: of all `captured` folders only those.
+    #[must_use]
+    pub fn placed(self, folders: &BTreeMap<String, String>, captured: &BTreeSet<String>) -> Self {
+        let mut all = BTreeMap::new();
+        for ((definition, folder), what) in self.0 {
+            if !captured.contains(&folder) {
+                all.entry((definition, folder)).or_insert(what);
+                continue;
+            }
+            for (name, _) in folders.iter().filter(|(_, own)| **own == folder) {
+                all.insert((definition.clone(), name.clone()), what.clone());
+            }
+        }
+        Self(all)
+    }
+
     /// True when nothing was captured.
     #[must_use]
     pub fn is_empty(&self) -> bool {

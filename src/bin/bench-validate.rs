@@ -54,7 +54,7 @@ struct Validating<'a> {
     frameworks: &'a Frameworks,
     notice: &'static Notice,
     helps: Helps,
-    captured: Vec<String>,
+    asked: capture::Asked,
     gpu: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Validating<'a> {
             None => Helps::default(),
         };
         let gpu = args.gpu.clone().or_else(preflight::detect);
-        Ok(Self { args, frameworks, notice, helps, captured: Vec::new(), gpu })
+        Ok(Self { args, frameworks, notice, helps, asked: capture::Asked::default(), gpu })
     }
 
     fn file(&mut self, path: &Path) -> Result<Option<plans::Good>> {
@@ -77,10 +77,16 @@ impl<'a> Validating<'a> {
             if let Some(launched) = &self.args.launcher {
                 places = places.into_iter().map(|place| place.launched_by(launched)).collect();
             }
-            self.capture(&places)?;
+            if let Some(folder) = &self.args.capture_help {
+                self.helps = self.asked.ask(folder, &places, self.frameworks, self.notice)?;
+            }
             if self.args.preflight {
-                let probe = self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0);
-                let looked = preflight::look(&plan, &places, probe);
+                let looking = preflight::Looking {
+                    gpu_probe: self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0),
+                    asked: self.args.capture_help.is_some(),
+                    allow_missing: self.args.allow_missing,
+                };
+                let looked = preflight::look(&plan, &places, looking);
                 if let Some(folder) = &self.args.capture_help {
                     let text = serde_json::to_string_pretty(&looked.environment).unwrap_or_default();
                     save(&folder.join("preflight.json"), &format!("{text}\n"))?;
@@ -94,6 +100,7 @@ impl<'a> Validating<'a> {
             helps: self.helps.clone(),
             unknown: self.args.unknown_flags.into(),
             any_version: self.args.any_version,
+            allow_missing: self.args.allow_missing,
             gpu: self.gpu.clone(),
             ..Known::only(self.frameworks)
         };
@@ -117,17 +124,6 @@ impl<'a> Validating<'a> {
         }
         good.row.merge(&checked);
         Ok(Some(good))
-    }
-
-    /// Captures the help of frameworks that were not captured yet, and reads it.
-    fn capture(&mut self, places: &[capture::Place]) -> Result<()> {
-        let Some(folder) = &self.args.capture_help else { return Ok(()) };
-        for place in places.iter().filter(|place| !self.captured.contains(&place.name)) {
-            capture::capture(folder, place, self.notice)?;
-        }
-        self.captured.extend(places.iter().map(|place| place.name.clone()));
-        self.helps = capture::read(folder, self.frameworks, self.notice).unwrap_or_default();
-        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use space::FlagSet;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::framework::{Framework, Frameworks};
-use crate::plan::{FrameworkPlan, Plan, is_smoke};
+use crate::plan::{FrameworkPlan, Plan, is_smoke, nested};
 use crate::schema::{Benchmark, Candidate, CandidateServer, LauncherStep, Members, Search, Status, ValidatedFlags};
 
 /// What was made of one framework's search space.
@@ -161,13 +161,18 @@ impl Making<'_> {
     fn candidate(&self, set: FlagSet, search: Search) -> Candidate {
         let (plan, given, framework) = (self.plan, self.given, self.framework);
         let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
-        let mut rendered = render::nested(&set.flags);
+        // What cannot be put together was an error of the plan.
+        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
         let files = render::files(framework, &mut rendered);
         let argv = render::argv(framework, given, &model, &rendered);
         let mut env = framework.env.clone();
         env.extend(given.env.clone());
         if let Some(devices) = &plan.hardware.visible_devices {
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
+        }
+        if plan.hardware.gpu_count == Some(0) && !framework.simulated {
+            // A build for GPUs takes what it sees.
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
         }
         let server = CandidateServer {
             definition: framework.name.clone(),

@@ -12,25 +12,6 @@ use crate::shell;
 /// The address that a server binds unless the plan says otherwise.
 const HOST: &str = "127.0.0.1";
 
-/// Dotted knobs (`options.kv_cache_config.dtype`) put into the maps that they belong to.
-pub fn nested(flags: &Members) -> Members {
-    let mut whole: Members =
-        flags.iter().filter(|(knob, _)| !knob.contains('.')).map(|(k, v)| (k.clone(), v.clone())).collect();
-    for (knob, value) in flags.iter().filter(|(knob, _)| knob.contains('.')) {
-        let mut keys = knob.split('.');
-        let root = keys.next().unwrap_or_default();
-        let mut place = whole.entry(root).or_insert_with(|| Value::Object(Members::new()));
-        for key in keys {
-            if !place.is_object() {
-                *place = Value::Object(Members::new());
-            }
-            place = &mut place[key];
-        }
-        *place = value.clone();
-    }
-    whole
-}
-
 /// Maps of knobs that take a file, as files by name, with the path of each in its place. JSON is YAML too, and quotes every
 /// string, so that no reader of YAML 1.1 takes `no` for false.
 pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, String> {
@@ -46,25 +27,26 @@ pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, Str
 
 /// The deploy command, with `{port}` for the port.
 pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
-    let own =
-        given.server_command.as_deref().and_then(|line| shell::split(line).ok()).filter(|words| !words.is_empty());
-    let mut argv = own.unwrap_or_else(|| framework.command.clone());
-    match &framework.model_flag {
-        // A plan may spell the model as a knob of its own.
-        Some(flag) if !flags.keys().any(|knob| framework.flag(knob) == *flag) => {
-            argv.extend([flag.clone(), model.to_string()])
-        }
-        Some(_) => {}
-        None => argv.push(model.to_string()),
-    }
+    let own = given.command.as_ref();
+    let mut argv = own.map_or_else(|| framework.command.clone(), |own| own.head.clone());
     let given_flag = |flag: &str| flags.keys().any(|knob| framework.flag(knob) == flag);
+    let model_flag = own.map_or(&framework.model_flag, |own| &own.model_flag);
+    match (own.and_then(|own| own.model.as_ref()), model_flag) {
+        (Some(words), _) => argv.extend(words.iter().cloned()),
+        // A plan may spell the model as a knob of its own.
+        (None, Some(flag)) if given_flag(flag) => {}
+        (None, Some(flag)) => argv.extend([flag.clone(), model.to_string()]),
+        (None, None) => argv.push(model.to_string()),
+    }
+    argv.extend(own.iter().flat_map(|own| own.rest.iter().cloned()));
     if let Some(flag) = framework.served_name_flag.as_ref().filter(|flag| !given_flag(flag)) {
         argv.extend([flag.clone(), model.to_string()]);
     }
     for (knob, value) in flags {
         argv.extend(words(framework, knob, value));
     }
-    for (flag, value) in [(&framework.host_flag, HOST), (&framework.port_flag, "{port}")] {
+    let host = own.and_then(|own| own.host.as_deref()).unwrap_or(HOST);
+    for (flag, value) in [(&framework.host_flag, host), (&framework.port_flag, "{port}")] {
         if !given_flag(flag) {
             argv.extend([flag.clone(), value.to_string()]);
         }
@@ -111,7 +93,7 @@ mod tests {
     fn a_dotted_knob_becomes_a_member_of_the_option_file() {
         let flags = json!({"tp_size": 1, "extra_llm_api_options": {"print_iter_log": false, "kv_cache_config": {"dtype": "auto"}},
                            "extra_llm_api_options.kv_cache_config.dtype": "fp8", "extra_llm_api_options.moe_config.backend": "no"});
-        let mut flags = nested(flags.as_object().unwrap());
+        let mut flags = crate::plan::nested(flags.as_object().unwrap()).unwrap();
         let frameworks = Frameworks::load(&[], &[]).unwrap();
         let files = files(frameworks.get("tensorrt_llm").unwrap(), &mut flags);
         let content: Value = serde_json::from_str(&files["extra_llm_api_options.yaml"]).unwrap();

@@ -1,6 +1,6 @@
 //! Captured help: run in the place where the server would run, saved, read again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use super::streams;
 use super::validate::Launched;
 use crate::candidate::expand;
 use crate::error::{Context, Error, Result};
-use crate::framework::{Framework, Frameworks};
+use crate::framework::{Framework, Frameworks, HelpOf};
 use crate::help::{Helps, MISSING};
 use crate::launcher::{Chain, Start};
 use crate::notice::Notice;
-use crate::plan::Plan;
+use crate::plan::{Command, Plan};
 use crate::process::{capture, proc};
 use crate::redact;
 use crate::schema::CandidateServer;
+use crate::shell;
 
 /// How long help may take: some programs import everything that they have before they print it.
 const HELP_LIMIT: Duration = Duration::from_secs(180);
@@ -32,6 +33,7 @@ pub struct Place<'a> {
     /// How its baseline is started.
     pub server: CandidateServer,
     frameworks: &'a Frameworks,
+    command: Option<Command>,
     gpus: Option<String>,
 }
 
@@ -49,7 +51,10 @@ impl<'a> Place<'a> {
             let count = baseline.hardware.gpu_count.unwrap_or(0);
             let listed = || (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
             let gpus = baseline.hardware.visible_devices.clone().or_else(|| (count > 0).then(listed));
-            places.push(Self { name: expansion.framework, framework, server: baseline.server, frameworks, gpus });
+            let given = plan.frameworks.iter().find(|given| given.name == expansion.framework);
+            let command = given.and_then(|given| given.command.clone());
+            let name = expansion.framework;
+            places.push(Self { name, framework, server: baseline.server, frameworks, command, gpus });
         }
         Ok(places)
     }
@@ -78,6 +83,61 @@ impl<'a> Place<'a> {
         self.with(|chain| chain.on_host(command))
     }
 
+    /// A short command of the definition as this server's own command says it. Of a program that the definition does not
+    /// know only the server's help is asked.
+    fn own(&self, short: &[String]) -> Option<Vec<String>> {
+        let argv = &self.server.argv;
+        self.framework.alike(argv, short).or_else(|| {
+            let behind =
+                short.strip_prefix(&self.framework.command[..]).filter(|_| self.framework.find(argv).is_none())?;
+            Some([self.head(), behind].concat())
+        })
+    }
+
+    /// The words of its command without model and flags.
+    fn head(&self) -> &[String] {
+        let argv = &self.server.argv;
+        let end = self.framework.find(argv).map(|found| found.end);
+        let own = self.command.as_ref().map_or(argv.len(), |command| command.head.len());
+        &argv[..end.unwrap_or(own).min(argv.len())]
+    }
+
+    /// The variables that its commands are run with.
+    fn environment(&self) -> Vec<(String, String)> {
+        self.server.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+    }
+
+    /// True when its server can be asked for its help.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.framework.help.iter().any(|help| help.of == HelpOf::Server && self.own(&help.command).is_some())
+            && matches!(self.short(&["true".into()]), Ok(Some(_)))
+    }
+
+    /// What distinguishes it from other places of the same name.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let server = &self.server;
+        format!(
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            self.name,
+            self.head(),
+            server.env,
+            server.launcher,
+            server.image,
+            server.mounts
+        )
+    }
+
+    /// Why it cannot be asked, with the command that was tried, and what to do in a container whose image is not here.
+    fn failure(&self, command: &[String], e: &Error) -> String {
+        let e = e.to_string();
+        let command = shell::join(command);
+        let why = if e.starts_with(&command) { e } else { format!("{command}: {e}") };
+        let pull = self.with(|chain| chain.pull()).ok().and_then(|pull| pull.into_iter().next());
+        pull.map_or(why.clone(), |pull| format!("{why} (is the image here? {})", shell::join(&pull)))
+    }
+
     fn with<T>(&self, ask: impl FnOnce(&Chain) -> Result<T>) -> Result<T> {
         let name = format!("capture-{}", std::process::id());
         let (owner, gpus) = (proc::owner(), self.gpus.as_deref());
@@ -86,42 +146,77 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Runs the help and version commands of a framework in its place, and saves what they print into `folder`/NAME/. One that
-/// is not there is saved as that.
+/// Which places were asked for their help, each with the folder of what it printed.
+#[derive(Debug, Default)]
+pub struct Asked(BTreeMap<String, String>);
+
+impl Asked {
+    /// Asks the places that were not asked yet, saves what they print into folders in `folder`, and reads it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn ask(&mut self, folder: &Path, places: &[Place], frameworks: &Frameworks, notice: &Notice) -> Result<Helps> {
+        let mut own = BTreeMap::new();
+        for place in places {
+            let key = place.key();
+            if !self.0.contains_key(&key) {
+                // Plans may start frameworks of one name by different commands.
+                let free = |name: &String| !self.0.values().any(|taken| taken == name);
+                let more = (2..).map(|n| format!("{}+{n}", place.name));
+                let name = std::iter::once(place.name.clone()).chain(more).find(free).unwrap_or_default();
+                capture(&folder.join(&name), place, notice)?;
+                self.0.insert(key.clone(), name);
+            }
+            own.insert(place.name.clone(), self.0[&key].clone());
+        }
+        let helps = read(folder, frameworks, notice).unwrap_or_default();
+        Ok(helps.placed(&own, &self.0.values().cloned().collect()))
+    }
+}
+
+/// Runs the help and version commands of a framework in its place, as the plan's own command and environment say, and saves
+/// what they print into `folder`. One that cannot be asked is saved as that.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
-    let own = folder.join(&place.name);
+fn capture(folder: &Path, place: &Place, notice: &Notice) -> Result<()> {
+    let environment = place.environment();
+    let mut answered = false;
     for help in &place.framework.help {
+        // Where the server says nothing its client is not asked.
+        let Some(own) = place.own(&help.command).filter(|_| answered || help.of == HelpOf::Server) else { continue };
         let named = help.named.first().map(|words| words.join("_"));
         let file = named.unwrap_or_else(|| help.command[..help.command.len().saturating_sub(1)].join("_"));
-        let file = own.join(format!("{}_help.txt", file.replace(['/', ' '], "_")));
-        let command = match place.short(&help.command) {
+        let file = folder.join(format!("{}_help.txt", file.replace(['/', ' '], "_")));
+        let command = match place.short(&own) {
             Ok(Some(command)) => command,
             Ok(None) => return said(place, "its help cannot be captured in what is already running", notice),
             Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
         };
-        match capture::succeeding(&command, HELP_LIMIT) {
-            Ok(text) => capture::save(&file, &redact::foreign(&text))?,
+        match capture::succeeding(&command, &environment, HELP_LIMIT) {
+            Ok(text) => {
+                answered = true;
+                capture::save(&file, &redact::foreign(&text))?;
+            }
             Err(e) => {
-                let why = redact::foreign(&e.to_string());
-                notice.warn(format!("{}: no help: {why}", place.name));
+                let why = redact::foreign(&place.failure(&command, &e));
+                if help.of != HelpOf::Server {
+                    notice.warn(format!("{}: no help of its client: {why}", place.name));
+                }
                 capture::save(&file, &format!("{MISSING}{why}\n"))?;
             }
         }
     }
-    let version = &place.framework.version;
     let local = place.server.launcher.iter().all(|step| step.name == "local");
-    let known = local.then(|| crate::server::package_version(place.framework)).flatten();
+    let known = local.then(|| crate::server::package_version(place.framework, &place.server)).flatten();
     let printed = || {
-        let command = place.short(&version.command).ok()?.filter(|command| !command.is_empty())?;
-        capture::succeeding(&command, HELP_LIMIT).ok()
+        let command = place.own(&place.framework.version.command)?;
+        let command = place.short(&command).ok()?.filter(|command| !command.is_empty())?;
+        capture::succeeding(&command, &environment, HELP_LIMIT).ok()
     };
-    let asked = known.or_else(|| if version.command.is_empty() { None } else { printed() });
-    if let Some(text) = asked {
+    if let Some(text) = known.or_else(printed) {
         let file = format!("{}_version.txt", place.framework.name);
-        capture::save(&own.join(file), &format!("{}\n", redact::foreign(text.trim())))?;
+        capture::save(&folder.join(file), &format!("{}\n", redact::foreign(text.trim())))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::capture::Place;
 use crate::gpu::{self, Gpu};
-use crate::plan::{Finding, Level, Plan};
+use crate::plan::{Finding, Level, MISSING_WAY_OUT, Plan};
 use crate::process::{capture, host, proc};
 use crate::schema::{LoadMode, Members, Rejection};
 use crate::yaml::escape;
@@ -40,16 +40,28 @@ pub struct Preflight {
     pub rejections: Vec<Rejection>,
 }
 
+/// How a plan is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Looking<'a> {
+    /// The command that lists the GPUs; empty: nvidia-smi.
+    pub gpu_probe: &'a [String],
+    /// The servers were asked for their help, which tells whether they are there.
+    pub asked: bool,
+    /// A framework that cannot be started is left out; else that is an error.
+    pub allow_missing: bool,
+}
+
 /// Looks at the host of a plan's servers.
 #[must_use]
-pub fn look(plan: &Plan, places: &[Place], gpu_probe: &[String]) -> Preflight {
+pub fn look(plan: &Plan, places: &[Place], looking: Looking) -> Preflight {
+    let gpu_probe = looking.gpu_probe;
     let mut seen = Preflight::default();
     seen.host(plan);
     for place in places {
-        seen.tools(place);
+        seen.tools(place, looking);
     }
     let real: Vec<&Place> = places.iter().filter(|place| !place.framework.simulated).collect();
-    if let Some(first) = real.first() {
+    if let Some(first) = real.first().filter(|_| plan.hardware.gpu_count != Some(0)) {
         seen.gpus(plan, first, gpu_probe);
     }
     seen.ports(places);
@@ -101,25 +113,33 @@ impl Preflight {
     }
 
     /// What starts the server has to be there.
-    fn tools(&mut self, place: &Place) {
+    fn tools(&mut self, place: &Place, looking: Looking) {
         let at = format!("/frameworks/{}", escape(&place.name));
+        let title = &place.framework.title;
         let local = place.server.launcher.iter().all(|step| step.name == "local");
-        if !local {
+        let (program, path) = if local {
+            (place.server.argv.first().cloned(), place.server.env.get("PATH").and_then(Option::as_deref))
+        } else {
             let Ok(command) = place.on_host(&["true".into()]) else { return };
             let start = place.short(&["true".into()]).ok().flatten().unwrap_or(command);
-            if let Some(tool) = start.first().filter(|tool| proc::on_path(tool).is_empty()) {
-                let why = format!("its launcher needs {tool}, which is not on PATH");
-                self.found.push(Finding::key(Level::Error, &at, why));
-            }
+            (start.first().cloned(), None)
+        };
+        let Some(program) = program.filter(|program| proc::on_path_of(program, path).is_empty()) else { return };
+        // A server that was asked for its help said so itself.
+        if local && looking.asked && place.is_asked() {
             return;
         }
-        let program = place.server.argv.first().cloned().unwrap_or_default();
-        if proc::on_path(&program).is_empty() {
-            let why = format!("{} is not there: no {program} on PATH", place.framework.title);
-            self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
-            let (knob, value) = (None, None);
-            self.rejections.push(Rejection { framework: place.name.clone(), knob, value, reason: why });
+        let where_ = if program.contains('/') { "" } else { " on PATH" };
+        let why = match local {
+            true => format!("{title} cannot be started: no {program}{where_}"),
+            false => format!("{title} cannot be started: its launcher needs {program}, which is not on PATH"),
+        };
+        if !looking.allow_missing {
+            return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
+        self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
+        let (knob, value) = (None, None);
+        self.rejections.push(Rejection { framework: place.name.clone(), knob, value, reason: why });
     }
 
     /// The GPUs that the plan asks for: there, as many, and free.
@@ -129,7 +149,7 @@ impl Preflight {
         let probe = if gpu_probe.is_empty() { &own } else { gpu_probe };
         let ask = |command: &[String]| {
             let command = place.on_host(command).map_err(|e| e.to_string())?;
-            capture::succeeding(&command, LOOK).map_err(|e| e.to_string())
+            capture::succeeding(&command, &[], LOOK).map_err(|e| e.to_string())
         };
         let text = match ask(probe) {
             Ok(text) => text,
@@ -220,7 +240,7 @@ pub fn detect() -> Option<String> {
         return None;
     }
     let command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"].map(String::from);
-    let text = capture::succeeding(&command, LOOK).ok()?;
+    let text = capture::succeeding(&command, &[], LOOK).ok()?;
     let mut names = text.lines().map(str::trim).filter(|name| !name.is_empty());
     let first = names.next()?.to_string();
     names.all(|name| name == first).then_some(first)

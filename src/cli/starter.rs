@@ -85,7 +85,7 @@ pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], framewo
 
 fn section(text: &mut String, framework: &Framework, gpus: u32) {
     let mut base = Members::new();
-    if let Some(tensor) = &framework.parallelism.tensor {
+    if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 0) {
         base.insert(tensor.clone(), gpus.into());
     }
     if let Some(limit) = &framework.sequence_limit {

@@ -74,6 +74,9 @@ pub struct Args {
     /// Record that nothing was looked at: a caveat of the report
     #[arg(long, conflicts_with = "preflight", help_heading = "Before a run")]
     pub no_preflight: bool,
+    /// Continue without a framework that cannot be asked for its help or started (a caveat of the report)
+    #[arg(long, help_heading = "Before a run")]
+    pub allow_missing: bool,
     /// A command that lists the GPUs as `nvidia-smi --query-gpu` does (see bench(7)), instead of nvidia-smi
     #[arg(long, value_name = "CMD", value_parser = super::serve::command, requires = "preflight", help_heading = "Before a run")]
     pub gpu_probe_cmd: Option<Command>,
@@ -83,8 +86,8 @@ pub struct Args {
     /// Write a new plan for this model to standard output
     #[arg(long, value_name = "MODEL", conflicts_with = "plans", help_heading = "Instead")]
     pub new: Option<String>,
-    /// With --new: the number of GPUs
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Instead")]
+    /// With --new: the number of GPUs; 0 for an engine on the CPU
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Instead")]
     pub gpus: u32,
     /// Options of all programs
     #[command(flatten)]

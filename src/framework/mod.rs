@@ -2,8 +2,10 @@
 //! `configs/frameworks/README.md`; adding a framework needs no change here.
 
 mod client;
+mod entry;
 mod knob;
 mod log;
+mod named;
 mod parts;
 mod rules;
 
@@ -13,8 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use client::{Client, ClientLoads};
+pub use entry::{Entry, Found};
 pub use knob::{Family, Kind, Knob};
 pub use log::{FactPattern, FailurePattern, Phase};
+pub use named::Named;
 pub use parts::{
     Booleans, FlagStyle, Help, HelpOf, Metrics, Parallelism, Probe, RequestStyle, SequenceLimit, Starter, Told,
     Version, Words,
@@ -95,8 +99,17 @@ pub struct Framework {
     pub simulated: bool,
     /// The command that serves, as argv: `[vllm, serve]`.
     pub command: Vec<String>,
+    /// Other commands that start the same server: `[sglang, serve]`.
+    #[serde(default)]
+    pub commands: Vec<Entry>,
     /// The flag that takes the model; null: the model stands right behind the command.
     pub model_flag: Option<String>,
+    /// Other flags that take the model.
+    #[serde(default)]
+    pub model_flags: Vec<String>,
+    /// Flags that say the model in another way, by a repository or a URL: beside one of these no model is given.
+    #[serde(default)]
+    pub model_sources: Vec<String>,
     /// The flag that sets the model's name at the endpoint, where there is one.
     pub served_name_flag: Option<String>,
     /// The flag that takes the address to bind.
@@ -221,8 +234,13 @@ impl Framework {
     }
 
     fn check(&self) -> Result<()> {
-        if self.command.is_empty() {
+        if self.command.is_empty() || self.commands.iter().any(|entry| entry.command.is_empty()) {
             return Err(Error::new("`command` is empty"));
+        }
+        let own = [&self.model_flag, &self.served_name_flag].into_iter().flatten();
+        let own: Vec<&String> = own.chain([&self.host_flag, &self.port_flag]).collect();
+        if let Some(flag) = self.flags.also.values().find(|to| to.starts_with('-') && !own.contains(to)) {
+            return Err(Error::new(format!("`{flag}` in `flags.also` is not a flag of model, name, host or port")));
         }
         let known: Vec<&str> = self.known_knobs().collect();
         let named = self.rules.iter().flat_map(|r| &r.knobs).chain(self.fixed.keys());
@@ -236,7 +254,9 @@ impl Framework {
             .chain(self.described().filter_map(|(_, knob)| knob.now.as_ref()))
             .chain(self.starter.base.keys())
             .chain(self.starter.search.keys())
-            .chain(self.flags.spelled.keys());
+            .chain(self.flags.spelled.keys())
+            .chain(self.parallelism.shared_by.iter().flat_map(|(knob, switch)| [knob, switch]))
+            .chain(self.flags.also.values().filter(|target| !target.starts_with('-')));
         for knob in named {
             if !known.contains(&knob.as_str()) {
                 return Err(Error::new(format!("`{knob}` is used but is in no family of `knobs`")));

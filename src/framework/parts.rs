@@ -18,6 +18,12 @@ pub struct FlagStyle {
     /// Knobs whose flag is not made by the rule: `ctx_size: -c`.
     #[serde(default)]
     pub spelled: BTreeMap<String, String>,
+    /// Other names of flags, each with the knob or the flag that it stands for: `-tp: tensor_parallel_size`.
+    #[serde(default)]
+    pub also: BTreeMap<String, String>,
+    /// A flag with a dot sets one member of a map: `--compilation-config.mode 3`.
+    #[serde(default)]
+    pub dotted: bool,
 }
 
 /// A server's own counters.
@@ -124,21 +130,41 @@ pub struct Parallelism {
     /// Knobs that share those GPUs (expert parallelism).
     #[serde(default)]
     pub share: Vec<String>,
+    /// Knobs of `multiply` that share those GPUs instead where a switch is on: `dp_size: enable_dp_attention`.
+    #[serde(default)]
+    pub shared_by: BTreeMap<String, String>,
     /// The knob that says over how many nodes it goes.
     #[serde(default)]
     pub nodes: Option<String>,
 }
 
+/// Degrees of parallelism by their knobs.
+pub type Degrees = Vec<(String, u64)>;
+
 impl Parallelism {
     /// The degrees that these flags set, of these knobs.
-    pub fn degrees(knobs: &[String], flags: &Members) -> Vec<(String, u64)> {
+    fn degrees(knobs: &[String], flags: &Members) -> Degrees {
         knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
+    }
+
+    /// True for a degree of `multiply` that a switch among these flags makes one inside the others.
+    #[must_use]
+    pub fn shares(&self, knob: &str, flags: &Members) -> bool {
+        self.shared_by.get(knob).is_some_and(|switch| flags.get(switch) == Some(&true.into()))
+    }
+
+    /// The degrees whose product is the number of GPUs, and those that share these GPUs.
+    #[must_use]
+    pub fn parted(&self, flags: &Members) -> (Degrees, Degrees) {
+        let (inside, multiply): (Vec<_>, Vec<_>) =
+            Self::degrees(&self.multiply, flags).into_iter().partition(|(knob, _)| self.shares(knob, flags));
+        (multiply, Self::degrees(&self.share, flags).into_iter().chain(inside).collect())
     }
 
     /// How many GPUs a server with these flags takes; `None` where no knob says.
     #[must_use]
     pub fn gpus(&self, flags: &Members) -> Option<u64> {
-        let degrees = Self::degrees(&self.multiply, flags);
+        let (degrees, _) = self.parted(flags);
         (!self.multiply.is_empty()).then(|| degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul(*n)))
     }
 }

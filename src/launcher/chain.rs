@@ -66,7 +66,7 @@ impl<'a> Chain<'a> {
         let mut command: Vec<String> = argv.iter().map(|word| word.replace("{files}", &folder)).collect();
         for (launcher, fill) in steps.iter_mut().rev() {
             *fill = fill.with(&command);
-            command = fill.command(&launcher.start)?;
+            command = fill.command(&launcher.yielding(&launcher.start, fill.options()))?;
         }
         Ok(Self { steps, start: command })
     }
@@ -140,7 +140,7 @@ impl<'a> Chain<'a> {
         for (launcher, fill) in self.steps.iter().rev() {
             let way = if own(launcher).is_empty() { &launcher.there } else { own(launcher) };
             if !way.is_empty() {
-                carried = fill.with(&carried).command(way)?;
+                carried = fill.with(&carried).command(&launcher.yielding(way, fill.options()))?;
             } else if !launcher.is_plain() {
                 return Ok(None);
             }

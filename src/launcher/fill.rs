@@ -49,6 +49,11 @@ impl Fill {
         Ok(words)
     }
 
+    /// The options that the plan gives.
+    pub fn options(&self) -> &[String] {
+        self.lists.get("options").map_or(&[], Vec::as_slice)
+    }
+
     /// The same with this command as its `{argv...}` and `{command}`.
     pub fn with(&self, argv: &[String]) -> Self {
         let mut fill = self.clone();

@@ -47,6 +47,9 @@ pub struct Launcher {
     /// What one item of a list becomes: `{env...}` gives these words for each.
     #[serde(default)]
     pub lists: BTreeMap<String, Vec<String>>,
+    /// Words of its commands that are left out where the plan's `options` hold this option: they say the same, or refuse it.
+    #[serde(default)]
+    pub yields: BTreeMap<String, Vec<String>>,
     /// Commands that stop it within `{grace_s}` seconds.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
@@ -204,6 +207,22 @@ impl Launcher {
         self.inspect.is_empty() && self.base_url.is_none()
     }
 
+    /// A command of it without what yields to these options of the plan.
+    fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
+        let mut words = template.to_vec();
+        let given = |option: &str| {
+            options
+                .iter()
+                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+        };
+        for own in self.yields.iter().filter(|(option, _)| given(option)).map(|(_, own)| own) {
+            while let Some(at) = words.windows(own.len().max(1)).position(|part| part == own) {
+                words.drain(at..at + own.len());
+            }
+        }
+        words
+    }
+
     /// What it needs to know and `says` does not tell.
     pub fn missing(&self, says: impl Fn(&str) -> bool) -> Vec<&str> {
         self.needs.iter().map(String::as_str).filter(|need| !says(need)).collect()
@@ -256,6 +275,42 @@ mod tests {
         assert_eq!(outside.inspect[3], "{{.State.Running}}");
         assert_eq!(docker.reached_by(), "same_host");
         assert_eq!(launchers.get("docker").unwrap().missing(|need| need == "image"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn words_of_its_own_yield_to_options_of_the_plan() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let start = |options: &str| {
+            let step = json!([{"name": "podman", "options": {"options": options}}]);
+            chain(&launchers, step).unwrap().start.join(" ")
+        };
+        let plain = start("");
+        assert!(plain.contains("--ipc host --ulimit host --device nvidia.com/gpu=0"), "{plain}");
+        for options in ["--shm-size 16g", "--shm-size=16g", "--ipc private"] {
+            let start = start(options);
+            assert!(!start.contains("--ipc host") && start.contains(options), "{start}");
+        }
+        let limited = start("--ulimit memlock=-1 --ulimit stack=67108864");
+        assert!(!limited.contains("--ulimit host") && limited.contains("--ipc host"), "{limited}");
+        // A short command too.
+        let step = json!([{"name": "docker", "options": {"options": "--gpus all"}}]);
+        let short = chain(&launchers, step).unwrap().before(&["true".into()]).unwrap().unwrap().join(" ");
+        assert!(short.contains("--gpus all") && !short.contains("device="), "{short}");
+    }
+
+    #[test]
+    fn no_shipped_framework_gives_podman_what_it_refuses() {
+        let frameworks = crate::framework::Frameworks::load(&[], &[]).unwrap();
+        let launchers = frameworks.launchers();
+        for framework in frameworks.iter() {
+            for (name, options) in &framework.launcher_options {
+                let step = json!([{"name": name, "options": {"options": options}}]);
+                let start = chain(launchers, step).unwrap().start;
+                let has = |word: &str| start.iter().any(|own| own.starts_with(word));
+                let host = start.windows(2).any(|pair| pair == ["--ipc", "host"]);
+                assert!(name != "podman" || !(host && has("--shm-size")), "{}: {start:?}", framework.name);
+            }
+        }
     }
 
     #[test]

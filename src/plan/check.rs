@@ -150,11 +150,31 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
             found.push(Finding::warning(&format!("{at}/candidates"), why));
         }
     }
-    for key in ["resume", "output_dir"] {
-        if !search[key].is_null() {
+    for pointer in ["/search/resume", "/search/output_dir", "/benchmark/output_dir"] {
+        if plan.pointer(pointer).is_some_and(|value| !value.is_null()) {
+            let key = pointer.rsplit('/').next().unwrap_or_default();
             let why = format!("{key} is not for these programs: scripts/sweep PLAN --out DIR goes on in DIR");
-            found.push(Finding::note(&format!("/search/{key}"), why));
+            found.push(Finding::note(pointer, why));
         }
+    }
+    framework_set(plan, found);
+}
+
+/// Which frameworks are compared is said by the frameworks themselves: a list that says otherwise misleads.
+fn framework_set(plan: &Value, found: &mut Vec<Finding>) {
+    let Some(set) = plan["benchmark"]["framework_set"].as_array() else { return };
+    let set: BTreeSet<&str> = set.iter().filter_map(Value::as_str).collect();
+    let frameworks = plan["frameworks"].as_object().into_iter().flatten();
+    let enabled: BTreeSet<&str> =
+        frameworks.filter(|(_, given)| given["enabled"] != false).map(|(name, _)| name.as_str()).collect();
+    if set != enabled {
+        let named = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "framework_set is not used: the plan runs {}, not {}; frameworks.NAME.enabled: false leaves one out",
+            named(enabled),
+            named(set)
+        );
+        found.push(Finding::warning("/benchmark/framework_set", why));
     }
 }
 
@@ -304,6 +324,13 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
             let at = format!("/benchmark/headers/{}", crate::yaml::escape(name));
             found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
         }
+    }
+    let own = ["/model/tokenizer", "/model/tokenizer_path"].iter().find_map(|pointer| plan.pointer(pointer)?.as_str());
+    if let (Some(own), Some(other)) = (own, benchmark["tokenizer"].as_str())
+        && own != other
+    {
+        let why = format!("the tokenizer is {own} in model and {other} in benchmark: keep one");
+        found.push(Finding::error("/benchmark/tokenizer", why));
     }
     if let Some(Err(why)) = benchmark["arrivals"].as_str().map(str::parse::<Arrivals>) {
         found.push(Finding::error("/benchmark/arrivals", why));

@@ -106,7 +106,8 @@ pub fn memory_gb(gpu: &str) -> Option<f64> {
 
 /// Warns of weights that do not fit, with the arithmetic; a folder with an engine is no model.
 pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
-    for given in plan.frameworks.iter().filter(|given| given.enabled) {
+    let on_gpus = plan.hardware.gpu_count != Some(0);
+    for given in plan.frameworks.iter().filter(|given| given.enabled && on_gpus) {
         let Some(framework) = known.frameworks.get(&given.definition) else { continue };
         let facts = known.models.get(given.model.as_ref().unwrap_or(&plan.model)).cloned().unwrap_or_default();
         let Some((size, what)) = weights(plan, given, framework, &facts) else { continue };

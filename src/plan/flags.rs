@@ -23,6 +23,10 @@ pub enum UnknownFlags {
     Fail,
 }
 
+/// What to do about a framework that cannot be asked or started.
+pub const MISSING_WAY_OUT: &str = "install it, correct server_command, env, image or launcher, or say enabled: false; \
+                                   --allow-missing runs the other frameworks without it";
+
 /// Where a knob stands in a plan.
 #[derive(Debug, Clone)]
 struct Use<'a> {
@@ -71,9 +75,12 @@ impl Checking<'_, '_> {
         // Some frameworks print help in several parts: one that is there is enough.
         let captured = self.captured.filter(|captured| !captured.shown.contains_key(&HelpOf::Server));
         if let Some(why) = captured.and_then(|captured| captured.missing.as_ref()) {
-            let why = format!("{} is not there: {why}", self.framework.title);
-            self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
-            return self.reject(None, None, why);
+            let why = format!("{} cannot be asked for its help: {why}", self.framework.title);
+            if self.known.allow_missing {
+                self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
+                return self.reject(None, None, why);
+            }
+            return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
         for one in uses(given, &at) {
             self.knob(&one);
@@ -241,7 +248,11 @@ impl Checking<'_, '_> {
             .chain(&framework.served_name_flag)
             .chain([&framework.host_flag, &framework.port_flag]);
         let mut flags: Vec<(String, String)> = own.map(|flag| (flag.clone(), at.to_string())).collect();
-        let words = crate::shell::split(self.given.server_command.as_deref().unwrap_or_default()).unwrap_or_default();
+        let words = self
+            .given
+            .command
+            .as_ref()
+            .map_or(Vec::new(), |command| command.model.iter().flatten().chain(&command.rest).cloned().collect());
         let extra =
             self.given.extra_args.iter().enumerate().map(|(i, word)| (word.clone(), format!("{at}/extra_args/{i}")));
         let words = words.into_iter().map(|word| (word, format!("{at}/server_command"))).chain(extra);

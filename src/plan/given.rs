@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::command::Command;
 use super::read::texts;
 use crate::schema::{LauncherStep, Members};
 
@@ -22,8 +23,8 @@ pub struct FrameworkPlan {
     pub image: Option<String>,
     /// Mounts, `HOST:CONTAINER`.
     pub mounts: Vec<String>,
-    /// Command instead of the definition's.
-    pub server_command: Option<String>,
+    /// Command instead of the definition's, without what it says about knobs.
+    pub command: Option<Command>,
     /// Model instead of the plan's.
     pub model: Option<String>,
     /// Quantization instead of the plan's.
@@ -91,7 +92,7 @@ pub(super) fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
             launcher: launchers(&given["launcher"]),
             image: text("image"),
             mounts: texts(&given["mounts"]),
-            server_command: text("server_command"),
+            command: None,
             model: text("model"),
             quantization: text("quantization"),
             base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),

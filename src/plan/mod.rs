@@ -1,12 +1,14 @@
 //! Plans: which keys there are, what they may hold, what is wrong with one.
 
 pub mod check;
+mod command;
 mod fair;
 mod fit;
 mod flags;
 mod frameworks;
 mod given;
 mod limits;
+mod members;
 mod read;
 mod rules;
 mod secrets;
@@ -16,9 +18,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use command::Command;
 pub use fit::{ModelFacts, memory_gb, parameters};
-pub use flags::UnknownFlags;
+pub use flags::{MISSING_WAY_OUT, UnknownFlags};
 pub use given::FrameworkPlan;
+pub use members::nested;
 pub use read::{DEFAULT_QPS, Plan, STRATEGIES};
 pub use rules::{Refusal, is_smoke, refusal, too_short};
 
@@ -85,6 +89,8 @@ pub struct Known<'a> {
     pub unknown: UnknownFlags,
     /// Leave the version ranges of knobs aside.
     pub any_version: bool,
+    /// A framework that cannot be asked for its help is left out; else that is an error.
+    pub allow_missing: bool,
     /// The GPU, where the plan names none.
     pub gpu: Option<String>,
     /// What local folders tell about models, by the plan's path.
@@ -104,6 +110,7 @@ impl<'a> Known<'a> {
             helps: Helps::default(),
             unknown: UnknownFlags::Fail,
             any_version: false,
+            allow_missing: false,
             gpu: None,
             models: BTreeMap::new(),
             options: BTreeMap::new(),
@@ -142,12 +149,19 @@ fn follows(pointer: &str, wrong: &str) -> bool {
 }
 
 fn meaning(value: &Value, wrong: &[String], known: &Known, found: &mut Vec<Finding>) -> Plan {
+    let mut as_given = Vec::new();
+    let taken = command::take_over(value, known.frameworks, &mut as_given);
+    secrets::check(value, &mut as_given);
+    let value = &taken.value;
     let mut plan = Plan::read(value);
+    for given in &mut plan.frameworks {
+        given.command = taken.commands.get(&given.name).cloned();
+    }
     if wrong.iter().any(|wrong| wrong == "/hardware/gpu_count") {
         plan.hardware.gpu_count = None;
     }
-    secrets::check(value, found);
-    if plan.hardware.gpu_model.is_none() {
+    // An engine on the CPU runs on no GPU, whatever this host has.
+    if plan.hardware.gpu_model.is_none() && plan.hardware.gpu_count != Some(0) {
         plan.hardware.gpu_model.clone_from(&known.gpu);
         let note = known.gpu.as_ref().map(|gpu| ("hardware.gpu_model".to_string(), gpu.as_str().into()));
         plan.defaults.extend(note);
@@ -166,6 +180,12 @@ fn meaning(value: &Value, wrong: &[String], known: &Known, found: &mut Vec<Findi
     plan.checked = checked;
     rules::check(&mut plan, known, found);
     plan.substitute();
+    for finding in &mut *found {
+        if let Some(place) = taken.place(&finding.pointer) {
+            finding.pointer.clone_from(place);
+        }
+    }
+    found.extend(as_given);
     plan
 }
 

@@ -126,7 +126,7 @@ impl Plan {
             .unwrap_or_default();
         Self {
             model,
-            tokenizer: plan.text(&["/model/tokenizer", "/model/tokenizer_path"]),
+            tokenizer: plan.text(&["/model/tokenizer", "/model/tokenizer_path", "/benchmark/tokenizer"]),
             precision: plan.text(&["/model/precision", "/model/dtype", "/precision"]),
             quantization: plan.text(&["/model/quantization"]).filter(|name| name != "none"),
             parameters: value["model"]["parameters"].as_f64(),
@@ -161,8 +161,9 @@ impl Plan {
     pub fn base(&self, given: &FrameworkPlan, framework: &Framework) -> Members {
         let mut base = given.base.clone();
         let parallel = &framework.parallelism;
-        let named = parallel.multiply.iter().any(|knob| base.contains_key(knob));
-        if let (Some(tensor), Some(gpus), false) = (&parallel.tensor, self.hardware.gpu_count, named) {
+        let named = parallel.multiply.iter().any(|knob| base.contains_key(knob) && !parallel.shares(knob, &base));
+        let gpus = self.hardware.gpu_count.filter(|gpus| *gpus > 0);
+        if let (Some(tensor), Some(gpus), false) = (&parallel.tensor, gpus, named) {
             base.insert(tensor.clone(), gpus.into());
         }
         base

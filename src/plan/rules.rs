@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::shape::said;
 use super::{Finding, FrameworkPlan, Known, Level, Plan};
-use crate::framework::{Framework, Parallelism, Place, Rule, Then};
+use crate::framework::{Framework, Place, Rule, Then};
 use crate::schema::Members;
-use crate::shell;
 use crate::yaml::escape;
 
 /// Why a flag set is not run.
@@ -33,6 +32,7 @@ pub fn check(plan: &mut Plan, known: &Known, found: &mut Vec<Finding>) {
         let mut checking = Checking { plan, given, framework, found, caveats: &mut caveats };
         checking.base();
         checking.search();
+        super::members::check(given, framework, checking.found);
     }
     for caveat in caveats {
         if !plan.checked.caveats.contains(&caveat) {
@@ -180,7 +180,7 @@ impl Checking<'_, '_> {
 
     fn unknown_gpu(&mut self, knob: &str, value: &Value, pointer: &str) {
         let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
-        if self.plan.hardware.gpu_model.is_none() {
+        if self.plan.hardware.gpu_model.is_none() && self.plan.hardware.gpu_count != Some(0) {
             let why = format!(
                 "{knob} {} is kept, for the GPU is unknown: {}; say hardware.gpu_model, or bench-validate --gpu",
                 said(value),
@@ -255,8 +255,8 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
         if let Some(why) = flags.get(knob).and_then(|value| refuse(&said(value), "")) {
             return Some(why);
         }
-        let command = shell::split(given.server_command.as_deref().unwrap_or_default()).unwrap_or_default();
-        for (words, place) in [(&command, " in server_command"), (&given.extra_args, " in extra_args")] {
+        let command = given.command.as_ref().map_or(&[] as &[String], |command| &command.rest);
+        for (words, place) in [(command, " in server_command"), (&given.extra_args[..], " in extra_args")] {
             let behind = words
                 .iter()
                 .zip(words.iter().skip(1))
@@ -282,7 +282,10 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
 
 fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     // An unknown GPU is not known to be the wrong one.
-    let gpu = plan.hardware.gpu_model.as_ref()?;
+    let gpu = match plan.hardware.gpu_count {
+        Some(0) => "the CPU",
+        _ => plan.hardware.gpu_model.as_deref()?,
+    };
     let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
     let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
     let (rule, knob) = hits.next()?;
@@ -293,10 +296,11 @@ fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Str
 fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     let parallelism = &framework.parallelism;
     let needed = parallelism.gpus(flags)?;
-    let budget = plan.hardware.gpu_count.map(u64::from)?;
-    let used = Parallelism::degrees(&parallelism.multiply, flags);
+    // What are GPUs elsewhere are sockets or threads of an engine on the CPU.
+    let budget = plan.hardware.gpu_count.map(u64::from).filter(|budget| *budget > 0)?;
+    let (used, shared) = parallelism.parted(flags);
     let terms = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
-    let shared = Parallelism::degrees(&parallelism.share, flags).into_iter().filter(|(_, n)| *n > 1);
+    let shared = shared.into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
     let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
     (needed > budget).then(|| format!("{terms} needs {needed} GPUs{shared}, and gpu_count is {budget}"))

@@ -80,6 +80,7 @@ const FRAMEWORK: Shape = Keys(&[
     ("candidates", List(&Each(&Any))),
     ("version", Text),
     ("backend_policy", Text),
+    ("config_source", Text),
     ("notes", Any),
 ]);
 const RATE: Shape = Either(&Rate, &Keys(&[("rate", Rate), ("cap", Count(1))]));
@@ -96,7 +97,7 @@ pub const PLAN: Shape = Keys(&[
         "hardware",
         Keys(&[
             ("gpu_model", Text),
-            ("gpu_count", Count(1)),
+            ("gpu_count", Count(0)),
             ("visible_devices", Either(&Text, &List(&Any))),
             ("multi_node", Bool),
         ]),
@@ -126,6 +127,9 @@ pub const PLAN: Shape = Keys(&[
         Keys(&[
             ("endpoint", Text),
             ("backend", Text),
+            ("framework_set", List(&Text)),
+            ("tokenizer", Text),
+            ("output_dir", Text),
             ("num_prompts", Count(1)),
             ("warmup_requests", Count(0)),
             ("warmup_s", Positive),

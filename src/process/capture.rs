@@ -5,6 +5,10 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::proc;
 use crate::error::{Context, Error, Result};
 use crate::{redact, shell};
 
@@ -13,15 +17,15 @@ use crate::{redact, shell};
 /// # Errors
 /// When it cannot be executed or takes longer than `limit`.
 pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
-    run(argv, limit).map(|(text, _)| text)
+    run(argv, &[], limit).map(|(text, _)| text)
 }
 
-/// The same of a command that must succeed.
+/// Runs `argv`, which must succeed, with `environment` beside ours; its standard output and error together.
 ///
 /// # Errors
-/// When it does not; the last thing that it said is the reason.
-pub fn succeeding(argv: &[String], limit: Duration) -> Result<String> {
-    let (text, status) = run(argv, limit)?;
+/// When it cannot be executed, takes longer than `limit`, or fails: the last thing that it said is the reason.
+pub fn succeeding(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<String> {
+    let (text, status) = run(argv, environment, limit)?;
     if status.success() {
         return Ok(text);
     }
@@ -31,12 +35,13 @@ pub fn succeeding(argv: &[String], limit: Duration) -> Result<String> {
     Err(Error::new(format!("{} ended with {status}: {}", shell::join(argv), said.trim())))
 }
 
-fn run(argv: &[String], limit: Duration) -> Result<(String, ExitStatus)> {
+fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<(String, ExitStatus)> {
     let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
     let (mut read, write) = std::io::pipe().context("cannot make a pipe")?;
     let copy = write.try_clone().context("cannot copy a pipe")?;
     let mut child = Command::new(program)
         .args(arguments)
+        .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(write)
         .stderr(copy)
@@ -53,8 +58,13 @@ fn run(argv: &[String], limit: Duration) -> Result<(String, ExitStatus)> {
             break status;
         }
         if begun.elapsed() > limit {
+            // It may have started a server instead of printing its help.
+            let family = i32::try_from(child.id()).map_or_else(|_| Vec::new(), |pid| proc::descendants(pid, None));
             let _ = child.kill();
             let _ = child.wait();
+            for process in family.iter().filter(|process| process.lives()) {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
             return Err(Error::new(format!("it takes longer than {} s", limit.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(10));

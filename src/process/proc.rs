@@ -110,7 +110,13 @@ pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
 /// The files that the PATH has for a program, first to last; a name with a slash is its own path.
 #[must_use]
 pub fn on_path(program: &str) -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    on_path_of(program, None)
+}
+
+/// The same of a PATH that is not ours.
+#[must_use]
+pub fn on_path_of(program: &str, path: Option<&str>) -> Vec<PathBuf> {
+    let path = path.map_or_else(|| std::env::var_os("PATH").unwrap_or_default(), Into::into);
     let all = match program.contains('/') {
         true => vec![PathBuf::from(program)],
         false => std::env::split_paths(&path).map(|folder| folder.join(program)).collect(),

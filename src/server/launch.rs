@@ -13,6 +13,7 @@ use super::manifest::Ways;
 use super::{Failed, Options};
 use crate::digest;
 use crate::error::{Context, Error, Result};
+use crate::framework::Framework;
 use crate::launcher::{Chain, Start, resolve};
 use crate::lease::{monotonic_ns, private_folder};
 use crate::process::{host, proc};
@@ -85,7 +86,7 @@ impl Launch {
         let argv = named.iter().map(|word| references(word)).collect::<Result<Vec<String>>>()?;
         let launchers = options.frameworks.launchers();
         let devices = candidate.hardware.visible_devices.clone().or_else(|| {
-            let count = candidate.hardware.gpu_count?;
+            let count = candidate.hardware.gpu_count.filter(|count| *count > 0)?;
             Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
         });
         let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
@@ -95,15 +96,21 @@ impl Launch {
         let chain = Chain::new(launchers, &candidate.server, &argv, &start)?;
         let shown = Chain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
-        let beside = |command: &[String]| Ok::<_, Error>(chain.beside(command)?.unwrap_or_default());
-        let help = framework.into_iter().flat_map(|f| &f.help).map(|help| beside(&help.command));
+        // As the server's own program is asked; one that nobody knows is not.
+        let beside = |framework: &Framework, command: &[String]| match framework.alike(&candidate.server.argv, command)
+        {
+            Some(command) => Ok::<_, Error>(chain.beside(&command)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        };
+        let help = framework.into_iter().flat_map(|f| f.help.iter().map(move |help| (f, help)));
+        let help = help.map(|(framework, help)| beside(framework, &help.command));
         let ways = Ways {
             asking: chain.asking()?,
             pull: chain.pull()?,
             leftovers: chain.leftovers()?,
             outside: chain.outside()?,
             help: help.collect::<Result<Vec<_>>>()?.into_iter().filter(|command| !command.is_empty()).collect(),
-            version: framework.map(|f| beside(&f.version.command)).transpose()?.unwrap_or_default(),
+            version: framework.map(|f| beside(f, &f.version.command)).transpose()?.unwrap_or_default(),
             is_here: chain.is_here(),
         };
         let (attached, reached_by) = (chain.attached()?, chain.reached_by().to_string());

@@ -18,9 +18,9 @@ use crate::http::Client;
 use crate::launcher::{Asking, Leftovers, Outside};
 use crate::pattern::ascii;
 use crate::process::capture::save;
-use crate::process::proc::{is_dead, on_path};
+use crate::process::proc::{is_dead, on_path_of};
 use crate::redact::is_secret_name;
-use crate::schema::{Candidate, Members};
+use crate::schema::{Candidate, CandidateServer, Members};
 use crate::{digest, shell};
 
 /// How long one question about a version may take.
@@ -94,7 +94,7 @@ pub async fn collect(
             put(&fact.name, found);
         }
     }
-    let packages = if ways.is_here { packages(framework) } else { BTreeMap::new() };
+    let packages = if ways.is_here { packages(framework, &candidate.server) } else { BTreeMap::new() };
     for (name, candidates) in &framework.version.libraries {
         put(name, candidates.iter().find_map(|package| packages.get(package.as_str()).cloned()));
     }
@@ -107,7 +107,7 @@ pub async fn collect(
     let said = match &known {
         Some(version) => version.clone(),
         None if ways.version.is_empty() => String::new(),
-        None => ask(&ways.version, ANSWER).await.unwrap_or_default(),
+        None => ask_in(&ways.version, &launch.environment, ANSWER).await.unwrap_or_default(),
     };
     let version = known.or_else(|| said.lines().find_map(|line| Some(VERSION.captures(line)?[1].to_string())));
     let commit = COMMIT.captures(&said).map(|found| found[1].to_string());
@@ -181,7 +181,7 @@ impl Launch {
     pub async fn capture_help(&self) -> Option<PathBuf> {
         let mut text = String::new();
         for command in &self.ways.help {
-            if let Some(said) = ask(command, HELP).await {
+            if let Some(said) = ask_in(command, &self.environment, HELP).await {
                 text.push_str(&format!("$ {}\n{said}\n", self.redacted(command)));
             }
         }
@@ -192,9 +192,14 @@ impl Launch {
 
 /// What a command prints to standard output, or to standard error where that is all; `None` when it fails.
 pub(super) async fn ask(command: &[String], limit: Duration) -> Option<String> {
+    ask_in(command, &[], limit).await
+}
+
+/// The same with `environment` beside ours.
+async fn ask_in(command: &[String], environment: &[(String, String)], limit: Duration) -> Option<String> {
     let (program, arguments) = command.split_first()?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(limit, command.output()).await.ok()?.ok()?;
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     output.status.success().then(|| String::from_utf8_lossy(&said).into_owned())
@@ -211,16 +216,18 @@ fn plain(package: &str) -> String {
     package.replace('-', "_").to_ascii_lowercase()
 }
 
-/// The version of a framework's Python package on this host; `None` where it has none.
+/// The version of a framework's Python package beside a server's program on this host; `None` where it has none.
 #[must_use]
-pub fn package_version(framework: &Framework) -> Option<String> {
-    packages(framework).get(&plain(framework.version.package.as_ref()?)).cloned()
+pub fn package_version(framework: &Framework, server: &CandidateServer) -> Option<String> {
+    packages(framework, server).get(&plain(framework.version.package.as_ref()?)).cloned()
 }
 
 /// The Python packages beside the framework's program, by the names of their metadata folders: starting an interpreter
 /// costs seconds.
-fn packages(framework: &Framework) -> BTreeMap<String, String> {
-    let program = framework.command.first().and_then(|program| on_path(program).into_iter().next());
+fn packages(framework: &Framework, server: &CandidateServer) -> BTreeMap<String, String> {
+    let program = framework.find(&server.argv).and_then(|found| server.argv.get(found.program));
+    let path = server.env.get("PATH").and_then(Option::as_deref);
+    let program = program.and_then(|program| on_path_of(program, path).into_iter().next());
     program.as_deref().and_then(beside).unwrap_or_default()
 }
 

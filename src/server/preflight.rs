@@ -32,7 +32,11 @@ impl Serving<'_> {
 
     /// The GPUs that a candidate asks for, free; none on a host where they cannot be looked at.
     pub(super) async fn gpus(&self, candidate: &Candidate) -> Result<Vec<Gpu>, Failed> {
-        let Some(probe) = self.probe.as_ref().filter(|_| !candidate.simulated) else { return Ok(Vec::new()) };
+        let Some(probe) =
+            self.probe.as_ref().filter(|_| !candidate.simulated && candidate.hardware.gpu_count != Some(0))
+        else {
+            return Ok(Vec::new());
+        };
         let all = probe.look().await.map_err(|e| Failed::of("gpu_unknown", e.to_string()))?;
         let asked = &candidate.hardware;
         let gpus = gpu::choose(all, asked.visible_devices.as_deref(), asked.gpu_count)

@@ -214,21 +214,36 @@ fn help_is_captured_where_the_server_would_run() {
     let help = folder.path().join("help");
     let mut command = program("bench-validate");
     command.arg("--capture-help").arg(&help).args(["--format", "jsonl"]).arg(&plan).env("PATH", path_of_the_programs());
-    let done = run(&mut command, "").expect(0);
+    // One that is not there is an error, which says what was tried and what to do.
+    let done = run(&mut command, "").expect(1);
+    assert!(
+        lines(&done, "error")[0]
+            .starts_with("vLLM cannot be asked for its help: vllm serve --help=all: cannot execute"),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        lines(&done, "error")[0].ends_with("--allow-missing runs the other frameworks without it"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!((done.stdout.as_str(), lines(&done, "error").len()), ("", 1), "{}", done.stderr);
+    let done = run(command.arg("--allow-missing"), "").expect(0);
     let text = fs::read_to_string(help.join("sim/bench_sim_help.txt")).unwrap();
     assert!(text.contains("--max-num-seqs"), "{text}");
     let row = row(&done);
     let accepted = row["validated_cli_flags"]["sim"]["server"]["accepted"].as_array().unwrap();
     assert!(accepted.contains(&json!("--max-num-seqs")), "{row:#}");
     assert_eq!(row["validated_cli_flags"]["sim"]["version"], env!("CARGO_PKG_VERSION"));
-    // One that is not there is unsupported, and no crash.
+    // Then it is unsupported.
     let candidates = expand(&done);
     assert_eq!((&candidates[1]["framework"], &candidates[1]["status"]), (&json!("vllm"), &json!("skipped")));
-    assert!(candidates[1]["failure_reason"].as_str().unwrap().contains("vLLM is not there"), "{}", candidates[1]);
+    assert!(candidates[1]["failure_reason"].as_str().unwrap().contains("vLLM cannot be asked"), "{}", candidates[1]);
     // The captured folder can be used again.
     let mut command = program("bench-validate");
     command.arg("--help-dir").arg(&help).arg(&plan);
-    let again = run(&mut command, "").expect(0);
+    run(&mut command, "").expect(1);
+    let again = run(command.arg("--allow-missing"), "").expect(0);
     let again: Value = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!(again["validated_cli_flags"]["sim"], row["validated_cli_flags"]["sim"]);
 }

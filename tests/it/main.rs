@@ -13,6 +13,7 @@ mod load;
 mod man;
 mod native;
 mod pipeline;
+mod podman;
 mod preflight;
 mod rank;
 mod schemas;

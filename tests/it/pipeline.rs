@@ -34,7 +34,7 @@ fn write_plan(folder: &Path, tokens: u32) -> std::path::PathBuf {
 }
 
 fn sweep(plan: &Path, out: &Path) -> Command {
-    let mut command = bash("exec \"$0\" --no-build \"$1\" --out \"$2\"");
+    let mut command = bash("exec \"$0\" --no-build \"$1\" --out \"$2\" \"${@:3}\"");
     command.arg(root().join("scripts/sweep")).arg(plan).arg(out);
     command
 }
@@ -48,6 +48,21 @@ fn units(path: &Path) -> Vec<String> {
     let mut units: Vec<String> = units.map(|unit| unit.as_str().unwrap().to_string()).collect();
     units.sort();
     units
+}
+
+#[test]
+fn a_sweep_drops_no_framework_without_being_told() {
+    let (folder, mark) = (scratch(), Mark::new("missing"));
+    let (path, out) = (folder.path().join("plan.yaml"), folder.path().join("out"));
+    let missing = "  vllm:\n    server_command: /nowhere/vllm serve\n";
+    std::fs::write(&path, plan(4).replace("max_num_seqs: [64, 100000]", "max_num_seqs: [64]") + missing).unwrap();
+    let done = run(mark.put(&mut sweep(&path, &out)), "").expect(1);
+    assert!(done.stderr.contains("vLLM cannot be asked for its help: /nowhere/vllm serve"), "{}", done.stderr);
+    assert!(!out.join("raw/0001.jsonl").exists(), "nothing was started");
+    let done = run(mark.put(sweep(&path, &out).arg("--allow-missing")), "").expect(0);
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("vLLM cannot be asked for its help: /nowhere/vllm serve"), "{report}\n{}", done.stderr);
+    mark.gone_within(Duration::from_secs(3));
 }
 
 #[test]

@@ -128,7 +128,10 @@ fn other_tools_and_hosts_without_any() {
     let none = Host::new(&[]);
     let done = none.validate("frameworks: {vllm: {}, sim: {}, sglang: {launcher: docker, image: x}}\n", &[]).expect(1);
     assert!(done.stderr.contains("its launcher needs docker, which is not on PATH"), "{}", done.stderr);
-    let done = none.validate("frameworks: {vllm: {env: {NGC_API_KEY: null}}, sim: {}}\n", &[]).expect(0);
+    let missing = "frameworks: {vllm: {env: {NGC_API_KEY: null}}, sim: {}}\n";
+    let done = none.validate(missing, &[]).expect(1);
+    assert!(done.stderr.contains("error: vLLM cannot be started: no vllm on PATH; install it"), "{}", done.stderr);
+    let done = none.validate(missing, &["--allow-missing"]).expect(0);
     assert!(done.stderr.contains("warning: NGC_API_KEY is to be inherited, and is not set"), "{}", done.stderr);
     assert!(done.stderr.contains("note: the GPUs were not looked at"), "{}", done.stderr);
     // What is not installed is unsupported, the rest goes on.
@@ -153,4 +156,115 @@ fn help_is_captured_through_a_launcher() {
         "{asked}"
     );
     assert!(asked.contains("the-image bench-sim --version"), "{asked}");
+}
+
+/// A `vllm` that prints its help only where the plan says that it is, with the plan's environment.
+const OWN_VLLM: &str = "#!/bin/sh\n\
+    [ \"$OWN\" = yes ] || { echo 'no OWN' >&2; exit 3; }\n\
+    case $* in\n\
+    'serve --help=all'|'-m vllm.entrypoints.openai.api_server --help') echo 'usage: vllm serve [--max-num-seqs N]'; echo;\n\
+        echo '  --max-num-seqs N'; echo '  --served-model-name N'; echo '  --host H'; echo '  --port P';\n\
+        echo '  --model M'; echo '  --tensor-parallel-size N' ;;\n\
+    'bench serve --help=all') echo '  --model M' ;;\n\
+    *) exit 4 ;; esac\n";
+
+#[test]
+fn the_plans_own_command_is_asked_and_checked() {
+    let host = Host::new(&[]);
+    let bin = host.0.path().join("venv/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::create_dir_all(host.0.path().join("venv/lib/python3.11/site-packages/vllm-0.32.0.dist-info")).unwrap();
+    for name in ["vllm", "python3"] {
+        fs::write(bin.join(name), OWN_VLLM).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (help, bin) = (host.0.path().join("help").display().to_string(), bin.display().to_string());
+    let capture = ["--capture-help", &help];
+    let plan = |command: &str, env: &str| {
+        format!(
+            "frameworks: {{vllm: {{server_command: \"{command}\", env: {{{env}}}, search_space: {{max_num_seqs: [8]}}}}, sim: {{}}}}\n"
+        )
+    };
+    for command in [
+        format!("{bin}/vllm serve"),
+        format!("{bin}/vllm serve m --port 1"),
+        format!("env LESS=1 {bin}/vllm serve"),
+        format!("sh -c 'exec {bin}/vllm serve m'"),
+        format!("{bin}/python3 -m vllm.entrypoints.openai.api_server"),
+    ] {
+        let done = host.validate(&plan(&command, "OWN: 'yes'"), &capture).expect(0);
+        let row: Value = serde_json::from_str(&done.stdout).unwrap();
+        let check = &row["validated_cli_flags"]["vllm"];
+        assert!(check["server"]["accepted"].to_string().contains("--max-num-seqs"), "{command}: {}", done.stderr);
+        assert_eq!(check["version"], "0.32.0", "{command}");
+        let candidates = run(&mut program("bench-expand"), &done.stdout).expect(0).rows();
+        assert_eq!(
+            candidates.iter().filter(|c| c["framework"] == "vllm" && c["status"].is_null()).count(),
+            2,
+            "{command}"
+        );
+    }
+    // A folder of the plan's own PATH.
+    let path = format!("OWN: 'yes', PATH: '{bin}:/usr/bin:/bin'");
+    host.validate(&plan("vllm serve", &path), &capture).expect(0);
+    // What is asked is asked with the plan's environment, and what it says is told.
+    let command = format!("{bin}/vllm serve");
+    let done = host.validate(&plan(&command, ""), &capture).expect(1);
+    let said = format!("vLLM cannot be asked for its help: {command} --help=all ended with exit status: 3: no OWN");
+    assert!(done.stderr.contains(&said), "{}", done.stderr);
+    let done = host.validate(&plan("/nowhere/vllm serve", ""), &["--allow-missing"]).expect(0);
+    assert!(
+        done.stderr.contains("warning: vLLM cannot be started: no /nowhere/vllm; its candidates"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_container_is_asked_with_the_plans_command_and_environment() {
+    let docker = "echo \"$*\" >>\"$0.asked\"; echo 'Cannot connect to the Docker daemon' >&2; exit 125";
+    let host = Host::new(&[("docker", docker)]);
+    let help = host.0.path().join("help").display().to_string();
+    let plan =
+        "frameworks: {vllm: {launcher: docker, image: i, server_command: /opt/vllm serve, env: {A: b}}, sim: {}}\n";
+    let done = host.validate(plan, &["--capture-help", &help]).expect(1);
+    assert!(
+        done.stderr.contains(
+            "ended with exit status: 125: Cannot connect to the Docker daemon (is the image here? docker pull i)"
+        ),
+        "{}",
+        done.stderr
+    );
+    let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
+    assert!(asked.contains("-e A=b ") && asked.ends_with(" i /opt/vllm serve --help=all\n"), "{asked}");
+    let none = "hardware: {gpu_count: 0}\n".to_string() + plan;
+    host.validate(&none, &["--capture-help", &help, "--allow-missing"]).expect(0);
+    let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
+    let last: Vec<&str> = asked.lines().collect();
+    assert!(last[0].contains("--gpus") && !last[1].contains("--gpus"), "{asked}");
+}
+
+#[test]
+fn plans_with_other_commands_are_asked_apart() {
+    let help = |flag: &str| {
+        format!(
+            "echo 'usage: llama-server [{flag} N]'; for f in {flag} model alias host port; do echo \"  --${{f#--}} N\"; done"
+        )
+    };
+    let host = Host::new(&[]);
+    for (folder, flag) in [("a", "--parallel"), ("b", "--ubatch-size")] {
+        let path = host.0.path().join(folder);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("llama-server"), format!("#!/bin/sh\n{}\n", help(flag))).unwrap();
+        fs::set_permissions(path.join("llama-server"), fs::Permissions::from_mode(0o755)).unwrap();
+        let knob = flag.trim_start_matches("--").replace('-', "_");
+        let command = path.join("llama-server").display().to_string();
+        let text = format!(
+            "{PLAN}frameworks: {{llama_cpp: {{server_command: {command}, base_server_flags: {{{knob}: 4}}}}}}\n"
+        );
+        fs::write(host.0.path().join(format!("{folder}.yaml")), text).unwrap();
+    }
+    let mut command = program("bench-validate");
+    command.current_dir(host.0.path()).args(["--capture-help", "help", "a.yaml", "b.yaml"]);
+    run(&mut command, "").expect(0);
 }

@@ -1,0 +1,117 @@
+//! Dotted knobs (`compilation_config.cudagraph_mode`) and the maps that they are members of.
+
+use serde_json::{Map, Value};
+
+use super::shape::said;
+use super::{Finding, FrameworkPlan};
+use crate::framework::{Framework, Kind};
+use crate::schema::Members;
+use crate::yaml::escape;
+
+/// Dotted knobs put into the maps that they belong to; a map may be given as its JSON text.
+///
+/// # Errors
+/// A knob that is no map, and of which another sets a member.
+pub fn nested(flags: &Members) -> Result<Members, String> {
+    let mut whole: Members =
+        flags.iter().filter(|(knob, _)| !knob.contains('.')).map(|(k, v)| (k.clone(), v.clone())).collect();
+    // A map before its members, in whatever order a plan names them.
+    let mut dotted: Vec<(&String, &Value)> = flags.iter().filter(|(knob, _)| knob.contains('.')).collect();
+    dotted.sort_by_key(|(knob, _)| knob.matches('.').count());
+    for (knob, value) in dotted {
+        let (path, key) = knob.rsplit_once('.').unwrap_or(("", knob));
+        let mut parts = path.split('.');
+        let root = parts.next().unwrap_or_default();
+        let mut name = root.to_string();
+        let mut place = map(whole.entry(root).or_insert(Value::Null), &name, knob)?;
+        for part in parts {
+            name = format!("{name}.{part}");
+            place = map(place.entry(part).or_insert(Value::Null), &name, knob)?;
+        }
+        place.insert(key.into(), value.clone());
+    }
+    Ok(whole)
+}
+
+/// The map at `name`, for the knob that sets a member of it.
+fn map<'a>(place: &'a mut Value, name: &str, knob: &str) -> Result<&'a mut Map<String, Value>, String> {
+    let read = match place {
+        Value::Null => Some(Value::Object(Map::new())),
+        Value::String(text) => serde_json::from_str(text).ok().filter(Value::is_object),
+        _ => None,
+    };
+    if let Some(read) = read {
+        *place = read;
+    }
+    let shown = said(place);
+    place
+        .as_object_mut()
+        .ok_or_else(|| format!("{knob} sets a member of {name}, which is {shown} and not a map: write {name} as a map"))
+}
+
+/// Adds JSON texts that do not parse, and members of what is not a map.
+pub fn check(given: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
+    let at = format!("/frameworks/{}", escape(&given.name));
+    let mut all: Vec<(&String, &Value, String)> = Vec::new();
+    all.extend(
+        given.base.iter().map(|(knob, value)| (knob, value, format!("{at}/base_server_flags/{}", escape(knob)))),
+    );
+    for (knob, values) in &given.space {
+        let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
+        all.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
+    }
+    for (i, changes) in given.list.iter().enumerate() {
+        let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
+        all.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
+    }
+    for (knob, value, pointer) in &all {
+        let is_map = framework.knob(knob).is_some_and(|knob| matches!(knob.kind, Some(Kind::Map | Kind::Any)));
+        let text = value.as_str().filter(|text| is_map && text.trim_start().starts_with('{'));
+        if let Some(Err(e)) = text.map(serde_json::from_str::<Value>) {
+            found.push(Finding::error(pointer, format!("{knob} is not JSON: {e}")));
+            continue;
+        }
+        let inside = |other: &str| knob.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
+        let wrong = all.iter().filter(|(other, ..)| inside(other)).find_map(|(other, map, _)| {
+            // What is not even JSON is said once, where it stands.
+            let torn = map
+                .as_str()
+                .is_some_and(|text| text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_err());
+            let pair = [((*other).clone(), (*map).clone()), ((*knob).clone(), (*value).clone())];
+            nested(&pair.into_iter().collect()).err().filter(|_| !torn)
+        });
+        found.extend(wrong.map(|why| Finding::error(pointer, why)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(flags: Value) -> Result<Value, String> {
+        nested(flags.as_object().unwrap()).map(Value::Object)
+    }
+
+    #[test]
+    fn a_member_is_added_to_a_map_and_to_its_text() {
+        let whole = json!({"c": {"pass": {"a": true, "b": 1}, "mode": "FULL"}});
+        for map in [json!({"pass": {"a": true}}), json!("{\"pass\": {\"a\": true}}"), json!({"pass": "{\"a\": true}"})]
+        {
+            assert_eq!(of(json!({"c": map, "c.pass.b": 1, "c.mode": "FULL"})), Ok(whole.clone()));
+        }
+        assert_eq!(
+            of(json!({"c.pass.b": 1, "c.mode": "FULL", "c.pass": {"a": true}})).unwrap()["c"]["pass"],
+            json!({"a": true, "b": 1})
+        );
+        assert_eq!(of(json!({"c.x.y": 1})), Ok(json!({"c": {"x": {"y": 1}}})));
+    }
+
+    #[test]
+    fn what_is_not_a_map_has_no_members() {
+        for map in [json!(3), json!("/etc/o.yaml"), json!("{\"a\": "), json!([1])] {
+            let why = of(json!({"c": map, "c.mode": "FULL"})).unwrap_err();
+            assert!(why.contains("not a map"), "{why}");
+        }
+    }
+}
