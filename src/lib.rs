@@ -26,50 +26,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test stops at what it did not expect"))]
 
-pub mod cli;
-pub mod report;
-
-pub mod http;
-pub mod lease;
+pub mod base;
+pub mod engines;
+pub mod flags;
 pub mod load;
-pub mod process;
-pub mod server;
-pub mod sim;
-
-pub mod answer;
-pub mod attempt;
-pub mod candidate;
-pub mod dataset;
-pub mod diagnose;
-pub mod digest;
-pub mod exposition;
-pub mod framework;
-pub mod gpu;
-pub mod help;
-pub mod launcher;
+pub mod metrics;
 pub mod normalize;
 pub mod plan;
+pub mod programs;
 pub mod rank;
-pub mod release;
-pub mod schedule;
-pub mod search;
-pub mod shell;
-pub mod sla;
-pub mod sse;
-pub mod statistics;
-pub mod steady;
-pub mod summary;
-pub mod timing;
-pub mod workload;
-
-pub mod jsonl;
-pub mod row;
-pub mod schema;
-pub mod yaml;
-
-pub mod error;
-pub mod exit;
-pub mod notice;
-pub mod pattern;
-pub mod redact;
-pub mod units;
+pub mod report;
+pub mod rows;
+pub mod serve;
+pub mod sim;
+pub mod system;

@@ -112,5 +112,5 @@ fn variance(values: &[f64]) -> f64 {
 pub fn percentile(values: &[f64], q: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    serving_bench::summary::percentile(&values, q).unwrap_or(f64::NAN)
+    serving_bench::metrics::sample::percentile(&values, q).unwrap_or(f64::NAN)
 }

@@ -5,31 +5,31 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Dialect, Event};
-use crate::error::{Error, Result};
-use crate::exposition;
-use crate::framework::{Metrics, Told};
-use crate::http::Client;
-use crate::notice::Notice;
-use crate::redact;
-use crate::schedule::generator;
-use crate::schema::Members;
-use crate::sse::{Part, Splitter};
-use crate::workload::{Ask, Item, Piece, Sizes, WORDS, token_ids};
+use super::schedule::generator;
+use super::workload::{PromptContent, PromptPiece, Sizes, WORDS, WorkloadItem, token_ids};
+use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
+use crate::base::redact;
+use crate::engines::framework::{MetricMapping, MetricsEndpoint};
+use crate::engines::prometheus;
+use crate::engines::protocol::event::{Dialect, Event};
+use crate::engines::protocol::sse::{Part, Splitter};
+use crate::rows::kinds::Members;
+use crate::system::http::HttpClient;
 
 /// How long the server's counters may take to be shown.
 const COUNTERS: Duration = Duration::from_secs(5);
 
 /// How prompts are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
+enum PromptForm {
     TokenIds,
     Text(Sizes),
 }
 
 /// What is to be asked of a server, before it is known what it takes of it.
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct RequestSpec {
     /// Path of the endpoint.
     pub endpoint: String,
     /// The model's id.
@@ -50,37 +50,37 @@ pub struct Asking {
 
 /// How one server is asked.
 #[derive(Debug)]
-pub struct Asker {
+pub struct RequestBuilder {
     /// The client of this server.
-    pub client: Client,
+    pub client: HttpClient,
     /// What it is asked, without what it refuses.
-    pub asking: Asking,
+    pub asking: RequestSpec,
     dialect: Dialect,
     usage: bool,
-    form: Form,
+    form: PromptForm,
     template: Option<u32>,
     limit: Duration,
-    metrics: Option<Metrics>,
+    metrics: Option<MetricsEndpoint>,
 }
 
 /// The answer to a small request.
-struct Small {
+struct SmallAnswer {
     status: u16,
     text: String,
     input: Option<u32>,
 }
 
 /// A prompt as a body takes it.
-enum Given {
+enum PromptBody {
     Ids(Vec<u32>),
     Text(String),
     Messages(Vec<Value>),
 }
 
-impl Asker {
+impl RequestBuilder {
     /// The same, which also reads the server's own counters.
     #[must_use]
-    pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
+    pub fn with_metrics(self, metrics: Option<MetricsEndpoint>) -> Self {
         Self { metrics, ..self }
     }
 
@@ -88,12 +88,12 @@ impl Asker {
     pub async fn counters(&self) -> Option<BTreeMap<String, f64>> {
         let path = &self.metrics.as_ref()?.path;
         let (status, body) = tokio::time::timeout(COUNTERS, self.client.get(path)).await.ok()?.ok()?;
-        (status == 200).then(|| exposition::parse(&String::from_utf8_lossy(&body)))
+        (status == 200).then(|| prometheus::parse(&String::from_utf8_lossy(&body)))
     }
 
     /// What they tell.
     #[must_use]
-    pub fn told(&self) -> &[Told] {
+    pub fn told(&self) -> &[MetricMapping] {
         self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
     }
 
@@ -119,16 +119,16 @@ impl Asker {
     ///
     /// # Errors
     /// When it takes no form of request, or the size of a text cannot be told.
-    pub async fn find(client: Client, asking: Asking, limit: Duration, notice: &Notice) -> Result<Self> {
+    pub async fn find(client: HttpClient, asking: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
         let dialect: Dialect = asking.endpoint.parse().map_err(Error::new)?;
         let ids = asking.ids && asking.sized && dialect != Dialect::Chat;
-        let form = if ids { Form::TokenIds } else { Form::Text(unsized_text.clone()) };
+        let form = if ids { PromptForm::TokenIds } else { PromptForm::Text(unsized_text.clone()) };
         let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
             let prompt = match asker.form {
-                Form::TokenIds => Given::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
-                Form::Text(_) => Given::Text(" time year".into()),
+                PromptForm::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
+                PromptForm::Text(_) => PromptBody::Text(" time year".into()),
             };
             let small = asker.small(prompt).await?;
             let endpoint = &asker.asking.endpoint;
@@ -149,17 +149,17 @@ impl Asker {
                 let what = &asker.asking.exact_length;
                 notice.warn(format!("the server refuses {what:?}: answers may be shorter than asked"));
                 asker.asking.exact_length = Map::new();
-            } else if asker.form == Form::TokenIds {
+            } else if asker.form == PromptForm::TokenIds {
                 notice.say("the server takes no token ids as prompt: prompts are text, sized by its own usage");
-                asker.form = Form::Text(unsized_text.clone());
+                asker.form = PromptForm::Text(unsized_text.clone());
             } else {
                 return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
             }
         }
-        if matches!(asker.form, Form::Text(_)) && asker.asking.sized {
+        if matches!(asker.form, PromptForm::Text(_)) && asker.asking.sized {
             let sizes = asker.sizes().await?;
             asker.template = Some(sizes.overhead).filter(|_| dialect == Dialect::Chat);
-            asker.form = Form::Text(sizes);
+            asker.form = PromptForm::Text(sizes);
         } else if dialect == Dialect::Chat {
             let (four, eight) = (asker.count(WORDS[0], 4).await.ok(), asker.count(WORDS[0], 8).await.ok());
             asker.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
@@ -170,7 +170,7 @@ impl Asker {
     /// `token_ids` or `text`.
     #[must_use]
     pub fn prompt_form(&self) -> &'static str {
-        if self.form == Form::TokenIds { "token_ids" } else { "text" }
+        if self.form == PromptForm::TokenIds { "token_ids" } else { "text" }
     }
 
     /// Tokens that the chat template adds to one message, as the server counts; `None` without a template.
@@ -183,26 +183,28 @@ impl Asker {
     ///
     /// # Errors
     /// When no prompt of that length is possible, or the endpoint takes no prompt of that kind.
-    pub fn body(&self, item: &Item) -> Result<Vec<u8>> {
+    pub fn body(&self, item: &WorkloadItem) -> Result<Vec<u8>> {
         let prompt = match &item.ask {
-            Ask::Text(text) => Given::Text(text.clone()),
-            Ask::Messages(messages) if self.dialect == Dialect::Chat => Given::Messages(messages.clone()),
-            Ask::Messages(_) => {
+            PromptContent::Text(text) => PromptBody::Text(text.clone()),
+            PromptContent::Messages(messages) if self.dialect == Dialect::Chat => {
+                PromptBody::Messages(messages.clone())
+            }
+            PromptContent::Messages(_) => {
                 let why =
                     "has a row with a list of messages, which only a chat endpoint takes: ask /v1/chat/completions";
                 return Err(Error::new(format!("the data set {why}")));
             }
-            Ask::Made(pieces) => match &self.form {
-                Form::TokenIds => Given::Ids(
+            PromptContent::Made(pieces) => match &self.form {
+                PromptForm::TokenIds => PromptBody::Ids(
                     pieces.iter().flat_map(|p| token_ids(p.tokens, &mut p.rng.clone()).collect::<Vec<_>>()).collect(),
                 ),
-                Form::Text(sizes) => Given::Messages(spoken(pieces, sizes).map_err(Error::new)?),
+                PromptForm::Text(sizes) => PromptBody::Messages(spoken(pieces, sizes).map_err(Error::new)?),
             },
         };
         Ok(self.request(prompt, item.output, &item.extra).to_string().into_bytes())
     }
 
-    fn request(&self, prompt: Given, output: u32, own: &Members) -> Value {
+    fn request(&self, prompt: PromptBody, output: u32, own: &Members) -> Value {
         let asking = &self.asking;
         let members = || asking.exact_length.iter().chain(&asking.extra).chain(own);
         // Where there is no chat, what was said before is a part of the text.
@@ -213,20 +215,20 @@ impl Asker {
                 sampling[key] = value.clone();
             }
             let (key, value) = match prompt {
-                Given::Ids(ids) => ("input_ids", json!(ids)),
-                Given::Text(text) => ("text", json!(text)),
-                Given::Messages(messages) => ("text", json!(joined(messages))),
+                PromptBody::Ids(ids) => ("input_ids", json!(ids)),
+                PromptBody::Text(text) => ("text", json!(text)),
+                PromptBody::Messages(messages) => ("text", json!(joined(messages))),
             };
             return json!({key: value, "sampling_params": sampling, "stream": asking.stream});
         }
         let mut body = json!({"model": asking.model, "max_tokens": output, "stream": asking.stream});
         let chat = self.dialect == Dialect::Chat;
         match prompt {
-            Given::Ids(ids) => body["prompt"] = json!(ids),
-            Given::Text(text) if chat => body["messages"] = json!([{"role": "user", "content": text}]),
-            Given::Text(text) => body["prompt"] = json!(text),
-            Given::Messages(messages) if chat => body["messages"] = json!(messages),
-            Given::Messages(messages) => body["prompt"] = json!(joined(messages)),
+            PromptBody::Ids(ids) => body["prompt"] = json!(ids),
+            PromptBody::Text(text) if chat => body["messages"] = json!([{"role": "user", "content": text}]),
+            PromptBody::Text(text) => body["prompt"] = json!(text),
+            PromptBody::Messages(messages) if chat => body["messages"] = json!(messages),
+            PromptBody::Messages(messages) => body["prompt"] = json!(joined(messages)),
         }
         if self.usage && asking.stream {
             body["stream_options"] = json!({"include_usage": true});
@@ -240,8 +242,8 @@ impl Asker {
         body
     }
 
-    async fn small(&self, prompt: Given) -> Result<Small> {
-        let lost = |e: crate::http::Failure| {
+    async fn small(&self, prompt: PromptBody) -> Result<SmallAnswer> {
+        let lost = |e: crate::system::http::HttpFailure| {
             Error::new("the server does not answer").because(e).at(self.client.base().to_string())
         };
         let body = self.request(prompt, 1, &Members::new()).to_string().into_bytes();
@@ -272,11 +274,11 @@ impl Asker {
         }
         // Before it is cut: half a secret is found by nobody.
         let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
-        Ok(Small { status: answer.status, text, input })
+        Ok(SmallAnswer { status: answer.status, text, input })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
-        let small = self.small(Given::Text(format!(" {word}").repeat(times))).await?;
+        let small = self.small(PromptBody::Text(format!(" {word}").repeat(times))).await?;
         small
             .input
             .ok_or_else(|| Error::new("the server counts no prompt tokens, so a text cannot be given an exact length"))
@@ -298,7 +300,7 @@ impl Asker {
         sizes.overhead = overheads.get(overheads.len() / 2).copied().unwrap_or(0);
         let asked = sizes.overhead + 60;
         let text = sizes.text(60, &mut generator(0, &["check"])).map_err(Error::new)?;
-        let got = self.small(Given::Text(text)).await?.input.unwrap_or(0);
+        let got = self.small(PromptBody::Text(text)).await?.input.unwrap_or(0);
         // A word may be counted otherwise beside others: then the length is only nearly what was asked, and rows say so.
         if got.abs_diff(asked) * 20 > asked {
             return Err(Error::new(format!("a text sized for {asked} tokens has {got} by the server's usage")));
@@ -308,7 +310,7 @@ impl Asker {
 }
 
 /// Made-up pieces as messages: what one side says in a row is one. The template's own tokens are taken off the end.
-fn spoken(pieces: &[Piece], sizes: &Sizes) -> Result<Vec<Value>, String> {
+fn spoken(pieces: &[PromptPiece], sizes: &Sizes) -> Result<Vec<Value>, String> {
     let mut tokens: Vec<u32> = pieces.iter().map(|piece| piece.tokens).collect();
     let mut over = sizes.overhead;
     for left in tokens.iter_mut().rev() {

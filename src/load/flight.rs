@@ -7,14 +7,15 @@ use hdrhistogram::Histogram;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::jobs::{self, Job, Jobs, Way, talk};
+use super::jobs;
+use super::jobs::{Job, Jobs, SessionSettings, talk};
 use super::pace::pace;
-use super::request::{Clock, Outcome};
-use super::run::{Stopped, Trial, histogram};
-use crate::error::Result;
-use crate::schema::{LoadMode, Request, RequestStatus};
-use crate::units::Micros;
-use crate::workload::MEASURED;
+use super::request::{Clock, RequestOutcome};
+use super::run::{LoadRun, StopReason, histogram};
+use super::workload::MEASURED;
+use crate::base::error::Result;
+use crate::rows::kinds::{LoadMode, Request, RequestStatus};
+use crate::rows::units::Micros;
 
 /// How often it is looked at whether a run can still keep its SLA, in requests.
 const CHECK_EVERY: u32 = 16;
@@ -34,7 +35,7 @@ async fn settle() {
 
 /// When what is sent.
 #[derive(Debug, Clone)]
-pub struct Course {
+pub struct SendSchedule {
     /// Time zero.
     pub clock: Clock,
     /// When sessions are due: those of the warm-up, the measured ones, the tail; none in closed loop.
@@ -45,7 +46,7 @@ pub struct Course {
     pub lead: Option<Micros>,
 }
 
-impl Course {
+impl SendSchedule {
     /// What the `k`-th launch is, where `left` measured sessions are left; `None` when nothing is to be sent any more.
     fn phase(&self, k: usize, left: usize) -> Option<&'static str> {
         let warming = match &self.due {
@@ -61,7 +62,7 @@ impl Course {
 }
 
 /// What is still to be sent.
-pub struct Coming<'a> {
+pub struct PendingSessions<'a> {
     /// For the warm-up under load, without end.
     pub warm: Jobs<'a>,
     /// The measured sessions.
@@ -70,7 +71,7 @@ pub struct Coming<'a> {
     pub tail: Jobs<'a>,
 }
 
-impl Coming<'_> {
+impl PendingSessions<'_> {
     fn measured(&self) -> u32 {
         self.sessions.as_slice().iter().map(|session| u32::try_from(session.len()).unwrap_or(u32::MAX)).sum()
     }
@@ -86,8 +87,8 @@ impl Coming<'_> {
 }
 
 /// What is in flight, and what has come back.
-pub struct Flight {
-    pub tasks: JoinSet<Outcome>,
+pub struct InFlight {
+    pub tasks: JoinSet<RequestOutcome>,
     pub flying: BTreeSet<(&'static str, u32)>,
     pub lags: Vec<f64>,
     pub gaps: Histogram<u64>,
@@ -96,10 +97,10 @@ pub struct Flight {
     ok: u32,
     answered: u32,
     reused: u32,
-    landed: (UnboundedSender<Outcome>, UnboundedReceiver<Outcome>),
+    landed: (UnboundedSender<RequestOutcome>, UnboundedReceiver<RequestOutcome>),
 }
 
-impl Flight {
+impl InFlight {
     pub fn new() -> Self {
         Self {
             tasks: JoinSet::new(),
@@ -121,15 +122,15 @@ impl Flight {
     }
 }
 
-impl Trial<'_> {
+impl LoadRun<'_> {
     /// Sends what is due until all that is measured has come back.
     pub(super) async fn fly(
         &mut self,
-        flight: &mut Flight,
-        course: Course,
-        mut coming: Coming<'_>,
-        mut stopped: std::pin::Pin<&mut impl Future<Output = Stopped>>,
-    ) -> Result<Option<Stopped>> {
+        flight: &mut InFlight,
+        course: SendSchedule,
+        mut coming: PendingSessions<'_>,
+        mut stopped: std::pin::Pin<&mut impl Future<Output = StopReason>>,
+    ) -> Result<Option<StopReason>> {
         let n = coming.measured();
         let mut paced = course.due.clone().map(|due| pace(due, course.clock.0.into_std()));
         let (mut launched, mut due_now) = (0, 0u32);
@@ -163,7 +164,7 @@ impl Trial<'_> {
                     let hopeless = || self.task.sla.hopeless(&self.sample, n as usize);
                     if self.judged && flight.done.is_multiple_of(CHECK_EVERY) && hopeless() {
                         flight.flying.extend(coming.sessions.flatten().map(|job| (MEASURED, job.i)));
-                        return Ok(Some(Stopped::Hopeless));
+                        return Ok(Some(StopReason::Hopeless));
                     }
                 }
                 why = &mut stopped => return Ok(Some(why)),
@@ -179,10 +180,10 @@ impl Trial<'_> {
 
     fn launch(
         &mut self,
-        flight: &mut Flight,
+        flight: &mut InFlight,
         (phase, session): (&'static str, Vec<Job>),
         due: Option<Micros>,
-        course: &Course,
+        course: &SendSchedule,
     ) -> Result<()> {
         let asked = self.run.workload.output_len;
         let rows = session.into_iter().enumerate().map(|(turn, job)| {
@@ -202,7 +203,7 @@ impl Trial<'_> {
         }
         flight.flying.extend(session.iter().map(|(job, _)| (phase, job.i)));
         let asker = self.task.asker;
-        let way = Way {
+        let way = SessionSettings {
             client: asker.client.clone(),
             endpoint: asker.asking.endpoint.clone(),
             how: self.follow(course.clock),
@@ -213,7 +214,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn landed(&mut self, flight: &mut Flight, outcome: Outcome) -> Result<()> {
+    fn landed(&mut self, flight: &mut InFlight, outcome: RequestOutcome) -> Result<()> {
         for phase in ["warmup", MEASURED, "tail"].into_iter().filter(|phase| *phase == outcome.row.phase) {
             flight.flying.remove(&(phase, outcome.row.i));
         }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::ask::Asker;
-use super::request::{Follow, Outcome, blank, send};
-use crate::error::Result;
-use crate::http::Client;
-use crate::schema::{Request, RequestStatus, Shard};
-use crate::units::Micros;
-use crate::workload::{Item, Items};
+use super::ask::RequestBuilder;
+use super::request::{FollowSettings, RequestOutcome, blank, send};
+use super::workload::{WorkloadItem, WorkloadItems};
+use crate::base::error::Result;
+use crate::rows::kinds::{Request, RequestStatus, Shard};
+use crate::rows::units::Micros;
+use crate::system::http::HttpClient;
 
 /// One request.
 #[derive(Debug)]
@@ -25,17 +25,17 @@ pub struct Job {
 
 /// Makes the requests of one phase, one session after the other.
 pub struct Jobs<'a> {
-    items: Items<'a>,
-    asker: &'a Asker,
+    items: WorkloadItems<'a>,
+    asker: &'a RequestBuilder,
     shard: Option<Shard>,
-    next: Option<Item>,
+    next: Option<WorkloadItem>,
     i: u32,
     session: usize,
 }
 
 impl<'a> Jobs<'a> {
     /// The requests that `items` ask for; with a shard only its sessions.
-    pub fn new(items: Items<'a>, asker: &'a Asker, shard: Option<Shard>) -> Self {
+    pub fn new(items: WorkloadItems<'a>, asker: &'a RequestBuilder, shard: Option<Shard>) -> Self {
         Self { items, asker, shard, next: None, i: 0, session: 0 }
     }
 
@@ -86,13 +86,13 @@ impl<'a> Jobs<'a> {
 
 /// How the requests of a session are sent.
 #[derive(Debug, Clone)]
-pub struct Way {
+pub struct SessionSettings {
     /// The client of the server.
-    pub client: Client,
+    pub client: HttpClient,
     /// Path of the endpoint.
     pub endpoint: String,
     /// How each is followed.
-    pub how: Follow,
+    pub how: FollowSettings,
     /// From the end of a turn to the next.
     pub think: Duration,
     /// Later turns are due, too: latency counts from their due time.
@@ -100,8 +100,12 @@ pub struct Way {
 }
 
 /// Sends a session, one request after the other. What comes back goes into `landed`, but for the last, which is returned.
-pub async fn talk(way: Way, session: Vec<(Job, Request)>, landed: UnboundedSender<Outcome>) -> Outcome {
-    let mut last: Option<Outcome> = None;
+pub async fn talk(
+    way: SessionSettings,
+    session: Vec<(Job, Request)>,
+    landed: UnboundedSender<RequestOutcome>,
+) -> RequestOutcome {
+    let mut last: Option<RequestOutcome> = None;
     for (job, mut row) in session {
         if let Some(before) = last.take() {
             // Nobody who is gone wants to know.
@@ -113,7 +117,7 @@ pub async fn talk(way: Way, session: Vec<(Job, Request)>, landed: UnboundedSende
         }
         last = Some(send(&way.client, &way.endpoint, job.body, row, way.how).await);
     }
-    last.unwrap_or_else(|| Outcome { row: blank("", 0, "", None, RequestStatus::Aborted), stamps: Vec::new() })
+    last.unwrap_or_else(|| RequestOutcome { row: blank("", 0, "", None, RequestStatus::Aborted), stamps: Vec::new() })
 }
 
 /// The row of a job that was not sent yet.

@@ -2,12 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::flight::Course;
+use super::flight::SendSchedule;
 use super::pace::Heartbeat;
 use super::request::Clock;
-use crate::schedule::{self, Arrivals, generator};
-use crate::schema::{ClientHealth, Load, LoadMode, Run, Scenario};
-use crate::units::Micros;
+use super::schedule;
+use super::schedule::{Arrivals, generator};
+use crate::rows::kinds::{ClientHealth, Load, LoadMode, Run, Scenario};
+use crate::rows::units::Micros;
 
 /// Later than this a request counts as sent late.
 const LATE: f64 = 10.0;
@@ -53,13 +54,13 @@ pub(super) fn course(
     scenario: &Scenario,
     sessions: &[(u32, Option<f64>)],
     steady: Option<f64>,
-) -> (Course, Option<String>) {
+) -> (SendSchedule, Option<String>) {
     let ours = |times: &[Micros]| -> Vec<Micros> {
         let kept = times.iter().enumerate().filter(|(i, _)| run.shard.is_none_or(|shard| shard.has(*i)));
         kept.map(|(_, at)| *at).collect()
     };
     let mut course =
-        Course { clock: Clock(Instant::now()), due: None, warm: 0, lead: steady.map(Micros::from_seconds) };
+        SendSchedule { clock: Clock(Instant::now()), due: None, warm: 0, lead: steady.map(Micros::from_seconds) };
     if run.load.mode == LoadMode::Closed {
         return (course, None);
     }
@@ -76,7 +77,7 @@ pub(super) fn course(
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]
 pub(super) fn health(lags: &mut [f64], heartbeat: &Heartbeat, load: &Load) -> ClientHealth {
     lags.sort_by(f64::total_cmp);
-    let at = |q: f64| crate::summary::percentile(lags, q);
+    let at = |q: f64| crate::metrics::sample::percentile(lags, q);
     let late = lags.iter().filter(|lag| **lag > LATE).count();
     // In a burst all are due at once: that they leave one after the other is the load, not the client's lateness.
     let late_share = (!lags.is_empty() && load.mode == LoadMode::Open).then(|| late as f64 / lags.len() as f64);

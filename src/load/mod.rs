@@ -1,8 +1,9 @@
 //! bench-load: drive one workload against one leased server and record what happened to every request.
 
 pub mod ask;
+pub mod dataset;
 mod flight;
-mod foreign;
+mod import_client;
 mod jobs;
 mod measure;
 pub mod pace;
@@ -10,8 +11,10 @@ mod prepare;
 pub mod request;
 mod rows;
 pub mod run;
-mod seek;
+pub mod schedule;
+mod search;
 pub mod target;
+pub mod workload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,37 +28,38 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
-use crate::dataset::Entry;
-use crate::error::{Context, Error, Result};
-use crate::framework::Frameworks;
-use crate::http::Client;
-use crate::jsonl::{Place, Writer};
-use crate::lease::Held;
-use crate::notice::Notice;
-use crate::process::signals::Signals;
-use crate::process::{feed, reader_left};
-use crate::row::Row;
-use crate::schema::{
-    Arrivals, CachePolicy, Candidate, Dataset, Endpoint, Load, LoadMode, Run, Scenario, Server, Shard, Status,
+use self::ask::RequestBuilder;
+use self::dataset::DatasetEntry;
+use self::prepare::{asking, what};
+use self::request::RequestTimeouts;
+use self::run::{INTERRUPTED, LoadRun, RunOutcome, RunSpec, SERVER_LOST, StopReason, not_run};
+use self::search::SearchContext;
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::base::shell;
+use crate::engines::framework::Frameworks;
+use crate::metrics::sample::Sample;
+use crate::metrics::sla;
+use crate::rows::jsonl::{RowPlace, RowWriter};
+use crate::rows::kinds::{
+    Arrivals, CachePolicy, Candidate, Dataset, Load, LoadMode, Run, Scenario, Server, ServerAddress, Shard, Status,
 };
-use crate::summary::Sample;
-use crate::{shell, sla};
-use ask::Asker;
-use prepare::{asking, what};
-use request::Limits;
-use run::{Gone, INTERRUPTED, SERVER_LOST, Stopped, Task, Trial, not_run};
-use seek::Seeking;
+use crate::rows::row::Row;
+use crate::system::http::HttpClient;
+use crate::system::lease::ClientLease;
+use crate::system::process::signals::Signals;
+use crate::system::process::{feed, reader_left};
 
 /// Reads a data set: the SHA-256 of its bytes, and its rows.
-pub type ReadDataset = fn(&Dataset) -> Result<(String, Vec<Entry>)>;
+pub type DatasetReader = fn(&Dataset) -> Result<(String, Vec<DatasetEntry>)>;
 
 /// What bench-load was asked to do.
 #[derive(Debug)]
-pub struct Options {
+pub struct LoadOptions {
     /// The framework definitions, for what endpoints take.
     pub frameworks: Frameworks,
     /// Time limits of a request.
-    pub limits: Limits,
+    pub limits: RequestTimeouts,
     /// Limit of making a connection.
     pub connect_timeout: Duration,
     /// Keep the times of all chunks in the rows.
@@ -69,7 +73,7 @@ pub struct Options {
     /// Our part of each load, where other clients hold the same leases.
     pub shard: Option<Shard>,
     /// Where data sets come from.
-    pub read_dataset: ReadDataset,
+    pub read_dataset: DatasetReader,
 }
 
 /// Loads every leased server of `rows`; the signal by which to die, if one came.
@@ -77,16 +81,16 @@ pub struct Options {
 /// # Errors
 /// When rows cannot be read or written.
 pub fn load(
-    rows: impl Iterator<Item = Result<(Row, Place)>> + Send + 'static,
-    out: Writer<File>,
-    options: &Options,
+    rows: impl Iterator<Item = Result<(Row, RowPlace)>> + Send + 'static,
+    out: RowWriter<File>,
+    options: &LoadOptions,
     notice: &Notice,
 ) -> Result<Option<Signal>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let loaded = local.block_on(&runtime, async {
         let watched = out.sink().try_clone().context("cannot watch standard output")?;
-        let mut loading = Loading {
+        let mut loading = Loader {
             out,
             watched,
             options,
@@ -103,10 +107,10 @@ pub fn load(
     loaded
 }
 
-struct Loading<'a> {
-    out: Writer<File>,
+struct Loader<'a> {
+    out: RowWriter<File>,
     watched: File,
-    options: &'a Options,
+    options: &'a LoadOptions,
     notice: &'a Notice,
     signals: RefCell<Signals>,
     signal: Cell<Option<Signal>>,
@@ -114,11 +118,11 @@ struct Loading<'a> {
     /// The best rate that any candidate kept, by scenario and load.
     incumbents: BTreeMap<String, f64>,
     /// What was read of a data set, by its path.
-    datasets: BTreeMap<String, Rc<(String, Vec<Entry>)>>,
+    datasets: BTreeMap<String, Rc<(String, Vec<DatasetEntry>)>>,
 }
 
-impl Loading<'_> {
-    async fn all(&mut self, mut rows: Receiver<Result<(Row, Place)>>) -> Result<Option<Signal>> {
+impl Loader<'_> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, RowPlace)>>) -> Result<Option<Signal>> {
         loop {
             let next = tokio::select! {
                 biased;
@@ -157,9 +161,9 @@ impl Loading<'_> {
         let server: Server = row.view()?;
         let held = match &server.endpoint.lease {
             // With several holders the others may still be on their way.
-            Some(path) => match self.unless_stopped(None, Held::take(Path::new(path))).await {
+            Some(path) => match self.unless_stopped(None, ClientLease::take(Path::new(path))).await {
                 Ok(held) => Some(held?),
-                Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
+                Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
                 Err(_) => return self.out.write(row),
             },
             None => None,
@@ -182,16 +186,16 @@ impl Loading<'_> {
             return Err(Error::new(why));
         }
         let bench = &candidate.benchmark;
-        let client = Client::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
+        let client = HttpClient::new(&server.endpoint.base_url, &self.manners(bench, definition)?)?;
         let asking = asking(&candidate, &server, definition);
-        let finding = Asker::find(client, asking, self.options.limits.ttft, self.notice);
+        let finding = RequestBuilder::find(client, asking, self.options.limits.ttft, self.notice);
         // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
         let asker = match self.unless_stopped(held.as_ref(), finding).await {
             Ok(Ok(asker)) => Ok(asker.with_metrics(definition.and_then(|d| d.metrics.clone()))),
             Ok(Err(e)) => Err(("no_answer", e.to_string())),
-            Err(Stopped::ReaderLeft) => return Err(Error::reader_left()),
-            Err(Stopped::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
-            Err(Stopped::ServerLost | Stopped::Hopeless) => Err(("server_lost", SERVER_LOST.to_string())),
+            Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
+            Err(StopReason::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
+            Err(StopReason::ServerLost | StopReason::Hopeless) => Err(("server_lost", SERVER_LOST.to_string())),
         };
         // Rows of each scenario's data set that this server was sent already.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
@@ -228,7 +232,7 @@ impl Loading<'_> {
                 }
                 sent.clear();
             }
-            let task = Task { asker, scenario, entries: &data.1, bench, load_index: unit.load, sla: &sla };
+            let task = RunSpec { asker, scenario, entries: &data.1, bench, load_index: unit.load, sla: &sla };
             if let (None, Some(qps)) = (load.rate, load.qps) {
                 let until = left(&server).map(|left| Instant::now() + left);
                 let port = definition.map(|d| d.default_port);
@@ -237,7 +241,7 @@ impl Loading<'_> {
                     one.benchmark.seed = seed;
                     shell::join(&target::command(&one, &server.endpoint, port, scenario, load))
                 };
-                let what = Seeking { run: &run, task, qps, command: &command, until };
+                let what = SearchContext { run: &run, task, qps, command: &command, until };
                 if self.seek(what, sent, held.as_ref()).await?.is_some() {
                     break;
                 }
@@ -255,13 +259,13 @@ impl Loading<'_> {
     async fn trial(
         &mut self,
         run: Run,
-        task: Task<'_>,
+        task: RunSpec<'_>,
         sent: &mut BTreeSet<usize>,
         judged: bool,
-        held: Option<&Held>,
-    ) -> Result<Gone> {
+        held: Option<&ClientLease>,
+    ) -> Result<RunOutcome> {
         let stopped = stopped(&self.signals, &self.watched, &self.signal, held);
-        let trial = Trial {
+        let trial = LoadRun {
             run,
             task,
             sent,
@@ -309,7 +313,11 @@ impl Loading<'_> {
     }
 
     /// `work`, unless a signal comes, the lease is lost or our reader leaves.
-    async fn unless_stopped<T>(&self, held: Option<&Held>, work: impl Future<Output = T>) -> Result<T, Stopped> {
+    async fn unless_stopped<T>(
+        &self,
+        held: Option<&ClientLease>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StopReason> {
         tokio::select! {
             done = work => Ok(done),
             why = stopped(&self.signals, &self.watched, &self.signal, held) => Err(why),
@@ -328,8 +336,8 @@ async fn stopped(
     signals: &RefCell<Signals>,
     watched: &File,
     came: &Cell<Option<Signal>>,
-    held: Option<&Held>,
-) -> Stopped {
+    held: Option<&ClientLease>,
+) -> StopReason {
     let lost = async {
         match held {
             Some(held) => held.lost().await,
@@ -341,10 +349,10 @@ async fn stopped(
         biased;
         signal = next_signal(signals) => {
             came.set(Some(signal));
-            Stopped::Interrupted
+            StopReason::Interrupted
         }
-        () = reader_left(watched) => Stopped::ReaderLeft,
-        () = lost => Stopped::ServerLost,
+        () = reader_left(watched) => StopReason::ReaderLeft,
+        () = lost => StopReason::ServerLost,
     }
 }
 
@@ -376,6 +384,6 @@ fn raise_files(streams: u64) -> Result<()> {
 }
 
 /// Where a load without a pipeline goes: used by [`target`].
-fn endpoint(base_url: &str, model_id: &str) -> Endpoint {
-    Endpoint { base_url: base_url.into(), model_id: model_id.into(), lease: None, reached_by: "url".into() }
+fn endpoint(base_url: &str, model_id: &str) -> ServerAddress {
+    ServerAddress { base_url: base_url.into(), model_id: model_id.into(), lease: None, reached_by: "url".into() }
 }

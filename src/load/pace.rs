@@ -1,7 +1,8 @@
 //! Pacing: a thread that sleeps to absolute times, and one that notices when this program did not run at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::units::Micros;
+use crate::rows::units::Micros;
 
 const TICK: Duration = Duration::from_millis(20);
 

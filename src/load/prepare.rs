@@ -2,18 +2,18 @@
 
 use std::rc::Rc;
 
-use super::Loading;
-use super::ask::Asking;
-use crate::dataset::Entry;
-use crate::error::{Error, Result};
-use crate::framework::Framework;
-use crate::http::Manners;
-use crate::redact;
-use crate::schema::{Benchmark, Candidate, Connections, Load, Members, Scenario, Server, Unit};
+use super::Loader;
+use super::ask::RequestSpec;
+use super::dataset::DatasetEntry;
+use crate::base::error::{Error, Result};
+use crate::base::redact;
+use crate::engines::framework::Framework;
+use crate::rows::kinds::{Benchmark, Candidate, Connections, Load, Members, Scenario, Server, Unit};
+use crate::system::http::ClientOptions;
 
-impl Loading<'_> {
+impl Loader<'_> {
     /// The rows of a scenario's data set, read once.
-    pub(super) fn dataset(&mut self, scenario: &Scenario) -> Result<Rc<(String, Vec<Entry>)>> {
+    pub(super) fn dataset(&mut self, scenario: &Scenario) -> Result<Rc<(String, Vec<DatasetEntry>)>> {
         let Some(known) = &scenario.dataset else { return Ok(Rc::default()) };
         let read = match self.datasets.get(&known.path) {
             Some(read) => read.clone(),
@@ -27,12 +27,12 @@ impl Loading<'_> {
     }
 
     /// How requests are sent: the user's headers go before the plan's.
-    pub(super) fn manners(&self, bench: &Benchmark, definition: Option<&Framework>) -> Result<Manners> {
+    pub(super) fn manners(&self, bench: &Benchmark, definition: Option<&Framework>) -> Result<ClientOptions> {
         let mut headers = Vec::new();
         for (name, value) in bench.headers.iter().chain(self.options.headers.iter().map(|(n, v)| (n, v))) {
             headers.push((name.clone(), from_environment(value)?));
         }
-        Ok(Manners {
+        Ok(ClientOptions {
             // Of a server that nobody described it is not known that it keeps connections which it promises to keep.
             connections: definition.map_or(Connections::PerRequest, |d| d.request.connections),
             connect_timeout: Some(self.options.connect_timeout),
@@ -50,7 +50,7 @@ pub(super) fn what<'a>(candidate: &'a Candidate, unit: &Unit) -> Result<(&'a Sce
 }
 
 /// What is to be asked of a server.
-pub(super) fn asking(candidate: &Candidate, server: &Server, definition: Option<&Framework>) -> Asking {
+pub(super) fn asking(candidate: &Candidate, server: &Server, definition: Option<&Framework>) -> RequestSpec {
     let bench = &candidate.benchmark;
     let exact_length = match definition {
         _ if !bench.ignore_eos => Members::new(),
@@ -58,7 +58,7 @@ pub(super) fn asking(candidate: &Candidate, server: &Server, definition: Option<
         None => std::iter::once(("ignore_eos".to_string(), true.into())).collect(),
     };
     let made = |scenario: &Scenario| scenario.dataset.as_ref().is_none_or(|dataset| dataset.synthetic);
-    Asking {
+    RequestSpec {
         endpoint: bench.endpoint.clone(),
         model: server.endpoint.model_id.clone(),
         extra: bench.extra_request_body.clone(),

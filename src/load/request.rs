@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::answer::{Event, Usage};
-use crate::http::{Answer, Client, Failure};
-use crate::redact;
-use crate::schema::{Request, RequestStatus, TokenSource};
-use crate::sse::{Part, Splitter};
-use crate::units::Micros;
+use crate::base::redact;
+use crate::engines::protocol::event::{Event, Usage};
+use crate::engines::protocol::sse::{Part, Splitter};
+use crate::rows::kinds::{Request, RequestStatus, TokenSource};
+use crate::rows::units::Micros;
+use crate::system::http::{HttpAnswer, HttpClient, HttpFailure};
 
 /// Time limits of one request.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct RequestTimeouts {
     /// Until the first token.
     pub ttft: Duration,
     /// Between two reads.
@@ -24,14 +24,14 @@ pub struct Limits {
 
 /// What a request gave beside its row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct RequestOutcome {
     /// The row.
     pub row: Request,
     /// Time of each token-bearing chunk, and the tokens counted up to it where the server says so in every chunk.
     pub stamps: Vec<(Micros, Option<u32>)>,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// Gaps between the token-bearing chunks, µs.
     pub fn gaps(&self) -> impl Iterator<Item = u64> + '_ {
         self.stamps.windows(2).map(gap)
@@ -80,9 +80,9 @@ pub fn blank(run_id: &str, i: u32, phase: &str, due: Option<Micros>, status: Req
 
 /// How a request is followed.
 #[derive(Debug, Clone, Copy)]
-pub struct Follow {
+pub struct FollowSettings {
     /// Its time limits.
-    pub limits: Limits,
+    pub limits: RequestTimeouts,
     /// The run's clock.
     pub clock: Clock,
     /// The answer comes in pieces; otherwise whole, with no first token to be seen.
@@ -90,10 +90,10 @@ pub struct Follow {
 }
 
 /// Sends `body` and follows the answer to its end, whatever that is. Never retries.
-pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, how: Follow) -> Outcome {
+pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, how: FollowSettings) -> RequestOutcome {
     // As many chunks as tokens were asked for is the usual case.
     let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
-    let mut reading = Reading { row, how, splitter: Splitter::default(), stamps, counted: None, done: false };
+    let mut reading = StreamReading { row, how, splitter: Splitter::default(), stamps, counted: None, done: false };
     reading.row.sent_us = Some(how.clock.now());
     let followed =
         if how.stream { reading.follow(client, path, body).await } else { reading.whole(client, path, body).await };
@@ -109,9 +109,9 @@ pub async fn send(client: &Client, path: &str, body: Vec<u8>, row: Request, how:
     reading.finish()
 }
 
-struct Reading {
+struct StreamReading {
     row: Request,
-    how: Follow,
+    how: FollowSettings,
     splitter: Splitter,
     stamps: Vec<(Micros, Option<u32>)>,
     counted: Option<Usage>,
@@ -119,26 +119,26 @@ struct Reading {
 }
 
 /// A failure inside a stream, in the server's words.
-fn said(words: &[u8]) -> Failure {
+fn said(words: &[u8]) -> HttpFailure {
     let words = String::from_utf8_lossy(words);
     let why = if words.trim().is_empty() { "an event error without a word" } else { words.trim() };
-    Failure { class: RequestStatus::ErrorEvent, why: why.into() }
+    HttpFailure { class: RequestStatus::ErrorEvent, why: why.into() }
 }
 
-fn late(class: RequestStatus, what: &str) -> Failure {
-    Failure { class, why: what.to_string() }
+fn late(class: RequestStatus, what: &str) -> HttpFailure {
+    HttpFailure { class, why: what.to_string() }
 }
 
-impl Reading {
+impl StreamReading {
     /// Sends, and waits for the head of an answer that can be read.
     async fn head(
         &mut self,
-        client: &Client,
+        client: &HttpClient,
         path: &str,
         body: Vec<u8>,
         begun: Instant,
         first: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpAnswer, HttpFailure> {
         let no_first = |_| late(RequestStatus::TimeoutTtft, "no token in time");
         let mut answer = timeout_at(begun + first, client.post(path, body)).await.map_err(no_first)??;
         self.row.http_status = Some(answer.status);
@@ -146,19 +146,19 @@ impl Reading {
         if let Some(class) = answer.failure_class() {
             let body = timeout_at(begun + self.how.limits.total, answer.body()).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
-            return Err(Failure { class, why: String::from_utf8_lossy(&body).into_owned() });
+            return Err(HttpFailure { class, why: String::from_utf8_lossy(&body).into_owned() });
         }
         if let Some(how) = answer.compressed() {
             let why = format!("the answer is compressed ({how}), which was not asked for");
-            return Err(Failure { class: RequestStatus::Parse, why });
+            return Err(HttpFailure { class: RequestStatus::Parse, why });
         }
         Ok(answer)
     }
 
     /// A stream, event by event.
-    async fn follow(&mut self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
+    async fn follow(&mut self, client: &HttpClient, path: &str, body: Vec<u8>) -> Result<(), HttpFailure> {
         let begun = Instant::now();
-        let Limits { ttft, idle, total } = self.how.limits;
+        let RequestTimeouts { ttft, idle, total } = self.how.limits;
         let first = ttft.min(total);
         let mut answer = self.head(client, path, body, begun, first).await?;
         // One timer for the whole stream: armed anew when it goes off too early, and not for every read.
@@ -212,7 +212,7 @@ impl Reading {
     }
 
     /// An answer that comes whole.
-    async fn whole(&mut self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), Failure> {
+    async fn whole(&mut self, client: &HttpClient, path: &str, body: Vec<u8>) -> Result<(), HttpFailure> {
         let begun = Instant::now();
         let total = self.how.limits.total;
         let mut answer = self.head(client, path, body, begun, total).await?;
@@ -223,14 +223,14 @@ impl Reading {
         self.event(&body, now)
     }
 
-    fn event(&mut self, data: &[u8], now: Micros) -> Result<(), Failure> {
-        let event = Event::parse(data).map_err(|why| Failure { class: RequestStatus::Parse, why })?;
+    fn event(&mut self, data: &[u8], now: Micros) -> Result<(), HttpFailure> {
+        let event = Event::parse(data).map_err(|why| HttpFailure { class: RequestStatus::Parse, why })?;
         let ends = event.finish_reason.is_some();
         if ends {
             self.row.finish_reason = event.finish_reason;
         }
         if let Some(why) = event.error {
-            return Err(Failure { class: RequestStatus::ErrorEvent, why });
+            return Err(HttpFailure { class: RequestStatus::ErrorEvent, why });
         }
         self.done |= event.done;
         let before = self.counted.and_then(|usage| usage.output).unwrap_or(0);
@@ -274,7 +274,7 @@ impl Reading {
         }
     }
 
-    fn finish(mut self) -> Outcome {
+    fn finish(mut self) -> RequestOutcome {
         let mut row = self.row;
         row.last_token_us = self.stamps.last().map(|(at, _)| *at);
         // Nobody answers nothing with a token: where one came, a count of 0 is no count.
@@ -296,6 +296,6 @@ impl Reading {
             row.first_byte_us = None;
         }
         row.first_answer_us = row.first_answer_us.filter(|at| self.how.stream && Some(*at) != row.first_token_us);
-        Outcome { row, stamps: self.stamps }
+        RequestOutcome { row, stamps: self.stamps }
     }
 }

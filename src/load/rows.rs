@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::ask::Asker;
-use super::{Loading, target};
-use crate::schema::{Candidate, Client as ClientName, Load, Run, Scenario, Server, Unit, Workload};
-use crate::{digest, shell};
+use super::ask::RequestBuilder;
+use super::{Loader, target};
+use crate::base::{digest, shell};
+use crate::rows::kinds::{Candidate, ClientInfo as ClientName, Load, Run, Scenario, Server, Unit, Workload};
 
-impl Loading<'_> {
+impl Loader<'_> {
     /// The row of a unit's run.
     pub(super) fn run_row(
         &self,
         candidate: &Candidate,
         server: &Server,
-        asker: Option<&Asker>,
+        asker: Option<&RequestBuilder>,
         unit: &Unit,
         scenario: &Scenario,
         load: &Load,
@@ -36,9 +36,9 @@ impl Loading<'_> {
             num_prompts: requests(bench.num_prompts, bench.duration_s, load),
             dataset_path: scenario.dataset.as_ref().map(|dataset| dataset.path.clone()),
             prefix_reuse: scenario.reuses_prefixes(),
-            template_tokens: asker.and_then(Asker::template_tokens),
+            template_tokens: asker.and_then(RequestBuilder::template_tokens),
             whole: bench.whole_answers,
-            prompt_form: asker.map_or("unknown", Asker::prompt_form).into(),
+            prompt_form: asker.map_or("unknown", RequestBuilder::prompt_form).into(),
             sha256: digest::sha256(digest::canonical(&what).as_bytes()),
         };
         Run {

@@ -8,27 +8,27 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::ask::Asker;
-use super::flight::{Coming, Course, Flight};
+use super::ask::RequestBuilder;
+use super::dataset::DatasetEntry;
+use super::flight::{InFlight, PendingSessions, SendSchedule};
 use super::jobs::Jobs;
 use super::measure::{course, health};
 use super::pace::Heartbeat;
-use super::request::{Clock, Follow, Limits, blank, send};
-use crate::dataset::Entry;
-use crate::error::Result;
-use crate::exposition;
-use crate::jsonl::Writer;
-use crate::lease::{Held, monotonic_ns};
-use crate::notice::Notice;
-use crate::redact;
-use crate::row::Row;
-use crate::schema::{
+use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
+use super::workload::{MEASURED, Purpose, WorkloadItems};
+use crate::base::error::Result;
+use crate::base::notice::Notice;
+use crate::base::redact;
+use crate::engines::prometheus;
+use crate::metrics::sample::{Sample, encode};
+use crate::metrics::sla;
+use crate::rows::jsonl::RowWriter;
+use crate::rows::kinds::{
     Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Scenario, Status,
 };
-use crate::sla;
-use crate::summary::{Sample, encode};
-use crate::units::Micros;
-use crate::workload::{Items, MEASURED, Purpose};
+use crate::rows::row::Row;
+use crate::rows::units::Micros;
+use crate::system::lease::{ClientLease, monotonic_ns};
 
 /// From the start of the clock to time zero, so that the pacer is there in time.
 const LEAD: Duration = Duration::from_millis(5);
@@ -43,7 +43,7 @@ const HOPELESS: &str = "cut short: what had come back could not keep the SLA any
 
 /// Why a run was ended before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub enum StopReason {
     /// A signal came.
     Interrupted,
     /// The lease was lost.
@@ -56,9 +56,9 @@ pub enum Stopped {
 
 /// What a run gave, for who decides what to do next.
 #[derive(Debug, Clone, Default)]
-pub struct Gone {
+pub struct RunOutcome {
     /// Why it was ended before its time.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StopReason>,
     /// Its measured requests, where it is to be judged.
     pub sample: Sample,
     /// The client did not keep up.
@@ -69,13 +69,13 @@ pub struct Gone {
 
 /// What a run asks, of whom.
 #[derive(Clone, Copy)]
-pub struct Task<'a> {
+pub struct RunSpec<'a> {
     /// How the server is asked.
-    pub asker: &'a Asker,
+    pub asker: &'a RequestBuilder,
     /// What is asked.
     pub scenario: &'a Scenario,
     /// The rows of the scenario's data set; none of one that is made up.
-    pub entries: &'a [Entry],
+    pub entries: &'a [DatasetEntry],
     /// How the load is driven.
     pub bench: &'a Benchmark,
     /// Index of the load spec within the candidate.
@@ -85,15 +85,15 @@ pub struct Task<'a> {
 }
 
 /// Everything that a run needs.
-pub struct Trial<'a> {
+pub struct LoadRun<'a> {
     /// Its row.
     pub run: Run,
     /// What it asks.
-    pub task: Task<'a>,
+    pub task: RunSpec<'a>,
     /// Rows of the data set that this server was sent already.
     pub sent: &'a mut BTreeSet<usize>,
     /// Time limits of a request.
-    pub limits: Limits,
+    pub limits: RequestTimeouts,
     /// Keep the times of all chunks in the rows.
     pub full: bool,
     /// Takes secrets out of what servers say.
@@ -102,7 +102,7 @@ pub struct Trial<'a> {
     /// What has come back.
     pub sample: Sample,
     /// Open the writer's rows go to.
-    pub out: &'a mut Writer<File>,
+    pub out: &'a mut RowWriter<File>,
     /// Where progress goes.
     pub notice: &'a Notice,
 }
@@ -112,24 +112,28 @@ pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that a histogram takes")
 }
 
-impl Trial<'_> {
+impl LoadRun<'_> {
     /// Runs to the end or until `stopped` says otherwise.
     ///
     /// # Errors
     /// When rows cannot be written.
-    pub async fn go(mut self, stopped: impl Future<Output = Stopped>, held: Option<&Held>) -> Result<Gone> {
+    pub async fn go(
+        mut self,
+        stopped: impl Future<Output = StopReason>,
+        held: Option<&ClientLease>,
+    ) -> Result<RunOutcome> {
         tokio::pin!(stopped);
-        let Task { asker, scenario, entries, bench, load_index, .. } = self.task;
+        let RunSpec { asker, scenario, entries, bench, load_index, .. } = self.task;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = self.run.probe.map_or(String::new(), |p| p.to_string());
         let trial = format!("{load_index}/{}/{probe}", self.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: MEASURED, trial: &trial };
         let n = self.run.workload.num_prompts;
-        let items = match Items::new(scenario, purpose, self.run.seed, (entries, n), self.sent) {
+        let items = match WorkloadItems::new(scenario, purpose, self.run.seed, (entries, n), self.sent) {
             Ok(items) => items,
             Err(why) => {
                 not_run(self.out, &self.run, Status::Failed, "prompts_exhausted", &why)?;
-                return Ok(Gone::default());
+                return Ok(RunOutcome::default());
             }
         };
         let shard = self.run.shard;
@@ -142,7 +146,7 @@ impl Trial<'_> {
             // A workload that cannot be made for this server is a failed run.
             (Err(e), _) | (_, Err(e)) => {
                 not_run(self.out, &self.run, Status::Failed, "unsupported", &e.to_string())?;
-                return Ok(Gone::default());
+                return Ok(RunOutcome::default());
             }
         };
         let (course, schedule_sha256) = course(&self.run, scenario, &items.sessions(n), steady);
@@ -170,7 +174,7 @@ impl Trial<'_> {
             Ok(Some(t0_ns)) => Instant::now() + Duration::from_nanos(t0_ns.saturating_sub(monotonic_ns()?)),
             _ => Instant::now() + lead,
         });
-        let mut flight = Flight::new();
+        let mut flight = InFlight::new();
         let ended = match warmed.and_then(|rows| shared.map(|_| rows)) {
             Err(why) => Some(why),
             Ok(rows) => {
@@ -180,8 +184,9 @@ impl Trial<'_> {
                 for row in rows {
                     self.write(row)?;
                 }
-                let coming = Coming { warm: jobs("warmup"), sessions: sessions.into_iter(), tail: jobs("tail") };
-                self.fly(&mut flight, Course { clock, ..course }, coming, stopped.as_mut()).await?
+                let coming =
+                    PendingSessions { warm: jobs("warmup"), sessions: sessions.into_iter(), tail: jobs("tail") };
+                self.fly(&mut flight, SendSchedule { clock, ..course }, coming, stopped.as_mut()).await?
             }
         };
         let gaps = if self.judged { flight.token_gaps.clone() } else { None };
@@ -190,17 +195,17 @@ impl Trial<'_> {
         // Nobody who was interrupted is kept waiting for this.
         let after = if ended.is_none() && counters.is_some() { asker.counters().await } else { None };
         let server_metrics = match (counters, after) {
-            (Some(before), Some(after)) => exposition::between(asker.told(), &before, &after),
+            (Some(before), Some(after)) => prometheus::between(asker.told(), &before, &after),
             _ => Members::new(),
         };
         let saturated = self.end(flight, &heartbeat, over, ended, server_metrics)?;
         self.sample.close();
-        Ok(Gone { stopped: ended, sample: self.sample, saturated, gaps })
+        Ok(RunOutcome { stopped: ended, sample: self.sample, saturated, gaps })
     }
 
     /// How each request is followed.
-    pub(super) fn follow(&self, clock: Clock) -> Follow {
-        Follow { limits: self.limits, clock, stream: self.task.asker.asking.stream }
+    pub(super) fn follow(&self, clock: Clock) -> FollowSettings {
+        FollowSettings { limits: self.limits, clock, stream: self.task.asker.asking.stream }
     }
 
     /// Requests that are sent one after the other and not measured; their times count from their own beginning.
@@ -232,10 +237,10 @@ impl Trial<'_> {
 
     fn end(
         &mut self,
-        mut flight: Flight,
+        mut flight: InFlight,
         heartbeat: &Heartbeat,
         now: Micros,
-        ended: Option<Stopped>,
+        ended: Option<StopReason>,
         server_metrics: Members,
     ) -> Result<bool> {
         flight.tasks.abort_all();
@@ -247,11 +252,11 @@ impl Trial<'_> {
         let client =
             ClientHealth { connections: flight.connections(), ..health(&mut flight.lags, heartbeat, &self.run.load) };
         let (status, class, reason) = match ended {
-            Some(Stopped::Interrupted | Stopped::ReaderLeft) => {
+            Some(StopReason::Interrupted | StopReason::ReaderLeft) => {
                 (Status::Failed, Some("interrupted"), Some(INTERRUPTED))
             }
-            Some(Stopped::ServerLost) => (Status::Failed, Some("server_lost"), Some(SERVER_LOST)),
-            Some(Stopped::Hopeless) => (Status::Ok, Some("hopeless"), Some(HOPELESS)),
+            Some(StopReason::ServerLost) => (Status::Failed, Some("server_lost"), Some(SERVER_LOST)),
+            Some(StopReason::Hopeless) => (Status::Ok, Some("hopeless"), Some(HOPELESS)),
             None if client.saturated => {
                 let why =
                     "the client did not keep up with its schedule; give it a quieter machine or ask for less load";
@@ -284,7 +289,7 @@ impl Trial<'_> {
 ///
 /// # Errors
 /// When the rows cannot be written.
-pub fn not_run(out: &mut Writer<File>, run: &Run, status: Status, class: &str, why: &str) -> Result<()> {
+pub fn not_run(out: &mut RowWriter<File>, run: &Run, status: Status, class: &str, why: &str) -> Result<()> {
     out.write(&Row::new("run", run))?;
     let end = RunEnd {
         run_id: run.run_id.clone(),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::digest;
-use crate::error::{Context, Error, Result};
-use crate::http::{Client, Manners};
-use crate::row::Row;
-use crate::schema::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Endpoint, Hardware, LauncherStep, Load, LoadMode, Members,
-    Scenario, Search, Server, ServerEnd, Status, Unit,
+use crate::base::digest;
+use crate::base::error::{Context, Error, Result};
+use crate::rows::kinds::{
+    Artifacts, Benchmark, Candidate, CandidateServer, Hardware, LauncherStep, Load, LoadMode, Members, Scenario,
+    SearchPosition, Server, ServerAddress, ServerEnd, Status, Unit,
 };
+use crate::rows::row::Row;
+use crate::system::http::{ClientOptions, HttpClient};
 
 /// What the command line says about a server that somebody else runs.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Target {
     /// When the server does not say which model it serves.
     pub fn rows(&self, connect: Duration, api_key: Option<&str>) -> Result<(Row, Row)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-        let client = Client::new(&self.url, &Manners::single(connect, api_key))?;
+        let client = HttpClient::new(&self.url, &ClientOptions::single(connect, api_key))?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(30), client.get("/v1/models")).await })
             .map_err(|_| Error::new("/v1/models does not answer within 30 s").at(client.base()))?
@@ -100,7 +100,7 @@ impl Target {
             benchmark: self.benchmark.clone(),
             sla: self.sla.clone(),
             weights: Members::new(),
-            search: Search {
+            search: SearchPosition {
                 strategy: "none".into(),
                 index: 0,
                 of: 1,
@@ -160,7 +160,7 @@ impl Target {
 #[must_use]
 pub fn command(
     candidate: &Candidate,
-    endpoint: &Endpoint,
+    endpoint: &ServerAddress,
     port: Option<u16>,
     scenario: &Scenario,
     load: &Load,

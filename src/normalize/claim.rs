@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::row::Row;
-use crate::schema::Members;
-use crate::sla::{self, Limits};
+use crate::metrics::sla;
+use crate::metrics::sla::Limits;
+use crate::rows::kinds::Members;
+use crate::rows::row::Row;
 
 /// Holds a row that has thresholds against its metrics, and puts what was tested into its `sla`; everything else stays as it
 /// is. Gives back what the row claimed, where that was not so. A row that says what was tested, that is not `ok` or that has

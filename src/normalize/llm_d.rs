@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::digest;
-use crate::schema::{ResultRow, Status};
-use crate::sla::STATISTICS;
+use crate::base::digest;
+use crate::metrics::sla::STATISTICS;
+use crate::rows::kinds::{ResultRow, Status};
 
 /// The report of a result; `None` of one that has no metrics: such a report cannot say why.
 #[must_use]

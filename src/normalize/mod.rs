@@ -4,27 +4,30 @@
 //! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
 
 pub mod claim;
+pub mod import;
 pub mod llm_d;
-pub mod native;
 mod result;
 mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attempt::{Attempt, attempts, is_cut, latest};
-use crate::error::{Error, Result};
-use crate::row::Row;
-use crate::schema::{Candidate, Native, PHASES, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
-use crate::sla::{self, Limits};
-use crate::summary::Sample;
-use crate::workload::MEASURED;
-use result::Measured;
+use self::result::RunMeasurement;
+use crate::base::error::{Error, Result};
+use crate::load::workload::MEASURED;
+use crate::metrics::sample::Sample;
+use crate::metrics::sla;
+use crate::metrics::sla::Limits;
+use crate::rows::kinds::{
+    Candidate, Native, PHASES, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
+};
+use crate::rows::resume::{Attempt, attempts, is_cut, latest};
+use crate::rows::row::Row;
 
 /// The fold over a stream of rows.
 #[derive(Debug, Default)]
-pub struct Fold {
-    servers: BTreeMap<String, Served>,
-    runs: BTreeMap<String, Open>,
+pub struct RowFold {
+    servers: BTreeMap<String, ServerRuns>,
+    runs: BTreeMap<String, OpenRun>,
     /// With the place of the start that they belong to.
     results: Vec<(usize, ResultRow)>,
     /// Starts so far: attempts are ordered by these, not by their ends.
@@ -38,7 +41,7 @@ pub struct Fold {
 
 /// A server and what was measured on it.
 #[derive(Debug)]
-struct Served {
+struct ServerRuns {
     /// Its place among all starts.
     start: usize,
     candidate: Candidate,
@@ -48,7 +51,7 @@ struct Served {
     ended: Option<ServerEnd>,
 }
 
-impl Served {
+impl ServerRuns {
     /// Its results, once nothing more comes.
     fn close(mut self) -> Vec<ResultRow> {
         match self.ended.take() {
@@ -84,9 +87,9 @@ fn probe_of(row: &ResultRow) -> Option<&String> {
 
 /// A set of numbers that mostly stand close together: bits, 64 under a key.
 #[derive(Debug, Default)]
-struct Numbers(BTreeMap<u32, u64>);
+struct NumberSet(BTreeMap<u32, u64>);
 
-impl Numbers {
+impl NumberSet {
     /// True when it was not there.
     fn insert(&mut self, number: u32) -> bool {
         let (bits, bit) = (self.0.entry(number / 64).or_default(), 1 << (number % 64));
@@ -98,14 +101,14 @@ impl Numbers {
 
 /// A line of the stream. Requests are by far the most, so they are read without a detour over a tree of values.
 #[derive(Debug)]
-pub enum Line {
+pub enum StreamLine {
     /// A request.
     Request(Box<Request>),
     /// Anything else.
     Row(Row),
 }
 
-impl Line {
+impl StreamLine {
     /// Reads a line.
     ///
     /// # Errors
@@ -124,27 +127,27 @@ impl Line {
 
 /// A run that has not ended.
 #[derive(Debug)]
-struct Open {
+struct OpenRun {
     run: Run,
     limits: Limits,
     sample: Sample,
     one_token_a_chunk: bool,
     short: u32,
     /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
-    seen: [Numbers; 3],
+    seen: [NumberSet; 3],
     /// Where clients share a run: the parts that were announced, and the ends of those that ended.
     parts: BTreeSet<u32>,
     ends: Vec<RunEnd>,
 }
 
-impl Open {
+impl OpenRun {
     /// Parts of which nothing was seen yet.
     fn misses_parts(&self) -> bool {
         self.run.shard.is_some_and(|shard| self.parts.len() < shard.of as usize)
     }
 }
 
-impl Fold {
+impl RowFold {
     /// Takes one row; gives back what is not ours to fold, to be passed on.
     ///
     /// # Errors
@@ -227,7 +230,7 @@ impl Fold {
         }
         let candidate: Candidate = row.view()?;
         let (id, start) = (server.server_id.clone(), self.start());
-        self.servers.insert(id, Served { start, candidate, server, results: Vec::new(), ended: None });
+        self.servers.insert(id, ServerRuns { start, candidate, server, results: Vec::new(), ended: None });
         Ok(())
     }
 
@@ -245,8 +248,9 @@ impl Fold {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());
             let parts = run.shard.iter().map(|shard| shard.index).collect();
-            let seen = <[Numbers; 3]>::default();
-            let open = Open { sample, run, limits, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
+            let seen = <[NumberSet; 3]>::default();
+            let open =
+                OpenRun { sample, run, limits, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
             self.runs.insert(id, open);
         }
         Ok(())
@@ -255,15 +259,15 @@ impl Fold {
     /// What another client said about a leased server, as a result of its candidate; a format that nobody knows passes on.
     fn native(&mut self, row: Row) -> Result<Option<Row>> {
         let content = row.get("payload").cloned().unwrap_or_default();
-        let Some(format) = native::Format::of(&content) else { return Ok(Some(row)) };
+        let Some(format) = import::ImportFormat::of(&content) else { return Ok(Some(row)) };
         let said: Native = row.view()?;
         let Some(served) = self.servers.get_mut(&said.server_id) else {
             return self.unknown("server", &said.server_id).map(|()| None);
         };
         let candidate = serde_json::to_value(&served.candidate).ok();
         let set = said.run.as_ref().map(result::asked).unwrap_or_default();
-        let given = native::Given { candidate, set, name: served.candidate.candidate_id.clone() };
-        for found in native::results(format, &content, &given)? {
+        let given = import::ImportOverrides { candidate, set, name: served.candidate.candidate_id.clone() };
+        for found in import::results(format, &content, &given)? {
             served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), found.row));
         }
         Ok(None)
@@ -289,7 +293,7 @@ impl Fold {
             open.sample.around(request);
             return Ok(());
         }
-        if request.status == crate::schema::RequestStatus::Ok {
+        if request.status == crate::rows::kinds::RequestStatus::Ok {
             open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
             let asked = request.asked_output_tokens.unwrap_or(open.run.workload.output_len);
             open.short += u32::from(request.output_tokens.is_some_and(|n| n < asked));
@@ -323,7 +327,7 @@ impl Fold {
         let Some(served) = self.servers.get_mut(&open.run.server_id) else { return };
         open.sample.close();
         let end = end.or_else(|| shards::merge(std::mem::take(&mut open.ends), open.run.shard?.of));
-        let measured = Measured {
+        let measured = RunMeasurement {
             run: &open.run,
             sample: &open.sample,
             end: end.as_ref(),
@@ -347,9 +351,9 @@ impl Fold {
 
     fn server_end(&mut self, row: &Row) -> Result<()> {
         let end: ServerEnd = row.view()?;
-        let of = |open: &&Open| open.run.server_id == end.server_id;
+        let of = |open: &&OpenRun| open.run.server_id == end.server_id;
         if let Some(served) = self.servers.get_mut(&end.server_id)
-            && self.runs.values().filter(of).any(Open::misses_parts)
+            && self.runs.values().filter(of).any(OpenRun::misses_parts)
         {
             served.ended = Some(end);
             return Ok(());

@@ -6,13 +6,13 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::schema::{
-    Arrivals, Candidate, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd, Server,
-    ServerEnd, Status, Tried, WorkloadBlock,
+use crate::metrics::sample::{Sample, decode, gap_ms, percentile, spread, total};
+use crate::metrics::sla::Limits;
+use crate::metrics::{sample, sla, stability};
+use crate::rows::kinds::{
+    Arrivals, Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock,
+    SearchEnd, Server, ServerEnd, Status, WorkloadBlock,
 };
-use crate::sla::{self, Limits};
-use crate::steady;
-use crate::summary::{self, Sample, decode, gap_ms, percentile, spread, total};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -22,7 +22,7 @@ const THROTTLED: f64 = 0.05;
 const CACHED: f64 = 0.01;
 
 /// What a run gave.
-pub struct Measured<'a> {
+pub struct RunMeasurement<'a> {
     pub run: &'a Run,
     pub sample: &'a Sample,
     pub end: Option<&'a RunEnd>,
@@ -31,7 +31,7 @@ pub struct Measured<'a> {
 }
 
 /// The result of a run.
-pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &Measured) -> ResultRow {
+pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &RunMeasurement) -> ResultRow {
     let (run, sample) = (measured.run, measured.sample);
     let (mut status, mut class, mut reason) = outcome(measured.end);
     if status == Status::Ok && sample.scheduled > 0 && sample.ok() == 0 {
@@ -45,13 +45,13 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     // Of a run that was not run there is nothing to tell.
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
-    for statistic in crate::sla::STATISTICS {
+    for statistic in crate::metrics::sla::STATISTICS {
         if let Some(value) = gap_ms(itl.as_ref(), statistic) {
             metrics.insert(format!("{statistic}_itl_ms"), Some(value));
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
-    let stability = steady::stability(&sample.spans, run.load.mode, run.warmup_s);
+    let stability = stability::stability(&sample.spans, run.load.mode, run.warmup_s);
     let tests = match whole {
         true => limits.gate(sample, stability.as_ref(), &|statistic| gap_ms(itl.as_ref(), statistic)),
         false => Vec::new(),
@@ -63,7 +63,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.workload = Some(workload(run, sample));
     row.sla = limits.members();
     row.verdict = sla::write(&mut row.sla, &tests);
-    summary::per_gpu(&mut metrics, row.hardware.gpu_count);
+    sample::per_gpu(&mut metrics, row.hardware.gpu_count);
     row.metrics = metrics;
     let spread = |latency: &str| Some((format!("{latency}_ms"), spread(sample.values(latency))?));
     row.statistics = ["ttft", "ttfat", "tpot", "e2e"].into_iter().filter(|_| !skipped).filter_map(spread).collect();
@@ -198,7 +198,7 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         if chosen == Some(i) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
             row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
-            summary::per_gpu(&mut row.metrics, row.hardware.gpu_count);
+            sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
             if let Some(end) = end.filter(|end| end.reason == "pruned") {
                 row.status = Status::Skipped;
                 row.failure_class = Some("pruned".into());
@@ -216,7 +216,7 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
         result.quality.throttled = gpu.devices.iter().any(|d| d.throttled_share.is_some_and(|share| share > THROTTLED));
         let ms = |text: &str| text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
         let times = result.run.as_ref().and_then(|run| Some((ms(&run.started_at)?, ms(run.ended_at.as_deref()?)?)));
-        if let Some(joules) = times.and_then(|(from, to)| crate::gpu::energy(&gpu.power, from, to)) {
+        if let Some(joules) = times.and_then(|(from, to)| crate::engines::gpu::energy(&gpu.power, from, to)) {
             result.metrics.insert("energy_j".into(), Some(joules));
         }
     }
@@ -294,7 +294,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         cache: Members::new(),
         spec_decode: Members::new(),
         phase_metrics: Members::new(),
-        candidate: Some(Tried {
+        candidate: Some(CandidateBlock {
             changed: candidate.server.changed.clone(),
             baseline: candidate.search.baseline,
             index: candidate.search.index,
@@ -345,7 +345,7 @@ fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
     }
 }
 
-fn quality(candidate: &Candidate, server: &Server, measured: &Measured) -> Quality {
+fn quality(candidate: &Candidate, server: &Server, measured: &RunMeasurement) -> Quality {
     let (run, sample) = (measured.run, measured.sample);
     let input = total(&sample.input);
     Quality {
@@ -376,7 +376,7 @@ fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
 }
 
 /// Gaps between tokens: spread over each chunk's tokens where they are known; those between chunks where each is a token.
-fn itl(measured: &Measured) -> Option<Histogram<u64>> {
+fn itl(measured: &RunMeasurement) -> Option<Histogram<u64>> {
     let histograms = &measured.end?.histograms;
     let text = histograms
         .itl_us

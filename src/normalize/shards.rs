@@ -1,7 +1,7 @@
 //! The ends of one run that several clients shared, as one end.
 
-use crate::schema::{ClientHealth, Histograms, RunEnd, Status};
-use crate::summary::{decode, encode};
+use crate::metrics::sample::{decode, encode};
+use crate::rows::kinds::{ClientHealth, Histograms, RunEnd, Status};
 
 /// Why a run of which parts are missing says nothing.
 const MISSING: &str = "parts of the run are missing: give the files of all clients that shared it";

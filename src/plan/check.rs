@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::read::{DEFAULT_QPS, FILES, MADE_UP, STRATEGIES};
 use super::{Finding, Plan, limits};
-use crate::answer::ENDPOINTS;
-use crate::framework::Frameworks;
-use crate::schema::{Arrivals, CachePolicy, LoadMode};
+use crate::engines::framework::Frameworks;
+use crate::engines::protocol::event::ENDPOINTS;
+use crate::rows::kinds::{Arrivals, CachePolicy, LoadMode};
 
 /// Combinations beyond which the third tier is no search any more.
 const MOST: usize = 10_000;
@@ -95,8 +95,8 @@ fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Fin
             if role == Some("prefix_caching") && more.iter().any(|value| *value != more[0]) {
                 let at = format!(
                     "/frameworks/{}/search_space/{}",
-                    crate::yaml::escape(&given.name),
-                    crate::yaml::escape(knob)
+                    crate::base::yaml::escape(&given.name),
+                    crate::base::yaml::escape(knob)
                 );
                 let why = format!(
                     "{knob} is varied, and no prompts of the kind random share a prefix: only its overhead would be measured"
@@ -139,7 +139,7 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
     }
     let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == "ordered");
     for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
-        let at = format!("/frameworks/{}", crate::yaml::escape(name));
+        let at = format!("/frameworks/{}", crate::base::yaml::escape(name));
         let listed = given["candidates"].as_array().is_some_and(|list| !list.is_empty());
         if ordered && !listed && given["enabled"] != false {
             let why = "the strategy ordered takes a list, candidates, of what each changes: without it only the baseline runs";
@@ -320,8 +320,8 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/benchmark/warmup_s", why));
     }
     for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
-        if crate::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
-            let at = format!("/benchmark/headers/{}", crate::yaml::escape(name));
+        if crate::base::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
+            let at = format!("/benchmark/headers/{}", crate::base::yaml::escape(name));
             found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
         }
     }

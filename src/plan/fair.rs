@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Finding, FrameworkPlan, Plan};
-use crate::framework::{Framework, Frameworks};
-use crate::schema::Checked;
+use crate::engines::framework::{Framework, Frameworks};
+use crate::rows::kinds::PlanCheck;
 
 /// What the baselines of a comparison should have in common, and what it is called.
 const ROLES: [(&str, &str); 6] = [
@@ -17,7 +17,7 @@ const ROLES: [(&str, &str); 6] = [
 ];
 
 /// Notes in what the baselines differ; each is a caveat, too.
-pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut Checked, found: &mut Vec<Finding>) {
+pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut PlanCheck, found: &mut Vec<Finding>) {
     let enabled = plan.frameworks.iter().filter(|given| given.enabled);
     let all: Vec<(&FrameworkPlan, &Framework)> =
         enabled.filter_map(|given| Some((given, frameworks.get(&given.definition)?))).collect();

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Finding, FrameworkPlan, Known, Plan};
-use crate::framework::Framework;
-use crate::yaml;
-use crate::yaml::escape;
+use super::{CheckContext, Finding, FrameworkPlan, Plan};
+use crate::base::yaml;
+use crate::base::yaml::escape;
+use crate::engines::framework::Framework;
 
 /// Part of a GPU's memory that weights may take: the rest is for the KV cache, activations and the runtime.
 const USABLE: f64 = 0.9;
@@ -105,7 +105,7 @@ pub fn memory_gb(gpu: &str) -> Option<f64> {
 }
 
 /// Warns of weights that do not fit, with the arithmetic; a folder with an engine is no model.
-pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
+pub fn check(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) {
     let on_gpus = plan.hardware.gpu_count != Some(0);
     for given in plan.frameworks.iter().filter(|given| given.enabled && on_gpus) {
         let Some(framework) = known.frameworks.get(&given.definition) else { continue };

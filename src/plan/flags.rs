@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::shape::{nearest, said};
-use super::{Finding, FrameworkPlan, Known, Level, Plan};
-use crate::framework::{Fixed, Framework, HelpOf, Knob};
-use crate::help::{Captured, Shown, Verdict};
-use crate::release::Release;
-use crate::schema::{Checked, FlagCheck, Rejection, Substitution, Verdicts};
-use crate::yaml::escape;
+use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
+use crate::base::yaml::escape;
+use crate::engines::framework::{FixedKnob, Framework, HelpSubject, Knob};
+use crate::engines::help::{CapturedHelp, FlagVerdict, HelpFlags};
+use crate::engines::version::FrameworkVersion;
+use crate::rows::kinds::{FlagCheck, PlanCheck, Rejection, Substitution, Verdicts};
 
 /// What becomes of a flag that captured help has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub const MISSING_WAY_OUT: &str = "install it, correct server_command, env, imag
 
 /// Where a knob stands in a plan.
 #[derive(Debug, Clone)]
-struct Use<'a> {
+struct KnobUse<'a> {
     knob: &'a str,
     pointer: String,
     values: Vec<&'a Value>,
@@ -37,12 +37,12 @@ struct Use<'a> {
 }
 
 /// Adds what is wrong with flags, and tells what becomes of them.
-pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) -> Checked {
-    let mut checked = Checked::default();
+pub fn check(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) -> PlanCheck {
+    let mut checked = PlanCheck::default();
     for given in plan.frameworks.iter().filter(|given| given.enabled) {
         let Some(framework) = known.frameworks.get(&given.definition) else { continue };
         let captured = known.helps.get(&given.name, &framework.name);
-        let mut checking = Checking {
+        let mut checking = FlagChecker {
             given,
             framework,
             captured,
@@ -57,23 +57,23 @@ pub fn check(plan: &Plan, known: &Known, found: &mut Vec<Finding>) -> Checked {
     checked
 }
 
-struct Checking<'a, 'b> {
+struct FlagChecker<'a, 'b> {
     given: &'a FrameworkPlan,
     framework: &'a Framework,
-    captured: Option<&'a Captured>,
-    known: &'a Known<'a>,
+    captured: Option<&'a CapturedHelp>,
+    known: &'a CheckContext<'a>,
     known_model: String,
     found: &'b mut Vec<Finding>,
-    checked: &'b mut Checked,
+    checked: &'b mut PlanCheck,
     verdicts: Verdicts,
 }
 
-impl Checking<'_, '_> {
+impl FlagChecker<'_, '_> {
     fn all(&mut self) {
         let given = self.given;
         let at = format!("/frameworks/{}", escape(&given.name));
         // Some frameworks print help in several parts: one that is there is enough.
-        let captured = self.captured.filter(|captured| !captured.shown.contains_key(&HelpOf::Server));
+        let captured = self.captured.filter(|captured| !captured.shown.contains_key(&HelpSubject::Server));
         if let Some(why) = captured.and_then(|captured| captured.missing.as_ref()) {
             let why = format!("{} cannot be asked for its help: {why}", self.framework.title);
             if self.known.allow_missing {
@@ -87,7 +87,7 @@ impl Checking<'_, '_> {
         }
         self.words(&at);
         self.fixed(&at);
-        let Some(captured) = self.captured.filter(|captured| captured.shown.contains_key(&HelpOf::Server)) else {
+        let Some(captured) = self.captured.filter(|captured| captured.shown.contains_key(&HelpSubject::Server)) else {
             // Where help was captured at all, its absence says something.
             if !self.known.helps.is_empty() && !self.framework.simulated {
                 let why = format!("no help of {} was captured: its flags were not checked", self.framework.title);
@@ -96,18 +96,18 @@ impl Checking<'_, '_> {
             }
             return;
         };
-        let shown = &captured.shown[&HelpOf::Server];
+        let shown = &captured.shown[&HelpSubject::Server];
         let mut server = std::mem::take(&mut self.verdicts);
         for list in [&mut server.accepted, &mut server.unknown, &mut server.unverifiable] {
             list.sort();
             list.dedup();
         }
-        let benchmark = captured.shown.get(&HelpOf::Benchmark).and_then(|shown| self.benchmark(shown, &at));
+        let benchmark = captured.shown.get(&HelpSubject::Benchmark).and_then(|shown| self.benchmark(shown, &at));
         let mut files: Vec<String> = captured.shown.values().flat_map(|shown| shown.files.clone()).collect();
         files.sort();
         let check =
             FlagCheck { version: captured.version.as_ref().map(|v| v.text().into()), help: files, server, benchmark };
-        if shown.verdict("--no-such-flag") == Verdict::Unverifiable && !check.server.unverifiable.is_empty() {
+        if shown.verdict("--no-such-flag") == FlagVerdict::Unverifiable && !check.server.unverifiable.is_empty() {
             let n = check.server.unverifiable.len();
             let why = format!(
                 "{n} of its flags cannot be verified: the captured help of {} does not list all",
@@ -118,25 +118,25 @@ impl Checking<'_, '_> {
         self.checked.validated_cli_flags.insert(given.name.clone(), check);
     }
 
-    fn server(&self) -> Option<&Shown> {
-        self.captured?.shown.get(&HelpOf::Server)
+    fn server(&self) -> Option<&HelpFlags> {
+        self.captured?.shown.get(&HelpSubject::Server)
     }
 
     /// The version at hand, and whether it is only assumed.
-    fn version(&self) -> Option<(Release, bool)> {
-        let said = self.given.version.as_deref().and_then(Release::parse);
+    fn version(&self) -> Option<(FrameworkVersion, bool)> {
+        let said = self.given.version.as_deref().and_then(FrameworkVersion::parse);
         let captured = || self.captured.and_then(|captured| captured.version.clone());
         let sure = said.or_else(captured).map(|version| (version, false));
         sure.or_else(|| self.framework.checked.clone().map(|version| (version, true)))
     }
 
-    fn verdict(&mut self, flag: &str) -> Option<Verdict> {
+    fn verdict(&mut self, flag: &str) -> Option<FlagVerdict> {
         let verdict = self.server()?.verdict(flag);
         file(&mut self.verdicts, flag, verdict);
         Some(verdict)
     }
 
-    fn knob(&mut self, one: &Use) {
+    fn knob(&mut self, one: &KnobUse) {
         // What is left out, or off without a flag that says so, is in no command.
         if one.values.iter().all(|value| self.framework.spell(one.knob, value).is_none()) {
             return;
@@ -144,16 +144,16 @@ impl Checking<'_, '_> {
         let mut flags: Vec<String> =
             one.values.iter().filter_map(|value| self.framework.spell(one.knob, value)).collect();
         flags.dedup();
-        let verdicts: Vec<Option<Verdict>> = flags.iter().map(|flag| self.verdict(flag)).collect();
+        let verdicts: Vec<Option<FlagVerdict>> = flags.iter().map(|flag| self.verdict(flag)).collect();
         // What a help says about a value that is fixed concerns the whole framework.
         if self.framework.fixed.contains_key(one.knob) {
             return;
         }
         let described = self.framework.knob(one.knob).cloned().unwrap_or_default();
-        if verdicts.contains(&Some(Verdict::Unknown)) {
+        if verdicts.contains(&Some(FlagVerdict::Unknown)) {
             return self.unknown(one, &flags[0], &described);
         }
-        if verdicts.contains(&Some(Verdict::Accepted)) {
+        if verdicts.contains(&Some(FlagVerdict::Accepted)) {
             return self.choices(one, &flags[0]);
         }
         let Some((version, assumed)) = self.version().filter(|_| !self.known.any_version) else { return };
@@ -178,10 +178,10 @@ impl Checking<'_, '_> {
     }
 
     /// A flag that the captured help has not.
-    fn unknown(&mut self, one: &Use, flag: &str, described: &Knob) {
+    fn unknown(&mut self, one: &KnobUse, flag: &str, described: &Knob) {
         let accepts = |knob: &str| {
             let flag = self.framework.flag(knob);
-            self.server().is_some_and(|shown| shown.verdict(&flag) == Verdict::Accepted)
+            self.server().is_some_and(|shown| shown.verdict(&flag) == FlagVerdict::Accepted)
         };
         let reverse =
             self.framework.described().find(|(name, knob)| knob.now.as_deref() == Some(one.knob) && accepts(name));
@@ -221,7 +221,7 @@ impl Checking<'_, '_> {
     }
 
     /// Values that a flag with choices does not take.
-    fn choices(&mut self, one: &Use, flag: &str) {
+    fn choices(&mut self, one: &KnobUse, flag: &str) {
         let choices = self.server().map_or(&[] as &[String], |shown| shown.choices(flag)).to_vec();
         if choices.is_empty() {
             return;
@@ -259,7 +259,7 @@ impl Checking<'_, '_> {
         flags.extend(words.filter(|(word, _)| word.len() > 2 && word.starts_with("--")));
         for (word, pointer) in flags {
             let flag = word.split('=').next().unwrap_or_default();
-            if self.verdict(flag) != Some(Verdict::Unknown) {
+            if self.verdict(flag) != Some(FlagVerdict::Unknown) {
                 continue;
             }
             let why = self.lacks(flag, &self.looked_for(flag));
@@ -281,7 +281,7 @@ impl Checking<'_, '_> {
             let Some(shown) = self.server() else { continue };
             let (verdict, choices) = (shown.verdict(&flag), shown.choices(&flag));
             let refused = !choices.is_empty() && !choices.contains(&value);
-            if verdict == Verdict::Unknown || (verdict == Verdict::Accepted && refused) {
+            if verdict == FlagVerdict::Unknown || (verdict == FlagVerdict::Accepted && refused) {
                 let why =
                     format!("{} is unsupported here: its help does not accept {flag} {value}", self.framework.title);
                 self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
@@ -291,7 +291,7 @@ impl Checking<'_, '_> {
     }
 
     /// Another value than the fixed one, in an option file or by what lies in the model's folder.
-    fn elsewhere(&mut self, knob: &str, rule: &Fixed, at: &str) {
+    fn elsewhere(&mut self, knob: &str, rule: &FixedKnob, at: &str) {
         let model = self.given.model.as_ref().unwrap_or(&self.known_model);
         let files = self.known.models.get(model).map_or(&[] as &[String], |facts| &facts.files);
         if let Some(file) = files.iter().find(|file| rule.model_files.contains(file)) {
@@ -319,14 +319,14 @@ impl Checking<'_, '_> {
     }
 
     /// What is wrong with an option file of this host that says another value than the fixed one.
-    fn other_in_file(&self, knob: &str, rule: &Fixed, path: &str) -> Option<String> {
+    fn other_in_file(&self, knob: &str, rule: &FixedKnob, path: &str) -> Option<String> {
         let other = self.known.options.get(path)?.get(knob).filter(|other| **other != rule.value)?;
         let (other, right) = (said(other), said(&rule.value));
         Some(format!("{knob} {other} in {path} is unsupported, {right} is: {}", rule.reason))
     }
 
     /// The flags of its own benchmark client.
-    fn benchmark(&mut self, shown: &Shown, at: &str) -> Option<Verdicts> {
+    fn benchmark(&mut self, shown: &HelpFlags, at: &str) -> Option<Verdicts> {
         let client = self.framework.client.as_ref()?;
         let loads = client.loads.open.iter().chain(&client.loads.closed).chain(&client.loads.burst);
         let words = client.command.iter().chain(client.endpoints.values().flatten()).chain(loads);
@@ -347,7 +347,7 @@ impl Checking<'_, '_> {
         Some(verdicts)
     }
 
-    fn substitute(&mut self, one: &Use, to: Option<&str>, why: String) {
+    fn substitute(&mut self, one: &KnobUse, to: Option<&str>, why: String) {
         let what = to.map_or("it is left out of the search".to_string(), |to| format!("{to} is used"));
         self.found.push(Finding::key(Level::Note, &one.pointer, format!("{why}: {what}")));
         let (framework, knob, to) = (self.given.name.clone(), one.knob.to_string(), to.map(String::from));
@@ -369,20 +369,20 @@ impl Checking<'_, '_> {
 }
 
 /// Every knob of a framework with its values, in the plan's order.
-fn uses<'a>(given: &'a FrameworkPlan, at: &str) -> Vec<Use<'a>> {
+fn uses<'a>(given: &'a FrameworkPlan, at: &str) -> Vec<KnobUse<'a>> {
     let mut all = Vec::new();
     for (knob, value) in &given.base {
         let pointer = format!("{at}/base_server_flags/{}", escape(knob));
-        all.push(Use { knob: root(knob), pointer, values: vec![value], in_base: true });
+        all.push(KnobUse { knob: root(knob), pointer, values: vec![value], in_base: true });
     }
     for (knob, values) in &given.space {
         let pointer = format!("{at}/search_space/{}", escape(knob));
-        all.push(Use { knob: root(knob), pointer, values: values.iter().collect(), in_base: false });
+        all.push(KnobUse { knob: root(knob), pointer, values: values.iter().collect(), in_base: false });
     }
     for (i, changes) in given.list.iter().enumerate() {
         for (knob, value) in changes {
             let pointer = format!("{at}/candidates/{i}/{}", escape(knob));
-            all.push(Use { knob: root(knob), pointer, values: vec![value], in_base: false });
+            all.push(KnobUse { knob: root(knob), pointer, values: vec![value], in_base: false });
         }
     }
     all
@@ -394,11 +394,11 @@ fn root(knob: &str) -> &str {
 }
 
 /// Files a flag under what the help says of it.
-fn file(verdicts: &mut Verdicts, flag: &str, verdict: Verdict) {
+fn file(verdicts: &mut Verdicts, flag: &str, verdict: FlagVerdict) {
     let list = match verdict {
-        Verdict::Accepted => &mut verdicts.accepted,
-        Verdict::Unknown => &mut verdicts.unknown,
-        Verdict::Unverifiable => &mut verdicts.unverifiable,
+        FlagVerdict::Accepted => &mut verdicts.accepted,
+        FlagVerdict::Unknown => &mut verdicts.unknown,
+        FlagVerdict::Unverifiable => &mut verdicts.unverifiable,
     };
     list.push(flag.to_string());
 }

@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::given::launchers;
 use super::shape::nearest;
 use super::{Finding, Level, Plan};
-use crate::framework::{Framework, Frameworks};
-use crate::launcher::resolve;
-use crate::release::Release;
-use crate::schema::{Checked, Scenario, Verdicts};
-use crate::yaml::escape;
+use crate::base::yaml::escape;
+use crate::engines::framework::{Framework, Frameworks};
+use crate::engines::launcher::resolve;
+use crate::engines::version::FrameworkVersion;
+use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
 
 /// Adds what is wrong with the frameworks of a plan of the right shape.
-pub fn check(value: &Value, plan: &Plan, checked: &Checked, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (name, given) in value["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
         let definition = given["definition"].as_str().unwrap_or(name);
@@ -23,10 +23,10 @@ pub fn check(value: &Value, plan: &Plan, checked: &Checked, frameworks: &Framewo
             continue;
         };
         launcher(frameworks, given, &at, found);
-        if let Err(why) = crate::shell::split(given["server_command"].as_str().unwrap_or_default()) {
+        if let Err(why) = crate::base::shell::split(given["server_command"].as_str().unwrap_or_default()) {
             found.push(Finding::error(&format!("{at}/server_command"), why));
         }
-        if let Some(version) = given["version"].as_str().filter(|version| Release::parse(version).is_none()) {
+        if let Some(version) = given["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none()) {
             found.push(Finding::error(&format!("{at}/version"), format!("{version:?} is not a version: 0.32.0, say")));
         }
         let captured = checked.validated_cli_flags.get(name).map(|check| &check.server);
@@ -72,7 +72,7 @@ fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Fi
         if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
             found.push(Finding::error(&place(level, "host"), format!("the host {host:?} would be taken for a flag")));
         }
-        if let Some(Err(why)) = step.options.get("options").map(|line| crate::shell::split(line)) {
+        if let Some(Err(why)) = step.options.get("options").map(|line| crate::base::shell::split(line)) {
             found.push(Finding::error(&place(level, "options"), format!("the options of {}: {why}", launcher.name)));
         }
     }

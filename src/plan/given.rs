@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::command::Command;
 use super::read::texts;
-use crate::schema::{LauncherStep, Members};
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// One framework of a plan.
 #[derive(Debug, Clone, PartialEq)]

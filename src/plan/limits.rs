@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Finding, Level};
-use crate::schema::Scenario;
-use crate::sla::{Limit, SCENARIOS};
+use crate::metrics::sla::{Limit, SCENARIOS};
+use crate::rows::kinds::Scenario;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
 const P99_PROMPTS: u64 = 299;
@@ -13,22 +13,22 @@ const P99_PROMPTS: u64 = 299;
 pub fn check(plan: &Value, scenarios: &[Scenario], found: &mut Vec<Finding>) {
     for pointer in ["/sla", "/benchmark/sla"] {
         for (key, value) in plan.pointer(pointer).and_then(Value::as_object).into_iter().flatten() {
-            let at = format!("{pointer}/{}", crate::yaml::escape(key));
+            let at = format!("{pointer}/{}", crate::base::yaml::escape(key));
             let Some(of_scenarios) = value.as_object().filter(|_| key == SCENARIOS) else {
                 limit(plan, &at, key, value, found);
                 continue;
             };
             for (name, limits) in of_scenarios {
-                let at = format!("{at}/{}", crate::yaml::escape(name));
+                let at = format!("{at}/{}", crate::base::yaml::escape(name));
                 known_scenario(name, &at, scenarios, found);
                 for (key, value) in limits.as_object().into_iter().flatten() {
-                    limit(plan, &format!("{at}/{}", crate::yaml::escape(key)), key, value, found);
+                    limit(plan, &format!("{at}/{}", crate::base::yaml::escape(key)), key, value, found);
                 }
             }
         }
     }
     for (name, _) in plan.pointer("/dataset/weights").and_then(Value::as_object).into_iter().flatten() {
-        known_scenario(name, &format!("/dataset/weights/{}", crate::yaml::escape(name)), scenarios, found);
+        known_scenario(name, &format!("/dataset/weights/{}", crate::base::yaml::escape(name)), scenarios, found);
     }
     if plan["sla"].is_object() && plan.pointer("/benchmark/sla").is_some() {
         found.push(Finding::error("/sla", "limits stand in sla and in benchmark.sla: keep one"));

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::shape::said;
 use super::{Finding, FrameworkPlan};
-use crate::framework::{Framework, Kind};
-use crate::schema::Members;
-use crate::yaml::escape;
+use crate::base::yaml::escape;
+use crate::engines::framework::{Framework, Kind};
+use crate::rows::kinds::Members;
 
 /// Dotted knobs put into the maps that they belong to; a map may be given as its JSON text.
 ///

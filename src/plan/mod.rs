@@ -2,6 +2,7 @@
 
 pub mod check;
 mod command;
+pub mod expand;
 mod fair;
 mod fit;
 mod flags;
@@ -18,17 +19,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use command::Command;
-pub use fit::{ModelFacts, memory_gb, parameters};
-pub use flags::{MISSING_WAY_OUT, UnknownFlags};
-pub use given::FrameworkPlan;
-pub use members::nested;
-pub use read::{DEFAULT_QPS, Plan, STRATEGIES};
-pub use rules::{Refusal, is_smoke, refusal, too_short};
+pub use self::command::Command;
+pub use self::fit::{ModelFacts, memory_gb, parameters};
+pub use self::flags::{MISSING_WAY_OUT, UnknownFlags};
+pub use self::given::FrameworkPlan;
+pub use self::members::nested;
+pub use self::read::{DEFAULT_QPS, Plan, STRATEGIES};
+pub use self::rules::{Refusal, is_smoke, refusal, too_short};
 
-use crate::framework::Frameworks;
-use crate::help::Helps;
-use crate::schema::Checked;
+use crate::engines::framework::Frameworks;
+use crate::engines::help::Helps;
+use crate::rows::kinds::PlanCheck;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +81,7 @@ impl Finding {
 
 /// What is known beside a plan's own text.
 #[derive(Debug)]
-pub struct Known<'a> {
+pub struct CheckContext<'a> {
     /// The definitions.
     pub frameworks: &'a Frameworks,
     /// Captured help.
@@ -98,10 +99,10 @@ pub struct Known<'a> {
     /// Option files of this host, by the plan's path.
     pub options: BTreeMap<String, Value>,
     /// What an earlier check found out: it is taken over.
-    pub checked: Option<Checked>,
+    pub checked: Option<PlanCheck>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> CheckContext<'a> {
     /// Nothing but the definitions.
     #[must_use]
     pub fn only(frameworks: &'a Frameworks) -> Self {
@@ -120,7 +121,7 @@ impl<'a> Known<'a> {
 }
 
 /// Checks a plan as its file or row gives it, all findings at once; the plan itself when none of them is an error.
-pub fn load(value: &Value, known: &Known) -> (Vec<Finding>, Option<Plan>) {
+pub fn load(value: &Value, known: &CheckContext) -> (Vec<Finding>, Option<Plan>) {
     let mut found = Vec::new();
     shape::check(value, &shape::PLAN, "", &mut found);
     let wrong: Vec<String> = found.iter().filter(|f| !f.key).map(|f| f.pointer.clone()).collect();
@@ -148,7 +149,7 @@ fn follows(pointer: &str, wrong: &str) -> bool {
     format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && decides.contains(&key))
 }
 
-fn meaning(value: &Value, wrong: &[String], known: &Known, found: &mut Vec<Finding>) -> Plan {
+fn meaning(value: &Value, wrong: &[String], known: &CheckContext, found: &mut Vec<Finding>) -> Plan {
     let mut as_given = Vec::new();
     let taken = command::take_over(value, known.frameworks, &mut as_given);
     secrets::check(value, &mut as_given);

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::given::{self, FrameworkPlan};
-use crate::framework::Framework;
-use crate::schema::{
-    Arrivals, Benchmark, CachePolicy, Checked, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, Qps, Scenario,
+use super::given;
+use super::given::FrameworkPlan;
+use crate::engines::framework::Framework;
+use crate::rows::kinds::{
+    Arrivals, Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
     SharedPrefix,
 };
 
@@ -68,7 +69,7 @@ pub struct Plan {
     /// The second stage: what speculates is searched, on top of the best that does not.
     pub speculative: bool,
     /// What checking it found out.
-    pub checked: Checked,
+    pub checked: PlanCheck,
     /// Frameworks in the plan's order.
     pub frameworks: Vec<FrameworkPlan>,
     /// Values that the plan did not give, by dotted name.
@@ -76,12 +77,12 @@ pub struct Plan {
 }
 
 /// Reads values and notes the defaults that it had to take.
-struct Reader<'a> {
+struct PlanReader<'a> {
     plan: &'a Value,
     defaults: Members,
 }
 
-impl Reader<'_> {
+impl PlanReader<'_> {
     fn or(&mut self, pointer: &str, default: Value) -> Value {
         match self.plan.pointer(pointer).filter(|v| !v.is_null()) {
             Some(given) => given.clone(),
@@ -109,7 +110,7 @@ impl Plan {
     /// Reads a plan in which [`super::load`] found no error.
     #[must_use]
     pub fn read(value: &Value) -> Self {
-        let mut plan = Reader { plan: value, defaults: Members::new() };
+        let mut plan = PlanReader { plan: value, defaults: Members::new() };
         let scenarios = scenarios(&mut plan);
         let model =
             plan.text(&["/model", "/model/path", "/model/model_path", "/model/name", "/model/id"]).unwrap_or_default();
@@ -150,7 +151,7 @@ impl Plan {
             allow: texts(&value["search"]["allow"]),
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
             speculative: false,
-            checked: Checked::default(),
+            checked: PlanCheck::default(),
             frameworks: given::frameworks(value),
             defaults: plan.defaults,
         }
@@ -190,7 +191,7 @@ pub(super) fn texts(value: &Value) -> Vec<String> {
 }
 
 /// Most candidates of a framework: the third tier has no bound unless the plan gives one.
-fn candidates(plan: &mut Reader) -> usize {
+fn candidates(plan: &mut PlanReader) -> usize {
     let pointer = "/search/max_candidates_per_framework";
     let silent = plan.plan.pointer(pointer).is_none_or(Value::is_null);
     if silent && plan.plan["search"]["tier"] == 3 {
@@ -200,7 +201,7 @@ fn candidates(plan: &mut Reader) -> usize {
 }
 
 /// The strategy: as given, by either of its two names, else the tier's own.
-fn strategy(plan: &mut Reader) -> String {
+fn strategy(plan: &mut PlanReader) -> String {
     let own = if plan.plan["search"]["tier"] == 1 { "one_at_a_time" } else { STRATEGIES[0] };
     let given = plan.text(&["/search/strategy", "/search/candidate_generation"]);
     given.unwrap_or_else(|| plan.or("/search/strategy", own.into()).as_str().unwrap_or_default().into())
@@ -213,7 +214,7 @@ fn lengths(value: &Value) -> Vec<u32> {
     }
 }
 
-fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
+fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
     let kind = plan.or("/dataset/kind", "random".into()).as_str().unwrap_or_default().to_string();
     let dataset = &plan.plan["dataset"];
     let names = dataset["scenario_names"].as_array();
@@ -256,7 +257,7 @@ fn scenarios(plan: &mut Reader) -> Vec<Scenario> {
     named.map(|(name, (input_len, output_len))| Scenario { name, input_len, output_len, ..model.clone() }).collect()
 }
 
-fn loads(plan: &mut Reader) -> Vec<Load> {
+fn loads(plan: &mut PlanReader) -> Vec<Load> {
     // One that is not a word for them is a finding of the check.
     let arrivals = plan.plan.pointer("/benchmark/arrivals").and_then(Value::as_str).and_then(|kind| kind.parse().ok());
     let arrivals = arrivals.filter(|kind| *kind != Arrivals::Poisson);
@@ -304,7 +305,7 @@ fn loads(plan: &mut Reader) -> Vec<Load> {
     loads
 }
 
-fn benchmark(plan: &mut Reader) -> Benchmark {
+fn benchmark(plan: &mut PlanReader) -> Benchmark {
     let said = plan.plan.pointer("/benchmark/smoke") == Some(&true.into());
     let pointer = if plan.plan.pointer("/dataset/num_prompts").is_some() {
         "/dataset/num_prompts"
@@ -335,7 +336,7 @@ fn benchmark(plan: &mut Reader) -> Benchmark {
 }
 
 /// Sampling is always sent, so that no server's own defaults decide.
-fn sampling(plan: &mut Reader) -> Members {
+fn sampling(plan: &mut PlanReader) -> Members {
     let mut members = plan.plan["benchmark"]["extra_request_body"].as_object().cloned().unwrap_or_default();
     if !members.contains_key("temperature") {
         members.insert("temperature".into(), 0.into());

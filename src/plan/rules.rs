@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::shape::said;
-use super::{Finding, FrameworkPlan, Known, Level, Plan};
-use crate::framework::{Framework, Place, Rule, Then};
-use crate::schema::Members;
-use crate::yaml::escape;
+use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
+use crate::base::yaml::escape;
+use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
+use crate::rows::kinds::Members;
 
 /// Why a flag set is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +24,12 @@ impl Refusal {
 }
 
 /// Adds what a plan's rules leave out of its search; what it lifts becomes a caveat.
-pub fn check(plan: &mut Plan, known: &Known, found: &mut Vec<Finding>) {
+pub fn check(plan: &mut Plan, known: &CheckContext, found: &mut Vec<Finding>) {
     words(plan, known, found);
     let mut caveats = Vec::new();
     for given in plan.frameworks.iter().filter(|given| given.enabled) {
         let Some(framework) = known.frameworks.get(&given.definition) else { continue };
-        let mut checking = Checking { plan, given, framework, found, caveats: &mut caveats };
+        let mut checking = RuleChecker { plan, given, framework, found, caveats: &mut caveats };
         checking.base();
         checking.search();
         super::members::check(given, framework, checking.found);
@@ -42,7 +42,7 @@ pub fn check(plan: &mut Plan, known: &Known, found: &mut Vec<Finding>) {
 }
 
 /// The words of `search.allow` are those of some rule.
-fn words(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
+fn words(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) {
     let mut words: Vec<&str> = known.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
     words.sort_unstable();
     words.dedup();
@@ -53,7 +53,7 @@ fn words(plan: &Plan, known: &Known, found: &mut Vec<Finding>) {
     }
 }
 
-struct Checking<'a, 'b> {
+struct RuleChecker<'a, 'b> {
     plan: &'a Plan,
     given: &'a FrameworkPlan,
     framework: &'a Framework,
@@ -61,13 +61,15 @@ struct Checking<'a, 'b> {
     caveats: &'b mut Vec<String>,
 }
 
-impl Checking<'_, '_> {
+impl RuleChecker<'_, '_> {
     fn base(&mut self) {
         let at = format!("/frameworks/{}", escape(&self.given.name));
         for (knob, value) in &self.given.base {
             let pointer = format!("{at}/base_server_flags/{}", escape(knob));
             self.unknown_gpu(knob, value, &pointer);
-            for rule in self.framework.rules.iter().filter(|rule| rule.place == Place::Any && rule.hits(knob, value)) {
+            for rule in
+                self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any && rule.hits(knob, value))
+            {
                 self.hit(rule, knob, value, &pointer, true);
             }
         }
@@ -151,7 +153,7 @@ impl Checking<'_, '_> {
         }
     }
 
-    fn hit(&mut self, rule: &Rule, knob: &str, value: &Value, pointer: &str, in_base: bool) {
+    fn hit(&mut self, rule: &SearchRule, knob: &str, value: &Value, pointer: &str, in_base: bool) {
         if self.plan.allow.contains(&rule.allow) {
             let where_ = if in_base { "in the base" } else { "in the search" };
             let caveat = format!("search.allow lifts {}: {} has {knob} {where_}", rule.allow, self.given.name);
@@ -162,15 +164,15 @@ impl Checking<'_, '_> {
         }
         let lift = format!("search.allow: [{}] lifts this", rule.allow);
         let finding = match (rule.then, in_base) {
-            (Then::Smoke, _) => {
+            (RuleEffect::Smoke, _) => {
                 let why =
                     format!("{knob} {} makes a flow check of it, no measurement: {}; {lift}", said(value), rule.reason);
                 Finding::warning(pointer, why)
             }
-            (Then::Skip, true) => {
+            (RuleEffect::Skip, true) => {
                 Finding::error(pointer, format!("{knob} {} is not run: {}; {lift}", said(value), rule.reason))
             }
-            (Then::Skip, false) => Finding::warning(
+            (RuleEffect::Skip, false) => Finding::warning(
                 pointer,
                 format!("{knob} {} is left out of the search: {}; {lift}", said(value), rule.reason),
             ),
@@ -224,13 +226,15 @@ pub fn refusal(
 /// The rule that makes a flow check of a flag set.
 #[must_use]
 pub fn is_smoke(plan: &Plan, framework: &Framework, flags: &Members) -> bool {
-    let rules = framework.rules.iter().filter(|rule| rule.then == Then::Smoke && !plan.allow.contains(&rule.allow));
+    let rules =
+        framework.rules.iter().filter(|rule| rule.then == RuleEffect::Smoke && !plan.allow.contains(&rule.allow));
     rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value)))
 }
 
 fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Members) -> Option<Refusal> {
-    for rule in framework.rules.iter().filter(|rule| rule.then == Then::Skip && !plan.allow.contains(&rule.allow)) {
-        let members = if rule.place == Place::Any { flags } else { changed };
+    for rule in framework.rules.iter().filter(|rule| rule.then == RuleEffect::Skip && !plan.allow.contains(&rule.allow))
+    {
+        let members = if rule.place == RuleScope::Any { flags } else { changed };
         if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value)) {
             let reason = format!(
                 "{knob} {} is left out of the search: {}; search.allow: [{}] lifts this",

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::Finding;
-use crate::redact;
-use crate::yaml::escape;
+use crate::base::redact;
+use crate::base::yaml::escape;
 
 const WHY: &str = "E-SECRET-INLINE: no secret in a plan: pass it by name in env";
 

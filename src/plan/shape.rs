@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Finding, Level};
-use crate::yaml::escape;
+use crate::base::yaml::escape;
 
 /// What a key may hold.
 #[derive(Debug, Clone, Copy)]
@@ -282,6 +282,6 @@ pub fn said(value: &Value) -> String {
 
 /// A value as a message shows it.
 pub fn short(value: &Value) -> String {
-    let text = crate::redact::Redactor::default().redact(&value.to_string());
+    let text = crate::base::redact::Redactor::default().redact(&value.to_string());
     if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
 }

@@ -4,7 +4,7 @@ use super::Trial;
 
 /// What a capacity card is made for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Demand {
+pub struct CapacityDemand {
     /// What a GPU costs an hour, in any currency.
     pub gpu_hour: Option<f64>,
     /// Requests per second at the peak.
@@ -15,7 +15,7 @@ pub struct Demand {
 
 /// A capacity card. `None` is what the rows do not say.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Card {
+pub struct CapacityCard {
     /// Requests per second that a replica was measured to serve.
     pub rate: Option<f64>,
     /// GPUs of a replica.
@@ -42,7 +42,7 @@ pub struct Card {
 
 /// The card of a trial.
 #[must_use]
-pub fn card(trial: &Trial, demand: Demand) -> Card {
+pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
     let metric = |name: &str| trial.metric(name).filter(|value| *value > 0.0);
     let rate = metric("request_throughput");
     let gpus = trial.keys().gpus.filter(|n| *n > 0.0);
@@ -52,7 +52,7 @@ pub fn card(trial: &Trial, demand: Demand) -> Card {
     let million = |tokens: Option<f64>| hour.zip(tokens).map(|(hour, tokens)| hour / 3600.0 / tokens * 1e6);
     let output = metric("output_token_throughput");
     let at = |pointer: &str| trial.entry().at(pointer).as_f64();
-    Card {
+    CapacityCard {
         rate,
         gpus,
         replicas,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Group, Ranked, Ranking};
+use super::{Group, RankedCandidate, Ranking};
 
 /// A ranking over scenarios.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Combined {
+pub struct CombinedRanking {
     /// Scenarios and what they count; together 1.
     pub weights: Vec<(String, f64)>,
     /// How the load came, for several such rankings.
@@ -44,7 +44,7 @@ impl Score {
 
 /// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
 /// weights.
-fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<Combined> {
+fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<CombinedRanking> {
     let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
     if sum <= 0.0 {
         return Vec::new();
@@ -61,7 +61,7 @@ fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<Combined> {
     alike.into_iter().filter_map(|(key, groups)| one(&weights, key.0, &groups)).collect()
 }
 
-fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Combined> {
+fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<CombinedRanking> {
     let of = |name: &String| groups.iter().find(|group| group.key.scenario == *name);
     let chosen: Vec<&&Group> = weights.iter().map(|(name, _)| of(name)).collect::<Option<_>>()?;
     let best: Vec<f64> = chosen
@@ -74,14 +74,14 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
             value(true).or_else(|| value(false)).filter(|value| *value > 0.0)
         })
         .collect::<Option<_>>()?;
-    let same = |a: &Ranked, b: &Ranked| {
+    let same = |a: &RankedCandidate, b: &RankedCandidate| {
         let (a, b) = (a.best.entry(), b.best.entry());
         a.framework == b.framework && a.candidate_id == b.candidate_id
     };
     let mut scores = Vec::new();
     let mut left_out = 0;
     for ranked in &chosen.first()?.ranked {
-        let everywhere: Option<Vec<&Ranked>> =
+        let everywhere: Option<Vec<&RankedCandidate>> =
             chosen.iter().map(|group| group.ranked.iter().find(|other| same(ranked, other))).collect();
         let values =
             everywhere.as_ref().and_then(|all| all.iter().map(|one| one.best.keys().by).collect::<Option<Vec<f64>>>());
@@ -110,13 +110,13 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
             .then_with(|| b.score.total_cmp(&a.score))
             .then_with(|| (&a.framework, &a.candidate_id).cmp(&(&b.framework, &b.candidate_id)))
     });
-    Some(Combined { weights: weights.to_vec(), mode, scores, left_out })
+    Some(CombinedRanking { weights: weights.to_vec(), mode, scores, left_out })
 }
 
 impl Ranking {
     /// The decisions over several scenarios.
     #[must_use]
-    pub fn combined(&self) -> Vec<Combined> {
+    pub fn combined(&self) -> Vec<CombinedRanking> {
         combined(&self.groups, &self.weights())
     }
 

@@ -1,7 +1,7 @@
 //! What follows from a group: who wins, how sure that is, and who comes nearest when nobody does.
 
-use super::{Group, Options, Ranked, Trial};
-use crate::statistics::{Comparison, compare};
+use super::{Group, RankOptions, RankedCandidate, Trial};
+use crate::metrics::compare::{Comparison, compare};
 
 /// What follows from a group.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Ties {
 /// Most members of a group of ties: more is no answer.
 const MOST_TIED: usize = 50;
 
-pub fn decide(ranked: &[Ranked], options: &Options) -> Decision {
+pub fn decide(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
     match ranked.first().map(|first| first.best.passed()) {
         Some(Some(true)) => Decision::Winner,
         _ if ranked.iter().all(|ranked| ranked.best.passed().is_none()) => Decision::Fastest,
@@ -44,10 +44,10 @@ pub fn decide(ranked: &[Ranked], options: &Options) -> Decision {
 }
 
 /// How the leader stands against the others of its verdict.
-pub fn ties(ranked: &[Ranked]) -> Ties {
+pub fn ties(ranked: &[RankedCandidate]) -> Ties {
     let Some(leader) = ranked.first() else { return Ties::default() };
     let own = leader.best.values();
-    let same = |other: &&Ranked| other.best.passed() == leader.best.passed();
+    let same = |other: &&RankedCandidate| other.best.passed() == leader.best.passed();
     let mut found = Ties { members: vec![0], ..Ties::default() };
     for (i, other) in ranked.iter().enumerate().skip(1).take_while(|(_, other)| same(other)) {
         let Some(comparison) = compare(&own, &other.best.values()) else { continue };
@@ -75,12 +75,12 @@ pub fn burden(trial: &Trial) -> f64 {
 }
 
 /// Among those that are tied with the leader the simplest come first.
-pub fn prefer_simple(ranked: &mut [Ranked], ties: &Ties, options: &Options) {
+pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &RankOptions) {
     if !options.prefer_simple {
         return;
     }
     // They stand anywhere behind the leader: they change places among themselves.
-    let mut members: Vec<Ranked> = ties.members.iter().map(|i| ranked[*i].clone()).collect();
+    let mut members: Vec<RankedCandidate> = ties.members.iter().map(|i| ranked[*i].clone()).collect();
     members.sort_by(|a, b| burden(&a.best).total_cmp(&burden(&b.best)));
     for (place, member) in ties.members.iter().zip(members) {
         ranked[*place] = member;
@@ -88,7 +88,7 @@ pub fn prefer_simple(ranked: &mut [Ranked], ties: &Ties, options: &Options) {
 }
 
 /// The candidate whose worst miss is the smallest; a row that only says that it failed stands behind all that say how.
-fn nearest(ranked: &[Ranked], options: &Options) -> Decision {
+fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
     let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed() == Some(false));
     let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));
     let Some((nearest, by)) = misses.min_by(|a, b| a.1.total_cmp(&b.1)) else { return Decision::Fastest };

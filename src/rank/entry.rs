@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::by::Options;
-use super::fast::Fast;
-use super::gate::{self, Gate};
+use super::criterion::RankOptions;
+use super::fast::ResultSummary;
+use super::gate;
+use super::gate::Gate;
 use super::group::GroupKey;
 use super::notes::Notes;
 use super::tidy::tidied;
-use crate::row::Row;
-use crate::schema::{Members, SlaTest};
-use crate::shell;
+use crate::base::shell;
+use crate::rows::kinds::{Members, SlaTest};
+use crate::rows::row::Row;
 
 /// What decides a place. `None` is what was not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Keys {
+pub struct SortKeys {
     /// The throughput that is ranked by.
     pub by: Option<f64>,
     /// Output tokens per second.
@@ -35,7 +36,7 @@ pub struct Keys {
 
 /// What only rows of runs have.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Own {
+pub struct RunInfo {
     /// Units that the row closes.
     pub units: Vec<Box<str>>,
     /// The unit of its run.
@@ -76,7 +77,7 @@ pub struct Entry {
     /// By what share it misses the limit that it misses most; infinite where requests failed, `None` where the row does not say.
     pub miss: Option<f64>,
     /// What decides its place.
-    pub keys: Keys,
+    pub keys: SortKeys,
     /// Requests per second asked for.
     pub rate: Option<f64>,
     /// Requests in flight, or the cap of them.
@@ -84,7 +85,7 @@ pub struct Entry {
     /// What to know before believing it.
     pub notes: Notes,
     /// What only rows of runs have.
-    pub own: Option<Box<Own>>,
+    pub own: Option<Box<RunInfo>>,
     /// The baseline of its framework, and how many candidates that has; `None` where the row does not say.
     pub tried: Option<(bool, u32)>,
 }
@@ -144,19 +145,19 @@ impl Entry {
 
     /// What was tested, limit by limit, by these options.
     #[must_use]
-    pub fn tests(&self, options: &Options) -> Vec<SlaTest> {
+    pub fn tests(&self, options: &RankOptions) -> Vec<SlaTest> {
         self.gate(options).judged.map(|judged| judged.tests).unwrap_or_default()
     }
 
     /// What the row claims about its SLA, where its numbers say something else.
     #[must_use]
-    pub fn claim(&self, options: &Options) -> Option<String> {
+    pub fn claim(&self, options: &RankOptions) -> Option<String> {
         self.gate(options).judged.and_then(|judged| judged.claim())
     }
 
-    fn gate(&self, options: &Options) -> Gate {
+    fn gate(&self, options: &RankOptions) -> Gate {
         let read = |line: &str| {
-            let fast = serde_json::from_str::<Fast>(line).ok()?;
+            let fast = serde_json::from_str::<ResultSummary>(line).ok()?;
             Some(gate::gate(line, &fast, &self.group.scenario, options))
         };
         read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 /// A row. Members of other types than these make a row that is read the long way.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Fast<'a> {
+pub struct ResultSummary<'a> {
     #[serde(borrow)]
     pub record: Option<Text<'a>>,
     #[serde(borrow)]
@@ -29,24 +29,24 @@ pub struct Fast<'a> {
     #[serde(borrow)]
     pub failure_class: Option<Text<'a>>,
     #[serde(borrow)]
-    pub hardware: Option<Hardware<'a>>,
+    pub hardware: Option<HardwareSummary<'a>>,
     #[serde(borrow)]
-    pub workload: Option<Workload<'a>>,
+    pub workload: Option<WorkloadSummary<'a>>,
     #[serde(borrow)]
-    pub sla: Option<Sla<'a>>,
+    pub sla: Option<SlaSummary<'a>>,
     #[serde(borrow)]
     pub metrics: Option<Numbers<'a>>,
     #[serde(borrow)]
     pub statistics: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub quality: Option<Quality<'a>>,
+    pub quality: Option<QualitySummary<'a>>,
     #[serde(borrow)]
-    pub fingerprint: Option<Fingerprint<'a>>,
-    pub candidate: Option<Candidate>,
+    pub fingerprint: Option<FingerprintSummary<'a>>,
+    pub candidate: Option<CandidateSummary>,
     #[serde(borrow)]
-    pub search: Option<Search<'a>>,
+    pub search: Option<SearchSummary<'a>>,
     #[serde(borrow)]
-    pub run: Option<Run<'a>>,
+    pub run: Option<RunSummary<'a>>,
     pub native: Option<Native>,
     #[serde(borrow)]
     pub units: Option<Vec<Text<'a>>>,
@@ -56,7 +56,7 @@ pub struct Fast<'a> {
     pub substitutions: Option<&'a RawValue>,
 }
 
-impl Fast<'_> {
+impl ResultSummary<'_> {
     /// The scenario, by the first of the names that rows have for it; nothing where none is told.
     pub fn scenario(&self) -> &str {
         let names = self
@@ -70,7 +70,7 @@ impl Fast<'_> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Hardware<'a> {
+pub struct HardwareSummary<'a> {
     #[serde(borrow)]
     pub gpu_model: Option<Text<'a>>,
     pub gpu_count: Option<f64>,
@@ -78,7 +78,7 @@ pub struct Hardware<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Workload<'a> {
+pub struct WorkloadSummary<'a> {
     #[serde(borrow)]
     scenario: Option<Text<'a>>,
     #[serde(borrow)]
@@ -92,12 +92,12 @@ pub struct Workload<'a> {
     pub request_rate: Option<f64>,
     pub max_concurrency: Option<f64>,
     #[serde(borrow)]
-    pub load: Option<Load<'a>>,
+    pub load: Option<LoadSummary<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Load<'a> {
+pub struct LoadSummary<'a> {
     #[serde(borrow)]
     pub mode: Option<Text<'a>>,
     #[serde(borrow)]
@@ -106,7 +106,7 @@ pub struct Load<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Quality<'a> {
+pub struct QualitySummary<'a> {
     pub simulated: bool,
     pub smoke: bool,
     pub client_saturated: bool,
@@ -117,7 +117,7 @@ pub struct Quality<'a> {
     pub too_short_to_tell: bool,
     pub unstable: bool,
     pub placeholder_zero: bool,
-    pub stability: Option<Thirds>,
+    pub stability: Option<StabilitySummary>,
     #[serde(borrow)]
     pub token_source: Option<Text<'a>>,
     #[serde(borrow)]
@@ -128,13 +128,13 @@ pub struct Quality<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Thirds {
+pub struct StabilitySummary {
     pub saturated: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Fingerprint<'a> {
+pub struct FingerprintSummary<'a> {
     #[serde(borrow)]
     pub workload: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -155,14 +155,14 @@ pub struct Fingerprint<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Candidate {
+pub struct CandidateSummary {
     pub baseline: bool,
     pub of: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Search<'a> {
+pub struct SearchSummary<'a> {
     pub chosen: bool,
     #[serde(borrow)]
     pub reason: Option<Text<'a>>,
@@ -170,7 +170,7 @@ pub struct Search<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Run<'a> {
+pub struct RunSummary<'a> {
     #[serde(borrow)]
     pub unit: Option<Text<'a>>,
     pub probe: Option<u32>,
@@ -199,7 +199,7 @@ impl Numbers<'_> {
 
 /// `sla`: thresholds, the row's answer, and whether it says what was tested.
 #[derive(Debug, Default)]
-pub struct Sla<'a> {
+pub struct SlaSummary<'a> {
     pub limits: Numbers<'a>,
     pub passed: Option<bool>,
     pub tested: bool,
@@ -292,15 +292,15 @@ impl<'de> Deserialize<'de> for Member {
     }
 }
 
-struct Members<'a, T>(PhantomData<(&'a (), T)>);
+struct MembersVisitor<'a, T>(PhantomData<(&'a (), T)>);
 
-impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Sla<'a>> {
-    type Value = Sla<'a>;
+impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, SlaSummary<'a>> {
+    type Value = SlaSummary<'a>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sla<'a>, A::Error> {
-        let mut sla = Sla::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SlaSummary<'a>, A::Error> {
+        let mut sla = SlaSummary::default();
         while let Some(key) = map.next_key::<Text<'a>>()? {
             if *key == *"tested" {
                 sla.tested = true;
@@ -317,13 +317,13 @@ impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Sla<'a>> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Sla<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for SlaSummary<'a> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_map(Members::<Sla>(PhantomData))
+        source.deserialize_map(MembersVisitor::<SlaSummary>(PhantomData))
     }
 }
 
-impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Numbers<'a>> {
+impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, Numbers<'a>> {
     type Value = Numbers<'a>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
@@ -341,6 +341,6 @@ impl<'de: 'a, 'a> Visitor<'de> for Members<'a, Numbers<'a>> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_map(Members::<Numbers>(PhantomData))
+        source.deserialize_map(MembersVisitor::<Numbers>(PhantomData))
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::by::Options;
+use super::criterion::RankOptions;
 use super::entry::Entry;
 use super::group::GroupKey;
-use super::{Ranked, Trial};
-use crate::attempt::{self, Attempt};
+use super::{RankedCandidate, Trial};
+use crate::rows::resume;
+use crate::rows::resume::Attempt;
 
 /// Each row once, and of every unit only its latest attempt that came to its end, by the time when its run started. Those of a candidate stand side
 /// by side.
@@ -24,7 +25,7 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
         let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
         Attempt { units: units.collect(), name: own.probe.then(|| own.server_id.to_string()), cut: own.cut }
     };
-    let counts = attempt::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
+    let counts = resume::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
     let mut kept = vec![true; entries.len()];
     runs.into_iter().zip(counts).for_each(|(i, counts)| kept[i] = counts);
     let mut kept = kept.into_iter();
@@ -60,10 +61,10 @@ fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
 }
 
 /// A group's candidates.
-pub struct Folded {
+pub struct FoldResult {
     pub key: Arc<GroupKey>,
     /// In their order.
-    pub ranked: Vec<Ranked>,
+    pub ranked: Vec<RankedCandidate>,
     /// Every load that some row has, the least first.
     pub loads: Vec<String>,
 }
@@ -84,15 +85,15 @@ impl Results {
         self.entries.push(entry);
     }
 
-    fn fold(mut self, key: Arc<GroupKey>, options: &Options) -> Folded {
+    fn fold(mut self, key: Arc<GroupKey>, options: &RankOptions) -> FoldResult {
         self.loads.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
         let loads = self.loads.into_iter().map(|(_, load)| load).collect();
-        Folded { key, ranked: sorted(candidates(self.entries, options), options), loads }
+        FoldResult { key, ranked: sorted(candidates(self.entries, options), options), loads }
     }
 }
 
 /// Results by group. Those of a candidate stand side by side.
-pub fn groups(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Folded> {
+pub fn groups(entries: Vec<Box<Entry>>, options: &RankOptions) -> Vec<FoldResult> {
     let mut groups: Vec<(Arc<GroupKey>, Results)> = Vec::new();
     // Equal keys are one key.
     let mut places: HashMap<*const GroupKey, usize> = HashMap::new();
@@ -107,7 +108,7 @@ pub fn groups(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Folded> {
     groups.into_iter().map(|(key, results)| results.fold(key, options)).collect()
 }
 
-fn candidates(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Ranked> {
+fn candidates(entries: Vec<Box<Entry>>, options: &RankOptions) -> Vec<RankedCandidate> {
     let mut ranked = Vec::with_capacity(entries.len());
     let mut waiting = entries.into_iter().peekable();
     while let Some(first) = waiting.next() {
@@ -118,9 +119,9 @@ fn candidates(entries: Vec<Box<Entry>>, options: &Options) -> Vec<Ranked> {
 }
 
 /// A candidate by all its results in a group, at least one.
-fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &Options) -> Ranked {
+fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &RankOptions) -> RankedCandidate {
     if more.is_empty() {
-        return Ranked { best: Trial::of(first, more), others: Vec::new() };
+        return RankedCandidate { best: Trial::of(first, more), others: Vec::new() };
     }
     let mut entries: Vec<Box<Entry>> = std::iter::once(first).chain(more).collect();
     entries.sort_by_key(|entry| load_point(entry));
@@ -136,7 +137,7 @@ fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &Options) -> Ran
     let claim = |trial: &Trial| trial.entry().is_claim();
     trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
     let best = trials.remove(0);
-    Ranked { best, others: trials }
+    RankedCandidate { best, others: trials }
 }
 
 /// What is a repeat of what: a load point, the result of a search, or a probe of one. Rows that do not say that they are runs
@@ -151,7 +152,7 @@ fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
 }
 
 /// Candidates, best first.
-fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
+fn sorted(ranked: Vec<RankedCandidate>, options: &RankOptions) -> Vec<RankedCandidate> {
     let mut order: Vec<([u64; 6], usize)> =
         ranked.iter().enumerate().map(|(i, ranked)| (ranked.best.place(options), i)).collect();
     order.sort_unstable_by_key(|(place, _)| *place);
@@ -159,6 +160,6 @@ fn sorted(ranked: Vec<Ranked>, options: &Options) -> Vec<Ranked> {
     for equal in order.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|equal| equal.len() > 1) {
         equal.sort_by_cached_key(|(_, i)| ranked[*i].best.names());
     }
-    let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
+    let mut ranked: Vec<Option<RankedCandidate>> = ranked.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, i)| ranked[i].take()).collect()
 }

@@ -4,10 +4,11 @@ use std::cell::OnceCell;
 
 use serde_json::Value;
 
-use super::by::Options;
-use super::fast::Fast;
-use crate::schema::{SlaTest, Verdict};
-use crate::sla::{self, Judged, Limits};
+use super::criterion::RankOptions;
+use super::fast::ResultSummary;
+use crate::metrics::sla;
+use crate::metrics::sla::{ClaimCheck, Limits};
+use crate::rows::kinds::{SlaTest, Verdict};
 
 /// The answer.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub struct Gate {
     /// Too few requests behind a percentile.
     pub unconfirmed: bool,
     /// What was tested, and what follows; nothing of a row that has no thresholds.
-    pub judged: Option<Judged>,
+    pub judged: Option<ClaimCheck>,
 }
 
 impl Gate {
@@ -30,7 +31,7 @@ impl Gate {
 
 /// Judges a row whose text is `line`. What its run tested on the requests themselves stands, but for limits that are given
 /// anew; a row of somebody else is judged by its metrics; one without thresholds is believed.
-pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
+pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptions) -> Gate {
     let sla = row.sla.as_ref();
     let claim = sla.and_then(|sla| sla.passed);
     let believed = Gate { passed: claim, ..Gate::default() };
@@ -48,7 +49,8 @@ pub fn gate(line: &str, row: &Fast, scenario: &str, options: &Options) -> Gate {
     if tested && given.is_empty() {
         let unconfirmed = row.verdict.as_deref() == Some("pass_unconfirmed");
         // Only what failed is asked how.
-        let judged = (claim == Some(false)).then(|| Judged { tests: own(), verdict: Verdict::Fail, disagrees: false });
+        let judged =
+            (claim == Some(false)).then(|| ClaimCheck { tests: own(), verdict: Verdict::Fail, disagrees: false });
         return Gate { unconfirmed, judged, ..believed };
     }
     let own_limits = sla.map(|sla| sla.limits.0.as_slice()).unwrap_or_default();

@@ -7,22 +7,21 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::by::Options;
-use super::entry::{Entry, Keys, Own};
-use super::fast::{Fast, Quality};
-use super::gate;
+use super::criterion::RankOptions;
+use super::entry::{Entry, RunInfo, SortKeys};
+use super::fast::{QualitySummary, ResultSummary};
 use super::group::GroupKey;
-use super::notes::{self, Notes};
+use super::notes::Notes;
 use super::tidy::tidied;
-use super::words;
-use crate::attempt;
-use crate::error::{Context, Result};
-use crate::row::Row;
+use super::{gate, notes, words};
+use crate::base::error::{Context, Result};
+use crate::rows::resume;
+use crate::rows::row::Row;
 
 /// Rows as entries, with what they share kept once.
 #[derive(Debug)]
 pub struct Intake {
-    options: Options,
+    options: RankOptions,
     /// Names of the metrics that decide: throughput, throughput of one GPU, TTFT, TPOT, ITL.
     metrics: [String; 5],
     frameworks: BTreeSet<Arc<str>>,
@@ -38,14 +37,14 @@ const FEW: usize = 16;
 
 impl Default for Intake {
     fn default() -> Self {
-        Self::new(Options::default())
+        Self::new(RankOptions::default())
     }
 }
 
 impl Intake {
     /// Rows for a ranking of these options.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: RankOptions) -> Self {
         let (by, statistic) = (options.by.metric(), options.statistic.name());
         let latency = |name: &str| format!("{statistic}_{name}_ms");
         Self {
@@ -94,7 +93,7 @@ impl Intake {
 
     /// How to rank.
     #[must_use]
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &RankOptions {
         &self.options
     }
 
@@ -103,7 +102,7 @@ impl Intake {
     /// # Errors
     /// As [`Row::parse`]; a word that nobody knows.
     pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
-        if let Ok(fast) = serde_json::from_str::<Fast>(line) {
+        if let Ok(fast) = serde_json::from_str::<ResultSummary>(line) {
             return self.entry(line, &fast);
         }
         let row = Row::parse(line)?;
@@ -111,7 +110,7 @@ impl Intake {
             return Ok(None);
         }
         let tidied = tidied(&row);
-        let fast = serde_json::from_str::<Fast>(&tidied).context("the result row cannot be ranked")?;
+        let fast = serde_json::from_str::<ResultSummary>(&tidied).context("the result row cannot be ranked")?;
         self.entry(line, &fast)
     }
 
@@ -126,7 +125,7 @@ impl Intake {
         }
     }
 
-    fn entry(&mut self, line: &str, row: &Fast) -> Result<Option<Box<Entry>>> {
+    fn entry(&mut self, line: &str, row: &ResultSummary) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
             // As `Row::record`; what failed has no metrics.
@@ -163,7 +162,7 @@ impl Intake {
     }
 
     /// What decides the row's place.
-    fn keys(&self, row: &Fast) -> Keys {
+    fn keys(&self, row: &ResultSummary) -> SortKeys {
         let metric = |name: &str| row.metrics.as_ref().and_then(|metrics| metrics.get(name));
         let gpus = row.hardware.as_ref().and_then(|hardware| hardware.gpu_count);
         let [all, of_one, ttft, tpot, itl] = &self.metrics;
@@ -172,7 +171,7 @@ impl Intake {
             false => metric(all),
         };
         let (tpot, itl) = (metric(tpot), metric(itl));
-        Keys {
+        SortKeys {
             by,
             output: metric("output_token_throughput"),
             ttft: metric(ttft),
@@ -183,7 +182,7 @@ impl Intake {
     }
 
     /// Every limit of a row that nothing was given in the place of.
-    fn note_limits(&mut self, row: &Fast, scenario: &str) {
+    fn note_limits(&mut self, row: &ResultSummary, scenario: &str) {
         for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
             let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
             if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
@@ -200,7 +199,7 @@ impl Intake {
         }
     }
 
-    fn group(&mut self, row: &Fast) -> Arc<GroupKey> {
+    fn group(&mut self, row: &ResultSummary) -> Arc<GroupKey> {
         let workload = row.workload.as_ref();
         let load = workload.and_then(|workload| workload.load.as_ref());
         let mode = load.and_then(|load| load.mode.as_deref()).unwrap_or_else(|| {
@@ -212,7 +211,7 @@ impl Intake {
         });
         let arrivals = load.and_then(|load| load.arrivals.as_deref()).unwrap_or_default();
         let quality = row.quality.as_ref();
-        let flag = |get: fn(&Quality) -> bool| quality.is_some_and(get);
+        let flag = |get: fn(&QualitySummary) -> bool| quality.is_some_and(get);
         let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
         let scenario = row.scenario();
         let print = row.fingerprint.as_ref();
@@ -267,7 +266,7 @@ impl Intake {
     }
 }
 
-fn own(row: &Fast) -> Option<Box<Own>> {
+fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
     let (run, search) = (row.run.as_ref(), row.search.as_ref());
     let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
     let repeat = run.and_then(|run| run.repeat).or_else(|| row.native.as_ref()?.repeat);
@@ -277,7 +276,7 @@ fn own(row: &Fast) -> Option<Box<Own>> {
     let text = |text: Option<&str>| text.unwrap_or_default().into();
     let ok = row.status.as_deref() == Some("ok");
     let reason = search.and_then(|search| search.reason.as_deref());
-    Some(Box::new(Own {
+    Some(Box::new(RunInfo {
         units,
         unit: text(run.and_then(|run| run.unit.as_deref())),
         probe: run.is_some_and(|run| run.probe.is_some()),
@@ -286,6 +285,6 @@ fn own(row: &Fast) -> Option<Box<Own>> {
         repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
         unfinished: reason == Some("unfinished"),
-        cut: attempt::is_cut(ok, row.failure_class.as_deref(), reason),
+        cut: resume::is_cut(ok, row.failure_class.as_deref(), reason),
     }))
 }

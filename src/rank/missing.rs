@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Entry, Group, GroupKey, Notes, Tried};
+use super::{Entry, Group, GroupKey, Notes, SearchCoverage};
 
 /// A framework without a valid result.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +20,7 @@ const READ: usize = 200;
 const MOST: usize = 160;
 
 /// Fills in what each group lacks; gives back the frameworks that have no valid result anywhere.
-pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, Tried>) -> Vec<Missing> {
+pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, SearchCoverage>) -> Vec<Missing> {
     let mut failures: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     failed.iter().for_each(|entry| failures.entry(&entry.framework).or_default().push(entry));
     let measured: Vec<(Arc<GroupKey>, BTreeSet<Arc<str>>)> = groups

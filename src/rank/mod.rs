@@ -2,9 +2,9 @@
 
 #![allow(clippy::vec_box, reason = "entries are large, and moved more often than looked at")]
 
-mod by;
 mod capacity;
 mod combined;
+mod criterion;
 mod decision;
 mod entry;
 mod fast;
@@ -23,38 +23,38 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use fold::Folded;
+use self::fold::FoldResult;
 
-pub use by::{Options, RankBy, Statistic, Throughput};
-pub use capacity::{Card, Demand, card};
-pub use combined::{Combined, Score};
-pub use decision::{Decision, Ties};
-pub use entry::{Entry, Keys, Own};
-pub use group::{GroupKey, differences};
-pub use intake::Intake;
-pub use missing::Missing;
-pub use notes::Notes;
-pub use rejected::Rejected;
-pub use release::{Change, Release, release};
-pub use trial::Trial;
+pub use self::capacity::{CapacityCard, CapacityDemand, card};
+pub use self::combined::{CombinedRanking, Score};
+pub use self::criterion::{RankBy, RankOptions, Statistic, Throughput};
+pub use self::decision::{Decision, Ties};
+pub use self::entry::{Entry, RunInfo, SortKeys};
+pub use self::group::{GroupKey, differences};
+pub use self::intake::Intake;
+pub use self::missing::Missing;
+pub use self::notes::Notes;
+pub use self::rejected::RejectedCandidate;
+pub use self::release::{ReleaseChange, ReleaseComparison, release};
+pub use self::trial::Trial;
 
 /// Everything that a report shows.
 #[derive(Debug)]
 pub struct Ranking {
     /// How it was made.
-    pub options: Options,
+    pub options: RankOptions,
     /// Groups that are not to be compared with each other.
     pub groups: Vec<Group>,
     /// Results that have no metrics to rank by, in a fixed order.
     pub failed: Vec<Box<Entry>>,
     /// What was tried and not selected, a line a candidate and reason.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedCandidate>,
     /// Results that so long a list leaves out.
     pub rejected_more: usize,
     /// Frameworks that have no valid result anywhere, and why.
     pub unmeasured: Vec<Missing>,
     /// Candidates tried and known, by framework.
-    pub tried: BTreeMap<Arc<str>, Tried>,
+    pub tried: BTreeMap<Arc<str>, SearchCoverage>,
     /// Notes that some ranked row has.
     pub notes: Notes,
     /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
@@ -71,7 +71,7 @@ pub struct Group {
     /// What they have in common.
     pub key: Arc<GroupKey>,
     /// Candidates, best first.
-    pub ranked: Vec<Ranked>,
+    pub ranked: Vec<RankedCandidate>,
     /// The places of the best of every framework, in their order.
     best: Vec<usize>,
     /// Every load that some row of it has, the least first.
@@ -88,14 +88,14 @@ pub struct Group {
 
 /// A candidate: its best load point, by which it stands, and its others.
 #[derive(Debug, Clone)]
-pub struct Ranked {
+pub struct RankedCandidate {
     /// By this it stands.
     pub best: Trial,
     /// Its other load points and probes.
     pub others: Vec<Trial>,
 }
 
-impl Ranked {
+impl RankedCandidate {
     /// All of them, the best first.
     pub fn trials(&self) -> impl Iterator<Item = &Trial> {
         std::iter::once(&self.best).chain(&self.others)
@@ -104,7 +104,7 @@ impl Ranked {
 
 /// How far a framework was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tried {
+pub struct SearchCoverage {
     /// Candidates that gave a result.
     pub finished: usize,
     /// Candidates that gave any row.
@@ -119,7 +119,7 @@ pub struct Tried {
     pub excluded: bool,
 }
 
-impl Tried {
+impl SearchCoverage {
     /// What is missing before the framework was given its chance; nothing where rows do not say what there is.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
@@ -137,7 +137,7 @@ impl Tried {
 impl Group {
     /// The best entry of every framework, in the group's order.
     #[must_use]
-    pub fn best_of_frameworks(&self) -> Vec<&Ranked> {
+    pub fn best_of_frameworks(&self) -> Vec<&RankedCandidate> {
         self.best.iter().map(|place| &self.ranked[*place]).collect()
     }
 
@@ -149,7 +149,7 @@ impl Group {
 
     /// Everything in it, ranked or beneath.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.ranked.iter().flat_map(Ranked::trials).flat_map(Trial::entries)
+        self.ranked.iter().flat_map(RankedCandidate::trials).flat_map(Trial::entries)
     }
 }
 
@@ -189,7 +189,7 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
 const CLAIMS: usize = 20;
 
 /// What rows claim about their SLA and their numbers do not say: the first of them in words, and how many there are.
-fn claims(entries: &[Box<Entry>], options: &Options) -> (Vec<String>, usize) {
+fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize) {
     let claiming = || entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
     let named = claiming().map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
     let words = |(framework, id, _, i): (&str, &str, &str, usize)| {
@@ -213,8 +213,8 @@ fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
 }
 
 /// Those of a candidate stand side by side.
-fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, Tried> {
-    let mut tried: BTreeMap<Arc<str>, Tried> = BTreeMap::new();
+fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, SearchCoverage> {
+    let mut tried: BTreeMap<Arc<str>, SearchCoverage> = BTreeMap::new();
     for of_one in entries.chunk_by(|a, b| a.is_of(b)) {
         let counts = tried.entry(Arc::clone(&of_one[0].framework)).or_default();
         for entry in of_one {
@@ -271,8 +271,8 @@ fn settle(
 }
 
 fn group(
-    Folded { key, mut ranked, loads }: Folded,
-    options: &Options,
+    FoldResult { key, mut ranked, loads }: FoldResult,
+    options: &RankOptions,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
 ) -> Group {
     let mut ties = decision::ties(&ranked);

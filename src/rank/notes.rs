@@ -1,6 +1,6 @@
 //! What to know before believing a row, a bit each.
 
-use super::fast::Fast;
+use super::fast::ResultSummary;
 
 /// A set of such notes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Notes {
 }
 
 /// The notes of a row.
-pub fn of(row: &Fast) -> Notes {
+pub fn of(row: &ResultSummary) -> Notes {
     let mut notes = Notes::default();
     let mut note = |yes: bool, note: Notes| {
         if yes {

@@ -1,12 +1,12 @@
 //! What was tried and not selected, a line a candidate and reason.
 
-use super::{Entry, Group, Options, least};
-use crate::schema::SlaTest;
-use crate::sla::NOT_MEASURED;
+use super::{Entry, Group, RankOptions, least};
+use crate::metrics::sla::NOT_MEASURED;
+use crate::rows::kinds::SlaTest;
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
-pub struct Rejected {
+pub struct RejectedCandidate {
     /// The result; the first of several that say the same.
     pub entry: Entry,
     /// `failed`, `oom`, `timeout`, `skipped` or `missed SLA`.
@@ -22,7 +22,7 @@ const MOST: usize = 200;
 
 /// Failed results by candidate and reason, and candidates that kept the SLA at none of their load points; and how many results
 /// are left out of so long a list.
-pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &Options) -> (Vec<Rejected>, usize) {
+pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) -> (Vec<RejectedCandidate>, usize) {
     let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed() == Some(false));
     let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
     let (mut all, left_out) = first_candidates(all.collect());
@@ -36,7 +36,7 @@ pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &Options) -> (
             true => new("missed SLA".into(), missed(&entry.tests(options)), (*entry).clone()),
             false => new(entry.status(), entry.text("/failure_reason"), (*entry).clone()),
         };
-        let mut lines: Vec<Rejected> = of_one.iter().map(line).collect();
+        let mut lines: Vec<RejectedCandidate> = of_one.iter().map(line).collect();
         lines.sort_by(|a, b| key(a).cmp(&key(b)));
         lines.dedup_by(|next, kept| {
             let same = key(next) == key(kept);
@@ -65,17 +65,17 @@ fn first_candidates(all: Vec<&Entry>) -> (Vec<&Entry>, usize) {
     (kept, left_out)
 }
 
-fn key(r: &Rejected) -> [&str; 4] {
+fn key(r: &RejectedCandidate) -> [&str; 4] {
     [&r.entry.framework, &r.entry.candidate_id, &r.how, &r.why]
 }
 
-fn new(how: String, why: String, entry: Entry) -> Rejected {
+fn new(how: String, why: String, entry: Entry) -> RejectedCandidate {
     let place = match (entry.group.scenario.as_str(), entry.load()) {
         ("", _) => None,
         (scenario, load) if load.is_empty() => Some(scenario.to_string()),
         (scenario, load) => Some(format!("{scenario} at {load}")),
     };
-    Rejected { entry, how, why, places: place.into_iter().collect() }
+    RejectedCandidate { entry, how, why, places: place.into_iter().collect() }
 }
 
 /// Which limits a result misses, in words.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{Group, Ranked, Ranking, Trial};
-use crate::statistics::{Comparison, compare};
+use super::{Group, RankedCandidate, Ranking, Trial};
+use crate::metrics::compare::{Comparison, compare};
 
 /// A candidate at a load point, then and now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
+pub struct ReleaseChange {
     /// Scenario.
     pub scenario: String,
     /// `sglang tp=2`.
@@ -28,9 +28,9 @@ pub struct Change {
 
 /// What became of a release.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Release {
+pub struct ReleaseComparison {
     /// All that both have.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ReleaseChange>,
     /// Candidates that kept their SLA then and do not now, in words.
     pub lost: Vec<String>,
     /// What only one of the two has, in words.
@@ -42,14 +42,14 @@ const LATENCIES: [&str; 2] = ["mean_ttft_ms", "mean_tpot_ms"];
 
 /// Compares; `threshold` is the share by which something may get worse.
 #[must_use]
-pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> Release {
-    let mut found = Release::default();
+pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseComparison {
+    let mut found = ReleaseComparison::default();
     for group in &new.groups {
         let Some(before) = old.groups.iter().find(|other| alike(group, other)) else {
             found.unmatched.push(format!("{} has no earlier results", group.key.scenario));
             continue;
         };
-        let (earlier, later) = (Known::of(before), Known::of(group));
+        let (earlier, later) = (CandidateIndex::of(before), CandidateIndex::of(group));
         for ranked in &group.ranked {
             match earlier.same(ranked) {
                 Some(then) => one(group, then, ranked, threshold, &mut found),
@@ -66,7 +66,7 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> Release {
     found
 }
 
-impl Release {
+impl ReleaseComparison {
     /// Something is worse beyond noise and threshold, or no longer keeps its SLA.
     #[must_use]
     pub fn regressed(&self) -> bool {
@@ -85,12 +85,12 @@ fn alike(a: &Group, b: &Group) -> bool {
 }
 
 /// A group's candidates by framework and id, and by framework and what they change.
-struct Known<'a> {
-    by_id: HashMap<(&'a str, &'a str), &'a Ranked>,
-    by_changes: HashMap<(&'a str, String), &'a Ranked>,
+struct CandidateIndex<'a> {
+    by_id: HashMap<(&'a str, &'a str), &'a RankedCandidate>,
+    by_changes: HashMap<(&'a str, String), &'a RankedCandidate>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> CandidateIndex<'a> {
     fn of(group: &'a Group) -> Self {
         let mut known = Self { by_id: HashMap::new(), by_changes: HashMap::new() };
         for ranked in &group.ranked {
@@ -102,7 +102,7 @@ impl<'a> Known<'a> {
     }
 
     /// By id, else by what it changes: an id may go with the release.
-    fn same(&self, other: &Ranked) -> Option<&'a Ranked> {
+    fn same(&self, other: &RankedCandidate) -> Option<&'a RankedCandidate> {
         let entry = other.best.entry();
         let by_changes = || {
             let changes = Some(entry.changes()).filter(|changes| !changes.is_empty())?;
@@ -118,7 +118,7 @@ fn name(trial: &Trial) -> String {
     format!("{} {}", entry.framework, if changes.is_empty() { &*entry.candidate_id } else { &changes })
 }
 
-fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut Release) {
+fn one(group: &Group, then: &RankedCandidate, now: &RankedCandidate, threshold: f64, found: &mut ReleaseComparison) {
     if then.best.passed() == Some(true) && now.best.passed() == Some(false) {
         found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
     }
@@ -130,10 +130,11 @@ fn one(group: &Group, then: &Ranked, now: &Ranked, threshold: f64, found: &mut R
         };
         let mut put = |metric: &str, before: &[(u32, f64)], after: &[(u32, f64)], higher: bool| {
             let Some(comparison) = compare(after, before) else { return };
-            let mean = |values: &[(u32, f64)]| crate::summary::mean(&values.iter().map(|v| v.1).collect::<Vec<_>>());
+            let mean =
+                |values: &[(u32, f64)]| crate::metrics::sample::mean(&values.iter().map(|v| v.1).collect::<Vec<_>>());
             let (Some(was), Some(is)) = (mean(before), mean(after)) else { return };
             let better = if higher { comparison.ratio - 1.0 } else { 1.0 - comparison.ratio };
-            found.changes.push(Change {
+            found.changes.push(ReleaseChange {
                 scenario: group.key.scenario.clone(),
                 candidate: name(trial),
                 load: if trial.is_search() { "search".into() } else { trial.load() },

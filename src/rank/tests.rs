@@ -10,14 +10,14 @@ fn row(id: &str, passed: Option<bool>, metrics: Value) -> Value {
            "workload": {"scenario": "chat", "request_rate": 4.0}, "hardware": {"gpu_count": 1}, "metrics": metrics})
 }
 
-fn ranked_with(rows: &[Value], options: Options) -> Ranking {
+fn ranked_with(rows: &[Value], options: RankOptions) -> Ranking {
     let mut intake = Intake::new(options);
     let entries = rows.iter().filter_map(|row| intake.line(&row.to_string()).unwrap()).collect();
     rank(entries, &intake)
 }
 
 fn ranked(rows: &[Value]) -> Ranking {
-    ranked_with(rows, Options::default())
+    ranked_with(rows, RankOptions::default())
 }
 
 fn ids(group: &Group) -> Vec<String> {
@@ -70,7 +70,7 @@ fn modes_and_simulations_are_apart_and_what_says_less_is_not() {
     let ranking = ranked(&rows);
     assert_eq!(ranking.groups.iter().map(ids).collect::<Vec<_>>(), [vec!["b"], vec!["a", "d"], vec!["c"]]);
     assert_eq!(ranking.assumed, ["model: not said, m"]);
-    let mixed = ranked_with(&rows, Options { allow_mixed: true, ..Options::default() });
+    let mixed = ranked_with(&rows, RankOptions { allow_mixed: true, ..RankOptions::default() });
     assert_eq!(mixed.groups.len(), 2);
     assert!(mixed.groups[1].mixed.contains(&"engine: real, simulated".to_string()), "{:?}", mixed.groups[1].mixed);
 }
@@ -112,10 +112,13 @@ fn limits_can_be_given_anew() {
         row("b", Some(true), json!({"request_throughput": 5.0, "p99_ttft_ms": 100.0})),
     ];
     let sla = vec![(None, "max_p99_ttft_ms".to_string(), 500.0)];
-    let ranking = ranked_with(&rows, Options { sla, ..Options::default() });
+    let ranking = ranked_with(&rows, RankOptions { sla, ..RankOptions::default() });
     assert_eq!(ids(&ranking.groups[0]), ["b", "a"]);
     let of_another = vec![(Some("code".to_string()), "max_p99_ttft_ms".to_string(), 500.0)];
-    assert_eq!(ids(&ranked_with(&rows, Options { sla: of_another, ..Options::default() }).groups[0]), ["a", "b"]);
+    assert_eq!(
+        ids(&ranked_with(&rows, RankOptions { sla: of_another, ..RankOptions::default() }).groups[0]),
+        ["a", "b"]
+    );
 }
 
 #[test]
@@ -138,7 +141,7 @@ fn ties_name_the_simpler_one() {
     let ranking = ranked(&rows);
     let ties = &ranking.groups[0].ties;
     assert_eq!((&ties.members, ties.simpler), (&vec![0, 1], Some(1)));
-    let simple = ranked_with(&rows, Options { prefer_simple: true, ..Options::default() });
+    let simple = ranked_with(&rows, RankOptions { prefer_simple: true, ..RankOptions::default() });
     assert_eq!(ids(&simple.groups[0]), ["few-gpus", "many-gpus", "slow"]);
 }
 
@@ -235,7 +238,7 @@ fn limits_at_rank_time_bring_the_floor_of_success_to_runs_without_one() {
     let mut other = row("b", None, own["metrics"].clone());
     other["record"] = "result".into();
     let sla = vec![(None, "max_mean_ttft_ms".to_string(), 500.0)];
-    let ranking = ranked_with(&[own, other], Options { sla, ..Options::default() });
+    let ranking = ranked_with(&[own, other], RankOptions { sla, ..RankOptions::default() });
     let passed: Vec<_> = ranking.groups[0].ranked.iter().map(|ranked| ranked.best.passed()).collect();
     assert_eq!((ids(&ranking.groups[0]), passed), (vec!["b".into(), "a".into()], vec![Some(true), Some(false)]));
 }

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::row::Row;
+use crate::rows::row::Row;
 
 /// Whether a value is of a type.
-type Is = fn(&Value) -> bool;
+type TypeCheck = fn(&Value) -> bool;
 
 fn is_u32(value: &Value) -> bool {
     value.as_u64().is_some_and(|n| u32::try_from(n).is_ok())
 }
 
 /// What a member has to be, for rows that have something else there.
-const TYPES: &[(&str, Is)] = &[
+const TYPES: &[(&str, TypeCheck)] = &[
     ("/record", Value::is_string),
     ("/framework", Value::is_string),
     ("/candidate_id", Value::is_string),

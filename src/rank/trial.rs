@@ -2,26 +2,26 @@
 
 use std::cmp::Ordering;
 
-use super::by::Options;
-use super::entry::{Entry, Keys};
-use crate::schema::SlaTest;
-use crate::sla;
+use super::criterion::RankOptions;
+use super::entry::{Entry, SortKeys};
+use crate::metrics::sla;
+use crate::rows::kinds::SlaTest;
 
 /// Repeats of one run, folded: what was measured is their mean, what is gated is all their requests together.
 #[derive(Debug, Clone)]
 pub struct Trial {
     first: Box<Entry>,
-    folded: Option<Box<Folded>>,
+    folded: Option<Box<TrialFold>>,
 }
 
 /// What several repeats are together.
 #[derive(Debug, Clone)]
-struct Folded {
+struct TrialFold {
     /// The other repeats, in their order.
     more: Vec<Box<Entry>>,
     passed: Option<bool>,
     unconfirmed: bool,
-    keys: Keys,
+    keys: SortKeys,
 }
 
 impl Trial {
@@ -34,8 +34,8 @@ impl Trial {
         let mut entries: Vec<Box<Entry>> = std::iter::once(first).chain(more).collect();
         entries.sort_by(|a, b| a.repeat().cmp(&b.repeat()).then_with(|| a.line().cmp(b.line())));
         let (passed, unconfirmed) = pooled(&entries);
-        let mean = |get: fn(&Keys) -> Option<f64>| average(entries.iter().map(|entry| get(&entry.keys)));
-        let keys = Keys {
+        let mean = |get: fn(&SortKeys) -> Option<f64>| average(entries.iter().map(|entry| get(&entry.keys)));
+        let keys = SortKeys {
             by: mean(|keys| keys.by),
             output: mean(|keys| keys.output),
             ttft: mean(|keys| keys.ttft),
@@ -43,7 +43,7 @@ impl Trial {
             ..entries[0].keys
         };
         let first = entries.remove(0);
-        Self { first, folded: Some(Box::new(Folded { more: entries, passed, unconfirmed, keys })) }
+        Self { first, folded: Some(Box::new(TrialFold { more: entries, passed, unconfirmed, keys })) }
     }
 
     /// The SLA's answer over all of them; `None` when there was none to give.
@@ -60,7 +60,7 @@ impl Trial {
 
     /// What decides its place.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &SortKeys {
         self.folded.as_ref().map_or(&self.first.keys, |folded| &folded.keys)
     }
 
@@ -115,13 +115,13 @@ impl Trial {
     /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total. What was
     /// not measured is worst.
     #[must_use]
-    pub fn compare(&self, other: &Self, options: &Options) -> Ordering {
+    pub fn compare(&self, other: &Self, options: &RankOptions) -> Ordering {
         self.place(options).cmp(&other.place(options)).then_with(|| self.names().cmp(&other.names()))
     }
 
     /// Everything that decides but the names; of the better one less.
     #[must_use]
-    pub fn place(&self, options: &Options) -> [u64; 6] {
+    pub fn place(&self, options: &RankOptions) -> [u64; 6] {
         let keys = self.keys();
         let unsure = options.confirmed_first && self.unconfirmed();
         [

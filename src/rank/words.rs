@@ -1,8 +1,8 @@
 //! Words of a row that decide what it is taken for: one that nobody knows would be taken for another.
 
-use super::fast::Fast;
-use crate::error::{Error, Result};
-use crate::schema::Arrivals;
+use super::fast::ResultSummary;
+use crate::base::error::{Error, Result};
+use crate::rows::kinds::Arrivals;
 
 const STATUS: [&str; 5] = ["ok", "failed", "oom", "timeout", "skipped"];
 const VERDICT: [&str; 3] = ["pass", "pass_unconfirmed", "fail"];
@@ -12,7 +12,7 @@ const MODE: [&str; 3] = ["open", "closed", "burst"];
 ///
 /// # Errors
 /// The first that nobody knows, and what it may be.
-pub fn check(row: &Fast) -> Result<()> {
+pub fn check(row: &ResultSummary) -> Result<()> {
     let load = row.workload.as_ref().and_then(|workload| workload.load.as_ref());
     let mode = load.and_then(|load| load.mode.as_deref());
     let words: [(&str, Option<&str>, &[&str]); 3] = [

@@ -3,10 +3,10 @@
 use super::md::{escape, put, table};
 use super::text::{candidate, number, plain};
 use super::{Report, note};
-use crate::rank::{Card, Decision, Demand, card};
+use crate::rank::{CapacityCard, CapacityDemand, Decision, card};
 
 /// What a card says, name and value; nothing for what the rows do not say.
-pub fn lines(card: &Card, demand: Demand) -> Vec<(String, String)> {
+pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut put = |name: String, value: Option<f64>, unit: &str| {
         if let Some(value) = value {

@@ -1,7 +1,7 @@
 //! CSV: one line per result, the ranked ones in their order first. RFC 4180; text that a spreadsheet would take for a
 //! formula gets an apostrophe in front.
 
-use crate::error::{Context, Result};
+use crate::base::error::{Context, Result};
 use crate::rank::{Entry, Missing, Ranking, Trial};
 
 const METRICS: [&str; 14] = [
@@ -55,7 +55,7 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     for failed in &ranking.failed {
         writer.write_record(record(failed, None, &[])).context("cannot write CSV")?;
     }
-    writer.into_inner().map_err(|e| crate::error::Error::new("cannot write CSV").because(e.to_string()))
+    writer.into_inner().map_err(|e| crate::base::error::Error::new("cannot write CSV").because(e.to_string()))
 }
 
 /// A line; `missing` are the frameworks that the group of a first one lacks.

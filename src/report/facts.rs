@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::note;
 use super::text::{changes, load};
-use crate::rank::{Entry, Group, Ranked, Ranking, Trial};
+use crate::rank::{Entry, Group, RankedCandidate, Ranking, Trial};
 
 /// Of so many candidates and trials a group's prompts are read.
 const READ: (usize, usize) = (20, 50);
@@ -28,7 +28,7 @@ pub fn workload(ranking: &Ranking) -> impl Iterator<Item = [String; 7]> {
             (asked, ..) => asked.map_or("-".into(), |n| n.to_string()),
         };
         let loads = ordered(group.loads.iter().cloned());
-        let trials = group.ranked.iter().take(READ.0).flat_map(Ranked::trials).take(READ.1);
+        let trials = group.ranked.iter().take(READ.0).flat_map(RankedCandidate::trials).take(READ.1);
         let prompts = trials.filter_map(|trial| trial.entry().at("/workload/num_prompts").as_u64());
         let prompts = ordered(prompts.map(|n| n.to_string()));
         let client = entry.text("/run/client");
@@ -76,7 +76,7 @@ pub fn platforms(ranking: &Ranking) -> BTreeSet<[String; 6]> {
 }
 
 /// What a framework's fastest trial of all is in a group, and the fastest that keeps the SLA.
-pub struct Raw<'a> {
+pub struct RawThroughput<'a> {
     /// The group.
     pub title: String,
     /// The framework.
@@ -94,7 +94,7 @@ pub fn raw_head(ranking: &Ranking) -> [&'static str; 7] {
 }
 
 /// These, framework by framework; nothing where no row has an SLA.
-pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
+pub fn raw(ranking: &Ranking) -> Vec<RawThroughput<'_>> {
     if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed().is_none())) {
         return Vec::new();
     }
@@ -106,7 +106,7 @@ pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
             let framework = &first.best.entry().framework;
             let own = group.ranked.iter().filter(|ranked| Arc::ptr_eq(&ranked.best.entry().framework, framework));
             let (mut fastest, mut passing) = (None, None);
-            for trial in own.flat_map(Ranked::trials).filter(|trial| trial.keys().by.is_some()) {
+            for trial in own.flat_map(RankedCandidate::trials).filter(|trial| trial.keys().by.is_some()) {
                 let faster = |than: &Option<&Trial>| than.is_none_or(|than| trial.keys().by > than.keys().by);
                 if faster(&fastest) {
                     fastest = Some(trial);
@@ -115,7 +115,7 @@ pub fn raw(ranking: &Ranking) -> Vec<Raw<'_>> {
                     passing = Some(trial);
                 }
             }
-            all.push(Raw { title: title.clone(), framework, fastest, passing });
+            all.push(RawThroughput { title: title.clone(), framework, fastest, passing });
         }
     }
     all

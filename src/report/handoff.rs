@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::md::{escape, fence, put};
 use super::text::{candidate, commands, number, plain};
 use super::{Report, note};
-use crate::rank::{Group, Ranked};
-use crate::yaml;
+use crate::base::yaml;
+use crate::rank::{Group, RankedCandidate};
 
 /// How a framework starts and stops its profiler.
 #[derive(Debug, Deserialize)]
@@ -51,16 +51,16 @@ pub static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
 });
 
 /// A place where the framework stands behind, and by how much.
-pub struct Behind<'a> {
+pub struct ProfilerHandoff<'a> {
     /// Where.
     pub group: &'a Group,
     /// Its best candidate there.
-    pub own: &'a Ranked,
+    pub own: &'a RankedCandidate,
     /// The winner's value over its own.
     pub factor: f64,
 }
 
-impl Behind<'_> {
+impl ProfilerHandoff<'_> {
     /// How it stands behind, in words.
     pub fn how(&self) -> String {
         match self.own.best.passed() {
@@ -72,8 +72,8 @@ impl Behind<'_> {
 }
 
 /// Where the framework stands behind another one, the worst place first.
-pub fn behind<'a>(report: &Report<'a>) -> Vec<Behind<'a>> {
-    let mut found: Vec<Behind> = report
+pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
+    let mut found: Vec<ProfilerHandoff> = report
         .ranking
         .groups
         .iter()
@@ -84,7 +84,7 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<Behind<'a>> {
                 return None;
             }
             let factor = first.best.keys().by.zip(own.best.keys().by).filter(|(_, own)| *own > 0.0);
-            Some(Behind { group, own, factor: factor.map_or(f64::INFINITY, |(first, own)| first / own) })
+            Some(ProfilerHandoff { group, own, factor: factor.map_or(f64::INFINITY, |(first, own)| first / own) })
         })
         .collect();
     found.sort_by(|a, b| b.factor.total_cmp(&a.factor));
@@ -92,7 +92,7 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<Behind<'a>> {
 }
 
 /// The lengths of a scenario: those that were asked for, else the buckets that were measured.
-pub fn lengths(ranked: &Ranked) -> Option<(String, String)> {
+pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     let entry = ranked.best.entry();
     let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
     let length = |name: &str| match (of(name), of(&format!("{name}_p50")), of(&format!("{name}_p95"))) {

@@ -3,17 +3,17 @@
 
 use serde_json::Value;
 
-use crate::error::Result;
-use crate::jsonl::Writer;
+use crate::base::error::Result;
 use crate::rank::{Entry, Ranking, Trial};
-use crate::row::Row;
-use crate::schema::Members;
+use crate::rows::jsonl::RowWriter;
+use crate::rows::kinds::Members;
+use crate::rows::row::Row;
 
 /// Writes the rows, ranked ones first.
 ///
 /// # Errors
 /// When the reader left, or the system says so.
-pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut Writer<W>) -> Result<()> {
+pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Result<()> {
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {
             for entry in ranked.best.entries() {

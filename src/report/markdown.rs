@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
 use super::text::{answer, candidate, changes, commands as commands_of, load, measured, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
-use crate::rank::{Decision, Group, Ranked, Ranking, Trial};
+use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
 /// What the last table is, in the source document's sense.
 pub const TRIED: &str = "These are tried configurations that were not selected: they failed, were skipped by policy, or completed but \
@@ -151,7 +151,7 @@ fn across(out: &mut String, ranking: &Ranking) {
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
         // A column of its own where the plan was free to choose how many.
-        let gpus = |ranked: &Ranked| ranked.best.keys().gpus;
+        let gpus = |ranked: &RankedCandidate| ranked.best.keys().gpus;
         let some = || group.ranked.iter().take(MOST_ROWS);
         let varied = some().any(|ranked| gpus(ranked) != gpus(&group.ranked[0]));
         let last = varied.then_some("GPUs").into_iter().chain(["Candidate"]);
@@ -200,7 +200,7 @@ fn raw(out: &mut String, ranking: &Ranking) {
 }
 
 /// What the command of a framework's best candidate is good for.
-pub fn place(group: &Group, ranked: &Ranked) -> &'static str {
+pub fn place(group: &Group, ranked: &RankedCandidate) -> &'static str {
     let first = group.ranked.first().is_some_and(|first| std::ptr::eq(first, ranked));
     match &group.decision {
         Decision::Winner if first && (group.key.smoke || group.key.simulated) => "first in this flow check",

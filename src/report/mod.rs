@@ -14,7 +14,7 @@ pub mod release;
 pub mod table;
 pub mod text;
 
-use crate::rank::{Demand, Ranking};
+use crate::rank::{CapacityDemand, Ranking};
 
 /// What a report is made of.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub struct Report<'a> {
     /// The ranking.
     pub ranking: &'a Ranking,
     /// What capacity cards are made for.
-    pub demand: Demand,
+    pub demand: CapacityDemand,
     /// The framework that is handed to a profiler when it does not win.
     pub handoff: &'a str,
 }

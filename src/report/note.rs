@@ -1,8 +1,8 @@
 //! What a report says in sentences: the decision, and how sure it is.
 
 use super::text::{candidate, number};
+use crate::metrics::compare::Comparison;
 use crate::rank::{Decision, Group, GroupKey, Missing, Ranking, Trial};
-use crate::statistics::Comparison;
 
 /// `chat (1000 in, 200 out), open loop`, with the model or client where the ranking has several groups that differ so.
 pub fn group_title(ranking: &Ranking, group: &Group) -> String {
@@ -43,7 +43,7 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     // Digests are for machines: they are the last resort when nothing else tells two groups apart.
     let rest = |key: &GroupKey| key.rest[3..].join(" ");
     if differs(rest) {
-        title.push_str(&format!(", other settings {}", &crate::digest::sha256(rest(key).as_bytes())[..8]));
+        title.push_str(&format!(", other settings {}", &crate::base::digest::sha256(rest(key).as_bytes())[..8]));
     }
     title
 }
@@ -188,12 +188,12 @@ fn gap(comparison: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rank::{Intake, Options, RankBy, Throughput, rank};
+    use crate::rank::{Intake, RankBy, RankOptions, Throughput, rank};
 
     #[test]
     fn what_was_not_measured_is_not_called_the_fastest() {
         let by = RankBy { throughput: Throughput::Goodput, per_gpu: false };
-        let mut intake = Intake::new(Options { by, ..Options::default() });
+        let mut intake = Intake::new(RankOptions { by, ..RankOptions::default() });
         let row = r#"{"framework":"f","candidate_id":"c","status":"ok","metrics":{"request_throughput":9}}"#;
         let ranking = rank(intake.line(row).unwrap().into_iter().collect(), &intake);
         let said = decision(&ranking, &ranking.groups[0]);

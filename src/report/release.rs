@@ -2,11 +2,11 @@
 
 use super::md::{escape, put, table};
 use super::text::{number, plain};
-use crate::rank::{Change, Release};
+use crate::rank::{ReleaseChange, ReleaseComparison};
 
 /// The report.
 #[must_use]
-pub fn markdown(release: &Release, threshold: f64) -> String {
+pub fn markdown(release: &ReleaseComparison, threshold: f64) -> String {
     let mut out = String::new();
     let worse = release.changes.iter().filter(|change| change.regression).count() + release.lost.len();
     let verdict = match worse {
@@ -18,9 +18,10 @@ pub fn markdown(release: &Release, threshold: f64) -> String {
     for lost in &release.lost {
         put(&mut out, &format!("- {}", escape(&plain(lost, true))));
     }
-    let told =
-        |wanted: &dyn Fn(&Change) -> bool| -> Vec<&Change> { release.changes.iter().filter(|c| wanted(c)).collect() };
-    let beyond = |change: &Change| !change.comparison.tied();
+    let told = |wanted: &dyn Fn(&ReleaseChange) -> bool| -> Vec<&ReleaseChange> {
+        release.changes.iter().filter(|c| wanted(c)).collect()
+    };
+    let beyond = |change: &ReleaseChange| !change.comparison.tied();
     section(&mut out, "Worse", &told(&|change| beyond(change) && change.better < 0.0));
     section(&mut out, "Better", &told(&|change| beyond(change) && change.better > 0.0));
     section(&mut out, "No difference beyond noise", &told(&|change| !beyond(change)));
@@ -35,7 +36,7 @@ pub fn markdown(release: &Release, threshold: f64) -> String {
     out
 }
 
-fn section(out: &mut String, title: &str, changes: &[&Change]) {
+fn section(out: &mut String, title: &str, changes: &[&ReleaseChange]) {
     if changes.is_empty() {
         return;
     }

@@ -35,7 +35,7 @@ const NARROWEST: usize = 12;
 
 /// How the tables are drawn.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct TableStyle {
     /// Most columns of a line; `None`: as wide as need be.
     pub width: Option<usize>,
     /// The winner in colour.
@@ -47,7 +47,7 @@ const MOST: usize = 100;
 
 /// The whole report.
 #[must_use]
-pub fn table(report: &Report, look: Look) -> String {
+pub fn table(report: &Report, look: TableStyle) -> String {
     let ranking = report.ranking;
     let mut out = String::new();
     let mut first: Vec<String> = note::missing(ranking);
@@ -98,7 +98,7 @@ pub fn table(report: &Report, look: Look) -> String {
     out
 }
 
-fn ranked(group: &Group, look: Look) -> String {
+fn ranked(group: &Group, look: TableStyle) -> String {
     let mut rows = vec![HEAD.map(String::from).to_vec()];
     for (i, ranked) in group.ranked.iter().take(MOST).enumerate() {
         let won = i == 0 && !matches!(group.decision, Decision::None { .. });
@@ -145,7 +145,7 @@ fn cells(trial: &Trial, place: String) -> Vec<String> {
 }
 
 /// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
-fn draw(rows: &[Vec<String>], look: Look) -> String {
+fn draw(rows: &[Vec<String>], look: TableStyle) -> String {
     let mut builder = Builder::default();
     rows.iter().for_each(|row| builder.push_record(row));
     let columns = builder.count_columns();
@@ -164,7 +164,7 @@ fn draw(rows: &[Vec<String>], look: Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rank::{Demand, Intake, Ranking, rank};
+    use crate::rank::{CapacityDemand, Intake, Ranking, rank};
 
     fn ranking() -> Ranking {
         let row = |id: &str, rate: f64| {
@@ -179,14 +179,14 @@ mod tests {
         rank(entries, &intake)
     }
 
-    fn drawn(look: Look) -> String {
-        table(&Report { ranking: &ranking(), demand: Demand::default(), handoff: "none" }, look)
+    fn drawn(look: TableStyle) -> String {
+        table(&Report { ranking: &ranking(), demand: CapacityDemand::default(), handoff: "none" }, look)
     }
 
     #[test]
     fn fits_the_terminal_and_breaks_no_word() {
         for width in [80, 100, 200] {
-            let text = drawn(Look { width: Some(width), colour: false });
+            let text = drawn(TableStyle { width: Some(width), colour: false });
             let drawn = text.lines().skip(1).take_while(|line| !line.starts_with("  no SLA"));
             assert!(drawn.clone().all(|line| line.chars().count() <= width), "{text}");
             assert!(text.contains("max_num_batched_tokens=8192"), "{text}");
@@ -195,16 +195,16 @@ mod tests {
 
     #[test]
     fn a_word_that_does_not_fit_at_all_is_broken() {
-        let text = drawn(Look { width: Some(66), colour: false });
+        let text = drawn(TableStyle { width: Some(66), colour: false });
         assert!(text.lines().all(|line| line.chars().count() <= 66), "{text}");
     }
 
     #[test]
     fn only_the_winner_is_coloured() {
-        let text = drawn(Look { width: Some(80), colour: true });
+        let text = drawn(TableStyle { width: Some(80), colour: true });
         let coloured: Vec<&str> = text.lines().filter(|line| line.contains(BOLD_GREEN)).collect();
         assert!(!coloured.is_empty() && coloured[0].contains("2.00"), "{text}");
         assert!(coloured.iter().all(|line| !line.contains(" 1.00")), "{text}");
-        assert!(!drawn(Look { width: None, colour: false }).contains('\u{1b}'));
+        assert!(!drawn(TableStyle { width: None, colour: false }).contains('\u{1b}'));
     }
 }

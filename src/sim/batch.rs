@@ -7,11 +7,11 @@
 
 use std::collections::VecDeque;
 
-use super::step::Batch;
+use super::step::StepBatch;
 
 /// The engine's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct EngineLimits {
     /// Most sequences that run at once.
     pub max_num_seqs: usize,
     /// Most tokens that a step computes.
@@ -24,7 +24,7 @@ pub struct Limits {
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct SimRequest {
     /// Prompt tokens, at least 1.
     pub prompt: u64,
     /// Tokens to generate, at least 1.
@@ -34,7 +34,7 @@ pub struct Ask {
 #[derive(Debug, Clone, Copy)]
 struct Sequence {
     id: u64,
-    ask: Ask,
+    ask: SimRequest,
     prefilled: u64,
     generated: u64,
 }
@@ -61,7 +61,7 @@ pub struct Token {
 /// Waiting and running sequences.
 #[derive(Debug)]
 pub struct Scheduler {
-    limits: Limits,
+    limits: EngineLimits,
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
     reserved: u64,
@@ -70,19 +70,19 @@ pub struct Scheduler {
 impl Scheduler {
     /// An idle engine.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: EngineLimits) -> Self {
         Self { limits, waiting: VecDeque::new(), running: Vec::new(), reserved: 0 }
     }
 
     /// True when a sequence of this size can ever run.
     #[must_use]
-    pub fn can_ever_run(&self, ask: Ask) -> bool {
+    pub fn can_ever_run(&self, ask: SimRequest) -> bool {
         let fits_a_step = self.limits.chunked_prefill || ask.prompt <= self.limits.max_num_batched_tokens;
         ask.prompt + ask.output <= self.limits.kv_capacity && fits_a_step
     }
 
     /// Queues a sequence, for which [`Scheduler::can_ever_run`] holds.
-    pub fn add(&mut self, id: u64, ask: Ask) {
+    pub fn add(&mut self, id: u64, ask: SimRequest) {
         self.waiting.push_back(Sequence { id, ask, prefilled: 0, generated: 0 });
     }
 
@@ -101,11 +101,11 @@ impl Scheduler {
     }
 
     /// Plans and does one step: what it works on, and the tokens that exist when its time is over. `None` when idle.
-    pub fn step(&mut self) -> Option<(Batch, Vec<Token>)> {
+    pub fn step(&mut self) -> Option<(StepBatch, Vec<Token>)> {
         self.admit();
         let prefills = self.plan_prefills();
         let alone = !self.limits.chunked_prefill && prefills.iter().any(|&n| n > 0);
-        let mut batch = Batch::default();
+        let mut batch = StepBatch::default();
         let mut tokens = Vec::new();
         for (sequence, &prefill) in self.running.iter_mut().zip(&prefills) {
             let decodes = sequence.prefilled == sequence.ask.prompt && !alone;
@@ -124,7 +124,7 @@ impl Scheduler {
         let done = |s: &Sequence| s.generated == s.ask.output;
         self.reserved -= self.running.iter().filter(|s| done(s)).map(Sequence::reserved).sum::<u64>();
         self.running.retain(|s| !done(s));
-        (batch != Batch::default()).then_some((batch, tokens))
+        (batch != StepBatch::default()).then_some((batch, tokens))
     }
 
     fn admit(&mut self) {
@@ -159,10 +159,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { max_num_seqs: 4, max_num_batched_tokens: 16, chunked_prefill: true, kv_capacity: 200 };
+    const LIMITS: EngineLimits =
+        EngineLimits { max_num_seqs: 4, max_num_batched_tokens: 16, chunked_prefill: true, kv_capacity: 200 };
 
-    fn run(limits: Limits, asks: &[Ask]) -> Vec<(Batch, Vec<Token>)> {
+    fn run(limits: EngineLimits, asks: &[SimRequest]) -> Vec<(StepBatch, Vec<Token>)> {
         let mut scheduler = Scheduler::new(limits);
         for (id, ask) in (0..).zip(asks) {
             assert!(scheduler.can_ever_run(*ask));
@@ -180,14 +180,14 @@ mod tests {
 
     #[test]
     fn a_step_serves_all_at_once() {
-        let ask = Ask { prompt: 2, output: 10 };
+        let ask = SimRequest { prompt: 2, output: 10 };
         assert_eq!(run(LIMITS, &[ask; 4]).len(), run(LIMITS, &[ask]).len());
-        assert_eq!(run(Limits { max_num_seqs: 1, ..LIMITS }, &[ask; 4]).len(), 40);
+        assert_eq!(run(EngineLimits { max_num_seqs: 1, ..LIMITS }, &[ask; 4]).len(), 40);
     }
 
     #[test]
     fn chunks_let_others_decode_meanwhile() {
-        let (short, long) = (Ask { prompt: 2, output: 8 }, Ask { prompt: 15, output: 1 });
+        let (short, long) = (SimRequest { prompt: 2, output: 8 }, SimRequest { prompt: 15, output: 1 });
         let first_alone = |limits| {
             let mut scheduler = Scheduler::new(limits);
             scheduler.add(0, short);
@@ -196,14 +196,14 @@ mod tests {
             scheduler.step().unwrap().1.iter().any(|t| t.id == 0)
         };
         assert!(first_alone(LIMITS), "the running sequence gets its token beside the prefill");
-        assert!(!first_alone(Limits { chunked_prefill: false, ..LIMITS }), "the prefill has the step for itself");
+        assert!(!first_alone(EngineLimits { chunked_prefill: false, ..LIMITS }), "the prefill has the step for itself");
     }
 
     #[test]
     fn a_cancelled_sequence_frees_its_room() {
-        let mut scheduler = Scheduler::new(Limits { kv_capacity: 20, ..LIMITS });
-        scheduler.add(0, Ask { prompt: 5, output: 10 });
-        scheduler.add(1, Ask { prompt: 5, output: 10 });
+        let mut scheduler = Scheduler::new(EngineLimits { kv_capacity: 20, ..LIMITS });
+        scheduler.add(0, SimRequest { prompt: 5, output: 10 });
+        scheduler.add(1, SimRequest { prompt: 5, output: 10 });
         scheduler.step();
         assert_eq!(scheduler.load().0, 1);
         scheduler.cancel(0);
@@ -216,8 +216,8 @@ mod tests {
         fn nothing_is_lost_and_no_limit_broken(
             asks in proptest::collection::vec((1u64..16, 1u64..12), 1..20), seqs in 1usize..6, chunked: bool,
         ) {
-            let limits = Limits { max_num_seqs: seqs, chunked_prefill: chunked, kv_capacity: 60, ..LIMITS };
-            let asks: Vec<Ask> = asks.into_iter().map(|(prompt, output)| Ask { prompt, output }).collect();
+            let limits = EngineLimits { max_num_seqs: seqs, chunked_prefill: chunked, kv_capacity: 60, ..LIMITS };
+            let asks: Vec<SimRequest> = asks.into_iter().map(|(prompt, output)| SimRequest { prompt, output }).collect();
             let steps = run(limits, &asks);
             for (batch, tokens) in &steps {
                 let decodes = if chunked { batch.decode_seqs } else { 0 };

@@ -9,21 +9,21 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Ask, Limits, Scheduler};
+use super::batch::{EngineLimits, Scheduler, SimRequest};
 use super::step::StepTime;
 
 /// The handle of a running engine.
 #[derive(Debug, Clone)]
-pub struct Engine(Rc<Shared>);
+pub struct Engine(Rc<EngineShared>);
 
 #[derive(Debug)]
-struct Shared {
-    state: RefCell<State>,
+struct EngineShared {
+    state: RefCell<EngineState>,
     work: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct EngineState {
     scheduler: Scheduler,
     listeners: BTreeMap<u64, UnboundedSender<bool>>,
     next: u64,
@@ -40,16 +40,16 @@ pub struct Tokens {
 impl Engine {
     /// Starts an engine on the current local set.
     #[must_use]
-    pub fn start(limits: Limits, time: StepTime) -> Self {
-        let state = State { scheduler: Scheduler::new(limits), listeners: BTreeMap::new(), next: 0 };
-        let engine = Self(Rc::new(Shared { state: RefCell::new(state), work: Notify::new() }));
+    pub fn start(limits: EngineLimits, time: StepTime) -> Self {
+        let state = EngineState { scheduler: Scheduler::new(limits), listeners: BTreeMap::new(), next: 0 };
+        let engine = Self(Rc::new(EngineShared { state: RefCell::new(state), work: Notify::new() }));
         tokio::task::spawn_local(engine.clone().run(time));
         engine
     }
 
     /// Queues a request; `None` when one of this size can never run.
     #[must_use]
-    pub fn ask(&self, ask: Ask) -> Option<Tokens> {
+    pub fn ask(&self, ask: SimRequest) -> Option<Tokens> {
         let mut state = self.0.state.borrow_mut();
         if !state.scheduler.can_ever_run(ask) {
             return None;

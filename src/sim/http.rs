@@ -11,7 +11,7 @@ const MAX_BODY: usize = 64 << 20;
 
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct HttpRequest {
     /// `GET`.
     pub method: String,
     /// Path without the query.
@@ -31,9 +31,9 @@ pub struct Connection {
 
 /// What came in.
 #[derive(Debug)]
-pub enum Incoming {
+pub enum IncomingRequest {
     /// A request.
-    Request(Request),
+    Request(HttpRequest),
     /// The client has closed.
     Closed,
     /// Not a request that can be served; answer with this status and close.
@@ -54,51 +54,51 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub async fn request(&mut self) -> io::Result<Incoming> {
+    pub async fn request(&mut self) -> io::Result<IncomingRequest> {
         let head_end = loop {
             if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
                 break at;
             }
             if self.buffer.len() > MAX_HEAD {
-                return Ok(Incoming::Bad(431, "the head is too large"));
+                return Ok(IncomingRequest::Bad(431, "the head is too large"));
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(Incoming::Closed);
+                return Ok(IncomingRequest::Closed);
             }
         };
         let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
         let mut lines = head.split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ');
         let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
-            return Ok(Incoming::Bad(400, "not an HTTP request"));
+            return Ok(IncomingRequest::Bad(400, "not an HTTP request"));
         };
         let (mut length, mut close) = (0, version == "HTTP/1.0");
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => match value.trim().parse() {
                     Ok(n) => length = n,
-                    Err(_) => return Ok(Incoming::Bad(400, "Content-Length is not a number")),
+                    Err(_) => return Ok(IncomingRequest::Bad(400, "Content-Length is not a number")),
                 },
-                "transfer-encoding" => return Ok(Incoming::Bad(501, "send Content-Length")),
+                "transfer-encoding" => return Ok(IncomingRequest::Bad(501, "send Content-Length")),
                 "connection" => close |= value.trim().eq_ignore_ascii_case("close"),
                 "expect" => self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?,
                 _ => {}
             }
         }
         if length > MAX_BODY {
-            return Ok(Incoming::Bad(413, "the body is too large"));
+            return Ok(IncomingRequest::Bad(413, "the body is too large"));
         }
         let whole = head_end + 4 + length;
         while self.buffer.len() < whole {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(Incoming::Closed);
+                return Ok(IncomingRequest::Closed);
             }
         }
         let path = target.split('?').next().unwrap_or_default().to_string();
         let body = self.buffer[head_end + 4..whole].to_vec();
         let method = method.to_string();
         self.buffer.drain(..whole);
-        Ok(Incoming::Request(Request { method, path, body, close }))
+        Ok(IncomingRequest::Request(HttpRequest { method, path, body, close }))
     }
 
     /// Answers whole.

@@ -14,26 +14,26 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::error::{Context, Error, Result};
-use crate::notice::Notice;
-use crate::process::signals::Signals;
-use batch::Limits;
-use engine::Engine;
-use http::{Connection, Incoming, Request};
-use openai::{Completion, Served};
-use step::StepTime;
+use self::batch::EngineLimits;
+use self::engine::Engine;
+use self::http::{Connection, HttpRequest, IncomingRequest};
+use self::openai::{Completion, EndpointLimits};
+use self::step::StepTime;
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::system::process::signals::Signals;
 
 /// How the simulated engine is set up.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct SimSetup {
     /// Address to bind.
     pub address: String,
     /// Port, 0 for a free one.
     pub port: u16,
     /// What is served.
-    pub served: Served,
+    pub served: EndpointLimits,
     /// The scheduler's limits.
-    pub limits: Limits,
+    pub limits: EngineLimits,
     /// The cost of a step.
     pub time: StepTime,
     /// Time until it is loaded.
@@ -41,9 +41,9 @@ pub struct Setup {
 }
 
 #[derive(Clone)]
-struct Server {
+struct SimServer {
     engine: Engine,
-    served: Rc<Served>,
+    served: Rc<EndpointLimits>,
     loaded: Rc<Cell<bool>>,
 }
 
@@ -51,7 +51,7 @@ struct Server {
 ///
 /// # Errors
 /// When the memory does not hold one sequence, or the port cannot be bound.
-pub fn serve(setup: &Setup, notice: &Notice) -> Result<()> {
+pub fn serve(setup: &SimSetup, notice: &Notice) -> Result<()> {
     if setup.limits.kv_capacity < setup.served.max_model_len {
         return Err(Error::new(format!(
             "error: out of memory: KV cache of {} tokens cannot hold one sequence of max_model_len {}; lower max_num_seqs, \
@@ -66,13 +66,13 @@ pub fn serve(setup: &Setup, notice: &Notice) -> Result<()> {
     served
 }
 
-async fn run(setup: &Setup, notice: &Notice) -> Result<()> {
+async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
     let mut signals = Signals::listen()?;
     let at = (setup.address.as_str(), setup.port);
     let bound = TcpListener::bind(at).await;
     let listener = bound.map_err(|e| Error::new(format!("cannot listen on {}:{}", at.0, at.1)).because(e))?;
     let address: SocketAddr = listener.local_addr().context("cannot tell the address")?;
-    let server = Server {
+    let server = SimServer {
         engine: Engine::start(setup.limits, setup.time),
         served: Rc::new(setup.served.clone()),
         loaded: Rc::new(Cell::new(false)),
@@ -107,13 +107,13 @@ async fn run(setup: &Setup, notice: &Notice) -> Result<()> {
     }
 }
 
-impl Server {
+impl SimServer {
     async fn talk(&self, mut connection: Connection) -> std::io::Result<()> {
         loop {
             let request = match connection.request().await? {
-                Incoming::Request(request) => request,
-                Incoming::Closed => return Ok(()),
-                Incoming::Bad(status, why) => return connection.error(status, why).await,
+                IncomingRequest::Request(request) => request,
+                IncomingRequest::Closed => return Ok(()),
+                IncomingRequest::Bad(status, why) => return connection.error(status, why).await,
             };
             self.answer(&mut connection, &request).await?;
             if request.close {
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    async fn answer(&self, connection: &mut Connection, request: &Request) -> std::io::Result<()> {
+    async fn answer(&self, connection: &mut Connection, request: &HttpRequest) -> std::io::Result<()> {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/version") => connection.json(200, &json!({"version": env!("CARGO_PKG_VERSION")})).await,
             ("GET", "/metrics") => connection.answer(200, "text/plain; version=0.0.4", self.metrics().as_bytes()).await,

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::batch::Ask;
-use crate::digest;
+use super::batch::SimRequest;
+use crate::base::digest;
 
 /// The words that answers are made of, one a token.
 const WORDS: [&str; 16] =
@@ -17,7 +17,7 @@ pub struct Completion {
     /// Chat or plain.
     pub chat: bool,
     /// Its size.
-    pub ask: Ask,
+    pub ask: SimRequest,
     /// As a stream of events.
     pub stream: bool,
     /// A usage event at the end.
@@ -33,7 +33,7 @@ pub struct Completion {
 
 /// The limits of the endpoint.
 #[derive(Debug, Clone)]
-pub struct Served {
+pub struct EndpointLimits {
     /// The model's name.
     pub model: String,
     /// Most tokens of prompt and answer.
@@ -47,7 +47,7 @@ impl Completion {
     ///
     /// # Errors
     /// HTTP status and message.
-    pub fn parse(body: &[u8], chat: bool, served: &Served) -> Result<Self, (u16, String)> {
+    pub fn parse(body: &[u8], chat: bool, served: &EndpointLimits) -> Result<Self, (u16, String)> {
         let bad = |message: &str| (400, message.to_string());
         let body: Value = serde_json::from_slice(body).map_err(|e| (400, format!("the body is not JSON: {e}")))?;
         if body["model"].as_str().is_some_and(|model| model != served.model) {
@@ -74,7 +74,7 @@ impl Completion {
         let output = if body["ignore_eos"] == true { max_tokens } else { 1 + hash % max_tokens };
         Ok(Self {
             chat,
-            ask: Ask { prompt: prompt.max(1), output },
+            ask: SimRequest { prompt: prompt.max(1), output },
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
             continuous_usage: body["stream_options"]["continuous_usage_stats"] == true,

@@ -15,7 +15,7 @@ pub struct StepTime {
 
 /// What one iteration works on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Batch {
+pub struct StepBatch {
     /// Prompt tokens computed.
     pub prefill_tokens: u64,
     /// Sequences that get a token.
@@ -28,7 +28,7 @@ impl StepTime {
     /// The step's time in µs.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]
-    pub fn micros(&self, batch: Batch) -> f64 {
+    pub fn micros(&self, batch: StepBatch) -> f64 {
         self.base_us
             + self.prefill_token_us * batch.prefill_tokens as f64
             + self.decode_seq_us * batch.decode_seqs as f64
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn adds_its_four_parts() {
         let time = StepTime { base_us: 100.0, prefill_token_us: 2.0, decode_seq_us: 10.0, kv_token_ns: 500.0 };
-        let batch = Batch { prefill_tokens: 30, decode_seqs: 4, kv_tokens: 200 };
+        let batch = StepBatch { prefill_tokens: 30, decode_seqs: 4, kv_tokens: 200 };
         assert!((time.micros(batch) - (100.0 + 60.0 + 40.0 + 100.0)).abs() < 1e-9);
     }
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serving_bench::shell;
+use serving_bench::base::shell;
 
 use crate::harness::{program, root, run};
 

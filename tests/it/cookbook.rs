@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
-use serving_bench::yaml;
+use serving_bench::base::yaml;
 
 use crate::harness::{program, root, run, scratch};
 use table::{Correction, Entry, Table};

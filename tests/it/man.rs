@@ -4,19 +4,19 @@ use std::fmt::Write;
 use std::fs;
 
 use clap::{Command, CommandFactory};
-use serving_bench::cli;
+use serving_bench::flags;
 
 use crate::harness::{program, root, run};
 
 fn commands() -> Vec<Command> {
     vec![
-        cli::validate::Args::command(),
-        cli::expand::Args::command(),
-        cli::serve::Args::command(),
-        cli::load::Args::command(),
-        cli::normalize::Args::command(),
-        cli::rank::Args::command(),
-        cli::sim::Args::command(),
+        flags::validate::Args::command(),
+        flags::expand::Args::command(),
+        flags::serve::Args::command(),
+        flags::load::Args::command(),
+        flags::normalize::Args::command(),
+        flags::rank::Args::command(),
+        flags::sim::Args::command(),
     ]
 }
 

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use serving_bench::schema;
+use serving_bench::rows::kinds;
 
 use crate::harness::root;
 
 /// The schema of one row kind, compiled.
 pub fn validator(record: &str) -> jsonschema::Validator {
-    let (_, schema) = schema::all().into_iter().find(|(name, _)| *name == record).unwrap();
+    let (_, schema) = kinds::all().into_iter().find(|(name, _)| *name == record).unwrap();
     jsonschema::validator_for(&schema).unwrap()
 }
 
@@ -16,7 +16,7 @@ pub fn validator(record: &str) -> jsonschema::Validator {
 fn schemas_are_current() {
     let folder = root().join("configs/schemas");
     let mut stale = Vec::new();
-    for (record, schema) in schema::all() {
+    for (record, schema) in kinds::all() {
         let path = folder.join(format!("{record}.schema.json"));
         let text = format!("{schema:#}\n");
         if std::env::var_os("BLESS").is_some() {

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use self::parse::{Piece, Says, is_flag, parse};
 use super::Finding;
 use super::shape::said;
-use crate::framework::{Framework, Frameworks, Named};
-use crate::shell;
-use crate::yaml::escape;
-use parse::{Piece, Says, is_flag, parse};
+use crate::base::shell;
+use crate::base::yaml::escape;
+use crate::engines::framework::{Framework, Frameworks, Named};
 
 /// A plan's own command without what was taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

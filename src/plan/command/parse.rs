@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::framework::{Booleans, Framework, Kind, Named};
+use crate::engines::framework::{Booleans, Framework, Kind, Named};
 
 /// Some words of a command line that belong together.
 #[derive(Debug, Clone, PartialEq)]

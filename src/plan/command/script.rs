@@ -43,7 +43,7 @@ pub fn read(script: &str) -> Option<Script> {
             },
             (_, '$') => {
                 let rest = &script[at..];
-                let named = crate::shell::references(rest).into_iter().next().map(|name| format!("${{{name}}}"));
+                let named = crate::base::shell::references(rest).into_iter().next().map(|name| format!("${{{name}}}"));
                 if rest.starts_with("$@") {
                     reader.arguments = true;
                     reader.push('\u{0}');
@@ -164,7 +164,7 @@ mod tests {
                 assert_eq!(read, None, "{script}");
                 continue;
             }
-            let words = crate::shell::split(words).unwrap();
+            let words = crate::base::shell::split(words).unwrap();
             assert_eq!(read, Some(Script { before: before.into(), words, takes_arguments: takes }), "{script}");
         }
         for script in [

@@ -134,7 +134,7 @@ fn script(options: &[String], text: &str, arguments: &[String], idle: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell;
+    use crate::base::shell;
 
     fn bare_of(line: &str) -> Result<(String, String), String> {
         let bare = bare(shell::split(line).unwrap())?;

@@ -84,7 +84,7 @@ pub fn both_sides(bars: &[Bar], name: &str, told: &str, (least, most): (f64, f64
 }
 
 /// A spread of values: the least, percentiles, the greatest.
-pub struct Range {
+pub struct ValueRange {
     /// What it is of.
     pub label: String,
     /// Colour.
@@ -94,7 +94,13 @@ pub struct Range {
 }
 
 /// Ranges on one scale, with a limit.
-pub fn ranges(ranges: &[Range], limit: Option<(f64, String)>, unit: &str, name: &str, told: &str) -> Option<String> {
+pub fn ranges(
+    ranges: &[ValueRange],
+    limit: Option<(f64, String)>,
+    unit: &str,
+    name: &str,
+    told: &str,
+) -> Option<String> {
     let limit = limit.filter(|(at, _)| sane(Some(*at)).is_some());
     let values = ranges.iter().flat_map(|range| range.values).filter_map(sane);
     let scale = Scale::new(values.chain(limit.as_ref().map(|(at, _)| *at)), LEFT + 8.0, RIGHT - 8.0, 6)?;

@@ -2,12 +2,12 @@
 
 use super::escape::line;
 use super::ranking::verdict;
-use super::table::{Cell, Row, table};
-use crate::rank::{Combined, Decision, Ranking, Trial, card};
+use super::table::{HtmlCell, HtmlRow, table};
+use crate::rank::{CombinedRanking, Decision, Ranking, Trial, card};
 use crate::report::text::{answer, candidate, plain};
 use crate::report::{Report, capacity, facts, note};
 
-fn score_table(ranking: &Ranking, combined: &Combined) -> String {
+fn score_table(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let unit = ranking.options.by.unit();
     let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
     let mut head: Vec<String> = ["Rank", "Framework", "Flags changed", "Score", "SLA"].map(String::from).into();
@@ -18,12 +18,15 @@ fn score_table(ranking: &Ranking, combined: &Combined) -> String {
             passed => (if i == 0 { "win" } else { "" }, if passed.is_some() { "✓" } else { "–" }),
         };
         let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
-        let mut cells =
-            vec![Cell::keyed(place, (i + 1).to_string()), Cell::text(&score.framework), Cell::text(score.name())];
-        cells.push(Cell::shown(Some(score.score), &format!("{:.3}", score.score)));
-        cells.push(Cell::text(&format!("{sign} {}", answer(score.passed))));
-        cells.extend(score.values.iter().map(|value| Cell::number(Some(*value))));
-        Row { class, cells }
+        let mut cells = vec![
+            HtmlCell::keyed(place, (i + 1).to_string()),
+            HtmlCell::text(&score.framework),
+            HtmlCell::text(score.name()),
+        ];
+        cells.push(HtmlCell::shown(Some(score.score), &format!("{:.3}", score.score)));
+        cells.push(HtmlCell::text(&format!("{sign} {}", answer(score.passed))));
+        cells.extend(score.values.iter().map(|value| HtmlCell::number(Some(*value))));
+        HtmlRow { class, cells }
     });
     let name = format!("Scores{}{}", if combined.mode.is_empty() { "" } else { ", " }, combined.mode);
     let how = format!("Score = product of (value / best value) to the power of its weight: {}.", weights.join(", "));
@@ -53,7 +56,7 @@ pub fn workload(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
     }
-    let rows = facts::workload(ranking).map(|row| Row::words(&row));
+    let rows = facts::workload(ranking).map(|row| HtmlRow::words(&row));
     let limits = if ranking.limits.is_empty() { "none".into() } else { ranking.limits.join(", ") };
     format!(
         "<section id=\"workload\"><h2>Workload and SLA</h2>\n{}<p>SLA: {}.</p></section>\n",
@@ -67,7 +70,7 @@ pub fn versions(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
     }
-    let rows = facts::platforms(ranking).into_iter().map(|row| Row::words(&row));
+    let rows = facts::platforms(ranking).into_iter().map(|row| HtmlRow::words(&row));
     format!(
         "<section id=\"hardware\"><h2>Hardware and versions</h2>\n{}</section>\n",
         table("Hardware and versions", &facts::PLATFORM, rows)
@@ -81,11 +84,12 @@ pub fn raw(ranking: &Ranking) -> String {
         return String::new();
     }
     let rows = raw.into_iter().map(|raw| {
-        let name = |trial: Option<&Trial>| Cell::text(&facts::trial_name(trial));
-        let value = |trial: Option<&Trial>| Cell::number(trial.and_then(|trial| trial.keys().by));
-        let sla = raw.fastest.map_or_else(|| Cell::text("-"), verdict);
-        let first = vec![Cell::text(&raw.title), Cell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
-        Row { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }
+        let name = |trial: Option<&Trial>| HtmlCell::text(&facts::trial_name(trial));
+        let value = |trial: Option<&Trial>| HtmlCell::number(trial.and_then(|trial| trial.keys().by));
+        let sla = raw.fastest.map_or_else(|| HtmlCell::text("-"), verdict);
+        let first =
+            vec![HtmlCell::text(&raw.title), HtmlCell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
+        HtmlRow { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }
     });
     let table = table("Raw throughput, and what of it keeps the SLA", &facts::raw_head(ranking), rows);
     format!("<section id=\"raw\"><h2>Raw throughput, and what of it keeps the SLA</h2>\n{table}</section>\n")
@@ -103,7 +107,7 @@ pub fn cards(report: &Report) -> String {
             continue;
         }
         let title = format!("{}: {}", note::group_title(report.ranking, group), candidate(first.best.entry()));
-        let rows = lines.into_iter().map(|(name, value)| Row::words(&[name, value]));
+        let rows = lines.into_iter().map(|(name, value)| HtmlRow::words(&[name, value]));
         out.push_str(&table(&title, &["What", "How much"], rows));
     }
     if out.is_empty() {

@@ -6,22 +6,22 @@ use super::bars::{Bar, both_sides};
 use super::chart::figure;
 use super::scale::sane;
 use super::trials::changed;
-use crate::rank::{Group, Options};
-use crate::statistics::SINGLE;
+use crate::metrics::compare::SINGLE;
+use crate::rank::{Group, RankOptions};
 
 /// Candidates that are read, and effects that are drawn.
 const READ: usize = 1000;
 const MOST: usize = 12;
 
 /// A value of a knob and what went with it.
-struct Effect {
+struct KnobEffect {
     name: String,
     percent: f64,
     /// Against its baseline, else how many candidates with it and without it.
     against: Option<(usize, usize)>,
 }
 
-type Changes = Vec<(String, String)>;
+type KnobChanges = Vec<(String, String)>;
 
 fn mean(values: &[f64]) -> Option<f64> {
     let count = u32::try_from(values.len()).ok().filter(|n| *n > 0)?;
@@ -29,12 +29,12 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 /// The effects of one framework's knobs.
-fn effects(framework: &str, candidates: &[(Changes, f64)]) -> Vec<Effect> {
+fn effects(framework: &str, candidates: &[(KnobChanges, f64)]) -> Vec<KnobEffect> {
     let settings: BTreeSet<&(String, String)> = candidates.iter().flat_map(|(changes, _)| changes).collect();
-    let of = |fits: &dyn Fn(&Changes) -> bool| -> Vec<f64> {
+    let of = |fits: &dyn Fn(&KnobChanges) -> bool| -> Vec<f64> {
         candidates.iter().filter(|(changes, _)| fits(changes)).map(|(_, value)| *value).collect()
     };
-    let baseline = mean(&of(&Changes::is_empty));
+    let baseline = mean(&of(&KnobChanges::is_empty));
     let one = |setting: &(String, String)| {
         let alone = mean(&of(&|changes| changes.len() == 1 && changes[0] == *setting));
         let with = of(&|changes| changes.contains(setting));
@@ -44,14 +44,14 @@ fn effects(framework: &str, candidates: &[(Changes, f64)]) -> Vec<Effect> {
             _ => (mean(&with)?, mean(&without)?, Some((with.len(), without.len()))),
         };
         let percent = sane(Some((value / base - 1.0) * 100.0)).filter(|_| base > 0.0)?;
-        Some(Effect { name: format!("{framework} {}={}", setting.0, setting.1), percent, against })
+        Some(KnobEffect { name: format!("{framework} {}={}", setting.0, setting.1), percent, against })
     };
     settings.into_iter().filter_map(one).collect()
 }
 
 /// The plot; nothing where no candidate with a changed knob can be compared.
-pub fn plot(group: &Group, options: &Options) -> String {
-    let mut candidates: BTreeMap<&str, Vec<(Changes, f64)>> = BTreeMap::new();
+pub fn plot(group: &Group, options: &RankOptions) -> String {
+    let mut candidates: BTreeMap<&str, Vec<(KnobChanges, f64)>> = BTreeMap::new();
     for ranked in group.ranked.iter().take(READ) {
         let entry = ranked.best.entry();
         // A row that does not say what it changes is no baseline.
@@ -60,14 +60,14 @@ pub fn plot(group: &Group, options: &Options) -> String {
             candidates.entry(&entry.framework).or_default().push((changed(entry), value));
         }
     }
-    let mut found: Vec<Effect> = candidates.iter().flat_map(|(framework, of)| effects(framework, of)).collect();
+    let mut found: Vec<KnobEffect> = candidates.iter().flat_map(|(framework, of)| effects(framework, of)).collect();
     found.sort_by(|a, b| b.percent.abs().total_cmp(&a.percent.abs()).then_with(|| a.name.cmp(&b.name)));
     let all = found.len();
     if all == 0 {
         return String::new();
     }
     found.truncate(MOST);
-    let bar = |effect: &Effect| {
+    let bar = |effect: &KnobEffect| {
         let against = match effect.against {
             None => String::new(),
             Some((with, without)) => format!("{with} against {without}: "),

@@ -4,16 +4,16 @@ use super::bars::{Bar, both_sides};
 use super::chart::figure;
 use super::escape;
 use super::trials::name;
-use crate::rank::{Entry, Group, Options, Trial};
+use crate::metrics::sla;
+use crate::rank::{Entry, Group, RankOptions, Trial};
 use crate::report::text::number;
-use crate::schema::SlaTest;
-use crate::sla;
+use crate::rows::kinds::SlaTest;
 
 /// Frameworks that are drawn.
 const MOST: usize = 6;
 
 /// What was tested in a row; of one that passed that stands in the row itself.
-fn tests(entry: &Entry, options: &Options) -> Vec<SlaTest> {
+fn tests(entry: &Entry, options: &RankOptions) -> Vec<SlaTest> {
     match entry.tests(options) {
         tests if tests.is_empty() => entry.at("/sla").as_object().map(sla::tested).unwrap_or_default(),
         tests => tests,
@@ -21,7 +21,7 @@ fn tests(entry: &Entry, options: &Options) -> Vec<SlaTest> {
 }
 
 /// A limit over all repeats: the mean of the measured values, and of the margins in %.
-fn limits(trial: &Trial, options: &Options) -> Vec<(SlaTest, Option<f64>)> {
+fn limits(trial: &Trial, options: &RankOptions) -> Vec<(SlaTest, Option<f64>)> {
     let all: Vec<Vec<SlaTest>> = trial.entries().take(50).map(|entry| tests(entry, options)).collect();
     let mean = |values: Vec<Option<f64>>| -> Option<f64> {
         let count = u32::try_from(values.len()).ok().filter(|n| *n > 0)?;
@@ -42,7 +42,7 @@ fn limits(trial: &Trial, options: &Options) -> Vec<(SlaTest, Option<f64>)> {
 }
 
 /// The plot; nothing where nothing was tested.
-pub fn plot(group: &Group, options: &Options) -> String {
+pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut bars = Vec::new();
     let best = group.best_of_frameworks();
     for ranked in best.iter().take(MOST) {

@@ -12,7 +12,7 @@ const MOST: usize = 400;
 /// Points of the front that have a letter.
 const LETTERS: usize = 12;
 
-struct Place<'a> {
+struct ParetoPoint<'a> {
     rank: usize,
     trial: &'a Trial,
     at: (f64, f64),
@@ -26,7 +26,7 @@ fn at(trial: &Trial) -> Option<(f64, f64)> {
 }
 
 /// Which points nobody beats in both, from the left.
-fn front(places: &[Place]) -> Vec<usize> {
+fn front(places: &[ParetoPoint]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     let of = |i: usize| places[i].at;
     order.sort_by(|a, b| {
@@ -45,8 +45,8 @@ fn front(places: &[Place]) -> Vec<usize> {
 /// The plot; nothing where fewer than two points could be compared.
 pub fn plot(group: &Group) -> String {
     let trials = group.ranked.iter().enumerate().flat_map(|(i, ranked)| ranked.trials().map(move |trial| (i, trial)));
-    let places: Vec<Place> =
-        trials.take(MOST).filter_map(|(rank, trial)| Some(Place { rank, trial, at: at(trial)? })).collect();
+    let places: Vec<ParetoPoint> =
+        trials.take(MOST).filter_map(|(rank, trial)| Some(ParetoPoint { rank, trial, at: at(trial)? })).collect();
     if places.len() < 2 {
         return String::new();
     }
@@ -56,7 +56,7 @@ pub fn plot(group: &Group) -> String {
     let front = front(&places);
     let line_of: Vec<(f64, f64)> = front.iter().map(|i| places[*i].at).collect();
     chart.through(&line_of, "front");
-    let words = |place: &Place| {
+    let words = |place: &ParetoPoint| {
         let (user, gpu) = (number(Some(place.at.0)), number(Some(place.at.1)));
         format!("{}: {user} tok/s for a user, {gpu} tok/s and GPU", point(place.rank, place.trial))
     };
@@ -70,7 +70,7 @@ pub fn plot(group: &Group) -> String {
     for (i, letter) in lettered() {
         chart.label(places[*i].at, &letter.to_string());
     }
-    let item = |place: &Place| {
+    let item = |place: &ParetoPoint| {
         let (trial, load) = (place.trial, place.trial.load());
         let at = if load.is_empty() { load } else { format!(" at {load}") };
         let fails = if trial.passed() == Some(false) { ", ✗ fails the SLA" } else { "" };
@@ -109,7 +109,7 @@ mod tests {
         let row = r#"{"framework":"f","candidate_id":"c","metrics":{}}"#;
         let entry = Intake::default().line(row).ok().flatten().expect("a row");
         let trial = Trial::of(entry, Vec::new());
-        let place = |x: f64, y: f64| Place { rank: 0, trial: &trial, at: (x, y) };
+        let place = |x: f64, y: f64| ParetoPoint { rank: 0, trial: &trial, at: (x, y) };
         let places =
             [place(1.0, 9.0), place(2.0, 8.0), place(1.5, 7.0), place(3.0, 1.0), place(3.0, 1.0), place(2.0, 1.0)];
         assert_eq!(front(&places), [0, 1, 3]);

@@ -1,25 +1,25 @@
 //! A group: its candidates in order, and its plots.
 
 use super::escape::{escape, line};
-use super::table::{Cell, Row, table};
+use super::table::{HtmlCell, HtmlRow, table};
 use super::{knobs, margins, pareto, spread, throughput, top};
-use crate::rank::{Decision, Group, Options, RankBy, Ranking, Trial};
+use crate::rank::{Decision, Group, RankBy, RankOptions, Ranking, Trial};
 use crate::report::text::{changes, load, percent};
 use crate::report::{markdown, note};
 
 /// The SLA's answer with its sign.
-pub fn verdict(trial: &Trial) -> Cell {
+pub fn verdict(trial: &Trial) -> HtmlCell {
     let sign = match (trial.passed(), trial.unconfirmed()) {
         (Some(true), false) => "✓",
         (Some(true), true) => "?",
         (Some(false), _) => "✗",
         (None, _) => "–",
     };
-    Cell::text(&format!("{sign} {}", crate::report::text::verdict(trial)))
+    HtmlCell::text(&format!("{sign} {}", crate::report::text::verdict(trial)))
 }
 
 /// Names of what [`cells`] says.
-pub fn head(options: &Options) -> Vec<String> {
+pub fn head(options: &RankOptions) -> Vec<String> {
     let mut head: Vec<String> = ["Framework", "Flags changed", "Load", "SLA"].map(String::from).into();
     if options.by != RankBy::REQUESTS {
         head.push(options.by.unit().to_string());
@@ -31,28 +31,29 @@ pub fn head(options: &Options) -> Vec<String> {
 }
 
 /// What a row says of a trial; `chip` is marked beside the framework.
-pub fn cells(trial: &Trial, options: &Options, chip: &str) -> Vec<Cell> {
+pub fn cells(trial: &Trial, options: &RankOptions, chip: &str) -> Vec<HtmlCell> {
     let entry = trial.entry();
     let chip = if chip.is_empty() { String::new() } else { format!(" <span class=\"chip\">{}</span>", escape(chip)) };
     let id = escape(&crate::report::text::plain(&entry.candidate_id, false));
     let name = format!("<span title=\"{id}\">{}</span>{chip}", line(&entry.framework));
-    let mut cells = vec![Cell::html(name), Cell::text(&changes(entry)), Cell::text(&load(trial)), verdict(trial)];
+    let mut cells =
+        vec![HtmlCell::html(name), HtmlCell::text(&changes(entry)), HtmlCell::text(&load(trial)), verdict(trial)];
     if options.by != RankBy::REQUESTS {
-        cells.push(Cell::number(trial.keys().by));
+        cells.push(HtmlCell::number(trial.keys().by));
     }
     cells.extend(
         ["request_throughput", "output_token_throughput", "mean_ttft_ms", "p99_ttft_ms"]
-            .map(|n| Cell::number(trial.metric(n))),
+            .map(|n| HtmlCell::number(trial.metric(n))),
     );
     let itl = trial.metric("mean_itl_ms").filter(|_| trial.metric("mean_tpot_ms").is_none());
     cells.push(match itl {
-        Some(_) => Cell::shown(itl, &format!("{} (ITL)", crate::report::text::number(itl))),
-        None => Cell::number(trial.metric("mean_tpot_ms")),
+        Some(_) => HtmlCell::shown(itl, &format!("{} (ITL)", crate::report::text::number(itl))),
+        None => HtmlCell::number(trial.metric("mean_tpot_ms")),
     });
-    cells.push(Cell::number(trial.metric("p99_tpot_ms")));
+    cells.push(HtmlCell::number(trial.metric("p99_tpot_ms")));
     let success = trial.metric("success_rate");
-    cells.push(Cell::shown(success, &percent(success)));
-    cells.push(Cell::shown(trial.keys().gpus, &trial.keys().gpus.map_or("-".into(), |n| n.to_string())));
+    cells.push(HtmlCell::shown(success, &percent(success)));
+    cells.push(HtmlCell::shown(trial.keys().gpus, &trial.keys().gpus.map_or("-".into(), |n| n.to_string())));
     cells
 }
 
@@ -78,8 +79,8 @@ fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
             _ => String::new(),
         };
         let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
-        let rank = std::iter::once(Cell::keyed(place, (i + 1).to_string()));
-        Row {
+        let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
+        HtmlRow {
             class: class(&ranked.best, first, tied),
             cells: rank.chain(cells(&ranked.best, options, &chip)).collect(),
         }
@@ -97,8 +98,8 @@ fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
     let rows = group.ranked.iter().enumerate().flat_map(|(i, ranked)| {
         ranked.others.iter().map(move |trial| {
             let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
-            let rank = std::iter::once(Cell::keyed(place, (i + 1).to_string()));
-            Row { class: class(trial, false, false), cells: rank.chain(cells(trial, options, "")).collect() }
+            let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
+            HtmlRow { class: class(trial, false, false), cells: rank.chain(cells(trial, options, "")).collect() }
         })
     });
     let name = format!("Other load points: {title}");

@@ -1,10 +1,10 @@
 //! How the time to the first token spreads, candidate by candidate.
 
-use super::bars::{Range, ranges};
+use super::bars::{ValueRange, ranges};
 use super::chart::figure;
 use super::scale::sane;
 use super::trials::{first, limit, name};
-use crate::rank::{Group, Options, Trial};
+use crate::rank::{Group, RankOptions, Trial};
 use crate::report::text::{load, number};
 
 /// The least, percentiles and the greatest TTFT of all repeats.
@@ -18,9 +18,9 @@ fn values(trial: &Trial) -> [Option<f64>; 6] {
 }
 
 /// The plot; nothing where no candidate has two of these numbers.
-pub fn plot(group: &Group, options: &Options) -> String {
+pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut told = Vec::new();
-    let shown: Vec<Range> = first(group)
+    let shown: Vec<ValueRange> = first(group)
         .filter_map(|(slot, ranked)| {
             let values = values(&ranked.best);
             if values.iter().flatten().count() < 2 {
@@ -33,7 +33,7 @@ pub fn plot(group: &Group, options: &Options) -> String {
             let words: Vec<String> =
                 words.filter_map(|(word, v)| v.map(|v| format!("{word} {} ms", number(Some(v))))).collect();
             told.push(format!("{label}: {}", words.join(", ")));
-            Some(Range { label, slot, values })
+            Some(ValueRange { label, slot, values })
         })
         .collect();
     let limit = limit(group, options, "max_p99_ttft_ms").map(|ms| (ms, format!("SLA limit of p99: {ms} ms")));

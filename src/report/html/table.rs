@@ -7,7 +7,7 @@ use crate::report::text::{number, plain};
 pub const MOST: usize = 200;
 
 /// A cell: its markup, and what it is sorted by when that is a number.
-pub struct Cell {
+pub struct HtmlCell {
     html: String,
     number: bool,
     short: bool,
@@ -18,14 +18,14 @@ pub struct Cell {
 const SHORT: usize = 24;
 
 /// A row: how it is marked, and its cells.
-pub struct Row {
+pub struct HtmlRow {
     /// A class of the page.
     pub class: &'static str,
     /// From the left.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<HtmlCell>,
 }
 
-impl Cell {
+impl HtmlCell {
     /// Words.
     pub fn text(text: &str) -> Self {
         let text = plain(text, text.len() > 200);
@@ -53,15 +53,15 @@ impl Cell {
     }
 }
 
-impl Row {
+impl HtmlRow {
     /// A row of nothing but words.
     pub fn words<S: AsRef<str>>(words: &[S]) -> Self {
-        Self { class: "", cells: words.iter().map(|word| Cell::text(word.as_ref())).collect() }
+        Self { class: "", cells: words.iter().map(|word| HtmlCell::text(word.as_ref())).collect() }
     }
 }
 
 /// A table under a name that is read to those who do not see it; a sentence for the rows that are left out.
-pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = Row>) -> String {
+pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = HtmlRow>) -> String {
     let mut rows = rows;
     let mut body = String::new();
     let mut many = 0;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_long_table_ends_and_says_so() {
-        let all = (0..MOST + 7).map(|i| Row::words(&[i.to_string()]));
+        let all = (0..MOST + 7).map(|i| HtmlRow::words(&[i.to_string()]));
         let html = table("n", &["A"], all);
         assert_eq!(html.matches("<th scope=\"row\" ").count(), MOST);
         assert!(html.contains("7 more stand in"));
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_has_no_key() {
-        let cells = vec![Cell::number(None), Cell::number(Some(2.5)), Cell::shown(Some(f64::NAN), "-")];
-        let html = table("n", &["A"], std::iter::once(Row { class: "win", cells }));
+        let cells = vec![HtmlCell::number(None), HtmlCell::number(Some(2.5)), HtmlCell::shown(Some(f64::NAN), "-")];
+        let html = table("n", &["A"], std::iter::once(HtmlRow { class: "win", cells }));
         assert_eq!(html.matches("data-v").count(), 1);
         assert!(html.contains("<td class=\"n\" data-v=\"2.5\">2.50</td>"), "{html}");
     }

@@ -1,13 +1,12 @@
 //! What one looks up: commands, what was not selected, what a profiler needs, files, caveats.
 
 use super::escape::line;
-use super::table::{Row, table};
+use super::table::{HtmlRow, table};
 use super::top::box_of;
 use crate::rank::{Decision, Ranking};
-use crate::report::facts;
 use crate::report::handoff::{PROFILERS, behind, lengths};
 use crate::report::text::{candidate, commands as commands_of};
-use crate::report::{Report, caveat, markdown, note};
+use crate::report::{Report, caveat, facts, markdown, note};
 
 /// The best of every framework; only the winner's is open.
 pub fn commands(ranking: &Ranking) -> String {
@@ -46,7 +45,7 @@ pub fn rejected(ranking: &Ranking) -> String {
         return out;
     }
     out.push_str(&format!("<p>{}</p>\n", line(markdown::TRIED)));
-    let rows = facts::rejected(ranking).map(|row| Row::words(&row));
+    let rows = facts::rejected(ranking).map(|row| HtmlRow::words(&row));
     out.push_str(&table("Tried and not selected", &facts::REJECTED, rows));
     if ranking.rejected_more > 0 {
         out.push_str(&format!(
@@ -101,7 +100,7 @@ pub fn files(ranking: &Ranking) -> String {
     if files.is_empty() {
         return String::new();
     }
-    let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter().map(|row| Row::words(&row)));
+    let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter().map(|row| HtmlRow::words(&row)));
     format!(
         "<section id=\"files\"><h2>Files</h2>\n<details><summary>Files that tell more</summary>\n{table}</details></section>\n"
     )

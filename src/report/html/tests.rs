@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::html;
-use crate::rank::{Demand, Intake, Options, rank};
+use crate::rank::{CapacityDemand, Intake, RankOptions, rank};
 use crate::report::Report;
 
 /// The tags that this module writes.
@@ -135,11 +135,11 @@ fn scan(page: &str) -> Result<Vec<String>, String> {
     if open.is_empty() { Ok(all) } else { Err(format!("left open: {open:?}")) }
 }
 
-fn page(rows: &[Value], options: Options) -> String {
+fn page(rows: &[Value], options: RankOptions) -> String {
     let mut intake = Intake::new(options);
     let entries = rows.iter().filter_map(|row| intake.line(&row.to_string()).expect("a row")).collect();
     let ranking = rank(entries, &intake);
-    html(&Report { ranking: &ranking, demand: Demand::default(), handoff: "vllm" })
+    html(&Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "vllm" })
 }
 
 /// A row with something for every section.
@@ -196,7 +196,7 @@ proptest! {
     fn nothing_of_a_row_is_markup(text in hostile()) {
         let rows: Vec<Value> = (0..5).map(|i| row(i, &full(), &text)).collect();
         let weights = vec![(text.clone(), 1.0)];
-        let tags = scan(&page(&rows, Options { weights, ..Options::default() }));
+        let tags = scan(&page(&rows, RankOptions { weights, ..RankOptions::default() }));
         let tags = tags.map_err(TestCaseError::fail)?;
         for once in ["script", "style"] {
             prop_assert_eq!(tags.iter().filter(|tag| *tag == once).count(), 1);
@@ -213,7 +213,7 @@ proptest! {
                 names.iter().cloned().zip(values.iter().map(|v| json!(v.filter(|v| v.is_finite())))).collect();
             row(i, &metrics.into(), "a")
         }).collect();
-        let page = page(&rows, Options::default());
+        let page = page(&rows, RankOptions::default());
         scan(&page).map_err(TestCaseError::fail)?;
         for svg in page.split("<svg").skip(1) {
             let svg = svg.split("</svg>").next().unwrap_or_default();
@@ -225,7 +225,7 @@ proptest! {
 #[test]
 fn every_section_is_there_and_asks_for_nothing() {
     let rows: Vec<Value> = (0..5).map(|i| row(i, &full(), "vllm")).collect();
-    let page = page(&rows, Options { weights: vec![("vllm".into(), 1.0)], ..Options::default() });
+    let page = page(&rows, RankOptions { weights: vec![("vllm".into(), 1.0)], ..RankOptions::default() });
     let sections = [
         "decision", "combined", "ranking", "timeline", "workload", "hardware", "raw", "capacity", "commands", "tried",
         "files", "caveats",
@@ -249,7 +249,7 @@ fn every_section_is_there_and_asks_for_nothing() {
 
 #[test]
 fn a_failure_alone_is_told() {
-    let page = page(&[row(3, &json!({}), "x")], Options::default());
+    let page = page(&[row(3, &json!({}), "x")], RankOptions::default());
     assert!(scan("<!DOCTYPE html><p><img></p>").is_err() && scan("<!DOCTYPE html><p onclick=\"x\"></p>").is_err());
     assert!(page.contains("Nothing was measured") && !page.contains("id=\"ranking\""));
     assert!(scan(&page).is_ok());
@@ -259,7 +259,7 @@ fn a_failure_alone_is_told() {
 fn flow_checks_and_simulations_have_their_labels() {
     let mut of = row(0, &full(), "x");
     of["quality"] = json!({"smoke": true, "simulated": true});
-    let page = page(&[of], Options::default());
+    let page = page(&[of], RankOptions::default());
     for words in [
         "Flow check, not a performance result</span>",
         "Simulated engine</span>",

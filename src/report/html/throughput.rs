@@ -3,7 +3,7 @@
 use super::chart::{Chart, figure};
 use super::scale::sane;
 use super::trials::{all, first, legend, limit, name, point};
-use crate::rank::{Group, Options, Ranked, Trial};
+use crate::rank::{Group, RankOptions, RankedCandidate, Trial};
 use crate::report::text::number;
 
 fn at(trial: &Trial) -> Option<(f64, f64)> {
@@ -11,8 +11,8 @@ fn at(trial: &Trial) -> Option<(f64, f64)> {
 }
 
 /// The plot; nothing where no row has both numbers.
-pub fn plot(group: &Group, options: &Options) -> String {
-    let shown: Vec<(usize, &Ranked)> =
+pub fn plot(group: &Group, options: &RankOptions) -> String {
+    let shown: Vec<(usize, &RankedCandidate)> =
         first(group).filter(|(_, ranked)| all(ranked).iter().any(|t| at(t).is_some())).collect();
     let points = || shown.iter().flat_map(|(i, ranked)| all(ranked).into_iter().filter_map(|t| Some((*i, t, at(t)?))));
     let values: Vec<(f64, f64)> = points().map(|(.., at)| at).collect();

@@ -16,7 +16,7 @@ const ROW: f64 = 34.0;
 const SERVERS: usize = 40;
 const READ: usize = 5000;
 
-struct Run<'a> {
+struct TimelineRun<'a> {
     entry: &'a Entry,
     from: i64,
     to: i64,
@@ -28,11 +28,11 @@ fn seconds(ms: i64) -> f64 {
     ms / 1000.0
 }
 
-fn run(entry: &Entry) -> Option<Run<'_>> {
+fn run(entry: &Entry) -> Option<TimelineRun<'_>> {
     let time = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
     let from = time(&entry.own.as_ref()?.started_at)?;
     let to = time(&entry.text("/run/ended_at")).unwrap_or(from).max(from);
-    Some(Run { entry, from, to })
+    Some(TimelineRun { entry, from, to })
 }
 
 /// How a run ended, as a class and in words.
@@ -47,12 +47,12 @@ fn end(entry: &Entry) -> (&'static str, String) {
 
 /// The section; nothing where rows do not say when they ran.
 pub fn section(ranking: &Ranking) -> String {
-    let mut servers: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
+    let mut servers: BTreeMap<&str, Vec<TimelineRun>> = BTreeMap::new();
     for run in ranking.all().filter(|entry| entry.own.is_some()).take(READ).filter_map(run) {
         let server = run.entry.own.as_ref().map_or("", |own| &*own.server_id);
         servers.entry(server).or_default().push(run);
     }
-    let mut rows: Vec<(&str, Vec<Run>)> = servers.into_iter().collect();
+    let mut rows: Vec<(&str, Vec<TimelineRun>)> = servers.into_iter().collect();
     rows.iter_mut().for_each(|(_, runs)| runs.sort_by_key(|run| (run.from, run.to)));
     rows.sort_by_key(|(server, runs)| (runs.first().map(|run| run.from), *server));
     let all = rows.len();

@@ -1,7 +1,7 @@
 //! The answer: for each scenario what to deploy, how sure that is, and the command.
 
 use super::escape::{command, line};
-use crate::rank::{Combined, Decision, Group, Ranking};
+use crate::rank::{CombinedRanking, Decision, Group, Ranking};
 use crate::report::note;
 use crate::report::text::{candidate, measured};
 
@@ -130,7 +130,7 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
 }
 
 /// The decision over all scenarios, with the command of what stands first there.
-fn over_all(ranking: &Ranking, combined: &Combined) -> String {
+fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let Some(first) = combined.scores.first() else { return String::new() };
     let of = |group: &&Group| combined.weights.iter().any(|(name, _)| *name == group.key.scenario);
     let ranked =

@@ -5,23 +5,23 @@ use serde_json::Value;
 use super::chart::{SLOTS, key};
 use super::escape::line;
 use super::scale::sane;
-use crate::rank::{Entry, Group, Options, Ranked, Trial};
+use crate::rank::{Entry, Group, RankOptions, RankedCandidate, Trial};
 use crate::report::text::{candidate, load};
 
 /// The best candidates, as many as can be told apart by colour and shape.
-pub fn first(group: &Group) -> impl Iterator<Item = (usize, &Ranked)> {
+pub fn first(group: &Group) -> impl Iterator<Item = (usize, &RankedCandidate)> {
     group.ranked.iter().take(SLOTS).enumerate()
 }
 
 /// All load points of a candidate, from the least load on.
-pub fn all(ranked: &Ranked) -> Vec<&Trial> {
+pub fn all(ranked: &RankedCandidate) -> Vec<&Trial> {
     let mut trials: Vec<&Trial> = ranked.trials().collect();
     trials.sort_by(|a, b| a.entry().amount().total_cmp(&b.entry().amount()));
     trials
 }
 
 /// The limit that holds for a group: the one given to the report, else the rows'.
-pub fn limit(group: &Group, options: &Options, name: &str) -> Option<f64> {
+pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
     let given = options.given(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
     let own = || group.ranked.first()?.best.entry().at(&format!("/sla/{name}")).as_f64();
     sane(given.or_else(own))
@@ -41,7 +41,7 @@ pub fn point(rank: usize, trial: &Trial) -> String {
 }
 
 /// The legend of the plots that draw a group's best candidates.
-pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a Ranked)>) -> String {
+pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a RankedCandidate)>) -> String {
     let items: String = shown
         .map(|(i, ranked)| {
             let entry = ranked.best.entry();

@@ -127,7 +127,7 @@ const MORE: &str = "$more";
 pub fn read() -> (Table, Vec<Entry>) {
     let name = "scripts/cookbook.yaml";
     let text = fs::read_to_string(root().join(name)).unwrap();
-    let table: Table = serving_bench::yaml::typed(&text, name).unwrap_or_else(|e| panic!("{e}"));
+    let table: Table = serving_bench::base::yaml::typed(&text, name).unwrap_or_else(|e| panic!("{e}"));
     let mut entries = Vec::new();
     for set in &table.sets {
         entries.extend(set.models.iter().map(|row| entry(set, row)));

@@ -1,0 +1,10 @@
+//! What every room may use: errors, exit statuses, notices, YAML, quoting, digests, redaction.
+
+pub mod digest;
+pub mod error;
+pub mod exit;
+pub mod notice;
+pub mod pattern;
+pub mod redact;
+pub mod shell;
+pub mod yaml;

@@ -1,0 +1,312 @@
+//! Takes secrets out of text before it leaves a program. A redactor must not miss: the patterns are wider than a
+//! scanner's, and values that are known to be secret are replaced wherever they stand, in every form.
+//!
+//! A value is secret when a plan names it as `${NAME}`, when it is a variable's whose name says so, when it is sent as a key,
+//! or when it stands behind a flag that takes one. Values of fewer than six characters are left alone: they would be found in
+//! every other word.
+
+mod door;
+mod forms;
+mod name;
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+pub use self::door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
+use self::forms::{Finder, SHORTEST};
+pub use self::name::is_secret_name;
+use self::name::{is_plain, is_secret};
+use super::pattern::ascii;
+
+/// Shapes of secrets, with the kind that stands in their place. Wider than gitleaks' on purpose.
+static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.)*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "private_key"),
+        (r"\bhf_[A-Za-z0-9]{20,}", "huggingface"),
+        (r"\bapi_org_[A-Za-z0-9]{20,}", "huggingface"),
+        (r"\bsk-[A-Za-z0-9_-]{16,}", "api_key"),
+        (r"\bnvapi-[\w-]{20,}", "nvidia"),
+        (r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", "aws"),
+        (r"\bABSK[A-Za-z0-9+/]{40,}={0,2}", "aws"),
+        (r"\b(?:gh[pours]_[0-9A-Za-z]{20,}|github_pat_\w{20,})", "github"),
+        (r"\bglpat-[\w-]{16,}", "gitlab"),
+        (r"\bxox[abprs]-[\w-]{10,}", "slack"),
+        (r"\bAIza[\w-]{30,}", "google"),
+        (r"\bey[A-Za-z0-9_-]{10,}\.ey[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", "jwt"),
+    ]
+    .map(|(pattern, kind)| {
+        // The letter that ends a colour's escape sequence is no part of the word behind it.
+        let pattern =
+            pattern.strip_prefix(r"\b").map_or(pattern.into(), |rest| format!(r"(?:\x1b\[[0-9;]*m|\b){rest}"));
+        (ascii(&pattern).expect("a fixed pattern"), kind)
+    })
+    .into()
+});
+
+/// What introduces a secret; only the secret behind it is replaced.
+static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"(?i)\b((?:bearer|basic)\s+)([\w=~@.+/-]{8,})", "authorization"),
+        (r"(://)([^/\s:@]+:[^/\s@]+)@", "userinfo"),
+        (r"(?i)([?&](?:token|key|sig|api_key)=)([^&\s]+)", "query"),
+        (
+            r#"(?i)((?:^|[\s'"\[(])--?(?:api-key|admin-api-key|hf-token|token|ssl-keyfile-password|password)(?:=|\s+|['"],\s*['"]))([^\s'"-][^\s'"]+)"#,
+            "flag",
+        ),
+        (
+            r#"(?i)(\b[A-Z0-9_]*(?:TOKEN|API_KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE)\b['"]?\s*[=:]\s*['"]?)([^\s'",}\]]{6,})"#,
+            "value",
+        ),
+    ]
+    .map(|(pattern, kind)| (ascii(pattern).expect("a fixed pattern"), kind))
+    .into()
+});
+
+/// Flags whose value is a secret.
+const SECRET_FLAGS: [&str; 12] = [
+    "api-key",
+    "admin-api-key",
+    "hf-token",
+    "token",
+    "ssl-keyfile-password",
+    "header",
+    "H",
+    "u",
+    "user",
+    "password",
+    "api_key",
+    "hf_token",
+];
+/// Those of them whose value may be a setting.
+const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
+
+/// Compiles the patterns, which takes some milliseconds: in another thread, while nothing is to be redacted yet.
+pub fn warm_up() {
+    LazyLock::force(&PATTERNS);
+    LazyLock::force(&INTRODUCED);
+}
+
+/// True when a header brings a secret along instead of naming the variable that has it: `Authorization: Bearer …`.
+#[must_use]
+pub fn is_inline_header(name: &str, value: &str) -> bool {
+    (is_secret_name(name) || holds_secret(value)) && !value.contains("${")
+}
+
+/// True when `text` holds something in the shape of a secret, or something that a flag or a name introduces as one.
+#[must_use]
+pub fn holds_secret(text: &str) -> bool {
+    Redactor::default().redact(text) != text
+}
+
+/// Replaces secrets: the values it was given, and what has a secret's shape.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {
+    values: Vec<String>,
+    finder: Option<Finder>,
+}
+
+impl Redactor {
+    /// `environment` gives names and values; the values of secret names are replaced wherever they stand.
+    pub fn new(environment: impl Iterator<Item = (String, String)>) -> Self {
+        Self::default().with_environment(environment)
+    }
+
+    /// The same, and the secrets of `environment` are replaced too.
+    #[must_use]
+    pub fn with_environment(self, environment: impl Iterator<Item = (String, String)>) -> Self {
+        let secret = environment.filter(|(name, value)| is_secret(name, value) && !is_reference(value));
+        self.with_secrets(secret.map(|(_, value)| value))
+    }
+
+    /// The same, and the values that the secret flags of a command are given are replaced too.
+    #[must_use]
+    pub fn with_command(self, argv: &[String]) -> Self {
+        let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
+        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
+        let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
+        let given = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
+        // Others' values may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
+        let (mixed, keys): (Vec<_>, Vec<_>) =
+            given.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
+        // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
+        let parts = |(_, value): (&str, String)| {
+            let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
+            let mut all: Vec<String> = inner.into_iter().flatten().map(String::from).collect();
+            all.extend(value.split(',').map(String::from));
+            all.push(value);
+            all
+        };
+        let odd = mixed.into_iter().flat_map(parts).filter(|value| !is_plain(value));
+        let values = keys.into_iter().flat_map(parts).chain(odd).filter(|value| !is_reference(value));
+        self.with_secrets(values.collect::<Vec<_>>().into_iter())
+    }
+
+    /// The same, and these values are secrets whatever they look like, unless they are so short that they stand everywhere.
+    #[must_use]
+    pub fn with_secrets(mut self, values: impl Iterator<Item = String>) -> Self {
+        self.values.extend(values.filter(|value| value.len() >= SHORTEST));
+        self.values.sort();
+        self.values.dedup();
+        self.finder = Finder::new(&self.values);
+        self
+    }
+
+    /// True when this value is replaced already.
+    fn knows(&self, value: &str) -> bool {
+        self.values.iter().any(|known| known == value)
+    }
+
+    /// True when a value that was given stands in `text`.
+    #[must_use]
+    pub fn finds(&self, text: &str) -> bool {
+        self.finder.as_ref().is_some_and(|finder| finder.finds(text))
+    }
+
+    /// `text` without the values that were given.
+    #[must_use]
+    pub fn without_values(&self, text: &str) -> String {
+        match &self.finder {
+            Some(finder) if finder.finds(text) => finder.replace(text),
+            _ => text.to_string(),
+        }
+    }
+
+    /// `text` without secrets. Redacting twice is the same as once.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let mut text = self.without_values(text);
+        for (regex, kind) in PATTERNS.iter() {
+            if regex.is_match(&text) {
+                text = regex.replace_all(&text, format!("[REDACTED:{kind}]")).into_owned();
+            }
+        }
+        for (regex, kind) in INTRODUCED.iter() {
+            let replace = |found: &Captures| {
+                if found[2].starts_with("[REDACTED") || is_reference(&found[2]) {
+                    return found[0].to_string();
+                }
+                let end = if *kind == "userinfo" { "@" } else { "" };
+                format!("{}[REDACTED:{kind}]{end}", &found[1])
+            };
+            if regex.is_match(&text) {
+                text = regex.replace_all(&text, replace).into_owned();
+            }
+        }
+        text
+    }
+}
+
+/// `${NAME}` stands for a secret and is none.
+fn is_reference(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_}\"'".contains(c);
+    value.trim_matches(['"', '\'']).strip_prefix("${").is_some_and(|rest| rest.chars().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Synthetic secrets of every known shape, put together here so that none stands in the repository.
+    fn shaped() -> Vec<String> {
+        let mut all = Vec::new();
+        for seed in ["Ab3", "x9Z", "Q7r", "0dE"] {
+            let long = seed.repeat(14);
+            let prefixes = "hf_ api_org_ sk- sk-proj- sk-ant-api03- nvapi- ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xoxb- xoxp- AIza";
+            all.extend(prefixes.split(' ').map(|prefix| format!("{prefix}{long}")));
+            all.push(format!("AKIA{}", &seed.to_ascii_uppercase().repeat(6)[..16]));
+            all.push(format!("ABSK{long}{long}"));
+            all.push(format!("ey{long}.ey{long}.{long}"));
+        }
+        all
+    }
+
+    #[test]
+    fn no_secret_of_a_known_shape_gets_through() {
+        let (redactor, secrets) = (Redactor::default(), shaped());
+        assert!(secrets.len() >= 60, "{}", secrets.len());
+        for secret in &secrets {
+            for text in [
+                secret.clone(),
+                format!("x={secret},"),
+                format!(r#"{{"k":"{secret}"}}"#),
+                format!("['--f', '{secret}']"),
+                format!("| cell `{secret}` |"),
+                format!("panicked at 'bad {secret}'"),
+                format!("\u{1b}[31m{secret}\u{1b}[0m"),
+            ] {
+                let redacted = redactor.redact(&text);
+                assert!(!redacted.contains(secret) && redacted.contains("[REDACTED:"), "{text} -> {redacted}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_without_a_shape_is_known_by_what_introduces_it() {
+        let introduced = "zzTop99-x";
+        for text in [
+            format!("Authorization: Bearer {introduced}"),
+            format!("authorization: basic {introduced}"),
+            format!("--api-key {introduced}"),
+            format!("--api-key={introduced}"),
+            format!("--admin-api-key {introduced} --port 1"),
+            format!("api_key='{introduced}'"),
+            format!("HF_TOKEN={introduced} cmd"),
+            format!("docker run -e HF_TOKEN={introduced} image"),
+            format!("http://user:{introduced}@host/"),
+            format!("GET /?token={introduced}&a=1"),
+            format!("['--hf-token', '{introduced}']"),
+            format!("\"hf_token\": \"{introduced}\""),
+            format!("Namespace(api_key='{introduced}', port=1)"),
+            format!("ssl_keyfile_password={introduced}"),
+        ] {
+            let redacted = Redactor::default().redact(&text);
+            assert!(!redacted.contains(introduced), "{text} -> {redacted}");
+        }
+        assert_eq!(Redactor::default().redact("--api-key ${VLLM_API_KEY}"), "--api-key ${VLLM_API_KEY}");
+    }
+
+    #[test]
+    fn a_value_that_is_known_is_replaced_wherever_it_stands() {
+        let (known, odd) = ("s3cr3t-Value", r#"pass"wor\d9"#);
+        let environment = [("MY_API_TOKEN", known), ("DB_PASSWORD", odd)].map(|(n, v)| (n.to_string(), v.to_string()));
+        let argv = ["serve", "--api-key", "first-Key1,second-Key2", "-u", "me:hunter22x", "--header=X-Auth: abcdefg9"];
+        let redactor = Redactor::new(environment.into_iter()).with_command(&argv.map(String::from));
+        let as_json = serde_json::Value::from(odd).to_string();
+        for secret in [known, odd, &as_json[1..as_json.len() - 1], "first-Key1", "second-Key2", "hunter22x", "abcdefg9"]
+        {
+            let redacted = redactor.redact(&format!("the log says {secret}, and goes on"));
+            assert!(!redacted.contains(secret) && redacted.contains("[REDACTED:value]"), "{secret} -> {redacted}");
+        }
+    }
+
+    #[test]
+    fn ordinary_text_stays() {
+        let redactor = Redactor::new([("SSL_KEY_FILE".to_string(), "/etc/ssl/key.pem".to_string())].into_iter());
+        for text in [
+            "hf_transfer is on; hf_hub_download(sk-learn)",
+            "Qwen/Qwen3-235B-A22B",
+            "max_num_batched_tokens=8192",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "--tokenizer-mode auto",
+            "/etc/ssl/key.pem",
+            "Capturing CUDA graph id TWFuIGlzIGRpc3Rpbmd1aXNoZWQ for bs=1,2,4",
+            "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "unsloth/Llama-3.3-70B-Instruct-bnb-4bit",
+            "tokens: 1048576",
+            "prompt_tokens=1000 completion_tokens: 200",
+        ] {
+            assert_eq!(redactor.redact(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn twice_is_once(text in "((bearer |--token |API_KEY=|://a:|[?]key=)?[a-zA-Z0-9_@ .:=-]{0,24}){0,4}") {
+            let redactor = Redactor::default();
+            let once = redactor.redact(&text);
+            prop_assert_eq!(redactor.redact(&once), once);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The only door for YAML: text to a JSON value that remembers where everything stood.
+//!
+//! The package behind the name `serde_yaml` is serde-saphyr (see `Cargo.toml`). Booleans are only `true` and `false`;
+//! duplicate keys, several documents and non-string keys are errors; size, depth and aliases are bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_yaml::Spanned;
+use serde_yaml::options::DuplicateKeyPolicy;
+
+use super::error::{Error, Result};
+
+/// Plain scalars that are no strings in YAML 1.1 (<https://yaml.org/type/>).
+static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9][0-9_]*_[0-9_]*|\d{4}-\d\d?-\d\d?.*)$",
+    )
+    .expect("a fixed pattern")
+});
+
+/// The largest YAML file that is read, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Line and column, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct YamlPlace {
+    /// Line, from 1.
+    pub line: u64,
+    /// Column in characters, from 1.
+    pub column: u64,
+}
+
+impl fmt::Display for YamlPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// One YAML document as a JSON value, with the places of its keys and values by JSON pointer (`/dataset/input_len/0`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The document's content; keys in the order of the file.
+    pub value: Value,
+    keys: BTreeMap<String, YamlPlace>,
+    values: BTreeMap<String, YamlPlace>,
+}
+
+impl Document {
+    /// Where the value at `pointer` stands, or the nearest of its parents that has a place.
+    #[must_use]
+    pub fn value_place(&self, pointer: &str) -> YamlPlace {
+        nearest(&self.values, pointer)
+    }
+
+    /// Where the key that `pointer` ends in stands; an item of a list has no key, so its value's place is given.
+    #[must_use]
+    pub fn key_place(&self, pointer: &str) -> YamlPlace {
+        self.keys.get(pointer).copied().unwrap_or_else(|| self.value_place(pointer))
+    }
+}
+
+fn nearest(places: &BTreeMap<String, YamlPlace>, pointer: &str) -> YamlPlace {
+    let mut pointer = pointer;
+    loop {
+        if let Some(place) = places.get(pointer) {
+            return *place;
+        }
+        match pointer.rfind('/') {
+            Some(at) => pointer = &pointer[..at],
+            None => return YamlPlace { line: 1, column: 1 },
+        }
+    }
+}
+
+/// Reads one document.
+///
+/// # Errors
+/// What the parser refuses; the error's place is `name:line:column`.
+pub fn load(text: &str, name: &str) -> Result<Document> {
+    if text.len() > MAX_BYTES {
+        return Err(Error::new(format!("the file is larger than {MAX_BYTES} bytes")).at(name));
+    }
+    // Duplicate keys are let through and found below, where the place of the first one is known too.
+    let root: Spanned<Node> = parse(text, name, DuplicateKeyPolicy::PassThrough)?;
+    let mut document = Document { value: Value::Null, keys: BTreeMap::new(), values: BTreeMap::new() };
+    document.value =
+        document.place(root, String::new()).map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
+    Ok(document)
+}
+
+/// Strings without quotes that readers of YAML 1.1 (PyYAML) take for something else: booleans, octal and sexagesimal numbers,
+/// dates. Their pointers.
+#[must_use]
+pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let quoted = |place: &YamlPlace| {
+        let line = usize::try_from(place.line - 1).ok().and_then(|line| lines.get(line));
+        let at = usize::try_from(place.column - 1).unwrap_or(0);
+        line.and_then(|line| line.chars().nth(at)).is_some_and(|c| "\"'|>".contains(c))
+    };
+    let other =
+        |pointer: &String| document.value.pointer(pointer).and_then(Value::as_str).is_some_and(|s| HAZARD.is_match(s));
+    let all = document.values.iter().filter(|(pointer, place)| other(pointer) && !quoted(place));
+    all.map(|(pointer, _)| pointer.clone()).collect()
+}
+
+/// Reads one document straight into a type: for the data that the crate ships.
+///
+/// # Errors
+/// As [`load`], and what the type refuses.
+pub fn typed<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    parse(text, name, DuplicateKeyPolicy::Error)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, name: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<T> {
+    let options = serde_yaml::options! {
+        strict_booleans: true,
+        duplicate_keys: duplicate_keys,
+        reject_unsupported_tags: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
+        with_snippet: false,
+        budget: serde_yaml::budget! {
+            max_depth: 64,
+            max_nodes: 100_000,
+            max_aliases: 100,
+        },
+    };
+    serde_yaml::from_str_with_options(text, options).map_err(|e| {
+        let place = e.location().filter(|l| l.line() > 0).map(|l| format!("{name}:{}:{}", l.line(), l.column()));
+        Error::new(first_line(&e)).at(place.unwrap_or_else(|| name.to_string()))
+    })
+}
+
+/// The parser's message without its place, which the caller prints in front, and without advice to its programmer.
+fn first_line(error: &serde_yaml::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let end = line.find(" at line ").or_else(|| line.find(" (line ")).unwrap_or(line.len());
+    let line = line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']);
+    if line.starts_with("multiple YAML documents") {
+        return "more than one YAML document; a file holds one".into();
+    }
+    for (words, what) in [
+        ("Nodes {", "more than 100000 values, aliases included"),
+        ("Depth {", "nested deeper than 64 levels"),
+        ("recursion limit", "nested deeper than 64 levels"),
+        ("Aliases {", "more than 100 aliases"),
+        ("recursive references", "an alias stands within its own value"),
+        ("deserialize null into string", "a key is a string (put it in quotes)"),
+        ("expected string scalar", "a key is a string (put it in quotes)"),
+    ] {
+        if line.contains(words) {
+            return what.into();
+        }
+    }
+    if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {
+        return format!("a number must be finite, found {number}");
+    }
+    let advice = [", set DuplicateKeyPolicy", " by configured policy", " by the configured policy", "; use from_str"];
+    let end = advice.iter().filter_map(|advice| line.find(advice)).min().unwrap_or(line.len());
+    line[..end].to_string()
+}
+
+impl Document {
+    /// Notes where everything stands; the place of a key that stands twice, and what is wrong with it.
+    fn place(&mut self, spanned: Spanned<Node>, pointer: String) -> Result<Value, (YamlPlace, String)> {
+        let at = |location: serde_yaml::Location| YamlPlace {
+            line: location.line().max(1),
+            column: location.column().max(1),
+        };
+        self.values.insert(pointer.clone(), at(spanned.referenced));
+        Ok(match spanned.value {
+            Node::Leaf(value) => value,
+            Node::List(items) => {
+                let items = items.into_iter().enumerate();
+                let items = items.map(|(i, item)| self.place(item, format!("{pointer}/{i}")));
+                items.collect::<Result<Vec<_>, _>>()?.into()
+            }
+            Node::Members(members) => {
+                let mut map = Map::new();
+                for (key, value) in members {
+                    let child = format!("{pointer}/{}", escape(&key.value));
+                    if let Some(first) = self.keys.insert(child.clone(), at(key.referenced)) {
+                        let what = format!("duplicate key {:?}, first in line {}", key.value, first.line);
+                        return Err((at(key.referenced), what));
+                    }
+                    let value = self.place(value, child)?;
+                    map.insert(key.value, value);
+                }
+                Value::Object(map)
+            }
+        })
+    }
+}
+
+/// One key as a member of a JSON pointer (RFC 6901).
+#[must_use]
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+enum Node {
+    Leaf(Value),
+    List(Vec<Spanned<Node>>),
+    Members(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Leaf(Value::Null))
+    }
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Leaf(Value::Null))
+    }
+    fn visit_some<D: Deserializer<'de>>(self, source: D) -> Result<Node, D::Error> {
+        Node::deserialize(source)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
+        if value.is_finite() { Ok(Node::Leaf(value.into())) } else { Err(E::custom("a number must be finite")) }
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
+        let mut list: Vec<(Spanned<String>, Spanned<Node>)> = Vec::new();
+        while let Some(member) = members.next_entry::<Spanned<String>, Spanned<Node>>()? {
+            list.push(member);
+        }
+        Ok(Node::Members(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_and_their_places() {
+        let document = load("a: 1\nb:\n  - x\n  - {y: no, z: 1.5}\nc: null\nd: \"2\"\n", "p.yaml").unwrap();
+        assert_eq!(document.value, json!({"a": 1, "b": ["x", {"y": "no", "z": 1.5}], "c": null, "d": "2"}));
+        assert_eq!(document.value_place("/b/1/z").to_string(), "4:16");
+        assert_eq!(document.key_place("/b/1/z").to_string(), "4:13");
+        assert_eq!(document.key_place("/b").to_string(), "2:1");
+        assert_eq!(document.value_place("/b/1/missing").to_string(), "4:5");
+    }
+
+    #[test]
+    fn strings_that_others_read_otherwise() {
+        let text = "a: no\nb: 'no'\nc: [off, 1:30, 010, fine, \"1:30\"]\nd: 2026-11-25\ne: norway\nf: |\n  no\n";
+        let document = load(text, "p").unwrap();
+        assert_eq!(ambiguous(&document, text), ["/a", "/c/0", "/c/1", "/c/2", "/d"]);
+    }
+
+    #[test]
+    fn refuses_with_a_place() {
+        for (text, said) in [
+            ("a: 1\nb: 2\na: 3\n", "p.yaml:3:1: "),
+            ("a: [1\nb: 2\n", "p.yaml:"),
+            ("a: 1\n---\nb: 2\n", "p.yaml:"),
+            ("a: .nan\n", "p.yaml:1:4: a number must be finite, found .nan"),
+            ("a: !!python/object:os.system x\n", "p.yaml:1:30: unsupported tag"),
+            ("a: {b: 1,\n b: 2}\n", "p.yaml:2:2: duplicate key \"b\", first in line 1"),
+        ] {
+            let error = load(text, "p.yaml").unwrap_err().to_string();
+            assert!(error.contains(said) && error.lines().count() == 1, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn hostile_input_is_refused() {
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for i in 1..9 {
+            let refs = vec![format!("*a{}", i - 1); 9].join(", ");
+            laughs.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+        }
+        assert!(load(&laughs, "p").is_err());
+        assert!(load(&"[".repeat(100_000), "p").is_err());
+        assert!(load(&format!("a: {}", " ".repeat(MAX_BYTES)), "p").is_err());
+    }
+
+    proptest::proptest! {
+        /// Whatever the bytes, a document or an error with its place; a plan that was damaged too.
+        #[test]
+        fn no_text_panics(text in "(a: |- |&x |\\*x|\\[|\\{|\\}|\\]|\"|'|\n|  |#|!t |~|<<: |0x1|1e9|\\PC){0,40}", cut: proptest::sample::Index, odd in "\\PC{0,3}") {
+            if let Ok(document) = load(&text, "x.yaml") {
+                let _ = ambiguous(&document, &text);
+            }
+            let plan = include_str!("../../configs/quickstart.yaml");
+            let at = plan.char_indices().map(|(at, _)| at).nth(cut.index(plan.chars().count())).unwrap_or(0);
+            let _ = load(&format!("{}{odd}{}", &plan[..at], &plan[at..]), "plan.yaml");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The line of a log that names an error best, where no pattern says what it means. What names an error and what only follows
+//! from one is data: `configs/rules/errors.yaml`.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::base::error::Result;
+use crate::base::pattern::ascii;
+use crate::base::yaml;
+
+const SHIPPED: &str = include_str!("../../../configs/rules/errors.yaml");
+
+/// Colours, and the name that `docker compose` puts before each line.
+static DRESS: LazyLock<Regex> =
+    LazyLock::new(|| ascii(r"\x1b\[[0-9;?]*[A-Za-z]|^[A-Za-z0-9][\w.-]* +\| ").expect("a fixed pattern"));
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    errors: Vec<Sampled>,
+    aftermath: Vec<Sampled>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), allow(dead_code, reason = "samples are for tests and readers"))]
+struct Sampled {
+    pattern: String,
+    sample: String,
+}
+
+/// Tells lines that name an error.
+#[derive(Debug)]
+pub(super) struct Errors {
+    named: Regex,
+    aftermath: Regex,
+}
+
+impl Errors {
+    /// The shipped ones.
+    pub(super) fn new() -> Result<Self> {
+        let data: Data = yaml::typed(SHIPPED, "configs/rules/errors.yaml")?;
+        let any = |list: &[Sampled]| {
+            ascii(&list.iter().map(|one| format!("(?:{})", one.pattern)).collect::<Vec<_>>().join("|"))
+        };
+        Ok(Self { named: any(&data.errors)?, aftermath: any(&data.aftermath)? })
+    }
+
+    /// The last line that names an error, and its place.
+    pub(super) fn last<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
+        let named = |line: &str| self.named.is_match(line) && !self.aftermath.is_match(line);
+        lines.enumerate().filter(|(_, line)| named(line)).last()
+    }
+}
+
+/// A line of a log without colours, carriage returns and the prefix of a tool that mixes logs.
+#[must_use]
+pub fn undressed(line: &str) -> String {
+    // The name comes behind a colour in some, and before one in others.
+    let once = DRESS.replace_all(line.trim_end_matches('\r'), "");
+    DRESS.replace_all(&once, "").into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_is_told_by_its_pattern() {
+        let (errors, data) = (Errors::new().unwrap(), yaml::typed::<Data>(SHIPPED, "x").unwrap());
+        for one in &data.errors {
+            assert!(ascii(&one.pattern).unwrap().is_match(&one.sample), "{}", one.sample);
+            assert_eq!(errors.last([one.sample.as_str()].into_iter()), Some((0, one.sample.as_str())));
+        }
+        for one in &data.aftermath {
+            assert!(ascii(&one.pattern).unwrap().is_match(&one.sample), "{}", one.sample);
+            assert_eq!(errors.last([one.sample.as_str()].into_iter()), None, "{}", one.sample);
+        }
+    }
+
+    #[test]
+    fn the_cause_is_quoted_and_not_what_follows_from_it() {
+        let errors = Errors::new().unwrap();
+        for (log, wanted) in [
+            (
+                "Traceback (most recent call last):\n  File \"/x/a.py\", line 1, in f\n    raise ValueError(\nValueError: too long\n\
+                 RuntimeError: Engine process failed to start. See stack trace for the root cause.",
+                "ValueError: too long",
+            ),
+            (
+                "(EngineCore pid=5) ERROR 09-16 17:46:22 [core.py:718] RuntimeError: no such scheme\n\
+                 (EngineCore pid=5) ERROR 09-16 17:46:22 [core.py:718]     raise RuntimeError(\"ValueError: x\")\n\
+                 (APIServer pid=3) RuntimeError: Engine core initialization failed. See root cause above.",
+                "(EngineCore pid=5) ERROR 09-16 17:46:22 [core.py:718] RuntimeError: no such scheme",
+            ),
+            (
+                "terminate called after throwing an instance of 'std::x'\n  what():  out of luck\nAborted (core dumped)",
+                "  what():  out of luck",
+            ),
+            ("    | KeyError: 'rope'\n    +------------------------------------", "    | KeyError: 'rope'"),
+        ] {
+            assert_eq!(errors.last(log.lines()).map(|(_, line)| line), Some(wanted), "{log}");
+        }
+        assert_eq!(errors.last("INFO: started\nloading error_handler.py with 0 errors".lines()), None);
+    }
+
+    #[test]
+    fn lines_are_undressed() {
+        assert_eq!(undressed("vllm_server  | \u{1b}[1;36m(pid=1)\u{1b}[0;0m no\r"), "(pid=1) no");
+        assert_eq!(undressed("\u{1b}[36mengine-1  | \u{1b}[0mvllm: error: unrecognized"), "vllm: error: unrecognized");
+        assert_eq!(undressed("| a table | of things"), "| a table | of things");
+    }
+}

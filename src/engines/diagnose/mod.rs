@@ -1,0 +1,238 @@
+//! From the text of a log to a failure class and a sentence that says what to do. The patterns are data:
+//! `configs/rules/failures.yaml` and each framework's own.
+
+mod errors;
+
+use regex::Regex;
+
+use self::errors::Errors;
+pub use self::errors::undressed;
+use super::framework::{FactPattern, FailurePattern, ServerPhase};
+use crate::base::error::Result;
+use crate::base::pattern::ascii;
+use crate::base::yaml;
+use crate::rows::kinds::{Members, Status};
+
+const SHIPPED: &str = include_str!("../../../configs/rules/failures.yaml");
+
+/// The patterns that apply to one framework, in order.
+#[derive(Debug)]
+pub struct FailurePatterns {
+    rules: Vec<DiagnosisRule>,
+    errors: Errors,
+}
+
+/// The class of what a dead engine's HTTP server says: it answers on, and the cause stands before.
+pub const ENGINE_DEAD: &str = "engine_dead";
+
+#[derive(Debug)]
+struct DiagnosisRule {
+    regex: Regex,
+    after: Option<Regex>,
+    unless: Option<Regex>,
+    data: FailurePattern,
+}
+
+impl DiagnosisRule {
+    fn tells(&self, line: &str) -> bool {
+        self.regex.is_match(line) && !self.unless.as_ref().is_some_and(|unless| unless.is_match(line))
+    }
+
+    fn found(&self, line: &str) -> Diagnosis {
+        Diagnosis {
+            status: if self.data.status == "oom" { Status::Oom } else { Status::Failed },
+            class: self.data.class.clone(),
+            line: quoted(line),
+            advice: self.data.advice.clone(),
+        }
+    }
+}
+
+fn quoted(line: &str) -> String {
+    line.trim().chars().take(300).collect()
+}
+
+/// Why a server failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// `failed` or `oom`.
+    pub status: Status,
+    /// The pattern's class.
+    pub class: String,
+    /// The line that tells.
+    pub line: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl FailurePatterns {
+    /// A framework's own patterns, then those for all.
+    ///
+    /// # Errors
+    /// A pattern that is no regular expression.
+    pub fn new(own: &[FailurePattern]) -> Result<Self> {
+        let shipped: Vec<FailurePattern> = yaml::typed(SHIPPED, "configs/rules/failures.yaml")?;
+        let rule = |data: FailurePattern| {
+            let after = data.after.as_deref().map(ascii).transpose()?;
+            let unless = data.unless.as_deref().map(ascii).transpose()?;
+            Ok(DiagnosisRule { regex: ascii(&data.pattern)?, after, unless, data })
+        };
+        let rules = own.iter().cloned().chain(shipped).map(rule).collect::<Result<_>>()?;
+        Ok(Self { rules, errors: Errors::new()? })
+    }
+
+    /// The last line that names an error and does not merely follow from one.
+    #[must_use]
+    pub fn error<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Option<String> {
+        self.errors.last(lines).map(|(_, line)| quoted(line))
+    }
+
+    /// True when a server that still answers says that its engine is dead.
+    #[must_use]
+    pub fn engine_is_dead<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
+        let rules: Vec<&DiagnosisRule> = self.rules.iter().filter(|rule| rule.data.class == ENGINE_DEAD).collect();
+        lines.any(|line| rules.iter().any(|rule| rule.tells(line)))
+    }
+
+    /// What the first pattern says that matches any line, the earliest line first. What a healthy server may print as well
+    /// counts only once it has `ended`, where no other pattern matches, and where no error is named after it.
+    #[must_use]
+    pub fn diagnose<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a str> + Clone,
+        phase: ServerPhase,
+        ended: bool,
+    ) -> Option<Diagnosis> {
+        let of = |passing: bool| {
+            let right = move |rule: &&DiagnosisRule| {
+                rule.data.passing == passing && rule.data.phase.is_none_or(|wanted| wanted == phase)
+            };
+            self.rules.iter().filter(right)
+        };
+        let sure = of(false).find_map(|rule| {
+            let mut lines = lines.clone();
+            // What it was doing stands before the line that tells.
+            if let Some(after) = &rule.after {
+                lines.find(|line| after.is_match(line))?;
+            }
+            Some((rule, lines.find(|line| rule.tells(line))?))
+        });
+        if let Some((rule, line)) = sure {
+            let mut found = rule.found(line);
+            if rule.data.class == ENGINE_DEAD {
+                found.line = self.error(lines).unwrap_or(found.line);
+            }
+            return Some(found);
+        }
+        if !ended {
+            return None;
+        }
+        let last = self.errors.last(lines.clone()).map_or(0, |(place, _)| place);
+        of(true).find_map(|rule| {
+            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.tells(line)).last()?;
+            (place >= last).then(|| rule.found(line))
+        })
+    }
+}
+
+/// Collects what a log tells about capacity and start-up, line by line.
+#[derive(Debug)]
+pub struct LogFacts {
+    patterns: Vec<(FactPattern, Regex)>,
+    found: Members,
+}
+
+impl LogFacts {
+    /// The facts that a framework's log may tell.
+    ///
+    /// # Errors
+    /// A pattern that is no regular expression.
+    pub fn new(patterns: &[FactPattern]) -> Result<Self> {
+        let patterns = patterns.iter().map(|fact| Ok((fact.clone(), ascii(&fact.pattern)?)));
+        Ok(Self { patterns: patterns.collect::<Result<_>>()?, found: Members::new() })
+    }
+
+    /// Reads one line. Of a fact that is told more than once the first counts, for later ones are of other workers,
+    /// unless its pattern says that the last does.
+    pub fn read(&mut self, line: &str) {
+        for (FactPattern { name, last, .. }, regex) in &self.patterns {
+            if !last && self.found.contains_key(name) {
+                continue;
+            }
+            if let Some(value) = regex.captures(line).and_then(|found| found.get(1)) {
+                let text = value.as_str().trim();
+                let number: Option<f64> = text.replace(',', "").parse().ok();
+                self.found.insert(name.clone(), number.map_or_else(|| text.into(), Into::into));
+            }
+        }
+    }
+
+    /// What was found so far, by name.
+    #[must_use]
+    pub fn found(&self) -> &Members {
+        &self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::framework::Frameworks;
+
+    #[test]
+    fn every_sample_hits_its_own_class() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let alone = frameworks.iter().map(|f| f.failures.clone()).chain([Vec::new()]);
+        let together = frameworks.iter().flat_map(|f| f.failures.clone()).collect::<Vec<_>>();
+        for own in alone.chain([together]) {
+            let patterns = FailurePatterns::new(&own).unwrap();
+            for rule in &patterns.rules {
+                let data = &rule.data;
+                // What has to stand before it is a pattern without an alternative of its own: its plain text will do.
+                let before = data.after.as_ref().map(|after| after.replace("(?i)", "").replace('\\', ""));
+                let lines: Vec<&str> = before.as_deref().into_iter().chain([data.sample.as_str()]).collect();
+                let phase = data.phase.unwrap_or(ServerPhase::Starting);
+                let found = patterns.diagnose(lines.into_iter(), phase, true).expect(&data.sample);
+                assert_eq!(found.class, data.class, "{}", data.sample);
+            }
+        }
+    }
+
+    #[test]
+    fn every_fact_is_told_by_its_sample() {
+        for framework in Frameworks::load(&[], &[]).unwrap().iter() {
+            for fact in &framework.facts {
+                let mut facts = LogFacts::new(&framework.facts).unwrap();
+                facts.read(&fact.sample);
+                let found = facts.found().get(&fact.name);
+                let same = match (found.and_then(|v| v.as_f64()), fact.value.as_f64()) {
+                    (Some(found), Some(wanted)) => (found - wanted).abs() < 1e-9,
+                    _ => found == Some(&fact.value),
+                };
+                assert!(same, "{}: {}: {found:?}", framework.name, fact.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_quiet_log_tells_nothing() {
+        let patterns = FailurePatterns::new(&[]).unwrap();
+        let lines = ["INFO: started", "loading model out of memory-mapped file", "KV cache size: 1,024 tokens"];
+        assert_eq!(patterns.diagnose(lines.into_iter(), ServerPhase::Ready, true), None);
+    }
+
+    #[test]
+    fn what_a_healthy_server_may_print_counts_only_at_its_end() {
+        let patterns = FailurePatterns::new(&[]).unwrap();
+        let ray = ["Traceback (most recent call last):", "OSError: [Errno 98] Address already in use"];
+        let class = |lines: &[&str], ended| {
+            patterns.diagnose(lines.iter().copied(), ServerPhase::Starting, ended).map(|found| found.class)
+        };
+        assert_eq!(class(&ray, false), None);
+        assert_eq!(class(&ray, true).as_deref(), Some("port_in_use"));
+        assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"], true), None);
+        let mlock =
+            "warning: failed to mlock 4096-byte buffer (after previously locking 0 bytes): Cannot allocate memory";
+        assert_eq!(class(&[mlock], true), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! The command that serves, found among the words of a plan's own: whatever stands before it, and from whichever folder
+//! its program comes.
+
+use serde::Deserialize;
+
+use super::Framework;
+
+/// Another command that starts the same server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The command, as argv.
+    pub command: Vec<String>,
+    /// The flag that takes the model there; absent: as the definition says.
+    #[serde(default)]
+    pub model_flag: Option<String>,
+    /// The words behind the command that print its help; empty: those of the definition's own command.
+    #[serde(default)]
+    pub help: Vec<String>,
+}
+
+/// Where the command that serves stands among the words of a plan's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Index of the program; what is before it wraps it: `numactl -N 0`.
+    pub program: usize,
+    /// One past the command's last word.
+    pub end: usize,
+    /// Which of [`Framework::commands`]; `None`: the definition's own.
+    other: Option<usize>,
+}
+
+/// Folders of the system: what lies there has no interpreter of its own beside it.
+const SYSTEM: [&str; 5] = ["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin"];
+
+impl Framework {
+    /// The first place in `words` where this server's command stands; of several that begin there the longest.
+    #[must_use]
+    pub fn find(&self, words: &[String]) -> Option<Found> {
+        let others = self.commands.iter().enumerate().map(|(i, entry)| (Some(i), &entry.command));
+        let all: Vec<_> = std::iter::once((None, &self.command)).chain(others).collect();
+        (0..words.len()).find_map(|at| {
+            let here = all.iter().filter_map(|(other, command)| {
+                let (program, end) = stands(command, words, at)?;
+                Some(Found { program, end, other: *other })
+            });
+            here.max_by_key(|found| found.end)
+        })
+    }
+
+    /// The flag that takes the model behind a command; `None`: the model stands right behind it.
+    #[must_use]
+    pub fn model_flag_of(&self, found: Option<Found>) -> Option<&String> {
+        let other = found.and_then(|found| self.commands.get(found.other?));
+        other.and_then(|entry| entry.model_flag.as_ref()).or(self.model_flag.as_ref())
+    }
+
+    /// A short command of the definition (`vllm bench serve --help=all`) as the server's own words say it: its wrapper, its
+    /// program, and the programs that lie beside that one. `None` where these words are of some other program, which
+    /// nobody knows how to ask.
+    #[must_use]
+    pub fn alike(&self, words: &[String], short: &[String]) -> Option<Vec<String>> {
+        let found = self.find(words)?;
+        let (first, rest) = short.split_first()?;
+        if let Some(behind) = short.strip_prefix(&self.command[..]) {
+            let other = found.other.and_then(|other| self.commands.get(other));
+            let own = other.filter(|entry| !entry.help.is_empty() && behind.iter().any(|word| word.contains("help")));
+            let behind = own.map_or(behind, |entry| &entry.help);
+            return Some([&words[..found.end], behind].concat());
+        }
+        let program = &words[found.program];
+        let beside = match program.rsplit_once('/') {
+            _ if is_program(first, program) => program.clone(),
+            Some((folder, _)) if !SYSTEM.contains(&folder) => format!("{folder}/{first}"),
+            _ => first.clone(),
+        };
+        Some([&words[..found.program], &[beside], rest].concat())
+    }
+}
+
+/// Whether a word is a definition's program: the same name in any folder, any version of an interpreter.
+fn is_program(program: &str, word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    let python = |name: &str| {
+        let version = name.strip_prefix("python");
+        version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    };
+    name == program || (python(program) && python(name))
+}
+
+/// Where a command stands whose first word is at `at`: its program and one past its end. An interpreter may have options
+/// of its own before `-m`.
+fn stands(command: &[String], words: &[String], at: usize) -> Option<(usize, usize)> {
+    let (program, rest) = command.split_first()?;
+    if !is_program(program, &words[at]) {
+        return None;
+    }
+    let options = match rest.first().map(String::as_str) {
+        Some("-m") => words[at + 1..].iter().position(|word| word == "-m")?,
+        _ => 0,
+    };
+    let begin = at + 1 + options;
+    let own = words[at + 1..begin].iter().all(|word| word.starts_with('-'));
+    (own && words[begin..].starts_with(rest)).then_some((at, begin + rest.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::shell;
+    use crate::engines::framework::Frameworks;
+
+    #[test]
+    fn short_commands_are_those_of_the_plans_own_program() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        for (name, own, short, alike) in [
+            ("vllm", "vllm serve", "vllm serve --help=all", "vllm serve --help=all"),
+            ("vllm", "/v/bin/vllm serve m -tp 4", "vllm serve --help=all", "/v/bin/vllm serve --help=all"),
+            ("vllm", "./v/bin/vllm serve", "vllm bench serve --help=all", "./v/bin/vllm bench serve --help=all"),
+            (
+                "vllm",
+                "numactl -N 0 vllm serve",
+                "vllm bench serve --help=all",
+                "numactl -N 0 vllm bench serve --help=all",
+            ),
+            (
+                "vllm",
+                "/v/bin/python /v/bin/vllm serve",
+                "vllm serve --help=all",
+                "/v/bin/python /v/bin/vllm serve --help=all",
+            ),
+            (
+                "vllm",
+                "/v/bin/python3.11 -u -m vllm.entrypoints.openai.api_server --port 1",
+                "vllm serve --help=all",
+                "/v/bin/python3.11 -u -m vllm.entrypoints.openai.api_server --help",
+            ),
+            (
+                "vllm",
+                "/v/bin/python -m vllm.entrypoints.openai.api_server",
+                "vllm bench serve --help=all",
+                "/v/bin/vllm bench serve --help=all",
+            ),
+            (
+                "sglang",
+                "/s/bin/python3 -m sglang.launch_server --tp 8",
+                "python -m sglang.launch_server --help",
+                "/s/bin/python3 -m sglang.launch_server --help",
+            ),
+            (
+                "sglang",
+                "/s/bin/sglang serve --tp 8",
+                "python -m sglang.launch_server --help",
+                "/s/bin/sglang serve --help",
+            ),
+            (
+                "sglang",
+                "/s/bin/sglang serve",
+                "python -m sglang.bench_serving --help",
+                "/s/bin/python -m sglang.bench_serving --help",
+            ),
+            ("tensorrt_llm", "trtllm-serve m", "trtllm-serve serve --help", "trtllm-serve serve --help"),
+            (
+                "tensorrt_llm",
+                "/usr/local/bin/trtllm-serve serve m",
+                "python -m tensorrt_llm.serve.scripts.benchmark_serving --help",
+                "python -m tensorrt_llm.serve.scripts.benchmark_serving --help",
+            ),
+            ("llama_cpp", "/l/llama-server -m x", "llama-server --version", "/l/llama-server --version"),
+            ("tokenspeed", "/t/bin/tokenspeed serve", "tokenspeed version", "/t/bin/tokenspeed version"),
+        ] {
+            let framework = frameworks.get(name).unwrap();
+            let split = |line: &str| shell::split(line).unwrap();
+            let found = framework.alike(&split(own), &split(short));
+            assert_eq!(found, Some(split(alike)), "{own}: {short}");
+        }
+        let vllm = frameworks.get("vllm").unwrap();
+        assert_eq!(vllm.alike(&["./run.sh".into()], &["vllm".into(), "serve".into()]), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! Launchers within launchers: each starts the command of the next one, and carries its other commands there.
+
+use std::collections::BTreeMap;
+
+use super::fill::TemplateValues;
+use super::{Fact, Launcher, Launchers, Leftovers, OutsideStop, StartValues};
+use crate::base::error::{Error, Result};
+use crate::base::shell;
+use crate::rows::kinds::{CandidateServer, LauncherStep};
+
+/// The launchers of one start, outermost first, filled in.
+#[derive(Debug)]
+pub struct LauncherChain<'a> {
+    steps: Vec<(&'a Launcher, TemplateValues)>,
+    /// The command that starts the server.
+    pub start: Vec<String>,
+}
+
+/// A command that tells facts about where a server runs, ready to be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactQuery {
+    /// The command.
+    pub command: Vec<String>,
+    /// Which facts, by what it prints.
+    pub facts: Vec<Fact>,
+}
+
+/// The launchers of these steps, outermost first.
+///
+/// # Errors
+/// A name that no launcher has, or one within another that cannot hold it.
+pub fn resolve<'a>(all: &'a Launchers, steps: &[LauncherStep]) -> Result<Vec<&'a Launcher>> {
+    let find = |step: &LauncherStep| {
+        let known = || all.names().collect::<Vec<_>>().join(", ");
+        let none = || Error::new(format!("there is no launcher {:?}; there are {}", step.name, known()));
+        all.get(&step.name).ok_or_else(none)
+    };
+    let found = steps.iter().map(find).collect::<Result<Vec<_>>>()?;
+    let (_, outer) = found.split_last().ok_or_else(|| Error::new("there is no launcher in the list"))?;
+    match outer.iter().find(|launcher| launcher.there.is_empty()) {
+        Some(closed) => Err(Error::new(format!("nothing can be started within {}", closed.title))),
+        None => Ok(found),
+    }
+}
+
+impl<'a> LauncherChain<'a> {
+    /// Fills the launchers of a server in: `argv` with its real port but for `{files}`.
+    ///
+    /// # Errors
+    /// A launcher that is not there, or a placeholder that nobody fills.
+    pub fn new(all: &'a Launchers, server: &CandidateServer, argv: &[String], start: &StartValues) -> Result<Self> {
+        let mut steps = Vec::new();
+        let mut folder = start.files.to_string();
+        for (level, (launcher, step)) in resolve(all, &server.launcher)?.into_iter().zip(&server.launcher).enumerate() {
+            let mut fill = fill(launcher, step, server, start, level);
+            if let Some(template) = &launcher.folder {
+                folder = fill.text(template)?;
+                fill.words.insert("write_files".into(), write_files(&folder, &server.files));
+            }
+            fill.words.insert("files".into(), folder.clone());
+            if !server.files.is_empty() && launcher.folder.is_none() {
+                fill.lists.entry("mounts".into()).or_default().push(format!("{folder}:{folder}:ro"));
+            }
+            steps.push((launcher, fill));
+        }
+        let mut command: Vec<String> = argv.iter().map(|word| word.replace("{files}", &folder)).collect();
+        for (launcher, fill) in steps.iter_mut().rev() {
+            *fill = fill.with(&command);
+            command = fill.command(&launcher.yielding(&launcher.start, fill.options()))?;
+        }
+        Ok(Self { steps, start: command })
+    }
+
+    /// `command` of the launcher at `level`, carried there by those around it.
+    fn carried(&self, level: usize, command: &[String]) -> Result<Vec<String>> {
+        let mut around = self.steps[..level].iter().rev();
+        around.try_fold(command.to_vec(), |command, (launcher, fill)| fill.with(&command).command(&launcher.there))
+    }
+
+    /// A command of the launcher at `level`: filled, run where it puts things, carried there.
+    fn command(&self, level: usize, template: &[String]) -> Result<Vec<String>> {
+        let (launcher, fill) = &self.steps[level];
+        let command = fill.command(template)?;
+        let inside = if launcher.there.is_empty() { level } else { level + 1 };
+        if command.is_empty() { Ok(command) } else { self.carried(inside, &command) }
+    }
+
+    /// What has to be done outside the process tree to stop the server, innermost first; nothing for a plain child.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn outside(&self) -> Result<Vec<OutsideStop>> {
+        let mut all = Vec::new();
+        for (level, (launcher, fill)) in self.steps.iter().enumerate().rev() {
+            if launcher.inspect.is_empty() {
+                continue;
+            }
+            let each =
+                |list: &[Vec<String>]| list.iter().map(|words| self.command(level, words)).collect::<Result<Vec<_>>>();
+            all.push(OutsideStop {
+                what: format!("{} {}", launcher.title, fill.words.get("name").map_or("", String::as_str)),
+                stop: each(&launcher.stop)?,
+                kill: each(&launcher.kill)?,
+                inspect: self.command(level, &launcher.inspect)?,
+                running: launcher.running.clone(),
+                gone: launcher.gone.clone(),
+                clean: each(&launcher.clean)?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// A command run beside the server; `None` where a launcher does not say how.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn beside(&self, command: &[String]) -> Result<Option<Vec<String>>> {
+        self.run(command, |launcher| &launcher.inside)
+    }
+
+    /// A short command run as the server would be, while none is there; `None` where a launcher does not say how.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn before(&self, command: &[String]) -> Result<Option<Vec<String>>> {
+        self.run(command, |launcher| &launcher.short)
+    }
+
+    /// A command run on the host whose devices the server uses.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn on_host(&self, command: &[String]) -> Result<Vec<String>> {
+        let away = |(launcher, _): &(&Launcher, TemplateValues)| {
+            launcher.reached_by != "same_host" && !launcher.there.is_empty()
+        };
+        self.carried(self.steps.iter().rposition(away).map_or(0, |last| last + 1), command)
+    }
+
+    fn run<'l>(&'l self, command: &[String], own: fn(&'l Launcher) -> &'l Vec<String>) -> Result<Option<Vec<String>>> {
+        let mut carried = command.to_vec();
+        for (launcher, fill) in self.steps.iter().rev() {
+            let way = if own(launcher).is_empty() { &launcher.there } else { own(launcher) };
+            if !way.is_empty() {
+                carried = fill.with(&carried).command(&launcher.yielding(way, fill.options()))?;
+            } else if !launcher.is_plain() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(carried))
+    }
+
+    /// True when commands of this host see what the server sees.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.steps.iter().all(|(launcher, _)| launcher.is_plain())
+    }
+
+    /// What can be asked about where it runs.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn asking(&self) -> Result<Vec<FactQuery>> {
+        let mut all = Vec::new();
+        for (level, (launcher, _)) in self.steps.iter().enumerate() {
+            for told in &launcher.manifest {
+                all.push(FactQuery { command: self.command(level, &told.command)?, facts: told.facts.clone() });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The command that fetches what is to be started, for the manifest.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn pull(&self) -> Result<Vec<Vec<String>>> {
+        let levels = self.steps.iter().enumerate().filter(|(_, (launcher, _))| !launcher.pull.is_empty());
+        levels.map(|(level, (launcher, _))| self.command(level, &launcher.pull)).collect()
+    }
+
+    /// For each launcher that can leave something behind: how to list that, and how to remove `{stale}`.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn leftovers(&self) -> Result<Vec<Leftovers>> {
+        let mut all = Vec::new();
+        for (level, (launcher, _)) in self.steps.iter().enumerate() {
+            if let Some(given) = &launcher.leftovers {
+                all.push(Leftovers {
+                    list: self.command(level, &given.list)?,
+                    remove: self.command(level, &given.remove)?,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The URL of a server that is there already; `None` for one that is started.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn attached(&self) -> Result<Option<String>> {
+        let mut urls = self.steps.iter().filter_map(|(launcher, fill)| Some(fill.text(launcher.base_url.as_ref()?)));
+        urls.next_back().transpose()
+    }
+
+    /// How clients reach it: by the farthest way of any launcher.
+    #[must_use]
+    pub fn reached_by(&self) -> &str {
+        let ways = self.steps.iter().map(|(launcher, _)| launcher.reached_by.as_str());
+        ways.max_by_key(|way| ["same_host", "network", "tunnel"].iter().position(|known| known == way)).unwrap_or("")
+    }
+}
+
+fn fill(
+    launcher: &Launcher,
+    step: &LauncherStep,
+    server: &CandidateServer,
+    start: &StartValues,
+    level: usize,
+) -> TemplateValues {
+    let mut words = step.options.clone();
+    words.extend(server.image.clone().map(|image| ("image".to_string(), image)));
+    let options = words.remove("options").and_then(|line| shell::split(&line).ok());
+    // A name alone is inherited: its value is in no command line.
+    let env = server.env.iter().map(|(name, value)| value.as_ref().map_or(name.clone(), |v| format!("{name}={v}")));
+    // Two launchers of one start keep their files apart.
+    let name = if level == 0 { start.name.to_string() } else { format!("{}-{}", start.name, level + 1) };
+    words.extend([
+        ("name".to_string(), format!("bench-{name}")),
+        ("port".to_string(), start.port.to_string()),
+        ("tunnel_port".to_string(), start.tunnel_port.to_string()),
+        ("owner".to_string(), start.owner.to_string()),
+        ("stale".to_string(), "{stale}".to_string()),
+        ("remote_env".to_string(), shell::assignments(&server.env).join(" ")),
+    ]);
+    let lists = BTreeMap::from([
+        ("env".to_string(), env.collect()),
+        ("mounts".to_string(), server.mounts.clone()),
+        ("gpu".to_string(), start.gpus.into_iter().flat_map(|gpus| gpus.split(',')).map(String::from).collect()),
+        ("gpus".to_string(), start.gpus.map(String::from).into_iter().collect()),
+        ("options".to_string(), options.unwrap_or_default()),
+    ]);
+    TemplateValues {
+        launcher: launcher.name.clone(),
+        words,
+        lists,
+        items: launcher.lists.clone(),
+        script: launcher.script.clone(),
+    }
+}
+
+/// Shell commands that make the folder and write the option files into it.
+fn write_files(folder: &str, files: &BTreeMap<String, String>) -> String {
+    let folder = folder.trim_end_matches('/');
+    let mut script = format!("umask 077; mkdir -p {}; ", shell::quote(folder));
+    for (name, text) in files {
+        script.push_str(&format!("printf %s {} > {}; ", shell::quote(text), shell::quote(&format!("{folder}/{name}"))));
+    }
+    script
+}

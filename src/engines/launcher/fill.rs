@@ -1,0 +1,98 @@
+//! What one start fills into a launcher's templates.
+
+use std::collections::BTreeMap;
+
+use crate::base::error::{Error, Result};
+use crate::base::shell;
+
+/// Words and lists by name, for one launcher of one start.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TemplateValues {
+    /// The launcher's name, for messages.
+    pub launcher: String,
+    /// `{name}`.
+    pub words: BTreeMap<String, String>,
+    /// `{name...}`.
+    pub lists: BTreeMap<String, Vec<String>>,
+    /// What one item of a list becomes.
+    pub items: BTreeMap<String, Vec<String>>,
+    /// The launcher's script, not filled.
+    pub script: String,
+}
+
+impl TemplateValues {
+    /// A template's words; `{argv...}` and the other lists become as many as they have.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn command(&self, template: &[String]) -> Result<Vec<String>> {
+        let mut fill = self.clone();
+        if template.iter().any(|word| word.contains("script}")) {
+            let script = self.text(&self.script)?;
+            fill.words.insert("quoted_script".into(), shell::quote(&script));
+            fill.words.insert("script".into(), script);
+        }
+        let mut words = Vec::new();
+        for word in template {
+            match word.strip_prefix('{').and_then(|rest| rest.strip_suffix("...}")) {
+                Some("argv") => words.extend(self.lists.get("argv").cloned().unwrap_or_default()),
+                Some(list) => {
+                    let each = self.items.get(list);
+                    let each = each.ok_or_else(|| Error::new(format!("{}: no list {list:?}", self.launcher)))?;
+                    for item in self.lists.get(list).into_iter().flatten() {
+                        words.extend(each.iter().map(|word| word.replace("{item}", item)));
+                    }
+                }
+                None => words.push(fill.text(word)?),
+            }
+        }
+        Ok(words)
+    }
+
+    /// The options that the plan gives.
+    pub fn options(&self) -> &[String] {
+        self.lists.get("options").map_or(&[], Vec::as_slice)
+    }
+
+    /// The same with this command as its `{argv...}` and `{command}`.
+    pub fn with(&self, argv: &[String]) -> Self {
+        let mut fill = self.clone();
+        fill.words.insert("command".into(), shell::join(argv));
+        fill.lists.insert("argv".into(), argv.to_vec());
+        fill
+    }
+
+    /// Fills `{word}`; a doubled brace stands for itself.
+    ///
+    /// # Errors
+    /// A placeholder that nobody fills.
+    pub fn text(&self, template: &str) -> Result<String> {
+        let mut out = String::new();
+        let mut rest = template;
+        while let Some(at) = rest.find('{') {
+            out.push_str(&rest[..at]);
+            let behind = &rest[at..];
+            if behind.starts_with("{{") {
+                let end = behind.find("}}").map_or(behind.len(), |end| end + 2);
+                out.push_str(&behind[..end]);
+                rest = &behind[end..];
+                continue;
+            }
+            let end =
+                behind.find('}').ok_or_else(|| Error::new(format!("{}: a brace is not closed", self.launcher)))?;
+            let name = &behind[1..end];
+            if name == "grace_s" {
+                // Only the guard knows it, when it stops.
+                out.push_str("{grace_s}");
+            } else {
+                let value = self.words.get(name);
+                let value =
+                    value.ok_or_else(|| Error::new(format!("the launcher {} needs {name:?}", self.launcher)))?;
+                out.push_str(value);
+            }
+            rest = &behind[end + 1..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}

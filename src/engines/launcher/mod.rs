@@ -1,0 +1,364 @@
+//! Launchers: how a server is started somewhere else than as a plain child, as argv templates. The format is documented in
+//! `configs/launchers/README.md`; adding a launcher needs no change here.
+
+mod chain;
+mod fill;
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+pub use self::chain::{FactQuery, LauncherChain, resolve};
+
+use crate::base::error::{Context, Result};
+use crate::base::yaml;
+
+/// The launchers that are compiled in, by name.
+const SHIPPED: &[(&str, &str)] = &[
+    ("local", include_str!("../../../configs/launchers/local.yaml")),
+    ("docker", include_str!("../../../configs/launchers/docker.yaml")),
+    ("podman", include_str!("../../../configs/launchers/podman.yaml")),
+    ("docker_exec", include_str!("../../../configs/launchers/docker_exec.yaml")),
+    ("attach", include_str!("../../../configs/launchers/attach.yaml")),
+    ("ssh", include_str!("../../../configs/launchers/ssh.yaml")),
+    ("srun", include_str!("../../../configs/launchers/srun.yaml")),
+];
+
+/// One launcher.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launcher {
+    /// The name in plans: `docker`.
+    pub name: String,
+    /// The name in messages.
+    pub title: String,
+    /// Where its command is documented.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What a plan must say: `image`, `host`, ….
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// A script for a shell elsewhere; `{script}` is its text, `{quoted_script}` a word of a command line.
+    #[serde(default)]
+    pub script: String,
+    /// The command that starts the server. `{argv...}` stands for all its words.
+    pub start: Vec<String>,
+    /// What one item of a list becomes: `{env...}` gives these words for each.
+    #[serde(default)]
+    pub lists: BTreeMap<String, Vec<String>>,
+    /// Words of its commands that are left out where the plan's `options` hold this option: they say the same, or refuse it.
+    #[serde(default)]
+    pub yields: BTreeMap<String, Vec<String>>,
+    /// Commands that stop it within `{grace_s}` seconds.
+    pub stop: Vec<Vec<String>>,
+    /// Commands that kill it.
+    pub kill: Vec<Vec<String>>,
+    /// The command that tells whether it still runs; empty where processes tell.
+    pub inspect: Vec<String>,
+    /// What that prints while it runs.
+    pub running: String,
+    /// What that prints when it does not.
+    pub gone: String,
+    /// Commands that clean up behind it.
+    #[serde(default)]
+    pub clean: Vec<Vec<String>>,
+    /// How a short command runs where this launcher puts things: its own `stop`, `kill`, `inspect`, `clean` and `manifest`
+    /// then run there, and so does whatever a launcher within it does. Empty: they run here, and nothing goes within.
+    #[serde(default)]
+    pub there: Vec<String>,
+    /// The folder there into which the script puts option files (`{write_files}`); absent: they lie where they are here.
+    #[serde(default)]
+    pub folder: Option<String>,
+    /// Commands that tell about the place where the server runs.
+    #[serde(default)]
+    pub manifest: Vec<FactCommand>,
+    /// How a command runs beside the server in what this launcher started; empty: as `there` says.
+    #[serde(default)]
+    pub inside: Vec<String>,
+    /// How a short command runs in what this launcher starts, before anything is started; empty: as `there` says.
+    #[serde(default)]
+    pub short: Vec<String>,
+    /// The command that fetches what is started, for the manifest.
+    #[serde(default)]
+    pub pull: Vec<String>,
+    /// What a bench-serve that was killed together with its guard may have left.
+    #[serde(default)]
+    pub leftovers: Option<Leftovers>,
+    /// One start of it covers several nodes.
+    #[serde(default)]
+    pub multi_node: bool,
+    /// Clients use `{tunnel_port}` of this host, and the launcher's command forwards it.
+    #[serde(default)]
+    pub tunnel: bool,
+    /// Clients use this URL: the server is not started, and not stopped.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// `same_host`, `tunnel` or `network`.
+    pub reached_by: String,
+}
+
+/// A command and what its output tells.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactCommand {
+    /// The command.
+    pub command: Vec<String>,
+    /// What it tells.
+    pub facts: Vec<Fact>,
+}
+
+/// A member of `environment`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fact {
+    /// Its key: `image_digest`.
+    pub name: String,
+    /// A regular expression whose first group is the value.
+    pub pattern: String,
+}
+
+/// How things of a dead owner are found and removed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leftovers {
+    /// Prints a line `NAME OWNER` for each thing of ours.
+    pub list: Vec<String>,
+    /// Removes `{stale}`.
+    pub remove: Vec<String>,
+}
+
+/// What has to be done outside the process tree to stop one server, ready to be executed but for `{grace_s}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideStop {
+    /// What it is, for messages: `Docker bench-vllm-1`.
+    pub what: String,
+    /// Commands that stop it.
+    pub stop: Vec<Vec<String>>,
+    /// Commands that kill it.
+    pub kill: Vec<Vec<String>>,
+    /// The command that tells whether it runs.
+    pub inspect: Vec<String>,
+    /// What that prints while it runs.
+    pub running: String,
+    /// What that prints when it does not.
+    pub gone: String,
+    /// Commands that clean up behind it.
+    pub clean: Vec<Vec<String>>,
+}
+
+/// All known launchers, by name.
+#[derive(Debug, Clone)]
+pub struct Launchers(BTreeMap<String, Launcher>);
+
+impl Launchers {
+    /// The shipped launchers, and those given as (source name, YAML text), which replace shipped ones of the same name.
+    ///
+    /// # Errors
+    /// A definition that does not load, with its place.
+    pub fn load(more: &[(String, String)]) -> Result<Self> {
+        let shipped =
+            SHIPPED.iter().map(|(name, text)| (format!("configs/launchers/{name}.yaml"), (*text).to_string()));
+        let mut all = BTreeMap::new();
+        for (name, text) in shipped.chain(more.iter().cloned()) {
+            let launcher: Launcher = yaml::typed(&text, &name)?;
+            let told = launcher.manifest.iter().flat_map(|told| &told.facts).map(|fact| &fact.pattern);
+            for pattern in [&launcher.running, &launcher.gone].into_iter().chain(told) {
+                Regex::new(pattern).context(format!("not a regular expression: {pattern}")).map_err(|e| e.at(&name))?;
+            }
+            all.insert(launcher.name.clone(), launcher);
+        }
+        Ok(Self(all))
+    }
+
+    /// One launcher.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Launcher> {
+        self.0.get(name)
+    }
+
+    /// The names of all.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// One start, as templates need to know it.
+#[derive(Debug, Clone, Copy)]
+pub struct StartValues<'a> {
+    /// New for every start.
+    pub name: &'a str,
+    /// The server's port.
+    pub port: u16,
+    /// The port of this host that is forwarded to it, where one is.
+    pub tunnel_port: u16,
+    /// The folder of its artifacts.
+    pub files: &'a str,
+    /// Its GPUs, `0,1`.
+    pub gpus: Option<&'a str>,
+    /// This bench-serve, as what is left behind names its owner.
+    pub owner: &'a str,
+}
+
+impl Launcher {
+    /// True when the server is a plain child on this host.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.inspect.is_empty() && self.base_url.is_none()
+    }
+
+    /// A command of it without what yields to these options of the plan.
+    fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
+        let mut words = template.to_vec();
+        let given = |option: &str| {
+            options
+                .iter()
+                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+        };
+        for own in self.yields.iter().filter(|(option, _)| given(option)).map(|(_, own)| own) {
+            while let Some(at) = words.windows(own.len().max(1)).position(|part| part == own) {
+                words.drain(at..at + own.len());
+            }
+        }
+        words
+    }
+
+    /// What it needs to know and `says` does not tell.
+    pub fn missing(&self, says: impl Fn(&str) -> bool) -> Vec<&str> {
+        self.needs.iter().map(String::as_str).filter(|need| !says(need)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::shell;
+    use crate::rows::kinds::CandidateServer;
+    use serde_json::json;
+
+    fn chain(launchers: &Launchers, steps: serde_json::Value) -> crate::base::error::Result<LauncherChain<'_>> {
+        let server: CandidateServer = serde_json::from_value(json!({
+            "definition": "vllm", "argv": ["vllm", "serve", "my model"], "launcher": steps, "flags": {}, "image": "vllm/vllm:1",
+            "env": {"HF_TOKEN": null, "A": "b c"}, "mounts": ["/models:/models:ro"], "files": {"o.yaml": "a: 'b'"},
+        }))
+        .unwrap();
+        let start = StartValues {
+            name: "v-1",
+            port: 8123,
+            tunnel_port: 8124,
+            files: "/logs/v-1",
+            gpus: Some("0,1"),
+            owner: "here:1:2",
+        };
+        let argv: Vec<String> = ["vllm", "serve", "my model", "{files}/o.yaml"].map(String::from).into();
+        LauncherChain::new(launchers, &server, &argv, &start)
+    }
+
+    #[test]
+    fn a_container_of_its_own() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let docker = chain(&launchers, json!([{"name": "docker", "options": {"options": "--shm-size 16g"}}])).unwrap();
+        let start = shell::join(&docker.start);
+        for part in [
+            "--name bench-v-1",
+            "--cidfile /logs/v-1/cid",
+            "--shm-size 16g",
+            "-e 'A=b c' -e HF_TOKEN",
+            "-v /models:/models:ro -v /logs/v-1:/logs/v-1:ro",
+            "--gpus '\"device=0,1\"'",
+            "vllm/vllm:1 vllm serve 'my model' /logs/v-1/o.yaml",
+        ] {
+            assert!(start.contains(part), "{part}: {start}");
+        }
+        let outside = &docker.outside().unwrap()[0];
+        assert_eq!(outside.stop[0].join(" "), "docker stop -t {grace_s} bench-v-1");
+        assert_eq!(outside.inspect[3], "{{.State.Running}}");
+        assert_eq!(docker.reached_by(), "same_host");
+        assert_eq!(launchers.get("docker").unwrap().missing(|need| need == "image"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn words_of_its_own_yield_to_options_of_the_plan() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let start = |options: &str| {
+            let step = json!([{"name": "podman", "options": {"options": options}}]);
+            chain(&launchers, step).unwrap().start.join(" ")
+        };
+        let plain = start("");
+        assert!(plain.contains("--ipc host --ulimit host --device nvidia.com/gpu=0"), "{plain}");
+        for options in ["--shm-size 16g", "--shm-size=16g", "--ipc private"] {
+            let start = start(options);
+            assert!(!start.contains("--ipc host") && start.contains(options), "{start}");
+        }
+        let limited = start("--ulimit memlock=-1 --ulimit stack=67108864");
+        assert!(!limited.contains("--ulimit host") && limited.contains("--ipc host"), "{limited}");
+        // A short command too.
+        let step = json!([{"name": "docker", "options": {"options": "--gpus all"}}]);
+        let short = chain(&launchers, step).unwrap().before(&["true".into()]).unwrap().unwrap().join(" ");
+        assert!(short.contains("--gpus all") && !short.contains("device="), "{short}");
+    }
+
+    #[test]
+    fn no_shipped_framework_gives_podman_what_it_refuses() {
+        let frameworks = crate::engines::framework::Frameworks::load(&[], &[]).unwrap();
+        let launchers = frameworks.launchers();
+        for framework in frameworks.iter() {
+            for (name, options) in &framework.launcher_options {
+                let step = json!([{"name": name, "options": {"options": options}}]);
+                let start = chain(launchers, step).unwrap().start;
+                let has = |word: &str| start.iter().any(|own| own.starts_with(word));
+                let host = start.windows(2).any(|pair| pair == ["--ipc", "host"]);
+                assert!(name != "podman" || !(host && has("--shm-size")), "{}: {start:?}", framework.name);
+            }
+        }
+    }
+
+    #[test]
+    fn on_another_host_every_word_survives_its_shells() {
+        let launchers = Launchers::load(&[]).unwrap();
+        assert_eq!(launchers.get("ssh").unwrap().missing(|need| need == "image"), ["host"]);
+        let options = json!({"host": "gpu1", "options": "-p 2222 -i 'my key'"});
+        let ssh = chain(&launchers, json!([{"name": "ssh", "options": options}])).unwrap();
+        assert!(ssh.start.windows(3).any(|w| w == ["-p", "2222", "-i"]), "{:?}", ssh.start);
+        let remote = shell::split(ssh.start.last().unwrap()).unwrap();
+        assert_eq!(&remote[..3], ["exec", "env", "A=b c"]);
+        // The option file's text is one word of the script.
+        let script = shell::split(remote.last().unwrap()).unwrap();
+        assert!(script.windows(4).any(|w| w == ["%s", "a: 'b'", ">", "/tmp/bench-v-1/o.yaml;"]), "{script:?}");
+        assert!(remote.last().unwrap().ends_with("exec vllm serve 'my model' /tmp/bench-v-1/o.yaml"), "{remote:?}");
+        let why = chain(&launchers, json!([{"name": "ssh"}])).unwrap_err().to_string();
+        assert!(why.contains("needs \"host\""), "{why}");
+    }
+
+    #[test]
+    fn one_within_another_is_carried_there() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let inner = json!({"name": "docker_exec", "options": {"container": "c"}});
+        let nested = chain(&launchers, json!([{"name": "ssh", "options": {"host": "gpu1"}}, inner])).unwrap();
+        let remote = shell::split(nested.start.last().unwrap()).unwrap();
+        let script = shell::split(remote.last().unwrap()).unwrap();
+        assert!(script.windows(3).any(|w| w == ["exec", "docker", "exec"]), "{script:?}");
+        // The innermost is stopped first, through the outer one; then that.
+        let outside = nested.outside().unwrap();
+        let what: Vec<&str> = outside.iter().map(|o| o.what.as_str()).collect();
+        assert_eq!(what, ["docker exec bench-v-1-2", "ssh bench-v-1"]);
+        let stop = &outside[0].stop[0];
+        assert_eq!((stop[0].as_str(), stop[stop.len() - 2].as_str()), ("ssh", "gpu1"));
+        assert_eq!(shell::split(stop.last().unwrap()).unwrap()[..3], ["docker", "exec", "c"]);
+        assert_eq!(nested.reached_by(), "tunnel");
+        let within = json!([{"name": "docker"}, {"name": "ssh", "options": {"host": "h"}}]);
+        let why = chain(&launchers, within).unwrap_err().to_string();
+        assert!(why.contains("nothing can be started within Docker"), "{why}");
+    }
+
+    #[test]
+    fn every_shipped_launcher_renders() {
+        let launchers = Launchers::load(&[]).unwrap();
+        assert_eq!(launchers.names().count(), SHIPPED.len());
+        for name in launchers.names() {
+            let options = json!({"host": "h", "container": "c", "url": "http://h:1"});
+            let chain = chain(&launchers, json!([{"name": name, "options": options}])).unwrap();
+            assert!(!chain.start.is_empty() && chain.outside().is_ok() && chain.asking().is_ok(), "{name}");
+        }
+    }
+}

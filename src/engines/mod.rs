@@ -1,0 +1,10 @@
+//! What differs between serving frameworks, as data: definitions, launchers, help, versions, failures, protocols.
+
+pub mod diagnose;
+pub mod framework;
+pub mod gpu;
+pub mod help;
+pub mod launcher;
+pub mod prometheus;
+pub mod protocol;
+pub mod version;

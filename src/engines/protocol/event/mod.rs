@@ -1,0 +1,239 @@
+//! One event of a stream, or a whole answer: does it bear a token, does it end the answer, what does it count?
+//!
+//! Read without keeping anything: an event of the usual kind allocates nothing.
+
+mod finish;
+mod text;
+mod wire;
+
+use std::str::FromStr;
+
+use crate::base::redact;
+pub use crate::rows::kinds::ENDPOINTS;
+
+use self::finish::Finish;
+use self::wire::WireEvent;
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/chat/completions`.
+    Chat,
+    /// SGLang's own `/generate`, whose texts are cumulative.
+    Generate,
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    /// The dialect of an endpoint's path.
+    fn from_str(endpoint: &str) -> Result<Self, String> {
+        match endpoint {
+            "/v1/completions" => Ok(Self::Completions),
+            "/v1/chat/completions" => Ok(Self::Chat),
+            "/generate" => Ok(Self::Generate),
+            _ => Err(format!("{endpoint:?} is not one of {}", ENDPOINTS.join(", "))),
+        }
+    }
+}
+
+/// What one event says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Some choice has text, reasoning or tool-call arguments that are not empty.
+    pub has_text: bool,
+    /// It has something that is not reasoning.
+    pub has_answer: bool,
+    /// Its text is everything so far: only its count tells whether something is new.
+    pub cumulative: bool,
+    /// Why the answer ended, in the event that ends it.
+    pub finish_reason: Option<String>,
+    /// Token counts, where the event has them.
+    pub usage: Option<Usage>,
+    /// Why this is no success, though the status was 2xx: the server's error, or a finish reason of one that gave up.
+    pub error: Option<String>,
+    /// The terminator `[DONE]`.
+    pub done: bool,
+}
+
+/// Token counts by the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub input: Option<u32>,
+    /// Tokens of the answer so far, reasoning included.
+    pub output: Option<u32>,
+    /// Prompt tokens that came from a cache.
+    pub cached: Option<u32>,
+}
+
+impl Event {
+    /// Reads the data of one event, or a whole answer that was not streamed. Data without anything in it says nothing.
+    ///
+    /// # Errors
+    /// When it is neither `[DONE]` nor JSON of that shape; with the beginning of what it is.
+    pub fn parse(data: &[u8]) -> Result<Self, String> {
+        let data = data.trim_ascii();
+        if data == b"[DONE]" || data.is_empty() {
+            return Ok(Self { done: !data.is_empty(), ..Self::default() });
+        }
+        // Looked through once as a whole, and not string by string.
+        let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
+        let odd =
+            |e: serde_json::Error| format!("{e}: {}", redact::outgoing(text).chars().take(WORDS).collect::<String>());
+        let wire: WireEvent = serde_json::from_str(text).map_err(odd)?;
+        let mut event = Self { error: wire.error(), ..Self::default() };
+        let full = wire.choices.full.or(wire.text);
+        (event.has_text, event.has_answer) = (full.text, full.answer);
+        let mut finish = wire.choices.finish;
+        event.usage = wire.usage.map(|usage| Usage {
+            input: usage.prompt_tokens.0,
+            output: usage.completion_tokens.0,
+            cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens.0),
+        });
+        if let Some(meta) = wire.meta_info {
+            event.cumulative = true;
+            finish = Finish::read(meta.finish_reason);
+            event.usage = Some(Usage {
+                input: meta.prompt_tokens.0,
+                output: meta.completion_tokens.0,
+                cached: meta.cached_tokens.0,
+            });
+        }
+        event.error = event.error.or_else(|| finish.as_ref().and_then(Finish::failure));
+        event.finish_reason = finish.map(|finish| finish.reason);
+        Ok(event)
+    }
+}
+
+/// The most of what cannot be read that is kept, in characters.
+const WORDS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_bears_a_token() {
+        for (data, bears) in [
+            (r#"{"choices":[{"index":0,"text":" a","finish_reason":null}]}"#, true),
+            (r#"{"choices":[{"text":""}]}"#, false),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, false),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":null,"reasoning_content":null}}]}"#, false),
+            (r#"{"choices":[{"delta":{"content":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":null,"reasoning_content":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"reasoning":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"x"}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}]}"#, false),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]}}]}"#, true),
+            (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, false),
+            (r#"{"choices":[{"text":"\ud83d\ude00"}],"usage":null}"#, true),
+            (r#"{"choices":[{"delta":{"content":6}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":false}}]}"#, false),
+            (r#"{"choices":[{"delta":{"content":[{"type":"text","text":"x"}]}}]}"#, true),
+            (
+                r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"x"}]}]}}]}"#,
+                true,
+            ),
+            (r#"{"choices":[{"delta":{"content":"x"},"message":{"content":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"function_call":{"name":"f","arguments":"{"}}}]}"#, true),
+        ] {
+            assert_eq!(Event::parse(data.as_bytes()).unwrap().has_text, bears, "{data}");
+        }
+    }
+
+    #[test]
+    fn ends_counts_and_errors() {
+        let event = Event::parse(
+            br#"{"choices":[{"text":"","finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4}}}"#,
+        )
+        .unwrap();
+        assert_eq!(event.finish_reason.as_deref(), Some("length"));
+        assert_eq!(event.usage, Some(Usage { input: Some(5), output: Some(7), cached: Some(4) }));
+        assert!(Event::parse(b" [DONE] ").unwrap().done);
+        assert!(Event::parse(br#"{"error":{"code":500,"message":"x"}}"#).unwrap().error.unwrap().contains("500"));
+        assert!(Event::parse(br#"{"object":"error","message":"flat"}"#).unwrap().error.unwrap().contains("flat"));
+        assert_eq!(Event::parse(br#"{"error":null,"choices":[]}"#).unwrap().error, None);
+        assert!(Event::parse(b"<html>").unwrap_err().contains("<html>"));
+        assert_eq!(Event::parse(b""), Ok(Event::default()));
+    }
+
+    #[test]
+    fn an_error_is_one_wherever_it_stands() {
+        for (data, words) in [
+            (r#"{"choices":[{"text":"","finish_reason":"abort"}]}"#, "abort"),
+            (r#"{"choices":[{"text":"x","finish_reason":"length"},{"text":"","finish_reason":"error"}]}"#, "error"),
+            (r#"{"choices":[{"text":"x","finish_reason":"error"},{"text":"","finish_reason":"stop"}]}"#, "error"),
+            (
+                r#"{"choices":[{"delta":{"content":"x"},"error":{"message":"provider gone"},"finish_reason":null}]}"#,
+                "provider gone",
+            ),
+            (r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}],"error":"late"}"#, "late"),
+            (
+                r#"{"text":"a","meta_info":{"finish_reason":{"type":"abort","message":"no memory"},"completion_tokens":1}}"#,
+                "no memory",
+            ),
+            (r#"{"text":"**NETWORK ERROR**","error_code":50002,"message":"worker gone"}"#, "worker gone"),
+            (r#"{"success":false,"errors":[{"code":7,"message":"capacity"}]}"#, "capacity"),
+            (r#"{"type":"error","message":"overloaded"}"#, "overloaded"),
+            (r#"{"status":"error"}"#, "error"),
+            (r#"{"detail":"model not loaded"}"#, "model not loaded"),
+        ] {
+            let error = Event::parse(data.as_bytes()).unwrap().error;
+            assert!(error.as_ref().is_some_and(|error| error.contains(words)), "{data}: {error:?}");
+        }
+        for data in [
+            r#"{"error":false,"errors":[],"error_code":0,"choices":[{"text":"a"}]}"#,
+            r#"{"status":"ok","type":"chunk","choices":[{"text":"a"}]}"#,
+            r#"{"message":"Hello","choices":[{"text":"a","finish_reason":""}]}"#,
+        ] {
+            let event = Event::parse(data.as_bytes()).unwrap();
+            assert_eq!((event.error, event.finish_reason), (None, None), "{data}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_count_costs_no_answer() {
+        for (count, output) in [
+            ("8", Some(8)),
+            ("8.0", Some(8)),
+            ("\"8\"", Some(8)),
+            ("-1", None),
+            ("null", None),
+            ("[]", None),
+            ("{}", None),
+        ] {
+            let data = format!(r#"{{"choices":[{{"text":"a"}}],"usage":{{"completion_tokens":{count}}}}}"#);
+            let event = Event::parse(data.as_bytes()).unwrap();
+            assert_eq!((event.has_text, event.usage.unwrap().output), (true, output), "{data}");
+        }
+    }
+
+    #[test]
+    fn reasoning_is_a_token_and_no_answer() {
+        for (data, answer) in [
+            (r#"{"choices":[{"delta":{"reasoning_content":"x"}}]}"#, false),
+            (r#"{"choices":[{"delta":{"content":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"text":"x"}]}]}}]}"#, false),
+        ] {
+            let event = Event::parse(data.as_bytes()).unwrap();
+            assert!(event.has_text && event.has_answer == answer, "{data}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_generate_counts_what_is_new() {
+        let event = Event::parse(
+            br#"{"text":" a b","output_ids":[5,6],"meta_info":{"id":"x","finish_reason":{"type":"length","length":2},"prompt_tokens":3,"completion_tokens":2,"cached_tokens":1}}"#,
+        )
+        .unwrap();
+        assert!(event.cumulative && event.has_text);
+        assert_eq!(event.finish_reason.as_deref(), Some("length"));
+        assert_eq!(event.usage, Some(Usage { input: Some(3), output: Some(2), cached: Some(1) }));
+        let first = Event::parse(br#"{"text":" a","meta_info":{"finish_reason":null,"completion_tokens":1}}"#).unwrap();
+        assert_eq!(first.finish_reason, None);
+    }
+}

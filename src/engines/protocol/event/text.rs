@@ -1,0 +1,140 @@
+//! Whether a member of an answer bears text, and how many tokens it counts: read in whatever shape a server gives them.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Whether there is a text that is not empty: a string, a number that was meant as one, or in a list of parts one under
+/// `text` or its like.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NonEmptyText {
+    /// Some text.
+    pub text: bool,
+    /// Some text that is not a thought.
+    pub answer: bool,
+}
+
+impl NonEmptyText {
+    const NOTHING: Self = Self { text: false, answer: false };
+
+    fn said(full: bool) -> Self {
+        Self { text: full, answer: full }
+    }
+
+    /// Either's.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { text: self.text || other.text, answer: self.answer || other.answer }
+    }
+}
+
+impl<'de> Deserialize<'de> for NonEmptyText {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(Look)
+    }
+}
+
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = NonEmptyText;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text")
+    }
+    fn visit_unit<E>(self) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::NOTHING)
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::NOTHING)
+    }
+    // A gateway takes a token of digits for a number.
+    fn visit_u64<E>(self, _: u64) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::said(true))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::said(true))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::said(true))
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<NonEmptyText, E> {
+        Ok(NonEmptyText::said(!text.is_empty()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<NonEmptyText, A::Error> {
+        let mut full = NonEmptyText::NOTHING;
+        while let Some(one) = all.next_element::<NonEmptyText>()? {
+            full = full.or(one);
+        }
+        Ok(full)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<NonEmptyText, A::Error> {
+        let mut full = NonEmptyText::NOTHING;
+        while let Some(key) = members.next_key::<Key>()? {
+            match key {
+                Key::Text => full = full.or(members.next_value()?),
+                Key::Thought => full.text |= members.next_value::<NonEmptyText>()?.text,
+                Key::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(full)
+    }
+}
+
+/// The names under which parts have their text.
+#[derive(Deserialize)]
+enum Key {
+    #[serde(rename = "text", alias = "arguments", alias = "function", alias = "content", alias = "refusal")]
+    Text,
+    #[serde(rename = "thinking", alias = "reasoning", alias = "reasoning_content", alias = "summary")]
+    Thought,
+    #[serde(other)]
+    Other,
+}
+
+/// A count of tokens; what is no count is none, and no reason to lose the answer.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Count(pub Option<u32>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl<'de> Visitor<'de> for Number {
+            type Value = Count;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a count")
+            }
+            fn visit_unit<E>(self) -> Result<Count, E> {
+                Ok(Count(None))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+                Ok(Count(None))
+            }
+            fn visit_u64<E>(self, n: u64) -> Result<Count, E> {
+                Ok(Count(u32::try_from(n).ok()))
+            }
+            fn visit_i64<E>(self, n: i64) -> Result<Count, E> {
+                Ok(Count(u32::try_from(n).ok()))
+            }
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number in range")]
+            fn visit_f64<E>(self, n: f64) -> Result<Count, E> {
+                let whole = n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n);
+                Ok(Count(whole.then_some(n as u32)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Count, E> {
+                Ok(Count(text.parse().ok()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Count, A::Error> {
+                while all.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Count(None))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Count, A::Error> {
+                while all.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Count(None))
+            }
+        }
+        source.deserialize_any(Number)
+    }
+}

@@ -1,0 +1,52 @@
+//! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
+
+pub mod expand;
+pub mod load;
+pub mod normalize;
+pub mod rank;
+pub mod serve;
+pub mod sim;
+pub mod validate;
+pub mod workload;
+
+use clap::{Args, Parser};
+use clap_complete::Shell;
+
+use crate::base::error::{Error, Result};
+
+/// What every program takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Print nothing but warnings and errors on standard error
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print a completion script for this shell and exit
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    pub completions: Option<Shell>,
+}
+
+/// A program's arguments.
+pub trait Program: Parser {
+    /// `bench-rank`.
+    const NAME: &'static str;
+    /// The flags that all programs share.
+    fn common(&self) -> &Common;
+}
+
+/// The exit statuses, for the end of each program's `--help` and man page.
+#[must_use]
+pub fn exit_statuses(no: &str) -> String {
+    let no = if no.is_empty() { String::new() } else { format!("  1  {no}\n") };
+    format!("Exit status:\n  0  done, warnings included\n{no}  2  trouble: usage, unreadable or malformed input, I/O")
+}
+
+/// A value of the form KEY=VALUE.
+///
+/// # Errors
+/// Without `=`, or with nothing before it.
+pub fn key_value(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
+        _ => Err(Error::new(format!("{text:?} is not KEY=VALUE"))),
+    }
+}

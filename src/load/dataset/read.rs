@@ -1,0 +1,315 @@
+//! A whole file of rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::shapes::{RowParts, parts, role, text_of};
+use super::{DatasetEntry, Prompt, estimate};
+use crate::rows::row::parse_value;
+
+/// What is wanted of a file beyond its rows.
+#[derive(Default)]
+pub struct ReadOptions<'a> {
+    /// Output tokens of a row that says nothing about them.
+    pub output_len: Option<u32>,
+    /// What every requested framework takes beside text: `images`, `tools`.
+    pub takes: BTreeSet<String>,
+    /// Every turn of a talk becomes a row, and the talk a session.
+    pub turns: bool,
+    /// Counts the tokens of a text; without it they are estimated.
+    pub count: Option<&'a dyn Fn(&str) -> u32>,
+}
+
+/// What a file gave.
+#[derive(Debug, Default)]
+pub struct DatasetFile {
+    /// Rows that can be sent.
+    pub entries: Vec<DatasetEntry>,
+    /// Rows that were left out, by the reason.
+    pub left_out: BTreeMap<String, u32>,
+    /// Lines that are no rows at all: number from 1, what is wrong.
+    pub broken: Vec<(usize, String)>,
+    /// Rows by what their shape is called.
+    pub shapes: BTreeMap<&'static str, u32>,
+}
+
+/// Reads a file: JSON lines, or one JSON array.
+#[must_use]
+pub fn read(text: &str, wanted: &ReadOptions) -> DatasetFile {
+    let mut read = lines(text, wanted);
+    if read.entries.iter().all(|entry| entry.timestamp.is_some()) {
+        read.entries.sort_by(|a, b| a.timestamp.unwrap_or(0.0).total_cmp(&b.timestamp.unwrap_or(0.0)));
+    }
+    read
+}
+
+fn lines(text: &str, wanted: &ReadOptions) -> DatasetFile {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut read = DatasetFile::default();
+    if text.trim_start().starts_with('[') {
+        match parse_value(text) {
+            Ok(Value::Array(rows)) => {
+                for row in rows {
+                    read.add(row, wanted);
+                }
+            }
+            Ok(_) => {}
+            Err(e) => read.broken.push((1, e.to_string())),
+        }
+        return read;
+    }
+    if let Some(head) = columns(text) {
+        let why = format!("it is CSV with the columns {head}, not JSON: convert it to one JSON object per line first");
+        read.broken.push((1, why));
+        return read;
+    }
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        match parse_value(line) {
+            Ok(row) => read.add(row, wanted),
+            Err(e) => read.broken.push((number, e.to_string())),
+        }
+    }
+    read
+}
+
+/// The header of a file that has columns and no JSON.
+fn columns(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let head = lines.next()?;
+    let separator = [',', '\t', ';'].into_iter().find(|c| head.contains(*c))?;
+    let json = |line: &str| line.starts_with(['{', '[', '"']) && parse_value(line).is_ok();
+    let columns = head.split(separator).count();
+    let alike = lines.take(3).all(|line| line.split(separator).count() >= columns && !json(line));
+    let named =
+        head.split(separator).all(|name| name.trim_matches(['"', ' ']).len() <= 40 && !name.contains(['{', ':']));
+    (columns > 1 && alike && named)
+        .then(|| head.split(separator).map(|name| name.trim_matches(['"', ' '])).collect::<Vec<_>>().join(", "))
+}
+
+impl DatasetFile {
+    fn add(&mut self, row: Value, wanted: &ReadOptions) {
+        let Value::Object(row) = row else { return self.leave_out("it is no JSON object".into()) };
+        let id = row.get("id").or(row.get("custom_id")).map(|id| id.as_str().map_or(id.to_string(), String::from));
+        let rows =
+            if wanted.turns { turns(row, id.unwrap_or_else(|| format!("{}", self.entries.len()))) } else { vec![row] };
+        for row in rows {
+            match parts(row).and_then(|parts| self.entry(parts, wanted)) {
+                Ok(entry) => self.entries.push(entry),
+                Err(why) => self.leave_out(why),
+            }
+        }
+    }
+
+    fn leave_out(&mut self, why: String) {
+        *self.left_out.entry(why).or_default() += 1;
+    }
+
+    fn entry(&mut self, parts: RowParts, wanted: &ReadOptions) -> Result<DatasetEntry, String> {
+        if let Some(need) = parts.needs.iter().find(|need| !wanted.takes.contains(**need)) {
+            return Err(format!("it has {need}, which not every framework that it is for is known to take"));
+        }
+        let tokens = |text: &str| wanted.count.map_or_else(|| estimate(text), |count| count(text));
+        let prompt = match &parts.prompt {
+            Prompt::Text(text) => Some(tokens(text)),
+            Prompt::Messages(messages) => Some(messages.iter().map(|m| tokens(&text_of(&m["content"]))).sum()),
+            Prompt::Blocks(_) => None,
+        };
+        let input_len = parts.input_len.or(prompt).ok_or("it has hash_ids and no input_length")?;
+        let answer = parts.answer.as_deref().filter(|answer| !answer.is_empty());
+        let output_len = parts.output_len.or(answer.map(tokens)).or(wanted.output_len);
+        let output_len = output_len.ok_or("it does not say how long the answer is: give --output-len")?;
+        let counted = parts.input_len.is_some() || wanted.count.is_some();
+        let known = parts.output_len.is_some() || wanted.count.is_some() || answer.is_none();
+        *self.shapes.entry(parts.shape).or_default() += 1;
+        Ok(DatasetEntry {
+            prompt: parts.prompt,
+            output_len,
+            input_len,
+            estimated: !counted || !known,
+            extra: parts.extra,
+            session: parts.session,
+            timestamp: parts.timestamp,
+            rest: parts.rest,
+        })
+    }
+}
+
+/// The turns of a talk as rows of one session; a row without a talk as it is.
+fn turns(row: Map<String, Value>, session: String) -> Vec<Map<String, Value>> {
+    let keys = ["messages", "conversations", "conversation", "prompt"];
+    let Some(key) = keys.iter().find(|key| row.get(**key).is_some_and(Value::is_array)) else { return vec![row] };
+    let messages = row[*key].as_array().cloned().unwrap_or_default();
+    let answers = |message: &Value| role(message).is_ok_and(|role| role == "assistant");
+    let ends = (1..=messages.len()).filter(|end| answers(&messages[end - 1]));
+    let rows = ends.map(|end| {
+        let mut turn = row.clone();
+        turn.insert((*key).to_string(), messages[..end].to_vec().into());
+        turn.insert("session".into(), session.as_str().into());
+        turn
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() { vec![row] } else { rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn one(row: &Value, wanted: &ReadOptions) -> DatasetFile {
+        read(&row.to_string(), wanted)
+    }
+
+    #[test]
+    fn the_usual_shapes_are_read_as_one() {
+        let eight = "12345678";
+        for (row, prompt, output_len, shape) in [
+            (json!({"prompt": eight, "output_len": 5}), json!(eight), 5, "prompt"),
+            (
+                json!({"prompt": [{"role": "user", "content": "x"}], "output_len": 5}),
+                json!([{"role": "user", "content": "x"}]),
+                5,
+                "prompt",
+            ),
+            (
+                json!({"id": "a", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": eight}]}),
+                json!([{"role": "user", "content": "q"}]),
+                2,
+                "sharegpt",
+            ),
+            (
+                json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": eight}], "max_tokens": 9}),
+                json!([{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]),
+                9,
+                "messages",
+            ),
+            (
+                json!({"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "q"}], "max_completion_tokens": 7, "temperature": 0.5}}),
+                json!([{"role": "user", "content": "q"}]),
+                7,
+                "messages",
+            ),
+            (json!({"instruction": "do", "input": "this", "output": eight}), json!("do\n\nthis"), 2, "instruction"),
+        ] {
+            let read = one(&row, &ReadOptions::default());
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.left_out) };
+            let written = entry.row();
+            assert_eq!((&written["prompt"], &written["output_len"]), (&prompt, &output_len.into()), "{row}");
+            assert!(read.shapes.contains_key(shape), "{row}: {:?}", read.shapes);
+            // The canonical row is read as the same entry.
+            let again = one(&written, &ReadOptions::default());
+            assert_eq!((&again.entries[0].prompt, again.entries[0].output_len), (&entry.prompt, output_len), "{row}");
+        }
+    }
+
+    #[test]
+    fn sampling_goes_into_the_body_and_what_nobody_knows_is_kept() {
+        let row = json!({"prompt": "q", "max_tokens": 4, "temperature": 0.2, "top_p": 0.9, "colour": "red", "metadata": {"source": "prod"},
+                         "extra_request_body": {"min_p": 0.1}});
+        let entry = &one(&row, &ReadOptions::default()).entries[0];
+        assert_eq!(Value::from(entry.extra.clone()), json!({"min_p": 0.1, "temperature": 0.2, "top_p": 0.9}));
+        assert_eq!((&entry.row()["colour"], &entry.row()["metadata"]["source"]), (&"red".into(), &"prod".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted_with_its_reason() {
+        let image = json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "what?"}]}], "output_len": 3});
+        let tools =
+            json!({"messages": [{"role": "user", "content": "q"}], "tools": [{"type": "function"}], "output_len": 3});
+        for (row, why) in [
+            (image.clone(), "it has images"),
+            (tools.clone(), "it has tools"),
+            (json!({"prompt": "q"}), "give --output-len"),
+            (json!({"prompt": " ", "output_len": 1}), "its prompt is empty"),
+            (json!({"messages": [{"role": "assistant", "content": "a"}], "output_len": 1}), "nobody asks"),
+            (json!({"messages": [{"role": "alien", "content": "a"}]}), "unknown role"),
+            (json!({"text": "q"}), "neither prompt"),
+            (json!([1]), "no JSON object"),
+        ] {
+            let read = read(&format!("{row}\n"), &ReadOptions::default());
+            let reasons: Vec<&String> = read.left_out.keys().collect();
+            assert!(
+                read.entries.is_empty() && reasons.iter().any(|reason| reason.contains(why)) || row.is_array(),
+                "{row}: {reasons:?}"
+            );
+        }
+        let takes = ["images".to_string(), "tools".to_string()].into();
+        let read = read(&format!("{image}\n{tools}\nnonsense\n"), &ReadOptions { takes, ..ReadOptions::default() });
+        assert_eq!((read.entries.len(), read.broken.len(), read.broken[0].0), (2, 1, 3));
+        assert!(read.entries[1].extra.contains_key("tools"));
+    }
+
+    #[test]
+    fn nothing_of_a_prompt_is_lost_or_overwritten() {
+        let wanted =
+            || ReadOptions { takes: ["tools".to_string()].into(), output_len: Some(9), ..ReadOptions::default() };
+        let user = |text: &str| json!({"role": "user", "content": text});
+        for (row, prompt, output_len) in [
+            (json!({"instruction": "What?", "context": "ground", "response": "12345678"}), json!("What?\n\nground"), 2),
+            (json!({"prompt": "p", "completion": "12345678"}), json!("p"), 2),
+            (json!({"prompt": "p", "output_len": 500.0}), json!("p"), 500),
+            (json!({"prompt": "p", "output_len": "500"}), json!("p"), 500),
+            (
+                json!({"prompt": "1", "messages": [user("1"), {"role": "assistant", "content": "a"}, user("2")]}),
+                json!([user("1"), {"role": "assistant", "content": "a"}, user("2")]),
+                9,
+            ),
+            (
+                json!({"system": "s", "tools": "[{\"name\": \"calc\"}]", "conversations": [{"from": "human", "value": "q"},
+                    {"from": "function_call", "value": "c"}, {"from": "observation", "value": "4"}, {"from": "gpt", "value": "12345678"}]}),
+                json!([{"role": "system", "content": "s"}, user("q"), {"role": "assistant", "content": "c"}, {"role": "tool", "content": "4"}]),
+                2,
+            ),
+        ] {
+            let read = one(&row, &wanted());
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.left_out) };
+            let written = entry.row();
+            assert_eq!((&written["prompt"], &written["output_len"]), (&prompt, &output_len.into()), "{row}");
+        }
+        for (row, why) in [
+            (json!({"messages": [user("")]}), "empty"),
+            (json!({"messages": [{"role": "user", "content": null}, {"role": "assistant", "content": "a"}]}), "empty"),
+            (json!({"image": "a.jpg", "messages": [user("<image> what?")]}), "a file (image)"),
+            (json!({"prompt": "p", "timestamp": "noon"}), "timestamp"),
+            (json!({"prompt": "p", "tools": "{calc"}), "not JSON"),
+        ] {
+            let read = one(&row, &wanted());
+            let told = read.left_out.keys().any(|reason| reason.contains(why));
+            assert!(read.entries.is_empty() && told, "{row}: {:?}", read.left_out);
+        }
+        let dated = one(&json!({"prompt": "p", "timestamp": "1970-01-01 00:00:01.5"}), &wanted());
+        assert_eq!(dated.entries[0].timestamp, Some(1500.0));
+        let csv = read("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n", &wanted());
+        assert!(csv.entries.is_empty() && csv.broken.len() == 1 && csv.broken[0].1.contains("CSV"), "{csv:?}");
+    }
+
+    #[test]
+    fn a_talk_can_be_a_session_of_turns() {
+        let row = json!([{"id": "t", "conversations": [
+            {"from": "human", "value": "1"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "2"}, {"from": "gpt", "value": "b"}]}]);
+        let read = one(&row, &ReadOptions { turns: true, ..ReadOptions::default() });
+        let lengths: Vec<usize> = read
+            .entries
+            .iter()
+            .map(|e| match &e.prompt {
+                Prompt::Messages(messages) => messages.len(),
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(lengths, [1, 3]);
+        assert!(read.entries.iter().all(|entry| entry.session.as_deref() == Some("t")));
+    }
+
+    #[test]
+    fn a_trace_has_its_times_and_blocks() {
+        let text = "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 20, \"hash_ids\": [1, 2]}\n\
+                    {\"timestamp\": 4000, \"input_length\": 1100, \"output_length\": 30, \"hash_ids\": [1, 2, 3]}\n";
+        let read = read(text, &ReadOptions::default());
+        let mut scenario = crate::rows::kinds::Scenario::random("trace", 0, 0);
+        crate::load::dataset::describe(&mut scenario, "trace.jsonl", "", &read.entries).unwrap();
+        let known = scenario.dataset.unwrap();
+        assert_eq!((known.rows, known.longest, known.estimated, known.rate), (2, 1130, false, Some(0.5)));
+        assert_eq!((scenario.input_len, scenario.output_len), (850, 25));
+    }
+}

@@ -1,0 +1,276 @@
+//! The shapes that rows of prompts have in the wild, each to the same parts.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use serde_json::{Map, Value, json};
+
+use super::Prompt;
+use crate::rows::kinds::Members;
+
+/// Members of a row that say how to sample: they go into the request's body.
+const SAMPLING: [&str; 16] = [
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "stop",
+    "stop_token_ids",
+    "seed",
+    "ignore_eos",
+    "min_tokens",
+    "response_format",
+    "guided_json",
+    "chat_template_kwargs",
+];
+/// Members that say how long the answer is to be, the first that is there.
+const OUTPUT: [&str; 6] =
+    ["output_len", "output_length", "max_completion_tokens", "max_tokens", "max_new_tokens", "output_tokens"];
+/// And the prompt.
+const INPUT: [&str; 4] = ["input_len", "input_length", "prompt_tokens", "input_tokens"];
+/// Files beside the messages, which stand for a part of the prompt.
+const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
+/// What a request is sent with anyway.
+const OURS: [&str; 4] = ["model", "stream", "stream_options", "n"];
+
+/// The parts of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowParts {
+    /// What the row's shape is called.
+    pub shape: &'static str,
+    pub prompt: Prompt,
+    /// The answer that the row has, which is not sent.
+    pub answer: Option<String>,
+    pub output_len: Option<u32>,
+    pub input_len: Option<u32>,
+    pub extra: Members,
+    pub session: Option<String>,
+    pub timestamp: Option<f64>,
+    pub rest: Members,
+    /// `images`, `tools`: what not every server takes.
+    pub needs: BTreeSet<&'static str>,
+}
+
+/// Takes a row apart.
+///
+/// # Errors
+/// Why it cannot be sent.
+pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
+    // A request of a batch file has its body a level deeper.
+    if let Some(Value::Object(body)) = row.remove("body") {
+        row.extend(body);
+    }
+    let mut needs = BTreeSet::new();
+    let mut answer = None;
+    let system = text(&mut row, &["system", "system_prompt"]);
+    let (shape, prompt) = if let Some(ids) = row.remove("hash_ids") {
+        let ids: Option<Vec<u64>> = ids.as_array().and_then(|ids| ids.iter().map(Value::as_u64).collect());
+        ("mooncake", Prompt::Blocks(ids.ok_or("hash_ids is no list of whole numbers")?))
+    } else if let Some(messages) = take(&mut row, &["messages", "conversations", "conversation"]) {
+        let shape = if messages[0].get("from").is_some() { "sharegpt" } else { "messages" };
+        let (messages, last) = talk(&messages, &mut needs)?;
+        answer = last;
+        (shape, Prompt::Messages(messages))
+    } else if let Some(prompt) = row.remove("prompt") {
+        match prompt {
+            Value::String(text) => ("prompt", Prompt::Text(text)),
+            Value::Array(_) => {
+                let (messages, last) = talk(&prompt, &mut needs)?;
+                answer = last;
+                ("prompt", Prompt::Messages(messages))
+            }
+            _ => return Err("prompt is neither a text nor a list of messages".into()),
+        }
+    } else if let Some(Value::String(instruction)) = row.remove("instruction") {
+        ("instruction", Prompt::Text(instruction))
+    } else {
+        return Err("it has neither prompt, messages, conversations, instruction nor hash_ids".into());
+    };
+    let prompt = match prompt {
+        Prompt::Text(first) => {
+            // What the question is about, and the answer that is not sent.
+            let more = [text(&mut row, &["input"]), text(&mut row, &["context"])];
+            answer = text(&mut row, &["completion", "response", "output", "answer"]);
+            let parts: Vec<String> = [system, Some(first)].into_iter().chain(more).flatten().collect();
+            Prompt::Text(parts.into_iter().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join("\n\n"))
+        }
+        Prompt::Messages(mut messages) => {
+            if let Some(system) = system.filter(|_| messages.iter().all(|message| message["role"] != "system")) {
+                messages.insert(0, json!({"role": "system", "content": system}));
+            }
+            Prompt::Messages(messages)
+        }
+        blocks @ Prompt::Blocks(_) => blocks,
+    };
+    if matches!(&prompt, Prompt::Text(text) if text.trim().is_empty()) {
+        return Err("its prompt is empty".into());
+    }
+    let file =
+        |key: &&&str| row.get(**key).is_some_and(|value| !value.is_null() && *value != json!([]) && *value != "");
+    if let Some(key) = MEDIA.iter().find(file).filter(|_| !needs.contains("images")) {
+        return Err(format!("it has a file ({key}) that is not part of its messages and would not be sent"));
+    }
+    let mut extra = Members::new();
+    for nested in ["sampling_params", "extra_request_body"] {
+        if let Some(Value::Object(members)) = row.remove(nested) {
+            extra.extend(members);
+        }
+    }
+    for key in SAMPLING {
+        if let Some(value) = row.remove(key) {
+            extra.insert(key.into(), value);
+        }
+    }
+    for key in ["tools", "tool_choice", "functions"] {
+        if let Some(value) = row.remove(key).filter(|value| *value != json!([]) && !value.is_null() && *value != "") {
+            needs.insert("tools");
+            extra.insert(key.into(), tools(value).ok_or_else(|| format!("its {key} are text that is not JSON"))?);
+        }
+    }
+    // A length stands in the row, or among its sampling members.
+    let output_len = count(&mut row, &OUTPUT).or(count(&mut extra, &OUTPUT));
+    let input_len = count(&mut row, &INPUT);
+    for key in OURS {
+        row.remove(key);
+    }
+    let name = |value: Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    Ok(RowParts {
+        shape,
+        prompt,
+        answer,
+        output_len,
+        input_len,
+        extra,
+        session: row.remove("session").map(name),
+        timestamp: row.remove("timestamp").filter(|at| !at.is_null()).map(milliseconds).transpose()?,
+        rest: row,
+        needs,
+    })
+}
+
+fn take(row: &mut Map<String, Value>, keys: &[&str]) -> Option<Value> {
+    let key = keys.iter().find(|key| row.get(**key).is_some_and(Value::is_array))?;
+    row.remove(*key)
+}
+
+fn count(members: &mut Members, keys: &[&str]) -> Option<u32> {
+    let mut found = None;
+    for key in keys {
+        if let Some(n) = members.get(*key).and_then(whole) {
+            members.remove(*key);
+            found = found.or(Some(n).filter(|n| *n > 0));
+        }
+    }
+    found
+}
+
+/// A whole number, also as `500.0` or `"500"`.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at before")]
+fn whole(value: &Value) -> Option<u32> {
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
+}
+
+/// The first of these members that is text, taken out; the others stay.
+fn text(row: &mut Map<String, Value>, keys: &[&str]) -> Option<String> {
+    let key =
+        keys.iter().find(|key| row.get(**key).is_some_and(|value| value.as_str().is_some_and(|t| !t.is_empty())))?;
+    row.remove(*key)?.as_str().map(String::from)
+}
+
+/// A time stamp in ms: a number, or a date, which is taken for UTC where it does not say.
+#[allow(clippy::cast_precision_loss, reason = "ms since 1970 fit")]
+fn milliseconds(at: Value) -> Result<f64, String> {
+    let date = |text: &str| {
+        let text = text.trim();
+        let utc = |text: &str| Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
+        text.parse::<Timestamp>().ok().or_else(|| utc(text)).map(|at| at.as_microsecond() as f64 / 1000.0)
+    };
+    let number = at.as_f64().or_else(|| at.as_str()?.trim().parse().ok()).filter(|ms: &f64| ms.is_finite());
+    let found = number.or_else(|| at.as_str().and_then(date));
+    found.ok_or_else(|| format!("its timestamp {at} is neither a number of ms nor a date"))
+}
+
+/// Tools, also as the text of them; one without its wrapping gets it.
+fn tools(value: Value) -> Option<Value> {
+    let value = match value {
+        Value::String(text) if text.trim_start().starts_with(['[', '{']) => serde_json::from_str(&text).ok()?,
+        // `auto`, `none`: which tool is to be used.
+        other => other,
+    };
+    let Value::Array(items) = value else { return Some(value) };
+    let wrapped = |item: Value| match item.get("name").is_some() && item.get("type").is_none() {
+        true => json!({"type": "function", "function": item}),
+        false => item,
+    };
+    Some(items.into_iter().map(wrapped).collect())
+}
+
+/// The role of a message, by the names that it has in the wild.
+///
+/// # Errors
+/// What is wrong with it, behind "message N".
+pub fn role(message: &Value) -> Result<&'static str, String> {
+    let role = message["role"].as_str().or(message["from"].as_str());
+    match role.ok_or("has no role")? {
+        "human" | "user" => Ok("user"),
+        "gpt" | "assistant" | "chatgpt" | "bing" | "bard" | "model" | "function_call" => Ok("assistant"),
+        "system" | "developer" => Ok("system"),
+        "tool" | "function" | "observation" => Ok("tool"),
+        other => Err(format!("has the unknown role {other:?}")),
+    }
+}
+
+/// The messages that are sent, and the final answer, which is not.
+fn talk(given: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Vec<Value>, Option<String>), String> {
+    let mut messages = Vec::new();
+    for (i, message) in given.as_array().into_iter().flatten().enumerate() {
+        let role = role(message).map_err(|what| format!("message {} {what}", i + 1))?;
+        if role == "tool" || message["from"] == "function_call" {
+            needs.insert("tools");
+        }
+        let content = message.get("content").or(message.get("value")).cloned().unwrap_or_default();
+        let parts = content.as_array().into_iter().flatten();
+        if parts.clone().any(|part| part["type"].as_str().is_some_and(|kind| kind != "text")) {
+            needs.insert("images");
+        }
+        if message.get("tool_calls").is_some_and(|calls| *calls != json!([]) && !calls.is_null()) {
+            needs.insert("tools");
+        }
+        if role == "user" && !content.is_array() && text_of(&content).trim().is_empty() {
+            return Err("a question in it is empty".into());
+        }
+        let mut one = message.as_object().cloned().unwrap_or_default();
+        one.retain(|key, _| ["tool_calls", "tool_call_id", "name"].contains(&key.as_str()));
+        let mut sent = json!({"role": role, "content": content});
+        for (key, value) in one {
+            sent[key] = value;
+        }
+        messages.push(sent);
+    }
+    let last = messages.last().ok_or("it has no message")?;
+    let mut answer = None;
+    if last["role"] == "assistant" {
+        answer = Some(text_of(&last["content"]));
+        messages.pop();
+    }
+    if !messages.iter().any(|message| message["role"] == "user") {
+        return Err("nobody asks anything: it has no message of a user".into());
+    }
+    Ok((messages, answer))
+}
+
+/// The text of a message's content.
+pub fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,155 @@
+//! Whether two candidates differ beyond noise: repeats compared on a logarithmic scale, in pairs where they share a seed.
+
+use super::sample::mean;
+
+/// Without repeats, differences below this share are no evidence.
+pub const SINGLE: f64 = 0.10;
+/// With repeats, a difference below this share matters to nobody.
+const MATTERS: f64 = 0.02;
+
+/// How one candidate compares with another, by the values of their repeats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// The first over the second, geometric mean.
+    pub ratio: f64,
+    /// 95 % confidence interval of the ratio; `None` of single runs.
+    pub interval: Option<(f64, f64)>,
+    /// Repeats behind it: pairs, or the smaller number of the two.
+    pub repeats: usize,
+    /// Repeats share seeds, and are compared one by one.
+    pub paired: bool,
+}
+
+impl Comparison {
+    /// No difference that counts: single runs (and pairs of runs) within 10 %; else an interval that holds 1, or less than 2 %.
+    #[must_use]
+    pub fn tied(&self) -> bool {
+        match self.interval {
+            Some((low, high)) if self.repeats > 2 => {
+                low <= 1.0 && high >= 1.0 || self.ratio.ln().abs() < (1.0 + MATTERS).ln()
+            }
+            _ => (self.ratio - 1.0).abs() <= SINGLE,
+        }
+    }
+}
+
+/// Compares the values of two candidates by repeat: (repeat, value). `None` where one has none above 0.
+///
+/// With d_r = ln(a_r / b_r) over the repeats that both have, the interval is mean(d) ± t(0.975, R − 1) · sd(d) / √R, and the
+/// ratio e to the mean (paired t on logarithms). Where they share no two repeats it is Welch's, of ln a and ln b.
+#[must_use]
+pub fn compare(a: &[(u32, f64)], b: &[(u32, f64)]) -> Option<Comparison> {
+    let logs = |values: &[(u32, f64)]| -> Vec<(u32, f64)> {
+        values
+            .iter()
+            .filter(|(_, value)| *value > 0.0 && value.is_finite())
+            .map(|(r, value)| (*r, value.ln()))
+            .collect()
+    };
+    let (a, b) = (logs(a), logs(b));
+    let pairs = a.iter().filter_map(|(r, a)| Some(a - b.iter().find(|(other, _)| other == r)?.1));
+    let pairs: Vec<f64> = pairs.collect();
+    if pairs.len() > 1 {
+        let (mean, half) = (mean(&pairs)?, half_width(&[&pairs]));
+        return Some(comparison(mean, half, pairs.len(), true));
+    }
+    let (a, b): (Vec<f64>, Vec<f64>) = (a.iter().map(|v| v.1).collect(), b.iter().map(|v| v.1).collect());
+    let difference = mean(&a)? - mean(&b)?;
+    Some(comparison(difference, half_width(&[&a, &b]), a.len().min(b.len()), false))
+}
+
+fn comparison(log: f64, half: Option<f64>, repeats: usize, paired: bool) -> Comparison {
+    let interval = half.map(|half| ((log - half).exp(), (log + half).exp()));
+    Comparison { ratio: log.exp(), interval, repeats, paired }
+}
+
+/// Mean and half the width of its 95 % confidence interval, from the values of repeats; the latter `None` of a single one.
+#[must_use]
+pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
+    Some((mean(values)?, half_width(&[values])))
+}
+
+/// Half the width of the 95 % interval of a mean, or of a difference of two (Welch, Satterthwaite's degrees of freedom).
+#[allow(clippy::cast_precision_loss, reason = "counts of repeats")]
+fn half_width(samples: &[&[f64]]) -> Option<f64> {
+    let mut parts = Vec::new();
+    for sample in samples {
+        let (mean, n) = (mean(sample)?, sample.len() as f64);
+        if sample.len() < 2 {
+            return None;
+        }
+        let variance = sample.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        parts.push((variance / n, n - 1.0));
+    }
+    let variance: f64 = parts.iter().map(|(variance, _)| variance).sum();
+    let weight: f64 = parts.iter().map(|(variance, df)| variance * variance / df).sum();
+    let df = if weight > 0.0 { variance * variance / weight } else { parts.iter().map(|(_, df)| df).sum() };
+    Some(t_quantile(df) * variance.sqrt())
+}
+
+/// The 97.5 % quantile of Student's t: tables for few degrees of freedom (the next smaller whole number, which errs to the safe
+/// side), Cornish and Fisher's expansion for more (Abramowitz and Stegun 26.7.5).
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+fn t_quantile(df: f64) -> f64 {
+    const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+    if df < 11.0 {
+        return TABLE[(df.floor() as usize).clamp(1, TABLE.len()) - 1];
+    }
+    let z: f64 = 1.959_964;
+    let (g1, g2) = ((z.powi(3) + z) / 4.0, (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0);
+    z + g1 / df + g2 / (df * df)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::schedule::generator;
+    use rand::RngExt as _;
+    use rand_distr::StandardNormal;
+
+    #[test]
+    fn quantiles_of_t() {
+        for (df, wanted) in [(1.0, 12.706), (4.0, 2.776), (11.0, 2.201), (30.0, 2.042), (120.0, 1.980)] {
+            assert!((t_quantile(df) - wanted).abs() < 0.003, "{df}: {}", t_quantile(df));
+        }
+    }
+
+    #[test]
+    fn by_hand() {
+        let even = |values: &[f64]| values.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect::<Vec<_>>();
+        let paired = compare(&even(&[11.0, 22.0, 33.0]), &even(&[10.0, 20.0, 30.0])).unwrap();
+        assert!((paired.ratio - 1.1).abs() < 1e-9 && paired.paired && !paired.tied(), "{paired:?}");
+        let single = compare(&[(0, 105.0)], &[(0, 100.0)]).unwrap();
+        assert_eq!((single.interval, single.tied(), single.repeats), (None, true, 1));
+        assert!(!compare(&[(0, 115.0)], &[(0, 100.0)]).unwrap().tied());
+        let apart = compare(&[(0, 10.0), (1, 11.0)], &[(2, 10.5), (3, 10.4)]).unwrap();
+        assert!(!apart.paired && apart.tied());
+        assert_eq!(compare(&[(0, 0.0)], &[(0, 1.0)]), None);
+    }
+
+    /// Enough that chance does not decide the test.
+    const ROUNDS: u32 = 20_000;
+
+    /// How often two candidates are told apart: noise of 3 %, 5 repeats, the first so much better.
+    fn told_apart(gap: f64, paired: bool) -> f64 {
+        let mut noise = generator(7, &["a/b", &gap.to_string()]);
+        let mut different = 0;
+        for _ in 0..ROUNDS {
+            let mut repeats = |level: f64, from: u32| -> Vec<(u32, f64)> {
+                (from..from + 5).map(|r| (r, level * (1.0 + 0.03 * noise.sample::<f64, _>(StandardNormal)))).collect()
+            };
+            let (a, b) = (repeats(100.0 * (1.0 + gap), 0), repeats(100.0, if paired { 0 } else { 5 }));
+            different += u32::from(!compare(&a, &b).unwrap().tied());
+        }
+        f64::from(different) / f64::from(ROUNDS)
+    }
+
+    #[test]
+    fn identical_candidates_are_tied_and_a_tenth_is_found() {
+        for paired in [true, false] {
+            let (same, tenth) = (told_apart(0.0, paired), told_apart(0.1, paired));
+            assert!(same <= 0.05, "identical pairs called different: {same}");
+            assert!(tenth >= 0.95, "a gap of 10 % found: {tenth}");
+        }
+    }
+}

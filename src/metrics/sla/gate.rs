@@ -1,0 +1,333 @@
+//! Whether a run, or a row, keeps limits.
+
+use serde_json::Value;
+
+use super::{Limit, Limits};
+use crate::metrics::sample;
+use crate::metrics::sample::Sample;
+use crate::rows::kinds::{Members, SlaTest, Stability, Verdict};
+
+/// The test that a server fails which falls behind.
+pub const IN_FLIGHT: &str = "in_flight";
+/// Requests a percentile needs to be confirmed, at this confidence.
+const CONFIDENCE: f64 = 0.95;
+/// The basis of a test whose number the row does not have.
+pub const NOT_MEASURED: &str = "not_measured";
+/// More of them above a limit are not counted one by one.
+const MANY: u32 = 100_000;
+/// The 95 % quantile of the normal distribution.
+const Z: f64 = 1.644_854;
+/// Nobody runs more requests than this for one percentile.
+const MOST_NEEDED: u32 = 1 << 30;
+
+impl Limits {
+    /// True when a sample of `n` requests, of which some are still to come, can no longer keep these limits.
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of requests"
+    )]
+    pub fn hopeless(&self, so_far: &Sample, n: usize) -> bool {
+        let failed = (so_far.scheduled - so_far.ok()) as usize;
+        self.0.iter().any(|(limit, threshold)| match limit {
+            Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,
+            Limit::Attainment => false,
+            Limit::Latency { latency, .. } => limit.quantile().is_some_and(|q| {
+                let over = so_far.values(latency).iter().filter(|value| **value > *threshold).count();
+                // The percentile lies above the limit once the value below it does.
+                let below = ((n.saturating_sub(1)) as f64 * q).floor() as usize;
+                *latency != "itl" && over + failed >= n - below.min(n)
+            }),
+        })
+    }
+
+    /// Tests a run: a sample, and in open loop whether the server kept up with it (`steady`).
+    #[must_use]
+    pub fn gate(&self, sample: &Sample, steady: Option<&Stability>, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        let mut tests = self.test(sample, itl);
+        tests.extend(steady.filter(|steady| steady.saturated && !self.is_empty()).map(falls_behind));
+        tests
+    }
+
+    /// Tests a row's metrics, where the requests themselves are not known: a percentile over the successful ones stands for
+    /// all unless so many failed that it lies among these. It is confirmed when the greatest value is known and within.
+    #[must_use]
+    pub fn reported(&self, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        let (completed, failed) = (metric("completed"), metric("failed"));
+        let scheduled = completed.zip(failed).map(|(completed, failed)| completed + failed);
+        let one = |(limit, threshold): &(Limit, f64)| {
+            let (q, floor) = (limit.quantile(), limit.is_floor());
+            let among_failed = |q: f64| scheduled.zip(completed).is_some_and(|(n, ok)| (n - 1.0) * q > ok - 1.0);
+            let failing = q.is_some_and(among_failed);
+            let value = metric(limit.metric()).filter(|_| !failing);
+            let basis = if value.is_none() && !failing { NOT_MEASURED } else { "reported" };
+            let margin = value.map(|value| if floor { value - threshold } else { threshold - value } / threshold);
+            let failed = failed.map_or(0, count);
+            let needed = q.map(|q| needed(q, failed));
+            let greatest = if let Limit::Latency { latency, .. } = limit { metric(greatest(latency)) } else { None };
+            let all_within = greatest.is_some_and(|greatest| greatest <= *threshold);
+            let enough = |needed: u32| scheduled.is_some_and(|n| n >= f64::from(needed));
+            SlaTest {
+                limit: limit.key().into(),
+                threshold: *threshold,
+                value,
+                basis: basis.into(),
+                margin: margin.filter(|margin| margin.is_finite()),
+                passed: value.is_some_and(|value| if floor { value >= *threshold } else { value <= *threshold }),
+                n: scheduled.filter(|_| q.is_some()).map(count),
+                over: q.filter(|_| all_within).map(|_| failed),
+                needed,
+                confirmed: needed.map(|needed| all_within && enough(needed)),
+            }
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    /// Tests a sample: percentiles over all scheduled requests, failures as infinite; means over the successful ones.
+    #[must_use]
+    pub fn test(&self, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
+        self.0.iter().map(|(limit, threshold)| test_one(*limit, *threshold, sample, itl)).collect()
+    }
+}
+
+/// The test that a server has failed which falls behind an open loop: its latencies depend on when the run ended. By Little's
+/// law rate × E2E are in flight; of the last third they are more than the first third explains.
+fn falls_behind(steady: &Stability) -> SlaTest {
+    let [first, _, last] = steady.e2e_s;
+    let in_flight = |e2e: Option<f64>| e2e.map(|e2e| steady.rate * e2e);
+    SlaTest {
+        limit: IN_FLIGHT.into(),
+        threshold: in_flight(first).unwrap_or_default(),
+        value: in_flight(last),
+        basis: "rate_times_e2e".into(),
+        margin: first.zip(last).map(|(first, last)| 1.0 - last / first).filter(|margin| margin.is_finite()),
+        passed: false,
+        n: None,
+        over: None,
+        needed: None,
+        confirmed: None,
+    }
+}
+
+/// The metric that is the greatest of a latency.
+fn greatest(latency: &str) -> &'static str {
+    match latency {
+        "ttft" => "max_ttft_ms",
+        "tpot" => "max_tpot_ms",
+        "itl" => "max_itl_ms",
+        _ => "max_e2e_ms",
+    }
+}
+
+/// A count that a row holds as any number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn count(n: f64) -> u32 {
+    n as u32
+}
+
+/// Puts what was tested into a row's `sla`, and gives the gate's answer.
+pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
+    let verdict = verdict(tests);
+    sla.insert("passed".into(), verdict.map_or(Value::Null, |verdict| (verdict != Verdict::Fail).into()));
+    if !tests.is_empty() {
+        let tested = |test: &SlaTest| Some((test.limit.to_string(), serde_json::to_value(test).ok()?));
+        sla.insert("tested".into(), Value::Object(tests.iter().filter_map(tested).collect()));
+    }
+    verdict
+}
+
+/// What a row's `sla` says was tested.
+#[must_use]
+pub fn tested(sla: &Members) -> Vec<SlaTest> {
+    let test = |(limit, test): (&String, &Value)| {
+        serde_json::from_value(test.clone()).ok().map(|test| SlaTest { limit: limit.clone().into(), ..test })
+    };
+    sla.get("tested").and_then(Value::as_object).into_iter().flatten().filter_map(test).collect()
+}
+
+/// The gate's answer over all tests; `None` without any.
+#[must_use]
+pub fn verdict(tests: &[SlaTest]) -> Option<Verdict> {
+    let confirmed = tests.iter().all(|test| test.confirmed != Some(false));
+    match tests {
+        [] => None,
+        _ if tests.iter().any(|test| !test.passed) => Some(Verdict::Fail),
+        _ if confirmed => Some(Verdict::Pass),
+        _ => Some(Verdict::PassUnconfirmed),
+    }
+}
+
+fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(&str) -> Option<f64>) -> SlaTest {
+    let mut test = SlaTest {
+        limit: limit.key().into(),
+        threshold,
+        value: None,
+        basis: "requests".into(),
+        margin: None,
+        passed: false,
+        n: None,
+        over: None,
+        needed: None,
+        confirmed: None,
+    };
+    match limit {
+        Limit::SuccessRate | Limit::Attainment => {
+            let good = f64::from(sample.good) / f64::from(sample.scheduled.max(1));
+            let measured = if limit == Limit::SuccessRate { sample.success_rate() } else { Some(good) };
+            test.value = measured.filter(|_| sample.scheduled > 0);
+            test.passed = test.value.is_some_and(|value| value >= threshold);
+            test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (value - threshold) / threshold);
+        }
+        Limit::Latency { statistic, latency } => {
+            let (value, basis) = match (latency, limit.quantile()) {
+                ("itl", _) => (itl(statistic), "successes"),
+                (_, None) => (sample::mean(sample.values(latency)), "successes"),
+                (_, Some(q)) => {
+                    // Only what failed is infinite: a successful answer of one token has no TPOT, and is left out.
+                    let failed = (sample.scheduled - sample.ok()) as usize;
+                    (sample::percentile_with(sample.values(latency), failed, q * 100.0), "all_scheduled")
+                }
+            };
+            test.basis = basis.into();
+            test.passed = value.is_some_and(|value| value <= threshold);
+            test.value = value.filter(|v| v.is_finite());
+            test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (threshold - value) / threshold);
+            if let (Some(q), true) = (limit.quantile(), latency != "itl") {
+                let within = sample.values(latency).partition_point(|value| *value <= threshold);
+                // A single token has no TPOT and breaks no limit on it.
+                let none = sample.ok() as usize - sample.values(latency).len();
+                let over = (sample.scheduled as usize).saturating_sub(within + none);
+                let over = u32::try_from(over).unwrap_or(u32::MAX);
+                test.n = Some(sample.scheduled);
+                test.over = Some(over);
+                let needed = Some(needed(q, over)).filter(|_| test.passed);
+                test.needed = needed;
+                test.confirmed = needed.map(|needed| sample.scheduled >= needed);
+            }
+        }
+    }
+    test
+}
+
+/// One limit over several runs together: `None` when it is broken, else whether there were requests enough. A percentile
+/// holds when so few of all requests are above the limit that the one at its place is not among them.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
+    let counts: Option<Vec<(u32, u32)>> = tests.iter().map(|test| test.n.zip(test.over)).collect();
+    let first = tests.first()?;
+    let q = Limit::known(&first.limit).and_then(Limit::quantile);
+    if let (Some(counts), Some(q)) = (counts, q) {
+        let (n, over) = counts.iter().fold((0u32, 0u32), |(n, over), (m, above)| (n + m, over + above));
+        let within = n.checked_sub(over)?.checked_sub(1)?;
+        let place = (f64::from(n - 1) * q).ceil() as u32;
+        return (place <= within).then(|| n >= needed(q, over));
+    }
+    let values: Option<Vec<f64>> = tests.iter().map(|test| test.value).collect();
+    let value = sample::mean(&values?)?;
+    let floor = first.limit.starts_with("min_");
+    let holds = if floor { value >= first.threshold } else { value <= first.threshold };
+    (holds && first.limit != IN_FLIGHT).then_some(q.is_none())
+}
+
+/// The smallest number of requests that confirms a percentile `q` when `over` of them are above the limit: the probability
+/// of so few at the very limit, Binomial(n, 1 − q) ≤ over, is at most 1 − confidence (as MLPerf's early stopping).
+#[must_use]
+pub fn needed(q: f64, over: u32) -> u32 {
+    if over == 0 {
+        // Then it is qⁿ ≤ 1 − confidence.
+        return count(((1.0 - CONFIDENCE).ln() / q.ln()).ceil());
+    }
+    if over > MANY {
+        // As many as that are normally distributed: n·(1 − q) − z·√over lies above them (a score interval).
+        let over = f64::from(over);
+        return count((over + Z * Z / 2.0 + Z * (over + Z * Z / 4.0).sqrt()) / (1.0 - q)).saturating_add(1);
+    }
+    // The probability falls with n: the first n that is enough lies between one that is not and one that is.
+    let enough = |n: u32| binomial_cdf(over, n, 1.0 - q) <= 1.0 - CONFIDENCE;
+    let mut above = over.saturating_add(1);
+    while !enough(above) && above < MOST_NEEDED {
+        above = above.saturating_mul(2);
+    }
+    let mut below = over;
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        match enough(middle) {
+            true => above = middle,
+            false => below = middle,
+        }
+    }
+    above
+}
+
+/// P(X ≤ k) for X ~ Binomial(n, p).
+fn binomial_cdf(k: u32, n: u32, p: f64) -> f64 {
+    let mut term = f64::from(n) * (1.0 - p).ln();
+    let mut sum = term.exp();
+    for i in 1..=k.min(n) {
+        term += (f64::from(n - i + 1) / f64::from(i)).ln() + p.ln() - (1.0 - p).ln();
+        sum += term.exp();
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::timing::tests::request;
+    use crate::rows::kinds::RequestStatus;
+    use serde_json::json;
+
+    fn limits(value: Value) -> Limits {
+        Limits::read(value.as_object().unwrap()).with_floor()
+    }
+
+    /// `n` requests with a TTFT of 50 ms, `slow` of them with 500 ms, `failed` of them failed.
+    fn sample(n: u32, slow: u32, failed: u32) -> Sample {
+        let mut sample = Sample::default();
+        for i in 0..n {
+            let mut one = request(0, 0, if i < slow { 500 } else { 50 }, 600, 10);
+            if i >= n - failed {
+                one.status = RequestStatus::Http5xx;
+            }
+            sample.add(&one, &Limits::default());
+        }
+        sample.close();
+        sample
+    }
+
+    fn judged(sample: &Sample) -> Option<Verdict> {
+        verdict(&limits(json!({"max_p99_ttft_ms": 100})).test(sample, &|_| None))
+    }
+
+    #[test]
+    fn a_p99_needs_its_numbers() {
+        assert_eq!((needed(0.99, 0), needed(0.99, 1), needed(0.95, 0), needed(0.9, 10)), (299, 473, 59, 167));
+        // Where the one way ends and the other begins they agree, and neither takes long.
+        let (exact, near) = (f64::from(needed(0.99, MANY)), f64::from(needed(0.99, MANY + 1)));
+        assert!((near / exact - 1.0).abs() < 1e-3, "{exact} {near}");
+        assert_eq!(needed(0.99, u32::MAX), u32::MAX);
+        assert_eq!(judged(&sample(299, 0, 0)), Some(Verdict::Pass));
+        assert_eq!(judged(&sample(298, 0, 0)), Some(Verdict::PassUnconfirmed));
+        assert_eq!(judged(&sample(472, 1, 0)), Some(Verdict::PassUnconfirmed));
+        assert_eq!(judged(&sample(473, 1, 0)), Some(Verdict::Pass));
+    }
+
+    #[test]
+    fn failures_are_infinitely_slow() {
+        let tests =
+            limits(json!({"max_p99_ttft_ms": 100, "min_success_rate": 0.5})).test(&sample(100, 0, 2), &|_| None);
+        assert_eq!((tests[0].passed, tests[0].value, tests[1].passed), (false, None, true));
+        assert_eq!(judged(&sample(1000, 0, 15)), Some(Verdict::Fail), "98.5 % success is below the floor");
+    }
+
+    #[test]
+    fn names_of_limits() {
+        assert!(Limit::parse("max_ttft_ms").unwrap_err().contains("max_p99_ttft_ms"));
+        assert!(Limit::parse("max_p99_tfft_ms").unwrap_err().contains("did you mean max_p99_ttft_ms"));
+        assert_eq!(Limit::parse("min_success_rate"), Ok(Limit::SuccessRate));
+        assert_eq!(verdict(&[]), None);
+    }
+}

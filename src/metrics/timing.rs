@@ -1,0 +1,87 @@
+//! TTFT, TPOT and E2E of one request.
+//!
+//! With t0 the due time (open loop, burst) or the time of sending (closed loop), a₁ and a_K the first and last
+//! token-bearing chunk and N the output tokens by the server's count:
+//! TTFT = a₁ − t0, E2E = a_K − t0, TPOT = (a_K − a₁)/(N − 1) for N ≥ 2.
+
+use crate::rows::kinds::{Request, RequestStatus, TokenSource};
+use crate::rows::units::Millis;
+
+/// The times of one successful request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// Time to first token; `None` for an answer that came whole.
+    pub ttft: Option<Millis>,
+    /// Time to the first token of the answer itself, where reasoning came before it.
+    pub ttfat: Option<Millis>,
+    /// Time per output token after the first; `None` for one token, or when tokens were not counted by the server.
+    pub tpot: Option<Millis>,
+    /// End to end, to the last token.
+    pub e2e: Millis,
+}
+
+/// The times of a request; `None` when it did not succeed.
+#[must_use]
+pub fn timing(request: &Request) -> Option<Timing> {
+    if request.status != RequestStatus::Ok {
+        return None;
+    }
+    let begun = request.due_us.or(request.sent_us)?;
+    // An answer that came whole was there at its end.
+    let last = request.last_token_us.or(request.end_us)?;
+    let since = |at: crate::rows::units::Micros| at.since(begun);
+    Some(Timing {
+        ttft: request.first_token_us.map(since),
+        ttfat: request.first_answer_us.map(since),
+        tpot: tpot(request),
+        e2e: since(last),
+    })
+}
+
+fn tpot(request: &Request) -> Option<Millis> {
+    let gaps = output_tokens(request)?.checked_sub(1).filter(|gaps| *gaps > 0)?;
+    let span = request.last_token_us?.since(request.first_token_us?);
+    Some(Millis(span.0 / f64::from(gaps)))
+}
+
+/// Output tokens, where somebody counted tokens and not chunks.
+#[must_use]
+pub fn output_tokens(request: &Request) -> Option<u32> {
+    request.output_tokens.filter(|_| request.token_source != Some(TokenSource::Chunks))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rows::units::Micros;
+
+    /// A successful request that was due, sent, and had its first and last token at these ms.
+    pub fn request(due: u64, sent: u64, first: u64, last: u64, tokens: u32) -> Request {
+        let at = |ms: u64| Some(Micros(ms * 1000));
+        serde_json::from_value::<Request>(serde_json::json!({
+            "run_id": "r", "i": 0, "phase": "measured", "due_us": at(due), "sent_us": at(sent), "first_token_us": at(first),
+            "last_token_us": at(last), "end_us": at(last + 1), "input_tokens": 10, "output_tokens": tokens,
+            "token_source": "usage", "chunks": tokens, "status": "ok", "http_status": 200,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn hand_drawn_timelines() {
+        let timed = |request: &Request| timing(request).unwrap();
+        let ten = request(100, 105, 150, 240, 10);
+        assert_eq!(
+            timed(&ten),
+            Timing { ttft: Some(Millis(50.0)), ttfat: None, tpot: Some(Millis(10.0)), e2e: Millis(140.0) }
+        );
+        let whole = Request { first_token_us: None, last_token_us: None, ..ten.clone() };
+        assert_eq!(timed(&whole), Timing { ttft: None, ttfat: None, tpot: None, e2e: Millis(141.0) });
+        let closed = Request { due_us: None, ..ten.clone() };
+        assert_eq!(timed(&closed).ttft, Some(Millis(45.0)));
+        assert_eq!(timed(&request(0, 0, 50, 50, 1)).tpot, None);
+        assert_eq!(timed(&request(0, 0, 50, 60, 2)).tpot, Some(Millis(10.0)));
+        let chunks = Request { token_source: Some(TokenSource::Chunks), ..ten.clone() };
+        assert_eq!(timed(&chunks).tpot, None);
+        assert_eq!(timing(&Request { status: RequestStatus::Truncated, ..ten }), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a file of another client does not say as a row has it: the candidate, members of another form, commands.
+
+use serde_json::{Value, json};
+
+use super::format::{FlagCommand, put};
+use crate::base::shell;
+use crate::rows::kinds::Members;
+
+/// What a candidate row says about a result that names none.
+pub fn from_candidate(row: &mut Value, candidate: &Value) {
+    for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
+        if !candidate[key].is_null() {
+            row[key] = candidate[key].clone();
+        }
+    }
+    row["candidate"] = json!({
+        "changed": candidate["server"]["changed"], "baseline": candidate["search"]["baseline"],
+        "index": candidate["search"]["index"], "of": candidate["search"]["of"],
+    });
+    // Of several scenarios the file says which by its lengths; of one it is that.
+    let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
+    let lengths = |scenario: &&Value| {
+        ["input_len", "output_len"]
+            .iter()
+            .all(|key| row["workload"][*key].is_null() || scenario[*key].as_f64() == row["workload"][*key].as_f64())
+    };
+    let mut fitting = scenarios.iter().filter(lengths);
+    if let (Some(scenario), None) = (fitting.next(), fitting.next()) {
+        put(row, "workload/scenario", scenario["name"].clone());
+        put(row, "workload/input_len", scenario["input_len"].clone());
+        put(row, "workload/output_len", scenario["output_len"].clone());
+    }
+}
+
+/// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
+pub fn tidy(row: &mut Value) {
+    let rate = &mut row["workload"]["request_rate"];
+    *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
+    for key in ["input_len", "output_len"] {
+        let length = &mut row["workload"][key];
+        *length = length.as_f64().filter(|n| *n >= 0.0).map_or(Value::Null, |n| json!(n));
+    }
+    for key in ["num_prompts", "max_concurrency"] {
+        let value = &mut row["workload"][key];
+        *value = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
+    }
+    if !row["candidate"].is_null() {
+        let own = row["candidate"].clone();
+        row["candidate"] = json!({
+            "changed": own["changed"].as_object().cloned().unwrap_or_default(), "baseline": own["baseline"] == true,
+            "index": own["index"].as_u64().unwrap_or(0), "of": own["of"].as_u64().unwrap_or(1),
+        });
+    }
+    for key in ["model", "framework", "candidate_id", "server_command"] {
+        row[key] = words(&row[key]).into();
+    }
+}
+
+/// A command from its flags.
+pub fn argv(command: &FlagCommand, flags: &Members) -> Vec<String> {
+    let flag = |(name, value): (&String, &Value)| {
+        let name = format!("--{}", name.replace('_', "-"));
+        match value {
+            Value::Bool(true) => vec![name],
+            Value::Bool(false) | Value::Null => Vec::new(),
+            Value::Array(values) => std::iter::once(name).chain(values.iter().map(words)).collect(),
+            value => vec![name, words(value)],
+        }
+    };
+    command.words.iter().cloned().chain(flags.iter().flat_map(flag)).collect()
+}
+
+/// A value as text: a list is a command's words.
+pub fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Array(list) => shell::join(&list.iter().map(words).collect::<Vec<_>>()),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,474 @@
+//! Other clients' results as result rows: by their format's map, never by a name that looks the same.
+
+mod fill;
+mod format;
+mod repeats;
+mod requests;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+pub use self::format::{FORMATS, ImportFormat, nearest, put};
+pub use self::repeats::{Repeats, Source};
+
+use self::fill::{argv, from_candidate, tidy, words};
+use self::format::{JsonPlaces, at, is_skipped};
+use crate::base::error::{Error, Result};
+use crate::base::{digest, shell};
+use crate::metrics::sla::Limits;
+use crate::metrics::{sample, sla};
+use crate::rows::kinds::{Members, NativeBlock, NativeField, ResultRow};
+
+/// Measured mean lengths within about this factor are of one workload.
+const SAME_LENGTH: f64 = 1.5;
+
+/// What a file does not hold.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOverrides {
+    /// A `candidate` row: framework, command, scenario, limits, GPUs.
+    pub candidate: Option<Value>,
+    /// Members of the row by their place: `framework`, `workload/scenario`, `hardware/gpu_count`.
+    pub set: Vec<(String, Value)>,
+    /// The file's name without its ending, for a result that names no candidate.
+    pub name: String,
+}
+
+/// A result as it was read, before it is known which others are of its configuration.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The row; its candidate has a name of its own.
+    pub row: ResultRow,
+    /// What tells repeats.
+    pub source: Source,
+}
+
+/// The results of one file's content, or of one line.
+///
+/// # Errors
+/// The keys that the format cannot do without.
+pub fn results(format: &ImportFormat, content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+    let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
+    let each: Vec<&Value> = match &format.each {
+        Some(_) => lists.flatten().collect(),
+        None => vec![content],
+    };
+    let each: Vec<&Value> = each.into_iter().filter(|result| !is_skipped(&format.skip, result)).collect();
+    let alone = each.len() == 1;
+    let found = |result: &Value| {
+        let mut found = one(format, result, content, given)?;
+        found.source.alone = alone;
+        Ok(found)
+    };
+    each.into_iter().map(found).collect()
+}
+
+fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrides) -> Result<Found> {
+    let lacks: Vec<&str> = format
+        .needs
+        .iter()
+        .filter(|place| result.pointer(place).is_none())
+        .map(|place| place.trim_start_matches('/'))
+        .collect();
+    if !lacks.is_empty() && result.get("error").is_none() {
+        let why = format!("{} without {}: another version of {}?", format.name, lacks.join(", "), format.client);
+        return Err(Error::new(why));
+    }
+    let mut reading = ImportReading {
+        format,
+        result,
+        top,
+        native: NativeBlock {
+            format: format.name.clone(),
+            client: format.client.clone(),
+            fields: BTreeMap::new(),
+            nulls: BTreeMap::new(),
+            blind: format.blind.clone(),
+            repeat: None,
+        },
+        metrics: BTreeMap::new(),
+        placeholder: false,
+    };
+    reading.numbers();
+    let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
+    reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
+    let content = digest::canonical(result);
+    let own_name = format!("{}-{}", given.name, &digest::sha256(content.as_bytes())[..8]);
+    let mut row = reading.row(given, &own_name);
+    // What is named by the file, the candidate or a flag is that.
+    let unnamed = row["candidate_id"] == own_name.as_str();
+    let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
+    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()));
+    let sample = reading.requests(&limits);
+    let asked = row["workload"]["num_prompts"].as_f64();
+    let (completed, sent) = reading.counts(sample.as_ref(), asked);
+    let failed = reading.verdict_on_life(completed, sent);
+    let tests = match (&sample, failed.is_some()) {
+        (_, true) => Vec::new(),
+        (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(&format!("{statistic}_itl_ms"))),
+        (None, false) => limits.reported(&|name| reading.metric(name)),
+    };
+    row["metrics"] = json!(reading.metrics);
+    if let Some((class, why)) = failed {
+        row["status"] = if class == "oom" { "oom" } else { "failed" }.into();
+        row["failure_class"] = class.into();
+        row["failure_reason"] = why.into();
+    }
+    let short =
+        sample.as_ref().is_some_and(|sample| requests::is_short(sample, row["workload"]["output_len"].as_f64()));
+    row["quality"] = json!({
+        "length_mismatch": short, "placeholder_zero": reading.placeholder, "percentile_method": format.percentiles,
+        "blind": reading.native.blind.keys().collect::<Vec<_>>(),
+    });
+    let mut row: ResultRow =
+        serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))?;
+    row.verdict = sla::write(&mut row.sla, &tests);
+    sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
+    row.native = Some(reading.native);
+    Ok(Found { row, source: Source { settings, content, alone: true } })
+}
+
+struct ImportReading<'a> {
+    format: &'a ImportFormat,
+    result: &'a Value,
+    top: &'a Value,
+    native: NativeBlock,
+    metrics: BTreeMap<String, Option<f64>>,
+    /// A number was 0 that cannot be.
+    placeholder: bool,
+}
+
+impl ImportReading<'_> {
+    fn number(&self, places: &JsonPlaces) -> Option<f64> {
+        at(places, self.result, self.top).and_then(|(value, _)| value.as_f64())
+    }
+
+    fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name).copied().flatten()
+    }
+
+    /// Seconds that it took, as it says, else as its requests say.
+    fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
+        let counts = &self.format.counts;
+        let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
+        let said = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
+        said.or_else(|| sample?.window())
+    }
+
+    fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
+        let meaning = meaning.map(String::from);
+        let field = NativeField { field: field.trim_start_matches(['^', '/']).to_string(), unit: unit.into(), meaning };
+        self.native.fields.insert(name.to_string(), field);
+        self.metrics.insert(name.to_string(), value);
+    }
+
+    fn null(&mut self, name: &str, why: &str) {
+        self.metrics.insert(name.to_string(), None);
+        self.native.nulls.insert(name.to_string(), why.into());
+    }
+
+    /// Every number of the map, in our units. A latency of exactly 0 stands for no sample.
+    fn numbers(&mut self) {
+        let format = self.format;
+        for (name, number) in &format.metrics {
+            let Some((value, place)) = at(&number.at, self.result, self.top) else { continue };
+            match value.as_f64().filter(|value| value.is_finite()) {
+                Some(value) => {
+                    self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
+                }
+                None => self.null(name, &format!("{} is {value} there", place.trim_start_matches('/'))),
+            }
+        }
+        for (latency, map) in &format.latencies {
+            let samples = map.counted_by.as_ref().and_then(|place| self.result.pointer(place)?.as_f64());
+            for (statistic, names) in &format.statistics {
+                let place = |name: &String| map.at.0.iter().map(|at| at.replace("{stat}", name)).collect::<Vec<_>>();
+                let places = JsonPlaces(names.iter().flat_map(place).collect());
+                let Some((value, place)) = at(&places, self.result, self.top) else { continue };
+                let name = format!("{statistic}_{latency}_ms");
+                let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
+                    self.null(&name, &format!("{} is {value} there", place.trim_start_matches('/')));
+                    continue;
+                };
+                self.put(&name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
+                if samples == Some(0.0) {
+                    self.null(&name, "no sample: its client writes 0 for none");
+                    self.placeholder |= value == 0.0;
+                } else if value <= 0.0 {
+                    self.placeholder = true;
+                    self.null(&name, "placeholder_zero: no latency is 0 or less");
+                }
+            }
+        }
+        // What goes by a first token that nobody saw is no time per token.
+        if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
+            for statistic in sla::STATISTICS {
+                let name = format!("{statistic}_tpot_ms");
+                if self.metric(&name).is_some() {
+                    self.null(&name, "its time to the first token is none");
+                }
+            }
+        }
+    }
+
+    /// The row without its metrics: what the file says, then the candidate, then what was set.
+    fn row(&self, given: &ImportOverrides, own_name: &str) -> Value {
+        let format = self.format;
+        let mut row = json!({
+            "framework": format.framework.as_deref().unwrap_or("unknown"), "framework_version": null, "framework_commit": null,
+            "candidate_id": own_name, "model": "", "status": "ok", "failure_reason": null, "hardware": {},
+            "workload": {}, "sla": {}, "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {},
+            "fingerprint": {}, "environment": {"image": null, "image_digest": null, "cuda": null, "nccl": null, "driver": null},
+        });
+        let mut measured: Vec<&str> = Vec::new();
+        for (place, places) in &format.row {
+            if let Some((value, found)) = at(places, self.result, self.top) {
+                put(&mut row, place, value.clone());
+                measured.extend(format.measured.contains(&found).then_some(place.as_str()));
+            }
+        }
+        let name = format.id.iter().filter_map(|place| self.result.pointer(place)).map(words);
+        let name = name.collect::<Vec<_>>().join("-");
+        if !name.is_empty() {
+            row["candidate_id"] = name.into();
+        }
+        if let Some(command) = &format.command
+            && let Some(flags) = self.result.pointer(&command.flags).and_then(Value::as_object)
+        {
+            row["server_command"] = shell::join(&argv(command, flags)).into();
+        }
+        if let Some(changed) = row.pointer_mut("/candidate/changed").and_then(Value::as_object_mut) {
+            changed.retain(|name, _| !format.unchanged.contains(name));
+        }
+        if let Some(gpus) = format.gpus.of(self.result) {
+            put(&mut row, "hardware/gpu_count", json!(gpus as u64));
+        }
+        if let Some(ours) = row["framework"].as_str().and_then(|theirs| format.frameworks.get(theirs)) {
+            row["framework"] = ours.as_str().into();
+        }
+        if let Some(candidate) = &given.candidate {
+            from_candidate(&mut row, candidate);
+        }
+        for (place, value) in &given.set {
+            put(&mut row, place, value.clone());
+        }
+        tidy(&mut row);
+        if format.closed_wins && row["workload"]["max_concurrency"].is_number() {
+            row["workload"]["request_rate"] = Value::Null;
+        }
+        let workload = &row["workload"];
+        let mode = match (workload["request_rate"].is_number(), workload["max_concurrency"].is_number()) {
+            (true, _) => "open",
+            (false, true) => "closed",
+            (false, false) => "burst",
+        };
+        // The mean of what was measured differs from run to run of one workload; that of another workload by more.
+        let length = |key: &str| {
+            let place = format!("workload/{key}");
+            let given = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
+            match workload[key].as_f64().filter(|n| *n > 0.0 && !given && measured.contains(&place.as_str())) {
+                Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
+                None => workload[key].clone(),
+            }
+        };
+        let lengths = json!([workload["scenario"], workload["kind"], length("input_len"), length("output_len")]);
+        row["fingerprint"] = json!({
+            "model": row["model"], "gpu_model": row["hardware"]["gpu_model"], "gpu_count": row["hardware"]["gpu_count"],
+            "workload": digest::short(&lengths), "load_mode": mode, "endpoint": workload["endpoint"], "client": format.client,
+        });
+        row
+    }
+
+    /// Requests that succeeded, and that were to be sent; what follows from these.
+    /// Where failures are not counted, they are what is lacking to the requests that somebody says were asked for.
+    fn counts(&mut self, sample: Option<&sample::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
+        let counts = &self.format.counts;
+        let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
+        let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
+        let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
+        let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
+        let sent = self.number(&counts.sent).or(together).or(asked);
+        let rate = completed.zip(sent.filter(|sent| *sent > 0.0)).map(|(completed, sent)| completed / sent);
+        match rate {
+            Some(rate) => {
+                self.metrics.insert("success_rate".into(), Some(rate));
+            }
+            None => self.null("success_rate", "its client does not count failures"),
+        }
+        let duration = self.duration(sample);
+        let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
+        let tokens = |name: &str| self.metric(name);
+        // Of requests that are there one by one with the time of each the totals are theirs.
+        let whole = sample.filter(|sample| sample.window().is_some());
+        let (input, output) = (tokens("total_input_tokens"), tokens("total_output_tokens"));
+        let input = input.or_else(|| whole.map(|sample| sample::total(&sample.input)));
+        let output = output.or_else(|| whole.map(|sample| sample::total(&sample.output)));
+        let made = [
+            ("request_throughput", per_second(completed)),
+            ("output_token_throughput", per_second(output)),
+            ("total_token_throughput", per_second(input.zip(output).map(|(input, output)| input + output))),
+        ];
+        for (name, value) in made {
+            if self.metric(name).is_none() && value.is_some() {
+                self.metrics.insert(name.into(), value);
+            }
+        }
+        self.metrics.extend(completed.map(|n| ("completed".to_string(), Some(n))));
+        self.metrics.extend(sent.zip(completed).map(|(sent, ok)| ("failed".to_string(), Some((sent - ok).max(0.0)))));
+        (completed, sent)
+    }
+
+    /// How many requests its client counts, where its list holds others: warm-up, what was cut off, or only some of them.
+    fn other_requests(&self, map: &format::RequestsMap, listed: usize, failed: usize) -> Option<f64> {
+        let counts = &self.format.counts;
+        let [completed, errors, sent] =
+            [&counts.completed, &counts.failed, &counts.sent].map(|places| self.number(places));
+        let completed = completed?;
+        let all = errors.map(|errors| completed + errors);
+        let (listed, failed) = (listed as f64, failed as f64);
+        let same = match (&map.list, &map.failed) {
+            // The good ones and the failed ones apart.
+            (Some(_), Some(_)) => listed == completed && errors.is_none_or(|errors| failed == errors),
+            (Some(_), None) | (None, _) => {
+                let known = [Some(completed), all, sent].contains(&Some(listed));
+                known || (all.is_none() && sent.is_none() && listed >= completed)
+            }
+        };
+        (!same).then(|| all.unwrap_or(completed))
+    }
+
+    /// Why nothing was measured at all, however good it looks.
+    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&str, String)> {
+        if let Some(error) = self.result.get("error").and_then(Value::as_str) {
+            let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
+            return Some((class.unwrap_or("client_failed"), error.to_string()));
+        }
+        if completed == Some(0.0) {
+            let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
+            return Some(("all_requests_failed", format!("no request{of} succeeded, though its client ended well")));
+        }
+        let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
+        (seen == Some(0.0)).then(|| {
+            let n = completed.unwrap_or_default();
+            (
+                "no_token",
+                format!(
+                    "{n} requests count as done and no token came: its client does not see errors behind status 200"
+                ),
+            )
+        })
+    }
+
+    fn requests(&mut self, limits: &Limits) -> Option<sample::Sample> {
+        let map = self.format.requests.as_ref()?;
+        let (listed, failed) = requests::count(map, self.result)?;
+        if let Some(measured) = self.other_requests(map, listed, failed) {
+            let why = format!(
+                "it lists {} requests and measured {measured}: its own statistics are used, not those of the list",
+                listed + failed
+            );
+            self.native.blind.insert("requests".into(), why);
+            return None;
+        }
+        let sample = requests::sample(map, self.result, limits)?;
+        for latency in ["ttft", "tpot", "e2e"] {
+            for (statistic, value) in requests::statistics(&sample, latency) {
+                let name = format!("{statistic}_{latency}_ms");
+                self.put(&name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
+                self.native.nulls.remove(&name);
+            }
+        }
+        if !limits.is_empty() {
+            let good = f64::from(sample.good);
+            self.metrics.insert("slo_attainment".into(), Some(good / f64::from(sample.scheduled)));
+            let duration = self.duration(Some(&sample));
+            self.metrics.extend(duration.map(|s| ("goodput".to_string(), Some(good / s))));
+        }
+        Some(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fixtures(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => fixtures(&path, found),
+                false => found.push(path),
+            }
+        }
+    }
+
+    /// Every content of the fixtures that is of a known format.
+    fn contents() -> Vec<Value> {
+        let mut paths = Vec::new();
+        fixtures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/native"), &mut paths);
+        paths.sort();
+        let text = |path: &PathBuf| crate::rows::jsonl::quote_bare(&fs::read_to_string(path).unwrap());
+        let first = |path: &PathBuf| -> Option<Value> {
+            let text = text(path);
+            serde_json::from_str(&text).ok().or_else(|| serde_json::from_str(text.lines().next()?).ok())
+        };
+        paths.iter().filter_map(first).filter(|content| ImportFormat::of(content).is_some()).collect()
+    }
+
+    /// Some place in a value, by a number that picks the way.
+    fn somewhere(value: &mut Value, mut pick: usize) -> &mut Value {
+        let n = match value {
+            Value::Object(members) => members.len(),
+            Value::Array(items) => items.len(),
+            _ => 0,
+        };
+        if n == 0 || pick.is_multiple_of(7) {
+            return value;
+        }
+        let at = pick % n;
+        pick /= n;
+        match value {
+            Value::Object(members) => somewhere(members.values_mut().nth(at).unwrap(), pick),
+            Value::Array(items) => somewhere(&mut items[at], pick),
+            other => other,
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!([1e308, -1, null, "NaN"])),
+            Just(json!("Infinity")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn no_damage_to_a_result_panics_or_gives_a_number_that_is_none(
+            which: prop::sample::Index, changes in prop::collection::vec((any::<usize>(), any_value()), 1..6),
+        ) {
+            static ALL: std::sync::LazyLock<Vec<Value>> = std::sync::LazyLock::new(contents);
+            let mut content = ALL[which.index(ALL.len())].clone();
+            for (pick, value) in changes {
+                *somewhere(&mut content, pick) = value;
+            }
+            let Some(format) = ImportFormat::of(&content) else { return Ok(()) };
+            let set = vec![("sla/max_p99_ttft_ms".to_string(), json!(100))];
+            for Found { row, .. } in results(format, &content, &ImportOverrides { set, ..ImportOverrides::default() }).unwrap_or_default() {
+                prop_assert!(row.metrics.values().flatten().all(|value| value.is_finite()), "{:?}", row.metrics);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Which results of other clients are of one configuration: what is the same is one candidate, and several results of it at one
+//! load are repeats.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Found;
+use super::format::ImportFormat;
+use crate::base::digest;
+use crate::rows::kinds::{Members, ResultRow};
+
+/// Text that is new in every run, and says nothing about how it was made.
+const NEW_EACH_TIME: [&str; 8] =
+    ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
+
+/// What tells repeats of one result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// A digest of the configuration, where the client appends one result to another and nothing else names the candidate.
+    pub settings: Option<String>,
+    /// All that was read.
+    pub content: String,
+    /// The only result of what was read.
+    pub alone: bool,
+}
+
+/// The results seen so far.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    /// Candidates by file and configuration.
+    candidates: BTreeMap<(String, String), String>,
+    /// Results by candidate and load, in their order.
+    seen: BTreeMap<String, Vec<String>>,
+}
+
+impl Repeats {
+    /// Names the candidate of a result from `file` by what is the same, and numbers its repeats. It stands at `place`: there the same
+    /// twice is one result.
+    #[must_use]
+    pub fn number(&mut self, file: &str, place: &str, found: Found) -> ResultRow {
+        let Found { mut row, source } = found;
+        if let Some(settings) = source.settings {
+            let own = row.candidate_id.clone();
+            row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();
+        }
+        // Stages of one file are different loads, even where it does not say which.
+        if !source.alone {
+            return row;
+        }
+        let load = row.workload.as_ref().map(|w| json!([w.request_rate, w.max_concurrency]));
+        let same = json!([row.framework, row.candidate_id, row.fingerprint, load]);
+        let seen = self.seen.entry(digest::canonical(&same)).or_default();
+        let content = digest::short(&json!([place, source.content]));
+        let repeat = seen.iter().position(|known| *known == content).unwrap_or_else(|| {
+            seen.push(content);
+            seen.len() - 1
+        });
+        if let Some(native) = &mut row.native {
+            native.repeat = u32::try_from(repeat).ok();
+        }
+        row
+    }
+}
+
+/// A digest of everything in a result that was set and not measured; nothing where its format does not say what that is.
+pub fn settings(format: &ImportFormat, result: &Value, row: &Value) -> Option<String> {
+    let given = format.settings.as_ref()?;
+    let load: Vec<&str> = ["workload/request_rate", "workload/max_concurrency"]
+        .iter()
+        .filter_map(|member| format.row.get(*member))
+        .flat_map(|places| places.0.iter().map(|place| place.trim_start_matches('/')))
+        .collect();
+    let words = |(key, value): &(&String, &Value)| {
+        let lasting = !NEW_EACH_TIME.contains(&key.as_str()) && !load.contains(&key.as_str());
+        lasting && (value.is_string() || value.is_boolean())
+    };
+    let words: Members =
+        result.as_object()?.iter().filter(words).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut blocks: Vec<Value> =
+        given.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
+    blocks.iter_mut().for_each(|block| without(block, &given.without));
+    let workload = &row["workload"];
+    let lengths = ["scenario", "kind", "input_len", "output_len"].map(|key| &workload[key]);
+    let all = json!([
+        row["framework"],
+        row["framework_version"],
+        row["model"],
+        row["hardware"],
+        row["candidate"],
+        lengths,
+        words,
+        blocks
+    ]);
+    Some(digest::short(&all))
+}
+
+/// Takes out the members of these names, however deep.
+fn without(value: &mut Value, names: &[String]) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|key, _| !names.contains(key));
+            members.values_mut().for_each(|member| without(member, names));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| without(item, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

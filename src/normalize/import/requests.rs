@@ -1,0 +1,125 @@
+//! Requests one by one, as other clients keep them, to the sample that everything is computed from.
+
+use serde_json::Value;
+
+use super::format::{RequestsMap, is_skipped};
+use crate::metrics::sample::{Sample, mean, percentile};
+use crate::metrics::sla::Limits;
+use crate::rows::kinds::{Request, RequestStatus, TokenSource};
+use crate::rows::units::Micros;
+
+/// More answers than this share shorter than asked, and lengths do not match.
+const SHORT: f64 = 0.01;
+
+/// What stands about one request, by place.
+type RequestField<'a> = &'a dyn Fn(&str) -> Option<&'a Value>;
+
+/// How many requests a result lists, and how many failed ones apart from these; `None` where it lists none.
+pub fn count(map: &RequestsMap, result: &Value) -> Option<(usize, usize)> {
+    let list = |place: &String| result.pointer(place).and_then(Value::as_array).map(Vec::len);
+    match &map.list {
+        Some(place) => {
+            let records = result.pointer(place)?.as_array().filter(|records| !records.is_empty())?;
+            let listed = records.iter().filter(|record| !is_skipped(&map.skip, record)).count();
+            Some((listed, map.failed.as_ref().and_then(list).unwrap_or_default()))
+        }
+        None => Some((list(map.ttft.as_ref().or(map.chunks.as_ref())?)?, 0)),
+    }
+}
+
+/// The sample of a result whose requests are there; `None` where they are not.
+pub fn sample(map: &RequestsMap, result: &Value, limits: &Limits) -> Option<Sample> {
+    let mut requests: Vec<(Request, Option<f64>)> = Vec::new();
+    match &map.list {
+        Some(list) => {
+            let records = result.pointer(list)?.as_array().filter(|records| !records.is_empty())?;
+            for record in records.iter().filter(|record| !is_skipped(&map.skip, record)) {
+                requests.push(request(map, &|place| record.pointer(place)));
+            }
+            let failed = map.failed.as_ref().and_then(|place| result.pointer(place)?.as_array());
+            requests.extend(failed.into_iter().flatten().map(|_| (Request::default(), None)));
+        }
+        None => {
+            let first = map.ttft.as_ref().or(map.chunks.as_ref())?;
+            let n = result.pointer(first)?.as_array()?.len();
+            requests.extend((0..n).map(|i| request(map, &|place| result.pointer(place)?.as_array()?.get(i))));
+        }
+    }
+    // Where answers are counted, one without a count broke off before its end.
+    let counted = requests.iter().any(|(request, _)| request.output_tokens.is_some());
+    let begin = requests.iter().filter_map(|(_, start)| *start).fold(f64::INFINITY, f64::min);
+    let mut sample = Sample::default();
+    for (mut request, start) in requests {
+        if counted && request.output_tokens.is_none() && request.status == RequestStatus::Ok {
+            request.status = RequestStatus::Truncated;
+        }
+        sample.add(&at_its_time(request, start.map_or(0.0, |start| start - begin)), limits);
+    }
+    sample.close();
+    (sample.scheduled > 0).then_some(sample)
+}
+
+/// One request on a clock of its own, which begins when it is sent, and when that was, s, on some clock.
+fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
+    let number = |place: &Option<String>| place.as_ref().and_then(|place| get(place)?.as_f64());
+    let tokens = |place: &String| get(place).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let list = |place: &Option<String>| -> Option<Vec<f64>> {
+        Some(get(place.as_ref()?)?.as_array()?.iter().filter_map(Value::as_f64).collect())
+    };
+    let error = map.error.as_ref().and_then(|place| get(place)?.as_str()).filter(|text| !text.is_empty());
+    let start = number(&map.start).map(|at| at * map.start_seconds);
+    let chunks = list(&map.chunks).filter(|chunks| !chunks.is_empty()).zip(start);
+    let chunk = |pick: fn(&[f64]) -> Option<&f64>| {
+        chunks.as_ref().and_then(|(chunks, start)| Some(pick(chunks)? * map.start_seconds - start))
+    };
+    let ttft = number(&map.ttft).map(|at| at * map.ttft_seconds.unwrap_or(map.seconds)).or(chunk(<[f64]>::first));
+    let gaps = list(&map.gaps).map(|gaps| gaps.iter().sum::<f64>() * map.seconds);
+    let whole = number(&map.e2e).map(|at| at * map.seconds);
+    let last = ttft.zip(gaps).map(|(ttft, gaps)| ttft + gaps).or(chunk(<[f64]>::last)).or(whole);
+    let output = tokens(&map.output);
+    // Without a first token, or without any, it was none that succeeded, whatever its client thought; a time before the start
+    // is how one that does not stream says that there was no first token to see.
+    let ok = error.is_none() && ttft.is_some_and(|ttft| ttft != 0.0) && output != Some(0);
+    let ttft = ttft.filter(|ttft| *ttft > 0.0);
+    let at = |seconds: Option<f64>| seconds.map(|s| Micros::from_seconds(s.max(0.0)));
+    let request = Request {
+        sent_us: Some(Micros(0)),
+        first_token_us: at(ttft),
+        last_token_us: at(last),
+        end_us: at(whole.or(last)),
+        input_tokens: tokens(&map.input),
+        output_tokens: output,
+        token_source: Some(TokenSource::Usage),
+        status: if ok { RequestStatus::Ok } else { RequestStatus::Aborted },
+        ..Request::default()
+    };
+    (request, start)
+}
+
+/// The same so many seconds later.
+fn at_its_time(request: Request, seconds: f64) -> Request {
+    let later = |at: Option<Micros>| at.map(|at| Micros(at.0.saturating_add(Micros::from_seconds(seconds).0)));
+    Request {
+        sent_us: later(request.sent_us),
+        first_token_us: later(request.first_token_us),
+        last_token_us: later(request.last_token_us),
+        end_us: later(request.end_us),
+        ..request
+    }
+}
+
+/// Statistics of a latency, by name.
+pub fn statistics(sample: &Sample, latency: &str) -> Vec<(&'static str, f64)> {
+    let values = sample.values(latency);
+    let percentiles = [("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0)];
+    let all = percentiles.map(|(name, q)| (name, percentile(values, q)));
+    let all = std::iter::once(("mean", mean(values))).chain(all);
+    all.filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// More than a hundredth of the answers are shorter than asked.
+pub fn is_short(sample: &Sample, asked: Option<f64>) -> bool {
+    let Some(asked) = asked else { return false };
+    let short = sample.output.iter().filter(|tokens| f64::from(**tokens) < asked).count();
+    short as f64 > SHORT * f64::from(sample.ok())
+}

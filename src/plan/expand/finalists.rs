@@ -1,0 +1,90 @@
+//! The second pass: the baseline and the leaders again, in blocks, at the rates that the first pass found.
+
+use std::collections::BTreeSet;
+
+use rand::seq::SliceRandom;
+
+use super::unit::{UnitKeys, common};
+use crate::load::schedule::generator;
+use crate::rows::kinds::{Candidate, Load, LoadMode, Unit};
+
+/// How well a candidate did in a scenario in the first pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FirstPassScore {
+    /// The candidate.
+    pub candidate_id: String,
+    /// The scenario.
+    pub scenario: String,
+    /// The load point of its best result.
+    pub load: Load,
+}
+
+/// Baselines and leaders of `candidates`, once for each of `repeats`, each block in an order of its own by chance; `best` is in
+/// the order of the ranking, the leader of each scenario first. No candidate stands twice in a row where there are two or more.
+#[must_use]
+pub fn finalists(
+    candidates: Vec<Candidate>,
+    best: &[FirstPassScore],
+    top: usize,
+    repeats: std::ops::RangeInclusive<u32>,
+) -> Vec<Candidate> {
+    let mut leading: BTreeSet<&str> = BTreeSet::new();
+    let scenarios: BTreeSet<&str> = best.iter().map(|best| best.scenario.as_str()).collect();
+    for scenario in &scenarios {
+        leading.extend(best.iter().filter(|b| b.scenario == *scenario).take(top).map(|b| b.candidate_id.as_str()));
+    }
+    let runs = |c: &Candidate| c.status.is_none() && (c.search.baseline || leading.contains(c.candidate_id.as_str()));
+    let chosen: Vec<Candidate> = candidates.into_iter().filter(runs).map(|c| at_its_rates(c, best)).collect();
+    let chosen: Vec<Candidate> = chosen.into_iter().filter(|candidate| !candidate.loads.is_empty()).collect();
+    let mut all: Vec<Candidate> = Vec::new();
+    let Some(seed) = chosen.first().map(|candidate| candidate.benchmark.seed) else { return all };
+    for repeat in repeats {
+        let mut block = chosen.clone();
+        block.shuffle(&mut generator(seed, &["block", &repeat.to_string()]));
+        // The last of one block is not the first of the next.
+        if block.len() > 1 && all.last().is_some_and(|last| last.candidate_id == block[0].candidate_id) {
+            block.rotate_left(1);
+        }
+        all.extend(block.into_iter().map(|candidate| of_repeat(candidate, repeat)));
+    }
+    all
+}
+
+/// The candidate with the load points at which it is run again: its own best and the leader's, no search.
+fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate {
+    let mut loads: Vec<Load> = Vec::new();
+    let mut units = Vec::new();
+    for scenario in &candidate.scenarios {
+        let here = || best.iter().filter(|best| best.scenario == scenario.name);
+        let mut points: Vec<Load> = Vec::new();
+        for mode in [LoadMode::Open, LoadMode::Closed, LoadMode::Burst] {
+            let leader = here().find(|best| best.load.mode == mode);
+            let own = here().find(|best| best.load.mode == mode && best.candidate_id == candidate.candidate_id);
+            points.extend(own.into_iter().chain(leader).map(|best| best.load.clone()));
+        }
+        points.dedup();
+        for point in points {
+            let load = loads.iter().position(|known| *known == point).unwrap_or_else(|| {
+                loads.push(point);
+                loads.len() - 1
+            });
+            units.push(Unit { key: String::new(), scenario: scenario.name.clone(), load, repeat: 0 });
+        }
+    }
+    candidate.loads = loads;
+    candidate.units = units;
+    candidate
+}
+
+fn of_repeat(mut candidate: Candidate, repeat: u32) -> Candidate {
+    let mut units = std::mem::take(&mut candidate.units);
+    let asked = UnitKeys::of(&candidate.scenarios, &candidate.loads);
+    let common = common(&candidate);
+    for unit in &mut units {
+        unit.repeat = repeat;
+        unit.key = asked.key(&common, &unit.scenario, unit.load, repeat);
+    }
+    candidate.units = units;
+    candidate.search.why = format!("run {} of the second pass: {}", repeat + 1, candidate.search.why);
+    candidate
+}

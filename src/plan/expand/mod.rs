@@ -1,0 +1,341 @@
+//! Candidates: the baseline first, then what the plan's strategy makes of the search space.
+
+mod estimate;
+mod finalists;
+mod render;
+mod space;
+mod strategy;
+mod unit;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+pub use self::estimate::{Estimate, estimate};
+pub use self::finalists::{FirstPassScore, finalists};
+pub use self::strategy::size;
+pub use self::unit::closes;
+
+use self::space::FlagSet;
+
+use super::{FrameworkPlan, Plan, is_smoke, nested};
+use crate::base::digest;
+use crate::base::error::{Error, Result};
+use crate::engines::framework::{Framework, Frameworks};
+use crate::rows::kinds::{
+    Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, Status, ValidatedFlags,
+};
+
+/// What was made of one framework's search space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expansion {
+    /// The framework's name in the plan.
+    pub framework: String,
+    /// Its candidates, the baseline first; those that are not run at the end, one for each reason.
+    pub candidates: Vec<Candidate>,
+    /// Combinations that the search space holds.
+    pub space: usize,
+    /// Values of knobs that no candidate has, and that nothing forbids.
+    pub never_tried: Members,
+}
+
+/// The candidates of every framework of a plan.
+///
+/// # Errors
+/// A framework without a definition.
+pub fn expand(plan: &Plan, frameworks: &Frameworks) -> Result<Vec<Expansion>> {
+    plan.frameworks.iter().map(|given| one(plan, given, frameworks)).collect()
+}
+
+/// All candidates in the order in which they are tried: every framework's baseline before any second candidate.
+#[must_use]
+pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
+    let mut queues: Vec<_> = expansions.into_iter().map(|e| e.candidates.into_iter()).collect();
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(queues.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
+    let no_definition =
+        || Error::new(format!("there is no framework definition {:?}", given.definition)).at(given.name.clone());
+    let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
+    let base = plan.base(given, framework);
+    let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
+    let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads);
+    let make = CandidateBuilder { plan, given, framework, asked };
+    if !given.enabled {
+        let search = make.search(&baseline, 0, 1, 1);
+        let mut candidate = make.candidate(baseline, search);
+        skip(&mut candidate, "excluded", "excluded by the user (enabled: false)".into());
+        let framework = given.name.clone();
+        return Ok(Expansion { framework, candidates: vec![candidate], space: 1, never_tried: Members::new() });
+    }
+    let space: Vec<(String, Vec<Value>)> = match plan.tier {
+        1 => strategy::first_tier(&base, &given.space),
+        _ => given.space.clone(),
+    };
+    let (sets, refused, values) = make.sets(baseline, &space);
+    // A list is what somebody wanted to try; any other strategy left something out.
+    let never_tried = match plan.strategy.as_str() {
+        "ordered" => Members::new(),
+        _ => space::never_tried(&given.space, &sets, &values),
+    };
+    let (of, size) = (
+        sets.len() + refused.len(),
+        if plan.strategy == "ordered" { given.list.len() } else { strategy::size(&space) },
+    );
+    let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
+    let mut candidates = Vec::with_capacity(of);
+    for (index, (set, refusal)) in all.enumerate() {
+        let mut search = make.search(&set, index, of, size);
+        search.never_tried.clone_from(&never_tried);
+        let mut candidate = make.candidate(set, search);
+        if let Some(refusal) = refusal {
+            skip(&mut candidate, refusal.class, refusal.reason);
+        }
+        candidates.push(candidate);
+    }
+    // A baseline that cannot run stays the first all the same.
+    candidates.sort_by_key(|candidate| !candidate.search.baseline);
+    Ok(Expansion { framework: given.name.clone(), candidates, space: size, never_tried })
+}
+
+/// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
+/// first; and the frameworks that have none.
+#[must_use]
+pub fn on_top_of(
+    mut plan: Plan,
+    first: &[Expansion],
+    leaders: &BTreeMap<String, String>,
+    frameworks: &Frameworks,
+) -> (Plan, Vec<String>) {
+    let all = || first.iter().flat_map(|e| &e.candidates);
+    let mut without = Vec::new();
+    plan.speculative = true;
+    plan.frameworks.retain_mut(|given| {
+        let leader = leaders.get(&given.name);
+        let best = leader.and_then(|id| all().find(|candidate| candidate.candidate_id == *id));
+        let (Some(best), Some(framework)) = (best, frameworks.get(&given.definition)) else {
+            without.extend(given.enabled.then(|| given.name.clone()));
+            return false;
+        };
+        given.base.clone_from(&best.server.flags);
+        given.space.retain(|(knob, _)| framework.is_speculative(knob));
+        given.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
+        true
+    });
+    (plan, without)
+}
+
+fn skip(candidate: &mut Candidate, class: &str, reason: String) {
+    candidate.status = Some(Status::Skipped);
+    candidate.failure_class = Some(class.into());
+    candidate.failure_reason = Some(reason);
+}
+
+/// What the candidates of one framework have in common.
+struct CandidateBuilder<'a> {
+    plan: &'a Plan,
+    given: &'a FrameworkPlan,
+    framework: &'a Framework,
+    asked: unit::UnitKeys,
+}
+
+impl CandidateBuilder<'_> {
+    fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
+        SearchPosition {
+            strategy: self.plan.strategy.clone(),
+            index,
+            of,
+            space,
+            baseline: set.changed.is_empty(),
+            why: set.why.clone(),
+            never_tried: Members::new(),
+        }
+    }
+
+    fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
+        let (plan, given, framework) = (self.plan, self.given, self.framework);
+        let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
+        // What cannot be put together was an error of the plan.
+        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
+        let files = render::files(framework, &mut rendered);
+        let argv = render::argv(framework, given, &model, &rendered);
+        let mut env = framework.env.clone();
+        env.extend(given.env.clone());
+        if let Some(devices) = &plan.hardware.visible_devices {
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
+        }
+        if plan.hardware.gpu_count == Some(0) && !framework.simulated {
+            // A build for GPUs takes what it sees.
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
+        }
+        let server = CandidateServer {
+            definition: framework.name.clone(),
+            argv,
+            env,
+            files,
+            flags: set.flags,
+            changed: set.changed,
+            launcher: launchers(given, framework),
+            image: given.image.clone(),
+            mounts: given.mounts.clone(),
+        };
+        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+        // What is not there changes no id.
+        let local = [LauncherStep::plain("local")];
+        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
+        for more in [json!(server.image), json!(server.mounts), launcher] {
+            if !more.is_null() && more != json!([]) {
+                content.as_array_mut().expect("made as a list above").push(more);
+            }
+        }
+        let validated = self.validated(&server.argv);
+        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
+        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
+        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
+        let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
+        let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
+        let mut candidate = Candidate {
+            framework: given.name.clone(),
+            candidate_id: format!("{}-{}", given.name, digest::short(&content)),
+            model,
+            tokenizer: plan.tokenizer.clone(),
+            precision: plan.precision.clone(),
+            quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
+            hardware: plan.hardware.clone(),
+            gpus: fewer,
+            server_command: render::command(framework, &server),
+            server,
+            scenarios: plan.scenarios.clone(),
+            loads: plan.loads.clone(),
+            units: Vec::new(),
+            benchmark,
+            sla: plan.sla.clone(),
+            weights: plan.weights.clone(),
+            search,
+            version: validated.as_ref().and_then(|validated| validated.version.clone()),
+            validated_cli_flags: validated,
+            substitutions: own.cloned().collect(),
+            caveats: plan.checked.caveats.clone(),
+            simulated: framework.simulated,
+            status: None,
+            failure_class: None,
+            failure_reason: None,
+        };
+        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
+        candidate
+    }
+
+    /// Which flags of a command a captured help accepts.
+    fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
+        let check = self.plan.checked.validated_cli_flags.get(&self.given.name)?;
+        let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
+        let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
+        Some(ValidatedFlags {
+            version: check.version.clone(),
+            server: own(&check.server.accepted),
+            benchmark: check.benchmark.as_ref().map(|verdicts| verdicts.accepted.clone()).unwrap_or_default(),
+            unverifiable: own(&check.server.unverifiable),
+        })
+    }
+}
+
+/// The plan's launchers, with what the framework asks of them where the plan says nothing.
+fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
+    let mut steps = given.launcher.clone();
+    for step in &mut steps {
+        if let Some(options) = framework.launcher_options.get(&step.name) {
+            step.options.entry("options".into()).or_insert_with(|| options.clone());
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{CheckContext, load};
+    use proptest::prelude::*;
+
+    /// The expansion of a plan for a framework with the knobs a to d.
+    fn expanded(base: &Value, space: &Value, search: &Value) -> Expansion {
+        let text = "{name: x, title: X, command: [x], model_flag: --model, host_flag: --host, port_flag: --port, default_port: 1, \
+                    flags: {words: dash, booleans: switch}, probe: {health_path: /h}, parallelism: {tensor: null}, \
+                    sequence_limit: null, served_name_flag: null, reset_path: null, \
+                    knobs: {all: [a, b, c, d]}, request: {token_id_prompts: true, exact_length: {}}, \
+                    rules: [{allow: no_nine, knobs: [a, b, c, d], values: [9], reason: nine}]}";
+        let frameworks = Frameworks::load(&[("x.yaml".into(), text.into())], &[]).unwrap();
+        let plan = json!({"model": "m", "sla": {"max_p50_ttft_ms": 1}, "search": search,
+                          "frameworks": {"x": {"base_server_flags": base, "search_space": space}}});
+        let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
+        let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
+        expand(&plan, &frameworks).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_candidate_says_how_many_gpus_it_takes_of_the_budget() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let plan = json!({"model": "m", "hardware": {"gpu_count": 4}, "sla": {"max_p50_ttft_ms": 1},
+                          "frameworks": {"vllm": {"search_space": {"tensor_parallel_size": [2, 1]}}}});
+        let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
+        let all = expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap().remove(0);
+        let gpus: Vec<Option<u32>> = all.candidates.iter().map(|candidate| candidate.gpus).collect();
+        assert_eq!(gpus, [None, Some(2), Some(1)], "all of the budget is not told again");
+    }
+
+    #[test]
+    fn what_a_rule_refuses_uses_up_no_place() {
+        let all = expanded(
+            &json!({"a": 1}),
+            &json!({"a": [9, 1, 2], "b": [9, 3]}),
+            &json!({"max_candidates_per_framework": 3}),
+        );
+        let run: Vec<String> = all
+            .candidates
+            .iter()
+            .filter(|c| c.status.is_none())
+            .map(|c| Value::Object(c.server.changed.clone()).to_string())
+            .collect();
+        assert_eq!(run, ["{}", "{\"b\":3}", "{\"a\":2,\"b\":3}"]);
+        let refused: Vec<&str> = all.candidates.iter().filter_map(|c| c.failure_class.as_deref()).collect();
+        assert_eq!(refused, ["rule", "rule"]);
+        assert!(all.never_tried.is_empty());
+    }
+
+    #[test]
+    fn values_that_the_cap_leaves_out_are_told() {
+        let all =
+            expanded(&json!({}), &json!({"a": [1, 2, 3], "b": [4, 5]}), &json!({"max_candidates_per_framework": 4}));
+        assert_eq!((all.space, all.candidates.len()), (6, 4));
+        assert_eq!(Value::Object(all.never_tried), json!({"a": [3]}));
+    }
+
+    proptest! {
+        #[test]
+        fn baseline_first_bounded_and_without_duplicates(
+            base in proptest::collection::btree_map("[a-d]", 0u8..3, 0..4),
+            space in proptest::collection::btree_map("[a-d]", proptest::collection::btree_set(0u8..3, 1..4), 0..4),
+            cap in 1usize..12,
+            strategy in prop_oneof![
+                Just("baseline_first_bounded_product"), Just("one_at_a_time"), Just("pairwise"), Just("random")],
+        ) {
+            let search = json!({"max_candidates_per_framework": cap, "strategy": strategy});
+            let (base, space) = (json!(base), json!(space));
+            let all = expanded(&base, &space, &search);
+            prop_assert_eq!(Value::Object(all.candidates[0].server.flags.clone()), base.clone());
+            prop_assert!(all.candidates[0].search.baseline && !all.candidates[1..].iter().any(|c| c.search.baseline));
+            prop_assert!(all.candidates.len() <= cap);
+            let ids: BTreeSet<&String> = all.candidates.iter().map(|c| &c.candidate_id).collect();
+            prop_assert_eq!(ids.len(), all.candidates.len());
+            prop_assert!(all.candidates.iter().all(|c| !c.search.why.is_empty()));
+            prop_assert_eq!(all, expanded(&base, &space, &search));
+        }
+    }
+}

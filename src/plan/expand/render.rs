@@ -1,0 +1,107 @@
+//! A flag set as a command: argv first, text for people from it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::base::shell;
+use crate::engines::framework::{Booleans, Framework};
+use crate::plan::FrameworkPlan;
+use crate::rows::kinds::{CandidateServer, Members};
+
+/// The address that a server binds unless the plan says otherwise.
+const HOST: &str = "127.0.0.1";
+
+/// Maps of knobs that take a file, as files by name, with the path of each in its place. JSON is YAML too, and quotes every
+/// string, so that no reader of YAML 1.1 takes `no` for false.
+pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for (knob, name) in &framework.option_files {
+        if let Some(value) = flags.get_mut(knob).filter(|value| value.is_object()) {
+            files.insert(name.clone(), value.to_string());
+            *value = format!("{{files}}/{name}").into();
+        }
+    }
+    files
+}
+
+/// The deploy command, with `{port}` for the port.
+pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
+    let own = given.command.as_ref();
+    let mut argv = own.map_or_else(|| framework.command.clone(), |own| own.head.clone());
+    let given_flag = |flag: &str| flags.keys().any(|knob| framework.flag(knob) == flag);
+    let model_flag = own.map_or(&framework.model_flag, |own| &own.model_flag);
+    match (own.and_then(|own| own.model.as_ref()), model_flag) {
+        (Some(words), _) => argv.extend(words.iter().cloned()),
+        // A plan may spell the model as a knob of its own.
+        (None, Some(flag)) if given_flag(flag) => {}
+        (None, Some(flag)) => argv.extend([flag.clone(), model.to_string()]),
+        (None, None) => argv.push(model.to_string()),
+    }
+    argv.extend(own.iter().flat_map(|own| own.rest.iter().cloned()));
+    if let Some(flag) = framework.served_name_flag.as_ref().filter(|flag| !given_flag(flag)) {
+        argv.extend([flag.clone(), model.to_string()]);
+    }
+    for (knob, value) in flags {
+        argv.extend(words(framework, knob, value));
+    }
+    let host = own.and_then(|own| own.host.as_deref()).unwrap_or(HOST);
+    for (flag, value) in [(&framework.host_flag, host), (&framework.port_flag, "{port}")] {
+        if !given_flag(flag) {
+            argv.extend([flag.clone(), value.to_string()]);
+        }
+    }
+    argv.extend(given.extra_args.iter().cloned());
+    argv
+}
+
+/// The words that one knob becomes; none when it is null.
+fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
+    let Some(flag) = framework.spell(knob, value) else { return Vec::new() };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    match (value, framework.flags.booleans) {
+        (Value::Bool(value), Booleans::Value) => vec![flag, value.to_string()],
+        (Value::Bool(_), _) => vec![flag],
+        (Value::Array(items), _) => std::iter::once(flag).chain(items.iter().map(text)).collect(),
+        // A value that looks like a flag must not be taken for one.
+        (value, _) if text(value).starts_with('-') && !value.is_number() => vec![format!("{flag}={}", text(value))],
+        (value, _) => vec![flag, text(value)],
+    }
+}
+
+/// The deploy command as text, with the framework's default port and the environment that it needs.
+pub fn command(framework: &Framework, server: &CandidateServer) -> String {
+    let port = framework.default_port.to_string();
+    let fill = |word: &String| word.replace("{port}", &port).replace("{files}/", "");
+    let argv: Vec<String> = server.argv.iter().map(fill).collect();
+    // What the command reads is written first, so that the line stands alone.
+    let files =
+        server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
+    let given = shell::assignments(&server.env);
+    // A secret that the plan names as ${NAME} is the shell's affair.
+    let argv = argv.iter().map(|word| shell::quote_open(word));
+    files.chain(given).chain(argv).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::framework::Frameworks;
+    use serde_json::json;
+
+    #[test]
+    fn a_dotted_knob_becomes_a_member_of_the_option_file() {
+        let flags = json!({"tp_size": 1, "extra_llm_api_options": {"print_iter_log": false, "kv_cache_config": {"dtype": "auto"}},
+                           "extra_llm_api_options.kv_cache_config.dtype": "fp8", "extra_llm_api_options.moe_config.backend": "no"});
+        let mut flags = crate::plan::nested(flags.as_object().unwrap()).unwrap();
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let files = files(frameworks.get("tensorrt_llm").unwrap(), &mut flags);
+        let content: Value = serde_json::from_str(&files["extra_llm_api_options.yaml"]).unwrap();
+        assert_eq!(
+            content,
+            json!({"print_iter_log": false, "kv_cache_config": {"dtype": "fp8"}, "moe_config": {"backend": "no"}})
+        );
+        assert_eq!(flags["extra_llm_api_options"], "{files}/extra_llm_api_options.yaml");
+        assert_eq!(flags.len(), 2);
+    }
+}

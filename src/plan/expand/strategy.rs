@@ -1,0 +1,232 @@
+//! Search spaces as flag sets, in the order in which they are tried. The baseline is not among them: it comes first anyway.
+
+use std::collections::BTreeSet;
+
+use rand::RngExt;
+use rand_pcg::Pcg64;
+use serde_json::Value;
+
+use crate::load::schedule::generator;
+use crate::rows::kinds::Members;
+
+/// Combinations that a random search looks at before it takes what is left for exhausted.
+const DRAWS: usize = 10_000;
+/// Knobs of the first tier, and values of each.
+const TIER_1: (usize, usize) = (6, 2);
+
+/// Knobs and their values, in the plan's order.
+pub type Space = [(String, Vec<Value>)];
+
+/// What a candidate changes, and why it is tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnobChange {
+    /// Knobs and values; null takes a knob away.
+    pub set: Members,
+    /// In a few words.
+    pub why: String,
+}
+
+impl KnobChange {
+    fn new(set: Members, why: &str) -> Self {
+        Self { set, why: why.to_string() }
+    }
+}
+
+/// The space of the first tier: the first six knobs, two values each that the baseline has not.
+#[must_use]
+pub fn first_tier(base: &Members, space: &Space) -> Vec<(String, Vec<Value>)> {
+    let some = |(knob, values): &(String, Vec<Value>)| {
+        let other = values.iter().filter(|value| base.get(knob) != Some(value)).take(TIER_1.1);
+        (knob.clone(), other.cloned().collect())
+    };
+    space.iter().take(TIER_1.0).map(some).collect()
+}
+
+/// The changes of a strategy, one after the other; made as they are asked for, for a space may be huge.
+pub fn changes<'a>(
+    strategy: &str,
+    base: &'a Members,
+    space: &'a Space,
+    list: &'a [Members],
+    seed: u64,
+) -> Box<dyn Iterator<Item = KnobChange> + 'a> {
+    match strategy {
+        "ordered" => Box::new(
+            list.iter()
+                .enumerate()
+                .map(|(i, set)| KnobChange::new(set.clone(), &format!("number {} of the plan's list", i + 1))),
+        ),
+        "one_at_a_time" => Box::new(space.iter().flat_map(move |(knob, values)| {
+            let other = values.iter().filter(move |value| base.get(knob) != Some(value));
+            other.map(move |value| {
+                let set = Members::from_iter([(knob.clone(), value.clone())]);
+                KnobChange::new(set, &format!("only {knob} differs from the baseline"))
+            })
+        })),
+        "pairwise" => Box::new(pairwise(space, generator(seed, &["search", "pairwise"])).into_iter()),
+        "random" => Box::new(random(space, generator(seed, &["search", "random"]), seed)),
+        _ => Box::new(product(space)),
+    }
+}
+
+/// How many combinations a space has.
+#[must_use]
+pub fn size(space: &Space) -> usize {
+    space.iter().fold(1usize, |size, (_, values)| size.saturating_mul(values.len().max(1)))
+}
+
+/// All combinations, the last knob fastest.
+fn product(space: &Space) -> impl Iterator<Item = KnobChange> {
+    let mut at = (!space.is_empty()).then(|| vec![0; space.len()]);
+    std::iter::from_fn(move || {
+        let index = at.as_mut()?;
+        let set = chosen(space, index);
+        let moved = space.iter().enumerate().rev().any(|(knob, (_, values))| {
+            index[knob] += 1;
+            let more = index[knob] < values.len();
+            if !more {
+                index[knob] = 0;
+            }
+            more
+        });
+        if !moved {
+            at = None;
+        }
+        Some(KnobChange::new(set, "next of the product"))
+    })
+}
+
+fn chosen(space: &Space, index: &[usize]) -> Members {
+    let one = |((knob, values), &i): (&(String, Vec<Value>), &usize)| Some((knob.clone(), values.get(i)?.clone()));
+    space.iter().zip(index).filter_map(one).collect()
+}
+
+/// Combinations by chance, none twice.
+fn random(space: &Space, mut rng: Pcg64, seed: u64) -> impl Iterator<Item = KnobChange> {
+    let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
+    let all = if space.is_empty() { 0 } else { size(space) };
+    let why = format!("drawn by chance, seed {seed}");
+    std::iter::from_fn(move || {
+        for _ in 0..DRAWS {
+            if seen.len() >= all {
+                return None;
+            }
+            let index: Vec<usize> = space.iter().map(|(_, values)| rng.random_range(0..values.len().max(1))).collect();
+            if seen.insert(index.clone()) {
+                return Some(KnobChange::new(chosen(space, &index), &why));
+            }
+        }
+        None
+    })
+}
+
+/// Combinations that have every pair of values of two knobs at least once. Greedy: each begins with a pair that is still
+/// missing, and takes for every other knob the value that brings most missing pairs with what it has; by chance among equals.
+fn pairwise(space: &Space, mut rng: Pcg64) -> Vec<KnobChange> {
+    let knobs: Vec<usize> = space.iter().map(|(_, values)| values.len().max(1)).collect();
+    let Some(last) = knobs.len().checked_sub(1) else { return Vec::new() };
+    if last == 0 {
+        return product(space).collect();
+    }
+    let mut missing: BTreeSet<(usize, usize, usize, usize)> = BTreeSet::new();
+    for a in 0..last {
+        for b in a + 1..=last {
+            missing.extend((0..knobs[a]).flat_map(|x| (0..knobs[b]).map(move |y| (a, x, b, y))));
+        }
+    }
+    let pair = |a: usize, x: usize, b: usize, y: usize| if a < b { (a, x, b, y) } else { (b, y, a, x) };
+    let mut all = Vec::new();
+    while let Some(&(a, x, b, y)) = missing.first() {
+        let mut row: Vec<Option<usize>> = vec![None; knobs.len()];
+        (row[a], row[b]) = (Some(x), Some(y));
+        for knob in (0..knobs.len()).filter(|knob| *knob != a && *knob != b) {
+            let brings = |value: usize| {
+                let had = row.iter().enumerate().filter_map(|(other, v)| Some((other, (*v)?)));
+                had.filter(|(other, v)| missing.contains(&pair(knob, value, *other, *v))).count()
+            };
+            let most = (0..knobs[knob]).map(brings).max().unwrap_or(0);
+            let equal: Vec<usize> = (0..knobs[knob]).filter(|value| brings(*value) == most).collect();
+            row[knob] = Some(equal[rng.random_range(0..equal.len())]);
+        }
+        let row: Vec<usize> = row.into_iter().flatten().collect();
+        let before = missing.len();
+        for a in 0..last {
+            for b in a + 1..=last {
+                missing.remove(&(a, row[a], b, row[b]));
+            }
+        }
+        let why = format!("brings {} pairs of values that were not together yet", before - missing.len());
+        all.push(KnobChange::new(chosen(space, &row), &why));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn space(sizes: &[u8]) -> Vec<(String, Vec<Value>)> {
+        sizes.iter().enumerate().map(|(i, n)| (format!("k{i}"), (0..*n).map(Value::from).collect())).collect()
+    }
+
+    fn all(strategy: &str, space: &Space) -> Vec<KnobChange> {
+        changes(strategy, &Members::new(), space, &[], 7).take(100_000).collect()
+    }
+
+    #[test]
+    fn last_knob_varies_fastest() {
+        let sets = all("baseline_first_bounded_product", &space(&[2, 2]));
+        let sets: Vec<Value> = sets.into_iter().map(|change| Value::Object(change.set)).collect();
+        assert_eq!(sets, [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| json!({"k0": a, "k1": b})));
+    }
+
+    #[test]
+    fn a_huge_space_is_not_made() {
+        let huge = space(&[10; 12]);
+        assert_eq!(size(&huge), 1_000_000_000_000);
+        for strategy in ["baseline_first_bounded_product", "random", "one_at_a_time"] {
+            assert_eq!(changes(strategy, &Members::new(), &huge, &[], 1).take(5).count(), 5, "{strategy}");
+        }
+        // 12 knobs of 10 values: 6,600 pairs, at least 100 sets.
+        assert!((100..400).contains(&all("pairwise", &huge).len()));
+    }
+
+    #[test]
+    fn the_first_tier_is_six_knobs_with_two_values() {
+        let base = json!({"k0": 0}).as_object().cloned().unwrap();
+        let first = first_tier(&base, &space(&[4; 8]));
+        assert_eq!(first.len(), 6);
+        assert_eq!((first[0].1.clone(), first[1].1.clone()), (vec![json!(1), json!(2)], vec![json!(0), json!(1)]));
+    }
+
+    proptest! {
+        #[test]
+        fn pairwise_has_every_pair(sizes in proptest::collection::vec(1u8..5, 1..7), seed in 0u64..50) {
+            let space = space(&sizes);
+            let rows: Vec<KnobChange> = changes("pairwise", &Members::new(), &space, &[], seed).collect();
+            for (a, (knob_a, values_a)) in space.iter().enumerate() {
+                for (knob_b, values_b) in &space[a + 1..] {
+                    for x in values_a {
+                        for y in values_b {
+                            prop_assert!(rows.iter().any(|r| r.set[knob_a] == *x && r.set[knob_b] == *y), "{knob_a} {x} with {knob_b} {y}");
+                        }
+                    }
+                }
+            }
+            prop_assert!(rows.len() <= size(&space));
+            let again: Vec<KnobChange> = changes("pairwise", &Members::new(), &space, &[], seed).collect();
+            prop_assert_eq!(rows, again);
+        }
+
+        #[test]
+        fn random_draws_everything_once(sizes in proptest::collection::vec(1u8..4, 1..5)) {
+            let space = space(&sizes);
+            let drawn: Vec<String> = all("random", &space).into_iter().map(|c| Value::Object(c.set).to_string()).collect();
+            let distinct: BTreeSet<&String> = drawn.iter().collect();
+            prop_assert_eq!(distinct.len(), drawn.len());
+            prop_assert_eq!(drawn.len(), size(&space));
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Captured help: run in the place where the server would run, saved, read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::stdio;
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::base::{redact, shell};
+use crate::engines::framework::{Framework, Frameworks, HelpSubject};
+use crate::engines::help::{Helps, MISSING};
+use crate::engines::launcher::{LauncherChain, StartValues};
+use crate::flags::validate::LauncherArg;
+use crate::plan::expand::expand;
+use crate::plan::{Command, Plan};
+use crate::rows::kinds::CandidateServer;
+use crate::system::process::{capture, proc};
+
+/// How long help may take: some programs import everything that they have before they print it.
+const HELP_LIMIT: Duration = Duration::from_secs(180);
+/// The largest captured file that is read, and how deep folders are looked into.
+const MAX_FILE: usize = 8 << 20;
+const MAX_DEPTH: usize = 6;
+
+/// Where the servers of one framework of a plan run.
+pub struct HelpSource<'a> {
+    /// The framework's name in the plan.
+    pub name: String,
+    /// Its definition.
+    pub framework: &'a Framework,
+    /// How its baseline is started.
+    pub server: CandidateServer,
+    frameworks: &'a Frameworks,
+    command: Option<Command>,
+    gpus: Option<String>,
+}
+
+impl<'a> HelpSource<'a> {
+    /// The places of a plan's frameworks.
+    ///
+    /// # Errors
+    /// A framework without a definition.
+    pub fn all(plan: &Plan, frameworks: &'a Frameworks) -> Result<Vec<Self>> {
+        let enabled: BTreeSet<&str> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.name.as_str()).collect();
+        let mut places = Vec::new();
+        for expansion in expand(plan, frameworks)?.into_iter().filter(|e| enabled.contains(e.framework.as_str())) {
+            let Some(baseline) = expansion.candidates.into_iter().next() else { continue };
+            let Some(framework) = frameworks.get(&baseline.server.definition) else { continue };
+            let count = baseline.hardware.gpu_count.unwrap_or(0);
+            let listed = || (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+            let gpus = baseline.hardware.visible_devices.clone().or_else(|| (count > 0).then(listed));
+            let given = plan.frameworks.iter().find(|given| given.name == expansion.framework);
+            let command = given.and_then(|given| given.command.clone());
+            let name = expansion.framework;
+            places.push(Self { name, framework, server: baseline.server, frameworks, command, gpus });
+        }
+        Ok(places)
+    }
+
+    /// The same with another launcher.
+    #[must_use]
+    pub fn launched_by(mut self, launched: &LauncherArg) -> Self {
+        self.server.launcher = vec![launched.step.clone()];
+        self.server.image = launched.image.clone().or(self.server.image);
+        self
+    }
+
+    /// A short command as it is executed there; `None` where nobody can say how.
+    ///
+    /// # Errors
+    /// A launcher that needs what the plan does not say.
+    pub fn short(&self, command: &[String]) -> Result<Option<Vec<String>>> {
+        self.with(|chain| chain.before(command))
+    }
+
+    /// A command on the host whose GPUs it uses.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn on_host(&self, command: &[String]) -> Result<Vec<String>> {
+        self.with(|chain| chain.on_host(command))
+    }
+
+    /// A short command of the definition as this server's own command says it. Of a program that the definition does not
+    /// know only the server's help is asked.
+    fn own(&self, short: &[String]) -> Option<Vec<String>> {
+        let argv = &self.server.argv;
+        self.framework.alike(argv, short).or_else(|| {
+            let behind =
+                short.strip_prefix(&self.framework.command[..]).filter(|_| self.framework.find(argv).is_none())?;
+            Some([self.head(), behind].concat())
+        })
+    }
+
+    /// The words of its command without model and flags.
+    fn head(&self) -> &[String] {
+        let argv = &self.server.argv;
+        let end = self.framework.find(argv).map(|found| found.end);
+        let own = self.command.as_ref().map_or(argv.len(), |command| command.head.len());
+        &argv[..end.unwrap_or(own).min(argv.len())]
+    }
+
+    /// The variables that its commands are run with.
+    fn environment(&self) -> Vec<(String, String)> {
+        self.server.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+    }
+
+    /// True when its server can be asked for its help.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.framework.help.iter().any(|help| help.of == HelpSubject::Server && self.own(&help.command).is_some())
+            && matches!(self.short(&["true".into()]), Ok(Some(_)))
+    }
+
+    /// What distinguishes it from other places of the same name.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let server = &self.server;
+        format!(
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            self.name,
+            self.head(),
+            server.env,
+            server.launcher,
+            server.image,
+            server.mounts
+        )
+    }
+
+    /// Why it cannot be asked, with the command that was tried, and what to do in a container whose image is not here.
+    fn failure(&self, command: &[String], e: &Error) -> String {
+        let e = e.to_string();
+        let command = shell::join(command);
+        let why = if e.starts_with(&command) { e } else { format!("{command}: {e}") };
+        let pull = self.with(|chain| chain.pull()).ok().and_then(|pull| pull.into_iter().next());
+        pull.map_or(why.clone(), |pull| format!("{why} (is the image here? {})", shell::join(&pull)))
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&LauncherChain) -> Result<T>) -> Result<T> {
+        let name = format!("capture-{}", std::process::id());
+        let (owner, gpus) = (proc::owner(), self.gpus.as_deref());
+        let start = StartValues { name: &name, port: 0, tunnel_port: 0, files: "/tmp", gpus, owner: &owner };
+        ask(&LauncherChain::new(self.frameworks.launchers(), &self.server, &["true".to_string()], &start)?)
+    }
+}
+
+/// Which places were asked for their help, each with the folder of what it printed.
+#[derive(Debug, Default)]
+pub struct Asked(BTreeMap<String, String>);
+
+impl Asked {
+    /// Asks the places that were not asked yet, saves what they print into folders in `folder`, and reads it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn ask(
+        &mut self,
+        folder: &Path,
+        places: &[HelpSource],
+        frameworks: &Frameworks,
+        notice: &Notice,
+    ) -> Result<Helps> {
+        let mut own = BTreeMap::new();
+        for place in places {
+            let key = place.key();
+            if !self.0.contains_key(&key) {
+                // Plans may start frameworks of one name by different commands.
+                let free = |name: &String| !self.0.values().any(|taken| taken == name);
+                let more = (2..).map(|n| format!("{}+{n}", place.name));
+                let name = std::iter::once(place.name.clone()).chain(more).find(free).unwrap_or_default();
+                capture(&folder.join(&name), place, notice)?;
+                self.0.insert(key.clone(), name);
+            }
+            own.insert(place.name.clone(), self.0[&key].clone());
+        }
+        let helps = read(folder, frameworks, notice).unwrap_or_default();
+        Ok(helps.placed(&own, &self.0.values().cloned().collect()))
+    }
+}
+
+/// Runs the help and version commands of a framework in its place, as the plan's own command and environment say, and saves
+/// what they print into `folder`. One that cannot be asked is saved as that.
+///
+/// # Errors
+/// When a file cannot be written.
+fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
+    let environment = place.environment();
+    let mut answered = false;
+    for help in &place.framework.help {
+        // Where the server says nothing its client is not asked.
+        let Some(own) = place.own(&help.command).filter(|_| answered || help.of == HelpSubject::Server) else {
+            continue;
+        };
+        let named = help.named.first().map(|words| words.join("_"));
+        let file = named.unwrap_or_else(|| help.command[..help.command.len().saturating_sub(1)].join("_"));
+        let file = folder.join(format!("{}_help.txt", file.replace(['/', ' '], "_")));
+        let command = match place.short(&own) {
+            Ok(Some(command)) => command,
+            Ok(None) => return said(place, "its help cannot be captured in what is already running", notice),
+            Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
+        };
+        match capture::succeeding(&command, &environment, HELP_LIMIT) {
+            Ok(text) => {
+                answered = true;
+                capture::save(&file, &redact::foreign(&text))?;
+            }
+            Err(e) => {
+                let why = redact::foreign(&place.failure(&command, &e));
+                if help.of != HelpSubject::Server {
+                    notice.warn(format!("{}: no help of its client: {why}", place.name));
+                }
+                capture::save(&file, &format!("{MISSING}{why}\n"))?;
+            }
+        }
+    }
+    let local = place.server.launcher.iter().all(|step| step.name == "local");
+    let known = local.then(|| crate::serve::package_version(place.framework, &place.server)).flatten();
+    let printed = || {
+        let command = place.own(&place.framework.version.command)?;
+        let command = place.short(&command).ok()?.filter(|command| !command.is_empty())?;
+        capture::succeeding(&command, &environment, HELP_LIMIT).ok()
+    };
+    if let Some(text) = known.or_else(printed) {
+        let file = format!("{}_version.txt", place.framework.name);
+        capture::save(&folder.join(file), &format!("{}\n", redact::foreign(text.trim())))?;
+    }
+    Ok(())
+}
+
+fn said(place: &HelpSource, why: &str, notice: &Notice) -> Result<()> {
+    notice.warn(format!("{}: {why}", place.name));
+    Ok(())
+}
+
+/// Reads a folder of captured help, with what lies in it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(folder: &Path, frameworks: &Frameworks, notice: &Notice) -> Result<Helps> {
+    let mut paths = Vec::new();
+    text_files(folder, 0, &mut paths).map_err(|e| e.at(stdio::name(folder)))?;
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        match stdio::read_text(&path, MAX_FILE) {
+            Ok(text) => files.push((path.display().to_string(), text)),
+            Err(e) => notice.error(&e),
+        }
+    }
+    let helps = Helps::of(&files, frameworks);
+    if helps.is_empty() {
+        let what = "no captured help in it: files such as vllm_serve_help.txt, as --capture-help writes them";
+        return Err(Error::new(what).at(stdio::name(folder)));
+    }
+    Ok(helps)
+}
+
+fn text_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).context("cannot read the folder")? {
+        let path = entry.context("cannot read the folder")?.path();
+        if path.is_dir() && depth < MAX_DEPTH {
+            text_files(&path, depth + 1, found)?;
+        } else if path.extension().is_some_and(|e| e == "txt") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What earlier results say to bench-expand: which units are done, and who led.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::stdio;
+use crate::base::error::Result;
+use crate::base::notice::Notice;
+use crate::flags::expand::RetryPolicy;
+use crate::plan::expand::{FirstPassScore, closes};
+use crate::rank::{Intake, Ranking, rank};
+use crate::rows::jsonl::RowPlace;
+use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
+use crate::rows::resume::is_cut;
+use crate::rows::row::Row;
+
+/// Attempts at a unit that fails for a reason that passes.
+const ATTEMPTS: u32 = 3;
+
+/// Opens every file and then reads its rows: without one of them what it says would be done again.
+fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    for path in paths {
+        stdio::open(path)?;
+    }
+    stdio::rows(paths, notice).collect()
+}
+
+/// The keys of the units that result rows close.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> Result<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
+    let mut given_up = 0;
+    for (row, place) in rows(paths, notice)? {
+        // Somebody else's results have no units and close none.
+        if row.str("record") != Some("result") {
+            continue;
+        }
+        let result = match row.view::<ResultRow>() {
+            Ok(result) => result,
+            Err(e) => {
+                notice.error(&e.at(place));
+                continue;
+            }
+        };
+        let closed = closes(result.status, result.failure_class.as_deref());
+        let search = result.search.as_ref().map(|search| search.reason.as_str());
+        let cut = is_cut(result.status == Status::Ok, result.failure_class.as_deref(), search);
+        let is_done = match retry {
+            RetryPolicy::Failed => result.status == Status::Ok,
+            RetryPolicy::Transient => closed || (result.attempts >= ATTEMPTS && !cut),
+        };
+        if is_done {
+            given_up += usize::from(!closed && result.status != Status::Ok);
+            keys.extend(result.units);
+            // What failed again and again closes its unit, though it never said so.
+            keys.extend(result.run.and_then(|run| run.unit).filter(|_| !closed));
+        }
+    }
+    if given_up > 0 {
+        notice.say(format!("{given_up} results failed {ATTEMPTS} times for a transient reason and are not tried again; --retry failed tries them"));
+    }
+    Ok(keys)
+}
+
+/// Leaves out the units that are done, and candidates that have none left.
+pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
+    let mut units = candidates.iter().flat_map(|candidate| &candidate.units);
+    if !done.is_empty() && !units.any(|unit| done.contains(&unit.key)) {
+        let why = "none of the finished units of --done are this plan's: another workload or command, or other versions (a sweep's plan.jsonl \
+                   has those of its captured help)";
+        notice.warn(why);
+    }
+    for candidate in candidates.iter_mut() {
+        candidate.units.retain(|unit| !done.contains(&unit.key));
+    }
+    candidates.retain(|candidate| !candidate.units.is_empty());
+}
+
+/// The ranking of result rows.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
+    let mut intake = Intake::default();
+    let rows = rows(paths, notice)?;
+    let mut entries = Vec::new();
+    for (row, place) in rows {
+        match intake.line(&row.line()) {
+            Ok(entry) => entries.extend(entry),
+            Err(e) => notice.error(&e.at(place)),
+        }
+    }
+    Ok(rank(entries, &intake))
+}
+
+/// Who did best at which load point, scenario by scenario in the ranking's order; those that missed the SLA behind the others.
+#[must_use]
+pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
+    let mut all = Vec::new();
+    for ranked in ranking.groups.iter().flat_map(|group| &group.ranked) {
+        let entry = ranked.best.entry();
+        let Ok(load) = serde_json::from_value::<Load>(entry.at("/workload/load")) else { continue };
+        let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());
+        all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, ..load } });
+    }
+    all
+}
+
+/// The best candidate of every framework: the one with the best places over all rankings.
+#[must_use]
+pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
+    let mut places: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
+    for group in &ranking.groups {
+        for (place, ranked) in group.ranked.iter().enumerate() {
+            let entry = ranked.best.entry();
+            let sums = places.entry((entry.framework.to_string(), entry.candidate_id.to_string())).or_default();
+            *sums = (sums.0 + 1, sums.1 + place);
+        }
+    }
+    let mut leaders: BTreeMap<String, ((usize, usize), String)> = BTreeMap::new();
+    let groups = ranking.groups.len();
+    for ((framework, candidate), (ranked, sum)) in places {
+        // Where it has no place it counts as behind everybody.
+        let score = (groups - ranked.min(groups), sum);
+        let best = leaders.entry(framework).or_insert_with(|| (score, candidate.clone()));
+        if score < best.0 {
+            *best = (score, candidate);
+        }
+    }
+    leaders.into_iter().map(|(framework, (_, candidate))| (framework, candidate)).collect()
+}

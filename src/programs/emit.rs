@@ -1,0 +1,145 @@
+//! Candidates as the input of somebody else's sweep.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::base::error::{Error, Result};
+use crate::base::shell;
+use crate::engines::framework::Framework;
+use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Scenario};
+use crate::system::process::capture::save;
+
+/// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: its server overrides are what
+/// each candidate changes, its benchmark overrides the scenarios and load points.
+///
+/// # Errors
+/// No candidate of that framework, or a file that cannot be written.
+pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework) -> Result<usize> {
+    let own = candidates.iter().filter(|c| c.server.definition == framework.name && c.status.is_none());
+    let own: Vec<&Candidate> = own.collect();
+    let Some(baseline) = own.iter().find(|c| c.search.baseline).or(own.first()) else {
+        return Err(Error::new(format!("the plan has no candidate of {} to run", framework.title)));
+    };
+    let serve: Vec<Value> =
+        own.iter().map(|candidate| named(&candidate.candidate_id, &candidate.server.changed)).collect();
+    let mut bench = Vec::new();
+    for scenario in &baseline.scenarios {
+        for load in &baseline.loads {
+            bench.extend(points(load).into_iter().map(|(name, point)| {
+                let lengths = [
+                    ("random_input_len", json!(scenario.input_len)),
+                    ("random_output_len", json!(scenario.output_len)),
+                    ("num_prompts", json!(baseline.benchmark.num_prompts)),
+                ];
+                let mut members: Members = lengths.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
+                members.extend(point);
+                named(&label(scenario, &name), &members)
+            }));
+        }
+    }
+    let port = framework.default_port.to_string();
+    let serve_cmd: Vec<String> = baseline.server.argv.iter().map(|word| word.replace("{port}", &port)).collect();
+    let backend = if baseline.benchmark.endpoint.ends_with("chat/completions") { "openai-chat" } else { "openai" };
+    let temperature = baseline.benchmark.extra_request_body.get("temperature").map_or("0".into(), Value::to_string);
+    let warmup = baseline.benchmark.warmup_requests.to_string();
+    let bench_cmd = [
+        "vllm",
+        "bench",
+        "serve",
+        "--backend",
+        backend,
+        "--endpoint",
+        &baseline.benchmark.endpoint,
+        "--model",
+        &baseline.model,
+        "--port",
+        &port,
+        "--dataset-name",
+        "random",
+        "--ignore-eos",
+        "--temperature",
+        &temperature,
+        "--num-warmups",
+        &warmup,
+        "--seed",
+        &baseline.benchmark.seed.to_string(),
+    ]
+    .map(String::from);
+    let command = [
+        "vllm",
+        "bench",
+        "sweep",
+        "serve",
+        "--serve-cmd",
+        &shell::join(&serve_cmd),
+        "--bench-cmd",
+        &shell::join(&bench_cmd),
+        "--serve-params",
+        "serve_params.json",
+        "--bench-params",
+        "bench_params.json",
+        "--num-runs",
+        "1",
+        "--continue-on-error",
+        "--output-dir",
+        "results",
+    ]
+    .map(String::from);
+    let environment = shell::assignments(&baseline.server.env).join(" ");
+    let pretty = |value: &[Value]| serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default();
+    save(&folder.join("serve_params.json"), &pretty(&serve))?;
+    save(&folder.join("bench_params.json"), &pretty(&bench))?;
+    save(
+        &folder.join("sweep.sh"),
+        &format!("#!/bin/sh\n# Run it in this folder.\n{environment} {}\n", shell::join(&command)).replace("\n ", "\n"),
+    )?;
+    Ok(own.len())
+}
+
+/// What that tool cannot do: a line each.
+#[must_use]
+pub fn left_out(candidates: &[Candidate], framework: &Framework) -> Vec<String> {
+    let mut lines = Vec::new();
+    let other: BTreeSet<&str> =
+        candidates.iter().filter(|c| c.server.definition != framework.name).map(|c| c.framework.as_str()).collect();
+    if !other.is_empty() {
+        let other = other.into_iter().collect::<Vec<_>>().join(", ");
+        lines.push(format!("{other}: left out, the sweep is {}'s alone", framework.title));
+    }
+    if candidates.iter().flat_map(|c| &c.loads).any(|load| load.qps.is_some()) {
+        lines.push(
+            "a rate search becomes rates that double from its lower to its upper end: the tool has no search".into(),
+        );
+    }
+    lines
+}
+
+fn named(name: &str, members: &Members) -> Value {
+    let mut all: Members = [("_benchmark_name".to_string(), Value::from(name))].into_iter().collect();
+    // A knob that is taken away cannot be said there.
+    all.extend(members.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
+    Value::Object(all)
+}
+
+fn label(scenario: &Scenario, load: &str) -> String {
+    format!("{}-{load}", scenario.name)
+}
+
+/// The load points of a load: a search, which that tool has not, becomes rates that double from its lower to its upper end.
+fn points(load: &Load) -> Vec<(String, Members)> {
+    let one = |key: &str, value: Value| -> (String, Members) {
+        (format!("{key}={value}"), [(key.to_string(), value)].into_iter().collect())
+    };
+    match (load.mode, &load.qps, load.rate, load.concurrency) {
+        (LoadMode::Open, Some(qps), ..) => {
+            let rates =
+                std::iter::successors(Some(qps.lower), |rate| Some(rate * 2.0)).take_while(|rate| *rate < qps.upper);
+            rates.chain([qps.upper]).map(|rate| one("request_rate", json!(rate))).collect()
+        }
+        (LoadMode::Open, None, Some(rate), _) => vec![one("request_rate", json!(rate))],
+        (LoadMode::Closed, _, _, Some(n)) => vec![one("max_concurrency", json!(n))],
+        _ => vec![one("request_rate", json!("inf"))],
+    }
+}

@@ -1,0 +1,147 @@
+//! bench-expand: turn plans into candidates, the baseline first.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::base::error::{Error, Result};
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::engines::framework::Frameworks;
+use crate::flags::expand::{Args, ExpandFormat, SearchStage};
+use crate::plan::expand::{FirstPassScore, estimate, expand, finalists, on_top_of, round_robin};
+use crate::plan::{CheckContext, Level, Plan};
+use crate::programs::plans::PlanSource;
+use crate::programs::{earlier, emit, plans, stdio};
+use crate::rank::Ranking;
+use crate::rows::jsonl::{RowPlace, RowWriter};
+use crate::rows::kinds::Candidate;
+use crate::rows::row::Row;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    super::run(|args: Args, notice| {
+        let frameworks = stdio::frameworks(args.frameworks.as_deref())?;
+        if let [tool, _] = &args.emit[..]
+            && tool != "vllm-sweep"
+        {
+            return Err(Error::new(format!("--emit {tool}: vllm-sweep is what can be written")));
+        }
+        if args.stage == SearchStage::Plain && !args.on.is_empty() {
+            return Err(Error::new("--on is for --stage speculative"));
+        }
+        let done = earlier::done(&args.done, args.retry, notice)?;
+        let (ranking, best) = match (&args.on[..], &args.from[..]) {
+            ([], []) => (None, None),
+            ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
+            (on, _) => (Some(earlier::ranking(on, notice)?), None),
+        };
+        let out = stdio::row_writer()?;
+        let mut expanding = Expander { out, args: &args, frameworks, done, ranking, best, notice };
+        let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
+        for path in &plans {
+            expanding.file(path)?;
+        }
+        if plans.is_empty() || !rows.is_empty() {
+            let rows: Vec<PathBuf> = rows.into_iter().cloned().collect();
+            for row in stdio::rows(&rows, notice) {
+                let (row, place) = row?;
+                expanding.row(&row, &place)?;
+            }
+        }
+        Ok(ExitStatus::Done)
+    })
+}
+
+struct Expander<'a> {
+    out: RowWriter<File>,
+    args: &'a Args,
+    frameworks: Frameworks,
+    done: BTreeSet<String>,
+    ranking: Option<Ranking>,
+    best: Option<Vec<FirstPassScore>>,
+    notice: &'static Notice,
+}
+
+impl Expander<'_> {
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let source = PlanSource::read(path, self.notice)?;
+        let mut known = CheckContext { gpu: super::preflight::detect(), ..CheckContext::only(&self.frameworks) };
+        match source.and_then(|source| source.check(&mut known, Vec::new(), false, self.notice)) {
+            Some(good) => self.plan(good.plan),
+            None => {
+                self.notice.error(&Error::new("the plan has errors and gives no candidates").at(stdio::name(path)));
+                Ok(())
+            }
+        }
+    }
+
+    fn row(&mut self, row: &Row, place: &RowPlace) -> Result<()> {
+        if row.record() != Some("plan") {
+            return self.out.write(row);
+        }
+        let (findings, plan) = plans::of_row(row, &self.frameworks);
+        for finding in findings.iter().filter(|f| f.level == Level::Error) {
+            self.notice.error(&Error::new(format!("{}: {}", finding.pointer, finding.message)).at(place.clone()));
+        }
+        plan.map_or(Ok(()), |plan| self.plan(plan))
+    }
+
+    fn plan(&mut self, mut plan: Plan) -> Result<()> {
+        if let Err(e) = plans::datasets(&mut plan, &self.frameworks, self.notice) {
+            self.notice.error(&e);
+            return Ok(());
+        }
+        let mut expansions = expand(&plan, &self.frameworks)?;
+        if self.args.stage == SearchStage::Speculative {
+            let leaders = self.ranking.as_ref().map(earlier::leaders).unwrap_or_default();
+            let (plan, without) = on_top_of(plan.clone(), &expansions, &leaders, &self.frameworks);
+            for framework in without {
+                self.notice
+                    .warn(format!("{framework}: no result of a plain candidate in --on: its second stage is left out"));
+            }
+            expansions = expand(&plan, &self.frameworks)?;
+        }
+        expansions.iter().flat_map(|e| plans::told(e, &self.done)).for_each(|line| self.notice.say(line));
+        let mut candidates = round_robin(expansions);
+        if let Some(best) = &self.best {
+            if best.is_empty()
+                || !candidates.iter().any(|c| best.iter().any(|best| best.candidate_id == c.candidate_id))
+            {
+                self.notice.warn("no result of --from is of a candidate of this plan");
+            }
+            candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
+        }
+        earlier::leave_out(&mut candidates, &self.done, self.notice);
+        let takes = estimate(candidates.iter(), &self.frameworks);
+        if takes.starts > 0 {
+            self.notice.say(format!("{takes}"));
+        }
+        if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
+            let why = format!(
+                "the plan is of the third tier, about {:.1} h: say --accept-long-run, or --budget SECONDS",
+                takes.hours()
+            );
+            self.notice.error(&Error::new(why));
+            return Ok(());
+        }
+        if let [_, folder] = &self.args.emit[..] {
+            let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("there is no definition of vllm"))?;
+            let n = emit::vllm_sweep(Path::new(folder), &candidates, vllm)?;
+            emit::left_out(&candidates, vllm).iter().for_each(|what| self.notice.warn(what));
+            self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`: sh sweep.sh there"));
+            return Ok(());
+        }
+        candidates.iter().try_for_each(|candidate| self.write(candidate))
+    }
+
+    fn write(&mut self, candidate: &Candidate) -> Result<()> {
+        match self.args.format {
+            ExpandFormat::Jsonl => self.out.write_typed("candidate", candidate),
+            ExpandFormat::Sh => plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line)),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Files of other clients, found by what stands in them, and folders of their sweeps.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::stdio;
+use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
+use crate::normalize::import::{FORMATS, Found, ImportFormat, ImportOverrides, Repeats, Source, nearest, results};
+use crate::rows::jsonl::quote_bare;
+use crate::rows::kinds::{Members, ResultRow};
+
+/// The largest file of another client that is read, in bytes: all of it is kept.
+const MAX_FILE: usize = 1 << 30;
+/// How deep folders are looked into.
+const MAX_DEPTH: usize = 6;
+
+/// True for a file that is no JSONL of rows: its first line is not a whole JSON object, or is one record of a result.
+#[must_use]
+pub fn is_foreign(path: &Path) -> bool {
+    if path == Path::new("-") || path.is_dir() {
+        return path.is_dir();
+    }
+    let Ok(mut source) = stdio::open(path) else { return false };
+    let mut line = Vec::new();
+    // The beginning of a long line is enough to see that it is one of ours.
+    let mut limited = std::io::Read::take(&mut source, 1 << 24);
+    if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&line);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    match serde_json::from_str::<Members>(text) {
+        Ok(object) => is_record(&Value::Object(object)),
+        Err(_) => (text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\""),
+    }
+}
+
+/// The results of a file or a folder of another client. What is of no known format is an error with its place; the rest
+/// goes on.
+///
+/// # Errors
+/// What cannot be read.
+pub fn read(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+    if !path.is_dir() {
+        return file(path, &of_file(path, given)?, repeats, notice);
+    }
+    let mut paths = Vec::new();
+    json_files(path, 0, &mut paths)?;
+    paths.sort();
+    let mut all = Vec::new();
+    for file_of_it in paths {
+        all.extend(file(&file_of_it, &of_folder(&file_of_it, path, given)?, repeats, notice)?);
+    }
+    if all.is_empty() {
+        return Err(Error::new("there is no result of a known client in it").at(stdio::name(path)));
+    }
+    Ok(all)
+}
+
+/// The files of a folder that hold results: of a sweep its runs and failures, not its warm-ups and summaries.
+fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    let at = |e: std::io::Error| Error::new("cannot read the folder").because(e).at(stdio::name(folder));
+    for entry in std::fs::read_dir(folder).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && depth < MAX_DEPTH {
+            json_files(&path, depth + 1, found)?;
+        }
+        if name.ends_with("failure.json") || FORMATS.iter().any(|format| format.has(&name)) {
+            found.push(path);
+        }
+    }
+    // What is final stands before what was written on the way to it.
+    if found.iter().any(|path| path == &folder.join("results.jsonl")) {
+        found.retain(|path| path != &folder.join("live_results.jsonl"));
+    }
+    Ok(())
+}
+
+/// What a sweep's folder says about a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`. SGLang: a folder a
+/// scenario, and beside the results the requests that were to be sent.
+fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
+    let mut given = given.clone();
+    let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
+    let prepared = path.with_file_name("prepared_dataset.jsonl");
+    if prepared.is_file() {
+        let text = stdio::read_text(&prepared, MAX_FILE)?;
+        let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
+        let mut set = vec![("workload/num_prompts".to_string(), json!(asked))];
+        set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
+        set.append(&mut given.set);
+        given.set = set;
+    }
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
+    if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
+        let serve = serve.split("-BENCH-").next().unwrap_or(serve).trim_matches('-').trim_end_matches("-failure");
+        let changed: Members = serve
+            .split('-')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_string(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+            .collect();
+        let index = i32::from(!changed.is_empty());
+        let mut set = vec![
+            ("candidate_id".to_string(), json!(format!("sweep-{serve}"))),
+            ("candidate".to_string(), json!({"changed": changed, "baseline": false, "index": index, "of": 1})),
+        ];
+        set.append(&mut given.set);
+        given.set = set;
+    }
+    Ok(given)
+}
+
+/// The same of a file that is given alone: its folder is no scenario.
+fn of_file(path: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
+    of_folder(path, path.parent().unwrap_or(path), given)
+}
+
+/// What repeats have in common: a run of a sweep its folder, anything else its file. And what a result is called by that names no
+/// candidate.
+fn origin(path: &Path) -> (String, String) {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match path.parent().filter(|folder| stem(path).starts_with("run=") && folder.file_name().is_some()) {
+        Some(folder) => (stdio::name(folder), folder.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        None => (stdio::name(path), stem(path)),
+    }
+}
+
+fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
+        notice.warn(format!("{}: is read with {}", stdio::name(path), format.files.join(", ")));
+        return Ok(Vec::new());
+    }
+    let (origin, name) = origin(path);
+    let given = ImportOverrides { name, ..given.clone() };
+    let (mut all, mut refused) = (Vec::new(), Refused::default());
+    for (place, mut content) in contents(path, notice)? {
+        if let Some(format) = ImportFormat::of(&content) {
+            for (member, beside) in &format.beside {
+                let other = path.with_file_name(&beside.file);
+                if other.is_file() {
+                    content[member.as_str()] = beside.member(whole(&other)?);
+                }
+            }
+        }
+        match of(&content, &given) {
+            Ok(found) => all.extend(found.into_iter().map(|found| repeats.number(&origin, &place, found))),
+            Err(e) => refused.tell(e, &place, path, notice),
+        }
+    }
+    refused.end(notice);
+    Ok(all)
+}
+
+/// A file's JSON, with the bare words of Python's writer.
+fn whole(path: &Path) -> Result<Value> {
+    let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
+    serde_json::from_str(&text).map_err(|e| Error::new("it is no JSON").because(e).at(stdio::name(path)))
+}
+
+/// The results in a file, each with its place: one, a list of them, one a line, or all lines as one.
+fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
+    let name = stdio::name(path);
+    let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
+    let broken = match serde_json::from_str(&text) {
+        Ok(all @ Value::Array(_)) if ImportFormat::of(&all).is_some() => return Ok(vec![(name, all)]),
+        Ok(Value::Array(list)) => {
+            return Ok(list.into_iter().enumerate().map(|(i, one)| (format!("{name}: [{i}]"), one)).collect());
+        }
+        Ok(one) if !is_record(&one) => return Ok(vec![(name, one)]),
+        Ok(one) => return Ok(vec![(name, Value::Array(vec![one]))]),
+        Err(broken) => broken,
+    };
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match serde_json::from_str(line) {
+            Ok(value) => found.push((format!("{name}:{}", i + 1), value)),
+            // A whole file that breaks off has no line that is good.
+            Err(_) if found.is_empty() => return Err(Error::new("it is no JSON").because(broken).at(name)),
+            Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
+        }
+    }
+    if found.first().is_some_and(|(_, first)| is_record(first)) {
+        return Ok(vec![(name, found.into_iter().map(|(_, record)| record).collect())]);
+    }
+    Ok(found)
+}
+
+/// True for a line that is one record of a result, not a result.
+fn is_record(line: &Value) -> bool {
+    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
+}
+
+/// The results of one content, by its format.
+///
+/// # Errors
+/// A content of no known format, with the keys that the nearest one has.
+pub fn of(content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+    // A sweep's own record of what did not run.
+    if content["error_type"].is_string() && content["error"].is_string() {
+        let source = Source::default();
+        return Ok(vec![Found { row: failure(content, given)?, source }]);
+    }
+    match ImportFormat::of(content) {
+        Some(format) => results(format, content, given),
+        None => Err(match nearest(content) {
+            Some((format, lacks)) => {
+                Error::new(format!("no known format: {} would have {}", format.name, lacks.join(", ")))
+            }
+            None => Error::new("no known format of a benchmark client's results"),
+        }),
+    }
+}
+
+fn failure(content: &Value, given: &ImportOverrides) -> Result<ResultRow> {
+    let mut row = json!({
+        "framework": "vllm", "framework_version": null, "framework_commit": null, "candidate_id": given.name, "model": "",
+        "status": "failed", "failure_class": "client_failed", "hardware": {}, "workload": null, "sla": {"passed": null},
+        "failure_reason": format!("{}: {}", content["error_type"].as_str().unwrap_or_default(), content["error"].as_str().unwrap_or_default()),
+        "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {}, "fingerprint": {}, "environment": {},
+    });
+    for (place, value) in &given.set {
+        crate::normalize::import::put(&mut row, place, value.clone());
+    }
+    serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))
+}
+
+/// What was refused: of a file the first line for each reason is told, then how many there were.
+#[derive(Debug, Default)]
+pub struct Refused(BTreeMap<(String, String), usize>);
+
+impl Refused {
+    /// Tells of one.
+    pub fn tell(&mut self, error: Error, place: &dyn std::fmt::Display, file: &Path, notice: &Notice) {
+        let times = self.0.entry((stdio::name(file), error.to_string())).or_default();
+        *times += 1;
+        if *times == 1 {
+            notice.error(&error.at(place.to_string()));
+        }
+    }
+
+    /// Tells how many more there were.
+    pub fn end(self, notice: &Notice) {
+        for ((file, _), times) in self.0.into_iter().filter(|(_, times)| *times > 1) {
+            notice.warn(format!("{file}: {} more lines were refused for the same reason", times - 1));
+        }
+    }
+}
+
+/// What is given to the rows of one file after another.
+#[derive(Debug, Default)]
+pub struct Named(Option<(String, ImportOverrides, String)>);
+
+impl Named {
+    /// What is given to a row of this file, a result that names no candidate being called by its file; and what repeats have in
+    /// common.
+    ///
+    /// # Errors
+    /// A file beside it that cannot be read.
+    pub fn of(&mut self, given: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
+        if self.0.as_ref().is_none_or(|(known, ..)| known != file) {
+            let path = Path::new(file);
+            let (origin, name) = origin(path);
+            let of_it = if path.is_file() { of_file(path, given)? } else { given.clone() };
+            self.0 = Some((file.to_string(), ImportOverrides { name, ..of_it }, origin));
+        }
+        self.0.as_ref().map(|(_, given, origin)| (given, origin.as_str())).ok_or_else(|| Error::new("no file"))
+    }
+}
+
+/// What `--candidate` and `--set` say.
+///
+/// # Errors
+/// A file that is no candidate row, or a member without a value.
+pub fn given(candidate: Option<&Path>, set: &[(String, String)]) -> Result<ImportOverrides> {
+    let candidate = match candidate {
+        Some(path) => {
+            let text = stdio::read_text(path, MAX_FILE)?;
+            let first = text.lines().next().unwrap_or_default();
+            let row: Value = serde_json::from_str(first)
+                .or_else(|_| serde_json::from_str(&text))
+                .map_err(|e| Error::new("it is no candidate row").because(e).at(stdio::name(path)))?;
+            Some(row)
+        }
+        None => None,
+    };
+    // 4 is a number, and so is "max_p99_ttft_ms=500"'s; what is no JSON is text.
+    let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+    let set = set.iter().map(|(key, text)| (key.replace('.', "/"), value(text))).collect();
+    Ok(ImportOverrides { candidate, set, name: "stdin".into() })
+}

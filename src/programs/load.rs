@@ -1,0 +1,53 @@
+//! bench-load: drive one workload against each leased server and record every request.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::base::exit::ExitStatus;
+use crate::flags::load::{Args, Itl};
+use crate::flags::workload::entries;
+use crate::load::{LoadOptions, load};
+use crate::programs::convert::convert;
+use crate::programs::stdio;
+use crate::rows::jsonl::RowPlace;
+use crate::system::process::signals;
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut signal = None;
+    let exit = super::run(|args: Args, notice| {
+        let frameworks = stdio::frameworks(args.frameworks.as_deref())?;
+        if args.convert {
+            convert(&args, &frameworks, notice)?;
+            return Ok(ExitStatus::Done);
+        }
+        let out = stdio::row_writer()?;
+        let options = LoadOptions {
+            frameworks,
+            limits: args.limits(),
+            connect_timeout: CONNECT,
+            full: args.itl == Itl::Full,
+            api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
+            headers: if args.url.is_some() { Vec::new() } else { args.headers()? },
+            client: args.client.clone(),
+            shard: args.shard,
+            read_dataset: entries,
+        };
+        signal = match args.target(notice)? {
+            Some(target) => {
+                let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
+                let place = RowPlace { name: "--url".into(), line: 0 };
+                load(vec![Ok((row, place.clone())), Ok((end, place))].into_iter(), out, &options, notice)?
+            }
+            None => load(stdio::rows(&args.files, notice), out, &options, notice)?,
+        };
+        Ok(ExitStatus::Done)
+    });
+    if let Some(signal) = signal {
+        signals::die_by(signal);
+    }
+    exit
+}

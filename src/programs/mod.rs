@@ -1,0 +1,72 @@
+//! One use case per program: what the seven binaries do between their flags and their verb.
+
+pub mod capture;
+pub mod convert;
+pub mod earlier;
+pub mod emit;
+pub mod expand;
+pub mod import;
+pub mod load;
+pub mod normalize;
+pub mod plans;
+pub mod preflight;
+pub mod rank;
+pub mod rows;
+pub mod serve;
+pub mod sim;
+pub mod starter;
+pub mod stdio;
+#[cfg(feature = "tokenizer")]
+pub mod tokenizer;
+pub mod validate;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap_complete::Shell;
+
+use crate::base::error::Result;
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::base::redact;
+use crate::flags::Program;
+
+/// Parses the arguments, runs `verb`, reports its error and gives the exit status.
+pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatus>) -> ExitCode {
+    let program = match P::try_parse() {
+        Ok(program) => program,
+        Err(e) => return usage(&e),
+    };
+    redact::hide_environment();
+    // Threads that read standard input outlive the verb: what they report to lives as long as the process.
+    let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
+    let outcome = match program.common().completions {
+        Some(shell) => completions::<P>(shell),
+        None => verb(program, notice),
+    };
+    let exit = match outcome {
+        Ok(exit) => notice.exit(exit),
+        Err(e) if e.is_reader_left() => notice.exit(ExitStatus::Done),
+        Err(e) => {
+            notice.error(&e);
+            ExitStatus::Trouble
+        }
+    };
+    notice.clear();
+    exit.into()
+}
+
+/// clap's own message: help and version to standard output with status 0, the rest to standard error with status 2.
+fn usage(message: &clap::Error) -> ExitCode {
+    // A vanished terminal is no reason to panic.
+    let _ = message.print();
+    if message.use_stderr() { ExitStatus::Trouble.into() } else { ExitStatus::Done.into() }
+}
+
+fn completions<P: Program>(shell: Shell) -> Result<ExitStatus> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut P::command(), P::NAME, &mut script);
+    let mut out = stdio::stdout()?;
+    out.write_all(&script).and_then(|()| out.flush()).map_err(stdio::write_error)?;
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,133 @@
+//! bench-normalize: turn recorded runs into result rows.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::base::error::Result;
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::flags::normalize::{Args, OutputFormat};
+use crate::normalize::import::{ImportOverrides, Repeats};
+use crate::normalize::{RowFold, StreamLine, claim, llm_d};
+use crate::programs::import::{Named, Refused};
+use crate::programs::{import, stdio};
+use crate::rows::jsonl::{RowPlace, RowWriter};
+use crate::rows::kinds::ResultRow;
+use crate::rows::row::Row;
+use serde_json::Value;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    super::run(|args: Args, notice| {
+        let given = import::given(args.candidate.as_deref(), &args.set)?;
+        let out = stdio::row_writer()?;
+        let mut normalizing = Normalizer {
+            out,
+            to: args.to,
+            left_out: 0,
+            fold: RowFold::default(),
+            given,
+            named: Named::default(),
+            repeats: Repeats::default(),
+            refused: Refused::default(),
+            notice,
+        };
+        let (foreign, own): (Vec<PathBuf>, Vec<PathBuf>) =
+            args.files.iter().cloned().partition(|path| import::is_foreign(path));
+        for path in &foreign {
+            match import::read(path, &normalizing.given, &mut normalizing.repeats, notice) {
+                Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
+                Err(e) => notice.error(&e),
+            }
+        }
+        if foreign.is_empty() || !own.is_empty() {
+            for line in stdio::lines(&own, StreamLine::parse, notice) {
+                match line {
+                    Ok((StreamLine::Request(request), place)) => {
+                        normalizing.fold.request(&request).unwrap_or_else(|e| notice.error(&e.at(place)));
+                    }
+                    Ok((StreamLine::Row(row), place)) => normalizing.row(row, place)?,
+                    // What was read so far is still folded.
+                    Err(e) => notice.error(&e),
+                }
+            }
+        }
+        std::mem::take(&mut normalizing.refused).end(notice);
+        for result in std::mem::take(&mut normalizing.fold).finish() {
+            normalizing.result(&result)?;
+        }
+        if normalizing.left_out > 0 {
+            notice.warn(format!("{} results without metrics have no report", normalizing.left_out));
+        }
+        Ok(ExitStatus::Done)
+    })
+}
+
+struct Normalizer {
+    out: RowWriter<File>,
+    to: OutputFormat,
+    left_out: usize,
+    fold: RowFold,
+    given: ImportOverrides,
+    named: Named,
+    repeats: Repeats,
+    refused: Refused,
+    notice: &'static Notice,
+}
+
+impl Normalizer {
+    fn row(&mut self, row: Row, place: RowPlace) -> Result<()> {
+        // Of what has no kind only a result row of somebody else is one; all else is another client's, or nothing that is known.
+        if row.record().is_none() {
+            return match self.foreign(&Value::Object(row.map().clone()), &place) {
+                Ok(results) => results.iter().try_for_each(|result| self.result(result)),
+                Err(e) => {
+                    self.refused.tell(e, &place, Path::new(&*place.name), self.notice);
+                    Ok(())
+                }
+            };
+        }
+        match self.fold.take(row) {
+            Ok(Some(mut other)) => {
+                if let Some(claim) = claim::hold(&mut other) {
+                    self.notice.warn(format!("{place}: {claim}"));
+                }
+                self.pass(&other)
+            }
+            Ok(None) => Ok(()),
+            Err(e) => {
+                self.notice.error(&e.at(place));
+                Ok(())
+            }
+        }
+    }
+
+    /// The results of another client in one line.
+    fn foreign(&mut self, content: &Value, place: &RowPlace) -> Result<Vec<ResultRow>> {
+        let (given, origin) = self.named.of(&self.given, &place.name)?;
+        let found = import::of(content, given)?;
+        Ok(found.into_iter().map(|found| self.repeats.number(origin, &place.to_string(), found)).collect())
+    }
+
+    fn result(&mut self, result: &ResultRow) -> Result<()> {
+        match self.to {
+            OutputFormat::Rows => self.out.write_typed("result", result),
+            OutputFormat::LlmD => self.report(llm_d::report(result)),
+        }
+    }
+
+    /// A row that is not ours: as it is, or as a report when it is a result of ours.
+    fn pass(&mut self, row: &Row) -> Result<()> {
+        match self.to {
+            OutputFormat::Rows => self.out.write(row),
+            OutputFormat::LlmD => self.report(row.view::<ResultRow>().ok().and_then(|result| llm_d::report(&result))),
+        }
+    }
+
+    fn report(&mut self, report: Option<Value>) -> Result<()> {
+        self.left_out += usize::from(report.is_none());
+        report.map_or(Ok(()), |report| self.out.write_line(&report.to_string()))
+    }
+}

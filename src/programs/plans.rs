@@ -1,0 +1,344 @@
+//! Plan files on their way to plan rows; shared by bench-validate and bench-expand.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{convert, stdio};
+use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
+use crate::base::yaml::{Document, MAX_BYTES};
+use crate::base::{digest, redact, shell, yaml};
+use crate::engines::framework::Frameworks;
+use crate::engines::protocol::event::Dialect;
+use crate::flags::workload;
+use crate::plan;
+use crate::plan::expand::Expansion;
+use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
+use crate::rows::kinds::{Arrivals, Candidate, PlanCheck, PlanFile, PlanRow};
+use crate::rows::row::Row;
+
+/// The plan files named, with those of folders.
+///
+/// # Errors
+/// A folder that cannot be read or has none; nothing named at a terminal.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() { files.extend(stdio::yaml_files(path)?) } else { files.push(path.clone()) }
+    }
+    if let Some(folder) = paths.first().filter(|_| files.is_empty()) {
+        return Err(Error::new("there is no plan (*.yaml, *.yml) in it").at(stdio::name(folder)));
+    }
+    if paths.is_empty() {
+        if std::io::stdin().is_terminal() {
+            return Err(Error::new("no plan given: bench-validate plan.yaml, or - for standard input"));
+        }
+        files.push(PathBuf::from("-"));
+    }
+    Ok(files)
+}
+
+/// One plan file, read.
+pub struct PlanSource {
+    /// Its name in messages.
+    name: String,
+    /// Where it came from, for its row.
+    file: PlanFile,
+    document: Document,
+    /// Strings that other readers of YAML take for something else.
+    hazards: Vec<String>,
+}
+
+/// A plan and its row.
+pub struct CheckedPlan {
+    /// The plan.
+    pub plan: Plan,
+    /// Its row.
+    pub row: Row,
+}
+
+impl PlanSource {
+    /// Reads one plan file; `None` when it is no YAML, which was reported.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path, notice: &Notice) -> Result<Option<Self>> {
+        let name = stdio::name(path);
+        let text = stdio::read_text(path, MAX_BYTES)?;
+        redact::hide_named(&text);
+        let document = match yaml::load(&text, &name) {
+            Ok(document) => document,
+            Err(e) => {
+                notice.plain(error_line(&redact::foreign(&e.to_string()), &name));
+                return Ok(None);
+            }
+        };
+        let path = if path == Path::new("-") { "-".into() } else { name.clone() };
+        let hazards = yaml::ambiguous(&document, &text);
+        Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document, hazards }))
+    }
+
+    /// The plan, as far as its own text goes.
+    #[must_use]
+    pub fn plain(&self, frameworks: &Frameworks) -> Option<Plan> {
+        plan::load(&self.document.value, &CheckContext::only(frameworks)).1
+    }
+
+    /// Where the value at a pointer stands: `plan.yaml:4:9`.
+    #[must_use]
+    pub fn place(&self, pointer: &str) -> String {
+        format!("{}:{}", self.name, self.document.value_place(pointer))
+    }
+
+    /// Checks it and reports what is wrong with it, together with `more`; its row when nothing is.
+    pub fn check(
+        &self,
+        known: &mut CheckContext,
+        more: Vec<Finding>,
+        strict: bool,
+        notice: &Notice,
+    ) -> Option<CheckedPlan> {
+        local(&self.document.value, known);
+        let (mut findings, plan) = plan::load(&self.document.value, known);
+        findings.extend(more);
+        for pointer in &self.hazards {
+            // What is wrong with it already was said.
+            if !findings.iter().any(|f| f.pointer == *pointer && f.level == Level::Error) {
+                let text = self.document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                let why =
+                    format!("{text} is a string here, and something else to readers of YAML 1.1: put it in quotes");
+                findings.push(Finding::value(Level::Warning, pointer, why));
+            }
+        }
+        self.report(&mut findings, strict, notice);
+        let bad = |f: &Finding| f.level == Level::Error || (strict && f.level == Level::Warning);
+        let plan = plan.filter(|_| !findings.iter().any(bad))?;
+        let row = self.row(&plan);
+        Some(CheckedPlan { plan, row })
+    }
+
+    fn report(&self, findings: &mut [Finding], strict: bool, notice: &Notice) {
+        let document = &self.document;
+        let place = |f: &Finding| if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) };
+        findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level)));
+        for finding in findings.iter() {
+            let level = match finding.level {
+                Level::Note => "note",
+                Level::Warning if !strict => "warning",
+                Level::Warning | Level::Error => "error",
+            };
+            let message = redact::foreign(&finding.message);
+            let line = format!("{}:{}: {level}: {message}", self.name, place(finding));
+            if finding.level == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
+        }
+    }
+
+    fn row(&self, plan: &Plan) -> Row {
+        let (file, defaults, checked) = (self.file.clone(), plan.defaults.clone(), plan.checked.clone());
+        let mut row = Row::new("plan", &PlanRow { plan: file, defaults, checked });
+        for (key, value) in self.document.value.as_object().into_iter().flatten() {
+            if key != "schema_version" {
+                row.set(key, value.clone());
+            }
+        }
+        row
+    }
+}
+
+/// `file:line:column: message` as `file:line:column: error: message`.
+fn error_line(message: &str, name: &str) -> String {
+    let end = message.find(": ").filter(|_| message.starts_with(name)).unwrap_or(0);
+    if end == 0 {
+        format!("{name}: error: {message}")
+    } else {
+        format!("{}: error{}", &message[..end], &message[end..])
+    }
+}
+
+/// A plan row's plan: what an earlier check found out is taken over.
+#[must_use]
+pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
+    let known = plan::shape::keys();
+    let members = row.map().iter().filter(|(key, _)| known.contains(&key.as_str()));
+    let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
+    let detected = row.get("defaults").and_then(|defaults| defaults["hardware.gpu_model"].as_str());
+    let checked = match row.get("substitutions").map(|_| row.view::<PlanCheck>()).transpose() {
+        Ok(checked) => checked,
+        Err(e) => return (vec![Finding::value(Level::Error, "", e.to_string())], None),
+    };
+    plan::load(&value, &CheckContext { gpu: detected.map(String::from), checked, ..CheckContext::only(frameworks) })
+}
+
+/// What this host's files tell about the models and the option files of a plan.
+fn local(plan: &Value, known: &mut CheckContext) {
+    let named = ["", "/path", "/model_path", "/name", "/id"].map(|key| plan.pointer(&format!("/model{key}")));
+    let frameworks = || plan["frameworks"].as_object().into_iter().flatten();
+    let own = frameworks().map(|(_, given)| given.get("model"));
+    for model in named.into_iter().chain(own).flatten().filter_map(Value::as_str) {
+        if let Some(folder) = model_folder(model).filter(|_| !known.models.contains_key(model)) {
+            known.models.insert(model.into(), facts(&folder));
+        }
+    }
+    for (name, given) in frameworks() {
+        let definition = known.frameworks.get(given["definition"].as_str().unwrap_or(name));
+        for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
+            let listed = given["search_space"][knob].as_array().into_iter().flatten();
+            let ordered = given["candidates"].as_array().into_iter().flatten().map(|changes| &changes[knob]);
+            // Among the words at the end every one may be the file.
+            let words = given["extra_args"].as_array().into_iter().flatten();
+            let all = std::iter::once(&given["base_server_flags"][knob]).chain(listed).chain(ordered).chain(words);
+            let paths = all.filter_map(Value::as_str).map(|word| word.split('=').next_back().unwrap_or(word));
+            for path in paths.map(String::from).collect::<Vec<_>>() {
+                let read = stdio::read_text(Path::new(&path), MAX_BYTES).ok();
+                if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {
+                    known.options.insert(path, document.value);
+                }
+            }
+        }
+    }
+}
+
+/// The folder of a model: the path itself, or where the hub's cache has it.
+fn model_folder(model: &str) -> Option<PathBuf> {
+    let given = PathBuf::from(model);
+    if given.is_dir() {
+        return Some(given);
+    }
+    let cache = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HF_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/huggingface")))?;
+        Some(home.join("hub"))
+    })?;
+    let snapshots = cache.join(format!("models--{}", model.replace('/', "--"))).join("snapshots");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found.pop()
+}
+
+fn facts(folder: &Path) -> ModelFacts {
+    let json = |name: &str| -> Value {
+        let text = stdio::read_text(&folder.join(name), MAX_BYTES * 16).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    ModelFacts::read(&json("config.json"), &json("model.safetensors.index.json"), files)
+}
+
+/// A plan for people, line by line.
+#[must_use]
+pub fn lines(plan: &Plan) -> Vec<String> {
+    let scenarios = plan.scenarios.iter().map(|s| format!("{} {}/{}", s.name, s.input_len, s.output_len));
+    let scenarios = scenarios.collect::<Vec<_>>().join(", ");
+    let mut all = vec![
+        format!("  model       {}", plan.model),
+        format!("  scenarios   {scenarios} ({} prompts each)", plan.benchmark.num_prompts),
+        format!("  loads       {}", plan.loads.len()),
+    ];
+    for framework in &plan.frameworks {
+        let size = expand::size(&framework.space);
+        let enabled = if framework.enabled { "" } else { ", excluded" };
+        let (name, knobs) = (&framework.name, framework.space.len());
+        all.push(format!("  framework   {name}: {knobs} knobs, {size} combinations{enabled}"));
+    }
+    all.extend(plan.defaults.iter().map(|(key, value)| format!("  default     {key}: {value}")));
+    all
+}
+
+/// What was made of a framework's search space, for people.
+#[must_use]
+pub fn told(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
+    let run: Vec<&Candidate> = e.candidates.iter().filter(|c| c.status.is_none()).collect();
+    let refused = e.candidates.len() - run.len();
+    let finished = run.iter().filter(|c| c.units.iter().all(|unit| done.contains(&unit.key))).count();
+    let others = run.iter().filter(|c| !c.search.baseline).count();
+    let mut line = match run.len() {
+        1 => format!("{}: 1 candidate", e.framework),
+        n => format!("{}: {n} candidates, {others} of {} combinations beside the baseline", e.framework, e.space),
+    };
+    if refused > 0 {
+        line.push_str(&format!(", {refused} skipped by policy"));
+    }
+    if finished > 0 {
+        line.push_str(&format!(", {finished} done"));
+    }
+    let never: Vec<String> = e.never_tried.iter().map(|(knob, values)| format!("{knob} {values}")).collect();
+    let mut lines = vec![line];
+    if !never.is_empty() {
+        lines.push(format!("{}: never tried: {}", e.framework, never.join(", ")));
+    }
+    lines
+}
+
+/// A candidate as a shell's comment and command.
+#[must_use]
+pub fn as_shell(candidate: &Candidate) -> Vec<String> {
+    let what =
+        if candidate.search.baseline { "baseline".to_string() } else { shell::settings(&candidate.server.changed) };
+    let why = if candidate.search.baseline { String::new() } else { format!(" ({})", candidate.search.why) };
+    let mut lines = vec![format!("# {}: {what}{why}", candidate.candidate_id)];
+    for s in &candidate.substitutions {
+        let what = s.to.as_ref().map_or("left out".into(), |to| format!("now {to}"));
+        lines.push(format!("# {} is {what}: {}", s.knob, s.reason.replace('\n', " ")));
+    }
+    lines.push(match &candidate.failure_reason {
+        Some(why) => format!("# skipped: {}", why.replace('\n', " ")),
+        None => candidate.server_command.clone(),
+    });
+    lines
+}
+
+/// The frameworks of a plan whose baseline does not hold the rows of its data sets, which have been read.
+#[must_use]
+pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
+    let read = plan.scenarios.iter().any(|scenario| scenario.dataset.is_some());
+    let given = plan.frameworks.iter().filter(|given| given.enabled && read);
+    let why = |given: &FrameworkPlan| {
+        let framework = frameworks.get(&given.definition)?;
+        let why = plan::too_short(plan, framework, &plan.base(given, framework))?;
+        Some(format!("{}: {why}", given.name))
+    };
+    given.filter_map(why).collect()
+}
+
+/// Reads the data sets of a plan, and settles what depends on them.
+///
+/// # Errors
+/// A file that cannot be read, or that the plan's load cannot be driven with.
+pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
+    let names: Vec<String> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.definition.clone()).collect();
+    let takes: Vec<String> = convert::taken(&names, frameworks)?.into_iter().collect();
+    for scenario in &mut plan.scenarios {
+        let Some(dataset) = &mut scenario.dataset else { continue };
+        dataset.takes.clone_from(&takes);
+        let given = dataset.path.clone();
+        workload::describe(scenario, notice)?;
+        let Some(read) = &scenario.dataset else { continue };
+        let wrong = |why: String| Error::new(why).at(given.clone());
+        if read.chat && plan.benchmark.endpoint.parse() != Ok(Dialect::Chat) {
+            let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
+            return Err(wrong(why.into()));
+        }
+        if plan.benchmark.num_prompts > read.rows && !read.prefix_reuse {
+            let why = format!(
+                "num_prompts is {}, and it has no more rows than {}: ask for fewer, or set prefix_reuse: true to send rows again",
+                plan.benchmark.num_prompts, read.rows
+            );
+            return Err(wrong(why));
+        }
+    }
+    let own = workload::own_rate(&plan.scenarios);
+    for load in plan.loads.iter_mut().filter(|load| load.arrivals == Some(Arrivals::Trace)) {
+        let Some(own) = own else {
+            return Err(Error::new("arrivals: trace needs a data set whose rows all have a timestamp"));
+        };
+        if load.qps.is_none() {
+            load.rate.get_or_insert(own);
+        }
+    }
+    Ok(())
+}

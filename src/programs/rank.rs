@@ -1,0 +1,85 @@
+//! bench-rank: rank result rows and report the command to deploy.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::base::error::{Error, Result};
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::flags::rank::{Args, ReportFormat};
+use crate::programs::stdio;
+use crate::rank::{Entry, Intake, RankOptions, Ranking, rank, release};
+use crate::report::html::html;
+use crate::report::markdown::markdown;
+use crate::report::table::{TableStyle, table};
+use crate::report::{Report, csv, jsonl, release as release_report};
+use crate::rows::jsonl::outgoing;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    super::run(|args: Args, notice| {
+        let ranking = read(&args.files, args.options(), notice)?;
+        if !args.baseline.is_empty() {
+            let old = read(&args.baseline, args.options(), notice)?;
+            let release = release(&old, &ranking, args.threshold);
+            text(&release_report::markdown(&release, args.threshold))?;
+            return Ok(if release.regressed() || release.changes.is_empty() {
+                ExitStatus::No
+            } else {
+                ExitStatus::Done
+            });
+        }
+        write(&ranking, &args)?;
+        let exit = if ranking.nothing_passed() { ExitStatus::No } else { ExitStatus::Done };
+        // The program ends here: nobody needs the memory of a million rows back.
+        std::mem::forget(ranking);
+        Ok(exit)
+    })
+}
+
+fn read(files: &[PathBuf], options: RankOptions, notice: &'static Notice) -> Result<Ranking> {
+    let read = stdio::parallel(files, || Intake::new(options.clone()), clean, notice);
+    let (entries, intake) = Intake::together(read);
+    if entries.is_empty() {
+        return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
+    }
+    Ok(rank(entries, &intake))
+}
+
+/// Rows of others are read without secrets: so none gets into a report.
+fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
+    intake.line(&outgoing(line))
+}
+
+fn write(ranking: &Ranking, args: &Args) -> Result<()> {
+    let terminal = std::io::stdout().is_terminal();
+    let report = Report { ranking, demand: args.demand(), handoff: &args.handoff };
+    match args.format {
+        ReportFormat::Jsonl => jsonl::rows(ranking, &mut stdio::row_writer()?),
+        ReportFormat::Csv => bytes(&csv::csv(ranking)?),
+        ReportFormat::Html => text(&html(&report)),
+        ReportFormat::Auto if !terminal => text(&markdown(&report)),
+        ReportFormat::Md => text(&markdown(&report)),
+        ReportFormat::Auto | ReportFormat::Table => text(&table(&report, look(terminal))),
+    }
+}
+
+fn text(text: &str) -> Result<()> {
+    bytes(text.as_bytes())
+}
+
+fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = stdio::stdout()?;
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(stdio::write_error)
+}
+
+/// Colour only at a terminal and without NO_COLOR; the width is the terminal's, or what COLUMNS says.
+fn look(terminal: bool) -> TableStyle {
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = if terminal { seen.or(given) } else { given };
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    TableStyle { width: width.filter(|w| *w >= 40), colour: terminal && !no_color }
+}

@@ -1,0 +1,135 @@
+//! bench-validate: check plans and turn them into plan rows.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::base::error::Result;
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::engines::framework::Frameworks;
+use crate::engines::help::Helps;
+use crate::flags::validate::{Args, ValidateFormat};
+use crate::plan::{CheckContext, Finding, Plan};
+use crate::programs::plans::PlanSource;
+use crate::programs::{capture, plans, preflight, rows, starter, stdio};
+use crate::rows::jsonl::RowWriter;
+use crate::rows::kinds::PlanCheck;
+use crate::system::process::capture::save;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    super::run(|args: Args, notice| {
+        if !args.rows.is_empty() {
+            return rows::check(&args.rows, notice);
+        }
+        let (folders, names) = args.given();
+        let frameworks = stdio::frameworks_of(&folders)?;
+        let mut out = stdio::row_writer()?;
+        if let Some(model) = &args.new {
+            let text = starter::plan(model, args.gpus, args.gpu.as_deref(), &names, &frameworks)?;
+            out.write_line(text.trim_end())?;
+            return Ok(ExitStatus::Done);
+        }
+        let text = match args.format {
+            ValidateFormat::Auto => std::io::stdout().is_terminal(),
+            format => format == ValidateFormat::Text,
+        };
+        let mut exit = ExitStatus::Done;
+        let mut validating = Validator::new(&args, &frameworks, notice)?;
+        for path in plans::files(&args.plans)? {
+            match validating.file(&path) {
+                Ok(Some(good)) if text => print(&path, &good.plan, &mut out)?,
+                Ok(Some(good)) => out.write(&good.row)?,
+                Ok(None) => exit = ExitStatus::No,
+                Err(e) => notice.error(&e),
+            }
+        }
+        Ok(exit)
+    })
+}
+
+struct Validator<'a> {
+    args: &'a Args,
+    frameworks: &'a Frameworks,
+    notice: &'static Notice,
+    helps: Helps,
+    asked: capture::Asked,
+    gpu: Option<String>,
+}
+
+impl<'a> Validator<'a> {
+    fn new(args: &'a Args, frameworks: &'a Frameworks, notice: &'static Notice) -> Result<Self> {
+        let helps = match &args.help_dir {
+            Some(folder) => capture::read(folder, frameworks, notice)?,
+            None => Helps::default(),
+        };
+        let gpu = args.gpu.clone().or_else(preflight::detect);
+        Ok(Self { args, frameworks, notice, helps, asked: capture::Asked::default(), gpu })
+    }
+
+    fn file(&mut self, path: &Path) -> Result<Option<plans::CheckedPlan>> {
+        let Some(source) = PlanSource::read(path, self.notice)? else { return Ok(None) };
+        let (mut more, mut seen): (Vec<Finding>, _) = (Vec::new(), None);
+        let looks = self.args.capture_help.is_some() || self.args.preflight;
+        if let Some(plan) = looks.then(|| source.plain(self.frameworks)).flatten() {
+            let mut places = capture::HelpSource::all(&plan, self.frameworks)?;
+            if let Some(launched) = &self.args.launcher {
+                places = places.into_iter().map(|place| place.launched_by(launched)).collect();
+            }
+            if let Some(folder) = &self.args.capture_help {
+                self.helps = self.asked.ask(folder, &places, self.frameworks, self.notice)?;
+            }
+            if self.args.preflight {
+                let looking = preflight::Looking {
+                    gpu_probe: self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0),
+                    asked: self.args.capture_help.is_some(),
+                    allow_missing: self.args.allow_missing,
+                };
+                let looked = preflight::look(&plan, &places, looking);
+                if let Some(folder) = &self.args.capture_help {
+                    let text = serde_json::to_string_pretty(&looked.environment).unwrap_or_default();
+                    save(&folder.join("preflight.json"), &format!("{text}\n"))?;
+                }
+                more.extend(looked.found);
+                self.gpu = self.gpu.take().or_else(|| preflight::same_name(&looked.environment));
+                seen = Some((looked.environment, looked.rejections));
+            }
+        }
+        let mut known = CheckContext {
+            helps: self.helps.clone(),
+            unknown: self.args.unknown_flags.into(),
+            any_version: self.args.any_version,
+            allow_missing: self.args.allow_missing,
+            gpu: self.gpu.clone(),
+            ..CheckContext::only(self.frameworks)
+        };
+        let Some(mut good) = source.check(&mut known, more, self.args.strict, self.notice) else { return Ok(None) };
+        let mut described = good.plan.clone();
+        let quiet = Notice::new("bench-validate", true);
+        if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
+            self.notice.plain(format!("{}: error: {e}", source.place("/dataset/path")));
+            return Ok(None);
+        }
+        for why in plans::too_short(&described, self.frameworks) {
+            self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", source.place("/dataset/path")));
+        }
+        let mut checked = PlanCheck::clone(&good.plan.checked);
+        if let Some((environment, rejections)) = seen {
+            checked.environment = environment;
+            checked.rejections.extend(rejections);
+        }
+        if self.args.no_preflight {
+            checked.caveats.push("nothing was looked at before the run (--no-preflight)".into());
+        }
+        good.row.merge(&checked);
+        Ok(Some(good))
+    }
+}
+
+fn print(path: &Path, plan: &Plan, out: &mut RowWriter<File>) -> Result<()> {
+    out.write_line(&format!("{}: good", stdio::name(path)))?;
+    plans::lines(plan).iter().try_for_each(|line| out.write_line(line))
+}

@@ -1,0 +1,152 @@
+//! Rows without secrets: the only way out for them is [`super::RowWriter`], which asks here.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::base::redact;
+use crate::base::redact::Redactor;
+
+/// Members that hold what the programs and the plan themselves say, and paths: identities, words with a fixed meaning, times,
+/// hashes. Replaced within, a row could not be joined or run any more, and a plan with a secret in it is refused before.
+/// Everything else, keys that nobody knows included, may hold the words of others.
+const OWN: [&str; 35] = [
+    "schema_version",
+    "record",
+    "run_id",
+    "server_id",
+    "candidate_id",
+    "status",
+    "failure_class",
+    "phase",
+    "token_source",
+    "unit",
+    "units",
+    "started_at",
+    "ended_at",
+    "deadline",
+    "schedule_sha256",
+    "histograms",
+    "lifecycle",
+    "artifacts",
+    "endpoint",
+    "model",
+    "tokenizer",
+    "framework",
+    "frameworks",
+    "server",
+    "server_command",
+    "scenario",
+    "scenarios",
+    "load",
+    "loads",
+    "workload",
+    "dataset",
+    "benchmark",
+    "sla",
+    "weights",
+    "search",
+];
+/// Members that hold a row of ours within a row.
+const NESTED: [&str; 1] = ["run"];
+
+/// A line that is about to be written, without the values that are known to be secrets. Numbers stay, for they are measured;
+/// so do keys.
+#[must_use]
+pub fn outgoing(line: &str) -> Cow<'_, str> {
+    let redactor = redact::redactor();
+    if !redactor.finds(line) {
+        return Cow::Borrowed(line);
+    }
+    match serde_json::from_str(line) {
+        Ok(Value::Object(mut row)) => {
+            if row_without(&mut row, &|text| redactor.finds(text).then(|| redactor.without_values(text))) {
+                Cow::Owned(Value::Object(row).to_string())
+            } else {
+                Cow::Borrowed(line)
+            }
+        }
+        // Not a row but a line for people.
+        _ => Cow::Owned(redactor.without_values(line)),
+    }
+}
+
+/// The object that another program wrote, without anything that is or looks like a secret; a number that is one becomes text.
+pub fn foreign(members: &mut Map<String, Value>, redactor: &Redactor) {
+    members.values_mut().for_each(|value| {
+        walk(value, &|text| Some(redactor.redact(text)), &|number| {
+            redactor.finds(number).then(|| redactor.without_values(number))
+        });
+    });
+}
+
+/// True when something was replaced.
+fn row_without(row: &mut Map<String, Value>, replaced: &dyn Fn(&str) -> Option<String>) -> bool {
+    let mut changed = false;
+    for (key, value) in row.iter_mut().filter(|(key, _)| !OWN.contains(&key.as_str())) {
+        changed |= match value {
+            Value::Object(nested) if NESTED.contains(&key.as_str()) => row_without(nested, replaced),
+            value => walk(value, replaced, &|_| None),
+        };
+    }
+    changed
+}
+
+fn walk(value: &mut Value, text: &dyn Fn(&str) -> Option<String>, number: &dyn Fn(&str) -> Option<String>) -> bool {
+    let new = match value {
+        Value::String(old) => text(old).filter(|new| new != old),
+        Value::Number(old) => number(&old.to_string()),
+        Value::Array(items) => {
+            return items.iter_mut().fold(false, |changed, item| walk(item, text, number) | changed);
+        }
+        Value::Object(members) => {
+            return members.values_mut().fold(false, |changed, member| walk(member, text, number) | changed);
+        }
+        Value::Null | Value::Bool(_) => None,
+    };
+    match new {
+        Some(new) => {
+            *value = new.into();
+            true
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn without(mut row: Value, secret: &str) -> Value {
+        let redactor = Redactor::default().with_secrets(std::iter::once(secret.to_string()));
+        let members = row.as_object_mut().unwrap();
+        row_without(members, &|text| redactor.finds(text).then(|| redactor.without_values(text)));
+        row
+    }
+
+    #[test]
+    fn what_is_measured_and_what_joins_rows_stays() {
+        let row = json!({
+            "record": "run_end", "run_id": "random-123456", "failure_class": "random", "failure_reason": "a random 123456",
+            "duration_s": 123456, "new_key": [{"said": "random"}], "run": {"run_id": "random-1", "benchmark_command": "random"},
+        });
+        let clean = without(without(row.clone(), "random"), "123456");
+        assert_eq!(clean["failure_reason"], "a [REDACTED:value] [REDACTED:value]");
+        assert_eq!(clean["new_key"][0]["said"], "[REDACTED:value]");
+        assert_eq!(clean["run"], json!({"run_id": "random-1", "benchmark_command": "[REDACTED:value]"}));
+        for key in ["run_id", "failure_class", "duration_s"] {
+            assert_eq!(clean[key], row[key], "{key}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_another_program_is_exempt() {
+        let redactor = Redactor::default().with_secrets(["123456", "random"].map(String::from).into_iter());
+        let mut members = json!({"status": "random", "id": 123456, "n": 12, "deep": ["x random y"]});
+        foreign(members.as_object_mut().unwrap(), &redactor);
+        let gone = "[REDACTED:value]";
+        assert_eq!(members, json!({"status": gone, "id": gone, "n": 12, "deep": [format!("x {gone} y")]}));
+    }
+}

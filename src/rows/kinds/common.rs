@@ -1,0 +1,140 @@
+//! Blocks that several row kinds share.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Arrivals;
+
+/// A JSON object whose members this crate does not fix.
+pub type Members = serde_json::Map<String, serde_json::Value>;
+
+/// What became of a candidate, a run or a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Done, with metrics.
+    Ok,
+    /// Tried and failed; `failure_class` and `failure_reason` say why.
+    Failed,
+    /// Failed for lack of memory.
+    Oom,
+    /// A time limit passed.
+    Timeout,
+    /// Not tried, for the reason given.
+    Skipped,
+}
+
+/// The machine that the server runs on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hardware {
+    /// As the plan or the driver names it: `H100`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_model: Option<String>,
+    /// GPUs that the plan allows; in a result those that the candidate takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_count: Option<u32>,
+    /// `CUDA_VISIBLE_DEVICES` or its like, as given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_devices: Option<String>,
+    /// UUIDs of the GPUs in use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_uuids: Vec<String>,
+    /// A server takes GPUs of more than one host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multi_node: bool,
+    /// Driver version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+}
+
+/// How requests arrive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadMode {
+    #[default]
+    /// At times made beforehand, whatever the server does; latency counts from the due time.
+    Open,
+    /// A fixed number in flight; latency counts from the sending.
+    Closed,
+    /// All at once; latency counts from the due time, which is 0.
+    Burst,
+}
+
+/// One load point, or a search for one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// How requests arrive.
+    pub mode: LoadMode,
+    /// Open loop: mean requests per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Closed loop: requests in flight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Open loop: most requests in flight; a request due above it is dropped, and counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap: Option<u32>,
+    /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the data set's
+    /// own time stamps); absent: a Poisson process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
+    /// Open loop without `rate`: search the highest rate that meets the SLA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qps: Option<Qps>,
+}
+
+/// The bracket of a rate search, requests per second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Qps {
+    /// Lowest rate tried.
+    pub lower: f64,
+    /// Highest rate tried.
+    pub upper: f64,
+    /// Stop when the bracket is this narrow.
+    pub tolerance: f64,
+    /// Most bisection steps.
+    pub max_rounds: u32,
+    /// Most runs in all.
+    #[serde(default = "max_probes")]
+    pub max_probes: u32,
+    /// Begin at the best rate of the candidates before, and search no further where that fails twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prune: bool,
+}
+
+/// Runs of one search unless a plan says otherwise.
+pub const MAX_PROBES: u32 = 20;
+
+fn max_probes() -> u32 {
+    MAX_PROBES
+}
+
+/// How prompts stay out of the prefix cache from one run to the next. Every candidate has a server of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePolicy {
+    /// No prompt is sent twice to one server.
+    #[default]
+    UniquePrompts,
+    /// And the framework's reset endpoint is asked before each run; where it does not say yes, the run is not done.
+    Reset,
+}
+
+impl CachePolicy {
+    /// True for the one that needs no saying.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a process ended: one of the two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessExit {
+    /// Exit status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Signal number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}

@@ -1,0 +1,224 @@
+//! From a candidate row to a start: port, folder, option files, the command with all that its launchers add.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::child::create_private;
+use super::lifecycle::Lifecycle;
+use super::manifest::LaunchCommands;
+use super::{CandidateFailure, ServeOptions};
+use crate::base::error::{Context, Error, Result};
+use crate::base::redact::Redactor;
+use crate::base::{digest, redact, shell};
+use crate::engines::framework::Framework;
+use crate::engines::launcher::{LauncherChain, StartValues, resolve};
+use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smoke};
+use crate::system::lease::{monotonic_ns, private_folder};
+use crate::system::process::{host, proc};
+
+/// A start, successful or not: what is known before the server runs.
+#[derive(Debug)]
+pub struct Launch {
+    /// New for every start.
+    pub server_id: String,
+    /// Files of this start.
+    pub artifacts: Artifacts,
+    /// What is executed, with the real port and paths.
+    pub argv: Vec<String>,
+    /// The same as rows and artifacts show it: what a plan names as `${NAME}` stays a name.
+    shown: Vec<String>,
+    /// The port that was chosen for the server.
+    pub port: u16,
+    /// The port of this host at which clients reach it: the same, unless it is forwarded.
+    pub client_port: u16,
+    folder: PathBuf,
+    pub(super) log: PathBuf,
+    /// Processes that the kernel had killed for want of memory before this start.
+    pub(super) oom_kills: Option<u64>,
+    redactor: Redactor,
+    pub(super) environment: Vec<(String, String)>,
+    lifecycle: RefCell<Lifecycle>,
+    smoke: RefCell<Option<Smoke>>,
+    /// What its launchers do beside starting it.
+    pub ways: LaunchCommands,
+    /// Where clients reach it.
+    pub base_url: String,
+    /// How they do.
+    pub reached_by: String,
+    /// It was there already.
+    pub attached: bool,
+}
+
+impl Launch {
+    /// Chooses the port, makes the folder, writes the option files.
+    ///
+    /// # Errors
+    /// When the port is taken or something cannot be made.
+    pub fn prepare(candidate: &Candidate, options: &ServeOptions) -> Result<Self, CandidateFailure> {
+        Self::make(candidate, options).map_err(|e| CandidateFailure::of("not_started", e.to_string()))?.checked()
+    }
+
+    fn make(candidate: &Candidate, options: &ServeOptions) -> Result<Self> {
+        let port = match options.port {
+            Some(port) => port,
+            None => proc::free_port().context("there is no free port")?,
+        };
+        let lifecycle = RefCell::new(Lifecycle::begin());
+        let nonce = digest::sha256(format!("{}{}", monotonic_ns()?, std::process::id()).as_bytes());
+        let server_id = format!("{}-{}", candidate.candidate_id, &nonce[..8]);
+        let folder = options.artifacts.join(slug(&server_id));
+        private_folder(&folder)
+            .map_err(|e| Error::new("cannot make the folder").because(e).at(folder.display().to_string()))?;
+        for (name, text) in &candidate.server.files {
+            if name.contains('/') || name.starts_with('.') || name.contains('\0') {
+                return Err(Error::new(format!("{name:?} is not the name of an option file")));
+            }
+            create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write an option file")?;
+        }
+        let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
+        let named: Vec<String> =
+            candidate.server.argv.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
+        let argv = named.iter().map(|word| references(word)).collect::<Result<Vec<String>>>()?;
+        let launchers = options.frameworks.launchers();
+        let devices = candidate.hardware.visible_devices.clone().or_else(|| {
+            let count = candidate.hardware.gpu_count.filter(|count| *count > 0)?;
+            Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
+        });
+        let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
+        let client_port = if tunnel { proc::free_port().context("there is no free port")? } else { port };
+        let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
+        let start = StartValues { name: &name, port, tunnel_port: client_port, files: &files, gpus, owner: &owner };
+        let chain = LauncherChain::new(launchers, &candidate.server, &argv, &start)?;
+        let shown = LauncherChain::new(launchers, &candidate.server, &named, &start)?.start;
+        let framework = options.frameworks.get(&candidate.server.definition);
+        // As the server's own program is asked; one that nobody knows is not.
+        let beside = |framework: &Framework, command: &[String]| match framework.alike(&candidate.server.argv, command)
+        {
+            Some(command) => Ok::<_, Error>(chain.beside(&command)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        };
+        let help = framework.into_iter().flat_map(|f| f.help.iter().map(move |help| (f, help)));
+        let help = help.map(|(framework, help)| beside(framework, &help.command));
+        let ways = LaunchCommands {
+            asking: chain.asking()?,
+            pull: chain.pull()?,
+            leftovers: chain.leftovers()?,
+            outside: chain.outside()?,
+            help: help.collect::<Result<Vec<_>>>()?.into_iter().filter(|command| !command.is_empty()).collect(),
+            version: framework.map(|f| beside(f, &f.version.command)).transpose()?.unwrap_or_default(),
+            is_here: chain.is_here(),
+        };
+        let (attached, reached_by) = (chain.attached()?, chain.reached_by().to_string());
+        let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
+        let given = &candidate.server.env;
+        let environment: Vec<(String, String)> =
+            given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        let known = Redactor::clone(&redact::redactor());
+        let redactor = known.with_environment(environment.iter().cloned()).with_command(&chain.start);
+        let log = folder.join("server.log");
+        let path = |name: &str| folder.join(name).display().to_string();
+        let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
+        let artifacts = artifacts.into_iter().map(|(role, name)| (role.to_string(), path(name))).collect();
+        Ok(Self {
+            server_id,
+            artifacts,
+            argv: chain.start,
+            shown,
+            port,
+            client_port,
+            folder,
+            log,
+            oom_kills: host::oom_kills(),
+            redactor,
+            environment,
+            lifecycle,
+            smoke: RefCell::default(),
+            ways,
+            base_url,
+            reached_by,
+            attached: attached.is_some(),
+        })
+    }
+
+    fn checked(self) -> Result<Self, CandidateFailure> {
+        // The port of a server on another host is that host's affair.
+        if self.attached || self.client_port != self.port || proc::port_is_free(self.port) {
+            return Ok(self);
+        }
+        let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
+        let why = format!("port {} is taken by {owner}; nothing was killed: stop it, or leave out --port", self.port);
+        Err(CandidateFailure { launch: Some(Box::new(self)), ..CandidateFailure::of("port_in_use", why) })
+    }
+
+    /// The argv without secrets, for the row.
+    #[must_use]
+    pub fn redacted_argv(&self) -> Vec<String> {
+        if self.attached { Vec::new() } else { self.shown_argv() }
+    }
+
+    /// The command that was executed, without secrets.
+    pub(super) fn shown_argv(&self) -> Vec<String> {
+        self.redact(&self.shown)
+    }
+
+    /// A command without secrets.
+    pub(super) fn redact(&self, argv: &[String]) -> Vec<String> {
+        // Redacted as one line, so that a flag still introduces its value, unless that would change the words.
+        let joined = self.redactor.redact(&argv.join("\n"));
+        let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
+        if words.len() == argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
+    }
+
+    /// What takes secrets out of this start's texts.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// The server enters a state, which may last as long as `limit`.
+    pub fn enter(&self, state: ServerState, limit: Option<Duration>) {
+        self.lifecycle.borrow_mut().enter(state, limit);
+    }
+
+    /// The states so far.
+    #[must_use]
+    pub fn stages(&self) -> Vec<LifecycleStage> {
+        self.lifecycle.borrow().stages()
+    }
+
+    /// Keeps what the flow check found.
+    pub(super) fn checked_flow(&self, found: Smoke) {
+        self.smoke.replace(Some(found));
+    }
+
+    /// What the flow check found.
+    pub(super) fn flow(&self) -> Option<Smoke> {
+        self.smoke.borrow().clone()
+    }
+
+    /// The folder of this start's artifacts.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// `${NAME}` becomes what the environment says: a plan holds no secret, and names one like this.
+fn references(word: &str) -> Result<String> {
+    let mut out = word.to_string();
+    for name in shell::references(word) {
+        let value = std::env::var(&name)
+            .map_err(|_| Error::new(format!("the command names ${{{name}}}, which is not in the environment")))?;
+        out = out.replace(&format!("${{{name}}}"), &value);
+    }
+    Ok(out)
+}
+
+/// A name that any file system takes.
+fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
+    text.chars().map(plain).collect::<String>().trim_matches('.').to_string()
+}

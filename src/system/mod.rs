@@ -1,0 +1,5 @@
+//! Processes, signals, sockets and HTTP: what several programs need of the operating system.
+
+pub mod http;
+pub mod lease;
+pub mod process;

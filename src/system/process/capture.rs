@@ -1,0 +1,89 @@
+//! What a short command prints, within a time limit.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::proc;
+use crate::base::error::{Context, Error, Result};
+use crate::base::{redact, shell};
+
+/// Runs `argv` and gives its standard output and error together, whatever its status.
+///
+/// # Errors
+/// When it cannot be executed or takes longer than `limit`.
+pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
+    run(argv, &[], limit).map(|(text, _)| text)
+}
+
+/// Runs `argv`, which must succeed, with `environment` beside ours; its standard output and error together.
+///
+/// # Errors
+/// When it cannot be executed, takes longer than `limit`, or fails: the last thing that it said is the reason.
+pub fn succeeding(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<String> {
+    let (text, status) = run(argv, environment, limit)?;
+    if status.success() {
+        return Ok(text);
+    }
+    // Some end with advice how to ask for help; what went wrong stands before it.
+    let said =
+        text.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("Run '")).unwrap_or_default();
+    Err(Error::new(format!("{} ended with {status}: {}", shell::join(argv), said.trim())))
+}
+
+fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<(String, ExitStatus)> {
+    let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
+    let (mut read, write) = std::io::pipe().context("cannot make a pipe")?;
+    let copy = write.try_clone().context("cannot copy a pipe")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(write)
+        .stderr(copy)
+        .spawn()
+        .map_err(|e| Error::new(format!("cannot execute {program:?}")).because(e))?;
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = read.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().context("cannot wait for the command")? {
+            break status;
+        }
+        if begun.elapsed() > limit {
+            // It may have started a server instead of printing its help.
+            let family = i32::try_from(child.id()).map_or_else(|_| Vec::new(), |pid| proc::descendants(pid, None));
+            let _ = child.kill();
+            let _ = child.wait();
+            for process in family.iter().filter(|process| process.lives()) {
+                let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+            }
+            return Err(Error::new(format!("it takes longer than {} s", limit.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let text = reader.join().map_err(|_| Error::new("its output cannot be read"))?;
+    Ok((text, status))
+}
+
+/// Writes a whole file, without values that are known to be secrets: beside its place first, then moved there.
+///
+/// # Errors
+/// What the system says.
+pub fn save(path: &Path, text: &str) -> Result<()> {
+    let at = |e: std::io::Error| Error::new("cannot write").because(e).at(path.display().to_string());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(at)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(at)?;
+    file.write_all(redact::outgoing(text).as_bytes()).map_err(at)?;
+    file.as_file().sync_all().map_err(at)?;
+    file.persist(path).map_err(|e| at(e.error))?;
+    Ok(())
+}
