@@ -10,19 +10,25 @@
 //!                                       the server under test (bench-sim is one)
 //! ```
 //!
-//! A layer uses only those below it; `tests/it/layers.rs` holds the arrows.
+//! The rooms, from the ground up. A room uses only rooms above it in this list, and no program's room uses another one's;
+//! `tests/it/layers.rs` has the exact arrows.
 //!
 //! ```text
-//! bin      src/bin/*.rs        parse, open streams, call one verb, return an exit status
-//! face     cli report          clap, Markdown, tables, CSV
-//! effects  server load sim http lease process      the only home of tokio, reqwest, nix, signal-hook
-//! domain   plan framework launcher help candidate dataset workload schedule sse answer timing summary statistics sla normalize rank
-//!          diagnose release shell digest gpu               pure: no I/O, no clock, no async
-//! wire     yaml row jsonl schema                    the only home of serde_yaml and raw JSON
-//! ground   exit error notice units pattern redact
+//! base       errors, exit statuses, notices, YAML, quoting, digests, redaction
+//! rows       what crosses the pipe: reader, writer, kinds/ (a file a row kind), words/ (every word a program acts on), units
+//! engines    what differs between frameworks: definitions, launchers, help, versions, failures, GPUs, protocol/
+//! metrics    from requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, rate search
+//! plan       a plan file, its checks, and expand/: from a plan to candidates
+//! system     processes, signals, HTTP, the lease: what several programs need of the operating system
+//! serve      bench-serve: prepare, start, probe, lease, stop
+//! load       bench-load: data sets, prompts, schedules, requests, rate search
+//! sim        bench-sim: the simulated engine
+//! normalize  bench-normalize: runs to results; import/ reads the results of other clients
+//! rank       bench-rank: groups, trials, order, decisions
+//! report     a ranking as Markdown, terminal tables, HTML, CSV and rows
+//! flags      the command lines, clap only
+//! programs   one use case per program; src/bin only calls them
 //! ```
-//!
-//! No verb (candidate, server, load, sim, normalize, rank) uses another verb.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test stops at what it did not expect"))]
 

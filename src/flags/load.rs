@@ -10,11 +10,11 @@ use super::workload::{WorkloadArgs, own_rate};
 use super::{Common, Program, key_value};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
-use crate::engines::protocol::event::ENDPOINTS;
 use crate::load::request::RequestTimeouts;
 use crate::load::target::Target;
 use crate::plan::DEFAULT_QPS;
-use crate::rows::kinds::{Arrivals, Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
+use crate::rows::kinds::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
+use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
 Examples:
@@ -79,8 +79,8 @@ pub struct Args {
     #[arg(long, default_value_t = 1, requires = "url")]
     pub seed: u64,
     /// Path of the endpoint: /v1/completions, /v1/chat/completions, or SGLang's own /generate
-    #[arg(long, value_name = "PATH", default_value = "/v1/completions", value_parser = endpoint, requires = "url")]
-    pub endpoint: String,
+    #[arg(long, value_name = "PATH", default_value_t, requires = "url")]
+    pub endpoint: Endpoint,
     /// Model id, when the server lists several
     #[arg(long, requires = "url")]
     pub model: Option<String>,
@@ -227,7 +227,7 @@ impl Args {
             scenarios,
             loads,
             benchmark: Benchmark {
-                endpoint: self.endpoint.clone(),
+                endpoint: self.endpoint,
                 num_prompts,
                 duration_s: None,
                 warmup_requests: self.warmup,
@@ -298,11 +298,6 @@ fn qps(text: &str) -> Result<Qps, String> {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
-    let known = ENDPOINTS.contains(&text);
-    known.then(|| text.to_string()).ok_or_else(|| format!("the endpoint is one of {}", ENDPOINTS.join(", ")))
-}
-
 fn rate(text: &str) -> Result<Rate, String> {
     if text == "trace" {
         return Ok(Rate::Trace);
@@ -319,7 +314,7 @@ fn shard(text: &str) -> Result<Shard, String> {
 
 fn limit(text: &str) -> Result<(String, f64), String> {
     let (key, value) = key_value(text).map_err(|e| e.to_string())?;
-    let limit = crate::metrics::sla::Limit::parse(&key)?;
+    let limit = crate::rows::words::Limit::parse(&key)?;
     let not_a_number = || format!("{value:?} is not a number");
     let value = value.parse::<f64>().ok().filter(|v| !v.is_nan()).ok_or_else(not_a_number)?;
     limit.takes(value).map_err(|why| format!("{key} is {why}"))?;

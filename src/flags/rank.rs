@@ -6,8 +6,8 @@ use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
 use crate::base::error::{Error, Result};
-use crate::metrics::sla::Limit;
 use crate::rank::{CapacityDemand, RankBy, RankOptions, Statistic, Throughput};
+use crate::rows::words::Limit;
 
 const AFTER: &str = "\
 Examples:

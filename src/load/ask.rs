@@ -12,9 +12,10 @@ use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::engines::framework::{MetricMapping, MetricsEndpoint};
 use crate::engines::prometheus;
-use crate::engines::protocol::event::{Dialect, Event};
+use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::Members;
+use crate::rows::words::Endpoint;
 use crate::system::http::HttpClient;
 
 /// How long the server's counters may take to be shown.
@@ -31,7 +32,7 @@ enum PromptForm {
 #[derive(Debug, Clone)]
 pub struct RequestSpec {
     /// Path of the endpoint.
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     /// The model's id.
     pub model: String,
     /// Members of every body.
@@ -55,7 +56,7 @@ pub struct RequestBuilder {
     pub client: HttpClient,
     /// What it is asked, without what it refuses.
     pub asking: RequestSpec,
-    dialect: Dialect,
+    dialect: Endpoint,
     usage: bool,
     form: PromptForm,
     template: Option<u32>,
@@ -121,8 +122,8 @@ impl RequestBuilder {
     /// When it takes no form of request, or the size of a text cannot be told.
     pub async fn find(client: HttpClient, asking: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let dialect: Dialect = asking.endpoint.parse().map_err(Error::new)?;
-        let ids = asking.ids && asking.sized && dialect != Dialect::Chat;
+        let dialect = asking.endpoint;
+        let ids = asking.ids && asking.sized && dialect != Endpoint::Chat;
         let form = if ids { PromptForm::TokenIds } else { PromptForm::Text(unsized_text.clone()) };
         let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
@@ -158,9 +159,9 @@ impl RequestBuilder {
         }
         if matches!(asker.form, PromptForm::Text(_)) && asker.asking.sized {
             let sizes = asker.sizes().await?;
-            asker.template = Some(sizes.overhead).filter(|_| dialect == Dialect::Chat);
+            asker.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
             asker.form = PromptForm::Text(sizes);
-        } else if dialect == Dialect::Chat {
+        } else if dialect == Endpoint::Chat {
             let (four, eight) = (asker.count(WORDS[0], 4).await.ok(), asker.count(WORDS[0], 8).await.ok());
             asker.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
         }
@@ -186,7 +187,7 @@ impl RequestBuilder {
     pub fn body(&self, item: &WorkloadItem) -> Result<Vec<u8>> {
         let prompt = match &item.ask {
             PromptContent::Text(text) => PromptBody::Text(text.clone()),
-            PromptContent::Messages(messages) if self.dialect == Dialect::Chat => {
+            PromptContent::Messages(messages) if self.dialect == Endpoint::Chat => {
                 PromptBody::Messages(messages.clone())
             }
             PromptContent::Messages(_) => {
@@ -209,7 +210,7 @@ impl RequestBuilder {
         let members = || asking.exact_length.iter().chain(&asking.extra).chain(own);
         // Where there is no chat, what was said before is a part of the text.
         let joined = |messages: Vec<Value>| messages.iter().filter_map(|m| m["content"].as_str()).collect::<String>();
-        if self.dialect == Dialect::Generate {
+        if self.dialect == Endpoint::Generate {
             let mut sampling = json!({"max_new_tokens": output});
             for (key, value) in members() {
                 sampling[key] = value.clone();
@@ -222,7 +223,7 @@ impl RequestBuilder {
             return json!({key: value, "sampling_params": sampling, "stream": asking.stream});
         }
         let mut body = json!({"model": asking.model, "max_tokens": output, "stream": asking.stream});
-        let chat = self.dialect == Dialect::Chat;
+        let chat = self.dialect == Endpoint::Chat;
         match prompt {
             PromptBody::Ids(ids) => body["prompt"] = json!(ids),
             PromptBody::Text(text) if chat => body["messages"] = json!([{"role": "user", "content": text}]),
@@ -247,7 +248,7 @@ impl RequestBuilder {
             Error::new("the server does not answer").because(e).at(self.client.base().to_string())
         };
         let body = self.request(prompt, 1, &Members::new()).to_string().into_bytes();
-        let endpoint = &self.asking.endpoint;
+        let endpoint = self.asking.endpoint.as_str();
         let asked = async {
             let mut answer = self.client.post(endpoint, body).await.map_err(lost)?;
             let body = answer.body().await.map_err(lost)?;

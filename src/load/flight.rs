@@ -12,10 +12,10 @@ use super::jobs::{Job, Jobs, SessionSettings, talk};
 use super::pace::pace;
 use super::request::{Clock, RequestOutcome};
 use super::run::{LoadRun, StopReason, histogram};
-use super::workload::MEASURED;
 use crate::base::error::Result;
 use crate::rows::kinds::{LoadMode, Request, RequestStatus};
 use crate::rows::units::Micros;
+use crate::rows::words::Phase;
 
 /// How often it is looked at whether a run can still keep its SLA, in requests.
 const CHECK_EVERY: u32 = 16;
@@ -48,15 +48,15 @@ pub struct SendSchedule {
 
 impl SendSchedule {
     /// What the `k`-th launch is, where `left` measured sessions are left; `None` when nothing is to be sent any more.
-    fn phase(&self, k: usize, left: usize) -> Option<&'static str> {
+    fn phase(&self, k: usize, left: usize) -> Option<Phase> {
         let warming = match &self.due {
             Some(_) => k < self.warm,
             None => self.lead.is_some_and(|lead| self.clock.now() < lead),
         };
         match () {
-            () if warming => Some("warmup"),
-            () if left > 0 => Some(MEASURED),
-            () => self.lead.map(|_| "tail"),
+            () if warming => Some(Phase::Warmup),
+            () if left > 0 => Some(Phase::Measured),
+            () => self.lead.map(|_| Phase::Tail),
         }
     }
 }
@@ -76,20 +76,20 @@ impl PendingSessions<'_> {
         self.sessions.as_slice().iter().map(|session| u32::try_from(session.len()).unwrap_or(u32::MAX)).sum()
     }
 
-    fn next(&mut self, phase: Option<&'static str>) -> Result<(&'static str, Vec<Job>)> {
+    fn next(&mut self, phase: Option<Phase>) -> Result<(Phase, Vec<Job>)> {
         let session = match phase {
-            Some("warmup") => self.warm.session(u32::MAX)?,
-            Some("tail") => self.tail.session(u32::MAX)?,
-            _ => self.sessions.next().unwrap_or_default(),
+            Some(Phase::Warmup) => self.warm.session(u32::MAX)?,
+            Some(Phase::Tail) => self.tail.session(u32::MAX)?,
+            Some(Phase::Measured | Phase::Pilot) | None => self.sessions.next().unwrap_or_default(),
         };
-        Ok((phase.unwrap_or(MEASURED), session))
+        Ok((phase.unwrap_or(Phase::Measured), session))
     }
 }
 
 /// What is in flight, and what has come back.
 pub struct InFlight {
     pub tasks: JoinSet<RequestOutcome>,
-    pub flying: BTreeSet<(&'static str, u32)>,
+    pub flying: BTreeSet<(Phase, u32)>,
     pub lags: Vec<f64>,
     pub gaps: Histogram<u64>,
     pub token_gaps: Option<Histogram<u64>>,
@@ -163,7 +163,7 @@ impl LoadRun<'_> {
                     self.landed(flight, outcome)?;
                     let hopeless = || self.task.sla.hopeless(&self.sample, n as usize);
                     if self.judged && flight.done.is_multiple_of(CHECK_EVERY) && hopeless() {
-                        flight.flying.extend(coming.sessions.flatten().map(|job| (MEASURED, job.i)));
+                        flight.flying.extend(coming.sessions.flatten().map(|job| (Phase::Measured, job.i)));
                         return Ok(Some(StopReason::Hopeless));
                     }
                 }
@@ -181,7 +181,7 @@ impl LoadRun<'_> {
     fn launch(
         &mut self,
         flight: &mut InFlight,
-        (phase, session): (&'static str, Vec<Job>),
+        (phase, session): (Phase, Vec<Job>),
         due: Option<Micros>,
         course: &SendSchedule,
     ) -> Result<()> {
@@ -196,7 +196,7 @@ impl LoadRun<'_> {
         }
         if self.run.load.cap.is_some_and(|cap| flight.tasks.len() >= self.part(cap) as usize) {
             for (_, row) in session {
-                flight.done += u32::from(phase == MEASURED);
+                flight.done += u32::from(phase == Phase::Measured);
                 self.write(Request { status: RequestStatus::Dropped, ..row })?;
             }
             return Ok(());
@@ -205,7 +205,7 @@ impl LoadRun<'_> {
         let asker = self.task.asker;
         let way = SessionSettings {
             client: asker.client.clone(),
-            endpoint: asker.asking.endpoint.clone(),
+            endpoint: asker.asking.endpoint,
             how: self.follow(course.clock),
             think: Duration::from_secs_f64(self.task.scenario.think_s.unwrap_or(0.0)),
             due: self.run.load.mode == LoadMode::Open,
@@ -215,15 +215,13 @@ impl LoadRun<'_> {
     }
 
     fn landed(&mut self, flight: &mut InFlight, outcome: RequestOutcome) -> Result<()> {
-        for phase in ["warmup", MEASURED, "tail"].into_iter().filter(|phase| *phase == outcome.row.phase) {
-            flight.flying.remove(&(phase, outcome.row.i));
-        }
+        flight.flying.remove(&(outcome.row.phase, outcome.row.i));
         let row = &outcome.row;
         if let Some(reused) = row.reused_connection {
             flight.answered += 1;
             flight.reused += u32::from(reused);
         }
-        if row.phase != MEASURED {
+        if row.phase != Phase::Measured {
             return self.write(outcome.row);
         }
         flight.done += 1;

@@ -22,6 +22,7 @@ use crate::rows::kinds::{
     Candidate, ClientInfo as Who, Load, LoadMode, Members, Native, Run, Scenario, Server, Status,
 };
 use crate::rows::row::{Row, parse_value};
+use crate::rows::words::FailureClass;
 use crate::system::lease::ClientLease;
 
 /// The file in its folder that a client leaves.
@@ -61,7 +62,7 @@ impl Loader<'_> {
         let argv = match argv(client, candidate, server, scenario, &run, &folder.path().display().to_string()) {
             Ok(argv) => argv,
             Err(why) => {
-                not_run(&mut self.out, &run, Status::Skipped, "unsupported", &why)?;
+                not_run(&mut self.out, &run, Status::Skipped, FailureClass::Unsupported, &why)?;
                 return Ok(None);
             }
         };
@@ -72,8 +73,8 @@ impl Loader<'_> {
             Ok(said) => said,
             Err(why) => {
                 let (class, reason) = match why {
-                    StopReason::ServerLost | StopReason::Hopeless => ("server_lost", SERVER_LOST),
-                    StopReason::Interrupted | StopReason::ReaderLeft => ("interrupted", INTERRUPTED),
+                    StopReason::ServerLost | StopReason::Hopeless => (FailureClass::ServerLost, SERVER_LOST),
+                    StopReason::Interrupted | StopReason::ReaderLeft => (FailureClass::Interrupted, INTERRUPTED),
                 };
                 not_run(&mut self.out, &run, Status::Failed, class, reason)?;
                 return Ok(Some(why));
@@ -91,7 +92,9 @@ impl Loader<'_> {
                 };
                 self.out.write(&Row::new("native", &native))?;
             }
-            (Err(why), _) | (_, Err(why)) => not_run(&mut self.out, &run, Status::Failed, "client_failed", &why)?,
+            (Err(why), _) | (_, Err(why)) => {
+                not_run(&mut self.out, &run, Status::Failed, FailureClass::ClientFailed, &why)?
+            }
         }
         Ok(None)
     }
@@ -170,7 +173,7 @@ fn argv(
     if bench.whole_answers || bench.warmup_s.is_some() || run.shard.is_some() {
         return refuse("the plan asks for whole answers, a warm-up under load or parts of it");
     }
-    let endpoint = client.endpoints.get(&bench.endpoint);
+    let endpoint = client.endpoints.get(bench.endpoint.as_str());
     let endpoint = endpoint.ok_or_else(|| format!("{} does not speak {}", client.command[0], bench.endpoint))?;
     let load = match mode {
         LoadMode::Open => &client.loads.open,

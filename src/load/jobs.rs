@@ -10,6 +10,7 @@ use super::workload::{WorkloadItem, WorkloadItems};
 use crate::base::error::Result;
 use crate::rows::kinds::{Request, RequestStatus, Shard};
 use crate::rows::units::Micros;
+use crate::rows::words::{Endpoint, Phase};
 use crate::system::http::HttpClient;
 
 /// One request.
@@ -90,7 +91,7 @@ pub struct SessionSettings {
     /// The client of the server.
     pub client: HttpClient,
     /// Path of the endpoint.
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     /// How each is followed.
     pub how: FollowSettings,
     /// From the end of a turn to the next.
@@ -115,13 +116,16 @@ pub async fn talk(
             }
             row.due_us = way.due.then(|| way.how.clock.now());
         }
-        last = Some(send(&way.client, &way.endpoint, job.body, row, way.how).await);
+        last = Some(send(&way.client, way.endpoint.as_str(), job.body, row, way.how).await);
     }
-    last.unwrap_or_else(|| RequestOutcome { row: blank("", 0, "", None, RequestStatus::Aborted), stamps: Vec::new() })
+    last.unwrap_or_else(|| RequestOutcome {
+        row: blank("", 0, Phase::default(), None, RequestStatus::Aborted),
+        stamps: Vec::new(),
+    })
 }
 
 /// The row of a job that was not sent yet.
-pub fn row(run_id: &str, job: &Job, phase: &str, due: Option<Micros>, asked: u32) -> Request {
+pub fn row(run_id: &str, job: &Job, phase: Phase, due: Option<Micros>, asked: u32) -> Request {
     let asked_output_tokens = Some(job.output).filter(|output| *output != asked);
     Request { asked_output_tokens, ..blank(run_id, job.i, phase, due, RequestStatus::Aborted) }
 }

@@ -42,9 +42,10 @@ use crate::metrics::sample::Sample;
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::{
-    Arrivals, CachePolicy, Candidate, Dataset, Load, LoadMode, Run, Scenario, Server, ServerAddress, Shard, Status,
+    CachePolicy, Candidate, Dataset, Load, LoadMode, Run, Scenario, Server, ServerAddress, Shard, Status,
 };
 use crate::rows::row::Row;
+use crate::rows::words::{Arrivals, FailureClass, ReachedBy};
 use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::signals::Signals;
@@ -192,10 +193,12 @@ impl Loader<'_> {
         // A server that takes no request of ours fails its units; a signal, a lost lease, a reader that left end the wait.
         let asker = match self.unless_stopped(held.as_ref(), finding).await {
             Ok(Ok(asker)) => Ok(asker.with_metrics(definition.and_then(|d| d.metrics.clone()))),
-            Ok(Err(e)) => Err(("no_answer", e.to_string())),
+            Ok(Err(e)) => Err((FailureClass::NoAnswer, e.to_string())),
             Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
-            Err(StopReason::Interrupted) => Err(("interrupted", INTERRUPTED.to_string())),
-            Err(StopReason::ServerLost | StopReason::Hopeless) => Err(("server_lost", SERVER_LOST.to_string())),
+            Err(StopReason::Interrupted) => Err((FailureClass::Interrupted, INTERRUPTED.to_string())),
+            Err(StopReason::ServerLost | StopReason::Hopeless) => {
+                Err((FailureClass::ServerLost, SERVER_LOST.to_string()))
+            }
         };
         // Rows of each scenario's data set that this server was sent already.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
@@ -211,11 +214,11 @@ impl Loader<'_> {
             let (asker, data) = match (&asker, data) {
                 (Ok(asker), Ok(data)) => (asker, data),
                 (Err((class, why)), _) => {
-                    not_run(&mut self.out, &run, Status::Failed, class, why)?;
+                    not_run(&mut self.out, &run, Status::Failed, class.clone(), why)?;
                     continue;
                 }
                 (_, Err(e)) => {
-                    not_run(&mut self.out, &run, Status::Failed, "no_dataset", &e.to_string())?;
+                    not_run(&mut self.out, &run, Status::Failed, FailureClass::NoDataset, &e.to_string())?;
                     continue;
                 }
             };
@@ -225,7 +228,7 @@ impl Loader<'_> {
                 match self.unless_stopped(held.as_ref(), resetting).await {
                     Ok(Ok(())) => {}
                     Ok(Err(why)) => {
-                        not_run(&mut self.out, &run, Status::Failed, "cache_not_reset", &why)?;
+                        not_run(&mut self.out, &run, Status::Failed, FailureClass::CacheNotReset, &why)?;
                         continue;
                     }
                     Err(_) => break,
@@ -286,30 +289,33 @@ impl Loader<'_> {
         scenario: &Scenario,
         load: &Load,
         sla: &sla::Limits,
-    ) -> Option<(&'static str, String)> {
+    ) -> Option<(FailureClass, String)> {
         if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
-            return Some(("unsupported", "a closed loop needs its concurrency: at least 1".into()));
+            return Some((FailureClass::Unsupported, "a closed loop needs its concurrency: at least 1".into()));
         }
         let paced = scenario.dataset.as_ref().is_some_and(|dataset| dataset.rate.is_some());
         if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
             let why = "arrivals: trace needs a data set whose rows all have a timestamp";
-            return Some(("unsupported", why.into()));
+            return Some((FailureClass::Unsupported, why.into()));
         }
         let searched = load.mode == LoadMode::Open && load.rate.is_none();
         if searched && self.options.shard.is_some() {
-            return Some(("unsupported", "clients that share a load do not search: give request_rates".into()));
+            return Some((
+                FailureClass::Unsupported,
+                "clients that share a load do not search: give request_rates".into(),
+            ));
         }
         if searched && (sla.is_empty() || load.qps.is_none()) {
             let why = "a search for the highest rate needs limits to keep: give an sla, or request_rates";
-            return Some(("unsupported", why.into()));
+            return Some((FailureClass::Unsupported, why.into()));
         }
         if let Err(e) = raise_files(u64::from(load.concurrency.or(load.cap).unwrap_or(1))) {
-            return Some(("unsupported", e.to_string()));
+            return Some((FailureClass::Unsupported, e.to_string()));
         }
         let left = left(server)?;
         let why =
             || format!("it would not have ended before the deadline {}", server.deadline.as_deref().unwrap_or(""));
-        (self.longest > left).then(|| ("budget", why()))
+        (self.longest > left).then(|| (FailureClass::Budget, why()))
     }
 
     /// `work`, unless a signal comes, the lease is lost or our reader leaves.
@@ -385,5 +391,5 @@ fn raise_files(streams: u64) -> Result<()> {
 
 /// Where a load without a pipeline goes: used by [`target`].
 fn endpoint(base_url: &str, model_id: &str) -> ServerAddress {
-    ServerAddress { base_url: base_url.into(), model_id: model_id.into(), lease: None, reached_by: "url".into() }
+    ServerAddress { base_url: base_url.into(), model_id: model_id.into(), lease: None, reached_by: ReachedBy::Url }
 }

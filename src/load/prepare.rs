@@ -59,7 +59,7 @@ pub(super) fn asking(candidate: &Candidate, server: &Server, definition: Option<
     };
     let made = |scenario: &Scenario| scenario.dataset.as_ref().is_none_or(|dataset| dataset.synthetic);
     RequestSpec {
-        endpoint: bench.endpoint.clone(),
+        endpoint: bench.endpoint,
         model: server.endpoint.model_id.clone(),
         extra: bench.extra_request_body.clone(),
         exact_length,

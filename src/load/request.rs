@@ -9,6 +9,7 @@ use crate::engines::protocol::event::{Event, Usage};
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
+use crate::rows::words::Phase;
 use crate::system::http::{HttpAnswer, HttpClient, HttpFailure};
 
 /// Time limits of one request.
@@ -73,9 +74,8 @@ impl Clock {
 
 /// An empty row for the `i`-th request.
 #[must_use]
-pub fn blank(run_id: &str, i: u32, phase: &str, due: Option<Micros>, status: RequestStatus) -> Request {
-    let (run_id, phase) = (run_id.to_string(), phase.to_string());
-    Request { run_id, i, phase, due_us: due, status, ..Request::default() }
+pub fn blank(run_id: &str, i: u32, phase: Phase, due: Option<Micros>, status: RequestStatus) -> Request {
+    Request { run_id: run_id.to_string(), i, phase, due_us: due, status, ..Request::default() }
 }
 
 /// How a request is followed.

@@ -15,7 +15,7 @@ use super::jobs::Jobs;
 use super::measure::{course, health};
 use super::pace::Heartbeat;
 use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
-use super::workload::{MEASURED, Purpose, WorkloadItems};
+use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::base::redact;
@@ -28,6 +28,7 @@ use crate::rows::kinds::{
 };
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
+use crate::rows::words::{FailureClass, Phase};
 use crate::system::lease::{ClientLease, monotonic_ns};
 
 /// From the start of the clock to time zero, so that the pacer is there in time.
@@ -127,12 +128,12 @@ impl LoadRun<'_> {
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = self.run.probe.map_or(String::new(), |p| p.to_string());
         let trial = format!("{load_index}/{}/{probe}", self.run.repeat);
-        let purpose = Purpose { scenario: &scenario.name, phase: MEASURED, trial: &trial };
+        let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
         let n = self.run.workload.num_prompts;
         let items = match WorkloadItems::new(scenario, purpose, self.run.seed, (entries, n), self.sent) {
             Ok(items) => items,
             Err(why) => {
-                not_run(self.out, &self.run, Status::Failed, "prompts_exhausted", &why)?;
+                not_run(self.out, &self.run, Status::Failed, FailureClass::PromptsExhausted, &why)?;
                 return Ok(RunOutcome::default());
             }
         };
@@ -141,11 +142,11 @@ impl LoadRun<'_> {
         // A warm-up under load needs none before it.
         let steady = self.run.warmup_s.filter(|_| self.run.load.mode != LoadMode::Burst);
         let first = if steady.is_some() { 0 } else { bench.warmup_requests };
-        let (sessions, before) = match (jobs(MEASURED).first(n), jobs("warmup").first(first)) {
+        let (sessions, before) = match (jobs(Phase::Measured).first(n), jobs(Phase::Warmup).first(first)) {
             (Ok(sessions), Ok(before)) => (sessions, before),
             // A workload that cannot be made for this server is a failed run.
             (Err(e), _) | (_, Err(e)) => {
-                not_run(self.out, &self.run, Status::Failed, "unsupported", &e.to_string())?;
+                not_run(self.out, &self.run, Status::Failed, FailureClass::Unsupported, &e.to_string())?;
                 return Ok(RunOutcome::default());
             }
         };
@@ -184,8 +185,11 @@ impl LoadRun<'_> {
                 for row in rows {
                     self.write(row)?;
                 }
-                let coming =
-                    PendingSessions { warm: jobs("warmup"), sessions: sessions.into_iter(), tail: jobs("tail") };
+                let coming = PendingSessions {
+                    warm: jobs(Phase::Warmup),
+                    sessions: sessions.into_iter(),
+                    tail: jobs(Phase::Tail),
+                };
                 self.fly(&mut flight, SendSchedule { clock, ..course }, coming, stopped.as_mut()).await?
             }
         };
@@ -214,8 +218,8 @@ impl LoadRun<'_> {
         let asker = self.task.asker;
         let mut rows = Vec::new();
         for job in sessions.into_iter().flatten() {
-            let row = super::jobs::row(&self.run.run_id, &job, "warmup", None, self.run.workload.output_len);
-            let outcome = send(&asker.client, &asker.asking.endpoint, job.body, row, self.follow(clock)).await;
+            let row = super::jobs::row(&self.run.run_id, &job, Phase::Warmup, None, self.run.workload.output_len);
+            let outcome = send(&asker.client, asker.asking.endpoint.as_str(), job.body, row, self.follow(clock)).await;
             rows.push(outcome.row);
         }
         rows
@@ -229,7 +233,7 @@ impl LoadRun<'_> {
         if row.finish_reason.as_ref().is_some_and(odd) {
             row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
         }
-        if self.judged && row.phase == MEASURED {
+        if self.judged && row.phase == Phase::Measured {
             self.sample.add(&row, self.task.sla);
         }
         self.out.write_typed("request", &row)
@@ -253,14 +257,14 @@ impl LoadRun<'_> {
             ClientHealth { connections: flight.connections(), ..health(&mut flight.lags, heartbeat, &self.run.load) };
         let (status, class, reason) = match ended {
             Some(StopReason::Interrupted | StopReason::ReaderLeft) => {
-                (Status::Failed, Some("interrupted"), Some(INTERRUPTED))
+                (Status::Failed, Some(FailureClass::Interrupted), Some(INTERRUPTED))
             }
-            Some(StopReason::ServerLost) => (Status::Failed, Some("server_lost"), Some(SERVER_LOST)),
-            Some(StopReason::Hopeless) => (Status::Ok, Some("hopeless"), Some(HOPELESS)),
+            Some(StopReason::ServerLost) => (Status::Failed, Some(FailureClass::ServerLost), Some(SERVER_LOST)),
+            Some(StopReason::Hopeless) => (Status::Ok, Some(FailureClass::CannotPass), Some(HOPELESS)),
             None if client.saturated => {
                 let why =
                     "the client did not keep up with its schedule; give it a quieter machine or ask for less load";
-                (Status::Ok, Some("client_saturated"), Some(why))
+                (Status::Ok, Some(FailureClass::ClientSaturated), Some(why))
             }
             None => (Status::Ok, None, None),
         };
@@ -268,7 +272,7 @@ impl LoadRun<'_> {
             run_id: self.run.run_id.clone(),
             shard: self.run.shard,
             status,
-            failure_class: class.map(String::from),
+            failure_class: class,
             failure_reason: reason.map(String::from),
             duration_s: now.seconds(),
             client,
@@ -289,13 +293,13 @@ impl LoadRun<'_> {
 ///
 /// # Errors
 /// When the rows cannot be written.
-pub fn not_run(out: &mut RowWriter<File>, run: &Run, status: Status, class: &str, why: &str) -> Result<()> {
+pub fn not_run(out: &mut RowWriter<File>, run: &Run, status: Status, class: FailureClass, why: &str) -> Result<()> {
     out.write(&Row::new("run", run))?;
     let end = RunEnd {
         run_id: run.run_id.clone(),
         shard: run.shard,
         status,
-        failure_class: Some(class.into()),
+        failure_class: Some(class),
         failure_reason: Some(redact::foreign(why)),
         duration_s: 0.0,
         client: ClientHealth::default(),

@@ -5,8 +5,8 @@ use rand_distr::{Distribution, Gamma};
 use rand_pcg::Pcg64;
 
 use crate::base::digest;
-pub use crate::rows::kinds::Arrivals;
 use crate::rows::units::Micros;
+pub use crate::rows::words::Arrivals;
 
 /// A generator from a seed and the names of what it is for: the same everywhere, whatever the machine or the candidate.
 #[must_use]

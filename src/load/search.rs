@@ -9,15 +9,16 @@ use tokio::task::JoinSet;
 use super::jobs::Jobs;
 use super::request::{Clock, FollowSettings, blank, send};
 use super::run::{RunOutcome, RunSpec, StopReason};
-use super::workload::{MEASURED, Purpose, WorkloadItems};
+use super::workload::{Purpose, WorkloadItems};
 use super::{Loader, request};
 use crate::base::error::Result;
 use crate::metrics::rate_search::{ProbeOutcome, RateSearch, significant};
 use crate::metrics::sample::gap_ms;
-use crate::metrics::sla::{IN_FLIGHT, Limits};
+use crate::metrics::sla::Limits;
 use crate::metrics::stability;
 use crate::rows::kinds::{Load, LoadMode, Qps, RequestStatus, Run, SearchEnd, SlaTest};
 use crate::rows::row::Row;
+use crate::rows::words::{Limit, Phase, SearchEndReason};
 use crate::system::lease::ClientLease;
 
 /// A limit that is kept or missed by less than this share is a close call.
@@ -71,7 +72,7 @@ impl Loader<'_> {
         let mut ended = None;
         while let Some(probe) = search.next() {
             if what.until.is_some_and(|until| Instant::now() + self.longest > until) {
-                reason = Some("budget");
+                reason = Some(SearchEndReason::Budget);
                 break;
             }
             let load = Load { rate: Some(probe.rate), ..what.run.load.clone() };
@@ -87,7 +88,7 @@ impl Loader<'_> {
             self.longest = self.longest.max(begun.elapsed());
             count += 1;
             if let Some(stopped) = gone.stopped.filter(|stopped| *stopped != StopReason::Hopeless) {
-                (reason, ended) = (Some("interrupted"), Some(stopped));
+                (reason, ended) = (Some(SearchEndReason::Interrupted), Some(stopped));
                 break;
             }
             search.record(probe, judge(what.task.sla, &gone, what.run.warmup_s));
@@ -101,7 +102,7 @@ impl Loader<'_> {
             min_fail: found.min_fail,
             rounds: found.rounds,
             probes: count,
-            reason: reason.unwrap_or(found.reason).into(),
+            reason: reason.unwrap_or(found.reason),
             non_monotone: found.non_monotone,
         };
         if let Some(rate) = end.max_pass {
@@ -118,16 +119,16 @@ async fn sounding(what: SearchContext<'_>, limits: request::RequestTimeouts) -> 
     let RunSpec { asker, scenario, entries, bench, load_index, .. } = what.task;
     let n = bench.num_prompts.min(SOUNDING);
     let trial = format!("{load_index}/{}", what.run.repeat);
-    let purpose = Purpose { scenario: &scenario.name, phase: MEASURED, trial: &trial };
+    let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
     // What is sent here begins with other words than what is measured.
     let items = WorkloadItems::new(scenario, purpose, what.run.seed, (entries, 1), &mut BTreeSet::new()).ok()?;
     let clock = Clock(tokio::time::Instant::now());
     let how = FollowSettings { limits, clock, stream: asker.asking.stream };
     let mut tasks = JoinSet::new();
-    for job in Jobs::new(items.phase("sounding"), asker, None).first(n).ok()?.into_iter().flatten() {
-        let row = blank(&what.run.run_id, job.i, "sounding", None, RequestStatus::Aborted);
+    for job in Jobs::new(items.phase(Phase::Pilot), asker, None).first(n).ok()?.into_iter().flatten() {
+        let row = blank(&what.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
         let (client, endpoint) = (asker.client.clone(), asker.asking.endpoint.clone());
-        tasks.spawn_local(async move { send(&client, &endpoint, job.body, row, how).await });
+        tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, how).await });
     }
     let mut ok = 0;
     while let Some(done) = tasks.join_next().await {
@@ -149,10 +150,10 @@ fn judge(limits: &Limits, gone: &RunOutcome, warm_s: Option<f64>) -> ProbeOutcom
     let steady = stability::stability(&gone.sample.spans, LoadMode::Open, warm_s);
     let tests = limits.gate(&gone.sample, steady.as_ref(), &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
     // To fall behind is no close call.
-    let close = |test: &SlaTest| test.limit != IN_FLIGHT && test.margin.is_some_and(|margin| margin.abs() < NEAR);
+    let close = |test: &SlaTest| test.limit != Limit::InFlight && test.margin.is_some_and(|margin| margin.abs() < NEAR);
     if tests.iter().all(|test| test.passed) {
         // A success rate is a matter of all or nothing: 100 % is no close call for a floor of 99 %.
-        let latency = |test: &&SlaTest| test.limit.starts_with("max_");
+        let latency = |test: &&SlaTest| matches!(test.limit, Limit::Latency { .. } | Limit::InFlight);
         return ProbeOutcome::Pass { near: tests.iter().filter(latency).any(close) };
     }
     ProbeOutcome::Fail { near: tests.iter().filter(|test| !test.passed).all(close) }

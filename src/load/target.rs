@@ -13,6 +13,7 @@ use crate::rows::kinds::{
     SearchPosition, Server, ServerAddress, ServerEnd, Status, Unit,
 };
 use crate::rows::row::Row;
+use crate::rows::words::Strategy;
 use crate::system::http::{ClientOptions, HttpClient};
 
 /// What the command line says about a server that somebody else runs.
@@ -101,7 +102,7 @@ impl Target {
             sla: self.sla.clone(),
             weights: Members::new(),
             search: SearchPosition {
-                strategy: "none".into(),
+                strategy: Strategy::None,
                 index: 0,
                 of: 1,
                 space: 1,
@@ -173,7 +174,7 @@ pub fn command(
     let mut argv: Vec<String> = vec!["bench-load".into(), "--url".into(), url];
     let mut flag = |name: &str, value: String| argv.extend([name.to_string(), value]);
     flag("--model", endpoint.model_id.clone());
-    flag("--endpoint", bench.endpoint.clone());
+    flag("--endpoint", bench.endpoint.to_string());
     flag("--framework", candidate.server.definition.clone());
     match &scenario.dataset {
         Some(dataset) => {

@@ -5,6 +5,7 @@
 //! own, and what is not confirmed is stepped down from. Nothing is ever claimed that was not measured and passed.
 
 use crate::rows::kinds::Qps;
+use crate::rows::words::SearchEndReason;
 
 /// Where a bracket this narrow, as a share of its upper end, is no longer worth a run.
 const NARROW: f64 = 0.05;
@@ -51,7 +52,7 @@ pub struct SearchResult {
     /// All runs.
     pub probes: u32,
     /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`.
-    pub reason: &'static str,
+    pub reason: SearchEndReason,
     /// Some rate passed above one that failed.
     pub non_monotone: bool,
 }
@@ -68,7 +69,7 @@ pub struct RateSearch {
 
 enum SearchStep {
     Run(SearchProbe),
-    End(&'static str),
+    End(SearchEndReason),
 }
 
 impl RateSearch {
@@ -104,7 +105,7 @@ impl RateSearch {
     pub fn ended(&self) -> SearchResult {
         let reason = match self.step() {
             SearchStep::End(reason) => reason,
-            SearchStep::Run(_) => "interrupted",
+            SearchStep::Run(_) => SearchEndReason::Interrupted,
         };
         let (low, min_fail) = self.bracket();
         let max_pass = low.filter(|rate| self.confirmed(*rate) == Some(true));
@@ -193,10 +194,10 @@ impl RateSearch {
     fn step(&self) -> SearchStep {
         let last = self.done.iter().rev().take_while(|(_, outcome)| *outcome == ProbeOutcome::Infra).count();
         if last >= INFRA {
-            return SearchStep::End("aborted");
+            return SearchStep::End(SearchEndReason::Aborted);
         }
         if self.done.len() >= self.spec.max_probes as usize {
-            return SearchStep::End("max_probes");
+            return SearchStep::End(SearchEndReason::MaxProbes);
         }
         // A rate that is still being voted on, or whose run said nothing, comes first.
         if let Some((probe, _)) = self.done.last()
@@ -207,19 +208,19 @@ impl RateSearch {
         if let Some(rate) = self.incumbent.filter(|rate| self.rates() == [*rate]) {
             match self.votes(rate)[..] {
                 [(false, _)] => return self.again(rate),
-                [(false, _), (false, _), ..] => return SearchStep::End("pruned"),
+                [(false, _), (false, _), ..] => return SearchStep::End(SearchEndReason::Pruned),
                 _ => {}
             }
         }
         let Qps { lower, upper, tolerance, max_rounds, .. } = self.spec;
         let (reason, best) = match self.bracket() {
             (None, None) => return self.again(self.start),
-            (None, Some(high)) if high <= lower => return SearchStep::End("no_pass_in_range"),
+            (None, Some(high)) if high <= lower => return SearchStep::End(SearchEndReason::NoPassInRange),
             (None, Some(high)) => return self.again((high / 2.0).max(lower)),
-            (Some(low), None) if low >= upper => ("no_failure_in_range", low),
+            (Some(low), None) if low >= upper => (SearchEndReason::NoFailureInRange, low),
             (Some(low), None) => return self.again((low * 2.0).min(upper)),
-            (Some(low), Some(high)) if high - low <= tolerance.max(NARROW * high) => ("resolved", low),
-            (Some(low), Some(_)) if self.rounds() >= max_rounds => ("max_rounds", low),
+            (Some(low), Some(high)) if high - low <= tolerance.max(NARROW * high) => (SearchEndReason::Resolved, low),
+            (Some(low), Some(_)) if self.rounds() >= max_rounds => (SearchEndReason::MaxRounds, low),
             (Some(low), Some(high)) => return self.again(significant(f64::midpoint(low, high), DIGITS)),
         };
         // One that does not come out of this is the upper end of another bracket.
@@ -263,16 +264,19 @@ mod tests {
     fn everything_passes() {
         let (rates, ended) = run(RateSearch::new(SPEC, None), |_| clear(true));
         assert_eq!(rates, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 16.0]);
-        assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (Some(16.0), None, "no_failure_in_range"));
+        assert_eq!(
+            (ended.max_pass, ended.min_fail, ended.reason),
+            (Some(16.0), None, SearchEndReason::NoFailureInRange)
+        );
     }
 
     #[test]
     fn who_fails_twice_where_another_passed_is_pruned() {
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |_| clear(false));
-        assert_eq!((rates, ended.reason, ended.max_pass), (vec![6.0, 6.0], "pruned", None));
+        assert_eq!((rates, ended.reason, ended.max_pass), (vec![6.0, 6.0], SearchEndReason::Pruned, None));
         // One failure is not enough.
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |probe| clear(probe.rate < 5.0 || probe.vote > 0));
-        assert!(rates.len() > 2 && ended.reason != "pruned", "{rates:?}");
+        assert!(rates.len() > 2 && ended.reason != SearchEndReason::Pruned, "{rates:?}");
         // Who keeps it goes on above it.
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |probe| clear(probe.rate <= 9.0));
         assert!(rates[1] > 6.0 && ended.max_pass > Some(8.0), "{rates:?} {ended:?}");
@@ -282,7 +286,7 @@ mod tests {
     fn nothing_passes() {
         let (rates, ended) = run(RateSearch::new(SPEC, Some(6.0)), |_| clear(false));
         assert_eq!(rates, [6.0, 3.0, 1.5, 0.75, 0.5]);
-        assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (None, Some(0.5), "no_pass_in_range"));
+        assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (None, Some(0.5), SearchEndReason::NoPassInRange));
     }
 
     #[test]
@@ -290,7 +294,10 @@ mod tests {
         let (rates, ended) = run(RateSearch::new(SPEC, None), |probe| clear(probe.rate <= 5.3));
         assert_eq!(rates, [0.5, 1.0, 2.0, 4.0, 8.0, 6.0, 5.0, 5.5, 5.25, 5.25]);
         assert_eq!((ended.max_pass, ended.min_fail), (Some(5.25), Some(5.5)));
-        assert_eq!((ended.reason, ended.rounds, ended.probes, ended.non_monotone), ("resolved", 4, 10, false));
+        assert_eq!(
+            (ended.reason, ended.rounds, ended.probes, ended.non_monotone),
+            (SearchEndReason::Resolved, 4, 10, false)
+        );
     }
 
     #[test]
@@ -299,12 +306,12 @@ mod tests {
         let (_, ended) = run(RateSearch::new(spec, None), |probe| clear(probe.rate <= 5.3));
         assert_eq!(
             (ended.max_pass, ended.min_fail, ended.reason, ended.rounds),
-            (Some(4.0), Some(6.0), "max_rounds", 1)
+            (Some(4.0), Some(6.0), SearchEndReason::MaxRounds, 1)
         );
         let spec = Qps { max_probes: 3, ..SPEC };
         let (_, ended) = run(RateSearch::new(spec, None), |_| clear(true));
         // Nothing is claimed that was not confirmed.
-        assert_eq!((ended.max_pass, ended.reason, ended.probes), (None, "max_probes", 3));
+        assert_eq!((ended.max_pass, ended.reason, ended.probes), (None, SearchEndReason::MaxProbes, 3));
     }
 
     #[test]
@@ -324,7 +331,7 @@ mod tests {
     fn what_is_not_confirmed_is_stepped_down_from() {
         let (_, ended) =
             run(RateSearch::new(SPEC, None), |probe| clear(probe.rate <= 5.3 && !(probe.rate > 4.5 && probe.vote > 0)));
-        assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (Some(4.5), Some(5.0), "max_rounds"));
+        assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (Some(4.5), Some(5.0), SearchEndReason::MaxRounds));
     }
 
     #[test]
@@ -336,7 +343,7 @@ mod tests {
         assert_eq!(rates[..3], [0.5, 0.5, 1.0]);
         assert_eq!(ended.max_pass, Some(1.0));
         let (rates, ended) = run(RateSearch::new(SPEC, None), |_| ProbeOutcome::Infra);
-        assert_eq!((rates.len(), ended.max_pass, ended.reason), (2, None, "aborted"));
+        assert_eq!((rates.len(), ended.max_pass, ended.reason), (2, None, SearchEndReason::Aborted));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::stability::Span;
 use super::timing;
 use super::timing::Timing;
 use crate::rows::kinds::{LoadMode, Request, RequestStatus, Spread};
+use crate::rows::words::{Latency, Statistic};
 
 /// The `q`-th percentile of sorted values, q from 0 to 100: Hyndman and Fan's type 7, linear between the order statistics
 /// at (n − 1)·q/100, which numpy takes too. Any weight on an infinite value gives infinity. `None` of nothing.
@@ -53,13 +54,13 @@ pub fn spread(sorted: &[f64]) -> Option<Spread> {
     Some(Spread { n: n as u64, sd, min: *sorted.first()?, max: *sorted.last()? })
 }
 
-/// A statistic of the gaps between tokens, ms: `mean` or a percentile; `None` of nothing.
+/// A statistic of the gaps between tokens, ms; `None` of nothing.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
-pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: &str) -> Option<f64> {
+pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: Statistic) -> Option<f64> {
     let gaps = gaps.filter(|gaps| !gaps.is_empty())?;
-    let us = match statistic.strip_prefix('p').and_then(|q| q.parse().ok()) {
-        Some(q) => gaps.value_at_percentile(q) as f64,
+    let us = match statistic.quantile() {
+        Some(q) => gaps.value_at_quantile(q) as f64,
         None => gaps.mean(),
     };
     Some(us / 1000.0)
@@ -254,14 +255,22 @@ impl Sample {
 
     /// The values of a latency, sorted.
     #[must_use]
-    pub fn values(&self, latency: &str) -> &[f64] {
+    pub fn values(&self, latency: Latency) -> &[f64] {
         match latency {
-            "ttft" => &self.ttft,
-            "ttfat" => &self.ttfat,
-            "tpot" => &self.tpot,
-            "e2e" => &self.e2e,
-            _ => &[],
+            Latency::Ttft => &self.ttft,
+            Latency::Ttfat => &self.ttfat,
+            Latency::Tpot => &self.tpot,
+            // A request has many gaps; they are in the histograms of its run.
+            Latency::Itl => &[],
+            Latency::E2e => &self.e2e,
         }
+    }
+
+    /// A statistic of a latency over the successful requests, ms.
+    #[must_use]
+    pub fn statistic(&self, latency: Latency, statistic: Statistic) -> Option<f64> {
+        let values = self.values(latency);
+        statistic.quantile().map_or_else(|| mean(values), |q| percentile(values, q * 100.0))
     }
 
     /// The metrics by the source document's names. What was not measured is absent.
@@ -277,11 +286,9 @@ impl Sample {
                 metrics.insert(name.to_string(), Some(value));
             }
         };
-        for latency in ["ttft", "ttfat", "tpot", "e2e"] {
-            let values = self.values(latency);
-            put(&format!("mean_{latency}_ms"), mean(values));
-            for q in [50, 90, 95, 99] {
-                put(&format!("p{q}_{latency}_ms"), percentile(values, q.into()));
+        for latency in Latency::ALL.iter().copied() {
+            for statistic in Statistic::ALL.iter().copied() {
+                put(latency.key(statistic), self.statistic(latency, statistic));
             }
         }
         let ok = f64::from(self.ok());
@@ -343,10 +350,12 @@ pub fn per_gpu(metrics: &mut BTreeMap<String, Option<f64>>, gpus: Option<u32>) {
 /// Within every limit on a latency, whatever statistic it names; a request with one token keeps any TPOT limit.
 fn is_good(timing: &Timing, limits: &Limits) -> bool {
     limits.latencies().all(|(latency, threshold)| match latency {
-        "ttft" => timing.ttft.is_some_and(|ttft| ttft.0 <= threshold),
-        "tpot" => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
-        "e2e" => timing.e2e.0 <= threshold,
-        _ => true,
+        Latency::Ttft => timing.ttft.is_some_and(|ttft| ttft.0 <= threshold),
+        Latency::Tpot => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
+        Latency::Ttfat => timing.ttfat.is_none_or(|ttfat| ttfat.0 <= threshold),
+        Latency::E2e => timing.e2e.0 <= threshold,
+        // Its values are those of gaps, not of requests.
+        Latency::Itl => true,
     })
 }
 

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::base::digest;
-use crate::metrics::sla::STATISTICS;
 use crate::rows::kinds::{ResultRow, Status};
+use crate::rows::words::{Latency, Statistic};
 
 /// The report of a result; `None` of one that has no metrics: such a report cannot say why.
 #[must_use]
@@ -84,10 +84,12 @@ fn requests(row: &ResultRow) -> Option<Value> {
 }
 
 fn latency(row: &ResultRow) -> Value {
-    let of = |latency: &str, units: &str| {
-        let mut all = json!({"units": units, "mean": metric(row, &format!("mean_{latency}_ms"))?});
-        for statistic in STATISTICS {
-            all[statistic] = json!(metric(row, &format!("{statistic}_{latency}_ms")));
+    let of = |latency: Latency, units: &str| {
+        let mut all = json!({"units": units, "mean": metric(row, latency.key(Statistic::Mean))?});
+        for statistic in Statistic::ALL.iter().copied() {
+            // Its name for p99.9 is `p99p9`.
+            let name = if statistic == Statistic::P999 { "p99p9" } else { statistic.as_str() };
+            all[name] = json!(metric(row, latency.key(statistic)));
         }
         if let Some(spread) = row.statistics.get(&format!("{latency}_ms")) {
             (all["stddev"], all["min"], all["max"]) = (json!(spread.sd), json!(spread.min), json!(spread.max));
@@ -95,8 +97,8 @@ fn latency(row: &ResultRow) -> Value {
         Some(all)
     };
     json!({
-        "time_to_first_token": of("ttft", "ms"), "time_per_output_token": of("tpot", "ms/token"),
-        "inter_token_latency": of("itl", "ms/token"), "request_latency": of("e2e", "ms"),
+        "time_to_first_token": of(Latency::Ttft, "ms"), "time_per_output_token": of(Latency::Tpot, "ms/token"),
+        "inter_token_latency": of(Latency::Itl, "ms/token"), "request_latency": of(Latency::E2e, "ms"),
     })
 }
 

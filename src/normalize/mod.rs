@@ -13,15 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::result::RunMeasurement;
 use crate::base::error::{Error, Result};
-use crate::load::workload::MEASURED;
 use crate::metrics::sample::Sample;
 use crate::metrics::sla;
 use crate::metrics::sla::Limits;
-use crate::rows::kinds::{
-    Candidate, Native, PHASES, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
-};
+use crate::rows::kinds::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
 use crate::rows::resume::{Attempt, attempts, is_cut, latest};
 use crate::rows::row::Row;
+use crate::rows::words::Phase;
 
 /// The fold over a stream of rows.
 #[derive(Debug, Default)]
@@ -134,7 +132,7 @@ struct OpenRun {
     one_token_a_chunk: bool,
     short: u32,
     /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
-    seen: [NumberSet; 3],
+    seen: BTreeMap<Phase, NumberSet>,
     /// Where clients share a run: the parts that were announced, and the ends of those that ended.
     parts: BTreeSet<u32>,
     ends: Vec<RunEnd>,
@@ -186,11 +184,11 @@ impl RowFold {
         self.results.sort_by_key(|(start, _)| *start);
         let attempt = |(_, result): &(usize, ResultRow)| -> Attempt {
             let run = result.run.as_ref();
-            let search = result.search.as_ref().map(|search| search.reason.as_str());
+            let search = result.search.as_ref().map(|search| search.reason);
             Attempt {
                 units: result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone())).collect(),
                 name: run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()),
-                cut: is_cut(result.status == Status::Ok, result.failure_class.as_deref(), search),
+                cut: is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search),
             }
         };
         let all: Vec<Attempt> = self.results.iter().map(attempt).collect();
@@ -248,7 +246,7 @@ impl RowFold {
             let id = run.run_id.clone();
             let sample = Sample::of(run.warmup_s.is_some());
             let parts = run.shard.iter().map(|shard| shard.index).collect();
-            let seen = <[NumberSet; 3]>::default();
+            let seen = BTreeMap::new();
             let open =
                 OpenRun { sample, run, limits, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
             self.runs.insert(id, open);
@@ -285,11 +283,10 @@ impl RowFold {
                 self.unknown("run", &request.run_id)
             };
         };
-        let phase = PHASES.iter().position(|phase| *phase == request.phase);
-        if !phase.is_some_and(|phase| open.seen[phase].insert(request.i)) {
+        if !open.seen.entry(request.phase).or_default().insert(request.i) {
             return Ok(());
         }
-        if request.phase != MEASURED {
+        if request.phase != Phase::Measured {
             open.sample.around(request);
             return Ok(());
         }

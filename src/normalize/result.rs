@@ -10,9 +10,10 @@ use crate::metrics::sample::{Sample, decode, gap_ms, percentile, spread, total};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla, stability};
 use crate::rows::kinds::{
-    Arrivals, Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock,
-    SearchEnd, Server, ServerEnd, Status, WorkloadBlock,
+    Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd,
+    Server, ServerEnd, Status, WorkloadBlock,
 };
+use crate::rows::words::{Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, Statistic};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -38,16 +39,16 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         let kinds =
             sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
-        (status, class) = (Status::Failed, Some("all_requests_failed".into()));
+        (status, class) = (Status::Failed, Some(FailureClass::AllRequestsFailed));
         reason = Some(format!("every request failed ({kinds}): the request rows say why"));
     }
     let itl = itl(measured);
     // Of a run that was not run there is nothing to tell.
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
-    for statistic in crate::metrics::sla::STATISTICS {
+    for statistic in Statistic::ALL.iter().copied() {
         if let Some(value) = gap_ms(itl.as_ref(), statistic) {
-            metrics.insert(format!("{statistic}_itl_ms"), Some(value));
+            metrics.insert(Latency::Itl.key(statistic).into(), Some(value));
         }
     }
     let whole = status == Status::Ok && sample.scheduled > 0;
@@ -65,8 +66,8 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.verdict = sla::write(&mut row.sla, &tests);
     sample::per_gpu(&mut metrics, row.hardware.gpu_count);
     row.metrics = metrics;
-    let spread = |latency: &str| Some((format!("{latency}_ms"), spread(sample.values(latency))?));
-    row.statistics = ["ttft", "ttfat", "tpot", "e2e"].into_iter().filter(|_| !skipped).filter_map(spread).collect();
+    let spread = |latency: Latency| Some((format!("{latency}_ms"), spread(sample.values(latency))?));
+    row.statistics = Latency::ALL.iter().copied().filter(|_| !skipped).filter_map(spread).collect();
     for (name, value) in measured.end.iter().flat_map(|end| &end.server_metrics) {
         let (block, key) = name.split_once('.').unwrap_or(("phase_metrics", name));
         let block = match block {
@@ -176,13 +177,13 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         chosen,
         max_pass: end.and_then(|end| end.max_pass),
         min_fail: end.and_then(|end| end.min_fail),
-        reason: end.map_or("unfinished", |end| end.reason.as_str()).into(),
+        reason: end.map_or(SearchEndReason::Unfinished, |end| end.reason),
         probes: end.map_or(0, |end| end.probes),
         non_monotone: end.is_some_and(|end| end.non_monotone),
     };
     let rate = |row: &ResultRow| row.workload.as_ref().and_then(|workload| workload.request_rate);
     let passed = |row: &ResultRow| row.sla.get("passed") == Some(&Value::Bool(true));
-    let closes = end.is_some_and(|end| !matches!(end.reason.as_str(), "aborted" | "budget" | "interrupted"));
+    let closes = end.is_some_and(|end| end.reason.is_final());
     let wanted = end.filter(|_| closes).and_then(|end| end.max_pass);
     // The last run at that rate is the one that confirmed it.
     let chosen = match wanted {
@@ -199,9 +200,9 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
             row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
             sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
-            if let Some(end) = end.filter(|end| end.reason == "pruned") {
+            if let Some(end) = end.filter(|end| end.reason == SearchEndReason::Pruned) {
                 row.status = Status::Skipped;
-                row.failure_class = Some("pruned".into());
+                row.failure_class = Some(FailureClass::Pruned);
                 row.failure_reason = end.min_fail.map(|rate| {
                     format!("not searched further: at {rate} requests per second, which another candidate kept, it failed the SLA twice")
                 });
@@ -220,7 +221,7 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
             result.metrics.insert("energy_j".into(), Some(joules));
         }
     }
-    if end.status != Status::Ok && result.failure_class.as_deref() == Some("server_lost") {
+    if end.status != Status::Ok && result.failure_class == Some(FailureClass::ServerLost) {
         result.status = end.status;
         result.failure_class.clone_from(&end.failure_class);
         result.failure_reason.clone_from(&end.failure_reason);
@@ -230,15 +231,15 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
 /// What a leased server whose end is missing says about a run that lost it: bench-serve was killed, and the run with it. Nothing
 /// about the candidate follows from that.
 pub fn lost(result: &mut ResultRow, server: &Server) {
-    let lost = match result.failure_class.as_deref() {
-        Some("server_lost") => true,
+    let lost = match &result.failure_class {
+        Some(FailureClass::ServerLost) => true,
         // A server that nobody leases may just not have answered.
-        Some("all_requests_failed") => server.endpoint.lease.is_some(),
+        Some(FailureClass::AllRequestsFailed) => server.endpoint.lease.is_some(),
         Some(_) | None => false,
     };
     if lost {
         result.status = Status::Failed;
-        result.failure_class = Some("interrupted".into());
+        result.failure_class = Some(FailureClass::Interrupted);
         result.failure_reason = Some(
             "the server has no end in these rows: bench-serve was killed while this ran; run it again to resume".into(),
         );
@@ -315,10 +316,10 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
     }
 }
 
-fn outcome(end: Option<&RunEnd>) -> (Status, Option<String>, Option<String>) {
+fn outcome(end: Option<&RunEnd>) -> (Status, Option<FailureClass>, Option<String>) {
     let Some(end) = end else {
         let why = "the run has no end in these rows: it was interrupted; run it again to go on";
-        return (Status::Failed, Some("interrupted".into()), Some(why.into()));
+        return (Status::Failed, Some(FailureClass::Interrupted), Some(why.into()));
     };
     // What a client measured that did not keep up says nothing about the server.
     let status = if end.client.saturated && end.status == Status::Ok { Status::Failed } else { end.status };
@@ -340,7 +341,7 @@ fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
         num_prompts: Some(w.num_prompts),
         request_rate: run.load.rate,
         max_concurrency: run.load.concurrency.or(run.load.cap),
-        endpoint: Some(w.endpoint.clone()),
+        endpoint: Some(w.endpoint.to_string()),
         load: Some(run.load.clone()),
     }
 }
@@ -355,7 +356,7 @@ fn quality(candidate: &Candidate, server: &Server, measured: &RunMeasurement) ->
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
         cache_contaminated: !run.workload.prefix_reuse && sample.cached > CACHED * input,
         // Only the server's end tells of heat.
-        reached_by: Some(server.endpoint.reached_by.clone()).filter(|way| way == "tunnel" || way == "network"),
+        reached_by: Some(server.endpoint.reached_by).filter(|way| *way != ReachedBy::SameHost),
         token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
         percentile_method: Some("type7".into()),
         ..Quality::default()

@@ -2,6 +2,7 @@
 
 use crate::metrics::sample::{decode, encode};
 use crate::rows::kinds::{ClientHealth, Histograms, RunEnd, Status};
+use crate::rows::words::FailureClass;
 
 /// Why a run of which parts are missing says nothing.
 const MISSING: &str = "parts of the run are missing: give the files of all clients that shared it";
@@ -34,7 +35,7 @@ pub fn merge(mut ends: Vec<RunEnd>, of: u32) -> Option<RunEnd> {
     first.shard = None;
     if missing && first.status == Status::Ok {
         first.status = Status::Failed;
-        first.failure_class = Some("shards_missing".into());
+        first.failure_class = Some(FailureClass::ShardsMissing);
         first.failure_reason = Some(MISSING.into());
     }
     Some(first)

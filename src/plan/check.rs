@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::read::{DEFAULT_QPS, FILES, MADE_UP, STRATEGIES};
+use super::read::{DEFAULT_QPS, FILES, MADE_UP};
 use super::{Finding, Plan, limits};
 use crate::engines::framework::Frameworks;
-use crate::engines::protocol::event::ENDPOINTS;
-use crate::rows::kinds::{Arrivals, CachePolicy, LoadMode};
+use crate::rows::kinds::{CachePolicy, LoadMode};
+use crate::rows::words::{Arrivals, Endpoint, Strategy, UnknownWord};
 
 /// Combinations beyond which the third tier is no search any more.
 const MOST: usize = 10_000;
@@ -75,12 +75,12 @@ fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Fin
         let why = format!("visible_devices names {named} GPUs, and gpu_count is {count}");
         found.push(Finding::error("/hardware/visible_devices", why));
     }
-    let endpoint = plan.benchmark.endpoint.as_str();
-    let own = ENDPOINTS.contains(&endpoint) && !endpoint.starts_with("/v1/");
+    let endpoint = plan.benchmark.endpoint;
+    let own = endpoint == Endpoint::Generate;
     for given in plan.frameworks.iter().filter(|given| given.enabled && own) {
         let own = frameworks
             .get(&given.definition)
-            .filter(|framework| !framework.request.endpoints.iter().any(|e| e == endpoint));
+            .filter(|framework| !framework.request.endpoints.iter().any(|e| e == endpoint.as_str()));
         if let Some(framework) = own {
             let why = format!("{} has no {endpoint}: /v1/completions is what all frameworks have", framework.title);
             found.push(Finding::error("/benchmark/endpoint", why));
@@ -114,10 +114,10 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/search/tier", "tier is 1 (a flow check), 2 (bounded) or 3 (everything)"));
     }
     for key in ["strategy", "candidate_generation"] {
-        let given = search[key].as_str().unwrap_or(STRATEGIES[0]);
-        if !STRATEGIES.contains(&given) {
-            let near = super::shape::nearest(given, STRATEGIES.iter().copied());
-            let why = format!("the strategy {given:?} is not known{near}; there are {}", STRATEGIES.join(", "));
+        let Some(given) = search[key].as_str() else { continue };
+        let known = Strategy::OF_PLANS.map(Strategy::as_str);
+        if !known.contains(&given) {
+            let why = UnknownWord::new("strategy", given, known.into_iter()).to_string();
             found.push(Finding::error(&format!("/search/{key}"), why));
         }
     }
@@ -137,7 +137,7 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
             found.push(Finding::error("/search/tier", why));
         }
     }
-    let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == "ordered");
+    let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == Strategy::Ordered.as_str());
     for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", crate::base::yaml::escape(name));
         let listed = given["candidates"].as_array().is_some_and(|list| !list.is_empty());
@@ -310,10 +310,9 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
 fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     let benchmark = &plan["benchmark"];
     if let Some(endpoint) = benchmark["endpoint"].as_str()
-        && !ENDPOINTS.contains(&endpoint)
+        && let Err(why) = endpoint.parse::<Endpoint>()
     {
-        let all = ENDPOINTS.join(", ");
-        found.push(Finding::error("/benchmark/endpoint", format!("the endpoint is one of {all}")));
+        found.push(Finding::error("/benchmark/endpoint", why.to_string()));
     }
     if !benchmark["warmup_s"].is_null() && !benchmark["warmup_requests"].is_null() {
         let why = "warm up by warmup_s, the load itself, or by warmup_requests, one after the other: keep one";

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Finding, FrameworkPlan, Plan};
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::PlanCheck;
+use crate::rows::words::Endpoint;
 
 /// What the baselines of a comparison should have in common, and what it is called.
 const ROLES: [(&str, &str); 6] = [
@@ -33,7 +34,7 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut PlanCheck, foun
             checked.caveats.push(why);
         }
     }
-    if plan.benchmark.endpoint == "/generate" && all.len() > 1 {
+    if plan.benchmark.endpoint == Endpoint::Generate && all.len() > 1 {
         let why = "/generate is one framework's own: the others have no such path, and what all are measured on is /v1/completions";
         found.push(Finding::warning("/benchmark/endpoint", why));
         checked.caveats.push("measured on /generate, not on the endpoint that all frameworks have".into());

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Finding, Level};
-use crate::metrics::sla::{Limit, SCENARIOS};
+use crate::metrics::sla::SCENARIOS;
 use crate::rows::kinds::Scenario;
+use crate::rows::words::Limit;
 
 /// Prompts that a p99 needs before it can be confirmed: with none over the limit, at 95 % confidence.
 const P99_PROMPTS: u64 = 299;

@@ -24,7 +24,7 @@ pub use self::fit::{ModelFacts, memory_gb, parameters};
 pub use self::flags::{MISSING_WAY_OUT, UnknownFlags};
 pub use self::given::FrameworkPlan;
 pub use self::members::nested;
-pub use self::read::{DEFAULT_QPS, Plan, STRATEGIES};
+pub use self::read::{DEFAULT_QPS, Plan};
 pub use self::rules::{Refusal, is_smoke, refusal, too_short};
 
 use crate::engines::framework::Frameworks;

@@ -6,9 +6,10 @@ use super::given;
 use super::given::FrameworkPlan;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{
-    Arrivals, Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
+    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
     SharedPrefix,
 };
+use crate::rows::words::{Arrivals, Endpoint, Strategy};
 
 /// Prompts of a run when the plan does not say.
 const NUM_PROMPTS: u64 = 80;
@@ -19,9 +20,6 @@ pub const SMOKE_PROMPTS: u64 = 20;
 pub const MADE_UP: [&str; 3] = ["random", "shared_prefix", "multi_turn"];
 /// What plans call files.
 pub const FILES: [&str; 7] = ["jsonl", "custom", "canonical", "sharegpt", "messages", "mooncake", "trace"];
-
-/// How candidates are made of a search space.
-pub const STRATEGIES: [&str; 5] = ["baseline_first_bounded_product", "ordered", "one_at_a_time", "pairwise", "random"];
 
 /// The bracket of a rate search when the plan does not say.
 pub const DEFAULT_QPS: Qps =
@@ -61,7 +59,7 @@ pub struct Plan {
     /// How far the search goes: 1, 2 or 3.
     pub tier: u64,
     /// How candidates are made.
-    pub strategy: String,
+    pub strategy: Strategy,
     /// Rules that the plan lifts.
     pub allow: Vec<String>,
     /// Seed of what is made by chance: the search's, else the benchmark's.
@@ -201,10 +199,13 @@ fn candidates(plan: &mut PlanReader) -> usize {
 }
 
 /// The strategy: as given, by either of its two names, else the tier's own.
-fn strategy(plan: &mut PlanReader) -> String {
-    let own = if plan.plan["search"]["tier"] == 1 { "one_at_a_time" } else { STRATEGIES[0] };
+fn strategy(plan: &mut PlanReader) -> Strategy {
+    let own = if plan.plan["search"]["tier"] == 1 { Strategy::OneAtATime } else { Strategy::BoundedProduct };
     let given = plan.text(&["/search/strategy", "/search/candidate_generation"]);
-    given.unwrap_or_else(|| plan.or("/search/strategy", own.into()).as_str().unwrap_or_default().into())
+    // A word that is not known was an error before this.
+    let given =
+        given.unwrap_or_else(|| plan.or("/search/strategy", own.as_str().into()).as_str().unwrap_or_default().into());
+    given.parse().unwrap_or(own)
 }
 
 fn lengths(value: &Value) -> Vec<u32> {
@@ -314,7 +315,11 @@ fn benchmark(plan: &mut PlanReader) -> Benchmark {
     };
     let num_prompts = plan.count(pointer, if said { SMOKE_PROMPTS } else { NUM_PROMPTS });
     Benchmark {
-        endpoint: plan.or("/benchmark/endpoint", "/v1/completions".into()).as_str().unwrap_or_default().into(),
+        endpoint: plan
+            .or("/benchmark/endpoint", Endpoint::default().as_str().into())
+            .as_str()
+            .and_then(|endpoint| endpoint.parse().ok())
+            .unwrap_or_default(),
         num_prompts: count32(num_prompts),
         duration_s: plan.plan.pointer("/benchmark/duration_s").and_then(Value::as_f64),
         warmup_requests: count32(plan.count("/benchmark/warmup_requests", 2)),

@@ -7,19 +7,20 @@ use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
+use crate::rows::words::FailureClass;
 
 /// Why a flag set is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// `unsupported`, `rule` or `speculative`.
-    pub class: &'static str,
+    pub class: FailureClass,
     /// In a sentence.
     pub reason: String,
 }
 
 impl Refusal {
     fn unsupported(reason: String) -> Self {
-        Self { class: "unsupported", reason }
+        Self { class: FailureClass::Unsupported, reason }
     }
 }
 
@@ -76,7 +77,7 @@ impl RuleChecker<'_, '_> {
         let base = self.plan.base(self.given, self.framework);
         match refusal(self.plan, self.given, self.framework, &base, &Members::new()) {
             // What a rule refuses in the base was said where it stands.
-            None | Some(Refusal { class: "rule", .. }) => {}
+            None | Some(Refusal { class: FailureClass::Rule, .. }) => {}
             Some(refusal) => {
                 let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
                 let at = self.place_in_base(&at, &refusal.reason);
@@ -139,9 +140,9 @@ impl RuleChecker<'_, '_> {
             flags.insert(knob.clone(), value.clone());
             let changed = Members::from_iter([(knob.clone(), value.clone())]);
             let refusal = refusal(self.plan, self.given, self.framework, &flags, &changed);
-            if let Some(refusal) = refusal.filter(|r| r.class != "rule" && refused.as_ref() != Some(r)) {
+            if let Some(refusal) = refusal.filter(|r| r.class != FailureClass::Rule && refused.as_ref() != Some(r)) {
                 let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
-                let level = if refusal.class == "speculative" { Level::Note } else { Level::Warning };
+                let level = if refusal.class == FailureClass::Speculative { Level::Note } else { Level::Warning };
                 if !told {
                     self.found.push(Finding::value(
                         level,
@@ -219,7 +220,7 @@ pub fn refusal(
     unsupported.map(Refusal::unsupported).or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
         let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
         let reason = format!("{knob} is speculation, a second stage on the best plain candidate: bench-expand --stage speculative --on results.jsonl");
-        Some(Refusal { class: "speculative", reason })
+        Some(Refusal { class: FailureClass::Speculative, reason })
     })
 }
 
@@ -242,7 +243,7 @@ fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Member
                 rule.reason,
                 rule.allow
             );
-            return Some(Refusal { class: "rule", reason });
+            return Some(Refusal { class: FailureClass::Rule, reason });
         }
     }
     None

@@ -47,9 +47,9 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
                 continue;
             }
         };
-        let closed = closes(result.status, result.failure_class.as_deref());
-        let search = result.search.as_ref().map(|search| search.reason.as_str());
-        let cut = is_cut(result.status == Status::Ok, result.failure_class.as_deref(), search);
+        let closed = closes(result.status, result.failure_class.as_ref());
+        let search = result.search.as_ref().map(|search| search.reason);
+        let cut = is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search);
         let is_done = match retry {
             RetryPolicy::Failed => result.status == Status::Ok,
             RetryPolicy::Transient => closed || (result.attempts >= ATTEMPTS && !cut),

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Scenario};
+use crate::rows::words::Endpoint;
 use crate::system::process::capture::save;
 
 /// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: its server overrides are what
@@ -41,7 +42,7 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
     }
     let port = framework.default_port.to_string();
     let serve_cmd: Vec<String> = baseline.server.argv.iter().map(|word| word.replace("{port}", &port)).collect();
-    let backend = if baseline.benchmark.endpoint.ends_with("chat/completions") { "openai-chat" } else { "openai" };
+    let backend = if baseline.benchmark.endpoint == Endpoint::Chat { "openai-chat" } else { "openai" };
     let temperature = baseline.benchmark.extra_request_body.get("temperature").map_or("0".into(), Value::to_string);
     let warmup = baseline.benchmark.warmup_requests.to_string();
     let bench_cmd = [
@@ -51,7 +52,7 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
         "--backend",
         backend,
         "--endpoint",
-        &baseline.benchmark.endpoint,
+        baseline.benchmark.endpoint.as_str(),
         "--model",
         &baseline.model,
         "--port",

@@ -12,13 +12,13 @@ use crate::base::notice::Notice;
 use crate::base::yaml::{Document, MAX_BYTES};
 use crate::base::{digest, redact, shell, yaml};
 use crate::engines::framework::Frameworks;
-use crate::engines::protocol::event::Dialect;
 use crate::flags::workload;
 use crate::plan;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
-use crate::rows::kinds::{Arrivals, Candidate, PlanCheck, PlanFile, PlanRow};
+use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
 use crate::rows::row::Row;
+use crate::rows::words::{Arrivals, Endpoint};
 
 /// The plan files named, with those of folders.
 ///
@@ -319,7 +319,7 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
         workload::describe(scenario, notice)?;
         let Some(read) = &scenario.dataset else { continue };
         let wrong = |why: String| Error::new(why).at(given.clone());
-        if read.chat && plan.benchmark.endpoint.parse() != Ok(Dialect::Chat) {
+        if read.chat && plan.benchmark.endpoint != Endpoint::Chat {
             let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
             return Err(wrong(why.into()));
         }

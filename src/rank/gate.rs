@@ -71,7 +71,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let Some(mut judged) = sla::judge(claimed, &limits, &metric) else { return believed };
     if tested {
         for test in own() {
-            if given.iter().all(|(key, _)| *key != test.limit) {
+            if given.iter().all(|(key, _)| *key != test.limit.key()) {
                 judged.tests.retain(|other| other.limit != test.limit);
                 judged.tests.push(test);
             }

@@ -17,6 +17,7 @@ use super::{gate, notes, words};
 use crate::base::error::{Context, Result};
 use crate::rows::resume;
 use crate::rows::row::Row;
+use crate::rows::words::{FailureClass, Limit};
 
 /// Rows as entries, with what they share kept once.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Intake {
     told: Vec<(Box<str>, f64)>,
     /// Every limit that some row has, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
+    /// The kinds of limits among them.
+    pub limited: BTreeSet<Limit>,
 }
 
 /// Limits that are remembered as they stand.
@@ -55,6 +58,7 @@ impl Intake {
             buffer: String::new(),
             told: Vec::new(),
             limits: BTreeSet::new(),
+            limited: BTreeSet::new(),
         }
     }
 
@@ -71,6 +75,7 @@ impl Intake {
             let own = entries.len();
             entries.extend(more.into_iter().flatten());
             all.limits.extend(other.limits);
+            all.limited.extend(other.limited);
             // What is equal has to be one.
             let frameworks: HashMap<*const u8, Arc<str>> =
                 other.frameworks.into_iter().map(|name| (name.as_ptr(), all.framework(&name))).collect();
@@ -190,6 +195,7 @@ impl Intake {
                 if self.told.len() < FEW {
                     self.told.push(((**key).into(), *value));
                 }
+                self.limited.extend(Limit::known(key));
                 self.buffer.clear();
                 let _ = write!(self.buffer, "{} {value}", &**key);
                 if !self.limits.contains(&self.buffer) {
@@ -285,6 +291,10 @@ fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
         repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
         unfinished: reason == Some("unfinished"),
-        cut: resume::is_cut(ok, row.failure_class.as_deref(), reason),
+        cut: resume::is_cut(
+            ok,
+            row.failure_class.as_deref().map(FailureClass::from).as_ref(),
+            reason.and_then(|reason| reason.parse().ok()),
+        ),
     }))
 }

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use self::fold::FoldResult;
+use crate::rows::words::Limit;
 
 pub use self::capacity::{CapacityCard, CapacityDemand, card};
 pub use self::combined::{CombinedRanking, Score};
@@ -59,6 +60,8 @@ pub struct Ranking {
     pub notes: Notes,
     /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
     pub limits: Vec<String>,
+    /// The kinds of limits among them.
+    pub limited: BTreeSet<Limit>,
     /// What rows claim and their numbers do not say, and how often.
     pub claims: (Vec<String>, usize),
     /// Rows that say less than others and were taken for the same: what these are compared as.
@@ -177,12 +180,27 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     });
     let unmeasured = missing::fill(&mut groups, &failed, &tried);
     let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
+    let given = options.sla.iter().filter_map(|(_, key, _)| Limit::known(key));
+    let limited = intake.limited.iter().copied().chain(given).collect();
     let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
     limits.extend(options.sla.iter().map(|(scenario, key, value)| {
         let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
         format!("{key} {value}{of} (given to this report)")
     }));
-    Ranking { options, groups, failed, rejected, rejected_more, unmeasured, tried, notes, limits, claims, assumed }
+    Ranking {
+        options,
+        groups,
+        failed,
+        rejected,
+        rejected_more,
+        unmeasured,
+        tried,
+        notes,
+        limits,
+        limited,
+        claims,
+        assumed,
+    }
 }
 
 /// Claims that are told one by one.

@@ -1,8 +1,8 @@
 //! What was tried and not selected, a line a candidate and reason.
 
 use super::{Entry, Group, RankOptions, least};
-use crate::metrics::sla::NOT_MEASURED;
 use crate::rows::kinds::SlaTest;
+use crate::rows::words::Basis;
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
@@ -83,9 +83,9 @@ fn missed(tests: &[SlaTest]) -> String {
     let words: Vec<String> = tests
         .iter()
         .filter(|test| !test.passed)
-        .map(|test| match (test.value, &*test.basis) {
+        .map(|test| match (test.value, test.basis) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
-            (None, NOT_MEASURED) => format!("{} was not measured, limit {}", test.limit, test.threshold),
+            (None, Basis::NotMeasured) => format!("{} was not measured, limit {}", test.limit, test.threshold),
             (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();

@@ -1,12 +1,11 @@
 //! Words of a row that decide what it is taken for: one that nobody knows would be taken for another.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use super::fast::ResultSummary;
 use crate::base::error::{Error, Result};
-use crate::rows::kinds::Arrivals;
-
-const STATUS: [&str; 5] = ["ok", "failed", "oom", "timeout", "skipped"];
-const VERDICT: [&str; 3] = ["pass", "pass_unconfirmed", "fail"];
-const MODE: [&str; 3] = ["open", "closed", "burst"];
+use crate::rows::words::{Arrivals, LoadMode, Status, Verdict};
 
 /// Checks a result row's words.
 ///
@@ -15,16 +14,15 @@ const MODE: [&str; 3] = ["open", "closed", "burst"];
 pub fn check(row: &ResultSummary) -> Result<()> {
     let load = row.workload.as_ref().and_then(|workload| workload.load.as_ref());
     let mode = load.and_then(|load| load.mode.as_deref());
-    let words: [(&str, Option<&str>, &[&str]); 3] = [
-        ("status", row.status.as_deref(), &STATUS),
-        ("verdict", row.verdict.as_deref(), &VERDICT),
-        ("workload.load.mode", mode, &MODE),
-    ];
-    for (key, word, known) in words {
-        if let Some(word) = word.filter(|word| !known.contains(word)) {
-            return Err(Error::new(format!("{key} {word:?} is not one of {}", known.join(", "))));
-        }
+    known::<Status>("status", row.status.as_deref())?;
+    known::<Verdict>("verdict", row.verdict.as_deref())?;
+    known::<LoadMode>("workload.load.mode", mode)?;
+    known::<Arrivals>("workload.load.arrivals", load.and_then(|load| load.arrivals.as_deref()))
+}
+
+fn known<W: FromStr<Err: Display>>(key: &str, word: Option<&str>) -> Result<()> {
+    match word.map(str::parse::<W>) {
+        Some(Err(why)) => Err(Error::new(format!("{key}: {why}"))),
+        Some(Ok(_)) | None => Ok(()),
     }
-    let arrivals = load.and_then(|load| load.arrivals.as_deref()).map(str::parse::<Arrivals>);
-    arrivals.transpose().map_err(|why| Error::new(format!("workload.load.arrivals: {why}"))).map(|_| ())
 }

@@ -1,25 +1,9 @@
 //! CSV: one line per result, the ranked ones in their order first. RFC 4180; text that a spreadsheet would take for a
 //! formula gets an apostrophe in front.
 
+use super::columns::{Figure, csv_figures};
 use crate::base::error::{Context, Result};
 use crate::rank::{Entry, Missing, Ranking, Trial};
-
-const METRICS: [&str; 14] = [
-    "request_throughput",
-    "goodput",
-    "output_token_throughput",
-    "total_token_throughput",
-    "success_rate",
-    "slo_attainment",
-    "mean_ttft_ms",
-    "p50_ttft_ms",
-    "p99_ttft_ms",
-    "mean_tpot_ms",
-    "p99_tpot_ms",
-    "mean_itl_ms",
-    "mean_e2e_ms",
-    "p99_e2e_ms",
-];
 
 /// The whole file.
 ///
@@ -29,7 +13,8 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut head = vec!["rank", "scenario", "load_mode", "framework", "candidate_id", "model", "status", "verdict"];
     head.extend(["request_rate", "max_concurrency", "gpu_count"]);
-    head.extend(METRICS);
+    let figures = csv_figures(ranking);
+    head.extend(figures.iter().map(|figure| figure.key()));
     head.extend([
         "simulated",
         "smoke",
@@ -48,18 +33,18 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
             let others = ranked.others.iter().flat_map(Trial::entries).map(|entry| (entry, None));
             for (entry, rank) in best.chain(others) {
                 let missing = if rank == Some(1) { group.missing.as_slice() } else { &[] };
-                writer.write_record(record(entry, rank, missing)).context("cannot write CSV")?;
+                writer.write_record(record(entry, &figures, rank, missing)).context("cannot write CSV")?;
             }
         }
     }
     for failed in &ranking.failed {
-        writer.write_record(record(failed, None, &[])).context("cannot write CSV")?;
+        writer.write_record(record(failed, &figures, None, &[])).context("cannot write CSV")?;
     }
     writer.into_inner().map_err(|e| crate::base::error::Error::new("cannot write CSV").because(e.to_string()))
 }
 
 /// A line; `missing` are the frameworks that the group of a first one lacks.
-fn record(entry: &Entry, rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
+fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
     let number = |pointer: &str| entry.at(pointer).as_f64().map_or(String::new(), |v| v.to_string());
     let flag = |pointer: &str| entry.at(pointer).as_bool().map_or(String::new(), |v| v.to_string());
     let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
@@ -68,7 +53,8 @@ fn record(entry: &Entry, rank: Option<usize>, missing: &[Missing]) -> Vec<String
     cells.extend(texts.map(text));
     cells.extend([text(&entry.status()), entry.verdict().to_string()]);
     cells.extend(["/workload/request_rate", "/workload/max_concurrency", "/hardware/gpu_count"].map(number));
-    cells.extend(METRICS.map(|name| entry.metric(name).map_or(String::new(), |v| v.to_string())));
+    let figure = |figure: &Figure| figure.value(|key| entry.metric(key)).map_or(String::new(), |v| v.to_string());
+    cells.extend(figures.iter().map(figure));
     cells.extend(["/quality/simulated", "/quality/smoke"].map(flag));
     cells.extend(["/failure_class", "/failure_reason"].map(|pointer| text(&entry.text(pointer))));
     cells.push(text(&entry.changes()));

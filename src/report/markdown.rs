@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::columns::{Column, columns};
 use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
-use super::text::{answer, candidate, changes, commands as commands_of, load, measured, number, plain, verdict};
+use super::text::{answer, candidate, changes, commands as commands_of, load, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
@@ -121,11 +122,22 @@ fn versions(out: &mut String, ranking: &Ranking) {
     table(out, &facts::PLATFORM, facts::platforms(ranking).into_iter().map(Vec::from));
 }
 
-const METRICS: [&str; 8] =
-    ["req/s", "Output tok/s", "Mean TTFT ms", "p99 TTFT ms", "Mean TPOT ms", "p99 TPOT ms", "Success", "SLA"];
+/// Headings and cells of a line's numbers, the SLA's answer last.
+struct Numbers(Vec<Column>);
 
-fn metrics(trial: &Trial) -> impl Iterator<Item = String> {
-    measured(trial).into_iter().chain([verdict(trial).to_string()])
+impl Numbers {
+    fn head(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|column| column.title(" ")).chain(["SLA".to_string()])
+    }
+
+    fn cells(&self, trial: &Trial) -> impl Iterator<Item = String> {
+        self.0.iter().map(|column| column.figure.shown(trial).1).chain([verdict(trial).to_string()])
+    }
+}
+
+/// A head as tables take it.
+fn strs(head: &[String]) -> Vec<&str> {
+    head.iter().map(String::as_str).collect()
 }
 
 fn words(trial: &Trial) -> [String; 3] {
@@ -135,29 +147,36 @@ fn words(trial: &Trial) -> [String; 3] {
 
 fn best(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Best command by framework and scenario\n");
-    let head: Vec<&str> = ["Scenario", "Framework", "Flags changed", "Load"].into_iter().chain(METRICS).collect();
+    let numbers = Numbers(columns(ranking));
+    let head: Vec<String> = ["Scenario", "Framework", "Flags changed", "Load"]
+        .map(String::from)
+        .into_iter()
+        .chain(numbers.head())
+        .collect();
+    let numbers = &numbers;
     let rows = ranking.groups.iter().flat_map(|group| {
         group.best_of_frameworks().into_iter().map(move |ranked| {
             let first = std::iter::once(note::group_title(ranking, group)).chain(words(&ranked.best));
-            first.chain(metrics(&ranked.best)).collect()
+            first.chain(numbers.cells(&ranked.best)).collect()
         })
     });
-    table(out, &head, rows);
+    table(out, &strs(&head), rows);
     put(out, "\nThe commands stand below. A framework whose best row fails the SLA has no command to deploy.");
 }
 
 fn across(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Across frameworks");
+    let numbers = Numbers(columns(ranking));
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
         // A column of its own where the plan was free to choose how many.
         let gpus = |ranked: &RankedCandidate| ranked.best.keys().gpus;
         let some = || group.ranked.iter().take(MOST_ROWS);
         let varied = some().any(|ranked| gpus(ranked) != gpus(&group.ranked[0]));
-        let last = varied.then_some("GPUs").into_iter().chain(["Candidate"]);
-        let head: Vec<&str> =
-            ["Rank", "Framework", "Flags changed", "Load"].into_iter().chain(METRICS).chain(last).collect();
-        table_of(&mut *out, &head, group.ranked.iter(), |i, ranked| {
+        let last = varied.then_some("GPUs").into_iter().chain(["Candidate"]).map(String::from);
+        let words_of = ["Rank", "Framework", "Flags changed", "Load"].map(String::from);
+        let head: Vec<String> = words_of.into_iter().chain(numbers.head()).chain(last).collect();
+        table_of(&mut *out, &strs(&head), group.ranked.iter(), |i, ranked| {
             let rank = if group.ties.members.contains(&i) && group.ties.members.len() > 1 {
                 format!("{} (tied)", i + 1)
             } else {
@@ -166,13 +185,16 @@ fn across(out: &mut String, ranking: &Ranking) {
             let first = std::iter::once(rank).chain(words(&ranked.best));
             let gpus = varied.then(|| gpus(ranked).map_or("-".into(), |n| n.to_string()));
             let last = gpus.into_iter().chain([ranked.best.entry().candidate_id.to_string()]);
-            first.chain(metrics(&ranked.best)).chain(last).collect()
+            first.chain(numbers.cells(&ranked.best)).chain(last).collect()
         });
         if group.ranked.iter().any(|ranked| !ranked.others.is_empty()) {
             put(out, "\nThe other load points of the same candidates:\n");
-            let head: Vec<&str> = ["Framework", "Flags changed", "Load"].into_iter().chain(METRICS).collect();
+            let words_of = ["Framework", "Flags changed", "Load"].map(String::from);
+            let head: Vec<String> = words_of.into_iter().chain(numbers.head()).collect();
             let others = group.ranked.iter().flat_map(|ranked| &ranked.others);
-            table_of(out, &head, others, |_, trial| words(trial).into_iter().chain(metrics(trial)).collect());
+            table_of(out, &strs(&head), others, |_, trial| {
+                words(trial).into_iter().chain(numbers.cells(trial)).collect()
+            });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod caveat;
+mod columns;
 pub mod csv;
 mod facts;
 mod handoff;

@@ -2,35 +2,20 @@
 
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
-use tabled::settings::{Alignment, Modify, Style, Width};
+use tabled::settings::{Alignment, Modify, Style};
 
-use super::text::{candidate, changes, load, measured, plain, verdict, wrap};
+use super::columns::{Column, columns};
+use super::text::{candidate, changes, load, plain, verdict, wrap};
 use super::{Report, caveat, note};
-use crate::rank::{Decision, Group, Trial};
+use crate::rank::{Decision, Group, Ranking, Trial};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
-const HEAD: [&str; 12] = [
-    "",
-    "framework",
-    "flags changed",
-    "load",
-    "req/s",
-    "out tok/s",
-    "TTFT ms",
-    "p99 TTFT",
-    "TPOT ms",
-    "p99 TPOT",
-    "ok",
-    "SLA",
-];
 /// Columns of the ranking that hold words; the others hold numbers.
-const WORDS: usize = 4;
-/// What a narrow terminal does without, first to last: p99 TPOT, output tokens, p99 TTFT, share of successes, TPOT.
-const SPARED: [usize; 5] = [9, 5, 7, 10, 8];
+const WORDS: [&str; 4] = ["", "framework", "flags changed", "load"];
 /// The column that wraps when the width does not do.
 const FLAGS: usize = 2;
-/// It is not made narrower than this; below its longest word only when there is nothing left to spare.
+/// It is not made narrower than this.
 const NARROWEST: usize = 12;
 
 /// How the tables are drawn.
@@ -58,7 +43,7 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     }
     for group in &ranking.groups {
         out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
-        out.push_str(&ranked(group, look));
+        out.push_str(&ranked(ranking, group, look));
         out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
         let command = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
         if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
@@ -98,21 +83,25 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     out
 }
 
-fn ranked(group: &Group, look: TableStyle) -> String {
-    let mut rows = vec![HEAD.map(String::from).to_vec()];
+fn ranked(ranking: &Ranking, group: &Group, look: TableStyle) -> String {
+    let columns = columns(ranking);
+    let numbers = columns.iter().map(|column| column.short.clone());
+    let mut rows = vec![WORDS.map(String::from).into_iter().chain(numbers).chain(["SLA".into()]).collect::<Vec<_>>()];
     for (i, ranked) in group.ranked.iter().take(MOST).enumerate() {
         let won = i == 0 && !matches!(group.decision, Decision::None { .. });
-        rows.push(cells(&ranked.best, if won { "*".into() } else { (i + 1).to_string() }));
+        rows.push(cells(&columns, &ranked.best, if won { "*".into() } else { (i + 1).to_string() }));
     }
     let more = group.ranked.len().saturating_sub(MOST);
     // Other columns go before a word is broken.
     let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
     let longest = words.max().unwrap_or(0);
-    for spared in SPARED {
+    let mut spare: Vec<&Column> = columns.iter().filter(|column| column.priority > 0).collect();
+    spare.sort_by_key(|column| std::cmp::Reverse(column.priority));
+    for column in spare {
         let width = |(i, width): (usize, usize)| if i == FLAGS { longest } else { width };
         let narrow: usize = widths(&rows).into_iter().enumerate().map(width).sum();
         if look.width.is_some_and(|width| narrow + 3 * rows[0].len() > width) {
-            let at = rows[0].iter().position(|head| head == HEAD[spared]);
+            let at = rows[0].iter().position(|head| *head == column.short);
             rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
         }
     }
@@ -137,28 +126,53 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     (0..rows.first().map_or(0, Vec::len)).map(|at| width(at).unwrap_or(0)).collect()
 }
 
-fn cells(trial: &Trial, place: String) -> Vec<String> {
+fn cells(columns: &[Column], trial: &Trial, place: String) -> Vec<String> {
     let entry = trial.entry();
     let words = [place, entry.framework.to_string(), changes(entry), load(trial)].map(|text| plain(&text, false));
     let sla = if trial.unconfirmed() && trial.passed() == Some(true) { "unconfirmed" } else { verdict(trial) };
-    words.into_iter().chain(measured(trial)).chain([sla.to_string()]).collect()
+    let numbers = columns.iter().map(|column| column.figure.shown(trial).1);
+    words.into_iter().chain(numbers).chain([sla.to_string()]).collect()
 }
 
 /// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
 fn draw(rows: &[Vec<String>], look: TableStyle) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths = widths(rows);
+    let others = widths.iter().sum::<usize>() - widths[FLAGS] + 3 * columns;
+    let room = look.width.map(|width| width.saturating_sub(others).max(NARROWEST));
     let mut builder = Builder::default();
-    rows.iter().for_each(|row| builder.push_record(row));
-    let columns = builder.count_columns();
+    for row in rows {
+        let flags = |(i, cell): (usize, &String)| match room.filter(|_| i == FLAGS) {
+            Some(room) => broken(cell, room),
+            None => cell.clone(),
+        };
+        builder.push_record(row.iter().enumerate().map(flags));
+    }
     let mut table = builder.build();
     table.with(Style::psql());
-    table.with(Modify::new(Columns::new(WORDS..columns)).with(Alignment::right()));
-    if let Some(width) = look.width {
-        let widths = widths(rows);
-        let others = widths.iter().sum::<usize>() - widths[FLAGS] + 3 * columns;
-        let left = width.saturating_sub(others).max(NARROWEST);
-        table.with(Modify::new(Columns::one(FLAGS)).with(Width::wrap(left).keep_words(true)));
-    }
+    table.with(Modify::new(Columns::new(WORDS.len()..columns)).with(Alignment::right()));
     format!("{table}\n")
+}
+
+/// Text in lines of at most `room` columns, broken between words; a flag that is longer, behind one of its own separators.
+fn broken(text: &str, room: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let long = word.chars().count() > room;
+        let parts: Vec<&str> =
+            if long { word.split_inclusive(['_', '=', '-', ',', '.']).collect() } else { vec![word] };
+        for (i, part) in parts.iter().enumerate() {
+            let between = if i == 0 { " " } else { "" };
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + between.len() + part.chars().count() <= room => {
+                    line.push_str(between);
+                    line.push_str(part);
+                }
+                _ => lines.push((*part).to_string()),
+            }
+        }
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -194,9 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_does_not_fit_at_all_is_broken() {
+    fn a_flag_that_does_not_fit_at_all_is_broken_behind_a_separator() {
         let text = drawn(TableStyle { width: Some(66), colour: false });
         assert!(text.lines().all(|line| line.chars().count() <= 66), "{text}");
+        assert_eq!(broken("max_num_batched_tokens=8192 tp=2", 20), "max_num_batched_\ntokens=8192 tp=2");
     }
 
     #[test]

@@ -90,26 +90,6 @@ fn searched(entry: &Entry) -> String {
     format!("searched{end}{odd}")
 }
 
-/// Throughput, output tokens, mean and p99 of TTFT and TPOT, success: the numbers of a ranking's line.
-#[must_use]
-pub fn measured(trial: &Trial) -> [String; 7] {
-    let value = |name: &str| number(trial.metric(name));
-    // Mean ITL stands in for a TPOT that is not there, and says so.
-    let tpot = match (trial.metric("mean_tpot_ms"), trial.metric("mean_itl_ms")) {
-        (None, Some(itl)) => format!("{} (ITL)", number(Some(itl))),
-        (tpot, _) => number(tpot),
-    };
-    [
-        value("request_throughput"),
-        value("output_token_throughput"),
-        value("mean_ttft_ms"),
-        value("p99_ttft_ms"),
-        tpot,
-        value("p99_tpot_ms"),
-        percent(trial.metric("success_rate")),
-    ]
-}
-
 /// One line, without anything that moves a terminal's cursor or turns the direction of writing; at most 200 characters
 /// unless `long`.
 #[must_use]

@@ -5,3 +5,4 @@ pub mod kinds;
 pub mod resume;
 pub mod row;
 pub mod units;
+pub mod words;

@@ -1,5 +1,6 @@
 //! Which results count: of every unit of resume the latest attempt that came to its end; where none did, the latest.
 
+use crate::rows::words::{FailureClass, SearchEndReason};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An attempt at units of resume, as one result shows it.
@@ -14,16 +15,13 @@ pub struct Attempt {
     pub cut: bool,
 }
 
-/// Classes of attempts that were cut off, or not made at all: nothing about the candidate follows from them.
-const CUT: [&str; 2] = ["interrupted", "budget"];
-
 /// True when the attempt behind a result was cut off; `ok` is its status. `search` is the reason why its rate search ended, where it is a probe of
 /// one: what a search measured before it was cut off closes nothing, unless the server itself failed then.
 #[must_use]
-pub fn is_cut(ok: bool, class: Option<&str>, search: Option<&str>) -> bool {
-    let unfinished = search.is_some_and(|reason| reason == "unfinished" || CUT.contains(&reason));
-    let server_failed = !ok && class != Some("client_saturated");
-    class.is_some_and(|class| CUT.contains(&class)) || (unfinished && !server_failed)
+pub fn is_cut(ok: bool, class: Option<&FailureClass>, search: Option<SearchEndReason>) -> bool {
+    let unfinished = search.is_some_and(SearchEndReason::is_cut);
+    let server_failed = !ok && class != Some(&FailureClass::ClientSaturated);
+    class.is_some_and(FailureClass::is_cut) || (unfinished && !server_failed)
 }
 
 /// Results by the attempt that they belong to.
@@ -117,7 +115,13 @@ mod tests {
         let probe = |server: &str, cut: bool| attempt(&["u"], Some(server), cut);
         let all = [probe("s1", true), probe("s1", false), probe("s2", false), probe("s2", true)];
         assert_eq!(latest(&all), [true, true, false, false]);
-        assert!(is_cut(true, None, Some("unfinished")) && !is_cut(false, Some("oom"), Some("interrupted")));
-        assert!(!is_cut(true, None, Some("resolved")) && is_cut(false, Some("interrupted"), None));
+        assert!(
+            is_cut(true, None, Some(SearchEndReason::Unfinished))
+                && !is_cut(false, Some(&FailureClass::Oom), Some(SearchEndReason::Interrupted))
+        );
+        assert!(
+            !is_cut(true, None, Some(SearchEndReason::Resolved))
+                && is_cut(false, Some(&FailureClass::Interrupted), None)
+        );
     }
 }

@@ -6,9 +6,10 @@ use super::CandidateFailure;
 use super::child::Child;
 use super::launch::Launch;
 use super::log::ServerLog;
-use crate::engines::diagnose::{Diagnosis, ENGINE_DEAD, FailurePatterns};
+use crate::engines::diagnose::{Diagnosis, FailurePatterns};
 use crate::engines::framework::ServerPhase;
 use crate::rows::kinds::{ProcessExit, Status};
+use crate::rows::words::FailureClass;
 use crate::system::process::host;
 use crate::system::process::signals::Signal;
 
@@ -42,7 +43,7 @@ impl Launch {
     pub(super) async fn died(&self, child: &mut Child, patterns: &FailurePatterns) -> CandidateFailure {
         // The log's last lines may still be in the pipe.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.diagnosis(child, patterns, "server_died", ServerPhase::Starting)
+        self.diagnosis(child, patterns, FailureClass::ServerDied, ServerPhase::Starting)
     }
 
     /// Why a process without which the server does not work has gone, by the log if that tells.
@@ -55,9 +56,9 @@ impl Launch {
     ) -> CandidateFailure {
         // When all of a server goes, its workers may go first.
         if tokio::time::timeout(LAST_WORDS, child.ended()).await.is_ok() {
-            return self.diagnosis(child, patterns, "server_died", phase);
+            return self.diagnosis(child, patterns, FailureClass::ServerDied, phase);
         }
-        let found = self.diagnosis(child, patterns, "worker_died", phase);
+        let found = self.diagnosis(child, patterns, FailureClass::WorkerDied, phase);
         CandidateFailure { reason: format!("the worker process {worker} has gone: {}", found.reason), ..found }
     }
 
@@ -67,7 +68,7 @@ impl Launch {
         &self,
         child: &Child,
         patterns: &FailurePatterns,
-        class: &str,
+        class: FailureClass,
         phase: ServerPhase,
     ) -> CandidateFailure {
         self.post_mortem(&child.log, child.exit, patterns, class, phase)
@@ -80,7 +81,7 @@ impl Launch {
         log: &ServerLog,
         exit: Option<ProcessExit>,
         patterns: &FailurePatterns,
-        class: &str,
+        class: FailureClass,
         phase: ServerPhase,
     ) -> CandidateFailure {
         let how = match exit {
@@ -91,7 +92,7 @@ impl Launch {
         let see = format!("see {}", self.log.display());
         if let Some(found) = diagnosed(log, patterns, phase, exit.is_some()) {
             let why = format!("{how}: {:?}: {}", found.line, found.advice);
-            return CandidateFailure { status: found.status, ..CandidateFailure::of(&found.class, why) };
+            return CandidateFailure { status: found.status, ..CandidateFailure::of(found.class, why) };
         }
         if let Some(error) = log.look(|tail| patterns.error(tail.iter().map(String::as_str))) {
             return CandidateFailure::of(class, format!("{how}: {error:?}; {see}"));
@@ -104,7 +105,7 @@ impl Launch {
             let why = format!(
                 "{how}, and the kernel killed for want of memory meanwhile (see dmesg): load less, or give the host more memory; {see}"
             );
-            return CandidateFailure { status: Status::Oom, ..CandidateFailure::of("host_oom", why) };
+            return CandidateFailure { status: Status::Oom, ..CandidateFailure::of(FailureClass::HostOom, why) };
         }
         let whom = if killed { "; if the kernel did it for want of memory, `dmesg -T` says so" } else { "" };
         CandidateFailure::of(class, format!("{how}{whom}; its last line is {last:?}; {see}"))
@@ -115,7 +116,7 @@ impl Launch {
     pub fn dead_engine(&self, child: &Child, patterns: &FailurePatterns) -> Option<CandidateFailure> {
         let dead = child.log.look(|tail| patterns.engine_is_dead(tail.iter().map(String::as_str)));
         dead.then(|| {
-            let found = self.diagnosis(child, patterns, ENGINE_DEAD, ServerPhase::Ready);
+            let found = self.diagnosis(child, patterns, FailureClass::EngineDead, ServerPhase::Ready);
             let why = format!("its HTTP server answers, and its engine is dead: {}", found.reason);
             CandidateFailure { reason: why, ..found }
         })

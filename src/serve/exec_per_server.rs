@@ -18,6 +18,7 @@ use crate::rows::jsonl;
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::Native;
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 
 /// How long standard error is waited for when the program has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ async fn copy(
     };
     Ok((!status.success()).then(|| {
         let why = format!("{:?} ended with {status}; its messages are on standard error", argv[0]);
-        CandidateFailure::of("client_failed", why)
+        CandidateFailure::of(FailureClass::ClientFailed, why)
     }))
 }
 

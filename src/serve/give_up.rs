@@ -9,10 +9,6 @@ use crate::rows::kinds::{Candidate, Members, Status};
 
 use super::CandidateFailure;
 
-/// Classes that say nothing about the framework: the host was busy, or the plan is wrong for it.
-const NOT_ITS_FAULT: [&str; 7] =
-    ["port_in_use", "gpu_busy", "gpu_count", "gpu_unknown", "unsupported", "interrupted", "lease_timeout"];
-
 /// What was seen of each framework.
 #[derive(Debug, Default)]
 pub struct Tally(BTreeMap<String, FrameworkTally>);
@@ -20,7 +16,7 @@ pub struct Tally(BTreeMap<String, FrameworkTally>);
 #[derive(Debug, Default)]
 struct FrameworkTally {
     good: bool,
-    failed: Vec<String>,
+    failed: u32,
     out_of_memory: Vec<Members>,
 }
 
@@ -32,14 +28,14 @@ impl Tally {
 
     /// A candidate failed to become ready, or ran out of memory.
     pub fn failed(&mut self, framework: &str, flags: Members, failed: &CandidateFailure) {
-        if NOT_ITS_FAULT.contains(&failed.class.as_str()) {
+        if !failed.class.counts_against_framework() {
             return;
         }
         let seen = self.0.entry(framework.to_string()).or_default();
         if failed.status == Status::Oom {
             seen.out_of_memory.push(flags);
         } else {
-            seen.failed.push(failed.class.clone());
+            seen.failed += 1;
         }
     }
 
@@ -49,7 +45,7 @@ impl Tally {
         let seen = self.0.get(&candidate.framework).filter(|seen| !seen.good)?;
         let no_less = |other: &&Members| asks_no_less(&candidate.server.flags, other, &framework.memory_knobs);
         let out_of_memory = seen.out_of_memory.iter().filter(no_less).count();
-        let against = seen.failed.len() + out_of_memory;
+        let against = seen.failed as usize + out_of_memory;
         (against >= limit as usize).then(|| {
             let memory = if out_of_memory > 0 { format!(" ({out_of_memory} out of memory, with no more asked)") } else { String::new() };
             format!(

@@ -17,6 +17,8 @@ use crate::base::{digest, redact, shell};
 use crate::engines::framework::Framework;
 use crate::engines::launcher::{LauncherChain, StartValues, resolve};
 use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smoke};
+use crate::rows::words::FailureClass;
+use crate::rows::words::ReachedBy;
 use crate::system::lease::{monotonic_ns, private_folder};
 use crate::system::process::{host, proc};
 
@@ -48,7 +50,7 @@ pub struct Launch {
     /// Where clients reach it.
     pub base_url: String,
     /// How they do.
-    pub reached_by: String,
+    pub reached_by: ReachedBy,
     /// It was there already.
     pub attached: bool,
 }
@@ -59,7 +61,9 @@ impl Launch {
     /// # Errors
     /// When the port is taken or something cannot be made.
     pub fn prepare(candidate: &Candidate, options: &ServeOptions) -> Result<Self, CandidateFailure> {
-        Self::make(candidate, options).map_err(|e| CandidateFailure::of("not_started", e.to_string()))?.checked()
+        Self::make(candidate, options)
+            .map_err(|e| CandidateFailure::of(FailureClass::NotStarted, e.to_string()))?
+            .checked()
     }
 
     fn make(candidate: &Candidate, options: &ServeOptions) -> Result<Self> {
@@ -112,7 +116,7 @@ impl Launch {
             version: framework.map(|f| beside(f, &f.version.command)).transpose()?.unwrap_or_default(),
             is_here: chain.is_here(),
         };
-        let (attached, reached_by) = (chain.attached()?, chain.reached_by().to_string());
+        let (attached, reached_by) = (chain.attached()?, chain.reached_by());
         let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
         let given = &candidate.server.env;
         let environment: Vec<(String, String)> =
@@ -151,7 +155,7 @@ impl Launch {
         }
         let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
         let why = format!("port {} is taken by {owner}; nothing was killed: stop it, or leave out --port", self.port);
-        Err(CandidateFailure { launch: Some(Box::new(self)), ..CandidateFailure::of("port_in_use", why) })
+        Err(CandidateFailure { launch: Some(Box::new(self)), ..CandidateFailure::of(FailureClass::PortInUse, why) })
     }
 
     /// The argv without secrets, for the row.

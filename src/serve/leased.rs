@@ -14,6 +14,7 @@ use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
 use crate::rows::kinds::{ServerAddress, ServerState, Status};
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 use crate::system::lease::LeaseOffer;
 use crate::system::process::guard::REMOTE_UNKNOWN;
 use crate::system::process::{proc, reader_left};
@@ -36,7 +37,7 @@ impl Supervisor<'_> {
             base_url: launch.base_url.clone(),
             model_id: ready.model_id.clone(),
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
-            reached_by: launch.reached_by.clone(),
+            reached_by: launch.reached_by,
         };
         let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
         let cold = self.started.insert(candidate.model.clone());
@@ -69,7 +70,8 @@ impl Supervisor<'_> {
                 NextStep::GoOn
             }
             LeaseOutcome::Died => {
-                failed = Some(launch.diagnosis(&ready.child, &ready.patterns, "server_died", ServerPhase::Ready));
+                failed =
+                    Some(launch.diagnosis(&ready.child, &ready.patterns, FailureClass::ServerDied, ServerPhase::Ready));
                 NextStep::GoOn
             }
             LeaseOutcome::LostWorker(worker) => {
@@ -80,12 +82,12 @@ impl Supervisor<'_> {
                 if let NextStep::Signal(_) = after {
                     grace = grace.min(HURRIED_GRACE);
                     failed = Some(CandidateFailure::of(
-                        "interrupted",
+                        FailureClass::Interrupted,
                         "bench-serve was interrupted; run it again to go on".into(),
                     ));
                 }
                 if let NextStep::Broken(error) = &after {
-                    failed = Some(CandidateFailure::of("lease_timeout", error.to_string()));
+                    failed = Some(CandidateFailure::of(FailureClass::LeaseTimeout, error.to_string()));
                 }
                 after
             }
@@ -104,7 +106,8 @@ impl Supervisor<'_> {
         let (mut stop, exit) = ready.child.stop(grace).await;
         // Its clients may have seen it crash, and given it back, before we did.
         if failed.is_none() && crashed(exit) {
-            failed = Some(launch.post_mortem(&log, exit, &ready.patterns, "server_died", ServerPhase::Ready));
+            failed =
+                Some(launch.post_mortem(&log, exit, &ready.patterns, FailureClass::ServerDied, ServerPhase::Ready));
         }
         // Beside a survivor there is nothing to wait for.
         if matches!(after, NextStep::GoOn) && stop.survivors.is_empty() {
@@ -112,7 +115,7 @@ impl Supervisor<'_> {
         }
         if let Some(unknown) = stop.survivors.iter().find(|s| s.starts_with(REMOTE_UNKNOWN)) {
             failed = Some(CandidateFailure::of(
-                REMOTE_UNKNOWN,
+                FailureClass::RemoteUnknown,
                 format!("{unknown}; look there before anything else is started"),
             ));
         }

@@ -45,6 +45,7 @@ use crate::engines::framework::Frameworks;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::{Candidate, Members, ServerState, Status};
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 use crate::system::process::signals::Signals;
 use crate::system::process::{feed, guard, reader_left};
 
@@ -94,7 +95,7 @@ pub struct ServeOptions {
 #[derive(Debug)]
 pub struct CandidateFailure {
     status: Status,
-    class: String,
+    class: FailureClass,
     reason: String,
     launch: Option<Box<Launch>>,
     child: Option<Box<Child>>,
@@ -102,8 +103,8 @@ pub struct CandidateFailure {
 }
 
 impl CandidateFailure {
-    fn of(class: &str, reason: String) -> Self {
-        Self { status: Status::Failed, class: class.into(), reason, launch: None, child: None, after: None }
+    fn of(class: FailureClass, reason: String) -> Self {
+        Self { status: Status::Failed, class, reason, launch: None, child: None, after: None }
     }
 }
 
@@ -214,21 +215,21 @@ impl Supervisor<'_> {
             if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
                 self.out.write(&rows::skipped(
                     row,
-                    "budget",
+                    FailureClass::Budget,
                     "the time that --budget gives was over before its turn",
                 ))?;
                 continue;
             }
             if self.options.attach.is_some() && !self.started.is_empty() {
                 let why = "the attached server is one candidate, and it was taken for the first: it does not have these flags";
-                self.out.write(&rows::skipped(row, "unsupported", why))?;
+                self.out.write(&rows::skipped(row, FailureClass::Unsupported, why))?;
                 continue;
             }
             let framework = self.options.frameworks.get(&candidate.server.definition);
             if let (Some(limit), Some(framework)) = (self.options.give_up, framework)
                 && let Some(why) = self.tally.hopeless(&candidate, framework, limit)
             {
-                self.out.write(&rows::skipped(row, "gave_up", &why))?;
+                self.out.write(&rows::skipped(row, FailureClass::GaveUp, &why))?;
                 continue;
             }
             match self.one(row, &candidate).await? {
@@ -247,10 +248,10 @@ impl Supervisor<'_> {
                 "there is no framework definition {:?}; --frameworks DIR adds some",
                 candidate.server.definition
             );
-            return self.fail(row, None, CandidateFailure::of("unsupported", why), NextStep::GoOn).await;
+            return self.fail(row, None, CandidateFailure::of(FailureClass::Unsupported, why), NextStep::GoOn).await;
         };
         if let Err(why) = self.launchable(candidate) {
-            return self.fail(row, None, CandidateFailure::of("unsupported", why), NextStep::GoOn).await;
+            return self.fail(row, None, CandidateFailure::of(FailureClass::Unsupported, why), NextStep::GoOn).await;
         }
         let launch = match Launch::prepare(candidate, self.options) {
             Ok(launch) => launch,

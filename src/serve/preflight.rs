@@ -5,6 +5,7 @@ use crate::engines::gpu;
 use crate::engines::gpu::Gpu;
 use crate::engines::launcher::resolve;
 use crate::rows::kinds::{Candidate, LauncherStep};
+use crate::rows::words::FailureClass;
 
 impl Supervisor<'_> {
     /// The candidate, with `--attach` on the server that is there already.
@@ -38,16 +39,16 @@ impl Supervisor<'_> {
         else {
             return Ok(Vec::new());
         };
-        let all = probe.look().await.map_err(|e| CandidateFailure::of("gpu_unknown", e.to_string()))?;
+        let all = probe.look().await.map_err(|e| CandidateFailure::of(FailureClass::GpuUnknown, e.to_string()))?;
         let asked = &candidate.hardware;
         let gpus = gpu::choose(all, asked.visible_devices.as_deref(), asked.gpu_count)
-            .map_err(|why| CandidateFailure::of("gpu_count", why))?;
+            .map_err(|why| CandidateFailure::of(FailureClass::GpuCount, why))?;
         match &gpu::busy(&gpus)[..] {
             [] => Ok(gpus),
             busy => {
                 let why =
                     format!("{}: nothing was started; free them, or name others in visible_devices", busy.join(", "));
-                Err(CandidateFailure::of("gpu_busy", why))
+                Err(CandidateFailure::of(FailureClass::GpuBusy, why))
             }
         }
     }

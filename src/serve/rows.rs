@@ -13,6 +13,7 @@ use crate::rows::kinds::{
     Artifacts, Candidate, GpuSummary, Hardware, Members, ProcessExit, Server, ServerAddress, ServerEnd, Status, Stop,
 };
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 
 /// What bench-serve knows beside the server itself.
 pub struct ServerFacts<'a> {
@@ -136,9 +137,9 @@ pub fn whole_end(mut row: Row, end: &ServerEnd) -> Row {
 }
 
 /// The row of a candidate that is not tried.
-pub fn skipped(mut row: Row, class: &str, reason: &str) -> Row {
+pub fn skipped(mut row: Row, class: FailureClass, reason: &str) -> Row {
     row.set("status", "skipped");
-    row.set("failure_class", class);
+    row.set("failure_class", class.as_str());
     row.set("failure_reason", reason);
     row
 }

@@ -10,6 +10,7 @@ use super::small::ProbeRequest;
 use crate::base::error::Result;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::Smoke;
+use crate::rows::words::FailureClass;
 use crate::system::http::{ClientOptions, HttpClient};
 use crate::system::process::capture::save;
 
@@ -33,9 +34,9 @@ pub async fn check(launch: &Launch, framework: &Framework, model: &str, api_key:
                 found.errors.join("; ")
             );
             launch.checked_flow(found);
-            LeaseOutcome::Failed(CandidateFailure::of("no_answer", why))
+            LeaseOutcome::Failed(CandidateFailure::of(FailureClass::NoAnswer, why))
         }
-        Err(e) => LeaseOutcome::Failed(CandidateFailure::of("no_answer", e.to_string())),
+        Err(e) => LeaseOutcome::Failed(CandidateFailure::of(FailureClass::NoAnswer, e.to_string())),
     }
 }
 

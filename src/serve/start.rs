@@ -17,6 +17,7 @@ use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{Candidate, ServerState, Status};
+use crate::rows::words::FailureClass;
 use crate::system::http::{ClientOptions, HttpClient};
 
 /// The shortest and the longest time between two probes.
@@ -87,31 +88,34 @@ impl Launch {
         self.remove_leftovers().await;
         // What was started is told even if nothing comes of it.
         self.write_manifest(candidate, &Manifest::default(), gpus)
-            .map_err(|e| CandidateFailure::of("not_started", e.to_string()))?;
+            .map_err(|e| CandidateFailure::of(FailureClass::NotStarted, e.to_string()))?;
         // They take some milliseconds to compile: meanwhile the server starts.
         let failures = framework.failures.clone();
         let compiling = tokio::task::spawn_blocking(move || FailurePatterns::new(&failures));
         self.enter(ServerState::Starting, Some(limit));
         let mut child = self.start(framework, options).await.map_err(|e| {
-            CandidateFailure::of("not_started", format!("{e}; is {} installed and on the PATH?", framework.title))
+            CandidateFailure::of(
+                FailureClass::NotStarted,
+                format!("{e}; is {} installed and on the PATH?", framework.title),
+            )
         })?;
         self.enter(ServerState::Probing, Some(limit));
         let patterns = match compiling.await {
             Ok(Ok(patterns)) => patterns,
             Ok(Err(e)) => {
-                let failed = CandidateFailure::of("not_started", e.to_string());
+                let failed = CandidateFailure::of(FailureClass::NotStarted, e.to_string());
                 return Err(CandidateFailure { child: Some(Box::new(child)), ..failed });
             }
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         };
         let client =
             HttpClient::new(&self.base_url, &ClientOptions::single(Duration::from_secs(5), options.api_key.as_deref()))
-                .map_err(|e| CandidateFailure::of("not_started", e.to_string()))?;
+                .map_err(|e| CandidateFailure::of(FailureClass::NotStarted, e.to_string()))?;
         let guard = child.guard;
         // Whoever listens for a server elsewhere need not be of our family: its launcher answers for it.
         let family = self.ways.is_here.then_some(guard);
-        let mut workers =
-            Workers::new(&framework.workers).map_err(|e| CandidateFailure::of("not_started", e.to_string()))?;
+        let mut workers = Workers::new(&framework.workers)
+            .map_err(|e| CandidateFailure::of(FailureClass::NotStarted, e.to_string()))?;
         let mut looked = LogCheck { lines: 0, at: started };
         let failed = loop {
             let probing = probe::probe(&client, framework, &candidate.model, self.port, family);
@@ -122,7 +126,7 @@ impl Launch {
                 _ = child.ended() => break Err(self.died(&mut child, &patterns).await),
                 after = &mut interrupted => {
                     let why = "bench-serve was interrupted while the server started; run it again".to_string();
-                    break Err(CandidateFailure { after: Some(Box::new(after)), ..CandidateFailure::of("interrupted", why) });
+                    break Err(CandidateFailure { after: Some(Box::new(after)), ..CandidateFailure::of(FailureClass::Interrupted, why) });
                 }
                 captured = &mut capturing, if help.is_none() => {
                     help = Some(captured);
@@ -143,10 +147,10 @@ impl Launch {
                     };
                     let manifest = manifest::collect(self, candidate, framework, &client, gpus).await;
                     if let Err(e) = self.write_manifest(candidate, &manifest, gpus) {
-                        break CandidateFailure::of("not_started", e.to_string());
+                        break CandidateFailure::of(FailureClass::NotStarted, e.to_string());
                     }
                     if let Some(why) = other_version(candidate, &manifest) {
-                        break CandidateFailure::of("version_changed", why);
+                        break CandidateFailure::of(FailureClass::VersionChanged, why);
                     }
                     return Ok(ReadyServer { child, ready, model_id, simulated, manifest, help, patterns, workers });
                 }
@@ -156,12 +160,12 @@ impl Launch {
                         listed.join(", "),
                         candidate.model
                     );
-                    break CandidateFailure::of("wrong_model", why);
+                    break CandidateFailure::of(FailureClass::WrongModel, why);
                 }
                 ProbeResult::Stranger { owner } => {
                     let why =
                         format!("port {} is answered by {owner}, which is not the server that was started", self.port);
-                    break CandidateFailure::of("port_in_use", why);
+                    break CandidateFailure::of(FailureClass::PortInUse, why);
                 }
                 ProbeResult::NotYet(why) => why,
             };
@@ -171,7 +175,10 @@ impl Launch {
                     limit.as_secs(),
                     self.log.display()
                 );
-                break CandidateFailure { status: Status::Timeout, ..CandidateFailure::of("not_ready", why) };
+                break CandidateFailure {
+                    status: Status::Timeout,
+                    ..CandidateFailure::of(FailureClass::NotReady, why)
+                };
             }
             if let Some(failed) = self.fatal(&mut child, &patterns, &mut looked).await {
                 break failed;

@@ -12,6 +12,7 @@ use crate::base::error::Result;
 use crate::base::pattern::ascii;
 use crate::base::yaml;
 use crate::rows::kinds::{Members, Status};
+use crate::rows::words::FailureClass;
 
 const SHIPPED: &str = include_str!("../../../configs/rules/failures.yaml");
 
@@ -21,9 +22,6 @@ pub struct FailurePatterns {
     rules: Vec<DiagnosisRule>,
     errors: Errors,
 }
-
-/// The class of what a dead engine's HTTP server says: it answers on, and the cause stands before.
-pub const ENGINE_DEAD: &str = "engine_dead";
 
 #[derive(Debug)]
 struct DiagnosisRule {
@@ -58,7 +56,7 @@ pub struct Diagnosis {
     /// `failed` or `oom`.
     pub status: Status,
     /// The pattern's class.
-    pub class: String,
+    pub class: FailureClass,
     /// The line that tells.
     pub line: String,
     /// What to do about it.
@@ -90,7 +88,8 @@ impl FailurePatterns {
     /// True when a server that still answers says that its engine is dead.
     #[must_use]
     pub fn engine_is_dead<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
-        let rules: Vec<&DiagnosisRule> = self.rules.iter().filter(|rule| rule.data.class == ENGINE_DEAD).collect();
+        let rules: Vec<&DiagnosisRule> =
+            self.rules.iter().filter(|rule| rule.data.class == FailureClass::EngineDead).collect();
         lines.any(|line| rules.iter().any(|rule| rule.tells(line)))
     }
 
@@ -119,7 +118,7 @@ impl FailurePatterns {
         });
         if let Some((rule, line)) = sure {
             let mut found = rule.found(line);
-            if rule.data.class == ENGINE_DEAD {
+            if rule.data.class == FailureClass::EngineDead {
                 found.line = self.error(lines).unwrap_or(found.line);
             }
             return Some(found);
@@ -229,7 +228,7 @@ mod tests {
             patterns.diagnose(lines.iter().copied(), ServerPhase::Starting, ended).map(|found| found.class)
         };
         assert_eq!(class(&ray, false), None);
-        assert_eq!(class(&ray, true).as_deref(), Some("port_in_use"));
+        assert_eq!(class(&ray, true), Some(FailureClass::PortInUse));
         assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"], true), None);
         let mlock =
             "warning: failed to mlock 4096-byte buffer (after previously locking 0 bytes): Cannot allocate memory";

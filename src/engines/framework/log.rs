@@ -1,5 +1,6 @@
 //! What a framework's log tells: why it failed, and what it has.
 
+use crate::rows::words::FailureClass;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ pub enum ServerPhase {
 #[serde(deny_unknown_fields)]
 pub struct FailurePattern {
     /// `bad_flag`, `oom`, `port_in_use`, ….
-    pub class: String,
+    pub class: FailureClass,
     /// `failed` or `oom`.
     #[serde(default = "failed")]
     pub status: String,

@@ -7,6 +7,7 @@ use super::{Fact, Launcher, Launchers, Leftovers, OutsideStop, StartValues};
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::rows::kinds::{CandidateServer, LauncherStep};
+use crate::rows::words::ReachedBy;
 
 /// The launchers of one start, outermost first, filled in.
 #[derive(Debug)]
@@ -132,7 +133,7 @@ impl<'a> LauncherChain<'a> {
     /// A placeholder that nobody fills.
     pub fn on_host(&self, command: &[String]) -> Result<Vec<String>> {
         let away = |(launcher, _): &(&Launcher, TemplateValues)| {
-            launcher.reached_by != "same_host" && !launcher.there.is_empty()
+            launcher.reached_by != ReachedBy::SameHost && !launcher.there.is_empty()
         };
         self.carried(self.steps.iter().rposition(away).map_or(0, |last| last + 1), command)
     }
@@ -207,9 +208,8 @@ impl<'a> LauncherChain<'a> {
 
     /// How clients reach it: by the farthest way of any launcher.
     #[must_use]
-    pub fn reached_by(&self) -> &str {
-        let ways = self.steps.iter().map(|(launcher, _)| launcher.reached_by.as_str());
-        ways.max_by_key(|way| ["same_host", "network", "tunnel"].iter().position(|known| known == way)).unwrap_or("")
+    pub fn reached_by(&self) -> ReachedBy {
+        self.steps.iter().map(|(launcher, _)| launcher.reached_by).max().unwrap_or_default()
     }
 }
 

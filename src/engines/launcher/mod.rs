@@ -13,6 +13,7 @@ pub use self::chain::{FactQuery, LauncherChain, resolve};
 
 use crate::base::error::{Context, Result};
 use crate::base::yaml;
+use crate::rows::words::ReachedBy;
 
 /// The launchers that are compiled in, by name.
 const SHIPPED: &[(&str, &str)] = &[
@@ -95,7 +96,7 @@ pub struct Launcher {
     #[serde(default)]
     pub base_url: Option<String>,
     /// `same_host`, `tunnel` or `network`.
-    pub reached_by: String,
+    pub reached_by: ReachedBy,
 }
 
 /// A command and what its output tells.
@@ -273,7 +274,7 @@ mod tests {
         let outside = &docker.outside().unwrap()[0];
         assert_eq!(outside.stop[0].join(" "), "docker stop -t {grace_s} bench-v-1");
         assert_eq!(outside.inspect[3], "{{.State.Running}}");
-        assert_eq!(docker.reached_by(), "same_host");
+        assert_eq!(docker.reached_by(), ReachedBy::SameHost);
         assert_eq!(launchers.get("docker").unwrap().missing(|need| need == "image"), Vec::<&str>::new());
     }
 
@@ -345,7 +346,7 @@ mod tests {
         let stop = &outside[0].stop[0];
         assert_eq!((stop[0].as_str(), stop[stop.len() - 2].as_str()), ("ssh", "gpu1"));
         assert_eq!(shell::split(stop.last().unwrap()).unwrap()[..3], ["docker", "exec", "c"]);
-        assert_eq!(nested.reached_by(), "tunnel");
+        assert_eq!(nested.reached_by(), ReachedBy::Tunnel);
         let within = json!([{"name": "docker"}, {"name": "ssh", "options": {"host": "h"}}]);
         let why = chain(&launchers, within).unwrap_err().to_string();
         assert!(why.contains("nothing can be started within Docker"), "{why}");

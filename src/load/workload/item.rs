@@ -10,9 +10,7 @@ use super::Purpose;
 use crate::load::dataset::{BLOCK, DatasetEntry, Prompt};
 use crate::load::schedule::generator;
 use crate::rows::kinds::{Members, Scenario};
-
-/// The phase whose requests count.
-pub const MEASURED: &str = "measured";
+use crate::rows::words::Phase;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -102,7 +100,7 @@ impl<'a> WorkloadItems<'a> {
 
     /// The same kind of requests for another phase of the run, with other content and without end.
     #[must_use]
-    pub fn phase(&self, phase: &'a str) -> Self {
+    pub fn phase(&self, phase: Phase) -> Self {
         Self { purpose: Purpose { phase, ..self.purpose.clone() }, rows: self.rows.clone(), ..*self }
     }
 
@@ -138,7 +136,7 @@ impl<'a> WorkloadItems<'a> {
             return self.made(i);
         }
         let mut item = self.row(i as usize % self.rows.len(), i);
-        if self.purpose.phase != MEASURED {
+        if self.purpose.phase != Phase::Measured {
             item.ask = salted(item.ask, self.generator("salt", i).random());
         }
         item
@@ -146,7 +144,7 @@ impl<'a> WorkloadItems<'a> {
 
     fn generator(&self, what: &str, i: u32) -> Pcg64 {
         let Purpose { scenario, phase, trial } = &self.purpose;
-        generator(self.seed, &[what, scenario, phase, trial, &i.to_string()])
+        generator(self.seed, &[what, scenario, phase.as_str(), trial, &i.to_string()])
     }
 
     fn row(&self, at: usize, i: u32) -> WorkloadItem {
@@ -166,7 +164,8 @@ impl<'a> WorkloadItems<'a> {
         for id in ids {
             let tokens = left.min(BLOCK);
             left -= tokens;
-            let names = ["block", self.purpose.scenario, self.purpose.phase, self.purpose.trial, &id.to_string()];
+            let names =
+                ["block", self.purpose.scenario, self.purpose.phase.as_str(), self.purpose.trial, &id.to_string()];
             pieces.push(PromptPiece { rng: generator(self.seed, &names), tokens, answer: false });
         }
         pieces.push(PromptPiece { rng: self.generator("rest", i), tokens: left, answer: false });
@@ -183,7 +182,7 @@ impl<'a> WorkloadItems<'a> {
             let (mut input, asked, mut rng) = self.lengths(j);
             if let Some(prefix) = self.scenario.shared_prefix {
                 let group = rng.random_range(0..prefix.groups.max(1)).to_string();
-                let names = ["prefix", self.purpose.scenario, self.purpose.phase, self.purpose.trial, &group];
+                let names = ["prefix", self.purpose.scenario, self.purpose.phase.as_str(), self.purpose.trial, &group];
                 let tokens = prefix.tokens.min(input.saturating_sub(1));
                 pieces.push(PromptPiece { rng: generator(self.seed, &names), tokens, answer: false });
                 input -= tokens;
@@ -200,7 +199,8 @@ impl<'a> WorkloadItems<'a> {
     /// Prompt and output tokens of one turn: the same whatever the run is for, so that runs differ in content only.
     fn lengths(&self, i: u32) -> (u32, u32, Pcg64) {
         let ratio = self.scenario.range_ratio.unwrap_or(0.0);
-        let mut rng = generator(self.seed, &["lengths", self.purpose.scenario, self.purpose.phase, &i.to_string()]);
+        let mut rng =
+            generator(self.seed, &["lengths", self.purpose.scenario, self.purpose.phase.as_str(), &i.to_string()]);
         let (input, output) =
             (drawn(self.scenario.input_len, ratio, &mut rng), drawn(self.scenario.output_len, ratio, &mut rng));
         (input, output, rng)
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn purpose(trial: &str) -> Purpose<'_> {
-        Purpose { scenario: "s", phase: "measured", trial }
+        Purpose { scenario: "s", phase: Phase::Measured, trial }
     }
 
     fn made(scenario: &Scenario, trial: &str, n: u32) -> Vec<WorkloadItem> {

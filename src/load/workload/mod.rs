@@ -2,8 +2,9 @@
 
 mod item;
 
-pub use self::item::{MEASURED, PromptContent, PromptPiece, WorkloadItem, WorkloadItems};
+pub use self::item::{PromptContent, PromptPiece, WorkloadItem, WorkloadItems};
 
+use crate::rows::words::Phase;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
@@ -23,7 +24,7 @@ pub struct Purpose<'a> {
     /// The scenario's name.
     pub scenario: &'a str,
     /// `warmup` or `measured`.
-    pub phase: &'a str,
+    pub phase: Phase,
     /// Repeat and probe: `0/3`.
     pub trial: &'a str,
 }
@@ -80,9 +81,12 @@ mod tests {
     #[test]
     fn no_two_prompts_are_the_same() {
         let mut seen = BTreeSet::new();
-        for (scenario, phase, trial) in
-            [("chat", "warmup", "0/0"), ("chat", MEASURED, "0/0"), ("chat", MEASURED, "0/1"), ("sum", MEASURED, "0/0")]
-        {
+        for (scenario, phase, trial) in [
+            ("chat", Phase::Warmup, "0/0"),
+            ("chat", Phase::Measured, "0/0"),
+            ("chat", Phase::Measured, "0/1"),
+            ("sum", Phase::Measured, "0/0"),
+        ] {
             let what = crate::rows::kinds::Scenario::random(scenario, 20, 1);
             let purpose = Purpose { scenario, phase, trial };
             let items = WorkloadItems::new(&what, purpose, 7, (&[], 100), &mut BTreeSet::new()).unwrap();

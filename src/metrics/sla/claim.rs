@@ -1,7 +1,8 @@
 //! What a row of somebody else says about its SLA, against what its numbers say.
 
-use super::{Limits, NOT_MEASURED, gate};
-use crate::rows::kinds::{SlaTest, Verdict};
+use super::{Limits, gate};
+use crate::rows::kinds::SlaTest;
+use crate::rows::words::{Basis, Verdict};
 
 /// A row's limits, judged anew.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,11 +42,11 @@ pub fn judge(claim: Option<bool>, limits: &Limits, metric: &dyn Fn(&str) -> Opti
     if tests.is_empty() {
         return None;
     }
-    for test in tests.iter_mut().filter(|test| test.basis == NOT_MEASURED) {
+    for test in tests.iter_mut().filter(|test| test.basis == Basis::NotMeasured) {
         test.passed = claim == Some(true);
     }
     let mut verdict = gate::verdict(&tests)?;
-    if verdict == Verdict::Pass && tests.iter().any(|test| test.basis == NOT_MEASURED) {
+    if verdict == Verdict::Pass && tests.iter().any(|test| test.basis == Basis::NotMeasured) {
         verdict = Verdict::PassUnconfirmed;
     }
     let disagrees = claim.is_some_and(|claim| claim != (verdict != Verdict::Fail));

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::base::yaml;
 use crate::rows::kinds::Members;
+use crate::rows::words::{Latency, Statistic};
 
 /// The formats, those with the more particular marks first.
 pub static FORMATS: LazyLock<Vec<ImportFormat>> = LazyLock::new(|| {
@@ -113,10 +114,10 @@ pub struct ImportFormat {
     pub metrics: BTreeMap<String, NumberMap>,
     /// The names of statistics, the first that is there.
     #[serde(default)]
-    pub statistics: BTreeMap<String, Vec<String>>,
+    pub statistics: BTreeMap<Statistic, Vec<String>>,
     /// Latencies, by the statistic in the place of `{stat}`.
     #[serde(default)]
-    pub latencies: BTreeMap<String, LatencyMap>,
+    pub latencies: BTreeMap<Latency, LatencyMap>,
     /// One entry for each request, from which everything is computed anew.
     #[serde(default)]
     pub requests: Option<RequestsMap>,

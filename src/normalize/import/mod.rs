@@ -19,6 +19,7 @@ use crate::base::{digest, shell};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla};
 use crate::rows::kinds::{Members, NativeBlock, NativeField, ResultRow};
+use crate::rows::words::{FailureClass, Latency, Statistic, Status};
 
 /// Measured mean lengths within about this factor are of one workload.
 const SAME_LENGTH: f64 = 1.5;
@@ -105,13 +106,13 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
     let failed = reading.verdict_on_life(completed, sent);
     let tests = match (&sample, failed.is_some()) {
         (_, true) => Vec::new(),
-        (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(&format!("{statistic}_itl_ms"))),
+        (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(Latency::Itl.key(statistic))),
         (None, false) => limits.reported(&|name| reading.metric(name)),
     };
     row["metrics"] = json!(reading.metrics);
     if let Some((class, why)) = failed {
-        row["status"] = if class == "oom" { "oom" } else { "failed" }.into();
-        row["failure_class"] = class.into();
+        row["status"] = json!(if class == FailureClass::Oom { Status::Oom } else { Status::Failed });
+        row["failure_class"] = json!(class);
         row["failure_reason"] = why.into();
     }
     let short =
@@ -185,27 +186,27 @@ impl ImportReading<'_> {
                 let place = |name: &String| map.at.0.iter().map(|at| at.replace("{stat}", name)).collect::<Vec<_>>();
                 let places = JsonPlaces(names.iter().flat_map(place).collect());
                 let Some((value, place)) = at(&places, self.result, self.top) else { continue };
-                let name = format!("{statistic}_{latency}_ms");
+                let name = latency.key(*statistic);
                 let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
-                    self.null(&name, &format!("{} is {value} there", place.trim_start_matches('/')));
+                    self.null(name, &format!("{} is {value} there", place.trim_start_matches('/')));
                     continue;
                 };
-                self.put(&name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
+                self.put(name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
                 if samples == Some(0.0) {
-                    self.null(&name, "no sample: its client writes 0 for none");
+                    self.null(name, "no sample: its client writes 0 for none");
                     self.placeholder |= value == 0.0;
                 } else if value <= 0.0 {
                     self.placeholder = true;
-                    self.null(&name, "placeholder_zero: no latency is 0 or less");
+                    self.null(name, "placeholder_zero: no latency is 0 or less");
                 }
             }
         }
         // What goes by a first token that nobody saw is no time per token.
         if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
-            for statistic in sla::STATISTICS {
-                let name = format!("{statistic}_tpot_ms");
-                if self.metric(&name).is_some() {
-                    self.null(&name, "its time to the first token is none");
+            for statistic in Statistic::ALL.iter().copied() {
+                let name = Latency::Tpot.key(statistic);
+                if self.metric(name).is_some() {
+                    self.null(name, "its time to the first token is none");
                 }
             }
         }
@@ -338,20 +339,23 @@ impl ImportReading<'_> {
     }
 
     /// Why nothing was measured at all, however good it looks.
-    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(&str, String)> {
+    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
             let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
-            return Some((class.unwrap_or("client_failed"), error.to_string()));
+            return Some((class.map_or(FailureClass::ClientFailed, FailureClass::from), error.to_string()));
         }
         if completed == Some(0.0) {
             let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
-            return Some(("all_requests_failed", format!("no request{of} succeeded, though its client ended well")));
+            return Some((
+                FailureClass::AllRequestsFailed,
+                format!("no request{of} succeeded, though its client ended well"),
+            ));
         }
         let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
         (seen == Some(0.0)).then(|| {
             let n = completed.unwrap_or_default();
             (
-                "no_token",
+                FailureClass::NoToken,
                 format!(
                     "{n} requests count as done and no token came: its client does not see errors behind status 200"
                 ),
@@ -371,11 +375,11 @@ impl ImportReading<'_> {
             return None;
         }
         let sample = requests::sample(map, self.result, limits)?;
-        for latency in ["ttft", "tpot", "e2e"] {
+        for latency in [Latency::Ttft, Latency::Tpot, Latency::E2e] {
             for (statistic, value) in requests::statistics(&sample, latency) {
-                let name = format!("{statistic}_{latency}_ms");
-                self.put(&name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
-                self.native.nulls.remove(&name);
+                let name = latency.key(statistic);
+                self.put(name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
+                self.native.nulls.remove(name);
             }
         }
         if !limits.is_empty() {

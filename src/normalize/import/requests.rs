@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::format::{RequestsMap, is_skipped};
-use crate::metrics::sample::{Sample, mean, percentile};
+use crate::metrics::sample::Sample;
 use crate::metrics::sla::Limits;
 use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
+use crate::rows::words::{Latency, Statistic};
 
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
@@ -108,13 +109,10 @@ fn at_its_time(request: Request, seconds: f64) -> Request {
     }
 }
 
-/// Statistics of a latency, by name.
-pub fn statistics(sample: &Sample, latency: &str) -> Vec<(&'static str, f64)> {
-    let values = sample.values(latency);
-    let percentiles = [("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0)];
-    let all = percentiles.map(|(name, q)| (name, percentile(values, q)));
-    let all = std::iter::once(("mean", mean(values))).chain(all);
-    all.filter_map(|(name, value)| Some((name, value?))).collect()
+/// Statistics of a latency, ms.
+pub fn statistics(sample: &Sample, latency: Latency) -> impl Iterator<Item = (Statistic, f64)> {
+    let all = Statistic::ALL.iter().copied();
+    all.filter_map(move |statistic| Some((statistic, sample.statistic(latency, statistic)?)))
 }
 
 /// More than a hundredth of the answers are shorter than asked.

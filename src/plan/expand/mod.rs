@@ -25,6 +25,7 @@ use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::{
     Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, Status, ValidatedFlags,
 };
+use crate::rows::words::{FailureClass, Strategy};
 
 /// What was made of one framework's search space.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +73,7 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     if !given.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
-        skip(&mut candidate, "excluded", "excluded by the user (enabled: false)".into());
+        skip(&mut candidate, FailureClass::Excluded, "excluded by the user (enabled: false)".into());
         let framework = given.name.clone();
         return Ok(Expansion { framework, candidates: vec![candidate], space: 1, never_tried: Members::new() });
     }
@@ -82,13 +83,13 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     };
     let (sets, refused, values) = make.sets(baseline, &space);
     // A list is what somebody wanted to try; any other strategy left something out.
-    let never_tried = match plan.strategy.as_str() {
-        "ordered" => Members::new(),
+    let never_tried = match plan.strategy {
+        Strategy::Ordered => Members::new(),
         _ => space::never_tried(&given.space, &sets, &values),
     };
     let (of, size) = (
         sets.len() + refused.len(),
-        if plan.strategy == "ordered" { given.list.len() } else { strategy::size(&space) },
+        if plan.strategy == Strategy::Ordered { given.list.len() } else { strategy::size(&space) },
     );
     let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
     let mut candidates = Vec::with_capacity(of);
@@ -133,9 +134,9 @@ pub fn on_top_of(
     (plan, without)
 }
 
-fn skip(candidate: &mut Candidate, class: &str, reason: String) {
+fn skip(candidate: &mut Candidate, class: FailureClass, reason: String) {
     candidate.status = Some(Status::Skipped);
-    candidate.failure_class = Some(class.into());
+    candidate.failure_class = Some(class);
     candidate.failure_reason = Some(reason);
 }
 
@@ -150,7 +151,7 @@ struct CandidateBuilder<'a> {
 impl CandidateBuilder<'_> {
     fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
         SearchPosition {
-            strategy: self.plan.strategy.clone(),
+            strategy: self.plan.strategy,
             index,
             of,
             space,
@@ -304,8 +305,8 @@ mod tests {
             .map(|c| Value::Object(c.server.changed.clone()).to_string())
             .collect();
         assert_eq!(run, ["{}", "{\"b\":3}", "{\"a\":2,\"b\":3}"]);
-        let refused: Vec<&str> = all.candidates.iter().filter_map(|c| c.failure_class.as_deref()).collect();
-        assert_eq!(refused, ["rule", "rule"]);
+        let refused: Vec<&FailureClass> = all.candidates.iter().filter_map(|c| c.failure_class.as_ref()).collect();
+        assert_eq!(refused, [&FailureClass::Rule, &FailureClass::Rule]);
         assert!(all.never_tried.is_empty());
     }
 

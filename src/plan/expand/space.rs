@@ -81,7 +81,7 @@ impl CandidateBuilder<'_> {
                 }
             }
         }
-        let changes = strategy::changes(&plan.strategy, &base, &left, &self.given.list, plan.search_seed);
+        let changes = strategy::changes(plan.strategy, &base, &left, &self.given.list, plan.search_seed);
         // One that refuses nearly all of a huge space has no end that anybody would wait for.
         for change in changes.take(100_000) {
             if sets.len() >= cap {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::load::schedule::generator;
 use crate::rows::kinds::Members;
+use crate::rows::words::Strategy;
 
 /// Combinations that a random search looks at before it takes what is left for exhausted.
 const DRAWS: usize = 10_000;
@@ -44,28 +45,29 @@ pub fn first_tier(base: &Members, space: &Space) -> Vec<(String, Vec<Value>)> {
 
 /// The changes of a strategy, one after the other; made as they are asked for, for a space may be huge.
 pub fn changes<'a>(
-    strategy: &str,
+    strategy: Strategy,
     base: &'a Members,
     space: &'a Space,
     list: &'a [Members],
     seed: u64,
 ) -> Box<dyn Iterator<Item = KnobChange> + 'a> {
     match strategy {
-        "ordered" => Box::new(
+        Strategy::Ordered => Box::new(
             list.iter()
                 .enumerate()
                 .map(|(i, set)| KnobChange::new(set.clone(), &format!("number {} of the plan's list", i + 1))),
         ),
-        "one_at_a_time" => Box::new(space.iter().flat_map(move |(knob, values)| {
+        Strategy::OneAtATime => Box::new(space.iter().flat_map(move |(knob, values)| {
             let other = values.iter().filter(move |value| base.get(knob) != Some(value));
             other.map(move |value| {
                 let set = Members::from_iter([(knob.clone(), value.clone())]);
                 KnobChange::new(set, &format!("only {knob} differs from the baseline"))
             })
         })),
-        "pairwise" => Box::new(pairwise(space, generator(seed, &["search", "pairwise"])).into_iter()),
-        "random" => Box::new(random(space, generator(seed, &["search", "random"]), seed)),
-        _ => Box::new(product(space)),
+        Strategy::Pairwise => Box::new(pairwise(space, generator(seed, &["search", "pairwise"])).into_iter()),
+        Strategy::Random => Box::new(random(space, generator(seed, &["search", "random"]), seed)),
+        Strategy::BoundedProduct => Box::new(product(space)),
+        Strategy::None => Box::new(std::iter::empty()),
     }
 }
 
@@ -164,6 +166,7 @@ fn pairwise(space: &Space, mut rng: Pcg64) -> Vec<KnobChange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::words::Strategy;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -171,13 +174,13 @@ mod tests {
         sizes.iter().enumerate().map(|(i, n)| (format!("k{i}"), (0..*n).map(Value::from).collect())).collect()
     }
 
-    fn all(strategy: &str, space: &Space) -> Vec<KnobChange> {
+    fn all(strategy: Strategy, space: &Space) -> Vec<KnobChange> {
         changes(strategy, &Members::new(), space, &[], 7).take(100_000).collect()
     }
 
     #[test]
     fn last_knob_varies_fastest() {
-        let sets = all("baseline_first_bounded_product", &space(&[2, 2]));
+        let sets = all(Strategy::BoundedProduct, &space(&[2, 2]));
         let sets: Vec<Value> = sets.into_iter().map(|change| Value::Object(change.set)).collect();
         assert_eq!(sets, [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| json!({"k0": a, "k1": b})));
     }
@@ -186,11 +189,11 @@ mod tests {
     fn a_huge_space_is_not_made() {
         let huge = space(&[10; 12]);
         assert_eq!(size(&huge), 1_000_000_000_000);
-        for strategy in ["baseline_first_bounded_product", "random", "one_at_a_time"] {
+        for strategy in [Strategy::BoundedProduct, Strategy::Random, Strategy::OneAtATime] {
             assert_eq!(changes(strategy, &Members::new(), &huge, &[], 1).take(5).count(), 5, "{strategy}");
         }
         // 12 knobs of 10 values: 6,600 pairs, at least 100 sets.
-        assert!((100..400).contains(&all("pairwise", &huge).len()));
+        assert!((100..400).contains(&all(Strategy::Pairwise, &huge).len()));
     }
 
     #[test]
@@ -205,7 +208,7 @@ mod tests {
         #[test]
         fn pairwise_has_every_pair(sizes in proptest::collection::vec(1u8..5, 1..7), seed in 0u64..50) {
             let space = space(&sizes);
-            let rows: Vec<KnobChange> = changes("pairwise", &Members::new(), &space, &[], seed).collect();
+            let rows: Vec<KnobChange> = changes(Strategy::Pairwise, &Members::new(), &space, &[], seed).collect();
             for (a, (knob_a, values_a)) in space.iter().enumerate() {
                 for (knob_b, values_b) in &space[a + 1..] {
                     for x in values_a {
@@ -216,14 +219,14 @@ mod tests {
                 }
             }
             prop_assert!(rows.len() <= size(&space));
-            let again: Vec<KnobChange> = changes("pairwise", &Members::new(), &space, &[], seed).collect();
+            let again: Vec<KnobChange> = changes(Strategy::Pairwise, &Members::new(), &space, &[], seed).collect();
             prop_assert_eq!(rows, again);
         }
 
         #[test]
         fn random_draws_everything_once(sizes in proptest::collection::vec(1u8..4, 1..5)) {
             let space = space(&sizes);
-            let drawn: Vec<String> = all("random", &space).into_iter().map(|c| Value::Object(c.set).to_string()).collect();
+            let drawn: Vec<String> = all(Strategy::Random, &space).into_iter().map(|c| Value::Object(c.set).to_string()).collect();
             let distinct: BTreeSet<&String> = drawn.iter().collect();
             prop_assert_eq!(distinct.len(), drawn.len());
             prop_assert_eq!(drawn.len(), size(&space));

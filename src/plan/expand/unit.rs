@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::base::digest;
 use crate::rows::kinds::{Candidate, Load, Scenario, Status, Unit};
 use crate::rows::row::SCHEMA_VERSION;
+use crate::rows::words::FailureClass;
 
 /// Scenario × load × repeat, each with the key of everything that its result depends on.
 pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Vec<Unit> {
@@ -67,27 +68,6 @@ pub(super) fn common(candidate: &Candidate) -> String {
 
 /// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
 #[must_use]
-pub fn closes(status: Status, class: Option<&str>) -> bool {
-    const PASSING: [&str; 19] = [
-        "store_timeout",
-        "disk_full",
-        "shared_memory",
-        "engine_dead",
-        "illegal_memory",
-        "hang",
-        "hub_limit",
-        "no_answer",
-        "worker_died",
-        "gpu_busy",
-        "interrupted",
-        "server_lost",
-        "server_died",
-        "client_saturated",
-        "budget",
-        "not_ready",
-        "port_in_use",
-        "lease_timeout",
-        "client_failed",
-    ];
-    status != Status::Timeout && !class.is_some_and(|class| PASSING.contains(&class))
+pub fn closes(status: Status, class: Option<&FailureClass>) -> bool {
+    status != Status::Timeout && !class.is_some_and(FailureClass::is_transient)
 }

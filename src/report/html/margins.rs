@@ -68,7 +68,7 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
                 Some(_) => format!("{mark}far within"),
                 None => format!("{mark}no number"),
             };
-            let label = format!("{}: {value}", escape::limit(&test.limit, test.threshold));
+            let label = format!("{}: {value}", escape::limit(test.limit.key(), test.threshold));
             bars.push(Bar { label, value: margin, said, bad, heading: false });
         }
     }

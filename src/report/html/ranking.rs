@@ -3,8 +3,9 @@
 use super::escape::{escape, line};
 use super::table::{HtmlCell, HtmlRow, table};
 use super::{knobs, margins, pareto, spread, throughput, top};
-use crate::rank::{Decision, Group, RankBy, RankOptions, Ranking, Trial};
-use crate::report::text::{changes, load, percent};
+use crate::rank::{Decision, Group, RankBy, Ranking, Trial};
+use crate::report::columns::columns;
+use crate::report::text::{changes, load};
 use crate::report::{markdown, note};
 
 /// The SLA's answer with its sign.
@@ -19,41 +20,30 @@ pub fn verdict(trial: &Trial) -> HtmlCell {
 }
 
 /// Names of what [`cells`] says.
-pub fn head(options: &RankOptions) -> Vec<String> {
+pub fn head(ranking: &Ranking) -> Vec<String> {
+    let by = ranking.options.by;
     let mut head: Vec<String> = ["Framework", "Flags changed", "Load", "SLA"].map(String::from).into();
-    if options.by != RankBy::REQUESTS {
-        head.push(options.by.unit().to_string());
-    }
-    let rest =
-        ["req/s", "Output tok/s", "Mean TTFT, ms", "p99 TTFT, ms", "Mean TPOT, ms", "p99 TPOT, ms", "Success", "GPUs"];
-    head.extend(rest.map(String::from));
+    head.extend((by != RankBy::REQUESTS).then(|| by.unit().to_string()));
+    head.extend(columns(ranking).iter().map(|column| column.title(", ")));
+    head.push("GPUs".into());
     head
 }
 
 /// What a row says of a trial; `chip` is marked beside the framework.
-pub fn cells(trial: &Trial, options: &RankOptions, chip: &str) -> Vec<HtmlCell> {
+pub fn cells(trial: &Trial, ranking: &Ranking, chip: &str) -> Vec<HtmlCell> {
     let entry = trial.entry();
     let chip = if chip.is_empty() { String::new() } else { format!(" <span class=\"chip\">{}</span>", escape(chip)) };
     let id = escape(&crate::report::text::plain(&entry.candidate_id, false));
     let name = format!("<span title=\"{id}\">{}</span>{chip}", line(&entry.framework));
     let mut cells =
         vec![HtmlCell::html(name), HtmlCell::text(&changes(entry)), HtmlCell::text(&load(trial)), verdict(trial)];
-    if options.by != RankBy::REQUESTS {
-        cells.push(HtmlCell::number(trial.keys().by));
-    }
-    cells.extend(
-        ["request_throughput", "output_token_throughput", "mean_ttft_ms", "p99_ttft_ms"]
-            .map(|n| HtmlCell::number(trial.metric(n))),
-    );
-    let itl = trial.metric("mean_itl_ms").filter(|_| trial.metric("mean_tpot_ms").is_none());
-    cells.push(match itl {
-        Some(_) => HtmlCell::shown(itl, &format!("{} (ITL)", crate::report::text::number(itl))),
-        None => HtmlCell::number(trial.metric("mean_tpot_ms")),
-    });
-    cells.push(HtmlCell::number(trial.metric("p99_tpot_ms")));
-    let success = trial.metric("success_rate");
-    cells.push(HtmlCell::shown(success, &percent(success)));
-    cells.push(HtmlCell::shown(trial.keys().gpus, &trial.keys().gpus.map_or("-".into(), |n| n.to_string())));
+    cells.extend((ranking.options.by != RankBy::REQUESTS).then(|| HtmlCell::number(trial.keys().by)));
+    cells.extend(columns(ranking).into_iter().map(|column| {
+        let (value, text) = column.figure.shown(trial);
+        HtmlCell::shown(value, &text)
+    }));
+    let gpus = trial.keys().gpus;
+    cells.push(HtmlCell::shown(gpus, &gpus.map_or("-".into(), |n| n.to_string())));
     cells
 }
 
@@ -67,8 +57,7 @@ fn class(trial: &Trial, first: bool, tied: bool) -> &'static str {
 }
 
 fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
-    let options = &ranking.options;
-    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(options)).collect();
+    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(ranking)).collect();
     let wins = !matches!(group.decision, Decision::None { .. });
     let rows = group.ranked.iter().enumerate().map(|(i, ranked)| {
         let tied = group.ties.members.len() > 1 && group.ties.members.contains(&i);
@@ -82,7 +71,7 @@ fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
         let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
         HtmlRow {
             class: class(&ranked.best, first, tied),
-            cells: rank.chain(cells(&ranked.best, options, &chip)).collect(),
+            cells: rank.chain(cells(&ranked.best, ranking, &chip)).collect(),
         }
     });
     table(&format!("Ranking: {title}"), &head, rows)
@@ -93,13 +82,12 @@ fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
     if count == 0 {
         return String::new();
     }
-    let options = &ranking.options;
-    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(options)).collect();
+    let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(ranking)).collect();
     let rows = group.ranked.iter().enumerate().flat_map(|(i, ranked)| {
         ranked.others.iter().map(move |trial| {
             let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
             let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
-            HtmlRow { class: class(trial, false, false), cells: rank.chain(cells(trial, options, "")).collect() }
+            HtmlRow { class: class(trial, false, false), cells: rank.chain(cells(trial, ranking, "")).collect() }
         })
     });
     let name = format!("Other load points: {title}");

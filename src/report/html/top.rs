@@ -2,8 +2,9 @@
 
 use super::escape::{command, line};
 use crate::rank::{CombinedRanking, Decision, Group, Ranking};
+use crate::report::columns::columns;
 use crate::report::note;
-use crate::report::text::{candidate, measured};
+use crate::report::text::candidate;
 
 /// A label with its sign; the sign tells what the colour tells.
 pub fn badge(class: &str, sign: &str, words: &str) -> String {
@@ -65,21 +66,21 @@ fn sentence(text: &str) -> String {
     line(&format!("{first}{}.", chars.as_str()))
 }
 
-fn numbers(group: &Group) -> String {
+fn numbers(ranking: &Ranking, group: &Group) -> String {
     let Some(first) = group.ranked.first() else { return String::new() };
-    let [requests, tokens, ttft, p99, tpot, _, success] = measured(&first.best);
-    let shown = [
-        ("Requests", requests, "/s"),
-        ("Output tokens", tokens, "/s"),
-        ("Mean TTFT", ttft, " ms"),
-        ("p99 TTFT", p99, " ms"),
-        ("Mean TPOT", tpot, " ms"),
-        ("Success", success, ""),
-    ];
+    // The page has its own place for what is the least of them.
+    let shown = columns(ranking).into_iter().filter(|column| column.priority < 6);
     let items: String = shown
-        .into_iter()
-        .filter(|(_, value, _)| value != "-")
-        .map(|(name, value, unit)| format!("<div><dt>{name}</dt><dd>{}<small>{unit}</small></dd></div>", line(&value)))
+        .map(|column| (column.figure.shown(&first.best).1, column))
+        .filter(|(value, _)| value != "-")
+        .map(|(value, column)| {
+            format!(
+                "<div><dt>{}</dt><dd>{}<small> {}</small></dd></div>",
+                line(&column.heading),
+                line(&value),
+                column.unit
+            )
+        })
         .collect();
     if items.is_empty() { items } else { format!("<dl class=\"numbers\">{items}</dl>\n") }
 }
@@ -120,7 +121,7 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
         }
     }
     if !matches!(group.decision, Decision::None { .. }) {
-        out.push_str(&numbers(group));
+        out.push_str(&numbers(ranking, group));
     }
     if !rest.is_empty() {
         out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(rest)));

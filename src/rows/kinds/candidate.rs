@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Hardware, Load, Members, Scenario, Status, Substitution, words};
+use super::{CachePolicy, Hardware, Load, Members, Scenario, Substitution};
+use crate::rows::words::{Endpoint, FailureClass, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +71,7 @@ pub struct Candidate {
     pub status: Option<Status>,
     /// Finer than `status`: `unsupported`, `budget`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_class: Option<String>,
+    pub failure_class: Option<FailureClass>,
     /// Why it is not to be run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
@@ -139,8 +140,7 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Benchmark {
     /// Path of the endpoint: `/v1/completions`, `/v1/chat/completions` or `/generate`.
-    #[serde(deserialize_with = "words::endpoint")]
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     /// Measured requests per run, exactly, unless `duration_s` asks for more.
     pub num_prompts: u32,
     /// Open loop: at least this long: n = max(`num_prompts`, rate × duration).
@@ -178,7 +178,7 @@ pub struct Benchmark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchPosition {
     /// As the plan says: `baseline_first_bounded_product`, `one_at_a_time`, ….
-    pub strategy: String,
+    pub strategy: Strategy,
     /// From 0; 0 is the baseline.
     pub index: usize,
     /// Candidates of this framework after the cap.

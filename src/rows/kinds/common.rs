@@ -3,26 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Arrivals;
+use crate::rows::words::{Arrivals, LoadMode};
 
 /// A JSON object whose members this crate does not fix.
 pub type Members = serde_json::Map<String, serde_json::Value>;
-
-/// What became of a candidate, a run or a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Done, with metrics.
-    Ok,
-    /// Tried and failed; `failure_class` and `failure_reason` say why.
-    Failed,
-    /// Failed for lack of memory.
-    Oom,
-    /// A time limit passed.
-    Timeout,
-    /// Not tried, for the reason given.
-    Skipped,
-}
 
 /// The machine that the server runs on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,19 +29,6 @@ pub struct Hardware {
     /// Driver version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
-}
-
-/// How requests arrive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LoadMode {
-    #[default]
-    /// At times made beforehand, whatever the server does; latency counts from the due time.
-    Open,
-    /// A fixed number in flight; latency counts from the sending.
-    Closed,
-    /// All at once; latency counts from the due time, which is 0.
-    Burst,
 }
 
 /// One load point, or a search for one.

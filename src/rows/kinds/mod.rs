@@ -2,7 +2,6 @@
 //!
 //! A typed row is a view: it names the members that its owner sets. Members that it does not name stay in the row.
 
-mod arrivals;
 mod candidate;
 mod common;
 mod plan;
@@ -11,16 +10,14 @@ mod result;
 mod run;
 mod scenario;
 mod server;
-mod words;
 
-pub use self::arrivals::Arrivals;
 pub use self::candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags};
-pub use self::common::{CachePolicy, Hardware, Load, LoadMode, MAX_PROBES, Members, ProcessExit, Qps, Status};
+pub use self::common::{CachePolicy, Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
-pub use self::request::{Request, RequestStatus, TokenSource};
+pub use self::request::{Request, TokenSource};
 pub use self::result::{
     CandidateBlock, NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability,
-    Verdict, WorkloadBlock,
+    WorkloadBlock,
 };
 pub use self::run::{
     ClientHealth, ClientInfo, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload,
@@ -29,7 +26,8 @@ pub use self::scenario::{Dataset, Scenario, SharedPrefix};
 pub use self::server::{
     Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, ServerState, Smoke, Stop,
 };
-pub use self::words::{ENDPOINTS, PHASES, WAYS};
+
+pub use super::words::{LoadMode, RequestStatus, Status, Verdict};
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};

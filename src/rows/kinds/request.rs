@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use crate::rows::words::{Phase, RequestStatus};
+
 use crate::rows::units::Micros;
 
 /// A `request` row. Times are µs on the monotonic clock from the run's start.
@@ -14,8 +15,7 @@ pub struct Request {
     /// Its number, from 0, in the order of the schedule.
     pub i: u32,
     /// `warmup`, `measured`, or `tail`: sent so that the load goes on until the measured ones are back.
-    #[serde(deserialize_with = "words::phase")]
-    pub phase: String,
+    pub phase: Phase,
     /// When it was to be sent; absent in closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_us: Option<Micros>,
@@ -83,47 +83,4 @@ pub enum TokenSource {
     TokenIds,
     /// Chunks were counted: a lower bound, not used for TPOT or tokens per second.
     Chunks,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestStatus {
-    /// 2xx, a token, no error event, a finish reason or `[DONE]`, within its time limits.
-    Ok,
-    /// No connection.
-    Connect,
-    /// TLS failed.
-    Tls,
-    /// 3xx: redirects are not followed.
-    #[serde(rename = "http_3xx")]
-    Http3xx,
-    /// 4xx but 429.
-    #[serde(rename = "http_4xx")]
-    Http4xx,
-    /// 429.
-    #[serde(rename = "http_429")]
-    Http429,
-    /// 5xx.
-    #[serde(rename = "http_5xx")]
-    Http5xx,
-    /// No token in time.
-    TimeoutTtft,
-    /// No byte for too long.
-    TimeoutIdle,
-    /// Not done in time.
-    TimeoutTotal,
-    /// The stream ended before its end.
-    Truncated,
-    /// Not UTF-8, not JSON, or too large.
-    Parse,
-    /// An error inside a stream that began with 200.
-    ErrorEvent,
-    /// A whole stream without a token.
-    NoToken,
-    /// Due above the cap of requests in flight: never sent.
-    Dropped,
-    /// We gave it up: interrupted, or the server was lost.
-    #[default]
-    Aborted,
 }

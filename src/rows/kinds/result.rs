@@ -1,12 +1,12 @@
 //! `result`: one trial, or one candidate that gave none, in the source document's schema.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifacts, Hardware, Load, Members, Status, Substitution, ValidatedFlags};
+use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
+use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, Verdict};
 
 /// A `result` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct ResultRow {
     pub status: Status,
     /// Finer than `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_class: Option<String>,
+    pub failure_class: Option<FailureClass>,
     /// A sentence that tells whether to retry, lower the load, fix a parameter, or do nothing.
     pub failure_reason: Option<String>,
     /// The machine.
@@ -188,12 +188,16 @@ pub struct Spread {
     pub max: f64,
 }
 
+fn unknown_limit() -> Limit {
+    Limit::InFlight
+}
+
 /// One SLA limit against what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlaTest {
     /// `max_p99_ttft_ms`: the key under which it stands.
-    #[serde(skip)]
-    pub limit: Cow<'static, str>,
+    #[serde(skip, default = "unknown_limit")]
+    pub limit: Limit,
     /// The limit's value.
     pub threshold: f64,
     /// The measured value; null when failures make it infinite or nothing was measured.
@@ -201,7 +205,7 @@ pub struct SlaTest {
     /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `rate_times_e2e` of the run's first and last
     /// third, or `reported`: from a
     /// row's metrics, for the requests themselves are not known.
-    pub basis: Cow<'static, str>,
+    pub basis: Basis,
     /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
     pub margin: Option<f64>,
     /// Whether the limit holds.
@@ -218,18 +222,6 @@ pub struct SlaTest {
     /// False when there were too few requests for that percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<bool>,
-}
-
-/// The gate's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every limit holds, with enough requests to say so.
-    Pass,
-    /// Every limit holds, but a percentile has too few requests behind it.
-    PassUnconfirmed,
-    /// A limit is broken.
-    Fail,
 }
 
 /// What to know before believing the numbers.
@@ -270,7 +262,7 @@ pub struct Quality {
     pub throttled: bool,
     /// How the client reached the server, where it was not on the same host: `tunnel`, `network`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reached_by: Option<String>,
+    pub reached_by: Option<ReachedBy>,
     /// Open loop: the run was too short to tell whether the server keeps up with its load.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub too_short_to_tell: bool,
@@ -325,7 +317,7 @@ pub struct SearchBlock {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_fail: Option<f64>,
     /// Why it ended: `resolved`, `max_rounds`, `no_failure_in_range`, …; `unfinished`.
-    pub reason: String,
+    pub reason: SearchEndReason,
     /// Runs that it took.
     pub probes: u32,
     /// Some rate passed above one that failed.

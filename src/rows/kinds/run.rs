@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Load, Members, Status, words};
+use super::{CachePolicy, Load, Members};
+use crate::rows::words::{Endpoint, FailureClass, SearchEndReason, Status};
 
 /// A `run` row, written before the first measured request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +87,7 @@ pub struct Workload {
     /// `random`, `shared_prefix`, `multi_turn`, or the kind of a file.
     pub kind: String,
     /// Path of the endpoint.
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     /// Prompt tokens asked for.
     pub input_len: u32,
     /// Output tokens asked for.
@@ -143,7 +144,7 @@ pub struct RunEnd {
     pub status: Status,
     /// `interrupted`, `server_lost`, `budget`, `client_saturated`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_class: Option<String>,
+    pub failure_class: Option<FailureClass>,
     /// A sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
@@ -220,8 +221,7 @@ pub struct SearchEnd {
     pub probes: u32,
     /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`,
     /// `budget`, `interrupted`.
-    #[serde(deserialize_with = "words::end")]
-    pub reason: String,
+    pub reason: SearchEndReason,
     /// Some rate passed above one that failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Hardware, Members, ProcessExit, Status, words};
+use super::{Hardware, Members, ProcessExit, Status};
+use crate::rows::words::{FailureClass, ReachedBy};
 
 /// What bench-serve adds to a candidate row when the server is ready; the row is then a `server` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,8 +64,7 @@ pub struct ServerAddress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
     /// `same_host`.
-    #[serde(deserialize_with = "words::way")]
-    pub reached_by: String,
+    pub reached_by: ReachedBy,
 }
 
 /// Paths of artifacts by role (`server_log`), relative to the folder that the sweep writes.
@@ -81,7 +81,7 @@ pub struct ServerEnd {
     pub status: Status,
     /// Finer than `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure_class: Option<String>,
+    pub failure_class: Option<FailureClass>,
     /// A sentence that says what happened and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,

@@ -6,38 +6,10 @@ mod finish;
 mod text;
 mod wire;
 
-use std::str::FromStr;
-
 use crate::base::redact;
-pub use crate::rows::kinds::ENDPOINTS;
 
 use self::finish::Finish;
 use self::wire::WireEvent;
-
-/// How a server is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// `/v1/completions`.
-    Completions,
-    /// `/v1/chat/completions`.
-    Chat,
-    /// SGLang's own `/generate`, whose texts are cumulative.
-    Generate,
-}
-
-impl FromStr for Dialect {
-    type Err = String;
-
-    /// The dialect of an endpoint's path.
-    fn from_str(endpoint: &str) -> Result<Self, String> {
-        match endpoint {
-            "/v1/completions" => Ok(Self::Completions),
-            "/v1/chat/completions" => Ok(Self::Chat),
-            "/generate" => Ok(Self::Generate),
-            _ => Err(format!("{endpoint:?} is not one of {}", ENDPOINTS.join(", "))),
-        }
-    }
-}
 
 /// What one event says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
