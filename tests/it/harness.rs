@@ -99,6 +99,25 @@ pub fn run(command: &mut Command, stdin: &str) -> Output {
     output
 }
 
+/// Whole lines of a child's standard output up to the first that holds `word`. Nothing behind it is taken: [`finish`] gives the
+/// rest.
+pub fn read_until(child: &mut Child, word: &str) -> String {
+    let mut text = String::new();
+    let out = child.stdout.as_mut().unwrap();
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    loop {
+        assert_eq!(out.read(&mut byte).unwrap(), 1, "no line holds {word}:\n{text}");
+        line.push(byte[0]);
+        if byte[0] == b'\n' {
+            let whole = String::from_utf8(std::mem::take(&mut line)).unwrap();
+            text.push_str(&whole);
+            if whole.contains(word) {
+                return text;
+            }
+        }
+    }
+}
+
 /// Waits for a child whose outputs are pipes (those that are not give empty text), and kills it after `limit`.
 pub fn finish(mut child: Child, limit: Duration) -> Output {
     fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
@@ -267,6 +286,16 @@ impl Running {
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         Self { url: line.trim().to_string(), child }
+    }
+
+    /// Asks the server for so many tokens, and returns when the last of them has come.
+    pub fn answers(&self, tokens: u32) {
+        let address = self.url.trim_start_matches("http://");
+        let body = serde_json::json!({"prompt": "a", "max_tokens": tokens, "stream": true}).to_string();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "POST /v1/completions HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+        assert!(lines.map(Result::unwrap).any(|line| line == "data: [DONE]"), "the stream ends");
     }
 
     /// Its process id.

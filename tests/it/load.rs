@@ -6,7 +6,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Output, Running, bash, bin_dir, finish, kill, program, root, run, scratch};
+use crate::harness::{
+    Output, Running, bash, bin_dir, finish, kill, program, read_until, root, run, scratch, wait_until,
+};
 use crate::schemas::validator;
 
 fn load(server: &Running, args: &[&str]) -> Output {
@@ -140,13 +142,17 @@ fn a_server_row_whose_lease_is_gone_is_an_error_and_never_a_load() {
 
 #[test]
 fn an_interrupt_ends_the_run_with_whole_rows() {
-    let server = Running::zoo(&["--token-ms", "50"]);
+    let folder = scratch();
+    let asked = folder.path().join("asked");
+    let server = Running::zoo(&["--token-ms", "50", "--records", asked.to_str().unwrap()]);
     let mut command = program("bench-load");
     let args = ["--quiet", "--url", &server.url, "--model", "zoo", "--scenario", "s=4:100", "--concurrency", "4"];
     let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = i32::try_from(child.id()).unwrap();
-    // Warm-up takes 2 × 5 s: the interrupt comes in the middle of it.
-    std::thread::sleep(Duration::from_millis(500));
+    // The first request of the warm-up, of 5 s, has come in.
+    let is_asked =
+        || std::fs::read_to_string(&asked).is_ok_and(|bodies| bodies.contains("\"max_tokens\":100")).then_some(());
+    wait_until(Duration::from_secs(10), is_asked).expect("a request of 100 tokens comes in");
     kill(pid, Signal::SIGINT);
     let done = finish(child, Duration::from_secs(5));
     assert_eq!(done.signal, Some(2), "{}", done.stderr);
@@ -161,14 +167,16 @@ fn a_pause_of_the_client_is_seen_and_the_run_is_not_ranked() {
     let mut command = program("bench-load");
     let args = ["--quiet", "--url", &server.url, "--model", "zoo", "--scenario", "s=4:20", "--concurrency", "2"];
     let args = args.into_iter().chain(["--num-prompts", "8", "--warmup", "1"]);
-    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = i32::try_from(child.id()).unwrap();
-    // The warm-up takes 0.4 s, the run 1.6 s.
-    std::thread::sleep(Duration::from_millis(1000));
+    // The first of eight measured requests is done. The client pauses while the server answers somebody else for 0.4 s.
+    let before = read_until(&mut child, "\"phase\":\"measured\"");
     kill(pid, Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_millis(300));
+    server.answers(20);
     kill(pid, Signal::SIGCONT);
-    let done = finish(child, Duration::from_secs(30)).expect(0);
+    let mut done = finish(child, Duration::from_secs(30)).expect(0);
+    done.stdout.insert_str(0, &before);
     assert_eq!(done.records("run_end")[0]["failure_class"], "client_saturated", "{}", done.stdout);
     let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
     assert_eq!((&result["status"], &result["quality"]["client_saturated"]), (&"failed".into(), &true.into()));
@@ -192,7 +200,8 @@ fn a_server_that_takes_connections_and_never_answers_fails_its_runs() {
             }
             held.push(stream);
         }
-        std::thread::sleep(Duration::from_millis(800));
+        // Until the client gives up.
+        held.iter_mut().for_each(|stream| drop(std::io::Read::read_to_end(stream, &mut Vec::new())));
     });
     let args = ["--quiet", "--url", &url, "--scenario", "s=4:3", "--concurrency", "1", "--ttft-timeout", "0.3"];
     let done = run(program("bench-load").args(args), "").expect(0);

@@ -1,7 +1,6 @@
-//! All integration tests, in one crate: one link.
+//! All integration tests in one crate, except the cases (`cases.rs`), each of which is a test of its own.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cases;
 mod cookbook;
 mod example;
 mod expand;

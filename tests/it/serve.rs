@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Mark, bash, candidates, finish, fixtures, kill, program, run, scratch, skipped, times, zoo_plan};
+use crate::harness::{
+    Mark, bash, candidates, finish, fixtures, kill, program, run, scratch, skipped, times, wait_until, zoo_plan,
+};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -207,6 +210,15 @@ fn a_signal_stops_the_server_writes_its_end_and_kills_the_program() {
     }
 }
 
+/// What all servers of a test have printed.
+fn logs(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder) else { return String::new() };
+    let text = |path: PathBuf| {
+        if path.is_dir() { logs(&path) } else { std::fs::read_to_string(path).unwrap_or_default() }
+    };
+    entries.flatten().map(|entry| text(entry.path())).collect()
+}
+
 #[test]
 fn a_second_signal_ends_the_program_at_once_and_the_guard_goes_on() {
     let (folder, mark) = (scratch(), Mark::new("twice"));
@@ -215,7 +227,8 @@ fn a_second_signal_ends_the_program_at_once_and_the_guard_goes_on() {
     let pid = i32::try_from(child.id()).unwrap();
     kill(pid, Signal::SIGINT);
     // The first is known to have come once the guard has passed SIGTERM on; until then a second is only another first.
-    std::thread::sleep(Duration::from_millis(200));
+    let has_come = || logs(folder.path()).contains("took no notice of SIGTERM").then_some(());
+    wait_until(Duration::from_secs(10), has_come).expect("SIGTERM reaches the server");
     kill(pid, Signal::SIGINT);
     assert_eq!(finish(child, SOON).signal, Some(Signal::SIGINT as i32));
     mark.gone_within(Duration::from_secs(12));
