@@ -40,7 +40,7 @@ use crate::base::shell;
 use crate::engines::framework::Frameworks;
 use crate::metrics::sample::Sample;
 use crate::metrics::sla;
-use crate::rows::jsonl::{RowPlace, RowWriter};
+use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{
     CachePolicy, Candidate, Dataset, Load, LoadMode, Run, Scenario, Server, ServerAddress, Shard, Status,
 };
@@ -81,12 +81,7 @@ pub struct LoadOptions {
 ///
 /// # Errors
 /// When rows cannot be read or written.
-pub fn load(
-    rows: impl Iterator<Item = Result<(Row, RowPlace)>> + Send + 'static,
-    out: RowWriter<File>,
-    options: &LoadOptions,
-    notice: &Notice,
-) -> Result<Option<Signal>> {
+pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &Notice) -> Result<Option<Signal>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let loaded = local.block_on(&runtime, async {

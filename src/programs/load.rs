@@ -40,9 +40,9 @@ pub fn main() -> ExitCode {
             Some(target) => {
                 let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
                 let place = RowPlace { name: "--url".into(), line: 0 };
-                load(vec![Ok((row, place.clone())), Ok((end, place))].into_iter(), out, &options, notice)?
+                load(Box::new([Ok((row, place.clone())), Ok((end, place))].into_iter()), out, &options, notice)?
             }
-            None => load(stdio::rows(&args.files, notice), out, &options, notice)?,
+            None => load(Box::new(stdio::rows(&args.files, notice)), out, &options, notice)?,
         };
         Ok(ExitStatus::Done)
     });

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             smoke: args.smoke,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
         };
-        let served = serve(stdio::rows(&args.files, notice), out, &options, notice)?;
+        let served = serve(Box::new(stdio::rows(&args.files, notice)), out, &options, notice)?;
         signal = served.signal;
         Ok(if options.smoke && !served.all_serve { ExitStatus::No } else { ExitStatus::Done })
     });

@@ -42,7 +42,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::engines::framework::Frameworks;
-use crate::rows::jsonl::{RowPlace, RowWriter};
+use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{Candidate, Members, ServerState, Status};
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
@@ -132,12 +132,7 @@ pub struct ServeSummary {
 ///
 /// # Errors
 /// When rows cannot be read or written, or a lease was not taken. A failed candidate is no error.
-pub fn serve(
-    rows: impl Iterator<Item = Result<(Row, RowPlace)>> + Send + 'static,
-    out: RowWriter<File>,
-    options: &ServeOptions,
-    notice: &Notice,
-) -> Result<ServeSummary> {
+pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &Notice) -> Result<ServeSummary> {
     guard::stand_behind()?;
     std::thread::spawn(redact::warm_up);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
-use std::sync::Once;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpInfo;
@@ -205,9 +204,9 @@ impl HttpFailure {
     fn of(error: &reqwest::Error) -> Self {
         let mut why = String::new();
         let mut tls = false;
-        let mut cause: Option<&dyn std::error::Error> = error.source();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
         while let Some(e) = cause {
-            tls |= e.is::<rustls::Error>();
+            tls |= is_tls(e);
             why = e.to_string();
             cause = e.source();
         }
@@ -240,6 +239,9 @@ fn check_base(base: &str) -> Result<String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("only http:// and https:// are spoken"));
     }
+    if url.scheme() == "https" && cfg!(not(feature = "tls")) {
+        return Err(wrong("https:// needs a build with the feature tls, which this one leaves out"));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("no user or password in the URL: put the key into the environment (--api-key-env)"));
     }
@@ -249,14 +251,29 @@ fn check_base(base: &str) -> Result<String> {
     Ok(url.as_str().trim_end_matches('/').to_string())
 }
 
+/// Whether the cause is an error of TLS.
+#[cfg(feature = "tls")]
+fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<rustls::Error>()
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_tls(_: &(dyn std::error::Error + 'static)) -> bool {
+    false
+}
+
 /// The TLS provider of the process, chosen once.
+#[cfg(feature = "tls")]
 fn install_tls() {
-    static ONCE: Once = Once::new();
+    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         // Fails only when one is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
+
+#[cfg(not(feature = "tls"))]
+fn install_tls() {}
 
 #[cfg(test)]
 mod tests {
@@ -265,7 +282,10 @@ mod tests {
     #[test]
     fn only_plain_base_urls() {
         assert_eq!(check_base("http://127.0.0.1:8000/").unwrap(), "http://127.0.0.1:8000");
-        assert_eq!(check_base("https://host/prefix/").unwrap(), "https://host/prefix");
+        match check_base("https://host/prefix/") {
+            Ok(base) => assert_eq!((base.as_str(), cfg!(feature = "tls")), ("https://host/prefix", true)),
+            Err(e) => assert!(e.to_string().contains("the feature tls") && cfg!(not(feature = "tls")), "{e}"),
+        }
         for bad in ["ftp://x", "http://u:secret@h", "http://h/?a=1", "h:80", "http://h/#f", "/v1"] {
             let error = check_base(bad).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

@@ -24,6 +24,10 @@ pub struct RowPlace {
     pub line: u64,
 }
 
+/// Rows as they come in, or what is wrong with one. A box and not a type parameter: what takes rows is compiled once, here, and
+/// not again in each program.
+pub type Rows = Box<dyn Iterator<Item = Result<(Row, RowPlace)>> + Send>;
+
 impl fmt::Display for RowPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CachePolicy, Hardware, Load, Members, Scenario, Substitution};
 use crate::rows::words::{Endpoint, FailureClass, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Candidate {
     /// The framework's name in the plan.
     pub framework: String,
@@ -78,7 +78,8 @@ pub struct Candidate {
 }
 
 /// How one server is started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CandidateServer {
     /// The framework definition that rendered it: `vllm`.
     pub definition: String,
@@ -106,7 +107,8 @@ pub struct CandidateServer {
 }
 
 /// One launcher, and what it needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LauncherStep {
     /// `local`, `docker`, `ssh`, ….
     pub name: String,
@@ -124,7 +126,8 @@ impl LauncherStep {
 }
 
 /// One unit of work and of resume: scenario × load spec × repeat of this candidate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unit {
     /// 16 hexadecimal digits of everything that the unit's result depends on.
     pub key: String,
@@ -137,7 +140,8 @@ pub struct Unit {
 }
 
 /// How the load is driven, the same for every candidate of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Benchmark {
     /// Path of the endpoint: `/v1/completions`, `/v1/chat/completions` or `/generate`.
     pub endpoint: Endpoint,
@@ -175,7 +179,8 @@ pub struct Benchmark {
 }
 
 /// A candidate's place in the search of its framework.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchPosition {
     /// As the plan says: `baseline_first_bounded_product`, `one_at_a_time`, ….
     pub strategy: Strategy,
@@ -196,7 +201,8 @@ pub struct SearchPosition {
 }
 
 /// Flags that a captured help accepts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidatedFlags {
     /// The version that the help is of, where it is known.
     #[serde(default)]

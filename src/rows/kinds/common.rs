@@ -1,6 +1,5 @@
 //! Blocks that several row kinds share.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rows::words::{Arrivals, LoadMode};
@@ -9,7 +8,8 @@ use crate::rows::words::{Arrivals, LoadMode};
 pub type Members = serde_json::Map<String, serde_json::Value>;
 
 /// The machine that the server runs on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hardware {
     /// As the plan or the driver names it: `H100`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,8 @@ pub struct Hardware {
 }
 
 /// One load point, or a search for one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Load {
     /// How requests arrive.
     pub mode: LoadMode,
@@ -55,7 +56,8 @@ pub struct Load {
 }
 
 /// The bracket of a rate search, requests per second.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Qps {
     /// Lowest rate tried.
     pub lower: f64,
@@ -81,7 +83,8 @@ fn max_probes() -> u32 {
 }
 
 /// How prompts stay out of the prefix cache from one run to the next. Every candidate has a server of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CachePolicy {
     /// No prompt is sent twice to one server.
@@ -100,7 +103,8 @@ impl CachePolicy {
 }
 
 /// How a process ended: one of the two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessExit {
     /// Exit status.
     #[serde(skip_serializing_if = "Option::is_none")]

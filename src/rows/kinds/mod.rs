@@ -1,4 +1,5 @@
-//! The types of the rows. `configs/schemas/` holds their JSON Schemas, generated from here and held by a test.
+//! The types of the rows. `configs/schemas/` holds their JSON Schemas, which a test generates from here and holds:
+//! `json` is compiled for tests only.
 //!
 //! A typed row is a view: it names the members that its owner sets. Members that it does not name stay in the row.
 
@@ -29,35 +30,5 @@ pub use self::server::{
 
 pub use super::words::{LoadMode, RequestStatus, Status, Verdict};
 
-use schemars::{JsonSchema, schema_for};
-use serde_json::{Value, json};
-
-/// The JSON Schema of every row kind, by the value of `record`.
-#[must_use]
-pub fn all() -> Vec<(&'static str, Value)> {
-    vec![
-        of::<PlanRow>("plan"),
-        of::<Candidate>("candidate"),
-        of::<Server>("server"),
-        of::<ServerEnd>("server_end"),
-        of::<Run>("run"),
-        of::<Request>("request"),
-        of::<RunEnd>("run_end"),
-        of::<SearchEnd>("search_end"),
-        of::<Native>("native"),
-        of::<ResultRow>("result"),
-    ]
-}
-
-fn of<T: JsonSchema>(record: &'static str) -> (&'static str, Value) {
-    let mut schema = schema_for!(T).to_value();
-    let properties = schema["properties"].as_object_mut().expect("a row is an object with properties");
-    properties.insert("schema_version".into(), json!({"const": super::row::SCHEMA_VERSION}));
-    properties.insert("record".into(), json!({"const": record}));
-    let required =
-        schema.as_object_mut().expect("a schema is an object").entry("required").or_insert_with(|| json!([]));
-    let required = required.as_array_mut().expect("`required` is an array");
-    required.insert(0, "record".into());
-    required.insert(0, "schema_version".into());
-    (record, schema)
-}
+#[cfg(test)]
+mod json;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Members;
 
 /// A `plan` row. The plan's own keys stand beside these as given; [`crate::plan`] reads them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanRow {
     /// The file that the plan came from.
     pub plan: PlanFile,
@@ -22,7 +22,8 @@ pub struct PlanRow {
 }
 
 /// Where a plan came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanFile {
     /// Path as given, `-` for standard input.
     pub path: String,
@@ -31,7 +32,8 @@ pub struct PlanFile {
 }
 
 /// What checking a plan found out, for those who read its row.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanCheck {
     /// What a reader of the results has to know: baselines that differ, rules that the plan lifts, checks left out.
     #[serde(default)]
@@ -51,7 +53,8 @@ pub struct PlanCheck {
 }
 
 /// A knob that goes by another name, or is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Substitution {
     /// The framework's name in the plan.
     pub framework: String,
@@ -64,7 +67,8 @@ pub struct Substitution {
 }
 
 /// What is not run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rejection {
     /// The framework's name in the plan.
     pub framework: String,
@@ -79,7 +83,8 @@ pub struct Rejection {
 }
 
 /// One framework's flags against its captured help.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlagCheck {
     /// The version that the help is of, where it is known.
     pub version: Option<String>,
@@ -93,7 +98,8 @@ pub struct FlagCheck {
 }
 
 /// Flags by verdict.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdicts {
     /// The help has them.
     pub accepted: Vec<String>,

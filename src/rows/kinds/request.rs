@@ -1,6 +1,5 @@
 //! `request`: what happened to one request.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rows::words::{Phase, RequestStatus};
@@ -8,7 +7,8 @@ use crate::rows::words::{Phase, RequestStatus};
 use crate::rows::units::Micros;
 
 /// A `request` row. Times are µs on the monotonic clock from the run's start.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Request {
     /// The run that it belongs to.
     pub run_id: String,
@@ -74,7 +74,8 @@ pub struct Request {
 }
 
 /// Where a token count comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSource {
     /// The server's `usage`.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
 use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, Verdict};
 
 /// A `result` row.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResultRow {
     /// The framework's name in the plan.
     pub framework: String,
@@ -110,7 +110,8 @@ fn is_once(attempts: &u32) -> bool {
 }
 
 /// Another client's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NativeBlock {
     /// Its format: `vllm_bench_serve`.
     pub format: String,
@@ -131,7 +132,8 @@ pub struct NativeBlock {
 }
 
 /// A number of another client.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NativeField {
     /// Its key there; `requests` for what was computed anew from its requests.
     pub field: String,
@@ -143,7 +145,8 @@ pub struct NativeField {
 }
 
 /// The workload of a result.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkloadBlock {
     /// `random`.
     pub kind: Option<String>,
@@ -176,7 +179,8 @@ pub struct WorkloadBlock {
 }
 
 /// What a mean and percentiles do not tell of a latency.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
     /// Values: successful requests that have this latency.
     pub n: u64,
@@ -193,7 +197,8 @@ fn unknown_limit() -> Limit {
 }
 
 /// One SLA limit against what was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SlaTest {
     /// `max_p99_ttft_ms`: the key under which it stands.
     #[serde(skip, default = "unknown_limit")]
@@ -225,7 +230,8 @@ pub struct SlaTest {
 }
 
 /// What to know before believing the numbers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Quality {
     /// A simulated engine: not a measurement of a real one.
     #[serde(default)]
@@ -279,7 +285,8 @@ pub struct Quality {
 
 /// What the thirds of a run's window say; the window goes from the end of the ramp, at which the first answers are back, to
 /// the last start. The whole run of a server that so plainly falls behind that its ramp has no end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stability {
     /// Largest rate of completions of a third over the smallest.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -306,7 +313,8 @@ pub struct Stability {
 }
 
 /// The rate search that a result is a probe of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchBlock {
     /// This result stands for the search: the confirmed run at the highest rate that passed, or the lowest that failed.
     pub chosen: bool,
@@ -326,7 +334,8 @@ pub struct SearchBlock {
 }
 
 /// What was tried, for the report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CandidateBlock {
     /// Flags that differ from the baseline.
     pub changed: Members,
@@ -348,7 +357,8 @@ pub struct CandidateBlock {
 }
 
 /// The run behind a result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunBlock {
     /// The run.
     pub run_id: String,
@@ -362,7 +372,7 @@ pub struct RunBlock {
     /// Probe of a search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<u32>,
-    /// Client and version.
+    /// Client, version and, where it is known, commit: `bench-load 0.1.0 (fdbb2a5)`.
     pub client: String,
     /// RFC 3339.
     pub started_at: String,

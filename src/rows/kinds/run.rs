@@ -1,13 +1,13 @@
 //! `run`, `run_end` and `search_end`: one trial, before and after it, and the end of a rate search.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CachePolicy, Load, Members};
 use crate::rows::words::{Endpoint, FailureClass, SearchEndReason, Status};
 
 /// A `run` row, written before the first measured request is sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// From server, scenario, load, probe and repeat.
     pub run_id: String,
@@ -57,7 +57,8 @@ pub struct Run {
 }
 
 /// One of several clients that share a load: every so-manieth session of its schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shard {
     /// From 0.
     pub index: u32,
@@ -80,7 +81,8 @@ impl Shard {
 }
 
 /// What is asked of the server in one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Workload {
     /// Name of the scenario.
     pub scenario: String,
@@ -113,7 +115,8 @@ pub struct Workload {
 }
 
 /// The client that measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientInfo {
     /// `bench-load`.
     pub name: String,
@@ -122,7 +125,8 @@ pub struct ClientInfo {
 }
 
 /// How requests get their connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Connections {
     /// Kept alive and used again.
@@ -133,7 +137,8 @@ pub enum Connections {
 }
 
 /// A `run_end` row, written after the last request of the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunEnd {
     /// The run that ended.
     pub run_id: String,
@@ -163,7 +168,8 @@ pub struct RunEnd {
 }
 
 /// How well the client kept up with its own schedule.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientHealth {
     /// Median of sent − due, ms; open loop only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +194,8 @@ pub struct ClientHealth {
 }
 
 /// Distributions, HdrHistogram V2 compressed, base64; values in µs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Histograms {
     /// Gaps between token-bearing chunks of successful requests, µs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +206,8 @@ pub struct Histograms {
 }
 
 /// A `search_end` row: the bracket that a rate search ended with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchEnd {
     /// The server searched on.
     pub server_id: String,
@@ -228,7 +236,8 @@ pub struct SearchEnd {
 }
 
 /// A `native` row: what another client printed about a server that bench-serve leased to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Native {
     /// Whose output it is, where that is known: `vllm_bench_serve`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,11 @@
 //! What is asked of a server, again and again.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// One scenario of the workload: an aligned pair of lengths, or a data set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
     /// Its name in the plan: `chat`.
     pub name: String,
@@ -33,7 +33,8 @@ pub struct Scenario {
 }
 
 /// The common beginning of the prompts of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SharedPrefix {
     /// Its tokens.
     pub tokens: u32,
@@ -42,7 +43,8 @@ pub struct SharedPrefix {
 }
 
 /// A file of prompts, and what is known of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dataset {
     /// Its path.
     pub path: String,

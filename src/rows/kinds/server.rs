@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Hardware, Members, ProcessExit, Status};
 use crate::rows::words::{FailureClass, ReachedBy};
 
 /// What bench-serve adds to a candidate row when the server is ready; the row is then a `server` row.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Server {
     /// New for every start.
     pub server_id: String,
@@ -54,7 +54,8 @@ pub struct Server {
 }
 
 /// Where a server answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerAddress {
     /// `http://127.0.0.1:PORT`, without a trailing slash.
     pub base_url: String,
@@ -71,7 +72,8 @@ pub struct ServerAddress {
 pub type Artifacts = BTreeMap<String, String>;
 
 /// A `server_end` row. For a candidate that never became ready it stands on the candidate row, so nothing is lost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerEnd {
     /// The start that ended; new for a start that failed.
     pub server_id: String,
@@ -111,7 +113,8 @@ pub struct ServerEnd {
 }
 
 /// A state of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServerState {
     /// Port, GPUs and folders are checked.
@@ -133,7 +136,8 @@ pub enum ServerState {
 }
 
 /// A state and when it was entered.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LifecycleStage {
     /// The state.
     pub state: ServerState,
@@ -145,7 +149,8 @@ pub struct LifecycleStage {
 }
 
 /// A flow check of one server: its model is listed, one streamed request and five that come whole were sent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Smoke {
     /// The model's id as listed.
     pub model_id: String,
@@ -162,7 +167,8 @@ pub struct Smoke {
 }
 
 /// How a server was stopped.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
     /// Time given between SIGTERM and SIGKILL.
     pub grace_ms: u64,
@@ -181,7 +187,8 @@ pub struct Stop {
 }
 
 /// What GPUs did while a server was leased, one sample a second.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuSummary {
     /// Samples taken.
     pub samples: u32,
@@ -193,7 +200,8 @@ pub struct GpuSummary {
 }
 
 /// One GPU while a server was leased. What the probe does not know is absent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuDevice {
     /// Unique id.
     pub uuid: String,

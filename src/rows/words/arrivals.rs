@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// How requests arrive in an open loop.
@@ -75,12 +74,13 @@ impl<'de> Deserialize<'de> for Arrivals {
     }
 }
 
-impl JsonSchema for Arrivals {
+#[cfg(test)]
+impl schemars::JsonSchema for Arrivals {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Arrivals".into()
     }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^(poisson|constant|trace|(gamma|linear|exponential):.+)$"})
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^(poisson|constant|trace|(gamma|linear|exponential):.+)$"})
     }
     fn inline_schema() -> bool {
         true

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! classes {
@@ -233,7 +232,8 @@ impl<'de> Deserialize<'de> for FailureClass {
     }
 }
 
-impl JsonSchema for FailureClass {
+#[cfg(test)]
+impl schemars::JsonSchema for FailureClass {
     fn schema_name() -> Cow<'static, str> {
         "FailureClass".into()
     }

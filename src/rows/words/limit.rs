@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
-
 use super::{Latency, Statistic, words};
 
 /// One kind of SLA limit, or the test that an open loop adds to the limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Limit {
     /// `max_STATISTIC_LATENCY_ms`: a ceiling, ms.
     Latency {

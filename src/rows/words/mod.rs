@@ -36,9 +36,10 @@ macro_rules! words {
         }
     ) => {
         $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         $visibility enum $name {
-            $($(#[$word_attribute])* #[schemars(rename = $text)] $variant),+
+            $($(#[$word_attribute])* #[cfg_attr(test, schemars(rename = $text))] $variant),+
         }
 
         impl $name {
