@@ -7,4 +7,5 @@ pub mod notice;
 pub mod pattern;
 pub mod redact;
 pub mod shell;
+pub mod version;
 pub mod yaml;

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
 use super::{Common, Program};
+use crate::base::version::VERSION;
 
 const AFTER: &str = "\
 Examples:
@@ -32,7 +33,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-expand",
-    version,
+    version = VERSION,
     long_about = "Turn plans into candidates, the baseline first.\n\n\
                   Reads plan rows, or plan files (*.yaml, *.yml); writes candidate rows; rows of other kinds pass through.",
     after_long_help = AFTER

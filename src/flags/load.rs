@@ -10,6 +10,7 @@ use super::workload::{WorkloadArgs, own_rate};
 use super::{Common, Program, key_value};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
+use crate::base::version::VERSION;
 use crate::load::request::RequestTimeouts;
 use crate::load::target::Target;
 use crate::plan::DEFAULT_QPS;
@@ -35,7 +36,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-load",
-    version,
+    version = VERSION,
     long_about = "Drive one workload against each leased server and record what happened to every request.\n\n\
                   Reads server rows, or --url; writes run, request and run_end rows; rows of other kinds pass through.",
     after_long_help = AFTER

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
+use crate::base::version::VERSION;
 
 const AFTER: &str = "\
 Examples:
@@ -31,7 +32,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-normalize",
-    version,
+    version = VERSION,
     long_about = "Turn recorded runs into result rows: metrics, SLA verdict, quality.\n\n\
                   Reads the rows of bench-serve and bench-load, and what other clients wrote; writes result rows at the end of the input; \
                   result rows and rows of unknown kinds pass through.",

@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
 use crate::base::error::{Error, Result};
+use crate::base::version::VERSION;
 use crate::rank::{CapacityDemand, RankBy, RankOptions, Statistic, Throughput};
 use crate::rows::words::Limit;
 
@@ -37,7 +38,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-rank",
-    version,
+    version = VERSION,
     long_about = "Rank result rows and report the command to deploy, scenario by scenario.\n\n\
                   Reads result rows, ours or those of others with the same keys; rows of other kinds are passed over.",
     after_long_help = AFTER

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::{Common, Program};
+use crate::base::version::VERSION;
 
 const AFTER: &str = "\
 Examples:
@@ -28,7 +29,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-serve",
-    version,
+    version = VERSION,
     long_about = "Start each candidate's server, wait until it is really ready, lease it to bench-load, and stop it completely.\n\n\
                   Reads candidate rows, writes server and server_end rows; rows of other kinds pass through.",
     after_long_help = AFTER

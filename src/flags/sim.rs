@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::{Common, Program};
+use crate::base::version::VERSION;
 
 const AFTER: &str = "\
 Examples:
@@ -23,7 +24,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-sim",
-    version,
+    version = VERSION,
     long_about = "A simulated OpenAI-compatible serving engine: continuous batching with a modelled GPU step.\n\n\
                   Its answers are words without meaning and its times are made up: nothing measured on it is a measurement of a real engine.",
     after_long_help = AFTER

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 
 use super::serve::ArgvCommand;
 use super::{Common, Program};
+use crate::base::version::VERSION;
 use crate::plan::UnknownFlags;
 use crate::rows::kinds::LauncherStep;
 
@@ -32,7 +33,7 @@ Exit status:
 #[derive(Debug, Parser)]
 #[command(
     name = "bench-validate",
-    version,
+    version = VERSION,
     long_about = "Check plans, all of their mistakes in one pass, and turn them into plan rows.\n\n\
                   Reads YAML files, folders of them, or standard input.",
     after_long_help = AFTER

@@ -57,7 +57,7 @@ impl Loader<'_> {
         held: Option<&ClientLease>,
     ) -> Result<Option<StopReason>> {
         let program = client.command.iter().take(3).cloned().collect::<Vec<_>>().join(" ");
-        let mut run = Run { client: Who { name: program, version: "unknown".into() }, ..run };
+        let mut run = Run { client: Who { name: program, version: "unknown".into(), commit: None }, ..run };
         let folder = TempDir::with_prefix("bench-client-").context("cannot make a folder for the client's result")?;
         let argv = match argv(client, candidate, server, scenario, &run, &folder.path().display().to_string()) {
             Ok(argv) => argv,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::ask::RequestBuilder;
 use super::{Loader, target};
+use crate::base::version::COMMIT;
 use crate::base::{digest, shell};
 use crate::rows::kinds::{Candidate, ClientInfo as ClientName, Load, Run, Scenario, Server, Unit, Workload};
 
@@ -56,7 +57,11 @@ impl Loader<'_> {
             benchmark_command: shell::join(&target::command(candidate, &server.endpoint, port, scenario, load)),
             cache: bench.cache,
             connections: asker.map(|asker| asker.client.connections()).unwrap_or_default(),
-            client: ClientName { name: "bench-load".into(), version: env!("CARGO_PKG_VERSION").into() },
+            client: ClientName {
+                name: "bench-load".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                commit: COMMIT.map(String::from),
+            },
             smoke: bench.smoke,
             simulated: server.simulated,
             started_at: Timestamp::now().to_string(),

@@ -53,7 +53,7 @@ fn load(row: &ResultRow) -> Value {
     let Some(workload) = &row.workload else { return Value::Null };
     let client = row.run.as_ref().map(|run| run.client.clone());
     let client = client.or_else(|| row.native.as_ref().map(|native| native.client.clone())).unwrap_or_default();
-    let (tool, version) = client.rsplit_once(' ').filter(|_| row.native.is_none()).unwrap_or((&client, "unknown"));
+    let (tool, version) = client.split_once(' ').filter(|_| row.native.is_none()).unwrap_or((&client, "unknown"));
     let length = |asked: Option<f64>, p50: Option<f64>| {
         let fixed = if workload.kind.as_deref() == Some("random") { "fixed" } else { "other" };
         asked.or(p50).map(|value| json!({"distribution": fixed, "value": value}))

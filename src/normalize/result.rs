@@ -94,7 +94,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         repeat: run.repeat,
         unit: run.unit.clone(),
         probe: run.probe,
-        client: format!("{} {}", run.client.name, run.client.version),
+        client: run.client.to_string(),
         started_at: run.started_at.clone(),
         ended_at: measured.end.map(|end| end.ended_at.clone()),
         requests: sample
@@ -150,7 +150,7 @@ pub fn foreign(candidate: &Candidate, server: &Server, run: Option<&Run>, measur
             repeat: run.repeat,
             unit: run.unit.clone(),
             probe: None,
-            client: format!("{} {}", run.client.name, run.client.version),
+            client: run.client.to_string(),
             started_at: run.started_at.clone(),
             ended_at: None,
             requests: BTreeMap::new(),

@@ -19,5 +19,6 @@ mod schemas;
 mod secrets;
 mod serve;
 mod truth;
+mod version;
 mod workloads;
 mod zoo;

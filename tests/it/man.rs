@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use clap::{Command, CommandFactory};
+use serving_bench::base::version::VERSION;
 use serving_bench::flags;
 
 use crate::harness::{program, root, run};
@@ -96,7 +97,7 @@ fn every_program_tells_its_help_version_and_completions() {
         assert!(short.stdout.len() < long.stdout.len(), "{name}: -h is not shorter than --help");
         assert!(long.stdout.contains("Examples:") && long.stdout.contains("Exit status:"), "{name}");
         let version = run(program(name).arg("--version"), "").expect(0);
-        assert_eq!(version.stdout, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(version.stdout, format!("{name} {VERSION}\n"));
         for shell in ["bash", "zsh", "fish"] {
             assert!(run(program(name).args(["--completions", shell]), "").expect(0).stdout.contains(name));
         }

@@ -122,6 +122,18 @@ pub struct ClientInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// The commit that it was built from, its first seven digits, with `-dirty` where the sources were changed after it;
+    /// absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+impl std::fmt::Display for ClientInfo {
+    /// `bench-load 0.1.0 (fdbb2a5)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)?;
+        self.commit.iter().try_for_each(|commit| write!(f, " ({commit})"))
+    }
 }
 
 /// How requests get their connections.
