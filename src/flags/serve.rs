@@ -42,8 +42,7 @@ pub struct Args {
     /// Only print the commands that would be started
     #[arg(long)]
     pub dry_run: bool,
-    /// Smoke test: start each framework's baseline once, check that it lists its model, streams a token and answers five
-    /// requests
+    /// Only start each framework's baseline once, and check that it lists its model, streams a token and answers five requests
     #[arg(long, conflicts_with_all = ["chain", "dry_run"])]
     pub smoke: bool,
     /// Use an already running server at this URL; it is never stopped

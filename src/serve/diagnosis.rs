@@ -110,8 +110,8 @@ impl<'a> ServerDiagnosis<'a> {
             );
             return CandidateFailure { status: Status::Oom, ..CandidateFailure::new(FailureClass::HostOom, why) };
         }
-        let whom = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };
-        CandidateFailure::new(class, format!("{how}{whom}; {last}; {see}"))
+        let hint = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };
+        CandidateFailure::new(class, format!("{how}{hint}; {last}; {see}"))
     }
 
     /// The failure of a server that still responds, if its log says that the engine is dead.

@@ -26,7 +26,7 @@ fn a_start_that_fails_is_a_row_with_its_reason() {
         (&format!("{{says: {cuda}, exits: 1}}"), "oom", "cuda_oom_at_load", "CUDA out of memory"),
         ("{says: \"vllm: error: unrecognized arguments: --x\", exits: 2}", "failed", "bad_flag", "remove the flag"),
         ("{never_binds: true}", "timeout", "not_ready", "not ready after"),
-        ("{unavailable: true}", "timeout", "not_ready", "answers 503"),
+        ("{unavailable: true}", "timeout", "not_ready", "returned HTTP 503"),
         ("{no_token: true}", "timeout", "not_ready", "returned no token"),
         ("{lists: other}", "failed", "wrong_model", "lists other, not \"zoo\""),
     ] {

@@ -36,8 +36,8 @@ pub fn succeeding(argv: &[String], environment: &[(String, String)], limit: Dura
     Err(Error::new(format!("{} failed ({status}): {}", shell::join(argv), error.trim())))
 }
 
-/// Runs `argv` without input and without blocking the runtime; its streams apart, whatever its status. `environment` is
-/// added to this process's own. The command is killed at the limit, or when the future is dropped.
+/// Runs `argv` without input and without blocking the runtime; returns its streams separately, whatever its status.
+/// `environment` is added to this process's own. The command is killed at the limit, or when the future is dropped.
 ///
 /// # Errors
 /// When it cannot be executed or takes longer than `limit`.
