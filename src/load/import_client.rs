@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -24,6 +22,7 @@ use crate::rows::kinds::{
 use crate::rows::row::{Row, parse_value};
 use crate::rows::words::FailureClass;
 use crate::system::lease::ClientLease;
+use crate::system::process::group::ProcessGroup;
 
 /// The file in its folder that a client leaves.
 const RESULT: &str = "result.json";
@@ -111,7 +110,7 @@ impl Loader<'_> {
             end(&mut command, log.try_clone().map_err(|e| e.to_string())?);
         }
         let mut child = command.spawn().map_err(|e| format!("{} cannot be started: {e}", argv[0]))?;
-        let _group = ClientProcessGroup(child.id().and_then(|id| i32::try_from(id).ok()));
+        let _group = ProcessGroup::of(&child);
         let status = child.wait().await.map_err(|e| e.to_string())?;
         let mut text = String::new();
         let mut log = log;
@@ -136,18 +135,6 @@ impl Loader<'_> {
                 Ok(members)
             }
             _ => Err("its result is not a JSON object".into()),
-        }
-    }
-}
-
-/// A process group that ends with this.
-struct ClientProcessGroup(Option<i32>);
-
-impl Drop for ClientProcessGroup {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Gone already in the usual case.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
     }
 }

@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     exit
 }
 
-/// What would be started, as a shell reads it.
+/// The command that would be started, quoted for a shell.
 fn command(candidate: &Candidate, port: Option<u16>) -> String {
     let fill = |word: &String| port.map_or_else(|| word.clone(), |port| word.replace("{port}", &port.to_string()));
     let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();

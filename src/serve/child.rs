@@ -1,10 +1,7 @@
 //! One server under its guard, with its log.
 
-use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,9 +17,9 @@ use crate::base::redact::Redactor;
 use crate::engines::launcher::OutsideStop;
 use crate::rows::kinds::{ProcessExit, Stop};
 use crate::system::process::guard;
-use crate::system::process::guard::{GUARD_ARGUMENT, GUARD_NAME, GuardReport};
+use crate::system::process::guard::{GUARD_ARGUMENT, GUARD_NAME, GuardReport, OutsideSurvivor};
 
-/// How long a log is still read after the last process has gone.
+/// How long a log is still read after the last process has exited.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// A running server.
@@ -35,17 +32,28 @@ pub struct Child {
     pub log: ServerLog,
     /// The guard's process id: every process of the server descends from it.
     pub guard: i32,
-    /// How the server's first process ended, once it has.
+    /// How the server's first process ended, once it has ended.
     pub exit: Option<ProcessExit>,
-    stopped: Option<Stop>,
+    stopped: Option<(Stop, Vec<OutsideSurvivor>)>,
     process: std::process::Child,
 }
 
+/// A server after its stop.
+#[derive(Debug)]
+pub struct StoppedServer {
+    /// How it was stopped; its survivors include those outside the process tree.
+    pub stop: Stop,
+    /// How its first process ended.
+    pub exit: Option<ProcessExit>,
+    /// What runs outside the process tree and may still be running: its state could not be determined.
+    pub unknown: Option<OutsideSurvivor>,
+}
+
 impl Child {
-    /// Starts `argv` under a guard with `environment` beside ours; its output goes, redacted, to `files` and `log`.
+    /// Starts `argv` under a guard with `environment` added to this process's own; its output goes, redacted, to `files` and `log`.
     ///
     /// # Errors
-    /// When the guard or the command cannot be started, or the log not be made.
+    /// When the guard or the command cannot be started.
     pub async fn start(
         argv: &[String],
         outside: &[OutsideStop],
@@ -54,14 +62,14 @@ impl Child {
         redactor: Redactor,
         log: ServerLog,
     ) -> Result<Self> {
-        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket")?;
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("cannot create a pipe")?;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot create a socket")?;
         let copy = |fd: &OwnedFd| fd.try_clone().context("cannot copy a descriptor");
         let program = std::env::current_exe().context("cannot find this program")?;
         let process = Command::new(program)
             .arg0(GUARD_NAME)
             .arg(GUARD_ARGUMENT)
-            .arg(serde_json::to_string(outside).context("cannot tell the guard its commands")?)
+            .arg(serde_json::to_string(outside).context("cannot pass the guard its commands")?)
             .args(argv)
             .envs(environment.iter().cloned())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -81,60 +89,53 @@ impl Child {
                 child.reap();
                 Err(Error::new(format!("cannot execute {:?}: {why}", argv.first().map_or("", |s| s.as_str()))))
             }
-            _ => Err(Error::new("the guard ended before it had started the server")),
+            _ => Err(Error::new("the guard exited before it started the server")),
         }
     }
 
-    /// Returns when the server's first process has ended, or was known to have.
+    /// Returns when the server's first process has ended; at once if it had ended before.
     pub async fn ended(&mut self) -> ProcessExit {
         loop {
             if let Some(exit) = self.exit {
                 return exit;
             }
             if self.report().await.is_none() {
-                // The guard itself was killed: what it guarded cannot be known any more.
+                // The guard itself was killed: how the server ended is unknown.
                 return *self.exit.insert(ProcessExit::default());
             }
         }
     }
 
     /// Stops the server and everything that descended from it.
-    pub async fn stop(mut self, grace: Duration) -> (Stop, Option<ProcessExit>) {
+    pub async fn stop(mut self, grace: Duration) -> StoppedServer {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let _ = self.commands.write_all(format!("stop {grace_ms}\n").as_bytes()).await;
         while self.stopped.is_none() && self.report().await.is_some() {}
         self.reap();
-        // A guard that was killed did not stop anything: what it guarded has fallen to us.
-        let stopped = self.stopped.take().unwrap_or_else(guard::sweep);
-        // A process that kept the pipe open may have survived: the log is not waited for for ever.
+        // A killed guard stopped nothing: its processes are now children of this one.
+        let (mut stop, outside) = self.stopped.take().unwrap_or_else(|| (guard::kill_orphans(), Vec::new()));
+        stop.survivors.extend(outside.iter().map(ToString::to_string));
+        let unknown = outside.into_iter().find(|survivor| matches!(survivor, OutsideSurvivor::Unknown { .. }));
+        // A survivor may hold the pipe open: do not wait for the end of the log forever.
         let _ = tokio::time::timeout(DRAIN, &mut self.drained).await;
         self.drained.abort();
-        (stopped, self.exit)
+        StoppedServer { stop, exit: self.exit, unknown }
     }
 
-    /// The next report, kept in its place; `None` when the guard has gone.
+    /// Reads and records the next report; `None` when the guard has exited.
     async fn report(&mut self) -> Option<GuardReport> {
         let line = self.reports.next_line().await.ok()??;
         let report = serde_json::from_str(&line).ok()?;
         match &report {
             GuardReport::Ended(exit) => self.exit = Some(*exit),
-            GuardReport::Stopped(stop) => self.stopped = Some(stop.clone()),
+            GuardReport::Stopped { stop, outside } => self.stopped = Some((stop.clone(), outside.clone())),
             GuardReport::Started { .. } | GuardReport::NotStarted { .. } => {}
         }
         Some(report)
     }
 
     fn reap(&mut self) {
-        // The guard has said its last word; it ends by itself.
+        // After its last report the guard exits by itself.
         let _ = self.process.wait();
     }
-}
-
-/// Creates a file that only its owner can read, and that was not there before.
-///
-/// # Errors
-/// When it is there, or what the system says.
-pub fn create_private(path: &Path) -> Result<File> {
-    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    open.map_err(|e| Error::new("cannot make the file").because(e).at(path.display().to_string()))
 }

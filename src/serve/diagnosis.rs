@@ -1,9 +1,9 @@
-//! Why a server is not what it should be: by its log where that tells, else by its end.
+//! Why a server failed: by its log if a pattern matches, else by its exit status.
 
 use std::time::{Duration, Instant};
 
-use super::CandidateFailure;
 use super::child::Child;
+use super::failure::CandidateFailure;
 use super::launch::Launch;
 use super::log::ServerLog;
 use crate::engines::diagnose::{Diagnosis, FailurePatterns};
@@ -14,116 +14,122 @@ use crate::system::process::host;
 use crate::system::process::signals::Signal;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a server whose log says that it failed is given to end by itself.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a server whose log reports a fatal error may take to exit by itself.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
-impl Launch {
-    /// A line in the log that says that it will never be ready, although its first process may live on.
-    pub(super) async fn fatal(
-        &self,
-        child: &mut Child,
-        patterns: &FailurePatterns,
-        looked: &mut LogCheck,
-    ) -> Option<CandidateFailure> {
-        // A log may be long and the patterns are many: only what is new, and not at every probe.
+/// How far the log was read, and when.
+#[derive(Debug)]
+pub(super) struct LogCheck {
+    /// Number of lines read.
+    pub lines: u64,
+    /// When they were read.
+    pub at: Instant,
+}
+
+/// Explains the failures of one server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServerDiagnosis<'a> {
+    launch: &'a Launch,
+    patterns: &'a FailurePatterns,
+}
+
+impl<'a> ServerDiagnosis<'a> {
+    pub fn new(launch: &'a Launch, patterns: &'a FailurePatterns) -> Self {
+        Self { launch, patterns }
+    }
+
+    /// The failure if the log has a line after which the server never becomes ready, although its first process may live.
+    pub async fn fatal_line(self, child: &mut Child, last_check: &mut LogCheck) -> Option<CandidateFailure> {
+        // A log may be long and the patterns are many: read only what is new, and not at every probe.
         let lines = child.log.lines();
-        if lines == looked.lines || looked.at.elapsed() < LOOK_EVERY {
+        if lines == last_check.lines || last_check.at.elapsed() < LOOK_EVERY {
             return None;
         }
-        *looked = LogCheck { lines, at: Instant::now() };
-        if diagnosed(&child.log, patterns, ServerPhase::Starting, false).is_some() {
-            // Most servers end by themselves after such a line; then the exit status is known too.
-            let _ = tokio::time::timeout(LAST_WORDS, child.ended()).await;
-            return Some(self.died(child, patterns).await);
+        *last_check = LogCheck { lines, at: Instant::now() };
+        if self.diagnosed(&child.log, ServerPhase::Starting, false).is_some() {
+            // Most servers exit by themselves after such a line; then the exit status is known too.
+            let _ = tokio::time::timeout(EXIT_LIMIT, child.ended()).await;
+            return Some(self.died_while_starting(child).await);
         }
         None
     }
 
-    /// Why a server died, by its log if that tells, else by its exit.
-    pub(super) async fn died(&self, child: &mut Child, patterns: &FailurePatterns) -> CandidateFailure {
-        // The log's last lines may still be in the pipe.
+    /// The failure of a server that died before it was ready.
+    pub async fn died_while_starting(self, child: &Child) -> CandidateFailure {
+        // The last lines of the log may still be in the pipe.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.diagnosis(child, patterns, FailureClass::ServerDied, ServerPhase::Starting)
+        self.running(child, FailureClass::ServerDied, ServerPhase::Starting)
     }
 
-    /// Why a process without which the server does not work has gone, by the log if that tells.
-    pub async fn lost_worker(
-        &self,
-        child: &mut Child,
-        patterns: &FailurePatterns,
-        worker: &str,
-        phase: ServerPhase,
-    ) -> CandidateFailure {
-        // When all of a server goes, its workers may go first.
-        if tokio::time::timeout(LAST_WORDS, child.ended()).await.is_ok() {
-            return self.diagnosis(child, patterns, FailureClass::ServerDied, phase);
+    /// The failure of a server that lost a process without which it does not work.
+    pub async fn lost_worker(self, child: &mut Child, worker: &str, phase: ServerPhase) -> CandidateFailure {
+        // When the whole server exits, its workers may exit first.
+        if tokio::time::timeout(EXIT_LIMIT, child.ended()).await.is_ok() {
+            return self.running(child, FailureClass::ServerDied, phase);
         }
-        let found = self.diagnosis(child, patterns, FailureClass::WorkerDied, phase);
-        CandidateFailure { reason: format!("the worker process {worker} has gone: {}", found.reason), ..found }
+        let failure = self.running(child, FailureClass::WorkerDied, phase);
+        CandidateFailure { reason: format!("worker process {worker} exited: {}", failure.reason), ..failure }
     }
 
-    /// The diagnosis of a server that is not what it should be, with `class` where the log says nothing.
-    #[must_use]
-    pub fn diagnosis(
-        &self,
-        child: &Child,
-        patterns: &FailurePatterns,
-        class: FailureClass,
-        phase: ServerPhase,
-    ) -> CandidateFailure {
-        self.post_mortem(&child.log, child.exit, patterns, class, phase)
+    /// The failure of a server that has not been stopped yet; `class` applies if the log does not explain it.
+    pub fn running(self, child: &Child, class: FailureClass, phase: ServerPhase) -> CandidateFailure {
+        self.post_mortem(&child.log, child.exit, class, phase)
     }
 
-    /// The same of a server that is gone: what is left is its log and how it ended.
-    #[must_use]
+    /// The failure of a server that has been stopped, from its log and its exit.
     pub fn post_mortem(
-        &self,
+        self,
         log: &ServerLog,
         exit: Option<ProcessExit>,
-        patterns: &FailurePatterns,
         class: FailureClass,
         phase: ServerPhase,
     ) -> CandidateFailure {
         let how = match exit {
             Some(ProcessExit { code: Some(code), .. }) => format!("the server exited with status {code}"),
-            Some(ProcessExit { signal: Some(signal), .. }) => format!("the server was ended by {}", named(signal)),
+            Some(ProcessExit { signal: Some(signal), .. }) => format!("the server was killed by {}", described(signal)),
             _ => "the server is not working".into(),
         };
-        let see = format!("see {}", self.log.display());
-        if let Some(found) = diagnosed(log, patterns, phase, exit.is_some()) {
+        let see = format!("see {}", self.launch.log.display());
+        if let Some(found) = self.diagnosed(log, phase, exit.is_some()) {
             let why = format!("{how}: {:?}: {}", found.line, found.advice);
-            return CandidateFailure { status: found.status, ..CandidateFailure::of(found.class, why) };
+            return CandidateFailure { status: found.status, ..CandidateFailure::new(found.class, why) };
         }
-        if let Some(error) = log.look(|tail| patterns.error(tail.iter().map(String::as_str))) {
-            return CandidateFailure::of(class, format!("{how}: {error:?}; {see}"));
+        if let Some(error) = log.look(|tail| self.patterns.error(tail.iter().map(String::as_str))) {
+            return CandidateFailure::new(class, format!("{how}: {error:?}; {see}"));
         }
         let last = log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
-        let last: String = last.as_deref().unwrap_or("nothing").chars().take(300).collect();
+        let last = match last {
+            Some(line) => format!("last log line: {:?}", line.chars().take(300).collect::<String>()),
+            None => "the log is empty".to_string(),
+        };
         let killed = exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
-        // SGLang and others kill themselves, and so may anybody: only the kernel knows whether it was the kernel.
-        if killed && self.oom_kills.zip(host::oom_kills()).is_some_and(|(before, now)| now > before) {
+        // SGLang and others kill themselves with signal 9: only the kernel's counter shows whether the kernel did it.
+        if killed && self.launch.oom_kills.zip(host::oom_kills()).is_some_and(|(before, now)| now > before) {
             let why = format!(
-                "{how}, and the kernel killed for want of memory meanwhile (see dmesg): load less, or give the host more memory; {see}"
+                "{how}, and the kernel's OOM killer was active meanwhile (see dmesg): load less, or give the host more memory; {see}"
             );
-            return CandidateFailure { status: Status::Oom, ..CandidateFailure::of(FailureClass::HostOom, why) };
+            return CandidateFailure { status: Status::Oom, ..CandidateFailure::new(FailureClass::HostOom, why) };
         }
-        let whom = if killed { "; if the kernel did it for want of memory, `dmesg -T` says so" } else { "" };
-        CandidateFailure::of(class, format!("{how}{whom}; its last line is {last:?}; {see}"))
+        let hint = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };
+        CandidateFailure::new(class, format!("{how}{hint}; {last}; {see}"))
     }
 
-    /// A server that still answers, and whose log says that its engine is dead: why.
-    #[must_use]
-    pub fn dead_engine(&self, child: &Child, patterns: &FailurePatterns) -> Option<CandidateFailure> {
-        let dead = child.log.look(|tail| patterns.engine_is_dead(tail.iter().map(String::as_str)));
+    /// The failure of a server that still responds, if its log says that the engine is dead.
+    pub fn dead_engine(self, child: &Child) -> Option<CandidateFailure> {
+        let dead = child.log.look(|tail| self.patterns.engine_is_dead(tail.iter().map(String::as_str)));
         dead.then(|| {
-            let found = self.diagnosis(child, patterns, FailureClass::EngineDead, ServerPhase::Ready);
-            let why = format!("its HTTP server answers, and its engine is dead: {}", found.reason);
-            CandidateFailure { reason: why, ..found }
+            let failure = self.running(child, FailureClass::EngineDead, ServerPhase::Ready);
+            let why = format!("the HTTP server still responds, but its engine is dead: {}", failure.reason);
+            CandidateFailure { reason: why, ..failure }
         })
+    }
+
+    fn diagnosed(self, log: &ServerLog, phase: ServerPhase, ended: bool) -> Option<Diagnosis> {
+        log.look(|tail| self.patterns.diagnose(tail.iter().map(String::as_str), phase, ended))
     }
 }
 
-/// True when a server ended as only one that crashed does, and not one that was asked to stop.
+/// True when a server ended by a signal that means a crash, and not by one that asked it to stop.
 pub(super) fn crashed(exit: Option<ProcessExit>) -> bool {
     let signal =
         exit.and_then(|exit| exit.signal.or_else(|| exit.code.filter(|code| *code > 128).map(|code| code - 128)));
@@ -142,24 +148,14 @@ pub(super) fn crashed(exit: Option<ProcessExit>) -> bool {
     )
 }
 
-/// A signal in words.
-fn named(signal: i32) -> String {
-    let Ok(known) = Signal::try_from(signal) else { return format!("signal {signal}") };
-    let means = match known {
+/// A signal with its name and usual cause.
+fn described(number: i32) -> String {
+    let Ok(signal) = Signal::try_from(number) else { return format!("signal {number}") };
+    let cause = match signal {
         Signal::SIGILL => ": an illegal instruction, so it was built for another CPU",
-        Signal::SIGSEGV => ": it used memory that is not its own",
-        Signal::SIGBUS => ": memory that could not be had, as a full /dev/shm or a file that was cut",
+        Signal::SIGSEGV => ": an invalid memory access",
+        Signal::SIGBUS => ": memory that could not be provided, for example a full /dev/shm or a truncated file",
         _ => "",
     };
-    format!("signal {signal} ({known}{means})")
-}
-
-/// How far the log was looked at, and when.
-pub(super) struct LogCheck {
-    pub lines: u64,
-    pub at: Instant,
-}
-
-fn diagnosed(log: &ServerLog, patterns: &FailurePatterns, phase: ServerPhase, ended: bool) -> Option<Diagnosis> {
-    log.look(|tail| patterns.diagnose(tail.iter().map(String::as_str), phase, ended))
+    format!("signal {number} ({signal}{cause})")
 }

@@ -4,14 +4,11 @@ use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdout, Command};
 
+use super::failure::{CandidateFailure, LeaseOutcome, NextStep};
 use super::launch::Launch;
-use super::leased::LeaseOutcome;
-use super::{CandidateFailure, NextStep};
 use crate::base::error::Error;
 use crate::base::notice::Notice;
 use crate::rows::jsonl;
@@ -19,14 +16,15 @@ use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::Native;
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
+use crate::system::process::group::ProcessGroup;
 
-/// How long standard error is waited for when the program has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The longest piece of standard error without an end of line that is waited for, in bytes.
+/// How long to read standard error after the program has ended.
+const STDERR_LIMIT: Duration = Duration::from_secs(1);
+/// Standard error is passed on after this number of bytes even without an end of line.
 const MAX_PIECE: usize = 64 << 10;
 
-/// Runs `argv` and copies what it prints: a row as it is, a JSON object without `record` as a `native` row, anything else
-/// to standard error. None of it with a secret.
+/// Runs `argv` and copies its output, with secrets removed: rows unchanged, JSON objects without `record` as `native` rows,
+/// anything else to standard error.
 pub async fn run(
     argv: &[String],
     row: &Row,
@@ -62,15 +60,15 @@ async fn copy(
         .process_group(0)
         .spawn()
         .map_err(|e| Error::new(format!("cannot execute {:?}", argv[0])).because(e))?;
-    // Whatever ends the wait for the program ends the program, and what it started.
-    let _group = ServerProcessGroup(child.id().and_then(|pid| i32::try_from(pid).ok()));
+    // The program and what it started end with this function, however it ends.
+    let _group = ProcessGroup::of(&child);
     let input = child.stdin.take();
     let output = child.stdout.take().ok_or_else(|| Error::new("the program has no standard output"))?;
     let errors = child.stderr.take().ok_or_else(|| Error::new("the program has no standard error"))?;
     let relaying = relay(errors, notice);
     let running = async {
         if let Some(mut input) = input {
-            // A program that does not read its input closes it: no error.
+            // A program may close its input unread: not an error.
             let _ = input.write_all(format!("{}\n", row.line()).as_bytes()).await;
         }
         rows(output, launch, out, notice).await?;
@@ -79,26 +77,26 @@ async fn copy(
     tokio::pin!(relaying, running);
     let status = tokio::select! {
         status = &mut running => {
-            // What it started may keep standard error open.
-            let _ = tokio::time::timeout(LAST_WORDS, relaying).await;
+            // A child of the program may hold standard error open.
+            let _ = tokio::time::timeout(STDERR_LIMIT, relaying).await;
             status?
         }
         () = &mut relaying => running.await?,
     };
     Ok((!status.success()).then(|| {
-        let why = format!("{:?} ended with {status}; its messages are on standard error", argv[0]);
-        CandidateFailure::of(FailureClass::ClientFailed, why)
+        let why = format!("{:?} failed ({status}); its messages are on standard error", argv[0]);
+        CandidateFailure::new(FailureClass::ClientFailed, why)
     }))
 }
 
-/// Copies what the program prints until it has closed its standard output.
+/// Copies the program's standard output until it is closed.
 async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, notice: &Notice) -> Result<(), Error> {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
         let read = output.read_until(b'\n', &mut bytes).await;
-        if read.map_err(|e| Error::new("cannot read what the program prints").because(e))? == 0 {
+        if read.map_err(|e| Error::new("cannot read the program's output").because(e))? == 0 {
             return Ok(());
         }
         let line = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
@@ -115,7 +113,7 @@ async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, n
     }
 }
 
-/// Copies standard error, line by line and step by step of a progress bar.
+/// Copies standard error, line by line; each step of a progress bar counts as a line.
 async fn relay(mut errors: ChildStderr, notice: &Notice) {
     let (mut buffer, mut waiting) = (vec![0; 1 << 13], Vec::new());
     while let Ok(read @ 1..) = errors.read(&mut buffer).await {
@@ -130,16 +128,5 @@ async fn relay(mut errors: ChildStderr, notice: &Notice) {
     }
     if !waiting.is_empty() {
         notice.relay(&String::from_utf8_lossy(&waiting));
-    }
-}
-
-/// A process group that ends with this.
-struct ServerProcessGroup(Option<i32>);
-
-impl Drop for ServerProcessGroup {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
-        }
     }
 }

@@ -1,56 +1,60 @@
-//! When a framework is given up: so many candidates failed, and none was good.
+//! When to skip the rest of a framework: enough of its candidates failed, and none was good.
 //!
-//! A candidate that had not the memory speaks only against those that ask for no less in any knob that takes memory.
+//! An out-of-memory failure counts only against candidates that ask for at least as much memory.
 
 use std::collections::BTreeMap;
 
+use super::failure::CandidateFailure;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{Candidate, Members, Status};
 
-use super::CandidateFailure;
-
-/// What was seen of each framework.
+/// The failed candidates of each framework.
 #[derive(Debug, Default)]
-pub struct Tally(BTreeMap<String, FrameworkTally>);
+pub struct FailureTally(BTreeMap<String, FrameworkTally>);
 
 #[derive(Debug, Default)]
 struct FrameworkTally {
     good: bool,
     failed: u32,
+    /// The flags of each candidate that ran out of memory.
     out_of_memory: Vec<Members>,
 }
 
-impl Tally {
-    /// A candidate was ready and did not run out of memory.
+impl FailureTally {
+    /// Counts a candidate that was ready and did not run out of memory.
     pub fn good(&mut self, candidate: &Candidate) {
         self.0.entry(candidate.framework.clone()).or_default().good = true;
     }
 
-    /// A candidate failed to become ready, or ran out of memory.
+    /// Counts a candidate that failed to become ready, or ran out of memory.
     pub fn failed(&mut self, framework: &str, flags: Members, failed: &CandidateFailure) {
         if !failed.class.counts_against_framework() {
             return;
         }
-        let seen = self.0.entry(framework.to_string()).or_default();
+        let tally = self.0.entry(framework.to_string()).or_default();
         if failed.status == Status::Oom {
-            seen.out_of_memory.push(flags);
+            tally.out_of_memory.push(flags);
         } else {
-            seen.failed += 1;
+            tally.failed += 1;
         }
     }
 
-    /// Why a candidate is not worth its start; `None` when it is.
+    /// Why a candidate should be skipped; `None` when it should be started.
     #[must_use]
-    pub fn hopeless(&self, candidate: &Candidate, framework: &Framework, limit: u32) -> Option<String> {
-        let seen = self.0.get(&candidate.framework).filter(|seen| !seen.good)?;
+    pub fn reason_to_skip(&self, candidate: &Candidate, framework: &Framework, limit: u32) -> Option<String> {
+        let tally = self.0.get(&candidate.framework).filter(|tally| !tally.good)?;
         let no_less = |other: &&Members| asks_no_less(&candidate.server.flags, other, &framework.memory_knobs);
-        let out_of_memory = seen.out_of_memory.iter().filter(no_less).count();
-        let against = seen.failed as usize + out_of_memory;
+        let out_of_memory = tally.out_of_memory.iter().filter(no_less).count();
+        let against = tally.failed as usize + out_of_memory;
         (against >= limit as usize).then(|| {
-            let memory = if out_of_memory > 0 { format!(" ({out_of_memory} out of memory, with no more asked)") } else { String::new() };
+            let memory = if out_of_memory > 0 {
+                format!(" ({out_of_memory} of them out of memory while asking for no more memory than this one)")
+            } else {
+                String::new()
+            };
             format!(
-                "{} was given up: {against} of its candidates failed{memory} and none was good; its search is not complete \
-                 (--give-up never goes on)",
+                "{} was given up after {against} failed candidates{memory} and none that was good; its search is \
+                 incomplete (--give-up never disables this)",
                 candidate.framework
             )
         })
@@ -60,7 +64,7 @@ impl Tally {
 /// True unless some knob that takes memory is lower than in `other`.
 fn asks_no_less(flags: &Members, other: &Members, knobs: &[String]) -> bool {
     let value = |flags: &Members, knob: &String| flags.get(knob).and_then(serde_json::Value::as_f64);
-    // A knob that only one of them sets cannot be compared: then it may be less.
+    // A knob that only one of them sets cannot be compared: it may ask for less.
     knobs.iter().all(|knob| match (value(flags, knob), value(other, knob)) {
         (Some(ours), Some(theirs)) => ours >= theirs,
         (None, None) => true,

@@ -1,4 +1,4 @@
-//! The GPUs of this host: looked at before a start, sampled while a server is leased, waited for after its stop.
+//! The GPUs of this host: checked before a start, sampled while a server is leased, awaited after its stop.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -8,34 +8,35 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use super::child::create_private;
+use super::private_file::create_private;
 use crate::base::error::{Error, Result};
 use crate::engines::gpu;
 use crate::engines::gpu::{Gpu, GpuSample};
 use crate::rows::kinds::GpuSummary;
+use crate::system::process::capture::output;
 use crate::system::process::proc::on_path;
 
+/// Time between two samples.
 const EVERY: Duration = Duration::from_secs(1);
-/// The longest time that one look may take.
-const LOOK: Duration = Duration::from_secs(15);
-/// Readings of memory that differ by no more than this are the same, MiB.
+/// How long one run of the probe command may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(15);
+/// Two readings of memory in use are equal if they differ by at most this, in MiB.
 const STEADY_MIB: f64 = 16.0;
-/// So many same readings in a row are steady.
+/// Memory in use is steady after this number of equal readings in a row.
 const STEADY: usize = 3;
 
-/// How GPUs are looked at.
+/// The command that lists the GPUs.
 #[derive(Debug, Clone)]
 pub struct GpuProbe(Vec<String>);
 
 impl GpuProbe {
-    /// The user's command, else `nvidia-smi` where it is there; `None` on a host without.
+    /// The user's command, else `nvidia-smi` if it is on the PATH, else `None`.
     #[must_use]
-    pub fn find(given: &[String]) -> Option<Self> {
-        if !given.is_empty() {
-            return Some(Self(given.to_vec()));
+    pub fn find(user_command: &[String]) -> Option<Self> {
+        if !user_command.is_empty() {
+            return Some(Self(user_command.to_vec()));
         }
         (!on_path("nvidia-smi").is_empty()).then(|| {
             let query = format!("--query-gpu={}", gpu::QUERY);
@@ -43,40 +44,37 @@ impl GpuProbe {
         })
     }
 
-    /// All GPUs now.
+    /// The state of all GPUs.
     ///
     /// # Errors
-    /// When the command fails or prints something else.
+    /// When the command fails, takes too long, or its output cannot be parsed.
     pub async fn look(&self) -> Result<Vec<Gpu>> {
-        let name = self.0.join(" ");
-        let mut command = Command::new(&self.0[0]);
-        command.args(&self.0[1..]).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(LOOK, command.output()).await;
-        let output = output.map_err(|_| Error::new("the GPU probe does not answer").at(name.clone()))?;
-        let output = output.map_err(|e| Error::new("the GPU probe cannot be run").because(e).at(name.clone()))?;
+        let name = || self.0.join(" ");
+        let output = output(&self.0, &[], PROBE_LIMIT).await;
+        let output = output.map_err(|e| Error::new("the GPU probe failed").because(e).at(name()))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
-            return Err(Error::new(format!("the GPU probe ended with {}: {said}", output.status)).at(name));
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_string();
+            return Err(Error::new(format!("the GPU probe failed ({}): {message}", output.status)).at(name()));
         }
         gpu::parse(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// The same GPUs as `before`, now.
-    async fn again(&self, before: &[Gpu]) -> Result<Vec<Gpu>> {
+    /// The state of the GPUs of `before` now.
+    async fn reread(&self, before: &[Gpu]) -> Result<Vec<Gpu>> {
         let all = self.look().await?;
         Ok(all.into_iter().filter(|gpu| before.iter().any(|b| b.uuid == gpu.uuid)).collect())
     }
 
-    /// Waits until the memory of these GPUs is back at what it was before the start, and steady.
+    /// Waits until the memory in use of these GPUs is steady and back at its level before the start.
     ///
     /// # Errors
-    /// What is still held after `limit`, GPU by GPU.
+    /// The memory still in use after `limit`, GPU by GPU.
     pub async fn released(&self, before: &[Gpu], limit: Duration) -> Result<(), Vec<String>> {
         let end = tokio::time::Instant::now() + limit;
         let mut same = 0;
         let mut last: Vec<f64> = Vec::new();
         loop {
-            let now = match self.again(before).await {
+            let now = match self.reread(before).await {
                 Ok(now) => now,
                 Err(e) => return Err(vec![e.to_string()]),
             };
@@ -94,38 +92,34 @@ impl GpuProbe {
                 return Ok(());
             }
             if tokio::time::Instant::now() >= end {
-                return Err(if held.is_empty() {
-                    vec!["the memory in use does not become steady".into()]
-                } else {
-                    held
-                });
+                return Err(if held.is_empty() { vec!["the GPU memory in use is not steady".into()] } else { held });
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 }
 
-/// Samples that are being taken.
+/// A running sampling of GPUs.
 #[derive(Debug)]
 pub struct GpuSampler {
-    taken: Rc<RefCell<Vec<GpuSample>>>,
+    samples: Rc<RefCell<Vec<GpuSample>>>,
     task: JoinHandle<()>,
 }
 
 impl GpuSampler {
-    /// Begins to look at these GPUs once a second; every sample also goes to a file.
+    /// Starts to sample these GPUs once a second; every sample is also appended to the file at `path`.
     #[must_use]
     pub fn start(probe: GpuProbe, gpus: Vec<Gpu>, path: &Path) -> Self {
-        let taken = Rc::new(RefCell::new(Vec::new()));
-        let keep = taken.clone();
+        let samples = Rc::new(RefCell::new(Vec::new()));
+        let shared = samples.clone();
         let path = path.to_path_buf();
         let task = tokio::task::spawn_local(async move {
             let mut file = create_private(&path).ok();
             let mut tick = tokio::time::interval(EVERY);
             loop {
                 tick.tick().await;
-                // A look that fails is a gap in the samples.
-                let Ok(now) = probe.again(&gpus).await else { continue };
+                // A failed probe leaves a gap in the samples.
+                let Ok(now) = probe.reread(&gpus).await else { continue };
                 let at_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
                 if let Some(file) = &mut file {
                     for gpu in &now {
@@ -134,16 +128,16 @@ impl GpuSampler {
                         let _ = file.write_all(format!("{line}\n").as_bytes());
                     }
                 }
-                keep.borrow_mut().push(GpuSample { at_ms, gpus: now });
+                shared.borrow_mut().push(GpuSample { at_ms, gpus: now });
             }
         });
-        Self { taken, task }
+        Self { samples, task }
     }
 
-    /// Stops looking; what was seen.
+    /// Stops sampling; a summary of the samples, `None` without any.
     #[must_use]
     pub fn stop(self) -> Option<GpuSummary> {
         self.task.abort();
-        gpu::summary(&self.taken.borrow())
+        gpu::summary(&self.samples.borrow())
     }
 }

@@ -7,10 +7,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::child::create_private;
+use super::failure::CandidateFailure;
+use super::launch_commands::LaunchCommands;
 use super::lifecycle::Lifecycle;
-use super::manifest::LaunchCommands;
-use super::{CandidateFailure, ServeOptions};
+use super::options::ServeOptions;
+use super::private_file::create_private;
 use crate::base::error::{Context, Error, Result};
 use crate::base::redact::Redactor;
 use crate::base::{digest, redact, shell};
@@ -22,7 +23,7 @@ use crate::rows::words::ReachedBy;
 use crate::system::lease::{monotonic_ns, private_folder};
 use crate::system::process::{host, proc};
 
-/// A start, successful or not: what is known before the server runs.
+/// A start, successful or not: everything that is fixed before the server runs.
 #[derive(Debug)]
 pub struct Launch {
     /// New for every start.
@@ -31,52 +32,46 @@ pub struct Launch {
     pub artifacts: Artifacts,
     /// What is executed, with the real port and paths.
     pub argv: Vec<String>,
-    /// The same as rows and artifacts show it: what a plan names as `${NAME}` stays a name.
+    /// The argv as rows and artifacts show it: a `${NAME}` of the plan stays a name.
     shown: Vec<String>,
     /// The port that was chosen for the server.
     pub port: u16,
-    /// The port of this host at which clients reach it: the same, unless it is forwarded.
+    /// The port of this host at which clients reach the server: differs from `port` only with a tunnel.
     pub client_port: u16,
     folder: PathBuf,
     pub(super) log: PathBuf,
-    /// Processes that the kernel had killed for want of memory before this start.
+    /// Number of processes that the kernel's OOM killer had killed before this start.
     pub(super) oom_kills: Option<u64>,
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
     smoke: RefCell<Option<Smoke>>,
-    /// What its launchers do beside starting it.
-    pub ways: LaunchCommands,
-    /// Where clients reach it.
+    /// The commands of its launchers and framework beside the start itself.
+    pub commands: LaunchCommands,
+    /// Where clients reach the server.
     pub base_url: String,
-    /// How they do.
+    /// How clients reach the server.
     pub reached_by: ReachedBy,
-    /// It was there already.
+    /// The server was already running (`--attach`).
     pub attached: bool,
 }
 
 impl Launch {
-    /// Chooses the port, makes the folder, writes the option files.
+    /// Chooses the port, creates the folder, writes the option files, builds the command.
     ///
     /// # Errors
-    /// When the port is taken or something cannot be made.
-    pub fn prepare(candidate: &Candidate, options: &ServeOptions) -> Result<Self, CandidateFailure> {
-        Self::make(candidate, options)
-            .map_err(|e| CandidateFailure::of(FailureClass::NotStarted, e.to_string()))?
-            .checked()
-    }
-
-    fn make(candidate: &Candidate, options: &ServeOptions) -> Result<Self> {
+    /// When no port is free, a file cannot be written, or the command names an unset environment variable.
+    pub fn prepare(candidate: &Candidate, options: &ServeOptions) -> Result<Self> {
         let port = match options.port {
             Some(port) => port,
-            None => proc::free_port().context("there is no free port")?,
+            None => proc::free_port().context("no free port found")?,
         };
         let lifecycle = RefCell::new(Lifecycle::begin());
         let nonce = digest::sha256(format!("{}{}", monotonic_ns()?, std::process::id()).as_bytes());
         let server_id = format!("{}-{}", candidate.candidate_id, &nonce[..8]);
         let folder = options.artifacts.join(slug(&server_id));
         private_folder(&folder)
-            .map_err(|e| Error::new("cannot make the folder").because(e).at(folder.display().to_string()))?;
+            .map_err(|e| Error::new("cannot create the folder").because(e).at(folder.display().to_string()))?;
         for (name, text) in &candidate.server.files {
             if name.contains('/') || name.starts_with('.') || name.contains('\0') {
                 return Err(Error::new(format!("{name:?} is not the name of an option file")));
@@ -86,20 +81,20 @@ impl Launch {
         let files = fs::canonicalize(&folder).context("cannot find the artifacts")?.display().to_string();
         let named: Vec<String> =
             candidate.server.argv.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
-        let argv = named.iter().map(|word| references(word)).collect::<Result<Vec<String>>>()?;
+        let argv = named.iter().map(|word| expand_references(word)).collect::<Result<Vec<String>>>()?;
         let launchers = options.frameworks.launchers();
         let devices = candidate.hardware.visible_devices.clone().or_else(|| {
             let count = candidate.hardware.gpu_count.filter(|count| *count > 0)?;
             Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
         });
         let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
-        let client_port = if tunnel { proc::free_port().context("there is no free port")? } else { port };
+        let client_port = if tunnel { proc::free_port().context("no free port found")? } else { port };
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
         let start = StartValues { name: &name, port, tunnel_port: client_port, files: &files, gpus, owner: &owner };
         let chain = LauncherChain::new(launchers, &candidate.server, &argv, &start)?;
         let shown = LauncherChain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
-        // As the server's own program is asked; one that nobody knows is not.
+        // Help and version are asked of the program that serves, if the framework knows it.
         let beside = |framework: &Framework, command: &[String]| match framework.alike(&candidate.server.argv, command)
         {
             Some(command) => Ok::<_, Error>(chain.beside(&command)?.unwrap_or_default()),
@@ -107,8 +102,8 @@ impl Launch {
         };
         let help = framework.into_iter().flat_map(|f| f.help.iter().map(move |help| (f, help)));
         let help = help.map(|(framework, help)| beside(framework, &help.command));
-        let ways = LaunchCommands {
-            asking: chain.asking()?,
+        let commands = LaunchCommands {
+            facts: chain.asking()?,
             pull: chain.pull()?,
             leftovers: chain.leftovers()?,
             outside: chain.outside()?,
@@ -118,11 +113,11 @@ impl Launch {
         };
         let (attached, reached_by) = (chain.attached()?, chain.reached_by());
         let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
-        let given = &candidate.server.env;
+        let variables = candidate.server.env.iter();
         let environment: Vec<(String, String)> =
-            given.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
-        let known = Redactor::clone(&redact::redactor());
-        let redactor = known.with_environment(environment.iter().cloned()).with_command(&chain.start);
+            variables.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        let redactor = Redactor::clone(&redact::redactor());
+        let redactor = redactor.with_environment(environment.iter().cloned()).with_command(&chain.start);
         let log = folder.join("server.log");
         let path = |name: &str| folder.join(name).display().to_string();
         let artifacts = BTreeMap::from([("server_log", "server.log"), ("manifest", "manifest.json")]);
@@ -141,21 +136,25 @@ impl Launch {
             environment,
             lifecycle,
             smoke: RefCell::default(),
-            ways,
+            commands,
             base_url,
             reached_by,
             attached: attached.is_some(),
         })
     }
 
-    fn checked(self) -> Result<Self, CandidateFailure> {
-        // The port of a server on another host is that host's affair.
+    /// Checks that the server's port is free.
+    ///
+    /// # Errors
+    /// `port_in_use`, with the process that listens.
+    pub fn check_port(&self) -> Result<(), CandidateFailure> {
+        // The port of a server on another host cannot be checked here.
         if self.attached || self.client_port != self.port || proc::port_is_free(self.port) {
-            return Ok(self);
+            return Ok(());
         }
         let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);
-        let why = format!("port {} is taken by {owner}; nothing was killed: stop it, or leave out --port", self.port);
-        Err(CandidateFailure { launch: Some(Box::new(self)), ..CandidateFailure::of(FailureClass::PortInUse, why) })
+        let why = format!("port {} is in use by {owner}; stop that process, or omit --port", self.port);
+        Err(CandidateFailure::new(FailureClass::PortInUse, why))
     }
 
     /// The argv without secrets, for the row.
@@ -171,18 +170,18 @@ impl Launch {
 
     /// A command without secrets.
     pub(super) fn redact(&self, argv: &[String]) -> Vec<String> {
-        // Redacted as one line, so that a flag still introduces its value, unless that would change the words.
+        // Redacted as one text, so that a flag still introduces its value, unless that would change the number of words.
         let joined = self.redactor.redact(&argv.join("\n"));
         let words: Vec<String> = joined.split('\n').map(|word| self.redactor.redact(word)).collect();
         if words.len() == argv.len() { words } else { vec!["[REDACTED:argv]".into()] }
     }
 
-    /// What takes secrets out of this start's texts.
+    /// Removes secrets from this start's texts.
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// The server enters a state, which may last as long as `limit`.
+    /// Records that the server enters a state, which may last as long as `limit`.
     pub fn enter(&self, state: ServerState, limit: Option<Duration>) {
         self.lifecycle.borrow_mut().enter(state, limit);
     }
@@ -193,13 +192,13 @@ impl Launch {
         self.lifecycle.borrow().stages()
     }
 
-    /// Keeps what the flow check found.
-    pub(super) fn checked_flow(&self, found: Smoke) {
-        self.smoke.replace(Some(found));
+    /// Records the result of the smoke test.
+    pub(super) fn set_smoke(&self, result: Smoke) {
+        self.smoke.replace(Some(result));
     }
 
-    /// What the flow check found.
-    pub(super) fn flow(&self) -> Option<Smoke> {
+    /// The result of the smoke test, if there was one.
+    pub(super) fn smoke(&self) -> Option<Smoke> {
         self.smoke.borrow().clone()
     }
 
@@ -210,18 +209,19 @@ impl Launch {
     }
 }
 
-/// `${NAME}` becomes what the environment says: a plan holds no secret, and names one like this.
-fn references(word: &str) -> Result<String> {
+/// Replaces each `${NAME}` by the value of the environment variable: a plan names secrets like this.
+fn expand_references(word: &str) -> Result<String> {
     let mut out = word.to_string();
     for name in shell::references(word) {
-        let value = std::env::var(&name)
-            .map_err(|_| Error::new(format!("the command names ${{{name}}}, which is not in the environment")))?;
+        let value = std::env::var(&name).map_err(|_| {
+            Error::new(format!("environment variable {name} is not set, and the command uses ${{{name}}}"))
+        })?;
         out = out.replace(&format!("${{{name}}}"), &value);
     }
     Ok(out)
 }
 
-/// A name that any file system takes.
+/// A name that every file system accepts.
 fn slug(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
     text.chars().map(plain).collect::<String>().trim_matches('.').to_string()

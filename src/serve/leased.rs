@@ -1,14 +1,16 @@
-//! A ready server: lease it, watch it, stop it, see that everything was given back.
+//! A ready server: lease it, watch it, stop it, check that its port and GPU memory are free again.
 
 use std::time::{Duration, Instant};
 
-use super::child::Child;
-use super::diagnosis::crashed;
+use super::child::{Child, StoppedServer};
+use super::diagnosis::{ServerDiagnosis, crashed};
+use super::failure::{CandidateFailure, LeaseOutcome, NextStep};
 use super::gpus::GpuSampler;
 use super::launch::Launch;
 use super::start::{ReadyServer, StartContext};
+use super::supervisor::{HURRIED_GRACE, Supervisor};
 use super::workers::Workers;
-use super::{CandidateFailure, HURRIED_GRACE, NextStep, Supervisor, exec_per_server, rows, smoke};
+use super::{exec_per_server, rows, smoke};
 use crate::base::error::{Context, Error, Result};
 use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
@@ -16,10 +18,9 @@ use crate::rows::kinds::{ServerAddress, ServerState, Status};
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 use crate::system::lease::LeaseOffer;
-use crate::system::process::guard::REMOTE_UNKNOWN;
 use crate::system::process::{proc, reader_left};
 
-/// How long a stopped server's port is waited for.
+/// How long to wait for a stopped server's port to be free.
 const PORT_RELEASE: Duration = Duration::from_secs(60);
 
 impl Supervisor<'_> {
@@ -39,10 +40,10 @@ impl Supervisor<'_> {
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
             reached_by: launch.reached_by,
         };
-        let deadline = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
-        let cold = self.started.insert(candidate.model.clone());
-        let known = rows::ServerFacts { endpoint, left: deadline, cold, gpus };
-        let server_row = rows::server(row.clone(), candidate, launch, &ready, known);
+        let budget_left = self.options.budget.map(|budget| budget.saturating_sub(self.begun.elapsed()));
+        let cold = self.models_started.insert(candidate.model.clone());
+        let facts = rows::ServerFacts { endpoint, budget_left, cold, gpus };
+        let server_row = rows::server(row.clone(), candidate, launch, &ready, facts);
         launch.enter(ServerState::Ready, Some(self.options.lease_timeout));
         self.notice.clear();
         let written = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) };
@@ -56,40 +57,40 @@ impl Supervisor<'_> {
             }
             _ => None,
         };
-        let outcome = self.used(offer, &server_row, (launch, framework), &mut ready.child, &mut ready.workers).await;
+        let outcome = self.in_use(offer, &server_row, (launch, framework), &mut ready.child, &mut ready.workers).await;
         let gpu = sampler.and_then(GpuSampler::stop);
         let mut failed = None;
         let mut grace = self.options.grace;
-        let mut after = match outcome {
+        let diagnosis = ServerDiagnosis::new(launch, &ready.patterns);
+        let mut next = match outcome {
             LeaseOutcome::Done => {
-                failed = launch.dead_engine(&ready.child, &ready.patterns);
-                NextStep::GoOn
+                failed = diagnosis.dead_engine(&ready.child);
+                NextStep::Continue
             }
             LeaseOutcome::Failed(why) => {
                 failed = Some(why);
-                NextStep::GoOn
+                NextStep::Continue
             }
             LeaseOutcome::Died => {
-                failed =
-                    Some(launch.diagnosis(&ready.child, &ready.patterns, FailureClass::ServerDied, ServerPhase::Ready));
-                NextStep::GoOn
+                failed = Some(diagnosis.running(&ready.child, FailureClass::ServerDied, ServerPhase::Ready));
+                NextStep::Continue
             }
             LeaseOutcome::LostWorker(worker) => {
-                failed = Some(launch.lost_worker(&mut ready.child, &ready.patterns, &worker, ServerPhase::Ready).await);
-                NextStep::GoOn
+                failed = Some(diagnosis.lost_worker(&mut ready.child, &worker, ServerPhase::Ready).await);
+                NextStep::Continue
             }
-            LeaseOutcome::Ended(after) => {
-                if let NextStep::Signal(_) = after {
+            LeaseOutcome::Ended(next) => {
+                if let NextStep::Signal(_) = next {
                     grace = grace.min(HURRIED_GRACE);
-                    failed = Some(CandidateFailure::of(
+                    failed = Some(CandidateFailure::new(
                         FailureClass::Interrupted,
-                        "bench-serve was interrupted; run it again to go on".into(),
+                        "bench-serve was interrupted; rerun to resume",
                     ));
                 }
-                if let NextStep::Broken(error) = &after {
-                    failed = Some(CandidateFailure::of(FailureClass::LeaseTimeout, error.to_string()));
+                if let NextStep::Broken(error) = &next {
+                    failed = Some(CandidateFailure::new(FailureClass::LeaseTimeout, error.to_string()));
                 }
-                after
+                next
             }
         };
         match &failed {
@@ -103,53 +104,50 @@ impl Supervisor<'_> {
         }
         launch.enter(ServerState::Stopping, Some(grace));
         let log = ready.child.log.clone();
-        let (mut stop, exit) = ready.child.stop(grace).await;
-        // Its clients may have seen it crash, and given it back, before we did.
+        let StoppedServer { mut stop, exit, unknown } = ready.child.stop(grace).await;
+        // Its clients may have seen it crash, and returned the lease, before bench-serve did.
         if failed.is_none() && crashed(exit) {
-            failed =
-                Some(launch.post_mortem(&log, exit, &ready.patterns, FailureClass::ServerDied, ServerPhase::Ready));
+            failed = Some(diagnosis.post_mortem(&log, exit, FailureClass::ServerDied, ServerPhase::Ready));
         }
-        // Beside a survivor there is nothing to wait for.
-        if matches!(after, NextStep::GoOn) && stop.survivors.is_empty() {
+        // A survivor never frees its port and memory: do not wait for them.
+        if matches!(next, NextStep::Continue) && stop.survivors.is_empty() {
             stop.held = self.held(launch, gpus).await;
         }
-        if let Some(unknown) = stop.survivors.iter().find(|s| s.starts_with(REMOTE_UNKNOWN)) {
-            failed = Some(CandidateFailure::of(
-                FailureClass::RemoteUnknown,
-                format!("{unknown}; look there before anything else is started"),
-            ));
+        if let Some(unknown) = unknown {
+            let why = format!("{unknown}; check there before you start anything else");
+            failed = Some(CandidateFailure::new(FailureClass::RemoteUnknown, why));
         }
-        // Whoever is still there may hold a GPU or a port: nothing more is started beside it.
+        // A survivor may hold a GPU or a port: no further server is started beside it.
         stop.held.extend(stop.survivors.clone());
         if stop.held.is_empty() {
             launch.enter(ServerState::Released, None);
         } else {
             let why = format!(
-                "{} did not give back in time: {}; nothing more is started: see who holds it, then run again",
+                "{} did not free in time: {}; no further server is started: find what holds it, then rerun",
                 launch.server_id,
                 stop.held.join(", ")
             );
-            after = NextStep::Broken(Error::new(why));
+            next = NextStep::Broken(Error::new(why));
         }
         if !stop.survivors.is_empty() {
             self.notice.warn(format!(
-                "still there after the stop of {}: {}",
+                "still running after the stop of {}: {}",
                 launch.server_id,
                 stop.survivors.join(", ")
             ));
         }
         let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), (log.facts(), gpu));
-        // Nobody has seen a server row of a flow check: its end says it all.
+        // A smoke test writes no server row, so its end is the whole candidate row.
         let end_row = if self.options.smoke { rows::whole_end(row, &end) } else { Row::new("server_end", &end) };
         self.smoke_failed |= self.options.smoke && failed.is_some();
         match self.out.write(&end_row) {
             Err(e) if e.is_reader_left() => Ok(NextStep::ReaderLeft),
             Err(e) => Err(e),
-            Ok(()) => Ok(after),
+            Ok(()) => Ok(next),
         }
     }
 
-    /// What a stopped server did not give back: its port, the memory of its GPUs.
+    /// What a stopped server did not free in time: its port, the memory of its GPUs.
     async fn held(&self, launch: &Launch, gpus: &[Gpu]) -> Vec<String> {
         let mut held = Vec::new();
         let begun = Instant::now();
@@ -161,15 +159,15 @@ impl Supervisor<'_> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         if let (Some(probe), false) = (&self.probe, gpus.is_empty())
-            && let Err(more) = probe.released(gpus, self.options.release_timeout).await
+            && let Err(gpus) = probe.released(gpus, self.options.release_timeout).await
         {
-            held.extend(more);
+            held.extend(gpus);
         }
         held
     }
 
-    /// Waits until the server is not needed any more.
-    async fn used(
+    /// Waits until the server is no longer needed.
+    async fn in_use(
         &mut self,
         offer: Option<LeaseOffer>,
         row: &Row,
@@ -178,7 +176,7 @@ impl Supervisor<'_> {
         workers: &mut Workers,
     ) -> LeaseOutcome {
         let guard = child.guard;
-        // A clone of the descriptor: the chain may be writing while we watch.
+        // A clone of the descriptor: the chain may be writing while this waits.
         let watched = match self.out.sink().try_clone().context("cannot watch standard output") {
             Ok(watched) => watched,
             Err(e) => return LeaseOutcome::Ended(NextStep::Broken(e)),
@@ -193,7 +191,7 @@ impl Supervisor<'_> {
                             LeaseOutcome::Done
                         }
                         Ok(Err(e)) => LeaseOutcome::Ended(NextStep::Broken(e)),
-                        Err(_) => LeaseOutcome::Ended(NextStep::Broken(not_taken(self.options.lease_timeout))),
+                        Err(_) => LeaseOutcome::Ended(NextStep::Broken(lease_timeout(self.options.lease_timeout))),
                     }
                 }
                 None if self.options.smoke => {
@@ -202,7 +200,7 @@ impl Supervisor<'_> {
                     smoke::check(launch, framework, model, self.options.api_key.as_deref()).await
                 }
                 None if self.options.hold && self.options.chain.is_empty() => {
-                    self.notice.say(format!("{} is ready; Ctrl-C stops it", launch.base_url));
+                    self.notice.say(format!("{} is ready; press Ctrl-C to stop it", launch.base_url));
                     std::future::pending().await
                 }
                 None => {
@@ -212,7 +210,7 @@ impl Supervisor<'_> {
             }
         };
         tokio::select! {
-            used = chained => used,
+            outcome = chained => outcome,
             () = reader_left(&watched) => LeaseOutcome::Ended(NextStep::ReaderLeft),
             _ = child.ended() => LeaseOutcome::Died,
             worker = workers.watch(guard) => LeaseOutcome::LostWorker(worker),
@@ -221,18 +219,9 @@ impl Supervisor<'_> {
     }
 }
 
-/// How the use of a server ended.
-pub(super) enum LeaseOutcome {
-    Done,
-    Died,
-    LostWorker(String),
-    Failed(CandidateFailure),
-    Ended(NextStep),
-}
-
-fn not_taken(limit: Duration) -> Error {
+fn lease_timeout(limit: Duration) -> Error {
     Error::new(format!(
-        "nobody took the server's lease within {} s: is bench-load next in the pipe? A filter in between that buffers \
+        "no client took the server's lease within {} s: is bench-load next in the pipe? A filter in between that buffers \
          holds the row back: use `jq --unbuffered`, `grep --line-buffered`, `sed -u`, or filter before bench-serve",
         limit.as_secs()
     ))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::rows::kinds::{LifecycleStage, ServerState};
 
-/// What a server went through so far.
+/// The states that a server has entered so far.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     begun: Instant,
@@ -25,7 +25,7 @@ impl Lifecycle {
         lifecycle
     }
 
-    /// Enters a state that may last as long as `limit`; entering the state it is in changes nothing.
+    /// Enters a state that may last as long as `limit`; no effect if it is already in that state.
     pub fn enter(&mut self, state: ServerState, limit: Option<Duration>) {
         if self.stages.last().is_some_and(|stage| stage.state == state) {
             return;
@@ -37,14 +37,14 @@ impl Lifecycle {
         });
     }
 
-    /// Everything so far, for the row.
+    /// The states so far, for the row.
     #[must_use]
     pub fn stages(&self) -> Vec<LifecycleStage> {
         self.stages.clone()
     }
 }
 
-/// Milliseconds to three digits.
+/// Milliseconds, rounded to three decimals.
 fn rounded_ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! A server's log: drained for ever, redacted, bounded, and read for facts on the way.
+//! A server's log: always drained, redacted, limited in size, and searched for facts on the way.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use super::child::create_private;
+use super::private_file::create_private;
 use crate::base::error::Result;
 use crate::base::redact::Redactor;
 use crate::engines::diagnose::{LogFacts, undressed};
 use crate::rows::kinds::Members;
 
-/// Lines of the log that are kept for the diagnosis.
+/// Number of last lines that the diagnosis reads.
 const TAIL_LINES: usize = 2000;
-/// The longest line of a log that is kept whole, in bytes.
+/// Longer lines are split, in bytes.
 const MAX_LINE: usize = 16 << 10;
-/// More than this in a second is a flood: the rest of the second is counted and left out, so that nobody waits for us.
+/// Maximum bytes recorded per second; the rest is counted and dropped, so that the server never waits for the log.
 const FLOOD: usize = 8 << 20;
 
-/// What is kept of a log while it grows.
+/// The last lines of a log and the facts found in it, while it grows.
 #[derive(Debug, Clone)]
 pub struct ServerLog(Rc<RefCell<LogBuffer>>);
 
@@ -37,74 +37,74 @@ struct LogBuffer {
 }
 
 impl ServerLog {
-    /// An empty log whose facts are these.
+    /// An empty log in which these facts are looked for.
     #[must_use]
     pub fn new(facts: LogFacts) -> Self {
         Self(Rc::new(RefCell::new(LogBuffer { tail: VecDeque::new(), lines: 0, facts })))
     }
 
-    /// Looks at the last lines, oldest first.
+    /// Reads the last lines, oldest first.
     pub fn look<T>(&self, at: impl FnOnce(&VecDeque<String>) -> T) -> T {
         at(&self.0.borrow().tail)
     }
 
-    /// How many lines there were so far.
+    /// Number of lines so far.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.0.borrow().lines
     }
 
-    /// What it told so far.
+    /// The facts found so far.
     #[must_use]
     pub fn facts(&self) -> Members {
         self.0.borrow().facts.found().clone()
     }
 
-    fn keep(&self, line: &str) {
+    fn push(&self, line: &str) {
         let line = undressed(line);
-        let mut kept = self.0.borrow_mut();
-        kept.facts.read(&line);
-        kept.lines += 1;
-        if kept.tail.len() == TAIL_LINES {
-            kept.tail.pop_front();
+        let mut buffer = self.0.borrow_mut();
+        buffer.facts.read(&line);
+        buffer.lines += 1;
+        if buffer.tail.len() == TAIL_LINES {
+            buffer.tail.pop_front();
         }
-        kept.tail.push_back(line);
+        buffer.tail.push_back(line);
     }
 }
 
-/// The log's files: the first half of the limit in one, the latest quarter or two in others.
+/// The log's files: the head in `server.log` (half of the limit), the tail in `server.log.1` and `.2` (a quarter each).
 #[derive(Debug)]
 pub struct LogFiles {
     path: PathBuf,
     file: File,
     room: u64,
     limit: u64,
-    turned: u32,
+    rotations: u32,
 }
 
 impl LogFiles {
-    /// Makes the log at `path`; all its files together have at most `limit` bytes.
+    /// Creates the log at `path`; all its files together have at most `limit` bytes.
     ///
     /// # Errors
-    /// When the file is there already or cannot be made.
+    /// When the file already exists or cannot be created.
     pub fn create(path: &Path, limit: u64) -> Result<Self> {
-        Ok(Self { path: path.into(), file: create_private(path)?, room: limit / 2, limit, turned: 0 })
+        Ok(Self { path: path.into(), file: create_private(path)?, room: limit / 2, limit, rotations: 0 })
     }
 
-    /// A full disk must not stop the server: what cannot be written is lost, the tail in memory is not.
+    /// Ignores write errors: a full disk must not stop the server, and the tail in memory remains.
     fn write(&mut self, text: &str) {
         let size = text.len() as u64;
         if size > self.room {
-            self.turn();
+            self.rotate();
         }
         self.room = self.room.saturating_sub(size);
         let _ = self.file.write_all(text.as_bytes());
     }
 
-    /// Goes on in `server.log.1` and `server.log.2` by turns.
-    fn turn(&mut self) {
-        self.turned += 1;
-        let name = format!("{}.{}", self.path.display(), 2 - self.turned % 2);
+    /// Continues in `server.log.1` and `server.log.2`, alternately.
+    fn rotate(&mut self) {
+        self.rotations += 1;
+        let name = format!("{}.{}", self.path.display(), 2 - self.rotations % 2);
         let next = PathBuf::from(name);
         let _ = std::fs::remove_file(&next);
         if let Ok(file) = create_private(&next) {
@@ -114,57 +114,57 @@ impl LogFiles {
     }
 }
 
-/// Reads the pipe until everybody has closed it; lines go, redacted, to the files and what is kept.
+/// Reads the pipe until every writer has closed it; redacts each line and appends it to the files and to `log`.
 pub async fn drain(read: OwnedFd, mut files: LogFiles, redactor: Redactor, log: ServerLog) {
     let Ok(mut pipe) = pipe::Receiver::from_owned_fd(read) else { return };
     let mut buffer = vec![0; 1 << 16];
     let mut line = Vec::new();
-    let (mut second, mut taken, mut left_out) = (Instant::now(), 0, 0);
+    let (mut second, mut bytes, mut dropped) = (Instant::now(), 0, 0);
     loop {
         let read = match pipe.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
         if second.elapsed() > Duration::from_secs(1) {
-            (second, taken) = (Instant::now(), 0);
+            (second, bytes) = (Instant::now(), 0);
         }
-        taken += read;
-        if taken > FLOOD {
-            left_out += read;
+        bytes += read;
+        if bytes > FLOOD {
+            dropped += read;
             line.clear();
             continue;
         }
         let mut text = String::new();
-        if left_out > 0 {
-            text = format!("[{left_out} bytes left out: more than {FLOOD} in a second]\n");
-            left_out = 0;
+        if dropped > 0 {
+            text = format!("[{dropped} bytes dropped: more than {FLOOD} in a second]\n");
+            dropped = 0;
         }
         for &byte in &buffer[..read] {
             if byte != b'\n' {
                 line.push(byte);
             }
             if byte == b'\n' || line.len() >= MAX_LINE {
-                keep(&mut line, &redactor, &log, &mut text);
+                append(&mut line, &redactor, &log, &mut text);
             }
         }
         files.write(&text);
     }
     let mut text = String::new();
     if !line.is_empty() {
-        keep(&mut line, &redactor, &log, &mut text);
+        append(&mut line, &redactor, &log, &mut text);
     }
-    if left_out > 0 {
-        text.push_str(&format!("[{left_out} bytes left out]\n"));
+    if dropped > 0 {
+        text.push_str(&format!("[{dropped} bytes dropped]\n"));
     }
     files.write(&text);
 }
 
-fn keep(line: &mut Vec<u8>, redactor: &Redactor, log: &ServerLog, text: &mut String) {
+fn append(line: &mut Vec<u8>, redactor: &Redactor, log: &ServerLog, text: &mut String) {
     let redacted = redactor.redact(&String::from_utf8_lossy(line));
     line.clear();
     text.push_str(&redacted);
     text.push('\n');
-    log.keep(&redacted);
+    log.push(&redacted);
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_log_keeps_its_head_and_its_latest_part() {
+    fn a_long_log_keeps_its_head_and_its_tail() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server.log");
         let mut files = LogFiles::create(&path, 400).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::CandidateFailure;
+use super::failure::CandidateFailure;
 use super::launch::Launch;
 use super::start::ReadyServer;
 use crate::base::redact;
@@ -15,21 +15,21 @@ use crate::rows::kinds::{
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 
-/// What bench-serve knows beside the server itself.
+/// Facts of a lease beside the server itself.
 pub struct ServerFacts<'a> {
-    /// Where it answers.
+    /// Where clients reach it.
     pub endpoint: ServerAddress,
-    /// What is left of the budget.
-    pub left: Option<Duration>,
-    /// The first start of its model.
+    /// Time left of `--budget`.
+    pub budget_left: Option<Duration>,
+    /// This is the first start of its model.
     pub cold: bool,
     /// Its GPUs.
     pub gpus: &'a [Gpu],
 }
 
 /// The candidate's row as the `server` row of a server that is ready.
-pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &ReadyServer, known: ServerFacts) -> Row {
-    let ServerFacts { endpoint, left, cold, gpus } = known;
+pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &ReadyServer, facts: ServerFacts) -> Row {
+    let ServerFacts { endpoint, budget_left, cold, gpus } = facts;
     let now = Timestamp::now();
     let mut artifacts = launch.artifacts.clone();
     artifacts.extend(ready.help.iter().map(|path| ("server_help".to_string(), path.display().to_string())));
@@ -41,7 +41,7 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
         framework_commit: ready.manifest.commit.clone(),
         environment: ready.manifest.environment.clone(),
         ready_ms: Some((ready.ready.as_secs_f64() * 1e6).round() / 1e3),
-        deadline: left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
+        deadline: budget_left.and_then(|left| now.checked_add(left).ok()).map(|at| at.to_string()),
         hardware: hardware(candidate, gpus),
         artifacts,
         launched_argv: launch.redacted_argv(),
@@ -55,19 +55,19 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
     row
 }
 
-/// What the plan asks for, and what is there.
+/// The hardware that the plan names, completed by the GPUs that were found.
 fn hardware(candidate: &Candidate, gpus: &[Gpu]) -> Hardware {
-    let asked = candidate.hardware.clone();
+    let planned = candidate.hardware.clone();
     let first = gpus.first();
     Hardware {
-        gpu_model: asked.gpu_model.or_else(|| first.map(|gpu| gpu.name.clone())),
+        gpu_model: planned.gpu_model.or_else(|| first.map(|gpu| gpu.name.clone())),
         gpu_uuids: gpus.iter().map(|gpu| gpu.uuid.clone()).collect(),
-        driver: asked.driver.or_else(|| first.and_then(|gpu| gpu.driver.clone())),
-        ..asked
+        driver: planned.driver.or_else(|| first.and_then(|gpu| gpu.driver.clone())),
+        ..planned
     }
 }
 
-/// How a server ended, as its own row's members.
+/// The `server_end` of a server that was ready.
 pub fn server_end(
     candidate: &Candidate,
     launch: &Launch,
@@ -84,7 +84,7 @@ pub fn server_end(
         failure_reason: failed.map(|failed| reason(launch, failed)),
         exit,
         stop,
-        smoke: launch.flow(),
+        smoke: launch.smoke(),
         gpu,
         facts,
         lifecycle: launch.stages(),
@@ -93,12 +93,12 @@ pub fn server_end(
     }
 }
 
-/// The reason in words, which may be those of a server.
+/// The failure reason without secrets: it may quote the server.
 fn reason(launch: &Launch, failed: &CandidateFailure) -> String {
     launch.redactor().redact(&failed.reason)
 }
 
-/// The whole row of a candidate that never became ready, as its `server_end`.
+/// The `server_end` of a candidate that never became ready, on its whole row.
 pub fn failed(
     row: Row,
     launch: Option<&Launch>,
@@ -119,7 +119,7 @@ pub fn failed(
         }),
         exit,
         stop,
-        smoke: launch.and_then(Launch::flow),
+        smoke: launch.and_then(Launch::smoke),
         gpu: None,
         facts,
         lifecycle: launch.map(Launch::stages).unwrap_or_default(),
@@ -129,16 +129,16 @@ pub fn failed(
     whole_end(row, &end)
 }
 
-/// A `server_end` on the whole candidate's row, for one whose `server` row nobody has seen.
+/// A `server_end` on the whole candidate row, for a server without a `server` row.
 pub fn whole_end(mut row: Row, end: &ServerEnd) -> Row {
     row.set("record", "server_end");
     row.merge(end);
     row
 }
 
-/// The row of a candidate that is not tried.
+/// The row of a candidate that is skipped.
 pub fn skipped(mut row: Row, class: FailureClass, reason: &str) -> Row {
-    row.set("status", "skipped");
+    row.set("status", Status::Skipped.as_str());
     row.set("failure_class", class.as_str());
     row.set("failure_reason", reason);
     row

@@ -1,4 +1,4 @@
-//! Processes without which a server does not work, although its first process may live on when they are gone.
+//! Worker processes: without them a server does not work, although its first process may live on.
 
 use std::time::{Duration, Instant};
 
@@ -10,48 +10,48 @@ use crate::system::process::proc::{Process, descendants};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The workers of one server that have been seen.
+/// The worker processes of one server, as far as seen.
 #[derive(Debug)]
 pub struct Workers {
     patterns: Vec<Regex>,
-    /// Seen once: between fork and exec a child shows its parent's command line, so one look proves nothing.
+    /// Seen only once: between fork and exec a child shows its parent's command line, so one match proves nothing.
     new: Vec<(i32, u64)>,
     seen: Vec<Process>,
-    looked: Instant,
+    checked: Instant,
 }
 
 impl Workers {
-    /// Workers are known by their command lines.
+    /// Workers are the processes whose command lines match.
     ///
     /// # Errors
-    /// A pattern that is no regular expression.
+    /// A pattern that is not a regular expression.
     pub fn new(patterns: &[String]) -> Result<Self> {
         let patterns = patterns.iter().map(|pattern| ascii(pattern));
         Ok(Self {
             patterns: patterns.collect::<Result<_>>()?,
             new: Vec::new(),
             seen: Vec::new(),
-            looked: Instant::now(),
+            checked: Instant::now(),
         })
     }
 
-    /// A worker that was seen before and is gone, `pid name`.
+    /// A worker that was seen before and has exited: `pid name`.
     pub fn lost(&mut self, guard: i32) -> Option<String> {
-        if self.patterns.is_empty() || self.looked.elapsed() < LOOK_EVERY {
+        if self.patterns.is_empty() || self.checked.elapsed() < LOOK_EVERY {
             return None;
         }
-        self.looked = Instant::now();
-        if let Some(gone) = self.seen.iter().find(|worker| !worker.lives()) {
-            return Some(gone.label());
+        self.checked = Instant::now();
+        if let Some(worker) = self.seen.iter().find(|worker| !worker.lives()) {
+            return Some(worker.label());
         }
         let is_worker = |process: &Process| {
             let command = process.command_line();
             self.patterns.iter().any(|pattern| pattern.is_match(&command))
         };
-        let known =
+        let was_seen =
             |process: &Process| self.seen.iter().any(|seen| (seen.pid, seen.start) == (process.pid, process.start));
         let found: Vec<Process> =
-            descendants(guard, Some(guard)).into_iter().filter(|p| !known(p) && is_worker(p)).collect();
+            descendants(guard, Some(guard)).into_iter().filter(|p| !was_seen(p) && is_worker(p)).collect();
         let (again, new): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|process| self.new.contains(&(process.pid, process.start)));
         self.seen.extend(again);
@@ -59,12 +59,12 @@ impl Workers {
         None
     }
 
-    /// Returns when a worker has gone; never without patterns.
+    /// Returns when a worker has exited; never without patterns.
     pub async fn watch(&mut self, guard: i32) -> String {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if let Some(gone) = self.lost(guard) {
-                return gone;
+            if let Some(worker) = self.lost(guard) {
+                return worker;
             }
         }
     }

@@ -114,7 +114,7 @@ fn a_sweep_goes_on_where_it_stopped() {
     assert_eq!(first.len(), 6);
     // Nothing is left to do.
     let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
-    assert!(again.stderr.contains("going on") && !out.join("raw/0002.jsonl").exists(), "{}", again.stderr);
+    assert!(again.stderr.contains("resuming") && !out.join("raw/0002.jsonl").exists(), "{}", again.stderr);
     assert_eq!((units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap()), (first, report));
     mark.gone_within(SOON);
 }
@@ -272,7 +272,7 @@ fn a_sweep_in_which_nothing_was_measured_is_no_success() {
     )
     .unwrap();
     let done = run(mark.put(&mut sweep(&plan, &out)), "").expect(1);
-    assert!(done.stderr.contains("nothing was measured"), "{}", done.stderr);
+    assert!(done.stderr.contains("no run produced a result"), "{}", done.stderr);
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
     let said: Vec<&str> = report.lines().filter(|line| line.starts_with("- ")).take(2).collect();
     assert!(said[0].starts_with("- No result for quick: never started (oom") && said[1].contains("slow"), "{report}");

@@ -210,7 +210,7 @@ fn the_plans_own_command_is_asked_and_checked() {
     // What is asked is asked with the plan's environment, and what it says is told.
     let command = format!("{bin}/vllm serve");
     let done = host.validate(&plan(&command, ""), &capture).expect(1);
-    let said = format!("vLLM cannot be asked for its help: {command} --help=all ended with exit status: 3: no OWN");
+    let said = format!("vLLM cannot be asked for its help: {command} --help=all failed (exit status: 3): no OWN");
     assert!(done.stderr.contains(&said), "{}", done.stderr);
     let done = host.validate(&plan("/nowhere/vllm serve", ""), &["--allow-missing"]).expect(0);
     assert!(
@@ -230,7 +230,7 @@ fn a_container_is_asked_with_the_plans_command_and_environment() {
     let done = host.validate(plan, &["--capture-help", &help]).expect(1);
     assert!(
         done.stderr.contains(
-            "ended with exit status: 125: Cannot connect to the Docker daemon (is the image here? docker pull i)"
+            "failed (exit status: 125): Cannot connect to the Docker daemon (is the image here? docker pull i)"
         ),
         "{}",
         done.stderr

@@ -29,9 +29,9 @@ fn a_start_that_fails_is_a_row_with_its_reason() {
         (&format!("{{says: {cuda}, exits: 1}}"), "oom", "cuda_oom_at_load", "CUDA out of memory"),
         ("{says: \"vllm: error: unrecognized arguments: --x\", exits: 2}", "failed", "bad_flag", "remove the flag"),
         ("{never_binds: true}", "timeout", "not_ready", "not ready after"),
-        ("{unavailable: true}", "timeout", "not_ready", "answers 503"),
-        ("{no_token: true}", "timeout", "not_ready", "streams no token"),
-        ("{lists: other}", "failed", "wrong_model", "lists other and not \"zoo\""),
+        ("{unavailable: true}", "timeout", "not_ready", "returned HTTP 503"),
+        ("{no_token: true}", "timeout", "not_ready", "returned no token"),
+        ("{lists: other}", "failed", "wrong_model", "lists other, not \"zoo\""),
     ] {
         let (folder, mark) = (scratch(), Mark::new("start"));
         let rows = candidates(&zoo_plan(flags));
@@ -66,7 +66,7 @@ fn a_port_that_is_taken_names_its_owner_and_harms_nobody() {
     let end = &done.records("server_end")[0];
     assert_eq!(end["failure_class"], "port_in_use");
     let reason = end["failure_reason"].as_str().unwrap();
-    assert!(reason.contains(&std::process::id().to_string()) && reason.contains("nothing was killed"), "{reason}");
+    assert!(reason.contains(&std::process::id().to_string()) && reason.contains("stop that process"), "{reason}");
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn memory_that_is_not_given_back_stops_everything() {
     assert_eq!(done.records("server_end").len(), 1, "the second candidate was started");
     let held = &done.records("server_end")[0]["stop"]["held"];
     assert_eq!(held[0], "GPU 0: 29000 MiB");
-    assert!(done.stderr.contains("did not give back in time: GPU 0: 29000 MiB"), "{}", done.stderr);
+    assert!(done.stderr.contains("did not free in time: GPU 0: 29000 MiB"), "{}", done.stderr);
     mark.gone_within(SOON);
 }
 
@@ -527,7 +527,7 @@ fn memory_that_comes_back_late_is_waited_for_and_memory_that_rises_is_not_free()
         let stop = &done.records("server_end")[0]["stop"];
         match code {
             0 => assert!(stop.get("held").is_none(), "{stop:#}"),
-            _ => assert!(stop["held"][0].as_str().unwrap().contains("does not become steady"), "{stop:#}"),
+            _ => assert!(stop["held"][0].as_str().unwrap().contains("is not steady"), "{stop:#}"),
         }
         mark.gone_within(SOON);
     }

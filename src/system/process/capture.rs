@@ -1,8 +1,8 @@
-//! What a short command prints, within a time limit.
+//! The output of short commands, within a time limit; and saving it.
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +12,7 @@ use super::proc;
 use crate::base::error::{Context, Error, Result};
 use crate::base::{redact, shell};
 
-/// Runs `argv` and gives its standard output and error together, whatever its status.
+/// Runs `argv` and returns its standard output and error together, whatever its status.
 ///
 /// # Errors
 /// When it cannot be executed or takes longer than `limit`.
@@ -20,24 +20,48 @@ pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
     run(argv, &[], limit).map(|(text, _)| text)
 }
 
-/// Runs `argv`, which must succeed, with `environment` beside ours; its standard output and error together.
+/// Runs `argv`, which must succeed, and returns its standard output and error together. `environment` is added to this
+/// process's own.
 ///
 /// # Errors
-/// When it cannot be executed, takes longer than `limit`, or fails: the last thing that it said is the reason.
+/// When it cannot be executed, takes longer than `limit`, or fails: the reason is the last line of its output.
 pub fn succeeding(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<String> {
     let (text, status) = run(argv, environment, limit)?;
     if status.success() {
         return Ok(text);
     }
-    // Some end with advice how to ask for help; what went wrong stands before it.
-    let said =
+    // Some commands end with a hint about their --help; the error is the line before it.
+    let error =
         text.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("Run '")).unwrap_or_default();
-    Err(Error::new(format!("{} ended with {status}: {}", shell::join(argv), said.trim())))
+    Err(Error::new(format!("{} failed ({status}): {}", shell::join(argv), error.trim())))
+}
+
+/// Runs `argv` without input and without blocking the runtime; returns its streams separately, whatever its status.
+/// `environment` is added to this process's own. The command is killed at the limit, or when the future is dropped.
+///
+/// # Errors
+/// When it cannot be executed or takes longer than `limit`.
+pub async fn output(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<Output> {
+    let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+    match tokio::time::timeout(limit, command.output()).await {
+        Ok(output) => output.map_err(|e| cannot_execute(program, e)),
+        Err(_) => Err(too_slow(limit)),
+    }
+}
+
+fn cannot_execute(program: &str, because: std::io::Error) -> Error {
+    Error::new(format!("cannot execute {program:?}")).because(because)
+}
+
+fn too_slow(limit: Duration) -> Error {
+    Error::new(format!("it did not finish within {} s", limit.as_secs()))
 }
 
 fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<(String, ExitStatus)> {
     let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
-    let (mut read, write) = std::io::pipe().context("cannot make a pipe")?;
+    let (mut read, write) = std::io::pipe().context("cannot create a pipe")?;
     let copy = write.try_clone().context("cannot copy a pipe")?;
     let mut child = Command::new(program)
         .args(arguments)
@@ -46,7 +70,7 @@ fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Re
         .stdout(write)
         .stderr(copy)
         .spawn()
-        .map_err(|e| Error::new(format!("cannot execute {program:?}")).because(e))?;
+        .map_err(|e| cannot_execute(program, e))?;
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = read.read_to_end(&mut bytes);
@@ -58,25 +82,25 @@ fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Re
             break status;
         }
         if begun.elapsed() > limit {
-            // It may have started a server instead of printing its help.
+            // It may have started a server instead of printing its help: end its descendants too.
             let family = i32::try_from(child.id()).map_or_else(|_| Vec::new(), |pid| proc::descendants(pid, None));
             let _ = child.kill();
             let _ = child.wait();
             for process in family.iter().filter(|process| process.lives()) {
                 let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
             }
-            return Err(Error::new(format!("it takes longer than {} s", limit.as_secs())));
+            return Err(too_slow(limit));
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    let text = reader.join().map_err(|_| Error::new("its output cannot be read"))?;
+    let text = reader.join().map_err(|_| Error::new("cannot read its output"))?;
     Ok((text, status))
 }
 
-/// Writes a whole file, without values that are known to be secrets: beside its place first, then moved there.
+/// Writes a file with known secrets removed, first under a temporary name in the same folder, then renamed.
 ///
 /// # Errors
-/// What the system says.
+/// What the system reports.
 pub fn save(path: &Path, text: &str) -> Result<()> {
     let at = |e: std::io::Error| Error::new("cannot write").because(e).at(path.display().to_string());
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -1,13 +1,14 @@
 //! The guard: bench-serve executed again, in a session of its own, as the parent and sub-reaper of one server.
 //!
-//! It outlives bench-serve by as long as stopping takes: when its standard input ends, whatever the reason, it stops the
-//! server and everything that ever descended from it. Standard input is one end of a Unix socket: the guard writes JSON
-//! lines ([`GuardReport`]) and reads commands, of which there is one: `stop MILLISECONDS` asks for the ladder with that grace.
+//! It outlives bench-serve for as long as a stop takes: when its standard input ends, for whatever reason, it stops the
+//! server and all of its descendants. Standard input is one end of a Unix socket: the guard writes JSON lines
+//! ([`GuardReport`]) and reads one command, `stop MILLISECONDS`, which starts the stop ladder with that grace.
 //!
-//! Should the guard itself be killed, the server's first process goes with it (it asked the kernel for that before it
-//! became the server), and bench-serve, to whom the rest falls, sweeps that.
+//! If the guard itself is killed, the kernel kills the server's first process (`PR_SET_PDEATHSIG`); orphans are reparented to
+//! bench-serve, which kills them.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -29,50 +30,83 @@ use super::proc::{Process, descendants, on_path};
 use crate::base::error::{Context, Error, Result};
 use crate::engines::launcher::OutsideStop;
 use crate::rows::kinds::{ProcessExit, Stop};
+use crate::rows::words::FailureClass;
 
 /// The first argument that makes bench-serve a guard.
 pub const GUARD_ARGUMENT: &str = "--guard-of-one-server";
-/// The name of a guard's process: who kills `bench-serve` by name does not mean it.
+/// The name of a guard's process, so that `pkill bench-serve` does not match it.
 pub const GUARD_NAME: &str = "bench-guard";
 /// The first argument that makes bench-serve become the server.
 const EXEC_ARGUMENT: &str = "--become-the-server";
-/// Grace for processes that left the server's group, once the group is gone.
+/// Grace for processes that left the server's group, once the group has ended.
 const STRAY_GRACE: Duration = Duration::from_secs(1);
-/// The grace when nobody asked for another: bench-serve has died and cannot tell.
+/// Grace when bench-serve has died and cannot request another.
 const ORPHAN_GRACE: Duration = Duration::from_millis(1000);
-/// How long killing goes on before what is left is called a survivor.
+/// How long to repeat SIGKILL before the remaining processes are reported as survivors.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(10);
-/// How long a command outside may take, beyond the grace that it is told.
-const COMMAND: Duration = Duration::from_secs(15);
-/// What was started outside so lately may only be about to appear when its client is killed: that it is not there is asked
-/// again, so much later.
+/// How long a launcher's stop command may take, in addition to the grace that it is passed.
+const COMMAND_LIMIT: Duration = Duration::from_secs(15);
+/// A server younger than this may appear outside only after its client was killed: its absence is checked once more, after
+/// `RECHECK`.
 const YOUNG: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(500);
-/// How a survivor of which nothing is known begins.
-pub const REMOTE_UNKNOWN: &str = "remote_unknown";
+const RECHECK: Duration = Duration::from_millis(500);
 
-/// What the guard tells bench-serve.
+/// What the guard reports to bench-serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardReport {
-    /// The server runs.
+    /// The server was started.
     Started {
-        /// Its process id, which is its process group's too.
+        /// Its process id, which is also its process group.
         pid: i32,
     },
     /// The command could not be executed.
     NotStarted {
-        /// What the system says.
+        /// What the system reports.
         why: String,
     },
     /// The server's first process has ended.
     Ended(ProcessExit),
-    /// The ladder is done: nothing is left but the survivors named.
-    Stopped(Stop),
+    /// The stop ladder is complete: only the survivors are left.
+    Stopped {
+        /// How the processes were stopped.
+        stop: Stop,
+        /// What is left outside the process tree.
+        outside: Vec<OutsideSurvivor>,
+    },
 }
 
-/// Runs as the guard, or as what becomes the server, if the arguments say so; `None` for an ordinary bench-serve.
+/// A server outside the process tree (a container, a process on another host) that was not stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutsideSurvivor {
+    /// It is still running.
+    Running {
+        /// The launcher's name for it: `container NAME`.
+        what: String,
+    },
+    /// The launcher's `inspect` command shows neither that it runs nor that it is gone.
+    Unknown {
+        /// The launcher's name for it.
+        what: String,
+        /// What `inspect` printed, or why it failed.
+        output: String,
+    },
+}
+
+impl fmt::Display for OutsideSurvivor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running { what } => write!(f, "{what} still runs"),
+            Self::Unknown { what, output } => {
+                write!(f, "{}: {what}: {output:?}", FailureClass::RemoteUnknown.as_str())
+            }
+        }
+    }
+}
+
+/// Runs as the guard, or becomes the server, if the first argument is a special one; `None` for an ordinary bench-serve.
 pub fn run(mut arguments: impl Iterator<Item = String>) -> Option<Result<()>> {
     match arguments.nth(1).as_deref() {
         Some(GUARD_ARGUMENT) => Some(guard()),
@@ -81,10 +115,10 @@ pub fn run(mut arguments: impl Iterator<Item = String>) -> Option<Result<()>> {
     }
 }
 
-/// Asks to be killed when the guard dies, then becomes the server, which keeps that wish.
+/// Has the kernel kill this process when the guard dies, then becomes the server; exec preserves that setting.
 fn become_server() -> Result<()> {
     let command: Vec<String> = std::env::args().skip(2).collect();
-    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("no command was given")) };
+    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("no command")) };
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the server to its guard")?;
     let failed = Command::new(program).args(arguments).exec();
     // The log is on standard error.
@@ -92,108 +126,108 @@ fn become_server() -> Result<()> {
     Err(Error::new("cannot become the server").because(failed))
 }
 
-/// Whether a program can be executed, as `execvp` would find it.
-fn find(program: &str) -> std::io::Result<()> {
+/// Checks that a program can be executed, found as `execvp` finds it.
+fn check_executable(program: &str) -> std::io::Result<()> {
     let found = on_path(program).iter().any(|path| access(path, AccessFlags::X_OK).is_ok());
     if found { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::errno::Errno::ENOENT as i32)) }
 }
 
 fn guard() -> Result<()> {
-    // The command line was given its name already; this is the short one.
+    // The name in the command line was set by the parent; this is the short one.
     let name = CString::new(GUARD_NAME).context("a name without a zero byte")?;
-    prctl::set_name(&name).context("cannot take a name")?;
-    setsid().context("cannot begin a session")?;
+    prctl::set_name(&name).context("cannot set the process name")?;
+    setsid().context("cannot create a session")?;
     prctl::set_child_subreaper(true).context("cannot become a sub-reaper")?;
     let link = std::io::stdin().as_fd().try_clone_to_owned().context("the guard has no link to bench-serve")?;
     let mut reports = UnixStream::from(link);
-    let commands_from = reports.try_clone().context("the guard's link fails")?;
-    let mut tell = |report: &GuardReport| {
-        // bench-serve may be gone: its end is what standard input tells.
+    let commands_from = reports.try_clone().context("cannot use the guard's link")?;
+    let mut send_report = |report: &GuardReport| {
+        // bench-serve may have exited: the end of standard input shows that.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
-    let outside: Vec<OutsideStop> =
-        serde_json::from_str(&std::env::args().nth(2).unwrap_or_default()).context("the guard was given no spec")?;
+    let outside: Vec<OutsideStop> = serde_json::from_str(&std::env::args().nth(2).unwrap_or_default())
+        .context("the guard has no launcher commands")?;
     let command: Vec<String> = std::env::args().skip(3).collect();
-    let Some(program) = command.first() else { return Err(Error::new("the guard was given no command")) };
+    let Some(program) = command.first() else { return Err(Error::new("the guard has no command to run")) };
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut server = Command::new(this);
     // Standard output and error are the log's pipe, inherited; the link is not.
     server.arg(EXEC_ARGUMENT).args(&command).stdin(Stdio::null()).process_group(0);
-    let child = match find(program).and_then(|()| server.spawn()) {
+    let child = match check_executable(program).and_then(|()| server.spawn()) {
         Ok(child) => child,
         Err(e) => {
-            tell(&GuardReport::NotStarted { why: e.to_string() });
+            send_report(&GuardReport::NotStarted { why: e.to_string() });
             return Ok(());
         }
     };
     let started = Instant::now();
     let leader = Pid::from_raw(i32::try_from(child.id()).context("a process id is positive")?);
-    tell(&GuardReport::Started { pid: leader.as_raw() });
+    send_report(&GuardReport::Started { pid: leader.as_raw() });
 
     let (send, commands) = channel();
     thread::spawn(move || listen(commands_from, &send));
-    let grace = watch(leader, &commands, &mut tell);
+    let grace = watch(leader, &commands, &mut send_report);
     for outside in &outside {
-        each(&outside.stop, grace);
+        run_all(&outside.stop, grace);
     }
-    let mut stop = stop(leader, grace, &mut tell);
+    let stop = stop(leader, grace, &mut send_report);
     let young = started.elapsed() < YOUNG;
-    stop.survivors.extend(outside.iter().filter_map(finish));
-    if young && !outside.is_empty() && stop.survivors.is_empty() {
-        thread::sleep(AGAIN);
-        stop.survivors.extend(outside.iter().filter(|outside| inspect(outside).is_err()).filter_map(finish));
+    let mut survivors: Vec<OutsideSurvivor> = outside.iter().filter_map(finish).collect();
+    if young && !outside.is_empty() && stop.survivors.is_empty() && survivors.is_empty() {
+        thread::sleep(RECHECK);
+        survivors.extend(outside.iter().filter(|outside| inspect(outside).is_err()).filter_map(finish));
     }
-    tell(&GuardReport::Stopped(stop));
+    send_report(&GuardReport::Stopped { stop, outside: survivors });
     Ok(())
 }
 
-/// Runs commands one after the other; what comes of them the inspection tells.
-fn each(commands: &[Vec<String>], grace: Duration) {
+/// Runs commands one after the other; their results do not matter, the inspection decides.
+fn run_all(commands: &[Vec<String>], grace: Duration) {
     for command in commands {
         let fill = |word: &String| word.replace("{grace_s}", &grace.as_secs().to_string());
         let command: Vec<String> = command.iter().map(fill).collect();
-        let _ = capture(&command, grace + COMMAND);
+        let _ = capture(&command, grace + COMMAND_LIMIT);
     }
 }
 
-/// Whether a text is what a launcher says.
-fn says(pattern: &str, text: &str) -> bool {
+/// Whether a launcher's pattern matches what its command printed.
+fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).is_ok_and(|regex| regex.is_match(text.trim()))
 }
 
-/// Asks whether what is outside is gone; what is said instead.
+/// Checks that nothing is left outside; otherwise what the launcher's command printed.
 fn inspect(outside: &OutsideStop) -> std::result::Result<(), String> {
-    match capture(&outside.inspect, COMMAND) {
-        Ok(text) if says(&outside.gone, &text) => Ok(()),
+    match capture(&outside.inspect, COMMAND_LIMIT) {
+        Ok(text) if matches(&outside.gone, &text) => Ok(()),
         Ok(text) => Err(text),
         Err(e) => Err(e.to_string()),
     }
 }
 
-/// Kills what is outside unless it is gone, cleans up behind it; what is left of it, or that nothing is known.
-fn finish(outside: &OutsideStop) -> Option<String> {
-    let mut said = String::new();
+/// Kills what is outside unless it is gone, and cleans up after it; the survivor, if any.
+fn finish(outside: &OutsideStop) -> Option<OutsideSurvivor> {
+    let mut output = String::new();
     for round in 0..3 {
         match inspect(outside) {
             Ok(()) => {
-                each(&outside.clean, Duration::ZERO);
+                run_all(&outside.clean, Duration::ZERO);
                 return None;
             }
-            Err(other) => said = other,
+            Err(text) => output = text,
         }
         if round < 2 {
-            each(&outside.kill, Duration::ZERO);
+            run_all(&outside.kill, Duration::ZERO);
             thread::sleep(Duration::from_millis(200));
         }
     }
-    let said = said.trim().replace('\n', " ");
-    Some(match says(&outside.running, &said) {
-        true => format!("{} still runs", outside.what),
-        false => format!("{REMOTE_UNKNOWN}: {}: {said:?}", outside.what),
+    let (what, output) = (outside.what.clone(), output.trim().replace('\n', " "));
+    Some(match matches(&outside.running, &output) {
+        true => OutsideSurvivor::Running { what },
+        false => OutsideSurvivor::Unknown { what, output },
     })
 }
 
-/// Passes on the grace of a `stop` command; the channel's end means that bench-serve has gone.
+/// Sends the grace of each `stop` command; the channel ends when bench-serve has exited.
 fn listen(link: UnixStream, send: &Sender<Duration>) {
     for line in BufReader::new(link).lines().map_while(Result::ok) {
         if let Some(grace) = line.strip_prefix("stop ").and_then(|ms| ms.parse().ok()) {
@@ -202,16 +236,16 @@ fn listen(link: UnixStream, send: &Sender<Duration>) {
     }
 }
 
-/// Reaps and waits until the server's first process ends or a stop is asked for; the grace to give.
-fn watch(leader: Pid, commands: &Receiver<Duration>, tell: &mut impl FnMut(&GuardReport)) -> Duration {
+/// Reaps children until the server's first process ends or a stop is requested; the grace of the stop.
+fn watch(leader: Pid, commands: &Receiver<Duration>, report: &mut impl FnMut(&GuardReport)) -> Duration {
     let mut ended = false;
     loop {
         if let Some(exit) = reap(leader) {
-            tell(&GuardReport::Ended(exit));
+            report(&GuardReport::Ended(exit));
             ended = true;
         }
         match commands.recv_timeout(TICK) {
-            // What a dead leader leaves is swept at once.
+            // What a dead leader leaves behind is killed at once.
             _ if ended => return Duration::ZERO,
             Ok(grace) => return grace,
             Err(RecvTimeoutError::Disconnected) => return ORPHAN_GRACE,
@@ -237,16 +271,16 @@ fn reap(leader: Pid) -> Option<ProcessExit> {
 }
 
 /// The stop ladder: SIGTERM to the group, grace, then SIGKILL to group, session and every descendant until none is left.
-/// Whoever left the group gets its own SIGTERM once the group is gone, and a short grace: nobody leads it any more.
-fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&GuardReport)) -> Stop {
+/// Processes that left the group get a SIGTERM of their own once the group has ended, and a short grace.
+fn stop(leader: Pid, grace: Duration, report: &mut impl FnMut(&GuardReport)) -> Stop {
     let begun = Instant::now();
     let me = getpid().as_raw();
-    // The guard leads its session, so whoever is in it came from here even if its parents are gone.
+    // The guard leads its session, so every process in it is the server's, even if its parents have exited.
     let left = || descendants(me, Some(me));
     let mut stop = Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), ..Stop::default() };
-    let mut reap_and_tell = || {
+    let mut reap_and_report = || {
         if let Some(exit) = reap(leader) {
-            tell(&GuardReport::Ended(exit));
+            report(&GuardReport::Ended(exit));
         }
     };
     if !grace.is_zero() {
@@ -254,7 +288,7 @@ fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&GuardReport)) -> St
         let mut end = begun + grace;
         let mut alone = false;
         while Instant::now() < end {
-            reap_and_tell();
+            reap_and_report();
             let rest = left();
             if rest.is_empty() {
                 break;
@@ -270,14 +304,15 @@ fn stop(leader: Pid, grace: Duration, tell: &mut impl FnMut(&GuardReport)) -> St
         }
     }
     (stop.killed, stop.survivors) = kill_all(left, || {
-        reap_and_tell();
+        reap_and_report();
         let _ = killpg(leader, Signal::SIGKILL);
     });
     stop.took_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
     stop
 }
 
-/// Kills what is left until nothing is, each time after `before`: who needed it and who survived it, `pid name`.
+/// Kills the processes of `left` until none is left, calling `before` each time. Returns the processes that were killed and
+/// those that survived, as `pid name`.
 fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
     let begun = Instant::now();
     let mut killed = Vec::new();
@@ -297,7 +332,7 @@ fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<S
             }
         }
         before();
-        // Looked at again right before the signal: a pid that was given to somebody else stays unharmed.
+        // Checked again right before the signal: the kernel may have reused the pid.
         for process in rest.iter().filter(|process| process.lives()) {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
@@ -305,17 +340,17 @@ fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<S
     }
 }
 
-/// Makes this program the one to whom the processes of a killed guard fall.
+/// Makes this process the new parent of the processes of a killed guard.
 ///
 /// # Errors
-/// When the system does not let us.
-pub fn stand_behind() -> Result<()> {
+/// What the system reports.
+pub fn adopt_orphans() -> Result<()> {
     prctl::set_child_subreaper(true).context("cannot become a sub-reaper")
 }
 
-/// Kills what fell to this program when a guard was killed: whatever descends from it in another session.
+/// Kills the processes of a killed guard: the descendants of this process in other sessions.
 #[must_use]
-pub fn sweep() -> Stop {
+pub fn kill_orphans() -> Stop {
     let me = getpid().as_raw();
     let ours = Process::read(me).map(|process| process.session);
     let left = || descendants(me, None).into_iter().filter(|p| Some(p.session) != ours).collect::<Vec<_>>();

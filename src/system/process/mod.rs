@@ -1,6 +1,7 @@
-//! Processes and signals: the guard, process groups, `/proc`, and how a program dies.
+//! Processes and signals: the guard, process groups, short commands, `/proc`, and how a program ends.
 
 pub mod capture;
+pub mod group;
 pub mod guard;
 pub mod host;
 pub mod proc;
@@ -12,20 +13,20 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Returns when the reader of `pipe` has gone, without writing to it; never for a file or a terminal.
+/// Returns when the reader of `pipe` has closed it, without writing to it; never for a file or a terminal.
 pub async fn reader_left(pipe: &impl AsFd) {
     loop {
         let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
-        let gone = poll(&mut watched, PollTimeout::ZERO).is_ok()
+        let closed = poll(&mut watched, PollTimeout::ZERO).is_ok()
             && watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
-        if gone {
+        if closed {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Moves an iterator that blocks to a thread of its own, so that signals and sockets can be watched meanwhile.
+/// Moves a blocking iterator to a thread of its own, so that signals and sockets can be watched meanwhile.
 pub fn feed<T: Send + 'static>(items: impl Iterator<Item = T> + Send + 'static) -> Receiver<T> {
     let (send, receive) = channel(1);
     std::thread::spawn(move || {

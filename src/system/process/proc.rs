@@ -1,12 +1,12 @@
-//! What `/proc` says: who descends from whom, and who listens where. A process is its pid and its start time together,
-//! for the pid alone may have become somebody else's.
+//! Facts from `/proc`: descendants, and the listeners of a port. A process is identified by pid and start time, because the
+//! kernel reuses pids.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-/// A process that cannot be taken for another one.
+/// A process, identified by pid and start time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// Process id.
@@ -22,7 +22,7 @@ pub struct Process {
     zombie: bool,
 }
 
-/// This process as `HOST:PID:START`, for what may outlive it.
+/// This process as `HOST:PID:START`, to mark what may outlive it.
 #[must_use]
 pub fn owner() -> String {
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
@@ -30,7 +30,7 @@ pub fn owner() -> String {
     format!("{}:{pid}:{start}", host())
 }
 
-/// True when such a name is of a process of this host that lives no more.
+/// True when `owner` names a process of this host that no longer runs.
 #[must_use]
 pub fn is_dead(owner: &str) -> bool {
     let parts: Vec<&str> = owner.split(':').collect();
@@ -44,7 +44,7 @@ fn host() -> String {
 }
 
 impl Process {
-    /// The process with this pid, if there is one.
+    /// The process with this pid, if it exists.
     #[must_use]
     pub fn read(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -64,13 +64,13 @@ impl Process {
         })
     }
 
-    /// True while it runs: the same process, and not a zombie.
+    /// True while this process runs, zombies excluded.
     #[must_use]
     pub fn lives(&self) -> bool {
         Self::read(self.pid).is_some_and(|now| now.start == self.start && !now.zombie)
     }
 
-    /// Its command line as it is now, words joined by spaces; empty when it is gone.
+    /// Its current command line, words joined by spaces; empty when it has exited.
     #[must_use]
     pub fn command_line(&self) -> String {
         let bytes = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
@@ -95,7 +95,7 @@ fn all() -> BTreeMap<i32, Process> {
 pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
     let all = all();
     let mut family = BTreeSet::from([root]);
-    // Parents may have larger pids than their children: go on until nothing is added.
+    // Parents may have larger pids than their children: repeat until nothing is added.
     loop {
         let before = family.len();
         family.extend(all.values().filter(|p| family.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>());
@@ -107,13 +107,13 @@ pub fn descendants(root: i32, session: Option<i32>) -> Vec<Process> {
     all.values().filter(ours).cloned().collect()
 }
 
-/// The files that the PATH has for a program, first to last; a name with a slash is its own path.
+/// The files on the PATH with a program's name, in the order of the PATH; a name with a slash is a path itself.
 #[must_use]
 pub fn on_path(program: &str) -> Vec<PathBuf> {
     on_path_of(program, None)
 }
 
-/// The same of a PATH that is not ours.
+/// Like [`on_path`], on the PATH `path`; `None`: this process's own.
 #[must_use]
 pub fn on_path_of(program: &str, path: Option<&str>) -> Vec<PathBuf> {
     let path = path.map_or_else(|| std::env::var_os("PATH").unwrap_or_default(), Into::into);
@@ -130,8 +130,8 @@ pub fn children(parent: i32) -> Vec<Process> {
     all().into_values().filter(|process| process.parent == parent).collect()
 }
 
-/// The inodes of the sockets that listen on `port`: for IPv4, or where none does for IPv6. Each table takes the kernel some
-/// milliseconds.
+/// The inodes of the sockets that listen on `port`: of IPv4, or of IPv6 if there are none. The kernel takes some milliseconds
+/// per table.
 fn listening(port: u16) -> BTreeSet<String> {
     let mut inodes = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -167,7 +167,7 @@ pub fn listens(port: u16, processes: &[Process]) -> bool {
     !inodes.is_empty() && processes.iter().any(|process| holds(process.pid, &inodes))
 }
 
-/// The processes that listen on `port`, as far as we may see.
+/// The processes that listen on `port`, as far as this user may see.
 #[must_use]
 pub fn listeners(port: u16) -> Vec<Process> {
     let inodes = listening(port);
@@ -177,10 +177,10 @@ pub fn listeners(port: u16) -> Vec<Process> {
     all().into_values().filter(|process| holds(process.pid, &inodes)).collect()
 }
 
-/// True when nobody listens on `port` of this host.
+/// True when no process listens on `port` of this host.
 #[must_use]
 pub fn port_is_free(port: u16) -> bool {
-    // Sockets that only wait for their end are in nobody's way, and do not keep this from binding either.
+    // Sockets in TIME_WAIT do not matter, and do not prevent this bind either.
     let free = |address: (&str, u16)| match TcpListener::bind(address) {
         Ok(_) => true,
         Err(e) => e.kind() != std::io::ErrorKind::AddrInUse,
@@ -188,10 +188,10 @@ pub fn port_is_free(port: u16) -> bool {
     free(("0.0.0.0", port)) && free(("::", port))
 }
 
-/// A port of the loopback address that is free now.
+/// A free port of the loopback address.
 ///
 /// # Errors
-/// When there is none.
+/// When no port is free.
 pub fn free_port() -> std::io::Result<u16> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port())
 }

@@ -1,6 +1,6 @@
-//! Signals: the first asks for an orderly end, the second ends the program at once. One that was ignored at the start
-//! stays ignored. A service manager sends SIGTERM to all processes, and scripts/sweep hands its own on: the same one again
-//! within a moment is no second.
+//! Signals: the first requests an orderly end, the second ends the program at once. A signal that was ignored at the start
+//! stays ignored. A service manager sends SIGTERM to all processes, and scripts/sweep forwards its own: the same signal
+//! again within half a second does not count as the second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,34 +12,34 @@ use tokio::sync::mpsc;
 
 use crate::base::error::{Context, Result};
 
-const ASKED: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+const STOP_SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// How long the same SIGTERM or SIGHUP may come again. Not so SIGINT: whoever types Ctrl-C twice means it.
-const SAME: Duration = Duration::from_millis(500);
+/// The same SIGTERM or SIGHUP counts once within this time. SIGINT always counts: the user pressed Ctrl-C twice.
+const REPEAT: Duration = Duration::from_millis(500);
 
-/// The signals that ask this program to end, as they come.
+/// The signals that ask this program to end, in the order of their arrival.
 #[derive(Debug)]
 pub struct Signals(mpsc::UnboundedReceiver<Signal>);
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// When the handlers cannot be installed.
     pub fn listen() -> Result<Self> {
         let (send, receive) = mpsc::unbounded_channel();
         let ignored = ignored();
-        let asked: Vec<Signal> = ASKED.into_iter().filter(|signal| !is_in(ignored, *signal)).collect();
-        let came = Arc::new(AtomicBool::new(false));
-        for signal in &asked {
+        let handled: Vec<Signal> = STOP_SIGNALS.into_iter().filter(|signal| !is_in(ignored, *signal)).collect();
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in &handled {
             // In this order: the first signal finds the flag down and raises it, the second finds it raised.
             let number = *signal as i32;
-            flag::register_conditional_default(number, came.clone()).context("cannot listen for signals")?;
+            flag::register_conditional_default(number, seen.clone()).context("cannot listen for signals")?;
             if *signal == Signal::SIGINT {
-                flag::register(number, came.clone()).context("cannot listen for signals")?;
+                flag::register(number, seen.clone()).context("cannot listen for signals")?;
             }
         }
-        let numbers = asked.iter().map(|signal| *signal as i32);
+        let numbers = handled.iter().map(|signal| *signal as i32);
         let mut signals = iterator::Signals::new(numbers).context("cannot listen for signals")?;
         std::thread::spawn(move || {
             let mut first = None;
@@ -48,10 +48,10 @@ impl Signals {
                     continue;
                 }
                 if first.replace(signal).is_none() && signal != Signal::SIGINT {
-                    let came = came.clone();
+                    let seen = seen.clone();
                     std::thread::spawn(move || {
-                        std::thread::sleep(SAME);
-                        came.store(true, Ordering::Relaxed);
+                        std::thread::sleep(REPEAT);
+                        seen.store(true, Ordering::Relaxed);
                     });
                 }
                 if send.send(signal).is_err() {
@@ -71,7 +71,7 @@ impl Signals {
     }
 }
 
-/// The signals that are ignored now, a bit each from the lowest: what `/proc` says, so nothing is changed by asking.
+/// The signals that are ignored now, one bit each from signal 1 up. Read from `/proc`, which changes nothing.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -82,7 +82,7 @@ fn is_in(mask: u64, signal: Signal) -> bool {
     mask >> (signal as i32 - 1) & 1 == 1
 }
 
-/// Dies by `signal`, so that the shell sees what ended us. Returns only when the signal cannot kill.
+/// Dies by `signal`, so that the parent process sees it. Returns only if the signal does not end a process.
 pub fn die_by(signal: Signal) {
     let _ = low_level::emulate_default_handler(signal as i32);
 }

@@ -1,4 +1,4 @@
-//! Requests as small as they can be, for the probe and the preflight.
+//! Minimal completion requests, for the probe and the smoke test.
 
 use std::time::Instant;
 
@@ -7,51 +7,55 @@ use serde_json::{Value, json};
 use crate::base::redact;
 use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
+use crate::rows::words::Endpoint;
 use crate::system::http::HttpClient;
 
-/// Where completions are asked for, and what stands in when a server has only chat.
-const ENDPOINTS: [(&str, bool); 2] = [("/v1/completions", false), ("/v1/chat/completions", true)];
-/// The most of an answer that is kept for people, in bytes.
-const KEPT: usize = 64 << 10;
+/// The endpoints in the order in which they are tried: some servers have only chat.
+const ENDPOINTS: [Endpoint; 2] = [Endpoint::Completions, Endpoint::Chat];
+/// Maximum bytes of a response in the smoke test's artifact.
+const TEXT_LIMIT: usize = 64 << 10;
 
-/// What is asked.
+/// One request.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeRequest<'a> {
     /// The model's id.
     pub model: &'a str,
-    /// Most tokens of the answer.
+    /// Maximum number of output tokens.
     pub tokens: u32,
-    /// Token by token.
+    /// Ask for a stream.
     pub streamed: bool,
 }
 
-/// A whole answer with at least one token.
+/// A complete response with at least one token.
 #[derive(Debug)]
 pub struct ProbeAnswer {
-    /// When the first chunk with a token came, for a stream.
+    /// When the first chunk with a token arrived, for a stream.
     pub first_token: Option<Instant>,
-    /// What was sent back.
+    /// The body.
     pub text: String,
 }
 
 impl ProbeRequest<'_> {
-    /// Asks, and reads the answer to its end.
+    /// Sends the request and reads the whole response.
     ///
     /// # Errors
-    /// A sentence why there is no such answer.
-    pub async fn ask(&self, client: &HttpClient) -> Result<ProbeAnswer, String> {
+    /// A sentence that says why the request failed.
+    pub async fn send(&self, client: &HttpClient) -> Result<ProbeAnswer, String> {
         let mut why = String::new();
-        for (path, chat) in ENDPOINTS {
-            let mut answer = client.post(path, self.body(chat).to_string().into_bytes()).await.map_err(|e| e.why)?;
+        for endpoint in ENDPOINTS {
+            let mut answer = client
+                .post(endpoint.as_str(), self.body(endpoint).to_string().into_bytes())
+                .await
+                .map_err(|e| e.why)?;
             if answer.status == 200 {
                 return self.read(answer).await;
             }
             let status = answer.status;
             let body = answer.body().await.unwrap_or_default();
-            // Before it is cut: half a secret is found by nobody.
+            // Redacted before it is shortened: half a secret would not be recognized.
             let text: String = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(200).collect();
-            why = format!("a completion answers {status}: {text}");
-            // A server that has no such path may have the other.
+            why = format!("a completion returned HTTP {status}: {text}");
+            // A server without this path may have the other.
             if !matches!(status, 404 | 405) {
                 break;
             }
@@ -59,13 +63,13 @@ impl ProbeRequest<'_> {
         Err(why)
     }
 
-    fn body(&self, chat: bool) -> Value {
+    fn body(&self, endpoint: Endpoint) -> Value {
         let mut body =
             json!({"model": self.model, "max_tokens": self.tokens, "temperature": 0, "stream": self.streamed});
         if self.streamed {
             body["stream_options"] = json!({"include_usage": true});
         }
-        if chat {
+        if endpoint == Endpoint::Chat {
             body["messages"] = json!([{"role": "user", "content": "one two three"}]);
         } else {
             body["prompt"] = "one two three".into();
@@ -77,9 +81,9 @@ impl ProbeRequest<'_> {
         if !self.streamed {
             let body = answer.body().await.map_err(|e| e.why)?;
             let event = Event::parse(&body)?;
-            let text = String::from_utf8_lossy(&body[..body.len().min(KEPT)]).into_owned();
+            let text = String::from_utf8_lossy(&body[..body.len().min(TEXT_LIMIT)]).into_owned();
             return finished(
-                bears_token(&event).then(Instant::now),
+                has_token(&event).then(Instant::now),
                 event.error,
                 ProbeAnswer { first_token: None, text },
             );
@@ -88,34 +92,34 @@ impl ProbeRequest<'_> {
         let (mut first_token, mut error, mut bytes) = (None, None, Vec::new());
         while let Some(chunk) = answer.chunk().await.map_err(|e| e.why)? {
             let now = Instant::now();
-            let room = KEPT.saturating_sub(bytes.len());
+            let room = TEXT_LIMIT.saturating_sub(bytes.len());
             bytes.extend(chunk.as_ref().iter().take(room));
             splitter.push(chunk.as_ref(), |part| match part {
                 Part::Data(data) => match Event::parse(data) {
                     Ok(event) => {
-                        if bears_token(&event) {
+                        if has_token(&event) {
                             first_token.get_or_insert(now);
                         }
                         error = error.take().or(event.error);
                     }
                     Err(e) => error = Some(e),
                 },
-                Part::Error(words) => error = Some(String::from_utf8_lossy(words).into_owned()),
+                Part::Error(bytes) => error = Some(String::from_utf8_lossy(bytes).into_owned()),
             });
         }
         finished(first_token, error, ProbeAnswer { first_token, text: String::from_utf8_lossy(&bytes).into_owned() })
     }
 }
 
-/// A first token may be half a character, which some engines hold back: its count is as good.
-fn bears_token(event: &Event) -> bool {
+/// A first token may be half a character, which some engines hold back: its count in the usage counts as well.
+fn has_token(event: &Event) -> bool {
     event.has_text || event.usage.and_then(|usage| usage.output).is_some_and(|n| n > 0)
 }
 
-fn finished(token: Option<Instant>, error: Option<String>, answered: ProbeAnswer) -> Result<ProbeAnswer, String> {
+fn finished(token: Option<Instant>, error: Option<String>, answer: ProbeAnswer) -> Result<ProbeAnswer, String> {
     match error {
-        Some(error) => Err(format!("a completion ends in an error: {error}")),
-        None if token.is_some() => Ok(answered),
-        None => Err("a completion streams no token".into()),
+        Some(error) => Err(format!("a completion ended in an error: {error}")),
+        None if token.is_some() => Ok(answer),
+        None => Err("a completion returned no token".into()),
     }
 }

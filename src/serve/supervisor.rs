@@ -1,0 +1,231 @@
+//! Takes the candidates one by one, from row to `server_end`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::Receiver;
+
+use super::failure::{CandidateFailure, NextStep};
+use super::give_up::FailureTally;
+use super::gpus::GpuProbe;
+use super::launch::Launch;
+use super::options::ServeOptions;
+use super::start::{FailedStart, StartContext};
+use super::{preflight, rows, start};
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::base::redact;
+use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
+use crate::rows::kinds::{Candidate, Members, ServerState};
+use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
+use crate::system::process::signals::Signals;
+use crate::system::process::{feed, guard, reader_left};
+
+/// Maximum grace after a signal: the user waits for the prompt.
+pub(super) const HURRIED_GRACE: Duration = Duration::from_secs(10);
+
+/// How bench-serve ended.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeSummary {
+    /// The signal by which to die, if one came.
+    pub signal: Option<Signal>,
+    /// With `smoke`: every framework that was checked serves.
+    pub all_serve: bool,
+}
+
+/// Serves the candidates of `rows`, one after the other.
+///
+/// # Errors
+/// When rows cannot be read or written, or no client took a lease. A failed candidate is not an error.
+pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &Notice) -> Result<ServeSummary> {
+    guard::adopt_orphans()?;
+    std::thread::spawn(redact::warm_up);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let local = tokio::task::LocalSet::new();
+    let served = local.block_on(&runtime, async {
+        let mut supervisor = Supervisor {
+            out,
+            options,
+            notice,
+            signals: Signals::listen()?,
+            begun: Instant::now(),
+            models_started: BTreeSet::new(),
+            helps: BTreeMap::new(),
+            smoke_tested: BTreeSet::new(),
+            smoke_failed: false,
+            probe: GpuProbe::find(&options.gpu_probe),
+            tally: FailureTally::default(),
+        };
+        let signal = supervisor.all(feed(rows)).await?;
+        let none_tested = supervisor.smoke_tested.is_empty();
+        if options.smoke && none_tested && signal.is_none() {
+            notice.warn("no candidate rows in the input: nothing was checked");
+        }
+        Ok(ServeSummary { signal, all_serve: !supervisor.smoke_failed && !none_tested })
+    });
+    runtime.shutdown_background();
+    served
+}
+
+pub(super) struct Supervisor<'a> {
+    pub(super) out: RowWriter<File>,
+    pub(super) options: &'a ServeOptions,
+    pub(super) notice: &'a Notice,
+    pub(super) signals: Signals,
+    pub(super) begun: Instant,
+    /// Failed candidates of each framework.
+    pub(super) tally: FailureTally,
+    /// The command that lists the host's GPUs; `None` on a host without GPUs.
+    pub(super) probe: Option<GpuProbe>,
+    /// The captured help by definition, launcher and image; `None` where it could not be captured.
+    helps: BTreeMap<String, Option<PathBuf>>,
+    /// Frameworks that were checked with `--smoke`.
+    smoke_tested: BTreeSet<String>,
+    pub(super) smoke_failed: bool,
+    /// Models that have been started before.
+    pub(super) models_started: BTreeSet<String>,
+}
+
+impl Supervisor<'_> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, RowPlace)>>) -> Result<Option<Signal>> {
+        loop {
+            let next = tokio::select! {
+                next = rows.recv() => next,
+                signal = self.signals.next() => return Ok(Some(signal)),
+                () = reader_left(self.out.sink()) => return Ok(None),
+            };
+            let Some(row) = next else { return Ok(None) };
+            let (row, place) = row?;
+            let runnable = row.record() == Some("candidate") && row.get("status").is_none();
+            if !runnable {
+                self.out.write(&row)?;
+                continue;
+            }
+            let candidate: Candidate = match row.view() {
+                Ok(candidate) => preflight::attached(candidate, self.options.attach.as_deref()),
+                Err(e) => {
+                    self.notice.error(&e.at(place));
+                    continue;
+                }
+            };
+            // The baseline comes first; one start shows whether a framework serves at all.
+            if self.options.smoke && !self.smoke_tested.insert(candidate.framework.clone()) {
+                continue;
+            }
+            if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
+                let why = "the time budget (--budget) was used up before its turn";
+                self.out.write(&rows::skipped(row, FailureClass::Budget, why))?;
+                continue;
+            }
+            if self.options.attach.is_some() && !self.models_started.is_empty() {
+                let why = "--attach measures the server as one candidate, the first of the input; it does not run with this candidate's flags";
+                self.out.write(&rows::skipped(row, FailureClass::Unsupported, why))?;
+                continue;
+            }
+            let framework = self.options.frameworks.get(&candidate.server.definition);
+            if let (Some(limit), Some(framework)) = (self.options.give_up, framework)
+                && let Some(why) = self.tally.reason_to_skip(&candidate, framework, limit)
+            {
+                self.out.write(&rows::skipped(row, FailureClass::GaveUp, &why))?;
+                continue;
+            }
+            match self.one(row, &candidate).await? {
+                NextStep::Continue => {}
+                NextStep::Signal(signal) => return Ok(Some(signal)),
+                NextStep::ReaderLeft => return Ok(None),
+                NextStep::Broken(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One candidate, from its row to its `server_end`.
+    async fn one(&mut self, row: Row, candidate: &Candidate) -> Result<NextStep> {
+        let Some(framework) = self.options.frameworks.get(&candidate.server.definition) else {
+            let why = format!(
+                "unknown framework definition {:?}; add its folder with --frameworks DIR",
+                candidate.server.definition
+            );
+            return self.fail(row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+        };
+        if let Err(why) = preflight::launchable(candidate, &self.options.frameworks) {
+            return self.fail(row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+        }
+        let launch = match Launch::prepare(candidate, self.options) {
+            Ok(launch) => launch,
+            Err(e) => {
+                return self.fail(row, None, CandidateFailure::new(FailureClass::NotStarted, e.to_string())).await;
+            }
+        };
+        if let Err(failure) = launch.check_port() {
+            return self.fail(row, Some(&launch), failure).await;
+        }
+        // bench-serve neither checks nor samples the GPUs of an attached server.
+        let gpus = match &self.probe {
+            Some(probe) if !launch.attached => preflight::gpus(probe, candidate).await,
+            _ => Ok(Vec::new()),
+        };
+        let gpus = match gpus {
+            Ok(gpus) => gpus,
+            Err(failure) => return self.fail(row, Some(&launch), failure).await,
+        };
+        self.notice.progress(format!("starting {} ({})", candidate.candidate_id, framework.title));
+        let interrupted = async {
+            tokio::select! {
+                signal = self.signals.next() => NextStep::Signal(signal),
+                () = reader_left(self.out.sink()) => NextStep::ReaderLeft,
+            }
+        };
+        let server = &candidate.server;
+        let kind = format!("{} {:?} {:?}", server.definition, server.launcher, server.image);
+        let context = StartContext { candidate, framework, gpus: &gpus, capture_help: !self.helps.contains_key(&kind) };
+        match start::until_ready(&launch, context, self.options, interrupted).await {
+            Ok(mut ready) => {
+                // The help is captured once, even when there is none.
+                ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
+                self.lease(row, context, &launch, ready).await
+            }
+            Err(failed) => self.fail(row, Some(&launch), failed).await,
+        }
+    }
+
+    /// Stops what was started and writes the candidate's row as its `server_end`.
+    async fn fail(&mut self, row: Row, launch: Option<&Launch>, failed: impl Into<FailedStart>) -> Result<NextStep> {
+        let FailedStart { failure, child, mut next } = failed.into();
+        let flags = row.get("server").and_then(|server| server["flags"].as_object()).cloned().unwrap_or_default();
+        self.tally.failed(row.str("framework").unwrap_or_default(), flags, &failure);
+        let (mut stop, mut exit) = (None, None);
+        let mut facts = Members::new();
+        if let Some(launch) = launch {
+            launch.enter(ServerState::Failed, None);
+        }
+        if let Some(child) = child {
+            let log = child.log.clone();
+            let grace = if matches!(next, NextStep::Continue) {
+                self.options.grace
+            } else {
+                self.options.grace.min(HURRIED_GRACE)
+            };
+            let stopped = child.stop(grace).await;
+            if !stopped.stop.survivors.is_empty() {
+                let why = format!(
+                    "still running after a stop: {}; no further server is started",
+                    stopped.stop.survivors.join(", ")
+                );
+                next = NextStep::Broken(Error::new(why));
+            }
+            (stop, exit) = (Some(stopped.stop), stopped.exit);
+            facts = log.facts();
+            if let Some(launch) = launch {
+                launch.enter(ServerState::Released, None);
+            }
+        }
+        self.notice.clear();
+        self.smoke_failed = true;
+        self.out.write(&rows::failed(row, launch, &failure, exit, stop, facts))?;
+        Ok(next)
+    }
+}
