@@ -6,14 +6,11 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
-use super::workload::{WorkloadArgs, own_rate};
+use super::workload::WorkloadArgs;
 use super::{Common, Program, key_value};
 use crate::base::error::{Error, Result};
-use crate::base::notice::Notice;
-use crate::load::request::RequestTimeouts;
-use crate::load::target::Target;
 use crate::plan::DEFAULT_QPS;
-use crate::rows::kinds::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
+use crate::rows::kinds::{Qps, Shard};
 use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
@@ -171,12 +168,6 @@ impl Program for Args {
 }
 
 impl Args {
-    /// The time limits of a request.
-    #[must_use]
-    pub fn limits(&self) -> RequestTimeouts {
-        RequestTimeouts { ttft: self.ttft_timeout, idle: self.idle_timeout, total: self.timeout }
-    }
-
     /// The headers, name and value.
     ///
     /// # Errors
@@ -197,77 +188,6 @@ impl Args {
             Ok((name.into(), value.into()))
         };
         self.headers.iter().map(one).collect()
-    }
-
-    /// What is loaded without a pipeline; `None` in a pipeline.
-    ///
-    /// # Errors
-    /// When the command line does not say what to ask or how.
-    pub fn target(&self, notice: &Notice) -> Result<Option<Target>> {
-        let Some(url) = &self.url else { return Ok(None) };
-        let scenarios = self.asked.scenarios(notice)?;
-        let loads = self.loads(&scenarios)?;
-        if scenarios.is_empty() || loads.is_empty() {
-            return Err(Error::new(
-                "say what to ask and how: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, --qps 1:32 \
-                 or --burst",
-            ));
-        }
-        let mut extra: Members = serde_json::from_str(&self.extra_body)
-            .map_err(|e| Error::new("--extra-body is not a JSON object").because(e))?;
-        // So that no server's own default decides.
-        extra.entry("temperature").or_insert(0.into());
-        let rows =
-            scenarios.iter().filter_map(|s| s.dataset.as_ref().filter(|d| !d.prefix_reuse)).map(|d| d.rows).min();
-        let num_prompts = self.num_prompts.unwrap_or(80.min(rows.unwrap_or(80)));
-        Ok(Some(Target {
-            url: url.clone(),
-            model: self.model.clone(),
-            framework: self.framework.clone(),
-            scenarios,
-            loads,
-            benchmark: Benchmark {
-                endpoint: self.endpoint,
-                num_prompts,
-                duration_s: None,
-                warmup_requests: self.warmup,
-                warmup_s: self.warmup_s.map(|warmup| warmup.as_secs_f64()),
-                seed: self.seed,
-                ignore_eos: !self.no_ignore_eos,
-                extra_request_body: extra,
-                whole_answers: self.no_stream,
-                continuous_usage: self.continuous_usage,
-                headers: self.headers()?.into_iter().collect(),
-                cache: if self.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
-                smoke: num_prompts <= 20,
-            },
-            sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
-        }))
-    }
-
-    fn loads(&self, scenarios: &[Scenario]) -> Result<Vec<Load>> {
-        let own = own_rate(scenarios);
-        let arrivals = self.arrivals.filter(|kind| *kind != Arrivals::Poisson);
-        let paced = arrivals == Some(Arrivals::Trace) || self.rate.contains(&Rate::Trace);
-        if paced && own.is_none() {
-            return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
-        }
-        if arrivals.is_some() && self.rate.is_empty() && self.qps.is_none() {
-            return Err(Error::new("--arrivals is for an open loop: give --rate or --qps"));
-        }
-        let open = |rate, arrivals| Load { rate, arrivals, cap: self.cap, ..Load::default() };
-        let mut loads: Vec<Load> = Vec::new();
-        for rate in &self.rate {
-            loads.push(match rate {
-                Rate::Of(rate) => open(Some(*rate), arrivals),
-                Rate::Trace => open(own, Some(Arrivals::Trace)),
-            });
-        }
-        loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), arrivals, ..Load::default() }));
-        let closed = |n: &u32| Load { mode: LoadMode::Closed, concurrency: Some(*n), ..Load::default() };
-        loads.extend(self.concurrency.iter().map(closed));
-        loads.extend(self.burst.then(|| Load { mode: LoadMode::Burst, ..Load::default() }));
-        Ok(loads)
     }
 }
 

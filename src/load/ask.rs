@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::schedule::generator;
 use super::workload::{PromptContent, PromptPiece, Sizes, WORDS, WorkloadItem, token_ids};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
+use crate::base::random::generator;
 use crate::base::redact;
 use crate::engines::framework::{MetricMapping, MetricsEndpoint};
 use crate::engines::prometheus;

@@ -6,9 +6,10 @@ use super::flight::SendSchedule;
 use super::pace::Heartbeat;
 use super::request::Clock;
 use super::schedule;
-use super::schedule::{Arrivals, generator};
+use crate::base::random::generator;
 use crate::rows::kinds::{ClientHealth, Load, LoadMode, Run, Scenario};
 use crate::rows::units::Micros;
+use crate::rows::words::Arrivals;
 
 /// Later than this a request counts as sent late.
 const LATE: f64 = 10.0;

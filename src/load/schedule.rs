@@ -1,21 +1,12 @@
 //! Arrival schedules: made whole and hashed before the first request is sent.
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 use rand_pcg::Pcg64;
 
 use crate::base::digest;
 use crate::rows::units::Micros;
-pub use crate::rows::words::Arrivals;
-
-/// A generator from a seed and the names of what it is for: the same everywhere, whatever the machine or the candidate.
-#[must_use]
-pub fn generator(seed: u64, purpose: &[&str]) -> Pcg64 {
-    let digest = digest::sha256(format!("{seed}\n{}", purpose.join("\n")).as_bytes());
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(&digest.as_bytes()[..32]);
-    Pcg64::from_seed(bytes)
-}
+use crate::rows::words::Arrivals;
 
 /// `n` arrivals at `rate` per second, the last one exactly when the rate says: at n / rate (as vLLM does, which closes the
 /// 1–2 % by which the offered rate would miss), or for a ramp when its mean rate says.
@@ -86,6 +77,7 @@ pub fn sha256(due: &[Micros]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::generator;
 
     #[test]
     fn equal_seeds_give_equal_schedules() {

@@ -103,7 +103,7 @@ fn t_quantile(df: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::generator;
+    use crate::base::random::generator;
     use rand::RngExt as _;
     use rand_distr::StandardNormal;
 

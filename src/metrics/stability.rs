@@ -194,7 +194,9 @@ fn spread(values: [f64; 3]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::{Arrivals, arrivals, generator};
+    use crate::base::random::generator;
+    use crate::load::schedule::arrivals;
+    use crate::rows::words::Arrivals;
 
     /// One server that takes 0.1 s for each request, at this share of what it can do, for a minute.
     fn queue(load: f64, seed: u64) -> Vec<Span> {

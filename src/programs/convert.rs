@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use super::stdio;
 use super::stdio::MAX_DATASET;
+use super::workload;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::load::Args;
-use crate::flags::workload;
 use crate::load::dataset;
 use crate::load::dataset::{DatasetEntry, Prompt, ReadOptions};
 

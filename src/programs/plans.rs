@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{convert, stdio};
+use super::{convert, stdio, workload};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::yaml::{Document, MAX_BYTES};
 use crate::base::{digest, redact, shell, yaml};
 use crate::engines::framework::Frameworks;
-use crate::flags::workload;
 use crate::plan;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};

@@ -7,8 +7,8 @@ use rand_pcg::Pcg64;
 use serde_json::{Value, json};
 
 use super::Purpose;
+use crate::base::random::generator;
 use crate::load::dataset::{BLOCK, DatasetEntry, Prompt};
-use crate::load::schedule::generator;
 use crate::rows::kinds::{Members, Scenario};
 use crate::rows::words::Phase;
 

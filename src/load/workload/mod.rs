@@ -74,7 +74,7 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::generator;
+    use crate::base::random::generator;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
