@@ -462,7 +462,7 @@ fn another_client_runs_against_the_leased_server_and_what_it_says_is_kept() {
         calls.contains("--in 8 --seed 1 --body {\"temperature\":0} --completions --rate 5 --exact --result"),
         "{calls}"
     );
-    for (how, why) in [("fails", "ValueError: no tokenizer"), ("silent", "it left no result")] {
+    for (how, why) in [("fails", "ValueError: no tokenizer"), ("silent", "it wrote no result")] {
         let (done, _) = foreign(how, &crate::harness::zoo_plan("{}"));
         let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
         assert_eq!((&result["status"], &result["failure_class"]), (&"failed".into(), &"client_failed".into()));

@@ -26,7 +26,7 @@ impl Limits {
         clippy::cast_sign_loss,
         reason = "counts of requests"
     )]
-    pub fn hopeless(&self, so_far: &Sample, n: usize) -> bool {
+    pub fn cannot_pass(&self, so_far: &Sample, n: usize) -> bool {
         let failed = (so_far.scheduled - so_far.ok()) as usize;
         self.0.iter().any(|(limit, threshold)| match limit {
             Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,

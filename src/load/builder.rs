@@ -55,7 +55,7 @@ pub struct RequestBuilder {
     /// The client of this server.
     pub client: HttpClient,
     /// What it is asked, without what it refuses.
-    pub asking: RequestSpec,
+    pub spec: RequestSpec,
     dialect: Endpoint,
     usage: bool,
     form: PromptForm,
@@ -92,9 +92,9 @@ impl RequestBuilder {
         (status == 200).then(|| prometheus::parse(&String::from_utf8_lossy(&body)))
     }
 
-    /// What they tell.
+    /// The mappings of these counters to row metrics.
     #[must_use]
-    pub fn told(&self) -> &[MetricMapping] {
+    pub fn metric_mappings(&self) -> &[MetricMapping] {
         self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
     }
 
@@ -104,11 +104,11 @@ impl RequestBuilder {
     /// A sentence why it is not known to be empty.
     pub async fn reset_cache(&self, path: Option<&str>) -> Result<(), String> {
         let path = path.ok_or("the framework definition has no reset_path: leave out `cache: reset`")?;
-        let asking = async {
+        let spec = async {
             let answer = self.client.post(path, Vec::new()).await.map_err(|e| e.why)?;
             if answer.status == 200 { Ok(()) } else { Err(format!("it answers {}", answer.status)) }
         };
-        let said = tokio::time::timeout(self.limit, asking).await.unwrap_or_else(|_| Err("it does not answer".into()));
+        let said = tokio::time::timeout(self.limit, spec).await.unwrap_or_else(|_| Err("it does not answer".into()));
         said.map_err(|why| {
             format!(
                 "the cache was not emptied by POST {path}: {why}; vLLM has it only with VLLM_SERVER_DEV_MODE=1 in env"
@@ -120,52 +120,52 @@ impl RequestBuilder {
     ///
     /// # Errors
     /// When it takes no form of request, or the size of a text cannot be told.
-    pub async fn find(client: HttpClient, asking: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
+    pub async fn find(client: HttpClient, spec: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let dialect = asking.endpoint;
-        let ids = asking.ids && asking.sized && dialect != Endpoint::Chat;
+        let dialect = spec.endpoint;
+        let ids = spec.ids && spec.sized && dialect != Endpoint::Chat;
         let form = if ids { PromptForm::TokenIds } else { PromptForm::Text(unsized_text.clone()) };
-        let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
+        let mut builder = Self { client, spec, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
-            let prompt = match asker.form {
+            let prompt = match builder.form {
                 PromptForm::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
                 PromptForm::Text(_) => PromptBody::Text(" time year".into()),
             };
-            let small = asker.small(prompt).await?;
-            let endpoint = &asker.asking.endpoint;
+            let small = builder.small(prompt).await?;
+            let endpoint = &builder.spec.endpoint;
             if small.status == 200 {
                 break;
             }
             if !matches!(small.status, 400 | 422) {
                 return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
             }
-            let named = asker.asking.exact_length.keys().any(|key| small.text.contains(key.as_str()));
-            if asker.asking.continuous && small.text.contains("continuous_usage_stats") {
+            let named = builder.spec.exact_length.keys().any(|key| small.text.contains(key.as_str()));
+            if builder.spec.continuous && small.text.contains("continuous_usage_stats") {
                 notice.warn("the server refuses continuous_usage_stats: it counts tokens only at the end");
-                asker.asking.continuous = false;
-            } else if asker.usage && small.text.contains("stream_options") {
+                builder.spec.continuous = false;
+            } else if builder.usage && small.text.contains("stream_options") {
                 notice.warn("the server refuses stream_options: tokens are counted by chunks, and TPOT is not given");
-                asker.usage = false;
+                builder.usage = false;
             } else if named {
-                let what = &asker.asking.exact_length;
+                let what = &builder.spec.exact_length;
                 notice.warn(format!("the server refuses {what:?}: answers may be shorter than asked"));
-                asker.asking.exact_length = Map::new();
-            } else if asker.form == PromptForm::TokenIds {
+                builder.spec.exact_length = Map::new();
+            } else if builder.form == PromptForm::TokenIds {
                 notice.say("the server takes no token ids as prompt: prompts are text, sized by its own usage");
-                asker.form = PromptForm::Text(unsized_text.clone());
+                builder.form = PromptForm::Text(unsized_text.clone());
             } else {
                 return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
             }
         }
-        if matches!(asker.form, PromptForm::Text(_)) && asker.asking.sized {
-            let sizes = asker.sizes().await?;
-            asker.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
-            asker.form = PromptForm::Text(sizes);
+        if matches!(builder.form, PromptForm::Text(_)) && builder.spec.sized {
+            let sizes = builder.sizes().await?;
+            builder.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
+            builder.form = PromptForm::Text(sizes);
         } else if dialect == Endpoint::Chat {
-            let (four, eight) = (asker.count(WORDS[0], 4).await.ok(), asker.count(WORDS[0], 8).await.ok());
-            asker.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
+            let (four, eight) = (builder.count(WORDS[0], 4).await.ok(), builder.count(WORDS[0], 8).await.ok());
+            builder.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
         }
-        Ok(asker)
+        Ok(builder)
     }
 
     /// `token_ids` or `text`.
@@ -206,8 +206,8 @@ impl RequestBuilder {
     }
 
     fn request(&self, prompt: PromptBody, output: u32, own: &Members) -> Value {
-        let asking = &self.asking;
-        let members = || asking.exact_length.iter().chain(&asking.extra).chain(own);
+        let spec = &self.spec;
+        let members = || spec.exact_length.iter().chain(&spec.extra).chain(own);
         // Where there is no chat, what was said before is a part of the text.
         let joined = |messages: Vec<Value>| messages.iter().filter_map(|m| m["content"].as_str()).collect::<String>();
         if self.dialect == Endpoint::Generate {
@@ -220,9 +220,9 @@ impl RequestBuilder {
                 PromptBody::Text(text) => ("text", json!(text)),
                 PromptBody::Messages(messages) => ("text", json!(joined(messages))),
             };
-            return json!({key: value, "sampling_params": sampling, "stream": asking.stream});
+            return json!({key: value, "sampling_params": sampling, "stream": spec.stream});
         }
-        let mut body = json!({"model": asking.model, "max_tokens": output, "stream": asking.stream});
+        let mut body = json!({"model": spec.model, "max_tokens": output, "stream": spec.stream});
         let chat = self.dialect == Endpoint::Chat;
         match prompt {
             PromptBody::Ids(ids) => body["prompt"] = json!(ids),
@@ -231,9 +231,9 @@ impl RequestBuilder {
             PromptBody::Messages(messages) if chat => body["messages"] = json!(messages),
             PromptBody::Messages(messages) => body["prompt"] = json!(joined(messages)),
         }
-        if self.usage && asking.stream {
+        if self.usage && spec.stream {
             body["stream_options"] = json!({"include_usage": true});
-            if asking.continuous {
+            if spec.continuous {
                 body["stream_options"]["continuous_usage_stats"] = true.into();
             }
         }
@@ -248,7 +248,7 @@ impl RequestBuilder {
             Error::new("the server does not answer").because(e).at(self.client.base().to_string())
         };
         let body = self.request(prompt, 1, &Members::new()).to_string().into_bytes();
-        let endpoint = self.asking.endpoint.as_str();
+        let endpoint = self.spec.endpoint.as_str();
         let asked = async {
             let mut answer = self.client.post(endpoint, body).await.map_err(lost)?;
             let body = answer.body().await.map_err(lost)?;
@@ -264,7 +264,7 @@ impl RequestBuilder {
                 input = event.usage.and_then(|usage| usage.input).or(input);
             }
         };
-        if self.asking.stream {
+        if self.spec.stream {
             // Who fails here has counted nothing.
             Splitter::default().push(&body, |part| match part {
                 Part::Data(data) => look(data),
