@@ -1,4 +1,4 @@
-//! What bench-load asks when it is given no pipeline: lengths, or a file of prompts.
+//! The workload flags of bench-load --url: prompt and output lengths, or a file of prompts.
 
 use std::path::PathBuf;
 
@@ -6,35 +6,35 @@ use clap::Args;
 
 use crate::rows::kinds::Scenario;
 
-/// What is asked.
+/// The workload of bench-load --url.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Workload")]
 pub struct WorkloadArgs {
-    /// What is asked: NAME=PROMPT_TOKENS:OUTPUT_TOKENS; may be repeated
+    /// Random prompts: NAME=PROMPT_TOKENS:OUTPUT_TOKENS; may be repeated
     #[arg(long = "scenario", value_name = "NAME=IN:OUT", value_parser = scenario, requires = "url")]
     pub scenarios: Vec<Scenario>,
-    /// Draw lengths evenly from length × (1 − R) to length × (1 + R)
-    #[arg(long, value_name = "R", requires = "scenarios", value_parser = ratio)]
+    /// Draw lengths uniformly from length × (1 − R) to length × (1 + R)
+    #[arg(long, alias = "random-range-ratio", value_name = "R", requires = "scenarios", value_parser = ratio)]
     pub range_ratio: Option<f64>,
-    /// The first so many tokens of a prompt are those of its group
+    /// Number of leading prompt tokens shared by all prompts of a group
     #[arg(long, value_name = "TOKENS", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..))]
     pub prefix: Option<u32>,
-    /// Groups with different first tokens
+    /// Number of groups with different shared prefixes
     #[arg(long, value_name = "N", default_value_t = 1, requires = "prefix", value_parser = clap::value_parser!(u32).range(1..))]
     pub groups: u32,
-    /// Turns of a session: each sends the whole talk so far and adds PROMPT_TOKENS
+    /// Turns per conversation; each resends the full history and adds PROMPT_TOKENS
     #[arg(long, value_name = "N", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..))]
     pub turns: Option<u32>,
-    /// Seconds from the end of a turn to the next
+    /// Pause between the turns of a conversation, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = super::serve::seconds)]
     pub think: Option<std::time::Duration>,
-    /// A file of prompts, in any shape that --convert reads; may be repeated
-    #[arg(long = "dataset", value_name = "FILE", requires = "url")]
+    /// File of prompts, in any format that --convert reads; may be repeated
+    #[arg(long = "dataset", alias = "dataset-path", value_name = "FILE", requires = "url")]
     pub datasets: Vec<PathBuf>,
-    /// Output tokens of a row that says nothing about them
+    /// Output tokens for rows of the file that do not specify them
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub output_len: Option<u32>,
-    /// Rows of the file may be sent to one server again
+    /// Allow sending rows of the file to the same server again
     #[arg(long, requires = "datasets")]
     pub prefix_reuse: bool,
 }
@@ -49,5 +49,5 @@ fn scenario(text: &str) -> Result<Scenario, String> {
 
 fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..1.0).contains(ratio));
-    ratio.ok_or_else(|| "a ratio is from 0 to below 1".into())
+    ratio.ok_or_else(|| "must be at least 0 and below 1".into())
 }
