@@ -1,4 +1,4 @@
-//! The requests of a run, ready to be sent: sessions of one or more, each with its body.
+//! The requests of a run with their bodies, in sessions of one or more.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::system::http::HttpClient;
 pub struct Job {
     /// Its number within its phase.
     pub i: u32,
-    /// Output tokens that it asks for.
+    /// Requested number of output tokens.
     pub output: u32,
     /// Its body.
     pub body: Vec<u8>,
@@ -35,15 +35,15 @@ pub struct Jobs<'a> {
 }
 
 impl<'a> Jobs<'a> {
-    /// The requests that `items` ask for; with a shard only its sessions.
+    /// The requests of `items`; with a shard only its sessions.
     pub fn new(items: WorkloadItems<'a>, builder: &'a RequestBuilder, shard: Option<Shard>) -> Self {
         Self { items, builder, shard, next: None, i: 0, session: 0 }
     }
 
-    /// The next session that is ours, within the first `end` requests; none when there are no more.
+    /// The next session of this client, within the first `end` requests; empty if there are no more.
     ///
     /// # Errors
-    /// When a body cannot be made for this server.
+    /// When a body cannot be built for this server.
     pub fn session(&mut self, end: u32) -> Result<Vec<Job>> {
         while self.i < end {
             let ours = self.shard.is_none_or(|shard| shard.has(self.session));
@@ -69,10 +69,10 @@ impl<'a> Jobs<'a> {
         Ok(Vec::new())
     }
 
-    /// Our sessions among the first `n` requests.
+    /// This client's sessions among the first `n` requests.
     ///
     /// # Errors
-    /// When a body cannot be made for this server.
+    /// When a body cannot be built for this server.
     pub fn first(mut self, n: u32) -> Result<Vec<Vec<Job>>> {
         let mut sessions = Vec::new();
         loop {
@@ -94,9 +94,9 @@ pub struct SessionSettings {
     pub endpoint: Endpoint,
     /// How each is followed.
     pub follow: FollowSettings,
-    /// From the end of a turn to the next.
+    /// Pause between turns.
     pub think: Duration,
-    /// Later turns are due, too: latency counts from their due time.
+    /// Later turns have a due time, too, which latency counts from.
     pub due: bool,
 }
 
@@ -124,7 +124,7 @@ pub async fn send_session(
     })
 }
 
-/// The row of a job that was not sent yet.
+/// The row of a job that has not been sent yet.
 pub fn row(run_id: &str, job: &Job, phase: Phase, due: Option<Micros>, asked: u32) -> Request {
     let asked_output_tokens = Some(job.output).filter(|output| *output != asked);
     Request { asked_output_tokens, ..blank(run_id, job.i, phase, due, RequestStatus::Aborted) }

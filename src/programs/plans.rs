@@ -310,7 +310,7 @@ pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
 /// A file that cannot be read, or that the plan's load cannot be driven with.
 pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
     let names: Vec<String> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.definition.clone()).collect();
-    let takes: Vec<String> = convert::taken(&names, frameworks)?.into_iter().collect();
+    let takes: Vec<String> = convert::accepted(&names, frameworks)?.into_iter().collect();
     for scenario in &mut plan.scenarios {
         let Some(dataset) = &mut scenario.dataset else { continue };
         dataset.takes.clone_from(&takes);

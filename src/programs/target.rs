@@ -8,23 +8,23 @@ use crate::load::target::Target;
 use crate::rows::kinds::{Benchmark, CachePolicy, Load, LoadMode, Members, Scenario};
 use crate::rows::words::Arrivals;
 
-/// What is loaded without a pipeline; `None` in a pipeline.
+/// The server and load of --url; `None` without it.
 ///
 /// # Errors
-/// When the command line does not say what to ask or how.
+/// When the command line names no workload or no load, or a file cannot be read.
 pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
     let Some(url) = &args.url else { return Ok(None) };
     let scenarios = workload::scenarios(&args.asked, notice)?;
     let loads = loads(args, &scenarios)?;
     if scenarios.is_empty() || loads.is_empty() {
         return Err(Error::new(
-            "say what to ask and how: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, --qps 1:32 \
-             or --burst",
+            "name a workload and a load: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, \
+             --qps 1:32 or --burst",
         ));
     }
     let mut extra: Members = serde_json::from_str(&args.extra_body)
         .map_err(|e| Error::new("--extra-body is not a JSON object").because(e))?;
-    // So that no server's own default decides.
+    // Servers have different defaults.
     extra.entry("temperature").or_insert(0.into());
     let rows = scenarios.iter().filter_map(|s| s.dataset.as_ref().filter(|d| !d.prefix_reuse)).map(|d| d.rows).min();
     let num_prompts = args.num_prompts.unwrap_or(80.min(rows.unwrap_or(80)));
@@ -58,10 +58,10 @@ fn loads(args: &Args, scenarios: &[Scenario]) -> Result<Vec<Load>> {
     let arrivals = args.arrivals.filter(|kind| *kind != Arrivals::Poisson);
     let paced = arrivals == Some(Arrivals::Trace) || args.rate.contains(&Rate::Trace);
     if paced && own.is_none() {
-        return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
+        return Err(Error::new("`trace` requires a --dataset in which every row has a timestamp"));
     }
     if arrivals.is_some() && args.rate.is_empty() && args.qps.is_none() {
-        return Err(Error::new("--arrivals is for an open loop: give --rate or --qps"));
+        return Err(Error::new("--arrivals applies to an open loop only: add --rate or --qps"));
     }
     let open = |rate, arrivals| Load { rate, arrivals, cap: args.cap, ..Load::default() };
     let mut loads: Vec<Load> = Vec::new();

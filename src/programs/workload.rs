@@ -13,7 +13,7 @@ use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
 /// The scenarios, and the rows that their file has at least.
 ///
 /// # Errors
-/// A file that cannot be read or has nothing to send.
+/// A file that cannot be read or has no row that can be sent.
 pub fn scenarios(args: &WorkloadArgs, notice: &Notice) -> Result<Vec<Scenario>> {
     let mut all = args.scenarios.clone();
     for scenario in &mut all {
@@ -27,8 +27,10 @@ pub fn scenarios(args: &WorkloadArgs, notice: &Notice) -> Result<Vec<Scenario>> 
         }
         .into();
         if args.prefix.is_some_and(|prefix| prefix >= scenario.input_len) {
-            let why =
-                format!("--prefix is a part of the prompt, and {} has {} tokens", scenario.name, scenario.input_len);
+            let why = format!(
+                "--prefix must be shorter than the prompts of {}, which have {} tokens",
+                scenario.name, scenario.input_len
+            );
             return Err(Error::new(why));
         }
     }
@@ -50,25 +52,25 @@ pub fn scenarios(args: &WorkloadArgs, notice: &Notice) -> Result<Vec<Scenario>> 
     Ok(all)
 }
 
-/// Reads the file of a scenario, says what is left out, and adds what its rows tell.
+/// Reads the file of a scenario, reports the rows that are skipped, and adds the lengths and counts of the others.
 ///
 /// # Errors
-/// When it cannot be read or has nothing to send.
+/// When it cannot be read or has no row that can be sent.
 pub fn describe(scenario: &mut Scenario, notice: &Notice) -> Result<()> {
-    let Some(given) = scenario.dataset.clone() else { return Ok(()) };
-    let path = Path::new(&given.path);
-    let (sha256, read) = stdio::dataset(path, &given)?;
-    broken(&given.path, &read, notice);
-    for (why, n) in &read.left_out {
-        notice.warn(format!("{}: {n} rows are left out: {why}", given.path));
+    let Some(file) = scenario.dataset.clone() else { return Ok(()) };
+    let path = Path::new(&file.path);
+    let (sha256, read) = stdio::dataset(path, &file)?;
+    broken(&file.path, &read, notice);
+    for (why, n) in &read.skipped {
+        notice.warn(format!("{}: skipping {n} rows: {why}", file.path));
     }
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string();
     dataset::describe(scenario, &whole, &sha256, &read.entries).map_err(Error::new)?;
-    let known = scenario.dataset.as_ref().map_or(0, |dataset| dataset.longest);
+    let longest = scenario.dataset.as_ref().map_or(0, |dataset| dataset.longest);
     let estimated = scenario.dataset.as_ref().is_some_and(|dataset| dataset.estimated);
     notice.say(format!(
-        "{}: {} rows, {} prompt and {} output tokens in the middle, {known} together at most{}",
-        given.path,
+        "{}: {} rows, median of {} prompt and {} output tokens, at most {longest} together{}",
+        file.path,
         read.entries.len(),
         scenario.input_len,
         scenario.output_len,
@@ -77,15 +79,14 @@ pub fn describe(scenario: &mut Scenario, notice: &Notice) -> Result<()> {
     Ok(())
 }
 
-/// Requests per second of the data sets' own time stamps, the first where there are several; `None` where some scenario has
-/// none.
+/// Requests per second of the timestamps of the first data set; `None` if any scenario has no timestamps.
 #[must_use]
 pub fn own_rate(scenarios: &[Scenario]) -> Option<f64> {
     let rates: Option<Vec<f64>> = scenarios.iter().map(|scenario| scenario.dataset.as_ref()?.rate).collect();
     rates?.first().copied()
 }
 
-/// Reports the lines of a file that are no rows.
+/// Reports the lines of a file that are not JSON.
 pub fn broken(name: &str, read: &dataset::DatasetFile, notice: &Notice) {
     for (line, why) in &read.broken {
         notice.error(&Error::new(why.clone()).at(format!("{name}:{line}")));
