@@ -189,7 +189,7 @@ impl Supervisor<'_> {
                     match tokio::time::timeout(self.options.lease_timeout, offer.taken(self.options.holders)).await {
                         Ok(Ok(mut lent)) => {
                             launch.enter(ServerState::Leased, None);
-                            lent.given_back().await;
+                            lent.released().await;
                             LeaseOutcome::Done
                         }
                         Ok(Err(e)) => LeaseOutcome::Ended(NextStep::Broken(e)),
