@@ -155,7 +155,8 @@ fn argv(
     let LeasedServer { candidate, server, .. } = leased;
     let bench = &candidate.benchmark;
     let refuse = |what: &str| Err(format!("{what}: only bench-load itself supports this"));
-    if scenario.kind != "random" || scenario.range_ratio.is_some() {
+    let Scenario { dataset, shared_prefix, turns, range_ratio, .. } = scenario;
+    if dataset.is_some() || shared_prefix.is_some() || turns.is_some() || range_ratio.is_some() {
         return refuse("the workload is not random prompts of one length");
     }
     let Load { mode, rate, arrivals, cap, .. } = &run.load;
