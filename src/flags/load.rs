@@ -88,7 +88,7 @@ pub struct Args {
     pub common: Common,
     /// The workload; its heading applies until the next one
     #[command(flatten)]
-    pub asked: WorkloadArgs,
+    pub workload: WorkloadArgs,
     /// Path of the endpoint: /v1/completions, /v1/chat/completions, or SGLang's /generate
     #[arg(long, value_name = "PATH", default_value_t, requires = "url", help_heading = REQUESTS)]
     pub endpoint: Endpoint,

@@ -55,7 +55,7 @@ impl<'a> LeasedServer<'a> {
         shell::join(&command(&candidate, &self.server.endpoint, port, scenario, load))
     }
 
-    /// How to connect, and the headers of every request: the plan's headers, then the user's.
+    /// How to connect, and the headers of every request: the plan's, and those of the user, which take precedence.
     ///
     /// # Errors
     /// When a header names an environment variable that is not set.

@@ -29,7 +29,7 @@ use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
 
-/// Open files beside the streams of requests.
+/// Number of open files besides the streams of requests.
 const OTHER_FILES: u64 = 64;
 
 /// Loads every server of `rows`; the signal to die by, if one came.

@@ -24,7 +24,7 @@ pub struct LoadOptions {
     pub full: bool,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
-    /// Further headers; the plan's own take precedence.
+    /// Further headers; they take precedence over the plan's.
     pub headers: Vec<(String, String)>,
     /// Name of the framework whose own benchmark client runs instead of bench-load.
     pub client: Option<String>,

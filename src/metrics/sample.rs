@@ -187,7 +187,7 @@ impl Sample {
         self.good += u32::from(is_good(&timing, limits));
     }
 
-    /// Adds a request that was served within the measured time, whether or not it is measured itself.
+    /// Adds a request to the throughput within the measured time, whether or not it is measured itself.
     pub fn around(&mut self, request: &Request) {
         if request.status != RequestStatus::Ok || !self.steady {
             return;

@@ -80,7 +80,7 @@ pub fn stability(spans: &[Span], mode: LoadMode, warm_s: Option<f64>) -> Option<
 }
 
 /// The length of the ramp, during which the requests in flight rise because the first have not finished yet, s: the earliest
-/// time since the first request that is at least the E2E of the requests started by then. Later ones are not considered, since
+/// time since the first request that is at least the E2E of 95 % of the requests started by then. Later ones are not considered, since
 /// they take longer if there is a backlog.
 fn ramp(spans: &[Span], begin: f64, length: f64) -> Option<f64> {
     let done = || spans.iter().filter(|span| span.ttft.is_some());

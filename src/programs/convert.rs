@@ -21,7 +21,8 @@ const SHOWN: usize = 3;
 /// # Errors
 /// When a file cannot be read, a framework is unknown, or rows cannot be written.
 pub fn convert(args: &Args, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
-    let mut options = ReadOptions { output_len: args.asked.output_len, turns: args.sessions, ..ReadOptions::default() };
+    let mut options =
+        ReadOptions { output_len: args.workload.output_len, turns: args.sessions, ..ReadOptions::default() };
     options.takes = accepted(&args.for_frameworks, frameworks)?;
     #[cfg(feature = "tokenizer")]
     let counter = args.tokenizer.as_deref().map(super::tokenizer::load).transpose()?;

@@ -14,7 +14,7 @@ use crate::rows::words::Arrivals;
 /// When the command line names no workload or no load, or a file cannot be read.
 pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
     let Some(url) = &args.url else { return Ok(None) };
-    let scenarios = workload::scenarios(&args.asked, notice)?;
+    let scenarios = workload::scenarios(&args.workload, notice)?;
     let loads = loads(args, &scenarios)?;
     if scenarios.is_empty() || loads.is_empty() {
         return Err(Error::new(

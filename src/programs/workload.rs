@@ -10,7 +10,7 @@ use crate::load::dataset;
 use crate::load::dataset::DatasetEntry;
 use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
 
-/// The scenarios, and the rows that their file has at least.
+/// The scenarios of the command line, with the lengths and counts of their files.
 ///
 /// # Errors
 /// A file that cannot be read or has no row that can be sent.
@@ -93,11 +93,11 @@ pub fn broken(name: &str, read: &dataset::DatasetFile, notice: &Notice) {
     }
 }
 
-/// The rows of a data set that a candidate names.
+/// The SHA-256 and the rows of a candidate's data set.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn entries(known: &Dataset) -> Result<(String, Vec<DatasetEntry>)> {
-    let (sha256, read) = stdio::dataset(Path::new(&known.path), known)?;
+pub fn entries(dataset: &Dataset) -> Result<(String, Vec<DatasetEntry>)> {
+    let (sha256, read) = stdio::dataset(Path::new(&dataset.path), dataset)?;
     Ok((sha256, read.entries))
 }

@@ -86,7 +86,7 @@ impl LeaseOffer {
     ///
     /// # Errors
     /// When the socket fails.
-    pub async fn taken(self, holders: usize) -> Result<ServerLease> {
+    pub async fn wait_for_holders(self, holders: usize) -> Result<ServerLease> {
         let mut streams = Vec::with_capacity(holders);
         while streams.len() < holders {
             let (stream, _) = self.listener.accept().await.context("the lease's socket failed")?;
@@ -140,7 +140,7 @@ impl ServerLease {
     }
 
     /// Waits until every holder has closed its side; lets those that share a load start each run together.
-    pub async fn released(&mut self) {
+    pub async fn wait_for_release(&mut self) {
         while !self.holders.is_empty() {
             match self.received.recv().await {
                 Some((i, Some(_))) => {
@@ -268,14 +268,15 @@ mod tests {
             let offer = LeaseOffer::make().unwrap();
             let path = offer.path().to_path_buf();
             assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-            let (lent, one, two) = tokio::join!(offer.taken(2), ClientLease::take(&path), ClientLease::take(&path));
+            let (lent, one, two) =
+                tokio::join!(offer.wait_for_holders(2), ClientLease::take(&path), ClientLease::take(&path));
             let (mut lent, one, two) = (lent.unwrap(), one.unwrap(), two.unwrap());
             assert_eq!(one.t0_ns(), two.t0_ns());
             drop(one);
-            let early = tokio::time::timeout(std::time::Duration::from_millis(20), lent.released()).await;
+            let early = tokio::time::timeout(std::time::Duration::from_millis(20), lent.wait_for_release()).await;
             assert!(early.is_err(), "one of two still holds it");
             drop(two);
-            lent.released().await;
+            lent.wait_for_release().await;
         });
     }
 
@@ -284,10 +285,11 @@ mod tests {
         block_on(async {
             let offer = LeaseOffer::make().unwrap();
             let path = offer.path().to_path_buf();
-            let (lent, one, two) = tokio::join!(offer.taken(2), ClientLease::take(&path), ClientLease::take(&path));
+            let (lent, one, two) =
+                tokio::join!(offer.wait_for_holders(2), ClientLease::take(&path), ClientLease::take(&path));
             let (mut lent, one, two) = (lent.unwrap(), one.unwrap(), two.unwrap());
             let first = one.t0_ns();
-            let serving = tokio::spawn(async move { lent.released().await });
+            let serving = tokio::spawn(async move { lent.wait_for_release().await });
             let (a, b) = tokio::join!(one.meet("r/0"), two.meet("r/0"));
             assert!(a == b && a > Some(first + MEETING_NS - 1), "{a:?} {b:?}");
             // The last remaining holder does not wait.
@@ -303,7 +305,7 @@ mod tests {
         block_on(async {
             let offer = LeaseOffer::make().unwrap();
             let path = offer.path().to_path_buf();
-            let (lent, held) = tokio::join!(offer.taken(1), ClientLease::take(&path));
+            let (lent, held) = tokio::join!(offer.wait_for_holders(1), ClientLease::take(&path));
             drop(lent.unwrap());
             held.unwrap().lost().await;
             assert!(ClientLease::take(&path).await.is_err());

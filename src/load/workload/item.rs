@@ -19,7 +19,7 @@ pub struct WorkloadItem {
     pub ask: PromptContent,
     /// Output tokens.
     pub output: u32,
-    /// Members of its body that go before the plan's.
+    /// Members of its body; they take precedence over the plan's.
     pub extra: Members,
     /// It is a later turn of a session: sent once the one before has finished.
     pub follows: bool,
