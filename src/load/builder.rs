@@ -64,8 +64,8 @@ pub struct RequestBuilder {
     metrics: Option<MetricsEndpoint>,
 }
 
-/// The answer to a small request.
-struct SmallAnswer {
+/// The response to a probe request.
+struct ProbeAnswer {
     status: u16,
     text: String,
     input: Option<u32>,
@@ -132,19 +132,19 @@ impl RequestBuilder {
                 PromptForm::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
                 PromptForm::Text(_) => PromptBody::Text(" time year".into()),
             };
-            let small = builder.small(prompt).await?;
+            let answer = builder.probe(prompt).await?;
             let endpoint = &builder.spec.endpoint;
-            if small.status == 200 {
+            if answer.status == 200 {
                 break;
             }
-            if !matches!(small.status, 400 | 422) {
-                return Err(Error::new(format!("{endpoint} answered {}: {}", small.status, small.text)));
+            if !matches!(answer.status, 400 | 422) {
+                return Err(Error::new(format!("{endpoint} answered {}: {}", answer.status, answer.text)));
             }
-            let named = builder.spec.exact_length.keys().any(|key| small.text.contains(key.as_str()));
-            if builder.spec.continuous && small.text.contains("continuous_usage_stats") {
+            let named = builder.spec.exact_length.keys().any(|key| answer.text.contains(key.as_str()));
+            if builder.spec.continuous && answer.text.contains("continuous_usage_stats") {
                 notice.warn("the server refuses continuous_usage_stats: tokens are counted only at the end");
                 builder.spec.continuous = false;
-            } else if builder.usage && small.text.contains("stream_options") {
+            } else if builder.usage && answer.text.contains("stream_options") {
                 notice
                     .warn("the server refuses stream_options: tokens are counted by chunks, and TPOT is not reported");
                 builder.usage = false;
@@ -156,7 +156,7 @@ impl RequestBuilder {
                 notice.say("the server does not accept token ids as a prompt: sending text, sized by the server's own token counts");
                 builder.form = PromptForm::Text(unsized_text.clone());
             } else {
-                return Err(Error::new(format!("{endpoint} answered {}: {}", small.status, small.text)));
+                return Err(Error::new(format!("{endpoint} answered {}: {}", answer.status, answer.text)));
             }
         }
         if matches!(builder.form, PromptForm::Text(_)) && builder.spec.sized {
@@ -245,7 +245,7 @@ impl RequestBuilder {
         body
     }
 
-    async fn small(&self, prompt: PromptBody) -> Result<SmallAnswer> {
+    async fn probe(&self, prompt: PromptBody) -> Result<ProbeAnswer> {
         let lost = |e: crate::system::http::HttpFailure| {
             Error::new("the server did not answer").because(e).at(self.client.base().to_string())
         };
@@ -277,12 +277,12 @@ impl RequestBuilder {
         }
         // Redact before cutting: half a secret would not be recognized.
         let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
-        Ok(SmallAnswer { status: answer.status, text, input })
+        Ok(ProbeAnswer { status: answer.status, text, input })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
-        let small = self.small(PromptBody::Text(format!(" {word}").repeat(times))).await?;
-        small.input.ok_or_else(|| {
+        let answer = self.probe(PromptBody::Text(format!(" {word}").repeat(times))).await?;
+        answer.input.ok_or_else(|| {
             Error::new("the server does not report prompt tokens, so the length of a text cannot be set exactly")
         })
     }
@@ -303,7 +303,7 @@ impl RequestBuilder {
         sizes.overhead = overheads.get(overheads.len() / 2).copied().unwrap_or(0);
         let asked = sizes.overhead + 60;
         let text = sizes.text(60, &mut generator(0, &["check"])).map_err(Error::new)?;
-        let got = self.small(PromptBody::Text(text)).await?.input.unwrap_or(0);
+        let got = self.probe(PromptBody::Text(text)).await?.input.unwrap_or(0);
         // Words may have other counts next to other words: a length that is nearly right is accepted, and rows show it.
         if got.abs_diff(asked) * 20 > asked {
             return Err(Error::new(format!("a text sized for {asked} tokens has {got} tokens by the server's count")));

@@ -24,7 +24,7 @@ pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
     }
     let mut extra: Members = serde_json::from_str(&args.extra_body)
         .map_err(|e| Error::new("--extra-body is not a JSON object").because(e))?;
-    // Servers have different defaults.
+    // Without it each server would use its own default.
     extra.entry("temperature").or_insert(0.into());
     let rows = scenarios.iter().filter_map(|s| s.dataset.as_ref().filter(|d| !d.prefix_reuse)).map(|d| d.rows).min();
     let num_prompts = args.num_prompts.unwrap_or(80.min(rows.unwrap_or(80)));

@@ -1,4 +1,4 @@
-//! What bench-load asks: scenarios from the command line, and the files of prompts that they name.
+//! The workload of bench-load --url: scenarios from the command line, and their files of prompts.
 
 use std::path::Path;
 

@@ -78,11 +78,7 @@ fn a_server_whose_definition_nobody_gave_is_not_asked_as_another() {
         folder.path().join("logs").display(),
     );
     let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}")));
-    assert!(
-        done.stderr.contains("unknown framework definition \"zoo\": pass --frameworks"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("unknown framework definition \"zoo\": pass --frameworks"), "{}", done.stderr);
     assert!(done.stdout.ends_with("2\n") && !done.stdout.contains("\"record\":\"request\""), "{}", done.stdout);
     mark.gone_within(Duration::from_secs(2));
 }
