@@ -14,7 +14,7 @@
 //! `tests/it/layers.rs` has the exact arrows.
 //!
 //! ```text
-//! base       errors, exit statuses, notices, YAML, quoting, digests, redaction
+//! base       errors, exit statuses, notices, YAML, quoting, digests, random numbers, redaction
 //! rows       what crosses the pipe: reader, writer, kinds/ (a file a row kind), words/ (every word a program acts on), units
 //! engines    what differs between frameworks: definitions, launchers, help, versions, failures, GPUs, protocol/
 //! metrics    from requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, rate search

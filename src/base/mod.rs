@@ -5,6 +5,7 @@ pub mod error;
 pub mod exit;
 pub mod notice;
 pub mod pattern;
+pub mod random;
 pub mod redact;
 pub mod shell;
 pub mod version;

@@ -6,15 +6,12 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
-use super::workload::{WorkloadArgs, own_rate};
+use super::workload::WorkloadArgs;
 use super::{Common, Program, key_value};
 use crate::base::error::{Error, Result};
-use crate::base::notice::Notice;
 use crate::base::version::VERSION;
-use crate::load::request::RequestTimeouts;
-use crate::load::target::Target;
 use crate::plan::DEFAULT_QPS;
-use crate::rows::kinds::{Benchmark, CachePolicy, Load, LoadMode, Members, Qps, Scenario, Shard};
+use crate::rows::kinds::{Qps, Shard};
 use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
@@ -25,12 +22,16 @@ Examples:
   bench-load --convert ShareGPT.json > prompts.jsonl
   bench-load --url http://127.0.0.1:8000 --endpoint /v1/chat/completions --dataset prompts.jsonl --rate 2 > raw.jsonl
 
-Open loop (--rate) sends at times made beforehand from the seed and counts latency from the due time; closed loop
-(--concurrency) keeps N requests in flight and counts from the sending. Nothing is ever sent again.
+Open loop (--rate) sends at times drawn from the seed in advance and counts latency from the due time; closed loop
+(--concurrency) keeps N requests in flight and counts latency from the send time. Requests are never retried.
 
 Exit status:
   0  done; a request or run that failed is a row, not an error
-  2  trouble: usage, unreadable or malformed input, a lease that is gone, I/O";
+  2  error: bad usage, unreadable or malformed input, a lease that is no longer offered, I/O";
+
+const REQUESTS: &str = "Requests";
+const PIPELINE: &str = "Pipeline";
+const CONVERT: &str = "Data set conversion";
 
 /// Drive one workload against each leased server and record every request
 #[derive(Debug, Parser)]
@@ -38,129 +39,130 @@ Exit status:
     name = "bench-load",
     version = VERSION,
     long_about = "Drive one workload against each leased server and record what happened to every request.\n\n\
-                  Reads server rows, or --url; writes run, request and run_end rows; rows of other kinds pass through.",
+                  Reads server rows, or loads the server at --url. Writes run, request and run_end rows; rows of other kinds pass \
+                  through.",
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of server rows; standard input when none is given, or for -
+    /// Files of server rows; standard input if none is named, or for -
     #[arg(conflicts_with = "url")]
     pub files: Vec<PathBuf>,
-    /// Load this server, without a pipeline
-    #[arg(long)]
+    /// Base URL of a running server to load, without a pipeline
+    #[arg(long, alias = "base-url")]
     pub url: Option<String>,
-    /// Closed loop with this many requests in flight; may be repeated
-    #[arg(long, value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Closed loop: keep N requests in flight; may be repeated
+    #[arg(long, visible_alias = "max-concurrency", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Vec<u32>,
-    /// Open loop at this many requests per second, or `trace` for the pace of the data set's own time stamps; may be repeated
-    #[arg(long, value_name = "PER_SECOND", requires = "url", value_parser = rate)]
+    /// Open loop: number of requests per second, or `trace` to replay the timestamps of the data set; may be repeated
+    #[arg(long, visible_alias = "request-rate", value_name = "PER_SECOND", requires = "url", value_parser = rate)]
     pub rate: Vec<Rate>,
-    /// Search the highest rate from LOWER to UPPER that keeps the limits of --sla, open loop
+    /// Find the highest request rate between LOWER and UPPER that meets the SLA, open loop
     #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
     pub qps: Option<Qps>,
-    /// Open loop: poisson, constant, gamma:SHAPE (1 is Poisson, less is burstier), a ramp from another rate: linear:FROM,
-    /// exponential:FROM, or trace: the data set's own time stamps [default: poisson]
-    #[arg(long, value_name = "KIND", requires = "url")]
-    pub arrivals: Option<Arrivals>,
-    /// Open loop: drop what is due while this many are in flight
-    #[arg(long, value_name = "N", requires = "rate")]
-    pub cap: Option<u32>,
-    /// All requests at once
+    /// Send all requests at once (request rate inf)
     #[arg(long, requires = "url")]
     pub burst: bool,
-    /// Measured requests per run [default: 80, or the rows of the data set where these are fewer]
-    #[arg(long, value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
-    pub num_prompts: Option<u32>,
-    /// Requests before the measured ones, one after the other
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "url")]
-    pub warmup: u32,
-    /// Instead: the same load for so long before the measured requests, and on until these are back
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "url", conflicts_with = "warmup")]
-    pub warmup_s: Option<Duration>,
-    /// Seed of schedule and prompts
-    #[arg(long, default_value_t = 1, requires = "url")]
-    pub seed: u64,
-    /// Path of the endpoint: /v1/completions, /v1/chat/completions, or SGLang's own /generate
-    #[arg(long, value_name = "PATH", default_value_t, requires = "url")]
-    pub endpoint: Endpoint,
-    /// Model id, when the server lists several
-    #[arg(long, requires = "url")]
-    pub model: Option<String>,
-    /// Name of the framework, for reports and for what its endpoint takes
-    #[arg(long, default_value = "unknown", requires = "url")]
-    pub framework: String,
-    /// SLA limit for the verdict: max_p99_ttft_ms=500; may be repeated
+    /// SLA limit for the verdict, such as max_p99_ttft_ms=500; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
-    /// Members of every request's body
-    #[arg(long, value_name = "JSON", default_value = r#"{"temperature":0}"#, requires = "url")]
-    pub extra_body: String,
-    /// Ask for whole answers and not for a stream: no first token can be seen then
-    #[arg(long, requires = "url")]
-    pub no_stream: bool,
-    /// Ask for the count of tokens in every chunk: it costs the server a little
-    #[arg(long, requires = "url")]
-    pub continuous_usage: bool,
-    /// Header of every request: 'NAME: VALUE', with ${VAR} taken from the environment; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "HEADER")]
-    pub headers: Vec<String>,
-    /// Let answers end by themselves
-    #[arg(long, requires = "url")]
-    pub no_ignore_eos: bool,
-    /// `full` keeps the time of every chunk in the request rows
-    #[arg(long, value_enum, default_value_t = Itl::Histogram)]
-    pub itl: Itl,
-    /// Seconds until the first token
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
-    pub ttft_timeout: Duration,
-    /// Seconds between two reads of a stream
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
-    pub idle_timeout: Duration,
-    /// Seconds for one request
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600")]
-    pub timeout: Duration,
-    /// Empty the server's prefix cache before each run, by the framework definition's reset_path (with --url)
-    #[arg(long)]
-    pub reset_cache: bool,
-    /// Run this framework's own benchmark client instead, and write what it says as a native row
-    #[arg(long, value_name = "FRAMEWORK", conflicts_with = "convert")]
-    pub client: Option<String>,
-    /// Drive the I-th of N parts of each load (from 0), with bench-serve --holders N and N such clients
-    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"])]
-    pub shard: Option<Shard>,
-    /// Name of the environment variable that holds the API key
-    #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
-    pub api_key_env: String,
-    /// Convert files of prompts (ShareGPT, messages, batch requests, instructions, Mooncake traces) to canonical rows, and
-    /// exit
-    #[arg(long, conflicts_with = "url")]
-    pub convert: bool,
-    /// With --convert: each turn of a talk becomes a row, and the talk a session
-    #[arg(long, requires = "convert")]
-    pub sessions: bool,
-    /// With --convert: keep rows with images or tools where all of these frameworks take them
-    #[arg(long = "for", value_name = "FRAMEWORK", value_delimiter = ',', requires = "convert")]
-    pub for_frameworks: Vec<String>,
-    /// With --convert: count tokens with this tokenizer.json instead of estimating them
-    #[cfg(feature = "tokenizer")]
-    #[arg(long, value_name = "FILE", requires = "convert")]
-    pub tokenizer: Option<PathBuf>,
-    /// Folder with more framework definitions
-    #[arg(long, value_name = "DIR")]
-    pub frameworks: Option<PathBuf>,
+    /// Number of measured requests per run [default: 80, or the number of rows in the data set if that is smaller]
+    #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
+    pub num_prompts: Option<u32>,
+    /// Number of warmup requests, sent sequentially before measuring
+    #[arg(long, aliases = ["num-warmups", "warmup-requests"], value_name = "N", default_value_t = 2, requires = "url")]
+    pub warmup: u32,
+    /// Warm up under the measured load for SECONDS, and keep the load running until the last measured request finishes
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "url", conflicts_with = "warmup")]
+    pub warmup_s: Option<Duration>,
+    /// Arrival process of an open loop: poisson, constant, gamma:SHAPE (1 is Poisson, less is burstier), a ramp from another
+    /// rate (linear:FROM, exponential:FROM), or trace, the timestamps of the data set [default: poisson]
+    #[arg(long, value_name = "KIND", requires = "url")]
+    pub arrivals: Option<Arrivals>,
+    /// Open loop: drop requests that come due while N are in flight
+    #[arg(long, value_name = "N", requires = "rate")]
+    pub cap: Option<u32>,
+    /// Seed of the schedule and the prompts
+    #[arg(long, default_value_t = 1, requires = "url")]
+    pub seed: u64,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
-    /// What is asked; last, for its heading goes on to the end
+    /// The workload; its heading applies until the next one
     #[command(flatten)]
-    pub asked: WorkloadArgs,
+    pub workload: WorkloadArgs,
+    /// Path of the endpoint: /v1/completions, /v1/chat/completions, or SGLang's /generate
+    #[arg(long, value_name = "PATH", default_value_t, requires = "url", help_heading = REQUESTS)]
+    pub endpoint: Endpoint,
+    /// Model id, if the server lists several
+    #[arg(long, requires = "url", help_heading = REQUESTS)]
+    pub model: Option<String>,
+    /// Framework of the server, for reports and for the requests that its endpoint accepts
+    #[arg(long, default_value = "unknown", requires = "url", help_heading = REQUESTS)]
+    pub framework: String,
+    /// Members to add to the body of every request
+    #[arg(long, alias = "extra-request-body", value_name = "JSON", default_value = r#"{"temperature":0}"#, requires = "url", help_heading = REQUESTS)]
+    pub extra_body: String,
+    /// Do not stream: responses arrive whole, so no TTFT is measured
+    #[arg(long, alias = "disable-stream", requires = "url", help_heading = REQUESTS)]
+    pub no_stream: bool,
+    /// Request token counts in every chunk, at a small cost to the server
+    #[arg(long, requires = "url", help_heading = REQUESTS)]
+    pub continuous_usage: bool,
+    /// Let the model end its answer early, instead of always generating the full output length
+    #[arg(long, alias = "disable-ignore-eos", requires = "url", help_heading = REQUESTS)]
+    pub no_ignore_eos: bool,
+    /// Header to add to every request: 'NAME: VALUE', with ${VAR} replaced from the environment; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER", help_heading = REQUESTS)]
+    pub headers: Vec<String>,
+    /// Environment variable that holds the API key
+    #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY", help_heading = REQUESTS)]
+    pub api_key_env: String,
+    /// Reset the server's prefix cache before each run, at the reset_path of the framework definition (with --url)
+    #[arg(long, help_heading = REQUESTS)]
+    pub reset_cache: bool,
+    /// Maximum time to the first token, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120", help_heading = REQUESTS)]
+    pub ttft_timeout: Duration,
+    /// Maximum time between two reads of a stream, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", help_heading = REQUESTS)]
+    pub idle_timeout: Duration,
+    /// Maximum time of a request, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600", help_heading = REQUESTS)]
+    pub timeout: Duration,
+    /// How to record the gaps between tokens
+    #[arg(long, value_enum, default_value_t = Itl::Histogram, help_heading = PIPELINE)]
+    pub itl: Itl,
+    /// Run this framework's own benchmark client instead, and write its result as a native row
+    #[arg(long, value_name = "FRAMEWORK", conflicts_with = "convert", help_heading = PIPELINE)]
+    pub client: Option<String>,
+    /// Drive part I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
+    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
+    pub shard: Option<Shard>,
+    /// Folder with additional framework definitions
+    #[arg(long, value_name = "DIR", help_heading = PIPELINE)]
+    pub frameworks: Option<PathBuf>,
+    /// Convert files of prompts (ShareGPT, messages, batch requests, instructions, Mooncake traces) to canonical rows, and
+    /// exit
+    #[arg(long, conflicts_with = "url", help_heading = CONVERT)]
+    pub convert: bool,
+    /// With --convert: write each turn of a conversation as a row, and the conversation as a session
+    #[arg(long, requires = "convert", help_heading = CONVERT)]
+    pub sessions: bool,
+    /// With --convert: include rows with images or tools if all of these frameworks accept them
+    #[arg(long = "for", value_name = "FRAMEWORK", value_delimiter = ',', requires = "convert", help_heading = CONVERT)]
+    pub for_frameworks: Vec<String>,
+    /// With --convert: count tokens with this tokenizer.json instead of estimating them
+    #[cfg(feature = "tokenizer")]
+    #[arg(long, value_name = "FILE", requires = "convert", help_heading = CONVERT)]
+    pub tokenizer: Option<PathBuf>,
 }
 
-/// How gaps between tokens are kept.
+/// How to record the gaps between tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Itl {
-    /// As a histogram per run
+    /// As one histogram per run
     Histogram,
-    /// Also in every request row
+    /// Also as the time of every chunk, in the request rows
     Full,
 }
 
@@ -172,112 +174,37 @@ impl Program for Args {
 }
 
 impl Args {
-    /// The time limits of a request.
-    #[must_use]
-    pub fn limits(&self) -> RequestTimeouts {
-        RequestTimeouts { ttft: self.ttft_timeout, idle: self.idle_timeout, total: self.timeout }
-    }
-
     /// The headers, name and value.
     ///
     /// # Errors
-    /// One that is none, or that brings a secret along; what it says is not repeated.
+    /// A header without a name, or one with a secret, which the message does not repeat.
     pub fn headers(&self) -> Result<Vec<(String, String)>> {
         let one = |text: &String| -> Result<(String, String)> {
-            let none = || Error::new("a --header is 'NAME: VALUE'");
-            let (name, value) = text.split_once(':').ok_or_else(none)?;
+            let malformed = || Error::new("a --header must be 'NAME: VALUE'");
+            let (name, value) = text.split_once(':').ok_or_else(malformed)?;
             let (name, value) = (name.trim(), value.trim());
             if name.is_empty() {
-                return Err(none());
+                return Err(malformed());
             }
-            // It would stand in every list of processes, and in the rows.
+            // It would be visible in the list of processes and in the rows.
             if crate::base::redact::is_inline_header(name, value) {
-                let why = format!("the --header {name} holds a secret: write '{name}: ${{VAR}}' and set VAR");
+                let why = format!(
+                    "--header {name} contains a secret: write '{name}: ${{VAR}}' and set VAR in the environment"
+                );
                 return Err(Error::new(why));
             }
             Ok((name.into(), value.into()))
         };
         self.headers.iter().map(one).collect()
     }
-
-    /// What is loaded without a pipeline; `None` in a pipeline.
-    ///
-    /// # Errors
-    /// When the command line does not say what to ask or how.
-    pub fn target(&self, notice: &Notice) -> Result<Option<Target>> {
-        let Some(url) = &self.url else { return Ok(None) };
-        let scenarios = self.asked.scenarios(notice)?;
-        let loads = self.loads(&scenarios)?;
-        if scenarios.is_empty() || loads.is_empty() {
-            return Err(Error::new(
-                "say what to ask and how: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, --qps 1:32 \
-                 or --burst",
-            ));
-        }
-        let mut extra: Members = serde_json::from_str(&self.extra_body)
-            .map_err(|e| Error::new("--extra-body is not a JSON object").because(e))?;
-        // So that no server's own default decides.
-        extra.entry("temperature").or_insert(0.into());
-        let rows =
-            scenarios.iter().filter_map(|s| s.dataset.as_ref().filter(|d| !d.prefix_reuse)).map(|d| d.rows).min();
-        let num_prompts = self.num_prompts.unwrap_or(80.min(rows.unwrap_or(80)));
-        Ok(Some(Target {
-            url: url.clone(),
-            model: self.model.clone(),
-            framework: self.framework.clone(),
-            scenarios,
-            loads,
-            benchmark: Benchmark {
-                endpoint: self.endpoint,
-                num_prompts,
-                duration_s: None,
-                warmup_requests: self.warmup,
-                warmup_s: self.warmup_s.map(|warmup| warmup.as_secs_f64()),
-                seed: self.seed,
-                ignore_eos: !self.no_ignore_eos,
-                extra_request_body: extra,
-                whole_answers: self.no_stream,
-                continuous_usage: self.continuous_usage,
-                headers: self.headers()?.into_iter().collect(),
-                cache: if self.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
-                smoke: num_prompts <= 20,
-            },
-            sla: self.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
-        }))
-    }
-
-    fn loads(&self, scenarios: &[Scenario]) -> Result<Vec<Load>> {
-        let own = own_rate(scenarios);
-        let arrivals = self.arrivals.filter(|kind| *kind != Arrivals::Poisson);
-        let paced = arrivals == Some(Arrivals::Trace) || self.rate.contains(&Rate::Trace);
-        if paced && own.is_none() {
-            return Err(Error::new("`trace` needs a --dataset whose rows all have a timestamp"));
-        }
-        if arrivals.is_some() && self.rate.is_empty() && self.qps.is_none() {
-            return Err(Error::new("--arrivals is for an open loop: give --rate or --qps"));
-        }
-        let open = |rate, arrivals| Load { rate, arrivals, cap: self.cap, ..Load::default() };
-        let mut loads: Vec<Load> = Vec::new();
-        for rate in &self.rate {
-            loads.push(match rate {
-                Rate::Of(rate) => open(Some(*rate), arrivals),
-                Rate::Trace => open(own, Some(Arrivals::Trace)),
-            });
-        }
-        loads.extend(self.qps.iter().map(|qps| Load { qps: Some(*qps), arrivals, ..Load::default() }));
-        let closed = |n: &u32| Load { mode: LoadMode::Closed, concurrency: Some(*n), ..Load::default() };
-        loads.extend(self.concurrency.iter().map(closed));
-        loads.extend(self.burst.then(|| Load { mode: LoadMode::Burst, ..Load::default() }));
-        Ok(loads)
-    }
 }
 
-/// A rate of an open loop.
+/// The request rate of an open loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
     /// Requests per second.
     Of(f64),
-    /// That of the data set's time stamps.
+    /// That of the data set's timestamps.
     Trace,
 }
 
@@ -290,12 +217,12 @@ fn qps(text: &str) -> Result<Qps, String> {
         _ => return Err(wrong()),
     };
     if !(lower > 0.0 && upper > lower && upper.is_finite()) {
-        return Err("0 < LOWER < UPPER must hold".into());
+        return Err("LOWER must be above 0 and below UPPER".into());
     }
     if tolerance > 0.0 {
         Ok(Qps { lower, upper, tolerance, ..DEFAULT_QPS })
     } else {
-        Err("TOLERANCE is above 0".into())
+        Err("TOLERANCE must be above 0".into())
     }
 }
 
@@ -303,14 +230,18 @@ fn rate(text: &str) -> Result<Rate, String> {
     if text == "trace" {
         return Ok(Rate::Trace);
     }
-    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    if rate.is_finite() && rate > 0.0 { Ok(Rate::Of(rate)) } else { Err("a rate is above 0".into()) }
+    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number, nor `trace`"))?;
+    match rate.is_finite() && rate > 0.0 {
+        true => Ok(Rate::Of(rate)),
+        false if rate == f64::INFINITY => Err("use --burst to send all requests at once".into()),
+        false => Err("a rate must be above 0".into()),
+    }
 }
 
 fn shard(text: &str) -> Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
     let shard = parts.map(|(index, of)| Shard { index, of }).filter(|shard| shard.index < shard.of);
-    shard.ok_or_else(|| "a shard is I/N with I from 0 to N − 1, such as 0/2".into())
+    shard.ok_or_else(|| "must be I/N with I from 0 to N − 1, such as 0/2".into())
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {
@@ -318,6 +249,6 @@ fn limit(text: &str) -> Result<(String, f64), String> {
     let limit = crate::rows::words::Limit::parse(&key)?;
     let not_a_number = || format!("{value:?} is not a number");
     let value = value.parse::<f64>().ok().filter(|v| !v.is_nan()).ok_or_else(not_a_number)?;
-    limit.takes(value).map_err(|why| format!("{key} is {why}"))?;
+    limit.takes(value).map_err(|why| format!("{key} must be {why}"))?;
     Ok((key, value))
 }

@@ -1,10 +1,10 @@
-//! The requests of a run, ready to be sent: sessions of one or more, each with its body.
+//! The requests of a run with their bodies, in sessions of one or more.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::ask::RequestBuilder;
+use super::builder::RequestBuilder;
 use super::request::{FollowSettings, RequestOutcome, blank, send};
 use super::workload::{WorkloadItem, WorkloadItems};
 use crate::base::error::Result;
@@ -18,7 +18,7 @@ use crate::system::http::HttpClient;
 pub struct Job {
     /// Its number within its phase.
     pub i: u32,
-    /// Output tokens that it asks for.
+    /// Requested number of output tokens.
     pub output: u32,
     /// Its body.
     pub body: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Job {
 /// Makes the requests of one phase, one session after the other.
 pub struct Jobs<'a> {
     items: WorkloadItems<'a>,
-    asker: &'a RequestBuilder,
+    builder: &'a RequestBuilder,
     shard: Option<Shard>,
     next: Option<WorkloadItem>,
     i: u32,
@@ -35,15 +35,15 @@ pub struct Jobs<'a> {
 }
 
 impl<'a> Jobs<'a> {
-    /// The requests that `items` ask for; with a shard only its sessions.
-    pub fn new(items: WorkloadItems<'a>, asker: &'a RequestBuilder, shard: Option<Shard>) -> Self {
-        Self { items, asker, shard, next: None, i: 0, session: 0 }
+    /// The requests of `items`; with a shard only its sessions.
+    pub fn new(items: WorkloadItems<'a>, builder: &'a RequestBuilder, shard: Option<Shard>) -> Self {
+        Self { items, builder, shard, next: None, i: 0, session: 0 }
     }
 
-    /// The next session that is ours, within the first `end` requests; none when there are no more.
+    /// The next session of this client, within the first `end` requests; empty if there are no more.
     ///
     /// # Errors
-    /// When a body cannot be made for this server.
+    /// When a body cannot be built for this server.
     pub fn session(&mut self, end: u32) -> Result<Vec<Job>> {
         while self.i < end {
             let ours = self.shard.is_none_or(|shard| shard.has(self.session));
@@ -56,7 +56,7 @@ impl<'a> Jobs<'a> {
                     break;
                 }
                 if ours {
-                    let body = self.asker.body(&item)?;
+                    let body = self.builder.body(&item)?;
                     session.push(Job { i: self.i, output: item.output, body });
                 }
                 self.i += 1;
@@ -69,10 +69,10 @@ impl<'a> Jobs<'a> {
         Ok(Vec::new())
     }
 
-    /// Our sessions among the first `n` requests.
+    /// This client's sessions among the first `n` requests.
     ///
     /// # Errors
-    /// When a body cannot be made for this server.
+    /// When a body cannot be built for this server.
     pub fn first(mut self, n: u32) -> Result<Vec<Vec<Job>>> {
         let mut sessions = Vec::new();
         loop {
@@ -93,30 +93,30 @@ pub struct SessionSettings {
     /// Path of the endpoint.
     pub endpoint: Endpoint,
     /// How each is followed.
-    pub how: FollowSettings,
-    /// From the end of a turn to the next.
+    pub follow: FollowSettings,
+    /// Pause between turns.
     pub think: Duration,
-    /// Later turns are due, too: latency counts from their due time.
+    /// Later turns have a due time, too, which latency counts from.
     pub due: bool,
 }
 
-/// Sends a session, one request after the other. What comes back goes into `landed`, but for the last, which is returned.
-pub async fn talk(
-    way: SessionSettings,
+/// Sends a session, one request after the other. The outcomes go into `finished`, except for the last, which is returned.
+pub async fn send_session(
+    settings: SessionSettings,
     session: Vec<(Job, Request)>,
-    landed: UnboundedSender<RequestOutcome>,
+    finished: UnboundedSender<RequestOutcome>,
 ) -> RequestOutcome {
     let mut last: Option<RequestOutcome> = None;
     for (job, mut row) in session {
         if let Some(before) = last.take() {
-            // Nobody who is gone wants to know.
-            let _ = landed.send(before);
-            if !way.think.is_zero() {
-                tokio::time::sleep(way.think).await;
+            // If the run has ended, nobody reads it.
+            let _ = finished.send(before);
+            if !settings.think.is_zero() {
+                tokio::time::sleep(settings.think).await;
             }
-            row.due_us = way.due.then(|| way.how.clock.now());
+            row.due_us = settings.due.then(|| settings.follow.clock.now());
         }
-        last = Some(send(&way.client, way.endpoint.as_str(), job.body, row, way.how).await);
+        last = Some(send(&settings.client, settings.endpoint.as_str(), job.body, row, settings.follow).await);
     }
     last.unwrap_or_else(|| RequestOutcome {
         row: blank("", 0, Phase::default(), None, RequestStatus::Aborted),
@@ -124,7 +124,7 @@ pub async fn talk(
     })
 }
 
-/// The row of a job that was not sent yet.
+/// The row of a job that has not been sent yet.
 pub fn row(run_id: &str, job: &Job, phase: Phase, due: Option<Micros>, asked: u32) -> Request {
     let asked_output_tokens = Some(job.output).filter(|output| *output != asked);
     Request { asked_output_tokens, ..blank(run_id, job.i, phase, due, RequestStatus::Aborted) }

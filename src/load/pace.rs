@@ -1,4 +1,4 @@
-//! Pacing: a thread that sleeps to absolute times, and one that notices when this program did not run at all.
+//! Pacing: a thread that sleeps until absolute times, and one that notices when this program does not get to run.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,12 +15,12 @@ use crate::rows::units::Micros;
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Gives each index of `due` at its time, counted from `start`.
+/// Sends each index of `due` at its time, counted from `start`.
 #[must_use]
 pub fn pace(due: Vec<Micros>, start: Instant) -> UnboundedReceiver<u32> {
     let (send, receive) = unbounded_channel();
     thread::spawn(move || {
-        // With the usual slack of 50 µs the kernel would gather our wake-ups.
+        // With the default slack of 50 µs the kernel would merge our wake-ups.
         let _ = nix::sys::prctl::set_timerslack(1);
         for (i, at) in (0..).zip(due) {
             sleep_until(start + Duration::from_micros(at.0));
@@ -44,7 +44,7 @@ fn sleep_until(at: Instant) {
     }
 }
 
-/// Watches how long this process, or a task of it, did not run.
+/// Measures for how long this process, or a task of it, does not get to run.
 #[derive(Debug)]
 pub struct Heartbeat {
     longest_us: Arc<AtomicU64>,
@@ -54,7 +54,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts to watch.
+    /// Starts measuring.
     #[must_use]
     pub fn start() -> Self {
         let (longest_us, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -71,8 +71,7 @@ impl Heartbeat {
         Self { longest_us, over, begun: Instant::now(), cpu_before: cpu_seconds() }
     }
 
-    /// Watches from among the tasks of a run how long each of them waits for its turn: a program that runs and has too much
-    /// to do is late all the same.
+    /// Measures how long a task of the run waits for its turn: a process that runs but has too much to do is late as well.
     pub fn turns(&self) -> impl Future<Output = ()> + use<> {
         let longest = self.longest_us.clone();
         async move {
@@ -85,7 +84,7 @@ impl Heartbeat {
         }
     }
 
-    /// The longest time beyond the tick during which the watcher did not run, ms.
+    /// The longest delay of a tick so far, ms.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52 µs")]
     pub fn gap_ms(&self) -> f64 {

@@ -1,4 +1,4 @@
-//! One request: sent, read, stamped, judged.
+//! One request: send it, read the response, record its times, judge it.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ pub struct RequestTimeouts {
     pub total: Duration,
 }
 
-/// What a request gave beside its row.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestOutcome {
     /// The row.
     pub row: Request,
-    /// Time of each token-bearing chunk, and the tokens counted up to it where the server says so in every chunk.
+    /// Time of each token-bearing chunk, and the number of tokens up to it if the server reports it in every chunk.
     pub stamps: Vec<(Micros, Option<u32>)>,
 }
 
@@ -38,8 +38,8 @@ impl RequestOutcome {
         self.stamps.windows(2).map(gap)
     }
 
-    /// Gaps between tokens: each chunk's gap and the number of tokens it is spread over; `None` where some chunk's tokens are
-    /// not known.
+    /// Gaps between tokens: each chunk's gap divided by its tokens, µs, and their number; `None` if the tokens of some chunk are
+    /// unknown.
     #[must_use]
     pub fn token_gaps(&self) -> Option<Vec<(u64, u64)>> {
         let pairs = self.stamps.windows(2).map(|pair| {
@@ -85,13 +85,13 @@ pub struct FollowSettings {
     pub limits: RequestTimeouts,
     /// The run's clock.
     pub clock: Clock,
-    /// The answer comes in pieces; otherwise whole, with no first token to be seen.
+    /// The response is streamed; otherwise it arrives whole, and there is no TTFT.
     pub stream: bool,
 }
 
-/// Sends `body` and follows the answer to its end, whatever that is. Never retries.
+/// Sends `body` and reads the response to its end or failure. Never retries.
 pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, how: FollowSettings) -> RequestOutcome {
-    // As many chunks as tokens were asked for is the usual case.
+    // Most responses have at least as many chunks.
     let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
     let mut reading = StreamReading { row, how, splitter: Splitter::default(), stamps, counted: None, done: false };
     reading.row.sent_us = Some(how.clock.now());
@@ -103,7 +103,7 @@ pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, 
     };
     reading.row.end_us = Some(how.clock.now());
     reading.row.status = status;
-    // Before it is cut: half a secret is found by nobody.
+    // Redact before cutting: half a secret would not be recognized.
     let short = |text: String| redact::outgoing(&text).chars().filter(|c| !c.is_control()).take(300).collect();
     reading.row.error = error.map(short);
     reading.finish()
@@ -118,10 +118,10 @@ struct StreamReading {
     done: bool,
 }
 
-/// A failure inside a stream, in the server's words.
-fn said(words: &[u8]) -> HttpFailure {
+/// A failure inside a stream, with the server's message.
+fn error_event(words: &[u8]) -> HttpFailure {
     let words = String::from_utf8_lossy(words);
-    let why = if words.trim().is_empty() { "an event error without a word" } else { words.trim() };
+    let why = if words.trim().is_empty() { "an error event without a message" } else { words.trim() };
     HttpFailure { class: RequestStatus::ErrorEvent, why: why.into() }
 }
 
@@ -130,7 +130,7 @@ fn late(class: RequestStatus, what: &str) -> HttpFailure {
 }
 
 impl StreamReading {
-    /// Sends, and waits for the head of an answer that can be read.
+    /// Sends the request and waits for the head of a response that can be read.
     async fn head(
         &mut self,
         client: &HttpClient,
@@ -149,7 +149,7 @@ impl StreamReading {
             return Err(HttpFailure { class, why: String::from_utf8_lossy(&body).into_owned() });
         }
         if let Some(how) = answer.compressed() {
-            let why = format!("the answer is compressed ({how}), which was not asked for");
+            let why = format!("the response is compressed ({how}), which was not requested");
             return Err(HttpFailure { class: RequestStatus::Parse, why });
         }
         Ok(answer)
@@ -161,7 +161,7 @@ impl StreamReading {
         let RequestTimeouts { ttft, idle, total } = self.how.limits;
         let first = ttft.min(total);
         let mut answer = self.head(client, path, body, begun, first).await?;
-        // One timer for the whole stream: armed anew when it goes off too early, and not for every read.
+        // One timer for the whole stream: it is reset when it fires too early, not at every read.
         let alarm = sleep_until(begun + first);
         tokio::pin!(alarm);
         let mut read = begun;
@@ -177,7 +177,7 @@ impl StreamReading {
                         return Err(late(RequestStatus::TimeoutTtft, "no token in time"));
                     }
                     if now >= begun + total {
-                        return Err(late(RequestStatus::TimeoutTotal, "not done in time"));
+                        return Err(late(RequestStatus::TimeoutTotal, "not finished in time"));
                     }
                     if now >= read + idle {
                         return Err(late(RequestStatus::TimeoutIdle, "the stream stalled"));
@@ -187,7 +187,7 @@ impl StreamReading {
                 }
             };
             let Some(chunk) = chunk else { break };
-            // Stamped when read, before anything is parsed.
+            // Take the time at the read, before parsing.
             read = Instant::now();
             let now = self.how.clock.at(read);
             self.row.first_byte_us.get_or_insert(now);
@@ -196,7 +196,7 @@ impl StreamReading {
                 if failed.is_none() {
                     failed = match part {
                         Part::Data(data) => self.event(data, now).err(),
-                        Part::Error(words) => Some(said(words)),
+                        Part::Error(words) => Some(error_event(words)),
                     };
                 }
             });
@@ -211,12 +211,12 @@ impl StreamReading {
         Ok(())
     }
 
-    /// An answer that comes whole.
+    /// A response that is not streamed.
     async fn whole(&mut self, client: &HttpClient, path: &str, body: Vec<u8>) -> Result<(), HttpFailure> {
         let begun = Instant::now();
         let total = self.how.limits.total;
         let mut answer = self.head(client, path, body, begun, total).await?;
-        let no_end = |_| late(RequestStatus::TimeoutTotal, "not done in time");
+        let no_end = |_| late(RequestStatus::TimeoutTotal, "not finished in time");
         let body = timeout_at(begun + total, answer.body()).await.map_err(no_end)??;
         let now = self.how.clock.now();
         self.row.first_byte_us = Some(now);
@@ -236,11 +236,15 @@ impl StreamReading {
         let before = self.counted.and_then(|usage| usage.output).unwrap_or(0);
         let output = event.usage.and_then(|usage| usage.output);
         let more = output.is_some_and(|n| n > before);
-        // A chunk whose text is half a character is a token all the same when the running count says so. The final count
-        // of a server that counts only once is no such sign.
-        let counts_on = || self.stamps.iter().all(|(_, counted)| counted.is_some());
-        let half = !event.has_text && !ends && output == Some(before + 1) && counts_on();
-        if if event.cumulative { more } else { event.has_text || half } {
+        // A chunk without text (half a character) is a token if the running count says so. A server that counts only once, at the
+        // end, has no running count.
+        let counts_every_chunk = || self.stamps.iter().all(|(_, counted)| counted.is_some());
+        let half = !event.has_text && !ends && output == Some(before + 1) && counts_every_chunk();
+        let new_token = match event.cumulative {
+            true => more,
+            false => event.has_text || half,
+        };
+        if new_token {
             self.stamps.push((now, output));
             if event.has_answer {
                 self.row.first_answer_us.get_or_insert(now);
@@ -252,7 +256,7 @@ impl StreamReading {
         Ok(())
     }
 
-    /// The verdict on a stream that came to its end.
+    /// The status of a response that ended, and why it failed.
     fn judge(&self) -> (RequestStatus, Option<String>) {
         if self.splitter.is_too_large() {
             return (RequestStatus::Parse, Some("an event is too large".into()));
@@ -261,23 +265,23 @@ impl StreamReading {
             return (RequestStatus::Truncated, Some(self.with_aside("the stream ended without a finish reason")));
         }
         if self.stamps.is_empty() {
-            return (RequestStatus::NoToken, Some(self.with_aside("the answer has no token")));
+            return (RequestStatus::NoToken, Some(self.with_aside("the response has no token")));
         }
         (RequestStatus::Ok, None)
     }
 
-    /// What is wrong, and what the server said outside its events, which may be why.
+    /// The failure, with the text that the server sent outside its events, which may be the cause.
     fn with_aside(&self, what: &str) -> String {
         match self.splitter.aside() {
             aside if aside.is_empty() => what.into(),
-            aside => format!("{what}; beside its events the server says: {aside}"),
+            aside => format!("{what}; outside of its events the server sent: {aside}"),
         }
     }
 
     fn finish(mut self) -> RequestOutcome {
         let mut row = self.row;
         row.last_token_us = self.stamps.last().map(|(at, _)| *at);
-        // Nobody answers nothing with a token: where one came, a count of 0 is no count.
+        // A count of 0 is not a count if a token arrived.
         let counted = |n: Option<u32>| n.filter(|n| *n > 0 || self.stamps.is_empty());
         row.input_tokens = counted(self.counted.and_then(|usage| usage.input));
         row.cached_tokens = self.counted.and_then(|usage| usage.cached);
@@ -291,7 +295,7 @@ impl StreamReading {
                 row.token_source = Some(TokenSource::Chunks);
             }
         } else {
-            // Nobody can say when the first token of an answer was there that came whole.
+            // The time of the first token is unknown if the response was not streamed.
             self.stamps.clear();
             row.first_byte_us = None;
         }

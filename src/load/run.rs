@@ -1,168 +1,109 @@
 //! One run: warm-up, then the measured requests, then the client's own health.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::ask::RequestBuilder;
-use super::dataset::DatasetEntry;
-use super::flight::{InFlight, PendingSessions, SendSchedule};
-use super::jobs::Jobs;
-use super::measure::{course, health};
+use super::flight::{InFlight, PendingSessions};
+use super::health::client_health;
+use super::jobs;
+use super::jobs::{Job, Jobs};
 use super::pace::Heartbeat;
-use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
+use super::recorder::{RunRecorder, RunSpec, not_run};
+use super::request::{Clock, blank, send};
+use super::send_schedule::SendSchedule;
+use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
-use crate::base::notice::Notice;
-use crate::base::redact;
 use crate::engines::prometheus;
 use crate::metrics::sample::{Sample, encode};
-use crate::metrics::sla;
-use crate::rows::jsonl::RowWriter;
-use crate::rows::kinds::{
-    Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Scenario, Status,
-};
+use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, RunEnd, Status};
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
 use crate::rows::words::{FailureClass, Phase};
 use crate::system::lease::{ClientLease, monotonic_ns};
 
-/// From the start of the clock to time zero, so that the pacer is there in time.
+/// From the start of the clock to time zero, so that the pacing thread has started by then.
 const LEAD: Duration = Duration::from_millis(5);
 
-/// What an interrupted run says.
-pub const INTERRUPTED: &str = "bench-load was interrupted; run it again to go on";
-/// What a run says whose server went away.
-pub const SERVER_LOST: &str = "the server went away during the run; its log says why";
+/// The failure reason of a run whose client was too slow.
+const SATURATED: &str = "load generator fell behind schedule (CPU-bound); use an idle machine or a lower rate";
 
-/// What a run says that was cut short.
-const HOPELESS: &str = "cut short: what had come back could not keep the SLA any more";
-
-/// Why a run was ended before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopReason {
-    /// A signal came.
-    Interrupted,
-    /// The lease was lost.
-    ServerLost,
-    /// Nobody reads our rows any more.
-    ReaderLeft,
-    /// What has come back can no longer keep the SLA: the rest would only take time.
-    Hopeless,
-}
-
-/// What a run gave, for who decides what to do next.
+/// How a run ended.
 #[derive(Debug, Clone, Default)]
 pub struct RunOutcome {
-    /// Why it was ended before its time.
+    /// Why it ended early.
     pub stopped: Option<StopReason>,
-    /// Its measured requests, where it is to be judged.
+    /// Its measured requests, if it is judged.
     pub sample: Sample,
-    /// The client did not keep up.
+    /// The client fell behind its schedule.
     pub saturated: bool,
-    /// Gaps between tokens, µs, where a chunk is a token or says how many it has.
+    /// Gaps between tokens, µs, if every chunk is one token or says how many it has.
     pub gaps: Option<Histogram<u64>>,
 }
 
-/// What a run asks, of whom.
-#[derive(Clone, Copy)]
-pub struct RunSpec<'a> {
-    /// How the server is asked.
-    pub asker: &'a RequestBuilder,
-    /// What is asked.
-    pub scenario: &'a Scenario,
-    /// The rows of the scenario's data set; none of one that is made up.
-    pub entries: &'a [DatasetEntry],
-    /// How the load is driven.
-    pub bench: &'a Benchmark,
-    /// Index of the load spec within the candidate.
-    pub load_index: usize,
-    /// What the run is judged by.
-    pub sla: &'a sla::Limits,
-}
-
-/// Everything that a run needs.
+/// One run that is about to start.
 pub struct LoadRun<'a> {
-    /// Its row.
-    pub run: Run,
-    /// What it asks.
-    pub task: RunSpec<'a>,
-    /// Rows of the data set that this server was sent already.
+    /// Writes its rows.
+    pub recorder: RunRecorder<'a>,
+    /// Rows of the data set that this server has already received; those of this run are added.
     pub sent: &'a mut BTreeSet<usize>,
-    /// Time limits of a request.
-    pub limits: RequestTimeouts,
-    /// Keep the times of all chunks in the rows.
-    pub full: bool,
-    /// Takes secrets out of what servers say.
-    /// It is a probe: somebody judges it at its end, and it ends once it cannot keep its SLA any more.
-    pub judged: bool,
-    /// What has come back.
-    pub sample: Sample,
-    /// Open the writer's rows go to.
-    pub out: &'a mut RowWriter<File>,
-    /// Where progress goes.
-    pub notice: &'a Notice,
-}
-
-/// An empty distribution, µs.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that a histogram takes")
 }
 
 impl LoadRun<'_> {
-    /// Runs to the end or until `stopped` says otherwise.
+    /// Runs to the end, or until `stopped` returns.
     ///
     /// # Errors
     /// When rows cannot be written.
     pub async fn go(
         mut self,
         stopped: impl Future<Output = StopReason>,
-        held: Option<&ClientLease>,
+        lease: Option<&ClientLease>,
     ) -> Result<RunOutcome> {
         tokio::pin!(stopped);
-        let RunSpec { asker, scenario, entries, bench, load_index, .. } = self.task;
+        let recorder = &mut self.recorder;
+        let RunSpec { builder, scenario, entries, bench, load_index, .. } = recorder.spec;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
-        let probe = self.run.probe.map_or(String::new(), |p| p.to_string());
-        let trial = format!("{load_index}/{}/{probe}", self.run.repeat);
+        let probe = recorder.run.probe.map_or(String::new(), |p| p.to_string());
+        let trial = format!("{load_index}/{}/{probe}", recorder.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
-        let n = self.run.workload.num_prompts;
-        let items = match WorkloadItems::new(scenario, purpose, self.run.seed, (entries, n), self.sent) {
+        let n = recorder.run.workload.num_prompts;
+        let items = match WorkloadItems::new(scenario, purpose, recorder.run.seed, (entries, n), self.sent) {
             Ok(items) => items,
             Err(why) => {
-                not_run(self.out, &self.run, Status::Failed, FailureClass::PromptsExhausted, &why)?;
+                not_run(recorder.out, &recorder.run, Status::Failed, FailureClass::PromptsExhausted, &why)?;
                 return Ok(RunOutcome::default());
             }
         };
-        let shard = self.run.shard;
-        let jobs = |phase| Jobs::new(items.phase(phase), asker, shard);
-        // A warm-up under load needs none before it.
-        let steady = self.run.warmup_s.filter(|_| self.run.load.mode != LoadMode::Burst);
-        let first = if steady.is_some() { 0 } else { bench.warmup_requests };
+        let shard = recorder.run.shard;
+        let jobs = |phase| Jobs::new(items.phase(phase), builder, shard);
+        // A warm-up under load replaces the sequential one.
+        let warmup_s = recorder.run.warmup_s.filter(|_| recorder.run.load.mode != LoadMode::Burst);
+        let first = if warmup_s.is_some() { 0 } else { bench.warmup_requests };
         let (sessions, before) = match (jobs(Phase::Measured).first(n), jobs(Phase::Warmup).first(first)) {
             (Ok(sessions), Ok(before)) => (sessions, before),
-            // A workload that cannot be made for this server is a failed run.
+            // If the workload cannot be built for this server, the run has failed.
             (Err(e), _) | (_, Err(e)) => {
-                not_run(self.out, &self.run, Status::Failed, FailureClass::Unsupported, &e.to_string())?;
+                not_run(recorder.out, &recorder.run, Status::Failed, FailureClass::Unsupported, &e.to_string())?;
                 return Ok(RunOutcome::default());
             }
         };
-        let (course, schedule_sha256) = course(&self.run, scenario, &items.sessions(n), steady);
-        self.run.schedule_sha256 = schedule_sha256;
-        let warming = async { (self.warm_up(before).await, asker.counters().await) };
+        let (schedule, schedule_sha256) = SendSchedule::new(&recorder.run, scenario, &items.sessions(n), warmup_s);
+        recorder.run.schedule_sha256 = schedule_sha256;
+        let warming = async { (warm_up(recorder, before).await, builder.counters().await) };
         let (warmed, counters) = tokio::select! {
             (rows, counters) = warming => (Ok(rows), counters),
             why = &mut stopped => (Err(why), None),
         };
-        self.run.started_at = Timestamp::now().to_string();
-        self.out.write(&Row::new("run", &self.run))?;
-        // Who shares the load waits for the others; where the server is gone, that is seen below.
-        let shared = match (self.run.shard, held, &warmed) {
-            (Some(_), Some(held), Ok(_)) => tokio::select! {
-                t0_ns = held.meet(&self.run.run_id) => Ok(t0_ns),
+        recorder.run.started_at = Timestamp::now().to_string();
+        recorder.out.write(&Row::new("run", &recorder.run))?;
+        // Clients that share the load wait for each other; a lost server is noticed below.
+        let shared = match (recorder.run.shard, lease, &warmed) {
+            (Some(_), Some(lease), Ok(_)) => tokio::select! {
+                t0_ns = lease.meet(&recorder.run.run_id) => Ok(t0_ns),
                 why = &mut stopped => Err(why),
             },
             _ => Ok(None),
@@ -170,142 +111,96 @@ impl LoadRun<'_> {
         let heartbeat = Heartbeat::start();
         let turns = tokio::task::spawn_local(heartbeat.turns());
         // In closed loop nothing is due, so the clock starts with the first request.
-        let lead = if course.due.is_some() { LEAD } else { Duration::ZERO };
+        let lead = if schedule.due.is_some() { LEAD } else { Duration::ZERO };
         let clock = Clock(match &shared {
             Ok(Some(t0_ns)) => Instant::now() + Duration::from_nanos(t0_ns.saturating_sub(monotonic_ns()?)),
             _ => Instant::now() + lead,
         });
         let mut flight = InFlight::new();
-        let ended = match warmed.and_then(|rows| shared.map(|_| rows)) {
+        let stop = match warmed.and_then(|rows| shared.map(|_| rows)) {
             Err(why) => Some(why),
             Ok(rows) => {
-                if course.due.is_none() {
+                if schedule.due.is_none() {
                     tokio::time::sleep_until(clock.0).await;
                 }
                 for row in rows {
-                    self.write(row)?;
+                    recorder.write(row)?;
                 }
-                let coming = PendingSessions {
+                let pending = PendingSessions {
                     warm: jobs(Phase::Warmup),
                     sessions: sessions.into_iter(),
                     tail: jobs(Phase::Tail),
                 };
-                self.fly(&mut flight, SendSchedule { clock, ..course }, coming, stopped.as_mut()).await?
+                flight.fly(recorder, SendSchedule { clock, ..schedule }, pending, stopped.as_mut()).await?
             }
         };
-        let gaps = if self.judged { flight.token_gaps.clone() } else { None };
+        let gaps = if recorder.judged { flight.token_gaps.clone() } else { None };
         turns.abort();
         let over = clock.now();
-        // Nobody who was interrupted is kept waiting for this.
-        let after = if ended.is_none() && counters.is_some() { asker.counters().await } else { None };
+        // An interrupted run does not wait for this.
+        let after = if stop.is_none() && counters.is_some() { builder.counters().await } else { None };
         let server_metrics = match (counters, after) {
-            (Some(before), Some(after)) => prometheus::between(asker.told(), &before, &after),
+            (Some(before), Some(after)) => prometheus::between(builder.metric_mappings(), &before, &after),
             _ => Members::new(),
         };
-        let saturated = self.end(flight, &heartbeat, over, ended, server_metrics)?;
-        self.sample.close();
-        Ok(RunOutcome { stopped: ended, sample: self.sample, saturated, gaps })
-    }
-
-    /// How each request is followed.
-    pub(super) fn follow(&self, clock: Clock) -> FollowSettings {
-        FollowSettings { limits: self.limits, clock, stream: self.task.asker.asking.stream }
-    }
-
-    /// Requests that are sent one after the other and not measured; their times count from their own beginning.
-    async fn warm_up(&self, sessions: Vec<Vec<super::jobs::Job>>) -> Vec<Request> {
-        let clock = Clock(Instant::now());
-        let asker = self.task.asker;
-        let mut rows = Vec::new();
-        for job in sessions.into_iter().flatten() {
-            let row = super::jobs::row(&self.run.run_id, &job, Phase::Warmup, None, self.run.workload.output_len);
-            let outcome = send(&asker.client, asker.asking.endpoint.as_str(), job.body, row, self.follow(clock)).await;
-            rows.push(outcome.row);
-        }
-        rows
-    }
-
-    /// A server may say in an error what it was sent, its key included.
-    pub(super) fn write(&mut self, mut row: Request) -> Result<()> {
-        row.error = row.error.map(|error| redact::foreign(&error));
-        // The usual reasons are a word.
-        let odd = |reason: &String| reason.len() > 16;
-        if row.finish_reason.as_ref().is_some_and(odd) {
-            row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
-        }
-        if self.judged && row.phase == Phase::Measured {
-            self.sample.add(&row, self.task.sla);
-        }
-        self.out.write_typed("request", &row)
-    }
-
-    fn end(
-        &mut self,
-        mut flight: InFlight,
-        heartbeat: &Heartbeat,
-        now: Micros,
-        ended: Option<StopReason>,
-        server_metrics: Members,
-    ) -> Result<bool> {
-        flight.tasks.abort_all();
-        for (phase, i) in std::mem::take(&mut flight.flying) {
-            let mut row = blank(&self.run.run_id, i, phase, None, RequestStatus::Aborted);
-            row.end_us = Some(now);
-            self.write(row)?;
-        }
-        let client =
-            ClientHealth { connections: flight.connections(), ..health(&mut flight.lags, heartbeat, &self.run.load) };
-        let (status, class, reason) = match ended {
-            Some(StopReason::Interrupted | StopReason::ReaderLeft) => {
-                (Status::Failed, Some(FailureClass::Interrupted), Some(INTERRUPTED))
-            }
-            Some(StopReason::ServerLost) => (Status::Failed, Some(FailureClass::ServerLost), Some(SERVER_LOST)),
-            Some(StopReason::Hopeless) => (Status::Ok, Some(FailureClass::CannotPass), Some(HOPELESS)),
-            None if client.saturated => {
-                let why =
-                    "the client did not keep up with its schedule; give it a quieter machine or ask for less load";
-                (Status::Ok, Some(FailureClass::ClientSaturated), Some(why))
-            }
-            None => (Status::Ok, None, None),
-        };
-        let end = RunEnd {
-            run_id: self.run.run_id.clone(),
-            shard: self.run.shard,
-            status,
-            failure_class: class,
-            failure_reason: reason.map(String::from),
-            duration_s: now.seconds(),
-            client,
-            server_metrics,
-            histograms: Histograms {
-                chunk_gap_us: encode(&flight.gaps),
-                itl_us: flight.token_gaps.as_ref().and_then(encode),
-            },
-            ended_at: Timestamp::now().to_string(),
-        };
-        self.notice.clear();
-        self.out.write(&Row::new("run_end", &end))?;
-        Ok(end.client.saturated)
+        let saturated = end(recorder, flight, &heartbeat, over, stop, server_metrics)?;
+        recorder.sample.close();
+        Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), saturated, gaps })
     }
 }
 
-/// Writes a run of which no request is sent, and why.
-///
-/// # Errors
-/// When the rows cannot be written.
-pub fn not_run(out: &mut RowWriter<File>, run: &Run, status: Status, class: FailureClass, why: &str) -> Result<()> {
-    out.write(&Row::new("run", run))?;
+/// Sends requests one after the other without measuring them; their times count from the start of the warm-up.
+async fn warm_up(recorder: &RunRecorder<'_>, sessions: Vec<Vec<Job>>) -> Vec<Request> {
+    let follow = recorder.follow(Clock(Instant::now()));
+    let builder = recorder.spec.builder;
+    let mut rows = Vec::new();
+    for job in sessions.into_iter().flatten() {
+        let row = jobs::row(&recorder.run.run_id, &job, Phase::Warmup, None, recorder.run.workload.output_len);
+        let outcome = send(&builder.client, builder.spec.endpoint.as_str(), job.body, row, follow).await;
+        rows.push(outcome.row);
+    }
+    rows
+}
+
+/// Writes the rows of the requests that did not finish, and the `run_end` row; whether the client fell behind.
+fn end(
+    recorder: &mut RunRecorder<'_>,
+    mut flight: InFlight,
+    heartbeat: &Heartbeat,
+    now: Micros,
+    stop: Option<StopReason>,
+    server_metrics: Members,
+) -> Result<bool> {
+    flight.tasks.abort_all();
+    for (phase, i) in std::mem::take(&mut flight.open) {
+        let mut row = blank(&recorder.run.run_id, i, phase, None, RequestStatus::Aborted);
+        row.end_us = Some(now);
+        recorder.write(row)?;
+    }
+    let health = client_health(&mut flight.lags, heartbeat, &recorder.run.load);
+    let client = ClientHealth { connections: flight.connections(), ..health };
+    let failure = stop.map(StopReason::end);
+    let slow = || client.saturated.then_some((Status::Ok, FailureClass::ClientSaturated, SATURATED));
+    let (status, class, reason) = match failure.or_else(slow) {
+        Some((status, class, reason)) => (status, Some(class), Some(reason)),
+        None => (Status::Ok, None, None),
+    };
     let end = RunEnd {
-        run_id: run.run_id.clone(),
-        shard: run.shard,
+        run_id: recorder.run.run_id.clone(),
+        shard: recorder.run.shard,
         status,
-        failure_class: Some(class),
-        failure_reason: Some(redact::foreign(why)),
-        duration_s: 0.0,
-        client: ClientHealth::default(),
-        histograms: Histograms::default(),
-        server_metrics: Members::new(),
+        failure_class: class,
+        failure_reason: reason.map(String::from),
+        duration_s: now.seconds(),
+        client,
+        server_metrics,
+        histograms: Histograms {
+            chunk_gap_us: encode(&flight.gaps),
+            itl_us: flight.token_gaps.as_ref().and_then(encode),
+        },
         ended_at: Timestamp::now().to_string(),
     };
-    out.write(&Row::new("run_end", &end))
+    recorder.notice.clear();
+    recorder.out.write(&Row::new("run_end", &end))?;
+    Ok(end.client.saturated)
 }

@@ -1,24 +1,15 @@
-//! Arrival schedules: made whole and hashed before the first request is sent.
+//! Arrival schedules: generated and hashed before the first request is sent.
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 use rand_pcg::Pcg64;
 
 use crate::base::digest;
 use crate::rows::units::Micros;
-pub use crate::rows::words::Arrivals;
+use crate::rows::words::Arrivals;
 
-/// A generator from a seed and the names of what it is for: the same everywhere, whatever the machine or the candidate.
-#[must_use]
-pub fn generator(seed: u64, purpose: &[&str]) -> Pcg64 {
-    let digest = digest::sha256(format!("{seed}\n{}", purpose.join("\n")).as_bytes());
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(&digest.as_bytes()[..32]);
-    Pcg64::from_seed(bytes)
-}
-
-/// `n` arrivals at `rate` per second, the last one exactly when the rate says: at n / rate (as vLLM does, which closes the
-/// 1–2 % by which the offered rate would miss), or for a ramp when its mean rate says.
+/// `n` arrivals at `rate` per second, scaled so that the last one is at exactly n / rate (like vLLM; the offered rate would
+/// otherwise be off by 1–2 %), or for a ramp at n / its mean rate.
 #[must_use]
 pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micros> {
     let gamma = match kind {
@@ -32,7 +23,7 @@ pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micro
         Arrivals::Gamma(_) => gamma.map_or(0.0, |gamma| gamma.sample(rng)),
         // 1 − u is in (0, 1]: its logarithm is finite.
         Arrivals::Poisson | Arrivals::Linear(_) | Arrivals::Exponential(_) => -(1.0 - rng.random::<f64>()).ln(),
-        // Its times are in its rows (`replay`); here it has none, and all are due at once.
+        // The times of a trace are in its rows (see `replay`); without them all are due at once.
         Arrivals::Trace => 0.0,
     };
     let mut sum = 0.0;
@@ -43,7 +34,7 @@ pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micro
         })
         .collect();
     let n = f64::from(n);
-    // Each arrival as the number of requests that are due by then, on average; and the time at which so many are.
+    // The time by which `due` requests have arrived, on average.
     let time = |due: f64| match kind {
         Arrivals::Linear(from) if (rate - from).abs() > 1e-9 * rate => {
             // Λ(t) = from·t + (rate − from)·t²/2T, with Λ(T) = n.
@@ -68,7 +59,7 @@ pub fn arrivals(kind: Arrivals, n: u32, rate: f64, rng: &mut Pcg64) -> Vec<Micro
     sums.into_iter().map(|at| Micros::from_seconds(time(at * scale))).collect()
 }
 
-/// Due times from time stamps, ms in any order: from the earliest on, `stretch` times as long.
+/// Due times from timestamps (ms, in any order): relative to the earliest, times `stretch`.
 #[must_use]
 pub fn replay(stamps: impl Iterator<Item = f64>, stretch: f64) -> Vec<Micros> {
     let stamps: Vec<f64> = stamps.collect();
@@ -86,6 +77,7 @@ pub fn sha256(due: &[Micros]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::generator;
 
     #[test]
     fn equal_seeds_give_equal_schedules() {

@@ -1,16 +1,19 @@
 //! A rate search on one server: runs, one after the other, at the rates that [`crate::metrics::rate_search`] asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::command::measured_requests;
+use super::driver::RunDriver;
 use super::jobs::Jobs;
-use super::request::{Clock, FollowSettings, blank, send};
-use super::run::{RunOutcome, RunSpec, StopReason};
+use super::recorder::RunSpec;
+use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
+use super::run::RunOutcome;
+use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
-use super::{Loader, request};
 use crate::base::error::Result;
 use crate::metrics::rate_search::{ProbeOutcome, RateSearch, significant};
 use crate::metrics::sample::gap_ms;
@@ -21,138 +24,142 @@ use crate::rows::row::Row;
 use crate::rows::words::{Limit, Phase, SearchEndReason};
 use crate::system::lease::ClientLease;
 
-/// A limit that is kept or missed by less than this share is a close call.
+/// A limit that is met or missed by less than this share is a close call.
 const NEAR: f64 = 0.1;
-/// Most requests that are sent at once to see roughly what a server can do.
-const SOUNDING: u32 = 64;
-/// A bracket wider than this factor is worth a sounding.
+/// Maximum number of requests in a pilot burst, which estimates what a server can do.
+const PILOT: u32 = 64;
+/// A range wider than this factor is worth a pilot burst.
 const WIDE: f64 = 4.0;
 
-/// What a search needs beside the server.
+/// What a search is about.
 #[derive(Clone, Copy)]
-pub(super) struct SearchContext<'a> {
-    /// The row of each run, but for rate, seed and name.
+pub struct SearchContext<'a> {
+    /// The row of each run, apart from its rate, seed and id.
     pub run: &'a Run,
-    pub task: RunSpec<'a>,
+    /// What each run sends.
+    pub spec: RunSpec<'a>,
+    /// The range to search.
     pub qps: Qps,
     /// The command that repeats a run at this load with this seed.
     pub command: &'a dyn Fn(&Load, u64) -> String,
-    /// No run may begin that would end after this.
+    /// No run starts that would end after this.
     pub until: Option<Instant>,
+    /// The lease of the server.
+    pub lease: Option<&'a ClientLease>,
 }
 
-impl Loader<'_> {
-    /// Searches; why it was ended before its time.
-    pub(super) async fn seek(
-        &mut self,
-        what: SearchContext<'_>,
-        sent: &mut BTreeSet<usize>,
-        held: Option<&ClientLease>,
-    ) -> Result<Option<StopReason>> {
-        let bench = what.task.bench;
-        let against = format!("{} {}", what.task.scenario.identity(), json!(what.run.load));
-        let range = what.qps.lower..=what.qps.upper;
-        let incumbent = self.incumbents.get(&against).copied().filter(|rate| what.qps.prune && range.contains(rate));
-        let start = match what.qps.upper / what.qps.lower > WIDE && incumbent.is_none() {
-            true => {
-                let sounding = sounding(what, self.options.limits);
-                match self.unless_stopped(held, sounding).await {
-                    Ok(start) => start,
-                    Err(stopped) => return Ok(Some(stopped)),
-                }
+/// Searches for the highest rate that meets the SLA, and writes `search_end`; why it ended early. `incumbents` has the highest
+/// rate of any candidate so far, by scenario and load, and gets this one.
+///
+/// # Errors
+/// When rows cannot be written.
+pub async fn search(
+    driver: &mut RunDriver<'_>,
+    incumbents: &mut BTreeMap<String, f64>,
+    context: SearchContext<'_>,
+    sent: &mut BTreeSet<usize>,
+) -> Result<Option<StopReason>> {
+    let SearchContext { spec, qps, lease, .. } = context;
+    let bench = spec.bench;
+    let key = format!("{} {}", spec.scenario.identity(), json!(context.run.load));
+    let range = qps.lower..=qps.upper;
+    let incumbent = incumbents.get(&key).copied().filter(|rate| qps.prune && range.contains(rate));
+    let mut search = match incumbent {
+        Some(rate) => RateSearch::against(qps, rate),
+        None if qps.upper / qps.lower > WIDE => {
+            let pilot = pilot_burst(context, driver.options.limits);
+            match driver.unless_stopped(lease, pilot).await {
+                Ok(start) => RateSearch::new(qps, start),
+                Err(stopped) => return Ok(Some(stopped)),
             }
-            false => None,
-        };
-        let mut search = match incumbent {
-            Some(rate) => RateSearch::against(what.qps, rate),
-            None => RateSearch::new(what.qps, start),
-        };
-        let mut count = 0;
-        let mut reason = None;
-        let mut ended = None;
-        while let Some(probe) = search.next() {
-            if what.until.is_some_and(|until| Instant::now() + self.longest > until) {
-                reason = Some(SearchEndReason::Budget);
-                break;
-            }
-            let load = Load { rate: Some(probe.rate), ..what.run.load.clone() };
-            let mut run = what.run.clone();
-            run.run_id = format!("{}/{count}", run.run_id);
-            run.probe = Some(count);
-            run.seed = bench.seed + u64::from(probe.vote);
-            run.workload.num_prompts = super::rows::requests(bench.num_prompts, bench.duration_s, &load);
-            run.benchmark_command = (what.command)(&load, run.seed);
-            run.load = load;
-            let begun = Instant::now();
-            let gone = self.trial(run, what.task, sent, true, held).await?;
-            self.longest = self.longest.max(begun.elapsed());
-            count += 1;
-            if let Some(stopped) = gone.stopped.filter(|stopped| *stopped != StopReason::Hopeless) {
-                (reason, ended) = (Some(SearchEndReason::Interrupted), Some(stopped));
-                break;
-            }
-            search.record(probe, judge(what.task.sla, &gone, what.run.warmup_s));
         }
-        let found = search.ended();
-        let end = SearchEnd {
-            server_id: what.run.server_id.clone(),
-            unit: what.run.unit.clone(),
-            scenario: what.run.workload.scenario.clone(),
-            max_pass: found.max_pass,
-            min_fail: found.min_fail,
-            rounds: found.rounds,
-            probes: count,
-            reason: reason.unwrap_or(found.reason),
-            non_monotone: found.non_monotone,
-        };
-        if let Some(rate) = end.max_pass {
-            let best = self.incumbents.entry(against).or_insert(rate);
-            *best = best.max(rate);
+        None => RateSearch::new(qps, None),
+    };
+    let mut count = 0;
+    let mut reason = None;
+    let mut ended = None;
+    while let Some(probe) = search.next() {
+        if context.until.is_some_and(|until| Instant::now() + driver.longest > until) {
+            reason = Some(SearchEndReason::Budget);
+            break;
         }
-        self.out.write(&Row::new("search_end", &end))?;
-        Ok(ended)
+        let load = Load { rate: Some(probe.rate), ..context.run.load.clone() };
+        let mut run = context.run.clone();
+        run.run_id = format!("{}/{count}", run.run_id);
+        run.probe = Some(count);
+        run.seed = bench.seed + u64::from(probe.vote);
+        run.workload.num_prompts = measured_requests(bench.num_prompts, bench.duration_s, &load);
+        run.benchmark_command = (context.command)(&load, run.seed);
+        run.load = load;
+        let begun = Instant::now();
+        let outcome = driver.trial(run, spec, sent, true, lease).await?;
+        driver.longest = driver.longest.max(begun.elapsed());
+        count += 1;
+        if let Some(stopped) = outcome.stopped.filter(|stopped| *stopped != StopReason::CannotPass) {
+            (reason, ended) = (Some(SearchEndReason::Interrupted), Some(stopped));
+            break;
+        }
+        search.record(probe, judge(spec.sla, &outcome, context.run.warmup_s));
     }
+    let result = search.ended();
+    let end = SearchEnd {
+        server_id: context.run.server_id.clone(),
+        unit: context.run.unit.clone(),
+        scenario: context.run.workload.scenario.clone(),
+        max_pass: result.max_pass,
+        min_fail: result.min_fail,
+        rounds: result.rounds,
+        probes: count,
+        reason: reason.unwrap_or(result.reason),
+        non_monotone: result.non_monotone,
+    };
+    if let Some(rate) = end.max_pass {
+        let best = incumbents.entry(key).or_insert(rate);
+        *best = best.max(rate);
+    }
+    driver.out.write(&Row::new("search_end", &end))?;
+    Ok(ended)
 }
 
-/// Sends some requests at once, which are not measured; half of the rate at which they came back is where to begin.
-async fn sounding(what: SearchContext<'_>, limits: request::RequestTimeouts) -> Option<f64> {
-    let RunSpec { asker, scenario, entries, bench, load_index, .. } = what.task;
-    let n = bench.num_prompts.min(SOUNDING);
-    let trial = format!("{load_index}/{}", what.run.repeat);
+/// Sends a burst of requests that are not measured. The search starts at half the rate at which they finished.
+async fn pilot_burst(context: SearchContext<'_>, limits: RequestTimeouts) -> Option<f64> {
+    let RunSpec { builder, scenario, entries, bench, load_index, .. } = context.spec;
+    let n = bench.num_prompts.min(PILOT);
+    let trial = format!("{load_index}/{}", context.run.repeat);
     let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
-    // What is sent here begins with other words than what is measured.
-    let items = WorkloadItems::new(scenario, purpose, what.run.seed, (entries, 1), &mut BTreeSet::new()).ok()?;
+    // These prompts begin with other words than the measured ones.
+    let items = WorkloadItems::new(scenario, purpose, context.run.seed, (entries, 1), &mut BTreeSet::new()).ok()?;
     let clock = Clock(tokio::time::Instant::now());
-    let how = FollowSettings { limits, clock, stream: asker.asking.stream };
+    let follow = FollowSettings { limits, clock, stream: builder.spec.stream };
     let mut tasks = JoinSet::new();
-    for job in Jobs::new(items.phase(Phase::Pilot), asker, None).first(n).ok()?.into_iter().flatten() {
-        let row = blank(&what.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
-        let (client, endpoint) = (asker.client.clone(), asker.asking.endpoint.clone());
-        tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, how).await });
+    for job in Jobs::new(items.phase(Phase::Pilot), builder, None).first(n).ok()?.into_iter().flatten() {
+        let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
+        let (client, endpoint) = (builder.client.clone(), builder.spec.endpoint);
+        tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, follow).await });
     }
     let mut ok = 0;
     while let Some(done) = tasks.join_next().await {
         ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
     }
     let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    // Two digits are more than it is good for.
+    // It is no more precise than two digits.
     (ok > 0).then(|| significant(rate / 2.0, 2))
 }
 
-/// Whether a run kept the SLA, and whether that was a close call. Of one that is too short to tell whether the server keeps up
-/// its limits decide alone.
-fn judge(limits: &Limits, gone: &RunOutcome, warm_s: Option<f64>) -> ProbeOutcome {
-    let connected =
+/// Whether a run met the SLA, and whether that was a close call. If the run is too short to tell whether the server keeps up,
+/// only the limits decide.
+fn judge(limits: &Limits, outcome: &RunOutcome, warm_s: Option<f64>) -> ProbeOutcome {
+    let unreachable =
         |(status, n): (&RequestStatus, &u64)| *n == 0 || matches!(status, RequestStatus::Connect | RequestStatus::Tls);
-    if gone.saturated || gone.sample.by_status.iter().all(connected) {
+    if outcome.saturated || outcome.sample.by_status.iter().all(unreachable) {
         return ProbeOutcome::Infra;
     }
-    let steady = stability::stability(&gone.sample.spans, LoadMode::Open, warm_s);
-    let tests = limits.gate(&gone.sample, steady.as_ref(), &|statistic| gap_ms(gone.gaps.as_ref(), statistic));
-    // To fall behind is no close call.
+    let stability = stability::stability(&outcome.sample.spans, LoadMode::Open, warm_s);
+    let tests = limits.gate(&outcome.sample, stability.as_ref(), &|statistic| gap_ms(outcome.gaps.as_ref(), statistic));
+    // Falling behind is not a close call.
     let close = |test: &SlaTest| test.limit != Limit::InFlight && test.margin.is_some_and(|margin| margin.abs() < NEAR);
     if tests.iter().all(|test| test.passed) {
-        // A success rate is a matter of all or nothing: 100 % is no close call for a floor of 99 %.
+        // A success rate of 100 % is not a close call for a floor of 99 %.
         let latency = |test: &&SlaTest| matches!(test.limit, Limit::Latency { .. } | Limit::InFlight);
         return ProbeOutcome::Pass { near: tests.iter().filter(latency).any(close) };
     }

@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 use crate::base::digest;
 use crate::base::error::{Context, Error, Result};
 use crate::rows::kinds::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Hardware, LauncherStep, Load, LoadMode, Members, Scenario,
-    SearchPosition, Server, ServerAddress, ServerEnd, Status, Unit,
+    Artifacts, Benchmark, Candidate, CandidateServer, Hardware, LauncherStep, Load, Members, Scenario, SearchPosition,
+    Server, ServerAddress, ServerEnd, Status, Unit,
 };
 use crate::rows::row::Row;
-use crate::rows::words::Strategy;
+use crate::rows::words::{ReachedBy, Strategy};
 use crate::system::http::{ClientOptions, HttpClient};
 
-/// What the command line says about a server that somebody else runs.
+/// A running server, and the load that the command line asks for.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Its base URL.
     pub url: String,
-    /// The model's id; asked of the server when there is only one.
+    /// The model's id; if absent, the only one that the server lists.
     pub model: Option<String>,
     /// The framework's name, for the report.
     pub framework: String,
-    /// What is asked.
+    /// The scenarios to run.
     pub scenarios: Vec<Scenario>,
     /// How requests arrive.
     pub loads: Vec<Load>,
-    /// How the load is driven.
+    /// The benchmark settings.
     pub benchmark: Benchmark,
     /// SLA limits.
     pub sla: Members,
@@ -39,13 +39,13 @@ impl Target {
     /// The `server` row of this target, and the `server_end` that closes it.
     ///
     /// # Errors
-    /// When the server does not say which model it serves.
+    /// When the server cannot be reached, or lists several models and none was chosen.
     pub fn rows(&self, connect: Duration, api_key: Option<&str>) -> Result<(Row, Row)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
         let client = HttpClient::new(&self.url, &ClientOptions::single(connect, api_key))?;
         let (status, body) = runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(30), client.get("/v1/models")).await })
-            .map_err(|_| Error::new("/v1/models does not answer within 30 s").at(client.base()))?
+            .map_err(|_| Error::new("/v1/models did not answer within 30 s").at(client.base()))?
             .map_err(|e| Error::new("cannot reach the server").because(e).at(client.base()))?;
         let listed: Value = serde_json::from_slice(&body).unwrap_or_default();
         let models = listed["data"].as_array().cloned().unwrap_or_default();
@@ -54,7 +54,7 @@ impl Target {
             (None, [only]) => only["id"].as_str().unwrap_or_default().to_string(),
             (None, _) => {
                 let why =
-                    format!("/v1/models answers {status} and lists {} models; say which with --model", models.len());
+                    format!("/v1/models answered {status} and lists {} models; choose one with --model", models.len());
                 return Err(Error::new(why).at(client.base()));
             }
         };
@@ -122,7 +122,12 @@ impl Target {
         let server = Server {
             server_id: server_id.clone(),
             candidate_id: candidate_id.clone(),
-            endpoint: super::endpoint(base, model),
+            endpoint: ServerAddress {
+                base_url: base.into(),
+                model_id: model.into(),
+                lease: None,
+                reached_by: ReachedBy::Url,
+            },
             framework_version: None,
             framework_commit: None,
             environment: Members::new(),
@@ -155,72 +160,4 @@ impl Target {
         };
         (row, Row::new("server_end", &end))
     }
-}
-
-/// The command that repeats one run on its own, against the deploy command's port (`port`) for a leased server.
-#[must_use]
-pub fn command(
-    candidate: &Candidate,
-    endpoint: &ServerAddress,
-    port: Option<u16>,
-    scenario: &Scenario,
-    load: &Load,
-) -> Vec<String> {
-    let bench = &candidate.benchmark;
-    let url = match port {
-        Some(port) if endpoint.lease.is_some() => format!("http://127.0.0.1:{port}"),
-        _ => endpoint.base_url.clone(),
-    };
-    let mut argv: Vec<String> = vec!["bench-load".into(), "--url".into(), url];
-    let mut flag = |name: &str, value: String| argv.extend([name.to_string(), value]);
-    flag("--model", endpoint.model_id.clone());
-    flag("--endpoint", bench.endpoint.to_string());
-    flag("--framework", candidate.server.definition.clone());
-    match &scenario.dataset {
-        Some(dataset) => {
-            flag("--dataset", dataset.path.clone());
-            dataset.default_output_len.iter().for_each(|n| flag("--output-len", n.to_string()));
-        }
-        None => flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len)),
-    }
-    scenario.range_ratio.iter().for_each(|ratio| flag("--range-ratio", ratio.to_string()));
-    if let Some(prefix) = scenario.shared_prefix {
-        flag("--prefix", prefix.tokens.to_string());
-        flag("--groups", prefix.groups.to_string());
-    }
-    scenario.turns.iter().for_each(|turns| flag("--turns", turns.to_string()));
-    scenario.think_s.iter().for_each(|think| flag("--think", think.to_string()));
-    flag("--num-prompts", super::rows::requests(bench.num_prompts, bench.duration_s, load).to_string());
-    match bench.warmup_s {
-        Some(seconds) => flag("--warmup-s", seconds.to_string()),
-        None => flag("--warmup", bench.warmup_requests.to_string()),
-    }
-    flag("--seed", bench.seed.to_string());
-    if !bench.extra_request_body.is_empty() {
-        flag("--extra-body", Value::Object(bench.extra_request_body.clone()).to_string());
-    }
-    if let Some(arrivals) = &load.arrivals {
-        flag("--arrivals", arrivals.to_string());
-    }
-    match load.mode {
-        LoadMode::Open => load.rate.iter().for_each(|rate| flag("--rate", rate.to_string())),
-        LoadMode::Closed => load.concurrency.iter().for_each(|n| flag("--concurrency", n.to_string())),
-        // A switch, further down.
-        LoadMode::Burst => {}
-    }
-    if let Some(cap) = load.cap {
-        flag("--cap", cap.to_string());
-    }
-    for (name, value) in &bench.headers {
-        flag("--header", format!("{name}: {value}"));
-    }
-    let switches = [
-        (load.mode == LoadMode::Burst, "--burst"),
-        (!bench.ignore_eos, "--no-ignore-eos"),
-        (bench.whole_answers, "--no-stream"),
-        (bench.continuous_usage, "--continuous-usage"),
-        (scenario.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic), "--prefix-reuse"),
-    ];
-    argv.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_string()));
-    argv
 }

@@ -2,9 +2,9 @@
 
 use super::sample::mean;
 
-/// Without repeats, differences below this share are no evidence.
+/// Without repeats, differences up to this share are within noise.
 pub const SINGLE: f64 = 0.10;
-/// With repeats, a difference below this share matters to nobody.
+/// With repeats, a difference below this share is irrelevant.
 const MATTERS: f64 = 0.02;
 
 /// How one candidate compares with another, by the values of their repeats.
@@ -12,16 +12,16 @@ const MATTERS: f64 = 0.02;
 pub struct Comparison {
     /// The first over the second, geometric mean.
     pub ratio: f64,
-    /// 95 % confidence interval of the ratio; `None` of single runs.
+    /// 95 % confidence interval of the ratio; `None` for single runs.
     pub interval: Option<(f64, f64)>,
-    /// Repeats behind it: pairs, or the smaller number of the two.
+    /// Number of repeats: of pairs, or the smaller number of the two candidates.
     pub repeats: usize,
-    /// Repeats share seeds, and are compared one by one.
+    /// Repeats share seeds, and are compared in pairs.
     pub paired: bool,
 }
 
 impl Comparison {
-    /// No difference that counts: single runs (and pairs of runs) within 10 %; else an interval that holds 1, or less than 2 %.
+    /// The difference is within noise: up to 10 % for one or two repeats; otherwise an interval that contains 1, or less than 2 %.
     #[must_use]
     pub fn tied(&self) -> bool {
         match self.interval {
@@ -33,10 +33,10 @@ impl Comparison {
     }
 }
 
-/// Compares the values of two candidates by repeat: (repeat, value). `None` where one has none above 0.
+/// Compares the values of two candidates by repeat: (repeat, value). `None` if one has no value above 0.
 ///
-/// With d_r = ln(a_r / b_r) over the repeats that both have, the interval is mean(d) ± t(0.975, R − 1) · sd(d) / √R, and the
-/// ratio e to the mean (paired t on logarithms). Where they share no two repeats it is Welch's, of ln a and ln b.
+/// With d_r = ln(a_r / b_r) over the common repeats, the interval is mean(d) ± t(0.975, R − 1) · sd(d) / √R, and the
+/// ratio e to the mean (paired t on logarithms). With fewer than two common repeats it is Welch's, of ln a and ln b.
 #[must_use]
 pub fn compare(a: &[(u32, f64)], b: &[(u32, f64)]) -> Option<Comparison> {
     let logs = |values: &[(u32, f64)]| -> Vec<(u32, f64)> {
@@ -63,7 +63,7 @@ fn comparison(log: f64, half: Option<f64>, repeats: usize, paired: bool) -> Comp
     Comparison { ratio: log.exp(), interval, repeats, paired }
 }
 
-/// Mean and half the width of its 95 % confidence interval, from the values of repeats; the latter `None` of a single one.
+/// Mean and half the width of its 95 % confidence interval, from the values of repeats; the latter is `None` for a single one.
 #[must_use]
 pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     Some((mean(values)?, half_width(&[values])))
@@ -87,8 +87,8 @@ fn half_width(samples: &[&[f64]]) -> Option<f64> {
     Some(t_quantile(df) * variance.sqrt())
 }
 
-/// The 97.5 % quantile of Student's t: tables for few degrees of freedom (the next smaller whole number, which errs to the safe
-/// side), Cornish and Fisher's expansion for more (Abramowitz and Stegun 26.7.5).
+/// The 97.5 % quantile of Student's t: a table for few degrees of freedom (rounded down, which is conservative), the
+/// Cornish–Fisher expansion for more (Abramowitz and Stegun 26.7.5).
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
 fn t_quantile(df: f64) -> f64 {
     const TABLE: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
@@ -103,7 +103,7 @@ fn t_quantile(df: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::generator;
+    use crate::base::random::generator;
     use rand::RngExt as _;
     use rand_distr::StandardNormal;
 
@@ -127,11 +127,11 @@ mod tests {
         assert_eq!(compare(&[(0, 0.0)], &[(0, 1.0)]), None);
     }
 
-    /// Enough that chance does not decide the test.
+    /// Enough to make the result of the test certain.
     const ROUNDS: u32 = 20_000;
 
-    /// How often two candidates are told apart: noise of 3 %, 5 repeats, the first so much better.
-    fn told_apart(gap: f64, paired: bool) -> f64 {
+    /// Share of comparisons that are not a tie: noise of 3 %, 5 repeats, the first better by `gap`.
+    fn share_distinguished(gap: f64, paired: bool) -> f64 {
         let mut noise = generator(7, &["a/b", &gap.to_string()]);
         let mut different = 0;
         for _ in 0..ROUNDS {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn identical_candidates_are_tied_and_a_tenth_is_found() {
         for paired in [true, false] {
-            let (same, tenth) = (told_apart(0.0, paired), told_apart(0.1, paired));
+            let (same, tenth) = (share_distinguished(0.0, paired), share_distinguished(0.1, paired));
             assert!(same <= 0.05, "identical pairs called different: {same}");
             assert!(tenth >= 0.95, "a gap of 10 % found: {tenth}");
         }

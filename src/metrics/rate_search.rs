@@ -1,42 +1,42 @@
-//! The search for the highest request rate that keeps the SLA: which rate to measure next, from what was measured so far.
+//! The search for the highest request rate that meets the SLA: which rate to measure next, given the results so far.
 //!
-//! Go up from a starting rate by doubling until one fails, or down by halving until one passes; bisect between the two; a
-//! result close to a limit is voted on, best of three, with new seeds; the best is confirmed once more with a seed of its
-//! own, and what is not confirmed is stepped down from. Nothing is ever claimed that was not measured and passed.
+//! Double the starting rate until one fails, or halve it until one passes; bisect between the two. A result close to a limit is
+//! decided by the best of three runs with new seeds. The best rate is confirmed by another run with its own seed; if that fails,
+//! the search continues below it. The result is always a rate that was measured and passed.
 
 use crate::rows::kinds::Qps;
 use crate::rows::words::SearchEndReason;
 
-/// Where a bracket this narrow, as a share of its upper end, is no longer worth a run.
+/// A bracket this narrow, as a share of its upper end, is not worth another run.
 const NARROW: f64 = 0.05;
-/// Digits of a rate: it is written into a report and typed again.
+/// Significant digits of a rate: people read it in a report and type it.
 const DIGITS: i32 = 4;
-/// Runs that fail for another reason than the SLA, one after the other, before the search is given up.
+/// Number of consecutive runs that fail for reasons other than the SLA before the search is aborted.
 const INFRA: usize = 2;
 
-/// A run to be done.
+/// The next run of a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchProbe {
     /// Requests per second.
     pub rate: f64,
-    /// How often this rate was measured before: each time has a seed of its own.
+    /// Number of earlier runs at this rate: each has its own seed.
     pub vote: u32,
 }
 
-/// What became of it.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The SLA was kept; `near`: some limit was almost missed.
+    /// The SLA was met; `near`: some limit was almost missed.
     Pass {
         /// Within a tenth of a limit.
         near: bool,
     },
-    /// It was not; `near`: all limits were almost kept.
+    /// The SLA was missed; `near`: all limits were almost met.
     Fail {
         /// Within a tenth of every limit.
         near: bool,
     },
-    /// The run says nothing about the SLA: the server was lost, the client did not keep up.
+    /// The run says nothing about the SLA: the server was lost, or the client fell behind.
     Infra,
 }
 
@@ -51,18 +51,18 @@ pub struct SearchResult {
     pub rounds: u32,
     /// All runs.
     pub probes: u32,
-    /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`.
+    /// Why it ended.
     pub reason: SearchEndReason,
-    /// Some rate passed above one that failed.
+    /// A rate above one that failed has passed.
     pub non_monotone: bool,
 }
 
-/// A search and its history.
+/// A search and its runs so far.
 #[derive(Debug, Clone)]
 pub struct RateSearch {
     spec: Qps,
     start: f64,
-    /// The best rate of another candidate, where one that cannot keep it is not searched further.
+    /// The best rate of another candidate, if the search ends early for a candidate that cannot sustain it.
     incumbent: Option<f64>,
     done: Vec<(SearchProbe, ProbeOutcome)>,
 }
@@ -73,20 +73,20 @@ enum SearchStep {
 }
 
 impl RateSearch {
-    /// A search between `spec.lower` and `spec.upper` that begins at `start`, or at the lower end.
+    /// A search between `spec.lower` and `spec.upper` that starts at `start`, or at the lower end.
     #[must_use]
     pub fn new(spec: Qps, start: Option<f64>) -> Self {
         let start = start.filter(|rate| rate.is_finite()).unwrap_or(spec.lower).clamp(spec.lower, spec.upper);
         Self { spec, start, incumbent: None, done: Vec::new() }
     }
 
-    /// A search that begins at the best rate of another candidate and ends there when it fails twice, with two seeds.
+    /// A search that starts at the best rate of another candidate and ends if that fails twice, with two seeds.
     #[must_use]
     pub fn against(spec: Qps, incumbent: f64) -> Self {
         Self { incumbent: Some(incumbent), ..Self::new(spec, Some(incumbent)) }
     }
 
-    /// The next run; `None` when the search has ended.
+    /// The next run; `None` if the search has ended.
     #[must_use]
     pub fn next(&self) -> Option<SearchProbe> {
         match self.step() {
@@ -95,12 +95,12 @@ impl RateSearch {
         }
     }
 
-    /// Takes a run's outcome.
+    /// Records the outcome of a run.
     pub fn record(&mut self, probe: SearchProbe, outcome: ProbeOutcome) {
         self.done.push((probe, outcome));
     }
 
-    /// How it ended, or stands.
+    /// The result so far, or at the end.
     #[must_use]
     pub fn ended(&self) -> SearchResult {
         let reason = match self.step() {
@@ -120,7 +120,7 @@ impl RateSearch {
         }
     }
 
-    /// All rates measured, from the lowest.
+    /// All measured rates in ascending order.
     fn rates(&self) -> Vec<f64> {
         let mut rates: Vec<f64> = self.done.iter().map(|(probe, _)| probe.rate).collect();
         rates.sort_by(f64::total_cmp);
@@ -128,17 +128,17 @@ impl RateSearch {
         rates
     }
 
-    /// What was said about a rate, run by run; runs that say nothing are left out.
+    /// The votes on a rate, one per run, as (passed, near); runs without a result are skipped.
     fn votes(&self, rate: f64) -> Vec<(bool, bool)> {
-        let said = self.done.iter().filter(|(probe, _)| probe.rate == rate).filter_map(|(_, outcome)| match outcome {
+        let votes = self.done.iter().filter(|(probe, _)| probe.rate == rate).filter_map(|(_, outcome)| match outcome {
             ProbeOutcome::Pass { near } => Some((true, *near)),
             ProbeOutcome::Fail { near } => Some((false, *near)),
             ProbeOutcome::Infra => None,
         });
-        said.collect()
+        votes.collect()
     }
 
-    /// Votes that decide about a rate: one that is clear, or two of three.
+    /// The decision on a rate and the number of votes it took: one that is clear, or two of three.
     fn decision(&self, rate: f64) -> Option<(bool, usize)> {
         let votes = self.votes(rate);
         match votes.first() {
@@ -159,7 +159,7 @@ impl RateSearch {
         self.decision(rate).map(|(pass, _)| pass)
     }
 
-    /// Whether the run after those that decided for a rate said the same.
+    /// Whether the run after the deciding ones confirmed that a rate passes; `None` if there is none yet.
     fn confirmed(&self, rate: f64) -> Option<bool> {
         let (pass, used) = self.decision(rate)?;
         if pass { self.votes(rate).get(used).map(|(pass, _)| *pass) } else { None }
@@ -170,7 +170,7 @@ impl RateSearch {
         SearchStep::Run(SearchProbe { rate, vote: u32::try_from(vote).unwrap_or(u32::MAX) })
     }
 
-    /// Bisection steps: rates that lie strictly between one that had passed and one that had failed before.
+    /// Number of bisection steps: rates strictly between one that had passed and one that had failed before.
     fn rounds(&self) -> u32 {
         let mut rounds = 0;
         for (i, (probe, _)) in self.done.iter().enumerate() {
@@ -182,7 +182,7 @@ impl RateSearch {
         rounds
     }
 
-    /// The highest rate that passed below the lowest that failed, and that one. What was not confirmed has failed.
+    /// The highest rate that passed below the lowest that failed, and the latter. A rate that was not confirmed has failed.
     fn bracket(&self) -> (Option<f64>, Option<f64>) {
         let failed = |rate: &f64| self.decided(*rate) == Some(false) || self.confirmed(*rate) == Some(false);
         let high = self.rates().into_iter().find(failed);
@@ -199,7 +199,7 @@ impl RateSearch {
         if self.done.len() >= self.spec.max_probes as usize {
             return SearchStep::End(SearchEndReason::MaxProbes);
         }
-        // A rate that is still being voted on, or whose run said nothing, comes first.
+        // A rate without a decision is measured again first.
         if let Some((probe, _)) = self.done.last()
             && self.decided(probe.rate).is_none()
         {
@@ -223,12 +223,12 @@ impl RateSearch {
             (Some(low), Some(_)) if self.rounds() >= max_rounds => (SearchEndReason::MaxRounds, low),
             (Some(low), Some(high)) => return self.again(significant(f64::midpoint(low, high), DIGITS)),
         };
-        // One that does not come out of this is the upper end of another bracket.
+        // If it is not confirmed, it becomes the upper end of the next bracket.
         if self.confirmed(best) == Some(true) { SearchStep::End(reason) } else { self.again(best) }
     }
 }
 
-/// A positive number to so many significant digits.
+/// A positive number rounded to this many significant digits.
 #[must_use]
 pub fn significant(value: f64, digits: i32) -> f64 {
     if value <= 0.0 || !value.is_finite() {
@@ -249,7 +249,7 @@ mod tests {
     fn run(mut search: RateSearch, mut oracle: impl FnMut(SearchProbe) -> ProbeOutcome) -> (Vec<f64>, SearchResult) {
         let mut rates = Vec::new();
         while let Some(probe) = search.next() {
-            assert!(rates.len() < 100, "it does not end: {rates:?}");
+            assert!(rates.len() < 100, "endless search: {rates:?}");
             rates.push(probe.rate);
             search.record(probe, oracle(probe));
         }
@@ -271,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_twice_where_another_passed_is_pruned() {
+    fn failing_twice_at_the_rate_of_another_candidate_is_pruned() {
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |_| clear(false));
         assert_eq!((rates, ended.reason, ended.max_pass), (vec![6.0, 6.0], SearchEndReason::Pruned, None));
         // One failure is not enough.
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |probe| clear(probe.rate < 5.0 || probe.vote > 0));
         assert!(rates.len() > 2 && ended.reason != SearchEndReason::Pruned, "{rates:?}");
-        // Who keeps it goes on above it.
+        // If it passes there, the search continues above.
         let (rates, ended) = run(RateSearch::against(SPEC, 6.0), |probe| clear(probe.rate <= 9.0));
         assert!(rates[1] > 6.0 && ended.max_pass > Some(8.0), "{rates:?} {ended:?}");
     }
@@ -310,17 +310,17 @@ mod tests {
         );
         let spec = Qps { max_probes: 3, ..SPEC };
         let (_, ended) = run(RateSearch::new(spec, None), |_| clear(true));
-        // Nothing is claimed that was not confirmed.
+        // A rate that was not confirmed is not a result.
         assert_eq!((ended.max_pass, ended.reason, ended.probes), (None, SearchEndReason::MaxProbes, 3));
     }
 
     #[test]
     fn close_calls_are_voted_on() {
-        let mut said =
+        let mut outcomes =
             [ProbeOutcome::Fail { near: true }, ProbeOutcome::Pass { near: true }, ProbeOutcome::Pass { near: false }]
                 .into_iter();
         let (rates, ended) = run(RateSearch::new(SPEC, Some(8.0)), |probe| match probe.rate {
-            8.0 => said.next().unwrap_or(clear(true)),
+            8.0 => outcomes.next().unwrap_or(clear(true)),
             rate => clear(rate < 8.0),
         });
         assert_eq!(rates[..4], [8.0, 8.0, 8.0, 16.0]);
@@ -328,14 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_confirmed_is_stepped_down_from() {
+    fn a_rate_that_is_not_confirmed_is_lowered() {
         let (_, ended) =
             run(RateSearch::new(SPEC, None), |probe| clear(probe.rate <= 5.3 && !(probe.rate > 4.5 && probe.vote > 0)));
         assert_eq!((ended.max_pass, ended.min_fail, ended.reason), (Some(4.5), Some(5.0), SearchEndReason::MaxRounds));
     }
 
     #[test]
-    fn trouble_is_no_failure_of_the_sla() {
+    fn an_infrastructure_failure_is_not_a_missed_sla() {
         let mut first = true;
         let (rates, ended) = run(RateSearch::new(SPEC, None), |probe| {
             if std::mem::take(&mut first) { ProbeOutcome::Infra } else { clear(probe.rate <= 1.0) }
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_above_a_failure_is_told() {
+    fn a_pass_above_a_failure_is_reported() {
         // Going down from 6: 6 fails, 3 passes, 4.5 fails; 8 was never asked. A cliff that lies makes it non-monotone.
         let mut search = RateSearch::new(SPEC, None);
         for (rate, pass) in [(0.5, true), (1.0, false)] {
@@ -364,10 +364,10 @@ mod tests {
             outcomes in proptest::collection::vec(0u8..5, 40),
             start in proptest::option::of(0.1f64..40.0),
         ) {
-            let mut said = outcomes.into_iter();
+            let mut outcomes = outcomes.into_iter();
             let mut seen: Vec<(f64, ProbeOutcome)> = Vec::new();
             let (rates, ended) = run(RateSearch::new(SPEC, start), |probe| {
-                let outcome = match said.next() {
+                let outcome = match outcomes.next() {
                     Some(0) => ProbeOutcome::Infra,
                     Some(1) => ProbeOutcome::Pass { near: true },
                     Some(2) => ProbeOutcome::Fail { near: true },

@@ -1,4 +1,4 @@
-//! From the requests of a run to its metrics.
+//! The metrics of a run from its requests.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::rows::kinds::{LoadMode, Request, RequestStatus, Spread};
 use crate::rows::words::{Latency, Statistic};
 
 /// The `q`-th percentile of sorted values, q from 0 to 100: Hyndman and Fan's type 7, linear between the order statistics
-/// at (n − 1)·q/100, which numpy takes too. Any weight on an infinite value gives infinity. `None` of nothing.
+/// at (n − 1)·q/100, as in numpy. Any weight on an infinite value gives infinity. `None` without values.
 #[must_use]
 pub fn percentile<T: Copy + Into<f64>>(sorted: &[T], q: f64) -> Option<f64> {
     percentile_with(sorted, 0, q)
 }
 
-/// The same of sorted values and of so many infinite ones behind them.
+/// The same for sorted values followed by `infinite` infinite ones.
 #[must_use]
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
 pub fn percentile_with<T: Copy + Into<f64>>(sorted: &[T], infinite: usize, q: f64) -> Option<f64> {
@@ -36,15 +36,15 @@ pub fn percentile_with<T: Copy + Into<f64>>(sorted: &[T], infinite: usize, q: f6
     Some(if upper.is_infinite() { upper } else { lower + (upper - lower) * part })
 }
 
-/// The mean; `None` of nothing.
+/// The mean; `None` without values.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The spread of sorted values: how many, their standard deviation (of a sample: n − 1), the least and the greatest.
-/// `None` of nothing.
+/// The spread of sorted values: their number, standard deviation (of a sample: n − 1), minimum and maximum. `None` without
+/// values.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "counts of requests")]
 pub fn spread(sorted: &[f64]) -> Option<Spread> {
@@ -54,7 +54,7 @@ pub fn spread(sorted: &[f64]) -> Option<Spread> {
     Some(Spread { n: n as u64, sd, min: *sorted.first()?, max: *sorted.last()? })
 }
 
-/// A statistic of the gaps between tokens, ms; `None` of nothing.
+/// A statistic of the gaps between tokens, ms; `None` without values.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "µs far below 2^52")]
 pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: Statistic) -> Option<f64> {
@@ -66,7 +66,7 @@ pub fn gap_ms(gaps: Option<&Histogram<u64>>, statistic: Statistic) -> Option<f64
     Some(us / 1000.0)
 }
 
-/// A distribution as rows hold it: HdrHistogram V2, compressed, base64; nothing for an empty one.
+/// A distribution in the form of a row: HdrHistogram V2, compressed, base64; `None` if it is empty.
 #[must_use]
 pub fn encode(histogram: &Histogram<u64>) -> Option<String> {
     let mut bytes = Vec::new();
@@ -76,17 +76,17 @@ pub fn encode(histogram: &Histogram<u64>) -> Option<String> {
     Some(STANDARD.encode(bytes))
 }
 
-/// The distribution that [`encode`] wrote; `None` of anything else.
+/// The distribution that [`encode`] wrote; `None` for any other text.
 #[must_use]
 pub fn decode(text: &str) -> Option<Histogram<u64>> {
     Deserializer::new().deserialize(&mut STANDARD.decode(text).ok()?.as_slice()).ok()
 }
 
-/// What a row holds per GPU too.
+/// Metrics that a row also has per GPU.
 const PER_GPU: [&str; 5] =
     ["request_throughput", "output_token_throughput", "total_token_throughput", "goodput", "max_qps"];
 
-/// A successful request as a part of what a server gave.
+/// A successful request, for the throughput within the measured time.
 #[derive(Debug, Clone, Copy)]
 struct ServedRequest {
     first_s: f64,
@@ -95,16 +95,16 @@ struct ServedRequest {
     output: f64,
 }
 
-/// The measured requests of a run, compact.
+/// The measured requests of a run in compact form.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// Requests that were to be sent.
+    /// Number of requests that were scheduled.
     pub scheduled: u32,
-    /// Requests by status.
+    /// Number of requests by status.
     pub by_status: BTreeMap<RequestStatus, u64>,
-    /// TTFT of the successful ones, ms, sorted once [`Sample::close`] was called; so are the next ones.
+    /// TTFT of the successful ones, ms; sorted after [`Sample::close`], like the next ones.
     pub ttft: Vec<f64>,
-    /// Time to the first token of the answer itself, ms, of those that reasoned before it.
+    /// Time to the first token of the answer itself, ms, for answers with reasoning before it.
     pub ttfat: Vec<f64>,
     /// TPOT, ms.
     pub tpot: Vec<f64>,
@@ -116,16 +116,16 @@ pub struct Sample {
     pub output: Vec<u32>,
     /// Prompt tokens that came from a cache.
     pub cached: f64,
-    /// Successful requests within every limit.
+    /// Number of successful requests within every limit.
     pub good: u32,
-    /// Some count is a count of chunks.
+    /// For some request only chunks were counted, not tokens.
     pub counted_chunks: bool,
-    /// When each request began and ended.
+    /// Start and end of each request.
     pub spans: Vec<Span>,
-    /// When the first and the last of them began, s.
+    /// Start of the first and of the last of them, s.
     pub starts: Option<(f64, f64)>,
-    /// The same load went on before and after what was measured: throughput is what came within the measured time, of
-    /// whatever request.
+    /// The load also ran before and after the measured requests: throughput then counts what was served within the measured
+    /// time, for all requests.
     pub steady: bool,
     served: Vec<ServedRequest>,
     chunks: f64,
@@ -136,7 +136,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// An empty one, of a run in which the load went on before and after what was measured, or not.
+    /// An empty sample; `steady` if the load also runs before and after the measured requests.
     #[must_use]
     pub fn of(steady: bool) -> Self {
         Self { steady, ..Self::default() }
@@ -152,7 +152,7 @@ impl Sample {
         }
         self.last_due_s = self.last_due_s.max(seconds(request.due_us).unwrap_or(0.0));
         let begun = seconds(request.due_us).or(seconds(request.sent_us));
-        // What was cut short or dropped was never in flight to its end.
+        // A dropped request was never in flight.
         let ended = seconds(request.end_us).filter(|_| request.status != RequestStatus::Dropped);
         let timing = timing::timing(request);
         if let (Some(start), Some(end)) = (begun, ended) {
@@ -163,7 +163,7 @@ impl Sample {
             self.spans.push(Span { start: start as f32, end: end as f32, ttft: latency.map(|s| s as f32) });
         }
         let Some(timing) = timing else {
-            // The time that failures took is part of the run: a server that answers a few and then none is not fast.
+            // The time of failures is part of the run: a server that answers a few requests and then none is not fast.
             let end = seconds(request.end_us).or(seconds(request.due_us)).unwrap_or(0.0);
             self.last_token_s = self.last_token_s.max(end);
             self.last_end_s = self.last_end_s.max(end);
@@ -187,7 +187,7 @@ impl Sample {
         self.good += u32::from(is_good(&timing, limits));
     }
 
-    /// Adds a request that is not measured itself, but was served beside those that are.
+    /// Adds a request to the throughput within the measured time, whether or not it is measured itself.
     pub fn around(&mut self, request: &Request) {
         if request.status != RequestStatus::Ok || !self.steady {
             return;
@@ -202,8 +202,8 @@ impl Sample {
         });
     }
 
-    /// Requests, input and output tokens within the measured time, per second of it: a request counts where its last token
-    /// is, its prompt where its first is, and its output evenly between the two.
+    /// Requests, input tokens and output tokens per second of the measured time. A request counts at its last token, its prompt
+    /// at its first token, and its output evenly between the two.
     fn within(&self) -> Option<(f64, f64, f64)> {
         let (from, to) = self.starts?;
         let width = to - from;
@@ -225,14 +225,14 @@ impl Sample {
         Some((sums.0 / width, sums.1 / width, sums.2 / width))
     }
 
-    /// From the first sending to the last end, s; `None` where requests do not say when they were sent.
+    /// Time from the first request sent to the last end, s; `None` if the send times are unknown.
     #[must_use]
     pub fn window(&self) -> Option<f64> {
         let (first, last) = self.starts?;
         self.first_sent_s.map(|sent| self.last_end_s - sent).filter(|window| *window > 0.0 && last > first)
     }
 
-    /// Sorts what percentiles are taken of.
+    /// Sorts the values for percentiles.
     pub fn close(&mut self) {
         for values in [&mut self.ttft, &mut self.ttfat, &mut self.tpot, &mut self.e2e] {
             values.sort_unstable_by(f64::total_cmp);
@@ -241,7 +241,7 @@ impl Sample {
         self.output.sort_unstable();
     }
 
-    /// Requests that succeeded.
+    /// Number of requests that succeeded.
     #[must_use]
     pub fn ok(&self) -> u32 {
         u32::try_from(self.e2e.len()).unwrap_or(u32::MAX)
@@ -260,7 +260,7 @@ impl Sample {
             Latency::Ttft => &self.ttft,
             Latency::Ttfat => &self.ttfat,
             Latency::Tpot => &self.tpot,
-            // A request has many gaps; they are in the histograms of its run.
+            // A request has many gaps; they are in the histograms of the run.
             Latency::Itl => &[],
             Latency::E2e => &self.e2e,
         }
@@ -273,11 +273,12 @@ impl Sample {
         statistic.quantile().map_or_else(|| mean(values), |q| percentile(values, q * 100.0))
     }
 
-    /// The metrics by the source document's names. What was not measured is absent.
+    /// The metrics by the names of the source document. Metrics that were not measured are absent.
     ///
-    /// Throughput counts over W, from the first sending to the last token or the end of the last failure, as the frameworks' own clients do, so an open
-    /// loop's tail is in it: at a rate the server keeps up with it is a little below the rate. Where the load went on before
-    /// and after the measured requests it counts over the time in which these were due.
+    /// Throughput counts over W, from the first request sent to the last token or the end of the last failure, like the
+    /// frameworks' own clients. This includes the tail of an open loop, so throughput is a little below the rate even if the
+    /// server keeps up. If the load also ran before and after the measured requests, throughput counts over the time in which
+    /// these were due.
     #[must_use]
     pub fn metrics(&self, mode: LoadMode, has_limits: bool) -> BTreeMap<String, Option<f64>> {
         let mut metrics = BTreeMap::new();
@@ -332,7 +333,7 @@ pub fn total(counts: &[u32]) -> f64 {
     counts.iter().map(|n| f64::from(*n)).sum()
 }
 
-/// Throughputs of a row per GPU, beside those of all of them.
+/// Adds the throughputs per GPU to those of all GPUs, or the other way round.
 pub fn per_gpu(metrics: &mut BTreeMap<String, Option<f64>>, gpus: Option<u32>) {
     let Some(gpus) = gpus.filter(|n| *n > 0).map(f64::from) else { return };
     for name in PER_GPU {
@@ -340,21 +341,21 @@ pub fn per_gpu(metrics: &mut BTreeMap<String, Option<f64>>, gpus: Option<u32>) {
         let known = |name: &str| metrics.get(name).copied().flatten();
         match (known(name), known(&each)) {
             (Some(value), _) => metrics.insert(each, Some(value / gpus)),
-            // A row of somebody else may have only the latter.
+            // An imported row may have only the latter.
             (None, Some(value)) => metrics.insert(name.to_string(), Some(value * gpus)),
             (None, None) => None,
         };
     }
 }
 
-/// Within every limit on a latency, whatever statistic it names; a request with one token keeps any TPOT limit.
+/// True if a request is within every limit on a latency, whatever its statistic; one with a single token meets any TPOT limit.
 fn is_good(timing: &Timing, limits: &Limits) -> bool {
     limits.latencies().all(|(latency, threshold)| match latency {
         Latency::Ttft => timing.ttft.is_some_and(|ttft| ttft.0 <= threshold),
         Latency::Tpot => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
         Latency::Ttfat => timing.ttfat.is_none_or(|ttfat| ttfat.0 <= threshold),
         Latency::E2e => timing.e2e.0 <= threshold,
-        // Its values are those of gaps, not of requests.
+        // It has values per gap, not per request.
         Latency::Itl => true,
     })
 }

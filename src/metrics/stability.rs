@@ -1,47 +1,49 @@
-//! Whether a run was in a steady state: thirds of its window that agree, and answers that take no longer from third to third.
+//! Whether a run was in a steady state: the thirds of its window agree, and latency does not grow from third to third.
 //!
-//! Requests in flight say nothing by themselves. By Little's law they are rate × E2E, so from the first request on they rise
-//! for the length of an answer, whatever the server does. Backlog is what is in flight beyond that, and it grows where
-//! E2E grows: answers that take s seconds longer for each second of the run come from a server that does 1/(1 + s) of what
-//! arrives. That is judged after the ramp, which is over once as much time has passed as an answer takes.
+//! The number of requests in flight alone says nothing. By Little's law it is rate × E2E, so it rises for the duration of one
+//! request after the start of any run. The backlog is what is in flight beyond that, and it grows if E2E grows: if E2E grows by
+//! s seconds per second of the run, the server completes 1/(1 + s) of the arrivals. This is judged after the ramp, which ends
+//! once as much time has passed as a request takes.
 
 use crate::rows::kinds::{LoadMode, Stability};
 
 /// Thirds whose largest and smallest differ by more than this factor do not agree (perf_analyzer's 10 %).
 const AGREE: f64 = 1.10;
-/// After the ramp: E2E grows by more than so many seconds a second, and the server falls behind.
+/// After the ramp the server falls behind if E2E grows by more than this, seconds per second.
 const FALLS_BEHIND: f64 = 0.1;
-/// Before the ramp is over: so does the time to the first token. A batch that fills slows tokens down, and hardly the first.
+/// During the ramp it falls behind if TTFT grows by more than this, seconds per second. A batch that fills slows down tokens,
+/// but hardly the first one.
 const QUEUES: f64 = 0.5;
-/// So does E2E: a batch that fills at a rate which the server can do makes answers longer by less than a second a second.
+/// It also falls behind if E2E grows by more than this during the ramp, seconds per second: a batch that fills at a sustainable
+/// rate makes E2E grow by less.
 const RUNS_AWAY: f64 = 1.0;
-/// Growth is more than so many standard errors.
+/// Growth must be more than this many standard errors.
 const SURE: f64 = 3.0;
-/// And makes the requests in flight more by at least so many: a few come and go.
+/// Growth must add at least this many requests in flight: a few are noise.
 const BY: f64 = 4.0;
-/// What has reached its end grows less and less; a backlog grows on. Of the growth between the first two thirds so much is
-/// there between the last two.
+/// A backlog keeps growing, other growth levels off: the growth between the last two thirds must be at least this share of that
+/// between the first two.
 const GROWS_ON: f64 = 0.25;
-/// The run is so many times as long as its ramp, or it is too short to tell.
+/// A run shorter than this multiple of its ramp is too short to tell.
 const LONG: f64 = 2.0;
-/// Fewer requests than this tell nothing about thirds.
+/// Minimum number of requests for comparing thirds.
 const ENOUGH: usize = 30;
-/// The share of answers that are back when the ramp is over.
+/// Share of the early requests that have finished by the end of the ramp.
 const BACK: f64 = 0.95;
-/// Steps in which the ramp's length is sought.
+/// Factor between the lengths of the ramp that are tried.
 const STEP: f64 = 1.05;
-/// An answer of which the first token takes this share came whole, or has one token.
+/// If TTFT is more than this share of E2E, responses were not streamed or had one token.
 const WHOLE: f64 = 0.99;
 
-/// One request on the run's clock, seconds. There are as many as requests, so they are small: of an hour a number of this
-/// size still tells a quarter of a millisecond, and thirds ask for less.
+/// One request on the run's clock, s. There is one per request, so it is small: within an hour an f32 still resolves a quarter
+/// of a millisecond, more than thirds need.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
-    /// When it was due, or sent in closed loop.
+    /// When it was due; in closed loop, when it was sent.
     pub start: f32,
     /// When it ended.
     pub end: f32,
-    /// Its TTFT, s, or what an answer that came whole took; `None` when it failed.
+    /// Its TTFT, s, or its E2E if it was not streamed; `None` if it failed.
     pub ttft: Option<f32>,
 }
 
@@ -51,7 +53,7 @@ impl Span {
     }
 }
 
-/// Looks at a run before which the same load was driven for `warm_s` seconds; `None` when it is too short to tell.
+/// The stability of a run after `warm_s` seconds of the same load; `None` if it is too short to tell.
 #[must_use]
 pub fn stability(spans: &[Span], mode: LoadMode, warm_s: Option<f64>) -> Option<Stability> {
     let starts = || spans.iter().map(|span| f64::from(span.start));
@@ -77,8 +79,9 @@ pub fn stability(spans: &[Span], mode: LoadMode, warm_s: Option<f64>) -> Option<
     saturated.then(|| window.stability(spans, 0.0, saturated))
 }
 
-/// How long the requests in flight rise because the first are not back yet, s: the time by which an answer takes no longer
-/// than has passed since the first request. Only what began by then is asked, for in a backlog later ones take longer.
+/// The length of the ramp, during which the requests in flight rise because the first have not finished yet, s: the earliest
+/// time since the first request that is at least the E2E of 95 % of the requests started by then. Later ones are not considered, since
+/// they take longer if there is a backlog.
 fn ramp(spans: &[Span], begin: f64, length: f64) -> Option<f64> {
     let done = || spans.iter().filter(|span| span.ttft.is_some());
     let mut ramp = done().map(|span| f64::from(span.start) - begin).fold(f64::INFINITY, f64::min);
@@ -100,7 +103,7 @@ fn ramp(spans: &[Span], begin: f64, length: f64) -> Option<f64> {
     None
 }
 
-/// True when a latency grows from third to third by more than `slope` seconds a second, beyond chance.
+/// True if a latency grows from third to third by more than `slope` seconds per second, beyond noise.
 fn grows(thirds: &[Third; 3], window: &Window, slope: f64) -> bool {
     let [first, middle, last] = thirds;
     let growth = last.mean - first.mean;
@@ -120,14 +123,14 @@ struct Third {
     square_error: f64,
 }
 
-/// The time from which a run is looked at, in three parts.
+/// The part of a run that is judged, in thirds.
 struct Window {
     begin: f64,
     third: f64,
 }
 
 impl Window {
-    /// The third in which a time is, the last end included.
+    /// The third that contains a time, the end of the last included.
     fn of(&self, at: f32) -> Option<usize> {
         let thirds = (f64::from(at) - self.begin) / self.third;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 3")]
@@ -185,7 +188,7 @@ fn count<T>(items: impl Iterator<Item = T>) -> f64 {
     items.count() as f64
 }
 
-/// The largest over the smallest; `None` when one is nothing.
+/// The largest over the smallest; `None` if one is not above 0.
 fn spread(values: [f64; 3]) -> Option<f64> {
     let (least, most) = (values.into_iter().fold(f64::INFINITY, f64::min), values.into_iter().fold(0.0, f64::max));
     (least > 0.0 && most.is_finite()).then(|| most / least)
@@ -194,9 +197,11 @@ fn spread(values: [f64; 3]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::{Arrivals, arrivals, generator};
+    use crate::base::random::generator;
+    use crate::load::schedule::arrivals;
+    use crate::rows::words::Arrivals;
 
-    /// One server that takes 0.1 s for each request, at this share of what it can do, for a minute.
+    /// One server that takes 0.1 s per request, at this share of its capacity, for a minute.
     fn queue(load: f64, seed: u64) -> Vec<Span> {
         let mut free = 0.0;
         let due = arrivals(Arrivals::Poisson, (600.0 * load) as u32, 10.0 * load, &mut generator(seed, &["m/d/1"]));
@@ -213,7 +218,7 @@ mod tests {
         stability(spans, LoadMode::Open, None)
     }
 
-    /// A server that answers so many at once, each in 9 s after a first token in 50 ms; `n` requests, `rate` a second.
+    /// A server with this many slots, 9 s per request and a first token after 50 ms; `n` requests at `rate` per second.
     fn slots(slots: usize, n: u32, rate: f64, seed: u64) -> Vec<Span> {
         let mut free = vec![0.0; slots];
         let due = arrivals(Arrivals::Poisson, n, rate, &mut generator(seed, &["slots"]));
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_grows_is_told_from_one_that_does_not() {
+    fn a_growing_queue_is_distinguished_from_a_stable_one() {
         for seed in 0..20 {
             assert!(open(&queue(1.2, seed)).unwrap().saturated, "ρ = 1.2, seed {seed}");
             let calm = open(&queue(0.7, seed)).unwrap();
@@ -240,12 +245,12 @@ mod tests {
     #[test]
     fn in_flight_rises_for_the_length_of_an_answer_and_that_is_no_backlog() {
         for seed in 0..20 {
-            // 15 s of requests that take 9 s: nobody can tell.
+            // 15 s of requests that take 9 s: too short to tell.
             assert_eq!(open(&slots(1000, 60, 4.0, seed)), None);
-            let told = open(&slots(1000, 100, 4.0, seed)).unwrap();
-            assert!(!told.saturated && told.from_s >= 8.9 && told.from_s < 9.5, "{told:?}");
-            let explained = told.rate * told.e2e_s[0].unwrap();
-            assert!((told.in_flight[1] / explained - 1.0).abs() < 0.3, "{told:?}");
+            let judged = open(&slots(1000, 100, 4.0, seed)).unwrap();
+            assert!(!judged.saturated && judged.from_s >= 8.9 && judged.from_s < 9.5, "{judged:?}");
+            let explained = judged.rate * judged.e2e_s[0].unwrap();
+            assert!((judged.in_flight[1] / explained - 1.0).abs() < 0.3, "{judged:?}");
             // After a warm-up as long as an answer the ramp is behind it.
             let warm = stability(&slots(1000, 60, 4.0, seed), LoadMode::Open, Some(10.0)).unwrap();
             assert!(!warm.saturated && warm.from_s == 0.0, "{warm:?}");
@@ -253,28 +258,28 @@ mod tests {
     }
 
     #[test]
-    fn who_falls_behind_is_told_also_when_the_run_is_short() {
+    fn falling_behind_is_detected_in_a_short_run_too() {
         for seed in 0..20 {
-            // 0.44 a second at most: the time to the first token says it before the ramp is over.
+            // At most 0.44 per second: TTFT shows it before the end of the ramp.
             assert!(open(&slots(4, 60, 4.0, seed)).unwrap().saturated, "seed {seed}");
-            // 3.1 a second at most, which takes longer to see.
-            let told = open(&slots(28, 400, 4.0, seed)).unwrap();
-            assert!(told.saturated, "seed {seed}: {told:?}");
+            // At most 3.1 per second, which takes longer to detect.
+            let judged = open(&slots(28, 400, 4.0, seed)).unwrap();
+            assert!(judged.saturated, "seed {seed}: {judged:?}");
             assert!(!open(&slots(48, 400, 4.0, seed)).unwrap().saturated, "seed {seed}");
         }
-        // Answers that come whole have no first token; what is far too much is seen all the same.
+        // Without streaming there is no first token; a load that is far too high is detected anyway.
         let whole = |spans: Vec<Span>| -> Vec<Span> {
             spans.into_iter().map(|span| Span { ttft: Some(span.end - span.start), ..span }).collect()
         };
         assert!(open(&whole(slots(4, 60, 4.0, 1))).unwrap().saturated);
         assert_eq!(open(&whole(slots(1000, 60, 4.0, 1))), None);
-        // In closed loop a request waits for one before it, and there is no backlog.
+        // In closed loop a request waits for an earlier one, so there is no backlog.
         assert!(!stability(&queue(1.2, 1), LoadMode::Closed, None).unwrap().saturated);
     }
 
     #[test]
-    fn a_backlog_without_end_takes_no_time_to_look_at() {
-        // At exactly twice what the server can do the ramp has no end.
+    fn an_endless_backlog_is_judged_quickly() {
+        // At exactly twice the capacity of the server the ramp never ends.
         assert!(open(&slots(1, 200_000, 0.222, 1)).unwrap().saturated);
         let failed: Vec<Span> = slots(4, 60, 4.0, 1).into_iter().map(|span| Span { ttft: None, ..span }).collect();
         assert_eq!(open(&failed), None);

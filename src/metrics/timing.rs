@@ -10,24 +10,24 @@ use crate::rows::units::Millis;
 /// The times of one successful request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// Time to first token; `None` for an answer that came whole.
+    /// Time to first token; `None` if the response was not streamed.
     pub ttft: Option<Millis>,
-    /// Time to the first token of the answer itself, where reasoning came before it.
+    /// Time to the first token of the answer itself, after reasoning; `None` without reasoning.
     pub ttfat: Option<Millis>,
-    /// Time per output token after the first; `None` for one token, or when tokens were not counted by the server.
+    /// Time per output token after the first; `None` for a single token, or if the server did not count tokens.
     pub tpot: Option<Millis>,
     /// End to end, to the last token.
     pub e2e: Millis,
 }
 
-/// The times of a request; `None` when it did not succeed.
+/// The times of a request; `None` if it did not succeed.
 #[must_use]
 pub fn timing(request: &Request) -> Option<Timing> {
     if request.status != RequestStatus::Ok {
         return None;
     }
     let begun = request.due_us.or(request.sent_us)?;
-    // An answer that came whole was there at its end.
+    // A response that was not streamed arrived at its end.
     let last = request.last_token_us.or(request.end_us)?;
     let since = |at: crate::rows::units::Micros| at.since(begun);
     Some(Timing {
@@ -44,7 +44,7 @@ fn tpot(request: &Request) -> Option<Millis> {
     Some(Millis(span.0 / f64::from(gaps)))
 }
 
-/// Output tokens, where somebody counted tokens and not chunks.
+/// Number of output tokens; `None` if only chunks were counted.
 #[must_use]
 pub fn output_tokens(request: &Request) -> Option<u32> {
     request.output_tokens.filter(|_| request.token_source != Some(TokenSource::Chunks))

@@ -5,35 +5,36 @@ use std::path::PathBuf;
 
 use super::stdio;
 use super::stdio::MAX_DATASET;
+use super::workload;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::load::Args;
-use crate::flags::workload;
 use crate::load::dataset;
 use crate::load::dataset::{DatasetEntry, Prompt, ReadOptions};
 
-/// Rows that are shown.
+/// Number of rows to show.
 const SHOWN: usize = 3;
 
-/// Reads the files, says what became of their rows, and writes those that can be sent.
+/// Reads the files, reports which rows were read and skipped, and writes those that can be sent.
 ///
 /// # Errors
-/// When a file cannot be read, a framework is not known, or nothing can be written.
+/// When a file cannot be read, a framework is unknown, or rows cannot be written.
 pub fn convert(args: &Args, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
-    let mut wanted = ReadOptions { output_len: args.asked.output_len, turns: args.sessions, ..ReadOptions::default() };
-    wanted.takes = taken(&args.for_frameworks, frameworks)?;
+    let mut options =
+        ReadOptions { output_len: args.workload.output_len, turns: args.sessions, ..ReadOptions::default() };
+    options.takes = accepted(&args.for_frameworks, frameworks)?;
     #[cfg(feature = "tokenizer")]
     let counter = args.tokenizer.as_deref().map(super::tokenizer::load).transpose()?;
     #[cfg(feature = "tokenizer")]
     {
-        wanted.count = counter.as_deref();
+        options.count = counter.as_deref();
     }
     let stdin = [PathBuf::from("-")];
     let files = if args.files.is_empty() { &stdin[..] } else { &args.files };
     let mut out = stdio::row_writer()?;
     for path in files {
-        let read = dataset::read(&stdio::read_text(path, MAX_DATASET)?, &wanted);
+        let read = dataset::read(&stdio::read_text(path, MAX_DATASET)?, &options);
         let name = stdio::name(path);
         workload::broken(&name, &read, notice);
         say(&name, &read, notice);
@@ -44,15 +45,16 @@ pub fn convert(args: &Args, frameworks: &Frameworks, notice: &Notice) -> Result<
     Ok(())
 }
 
-/// What all of these frameworks take beside text; nothing of none.
+/// What all of these frameworks accept besides text; nothing without a framework.
 ///
 /// # Errors
-/// A framework that is not known.
-pub fn taken(names: &[String], frameworks: &Frameworks) -> Result<BTreeSet<String>> {
+/// An unknown framework.
+pub fn accepted(names: &[String], frameworks: &Frameworks) -> Result<BTreeSet<String>> {
     let mut all: Option<BTreeSet<String>> = None;
     for name in names {
-        let framework =
-            frameworks.get(name).ok_or_else(|| Error::new(format!("there is no framework definition {name:?}")))?;
+        let framework = frameworks.get(name).ok_or_else(|| {
+            Error::new(format!("unknown framework definition {name:?}; add its folder with --frameworks"))
+        })?;
         let takes = &framework.request.takes;
         all = Some(all.map_or_else(|| takes.clone(), |all| all.intersection(takes).cloned().collect()));
     }
@@ -61,19 +63,19 @@ pub fn taken(names: &[String], frameworks: &Frameworks) -> Result<BTreeSet<Strin
 
 fn say(name: &str, read: &dataset::DatasetFile, notice: &Notice) {
     let shapes: Vec<String> = read.shapes.iter().map(|(shape, n)| format!("{n} {shape}")).collect();
-    let left: u32 = read.left_out.values().sum();
+    let skipped: u32 = read.skipped.values().sum();
     let n = read.entries.len();
     let shapes = if n == 0 { String::new() } else { format!(" ({})", shapes.join(", ")) };
-    notice.say(format!("{name}: read {n} of {} rows{shapes}", n + left as usize));
-    for (why, n) in &read.left_out {
-        notice.say(format!("{name}: left out {n}: {why}"));
+    notice.say(format!("{name}: read {n} of {} rows{shapes}", n + skipped as usize));
+    for (why, n) in &read.skipped {
+        notice.say(format!("{name}: skipped {n}: {why}"));
     }
     for (i, entry) in read.entries.iter().take(SHOWN).enumerate() {
         notice.say(format!("{name}: row {}: {}", i + 1, shown(entry)));
     }
 }
 
-/// One row for people.
+/// One row in a line of text.
 fn shown(entry: &DatasetEntry) -> String {
     let about = if entry.estimated { "about " } else { "" };
     let what = match &entry.prompt {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crate::base::exit::ExitStatus;
 use crate::flags::load::{Args, Itl};
-use crate::flags::workload::entries;
+use crate::load::request::RequestTimeouts;
 use crate::load::{LoadOptions, load};
 use crate::programs::convert::convert;
 use crate::programs::stdio;
+use crate::programs::target::target;
+use crate::programs::workload::entries;
 use crate::rows::jsonl::RowPlace;
 use crate::system::process::signals;
 
@@ -27,7 +29,7 @@ pub fn main() -> ExitCode {
         let out = stdio::row_writer()?;
         let options = LoadOptions {
             frameworks,
-            limits: args.limits(),
+            limits: RequestTimeouts { ttft: args.ttft_timeout, idle: args.idle_timeout, total: args.timeout },
             connect_timeout: CONNECT,
             full: args.itl == Itl::Full,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
@@ -36,7 +38,7 @@ pub fn main() -> ExitCode {
             shard: args.shard,
             read_dataset: entries,
         };
-        signal = match args.target(notice)? {
+        signal = match target(&args, notice)? {
             Some(target) => {
                 let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
                 let place = RowPlace { name: "--url".into(), line: 0 };

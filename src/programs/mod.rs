@@ -16,9 +16,11 @@ pub mod serve;
 pub mod sim;
 pub mod starter;
 pub mod stdio;
+pub mod target;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;
 pub mod validate;
+pub mod workload;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{convert, stdio};
+use super::{convert, stdio, workload};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::yaml::{Document, MAX_BYTES};
 use crate::base::{digest, redact, shell, yaml};
 use crate::engines::framework::Frameworks;
-use crate::flags::workload;
 use crate::plan;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
@@ -311,7 +310,7 @@ pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
 /// A file that cannot be read, or that the plan's load cannot be driven with.
 pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
     let names: Vec<String> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.definition.clone()).collect();
-    let takes: Vec<String> = convert::taken(&names, frameworks)?.into_iter().collect();
+    let takes: Vec<String> = convert::accepted(&names, frameworks)?.into_iter().collect();
     for scenario in &mut plan.scenarios {
         let Some(dataset) = &mut scenario.dataset else { continue };
         dataset.takes.clone_from(&takes);

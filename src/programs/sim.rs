@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
         };
         match serve(&setup, notice) {
             Ok(()) => Ok(ExitStatus::Done),
-            // An engine that cannot start exits with 1, as engines do.
+            // Like real engines, it exits with status 1 if it cannot start.
             Err(e) => {
                 notice.plain(format!("{}: {e}", notice.program()));
                 Ok(ExitStatus::No)

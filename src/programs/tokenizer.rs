@@ -16,7 +16,7 @@ pub type Counter = dyn Fn(&str) -> u32;
 pub fn load(path: &Path) -> Result<Box<Counter>> {
     let tokenizer = Tokenizer::from_file(path)
         .map_err(|e| Error::new("cannot read the tokenizer").because(e).at(path.display().to_string()))?;
-    // A text that it cannot encode has as many tokens as are estimated.
+    // If it cannot encode a text, the tokens are estimated.
     let count = move |text: &str| match tokenizer.encode(text, false) {
         Ok(encoded) => u32::try_from(encoded.len()).unwrap_or(u32::MAX),
         Err(_) => crate::load::dataset::estimate(text),

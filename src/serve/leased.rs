@@ -184,10 +184,12 @@ impl Supervisor<'_> {
         let chained = async {
             match offer {
                 Some(offer) => {
-                    match tokio::time::timeout(self.options.lease_timeout, offer.taken(self.options.holders)).await {
+                    match tokio::time::timeout(self.options.lease_timeout, offer.wait_for_holders(self.options.holders))
+                        .await
+                    {
                         Ok(Ok(mut lent)) => {
                             launch.enter(ServerState::Leased, None);
-                            lent.given_back().await;
+                            lent.wait_for_release().await;
                             LeaseOutcome::Done
                         }
                         Ok(Err(e)) => LeaseOutcome::Ended(NextStep::Broken(e)),

@@ -1,4 +1,4 @@
-//! The engine in real time: steps end at absolute times, so that lateness does not add up.
+//! The engine in real time: steps end at absolute times, so that delays do not accumulate.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct EngineState {
     next: u64,
 }
 
-/// The tokens of one request as they come; dropping it cancels the request.
+/// The tokens of one request as they are generated; dropping it cancels the request.
 #[derive(Debug)]
 pub struct Tokens {
     id: u64,
@@ -47,23 +47,23 @@ impl Engine {
         engine
     }
 
-    /// Queues a request; `None` when one of this size can never run.
+    /// Queues a request; `None` if a request of this size can never run.
     #[must_use]
-    pub fn ask(&self, ask: SimRequest) -> Option<Tokens> {
+    pub fn queue(&self, request: SimRequest) -> Option<Tokens> {
         let mut state = self.0.state.borrow_mut();
-        if !state.scheduler.can_ever_run(ask) {
+        if !state.scheduler.can_ever_run(request) {
             return None;
         }
         let (send, receive) = unbounded_channel();
         let id = state.next;
         state.next += 1;
-        state.scheduler.add(id, ask);
+        state.scheduler.add(id, request);
         state.listeners.insert(id, send);
         self.0.work.notify_one();
         Some(Tokens { id, receive, engine: self.clone() })
     }
 
-    /// Sequences that wait, sequences that run, and KV tokens in use.
+    /// Numbers of waiting sequences, of running sequences, and of KV tokens in use.
     #[must_use]
     pub fn load(&self) -> (usize, usize, u64) {
         self.0.state.borrow().scheduler.load()
@@ -83,7 +83,7 @@ impl Engine {
             let state = &mut *self.0.state.borrow_mut();
             for token in tokens {
                 let listener = state.listeners.get(&token.id);
-                // A listener that has gone cancels by being dropped.
+                // A listener that was dropped has cancelled its request.
                 let _ = listener.map(|send| send.send(token.last));
                 if token.last {
                     state.listeners.remove(&token.id);

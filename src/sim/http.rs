@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as an OpenAI-compatible endpoint needs: requests with a length, answers whole or in chunks.
+//! The part of HTTP/1.1 that an OpenAI-compatible endpoint needs: requests with Content-Length, responses whole or chunked.
 
 use std::io;
 
@@ -12,7 +12,7 @@ const MAX_BODY: usize = 64 << 20;
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// `GET`.
+    /// `GET`, `POST`.
     pub method: String,
     /// Path without the query.
     pub path: String,
@@ -29,14 +29,14 @@ pub struct Connection {
     buffer: Vec<u8>,
 }
 
-/// What came in.
+/// The next message of a client.
 #[derive(Debug)]
 pub enum IncomingRequest {
     /// A request.
     Request(HttpRequest),
     /// The client has closed.
     Closed,
-    /// Not a request that can be served; answer with this status and close.
+    /// A request that cannot be served: respond with this status and close.
     Bad(u16, &'static str),
 }
 
@@ -101,7 +101,7 @@ impl Connection {
         Ok(IncomingRequest::Request(HttpRequest { method, path, body, close }))
     }
 
-    /// Answers whole.
+    /// Sends a whole response.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -116,7 +116,7 @@ impl Connection {
         self.stream.write_all(&bytes).await
     }
 
-    /// Answers with JSON.
+    /// Sends a JSON response.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -124,7 +124,7 @@ impl Connection {
         self.answer(status, "application/json", body.to_string().as_bytes()).await
     }
 
-    /// Answers with an error in OpenAI's shape.
+    /// Sends an error in OpenAI's format.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -133,7 +133,7 @@ impl Connection {
         self.json(status, &json!({"error": {"message": message, "type": kind, "param": null, "code": status}})).await
     }
 
-    /// Begins a stream of events.
+    /// Starts a stream of events.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -160,8 +160,8 @@ impl Connection {
         self.stream.write_all(b"0\r\n\r\n").await
     }
 
-    /// Returns when the client has gone; what it sends meanwhile is kept.
-    pub async fn gone(&mut self) {
+    /// Returns when the client has disconnected; what it sends meanwhile is buffered.
+    pub async fn disconnected(&mut self) {
         while matches!(self.stream.read_buf(&mut self.buffer).await, Ok(n) if n > 0 && self.buffer.len() < MAX_BODY) {}
     }
 }

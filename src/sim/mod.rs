@@ -28,15 +28,15 @@ use crate::system::process::signals::Signals;
 pub struct SimSetup {
     /// Address to bind.
     pub address: String,
-    /// Port, 0 for a free one.
+    /// Port; 0 for a free one.
     pub port: u16,
-    /// What is served.
+    /// The model and its limits.
     pub served: EndpointLimits,
     /// The scheduler's limits.
     pub limits: EngineLimits,
     /// The cost of a step.
     pub time: StepTime,
-    /// Time until it is loaded.
+    /// Time to load the model.
     pub load: Duration,
 }
 
@@ -47,10 +47,10 @@ struct SimServer {
     loaded: Rc<Cell<bool>>,
 }
 
-/// Serves until a signal asks to end.
+/// Serves until a signal arrives.
 ///
 /// # Errors
-/// When the memory does not hold one sequence, or the port cannot be bound.
+/// When the memory cannot hold one sequence, or the port cannot be bound.
 pub fn serve(setup: &SimSetup, notice: &Notice) -> Result<()> {
     if setup.limits.kv_capacity < setup.served.max_model_len {
         return Err(Error::new(format!(
@@ -71,14 +71,14 @@ async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
     let at = (setup.address.as_str(), setup.port);
     let bound = TcpListener::bind(at).await;
     let listener = bound.map_err(|e| Error::new(format!("cannot listen on {}:{}", at.0, at.1)).because(e))?;
-    let address: SocketAddr = listener.local_addr().context("cannot tell the address")?;
+    let address: SocketAddr = listener.local_addr().context("cannot read the bound address")?;
     let server = SimServer {
         engine: Engine::start(setup.limits, setup.time),
         served: Rc::new(setup.served.clone()),
         loaded: Rc::new(Cell::new(false)),
     };
     notice.say(format!(
-        "simulating {} on http://{address}: {} sequences, {} tokens a step, KV cache of {} tokens",
+        "simulating {} on http://{address}: {} sequences, {} tokens per step, KV cache of {} tokens",
         setup.served.model, setup.limits.max_num_seqs, setup.limits.max_num_batched_tokens, setup.limits.kv_capacity
     ));
     let (loaded, load) = (server.loaded.clone(), setup.load);
@@ -90,7 +90,7 @@ async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
         tokio::select! {
             _ = signals.next() => return Ok(()),
             accepted = listener.accept() => {
-                // Out of descriptors: those that are there go on, and the next accept may succeed.
+                // Out of file descriptors: the open connections continue, and a later accept may succeed.
                 let Ok((stream, _)) = accepted else {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
@@ -98,8 +98,8 @@ async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
                 let server = server.clone();
                 tokio::task::spawn_local(async move {
                     if let Ok(connection) = Connection::new(stream) {
-                        // A client that breaks off is its own affair.
-                        let _ = server.talk(connection).await;
+                        // A client may disconnect at any time.
+                        let _ = server.serve_connection(connection).await;
                     }
                 });
             }
@@ -108,7 +108,7 @@ async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
 }
 
 impl SimServer {
-    async fn talk(&self, mut connection: Connection) -> std::io::Result<()> {
+    async fn serve_connection(&self, mut connection: Connection) -> std::io::Result<()> {
         loop {
             let request = match connection.request().await? {
                 IncomingRequest::Request(request) => request,
@@ -148,7 +148,7 @@ impl SimServer {
             Ok(completion) => completion,
             Err((status, why)) => return connection.error(status, &why).await,
         };
-        let Some(mut tokens) = self.engine.ask(completion.ask) else {
+        let Some(mut tokens) = self.engine.queue(completion.size) else {
             return connection
                 .error(400, "the prompt is longer than max_num_batched_tokens; enable chunked prefill")
                 .await;
@@ -171,7 +171,7 @@ impl SimServer {
                 biased;
                 token = tokens.next() => token,
                 // Dropping the tokens cancels the request.
-                () = connection.gone() => return Ok(()),
+                () = connection.disconnected() => return Ok(()),
             };
             let Some(last) = token else { return Ok(()) };
             n += 1;

@@ -1,30 +1,30 @@
-//! The bodies of an OpenAI-compatible endpoint: what a request asks for, and the shapes of its answer.
+//! The bodies of an OpenAI-compatible endpoint: requests, and their responses whole or as events.
 
 use serde_json::{Map, Value, json};
 
 use super::batch::SimRequest;
 use crate::base::digest;
 
-/// The words that answers are made of, one a token.
+/// The words of answers, one token each.
 const WORDS: [&str; 16] =
     ["the", "of", "and", "to", "in", "is", "that", "it", "for", "was", "on", "are", "as", "with", "his", "they"];
-/// Tokens that a chat template puts around each message, and around all of them.
+/// Tokens that the chat template adds to each message, and once per request.
 const TEMPLATE: (u64, u64) = (4, 3);
 
-/// A request, understood.
+/// A parsed request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// Chat or plain.
+    /// A chat completion.
     pub chat: bool,
     /// Its size.
-    pub ask: SimRequest,
-    /// As a stream of events.
+    pub size: SimRequest,
+    /// Respond with a stream of events.
     pub stream: bool,
-    /// A usage event at the end.
+    /// Send a usage event at the end.
     pub include_usage: bool,
-    /// Usage in every event.
+    /// Send usage in every event.
     pub continuous_usage: bool,
-    /// The answer ended by itself before `max_tokens`.
+    /// The answer ends before `max_tokens`.
     pub stops: bool,
     model: String,
     id: String,
@@ -36,14 +36,14 @@ pub struct Completion {
 pub struct EndpointLimits {
     /// The model's name.
     pub model: String,
-    /// Most tokens of prompt and answer.
+    /// Context length: maximum number of tokens of prompt and output.
     pub max_model_len: u64,
-    /// Decides where answers end.
+    /// Seed of the lengths of answers.
     pub seed: u64,
 }
 
 impl Completion {
-    /// Understands a body.
+    /// Parses a body.
     ///
     /// # Errors
     /// HTTP status and message.
@@ -54,11 +54,12 @@ impl Completion {
             return Err((404, format!("The model {} does not exist.", body["model"])));
         }
         let prompt = if chat { chat_tokens(&body["messages"]) } else { prompt_tokens(&body["prompt"]) };
-        let prompt = prompt
-            .ok_or_else(|| bad(if chat { "`messages` is missing" } else { "`prompt` is a string or token ids" }))?;
+        let prompt = prompt.ok_or_else(|| {
+            bad(if chat { "`messages` is missing" } else { "`prompt` must be a string or token ids" })
+        })?;
         let wanted = [&body["max_completion_tokens"], &body["max_tokens"]].into_iter().find(|v| !v.is_null());
         let max_tokens = wanted.map_or(Some(16), Value::as_u64).filter(|n| *n > 0);
-        let max_tokens = max_tokens.ok_or_else(|| bad("`max_tokens` is a positive integer"))?;
+        let max_tokens = max_tokens.ok_or_else(|| bad("`max_tokens` must be a positive integer"))?;
         if prompt + max_tokens > served.max_model_len {
             let why = format!(
                 "This model's maximum context length is {} tokens. However, you requested {max_tokens} output tokens and \
@@ -74,7 +75,7 @@ impl Completion {
         let output = if body["ignore_eos"] == true { max_tokens } else { 1 + hash % max_tokens };
         Ok(Self {
             chat,
-            ask: SimRequest { prompt: prompt.max(1), output },
+            size: SimRequest { prompt: prompt.max(1), output },
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
             continuous_usage: body["stream_options"]["continuous_usage_stats"] == true,
@@ -85,7 +86,7 @@ impl Completion {
         })
     }
 
-    /// The event before the first token, which chat has.
+    /// The event before the first token; only chat has one.
     #[must_use]
     pub fn opening(&self) -> Option<String> {
         self.chat.then(|| self.event(&json!({"delta": {"role": "assistant", "content": ""}}), 0, false))
@@ -95,7 +96,7 @@ impl Completion {
     #[must_use]
     pub fn token(&self, n: u64) -> String {
         let text = self.word(n);
-        let last = n == self.ask.output;
+        let last = n == self.size.output;
         let choice = if self.chat { json!({"delta": {"content": text}}) } else { json!({"text": text}) };
         self.event(&choice, n, last)
     }
@@ -105,14 +106,14 @@ impl Completion {
     pub fn usage_event(&self) -> String {
         let mut event = self.envelope();
         event.insert("choices".into(), json!([]));
-        event.insert("usage".into(), self.usage(self.ask.output));
+        event.insert("usage".into(), self.usage(self.size.output));
         Value::Object(event).to_string()
     }
 
-    /// The whole answer, for a request that does not stream.
+    /// The whole response, for a request that does not stream.
     #[must_use]
     pub fn whole(&self) -> Value {
-        let text: String = (1..=self.ask.output).map(|n| self.word(n)).collect();
+        let text: String = (1..=self.size.output).map(|n| self.word(n)).collect();
         let mut answer = self.envelope();
         let content =
             if self.chat { ("message", json!({"role": "assistant", "content": text})) } else { ("text", json!(text)) };
@@ -120,7 +121,7 @@ impl Completion {
             answer.insert("object".into(), "chat.completion".into());
         }
         answer.insert("choices".into(), json!([{"index": 0, content.0: content.1, "finish_reason": self.finish()}]));
-        answer.insert("usage".into(), self.usage(self.ask.output));
+        answer.insert("usage".into(), self.usage(self.size.output));
         Value::Object(answer)
     }
 
@@ -134,7 +135,7 @@ impl Completion {
     }
 
     fn usage(&self, output: u64) -> Value {
-        json!({"prompt_tokens": self.ask.prompt, "completion_tokens": output, "total_tokens": self.ask.prompt + output})
+        json!({"prompt_tokens": self.size.prompt, "completion_tokens": output, "total_tokens": self.size.prompt + output})
     }
 
     fn envelope(&self) -> Map<String, Value> {
@@ -160,7 +161,7 @@ impl Completion {
     }
 }
 
-/// A token a word; a token a token id.
+/// Number of tokens of a prompt: one per word, or per token id.
 fn prompt_tokens(prompt: &Value) -> Option<u64> {
     match prompt {
         Value::String(text) => Some(words(text)),

@@ -13,12 +13,12 @@ pub struct StepTime {
     pub kv_token_ns: f64,
 }
 
-/// What one iteration works on.
+/// The work of one iteration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepBatch {
     /// Prompt tokens computed.
     pub prefill_tokens: u64,
-    /// Sequences that get a token.
+    /// Number of decoding sequences.
     pub decode_seqs: u64,
     /// KV tokens of all sequences in the step.
     pub kv_tokens: u64,

@@ -1,6 +1,7 @@
-//! One streaming HTTP client for probes and load: bytes in, chunks out. The seam behind which reqwest stands.
+//! One streaming HTTP client for probes and load: bytes in, chunks out. Only this file uses reqwest.
 //!
-//! No proxy, no redirects, no retries: what happens to a request is seen. HTTP/1.1 only, as the frameworks serve it.
+//! No proxy, no redirects, no retries: everything that happens to a request is visible. HTTP/1.1 only, as the frameworks
+//! serve it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::redact;
 use crate::rows::kinds::{Connections, RequestStatus};
 
-/// The largest answer that is kept whole, in bytes.
+/// Maximum size of a response that is read into memory, bytes.
 pub const MAX_BODY: usize = 64 << 20;
 
 /// A client for one server.
@@ -26,16 +27,16 @@ pub struct HttpClient {
     http: reqwest::Client,
     base: String,
     connections: Connections,
-    /// Our ends of the connections that were seen.
+    /// Local addresses of the connections used so far.
     seen: Rc<RefCell<BTreeSet<SocketAddr>>>,
 }
 
 /// What a client sends with every request, and how it connects.
 #[derive(Debug, Clone, Default)]
 pub struct ClientOptions {
-    /// Whether connections are used again.
+    /// Whether connections are reused.
     pub connections: Connections,
-    /// Limit of making a connection; none when absent.
+    /// Time limit for connecting; unlimited if absent.
     pub connect_timeout: Option<Duration>,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
@@ -44,7 +45,7 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// For a few requests, each over a connection of its own.
+    /// For a few requests, each on a connection of its own.
     #[must_use]
     pub fn single(connect_timeout: Duration, api_key: Option<&str>) -> Self {
         Self {
@@ -56,22 +57,22 @@ impl ClientOptions {
     }
 }
 
-/// An answer whose head has come in.
+/// A response whose head has arrived.
 #[derive(Debug)]
 pub struct HttpAnswer {
     /// HTTP status.
     pub status: u16,
-    /// It came on a connection that an earlier answer came on; `None` where that is not known.
+    /// It arrived on a connection that an earlier response used; `None` if unknown.
     pub reused: Option<bool>,
     response: reqwest::Response,
 }
 
-/// Why there is no answer, or no more of it.
+/// Why a response is missing or incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpFailure {
-    /// The class that a `request` row takes.
+    /// The status for the `request` row.
     pub class: RequestStatus,
-    /// The innermost cause in words.
+    /// The innermost cause.
     pub why: String,
 }
 
@@ -79,18 +80,19 @@ impl HttpClient {
     /// A client for `base`, an http or https URL without user, query or fragment.
     ///
     /// # Errors
-    /// Any other URL, or a key or header that cannot be sent.
-    pub fn new(base: &str, manners: &ClientOptions) -> Result<Self> {
+    /// Any other URL, or a key or header with characters that cannot be sent.
+    pub fn new(base: &str, options: &ClientOptions) -> Result<Self> {
         let base = check_base(base)?;
         install_tls();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // A server may repeat it in whatever it answers.
-        redact::hide(manners.api_key.clone());
-        let bearer = manners.api_key.as_ref().map(|key| (AUTHORIZATION.to_string(), format!("Bearer {key}")));
-        // The user's own Authorization goes before the key.
-        for (name, value) in bearer.iter().chain(&manners.headers) {
-            let wrong = |what: &str| Error::new(format!("the {what} of the header {name:?} cannot be sent"));
+        // A server may repeat the key in a response.
+        redact::hide(options.api_key.clone());
+        let bearer = options.api_key.as_ref().map(|key| (AUTHORIZATION.to_string(), format!("Bearer {key}")));
+        // An Authorization header of the user replaces the key.
+        for (name, value) in bearer.iter().chain(&options.headers) {
+            let wrong =
+                |what: &str| Error::new(format!("the {what} of header {name:?} has characters that cannot be sent"));
             let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("name"))?;
             let mut value = HeaderValue::from_str(value).map_err(|_| wrong("value"))?;
             value.set_sensitive(true);
@@ -102,12 +104,12 @@ impl HttpClient {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_idle_timeout(Duration::from_secs(4))
-            .pool_max_idle_per_host(if manners.connections == Connections::Pooled { usize::MAX } else { 0 })
+            .pool_max_idle_per_host(if options.connections == Connections::Pooled { usize::MAX } else { 0 })
             .default_headers(headers);
-        if let Some(limit) = manners.connect_timeout {
+        if let Some(limit) = options.connect_timeout {
             http = http.connect_timeout(limit);
         }
-        // A name is looked up once, so that all requests go to the same place; one that is not found fails as a connection.
+        // Resolve the name once, so that all requests go to the same address; if that fails, connecting fails.
         let url = Url::parse(&base).map_err(|e| Error::new("not a URL").because(e))?;
         if let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default())
             && let Ok(addresses) = (host, port).to_socket_addrs()
@@ -115,7 +117,7 @@ impl HttpClient {
             http = http.resolve_to_addrs(host, &addresses.collect::<Vec<_>>());
         }
         let http = http.build().context("cannot make an HTTP client")?;
-        Ok(Self { http, base, connections: manners.connections, seen: Rc::default() })
+        Ok(Self { http, base, connections: options.connections, seen: Rc::default() })
     }
 
     /// The base URL, without a trailing slash.
@@ -130,18 +132,18 @@ impl HttpClient {
         self.connections
     }
 
-    /// Sends `body` to `path` and waits for the head of the answer.
+    /// Sends `body` to `path` and waits for the head of the response.
     ///
     /// # Errors
-    /// The class and cause when no head came.
+    /// When no head arrived.
     pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<HttpAnswer, HttpFailure> {
         self.send(Method::POST, path, body).await
     }
 
-    /// Gets `path` whole: status and body.
+    /// Gets `path`: status and whole body.
     ///
     /// # Errors
-    /// The class and cause when the answer did not come whole.
+    /// When the response did not arrive completely.
     pub async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), HttpFailure> {
         let mut answer = self.send(Method::GET, path, Vec::new()).await?;
         Ok((answer.status, answer.body().await?))
@@ -157,10 +159,10 @@ impl HttpClient {
 }
 
 impl HttpAnswer {
-    /// The next bytes of the body as they come in; `None` at its end.
+    /// The next bytes of the body as they arrive; `None` at its end.
     ///
     /// # Errors
-    /// The class and cause when the body breaks off.
+    /// When the body is cut off.
     pub async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, HttpFailure> {
         self.response.chunk().await.map_err(|e| HttpFailure::of(&e))
     }
@@ -168,26 +170,29 @@ impl HttpAnswer {
     /// The rest of the body.
     ///
     /// # Errors
-    /// When it breaks off or is larger than [`MAX_BODY`].
+    /// When it is cut off or larger than [`MAX_BODY`].
     pub async fn body(&mut self) -> Result<Vec<u8>, HttpFailure> {
         let mut body = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             body.extend_from_slice(chunk.as_ref());
             if body.len() > MAX_BODY {
-                return Err(HttpFailure { class: RequestStatus::Parse, why: "the answer is too large".into() });
+                return Err(HttpFailure {
+                    class: RequestStatus::Parse,
+                    why: "the response is larger than 64 MiB".into(),
+                });
             }
         }
         Ok(body)
     }
 
-    /// How the body is compressed, which nobody asked for; `None` for one that is not.
+    /// The compression of the body, which was not requested; `None` if it is not compressed.
     #[must_use]
     pub fn compressed(&self) -> Option<String> {
         let encoding = self.response.headers().get(CONTENT_ENCODING)?.to_str().unwrap_or("unknown");
         (encoding != "identity").then(|| encoding.to_string())
     }
 
-    /// The class of an answer with this status; `None` for 2xx.
+    /// The request status for this HTTP status; `None` for 2xx.
     #[must_use]
     pub fn failure_class(&self) -> Option<RequestStatus> {
         match self.status {
@@ -213,7 +218,7 @@ impl HttpFailure {
         if why.is_empty() {
             why = error.to_string();
         }
-        // A time-out on a slow body also says that it is a decoding error: ask for the time-out first.
+        // A timeout in a slow body is also a decoding error, so check for the timeout first.
         let class = match () {
             () if tls => RequestStatus::Tls,
             () if error.is_connect() => RequestStatus::Connect,
@@ -237,21 +242,23 @@ fn check_base(base: &str) -> Result<String> {
     let wrong = |what: &str| Error::new(what).at(base.split('@').next_back().unwrap_or_default());
     let url = Url::parse(base).map_err(|e| wrong("not a URL").because(e))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("only http:// and https:// are spoken"));
+        return Err(wrong("not an http:// or https:// URL"));
     }
     if url.scheme() == "https" && cfg!(not(feature = "tls")) {
         return Err(wrong("https:// needs a build with the feature tls, which this one leaves out"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("no user or password in the URL: put the key into the environment (--api-key-env)"));
+        return Err(wrong(
+            "the URL must not contain a user or password; put the key into the environment (--api-key-env)",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("no query or fragment in the base URL"));
+        return Err(wrong("the base URL must not have a query or fragment"));
     }
     Ok(url.as_str().trim_end_matches('/').to_string())
 }
 
-/// Whether the cause is an error of TLS.
+/// True if the cause is a TLS error.
 #[cfg(feature = "tls")]
 fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<rustls::Error>()
@@ -262,12 +269,12 @@ fn is_tls(_: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The TLS provider of the process, chosen once.
+/// Installs the TLS provider of the process, once.
 #[cfg(feature = "tls")]
 fn install_tls() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // Fails only when one is installed already, which serves as well.
+        // Fails only if one is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }

@@ -137,7 +137,11 @@ fn a_server_row_whose_lease_is_gone_is_an_error_and_never_a_load() {
     row["endpoint"] = serde_json::json!({"base_url": "http://127.0.0.1:9", "model_id": "zoo", "lease": "/nowhere/lease", "reached_by": "same_host"});
     let done = run(&mut program("bench-load"), &format!("{row}\n")).expect(2);
     assert!(done.stderr.contains("stdin:1: ") || done.stderr.contains("/nowhere/lease"), "{}", done.stderr);
-    assert!(done.stderr.contains("server is gone") && done.records("request").is_empty(), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("the server of this row has stopped") && done.records("request").is_empty(),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -207,10 +211,7 @@ fn a_server_that_takes_connections_and_never_answers_fails_its_runs() {
     let done = run(program("bench-load").args(args), "").expect(0);
     let end = &done.records("run_end")[0];
     assert_eq!((&end["status"], &end["failure_class"]), (&"failed".into(), &"no_answer".into()), "{end:#}");
-    assert!(
-        end["failure_reason"].as_str().unwrap().contains("does not answer a small request within 0.3 s"),
-        "{end:#}"
-    );
+    assert!(end["failure_reason"].as_str().unwrap().contains("did not answer a small request within 0.3 s"), "{end:#}");
     server.join().unwrap();
 }
 
@@ -471,7 +472,7 @@ fn another_client_runs_against_the_leased_server_and_what_it_says_is_kept() {
         calls.contains("--in 8 --seed 1 --body {\"temperature\":0} --completions --rate 5 --exact --result"),
         "{calls}"
     );
-    for (how, why) in [("fails", "ValueError: no tokenizer"), ("silent", "it left no result")] {
+    for (how, why) in [("fails", "ValueError: no tokenizer"), ("silent", "it wrote no result")] {
         let (done, _) = foreign(how, &crate::harness::zoo_plan("{}"));
         let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
         assert_eq!((&result["status"], &result["failure_class"]), (&"failed".into(), &"client_failed".into()));

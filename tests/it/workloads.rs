@@ -116,7 +116,11 @@ fn rows_are_not_sent_twice_to_one_server() {
     let args = ["--dataset", &path, "--num-prompts", "4", "--concurrency", "1", "--concurrency", "2"];
     let ends = load(&server, &args).expect(0).records("run_end");
     assert_eq!((&ends[0]["status"], &ends[1]["failure_class"]), (&"ok".into(), &"prompts_exhausted".into()));
-    assert!(ends[1]["failure_reason"].as_str().unwrap().contains("6 rows, 4 were sent"), "{}", ends[1]);
+    assert!(
+        ends[1]["failure_reason"].as_str().unwrap().contains("6 in the file, 4 of them already sent"),
+        "{}",
+        ends[1]
+    );
     let again = load(&server, &[&args[..], &["--prefix-reuse"]].concat()).expect(0);
     assert!(again.records("run_end").iter().all(|end| end["status"] == "ok"));
     assert!(again.records("run").iter().all(|run| run["workload"]["prefix_reuse"] == true));

@@ -78,11 +78,7 @@ fn a_server_whose_definition_nobody_gave_is_not_asked_as_another() {
         folder.path().join("logs").display(),
     );
     let done = run(mark.put(&mut bash(&script)), &candidates(&zoo_plan("{}")));
-    assert!(
-        done.stderr.contains("no framework definition \"zoo\": give bench-load the --frameworks"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("unknown framework definition \"zoo\": pass --frameworks"), "{}", done.stderr);
     assert!(done.stdout.ends_with("2\n") && !done.stdout.contains("\"record\":\"request\""), "{}", done.stdout);
     mark.gone_within(Duration::from_secs(2));
 }
@@ -135,7 +131,7 @@ fn a_cache_is_emptied_before_each_run_or_the_run_is_not_done() {
     let rows = piped("{keeps_cache: true}", reset, "");
     let result = of(&rows, "result")[0];
     assert_eq!(result["failure_class"], "cache_not_reset", "{result:#}");
-    assert!(result["failure_reason"].as_str().unwrap().contains("POST /reset: it answers 404"), "{result:#}");
+    assert!(result["failure_reason"].as_str().unwrap().contains("POST /reset: it answered 404"), "{result:#}");
     assert!(measured(&rows).is_empty());
 }
 

@@ -1,8 +1,8 @@
-//! Data sets: rows of the usual shapes, read as one.
+//! Data sets: rows in the usual formats, read into one form.
 //!
 //! The canonical row is `{"prompt": "…" or [{"role", "content"}, …], "output_len": N}`, with `input_len`,
-//! `extra_request_body`, `session`, `timestamp` (ms) and `metadata` where they are known. Keys that nobody knows are kept
-//! and never sent.
+//! `extra_request_body`, `session`, `timestamp` (ms) and `metadata` if known. Unknown keys are
+//! preserved and never sent.
 
 mod read;
 mod shapes;
@@ -17,7 +17,7 @@ pub use self::read::{DatasetFile, ReadOptions, read};
 /// Tokens of a block in a Mooncake trace (kvcache-ai/Mooncake, FAST25 traces).
 pub const BLOCK: u32 = 512;
 
-/// What one row asks for.
+/// One row of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetEntry {
     /// The prompt.
@@ -26,15 +26,15 @@ pub struct DatasetEntry {
     pub output_len: u32,
     /// Prompt tokens.
     pub input_len: u32,
-    /// One of the two is an estimate.
+    /// At least one of the two is an estimate.
     pub estimated: bool,
-    /// Members of this request's body, which go before the plan's.
+    /// Members of this request's body; they take precedence over the plan's.
     pub extra: Members,
     /// Rows of one session are sent one after the other.
     pub session: Option<String>,
-    /// When it came, ms from the beginning of its trace.
+    /// Arrival time in its trace, ms.
     pub timestamp: Option<f64>,
-    /// Everything else that the row says, for the canonical file.
+    /// All other members of the row, for the canonical file.
     pub rest: Members,
 }
 
@@ -43,9 +43,9 @@ pub struct DatasetEntry {
 pub enum Prompt {
     /// Text.
     Text(String),
-    /// Messages of a chat, the one to be answered last.
+    /// Messages of a chat; the last one is to be answered.
     Messages(Vec<Value>),
-    /// Only the shape of a prompt is known: blocks of [`BLOCK`] tokens, the same number for the same content.
+    /// Only the shape of the prompt is known: blocks of [`BLOCK`] tokens, with equal numbers for equal content.
     Blocks(Vec<u64>),
 }
 
@@ -72,7 +72,7 @@ impl DatasetEntry {
         if let Some(timestamp) = self.timestamp {
             row["timestamp"] = timestamp.into();
         }
-        // What is kept of the row never stands in the place of what is sent.
+        // The other members never replace those that are sent.
         for (key, value) in &self.rest {
             if row.get(key).is_none() {
                 row[key] = value.clone();
@@ -82,13 +82,13 @@ impl DatasetEntry {
     }
 }
 
-/// Adds what the rows of its file tell to a scenario.
+/// Adds the counts and lengths of a file's rows to its scenario.
 ///
 /// # Errors
 /// A file without a row that can be sent.
 pub fn describe(scenario: &mut Scenario, path: &str, sha256: &str, entries: &[DatasetEntry]) -> Result<(), String> {
     if entries.is_empty() {
-        return Err(format!("{path} has no row that can be sent"));
+        return Err(format!("{path}: no row can be sent"));
     }
     let lengths = |of: &dyn Fn(&DatasetEntry) -> u32| {
         let mut all: Vec<f64> = entries.iter().map(|entry| of(entry).into()).collect();
@@ -99,7 +99,7 @@ pub fn describe(scenario: &mut Scenario, path: &str, sha256: &str, entries: &[Da
     let (input, output) = (lengths(&|e| e.input_len), lengths(&|e| e.output_len));
     scenario.input_len = input(50.0);
     scenario.output_len = output(50.0);
-    let known = scenario.dataset.take().unwrap_or_default();
+    let settings = scenario.dataset.take().unwrap_or_default();
     scenario.dataset = Some(Dataset {
         path: path.into(),
         sha256: sha256.into(),
@@ -109,16 +109,16 @@ pub fn describe(scenario: &mut Scenario, path: &str, sha256: &str, entries: &[Da
         longest: entries.iter().map(|e| e.input_len.saturating_add(e.output_len)).max().unwrap_or(0),
         estimated: entries.iter().any(|e| e.estimated),
         chat: entries.iter().any(|e| matches!(e.prompt, Prompt::Messages(_))),
-        prefix_reuse: known.prefix_reuse || entries.iter().any(|e| matches!(e.prompt, Prompt::Blocks(_))),
-        default_output_len: known.default_output_len,
-        takes: known.takes,
+        prefix_reuse: settings.prefix_reuse || entries.iter().any(|e| matches!(e.prompt, Prompt::Blocks(_))),
+        default_output_len: settings.default_output_len,
+        takes: settings.takes,
         rate: own_rate(entries),
         synthetic: entries.iter().all(|e| matches!(e.prompt, Prompt::Blocks(_))),
     });
     Ok(())
 }
 
-/// Requests per second of the rows' own time stamps; `None` where one has none, or all came at once.
+/// Requests per second of the rows' timestamps; `None` if a row has none, or all are equal.
 #[allow(clippy::cast_precision_loss, reason = "counts of rows")]
 fn own_rate(entries: &[DatasetEntry]) -> Option<f64> {
     let stamps: Option<Vec<f64>> = entries.iter().map(|entry| entry.timestamp).collect();
@@ -129,7 +129,7 @@ fn own_rate(entries: &[DatasetEntry]) -> Option<f64> {
     (rate.is_finite() && rate > 0.0).then_some(rate)
 }
 
-/// Tokens of a text nobody counted: a quarter of its characters, at least one.
+/// Estimated tokens of a text: a quarter of its characters, at least one.
 #[must_use]
 pub fn estimate(text: &str) -> u32 {
     u32::try_from(text.chars().count().div_ceil(4)).unwrap_or(u32::MAX).max(1)

@@ -1,4 +1,4 @@
-//! A whole file of rows.
+//! Reads a file of rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,50 +8,50 @@ use super::shapes::{RowParts, parts, role, text_of};
 use super::{DatasetEntry, Prompt, estimate};
 use crate::rows::row::parse_value;
 
-/// What is wanted of a file beyond its rows.
+/// How to read a file.
 #[derive(Default)]
 pub struct ReadOptions<'a> {
-    /// Output tokens of a row that says nothing about them.
+    /// Output tokens of rows that do not specify them.
     pub output_len: Option<u32>,
-    /// What every requested framework takes beside text: `images`, `tools`.
+    /// What every requested framework accepts besides text: `images`, `tools`.
     pub takes: BTreeSet<String>,
-    /// Every turn of a talk becomes a row, and the talk a session.
+    /// Read every turn of a conversation as a row, and the conversation as a session.
     pub turns: bool,
-    /// Counts the tokens of a text; without it they are estimated.
+    /// Counts the tokens of a text; if absent, they are estimated.
     pub count: Option<&'a dyn Fn(&str) -> u32>,
 }
 
-/// What a file gave.
+/// The rows of a file.
 #[derive(Debug, Default)]
 pub struct DatasetFile {
     /// Rows that can be sent.
     pub entries: Vec<DatasetEntry>,
-    /// Rows that were left out, by the reason.
-    pub left_out: BTreeMap<String, u32>,
-    /// Lines that are no rows at all: number from 1, what is wrong.
+    /// Number of skipped rows by the reason.
+    pub skipped: BTreeMap<String, u32>,
+    /// Lines that are not JSON: line number from 1, and the error.
     pub broken: Vec<(usize, String)>,
-    /// Rows by what their shape is called.
+    /// Number of rows by the name of their format.
     pub shapes: BTreeMap<&'static str, u32>,
 }
 
 /// Reads a file: JSON lines, or one JSON array.
 #[must_use]
-pub fn read(text: &str, wanted: &ReadOptions) -> DatasetFile {
-    let mut read = lines(text, wanted);
+pub fn read(text: &str, options: &ReadOptions) -> DatasetFile {
+    let mut read = lines(text, options);
     if read.entries.iter().all(|entry| entry.timestamp.is_some()) {
         read.entries.sort_by(|a, b| a.timestamp.unwrap_or(0.0).total_cmp(&b.timestamp.unwrap_or(0.0)));
     }
     read
 }
 
-fn lines(text: &str, wanted: &ReadOptions) -> DatasetFile {
+fn lines(text: &str, options: &ReadOptions) -> DatasetFile {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut read = DatasetFile::default();
     if text.trim_start().starts_with('[') {
         match parse_value(text) {
             Ok(Value::Array(rows)) => {
                 for row in rows {
-                    read.add(row, wanted);
+                    read.add(row, options);
                 }
             }
             Ok(_) => {}
@@ -60,20 +60,21 @@ fn lines(text: &str, wanted: &ReadOptions) -> DatasetFile {
         return read;
     }
     if let Some(head) = columns(text) {
-        let why = format!("it is CSV with the columns {head}, not JSON: convert it to one JSON object per line first");
+        let why =
+            format!("this is CSV with the columns {head}, not JSON; convert it to one JSON object per line first");
         read.broken.push((1, why));
         return read;
     }
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         match parse_value(line) {
-            Ok(row) => read.add(row, wanted),
+            Ok(row) => read.add(row, options),
             Err(e) => read.broken.push((number, e.to_string())),
         }
     }
     read
 }
 
-/// The header of a file that has columns and no JSON.
+/// The header of a CSV file; `None` for JSON.
 fn columns(text: &str) -> Option<String> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let head = lines.next()?;
@@ -88,39 +89,39 @@ fn columns(text: &str) -> Option<String> {
 }
 
 impl DatasetFile {
-    fn add(&mut self, row: Value, wanted: &ReadOptions) {
-        let Value::Object(row) = row else { return self.leave_out("it is no JSON object".into()) };
+    fn add(&mut self, row: Value, options: &ReadOptions) {
+        let Value::Object(row) = row else { return self.skip("not a JSON object".into()) };
         let id = row.get("id").or(row.get("custom_id")).map(|id| id.as_str().map_or(id.to_string(), String::from));
         let rows =
-            if wanted.turns { turns(row, id.unwrap_or_else(|| format!("{}", self.entries.len()))) } else { vec![row] };
+            if options.turns { turns(row, id.unwrap_or_else(|| format!("{}", self.entries.len()))) } else { vec![row] };
         for row in rows {
-            match parts(row).and_then(|parts| self.entry(parts, wanted)) {
+            match parts(row).and_then(|parts| self.entry(parts, options)) {
                 Ok(entry) => self.entries.push(entry),
-                Err(why) => self.leave_out(why),
+                Err(why) => self.skip(why),
             }
         }
     }
 
-    fn leave_out(&mut self, why: String) {
-        *self.left_out.entry(why).or_default() += 1;
+    fn skip(&mut self, why: String) {
+        *self.skipped.entry(why).or_default() += 1;
     }
 
-    fn entry(&mut self, parts: RowParts, wanted: &ReadOptions) -> Result<DatasetEntry, String> {
-        if let Some(need) = parts.needs.iter().find(|need| !wanted.takes.contains(**need)) {
-            return Err(format!("it has {need}, which not every framework that it is for is known to take"));
+    fn entry(&mut self, parts: RowParts, options: &ReadOptions) -> Result<DatasetEntry, String> {
+        if let Some(need) = parts.needs.iter().find(|need| !options.takes.contains(**need)) {
+            return Err(format!("has {need}, which not all requested frameworks are known to accept"));
         }
-        let tokens = |text: &str| wanted.count.map_or_else(|| estimate(text), |count| count(text));
+        let tokens = |text: &str| options.count.map_or_else(|| estimate(text), |count| count(text));
         let prompt = match &parts.prompt {
             Prompt::Text(text) => Some(tokens(text)),
             Prompt::Messages(messages) => Some(messages.iter().map(|m| tokens(&text_of(&m["content"]))).sum()),
             Prompt::Blocks(_) => None,
         };
-        let input_len = parts.input_len.or(prompt).ok_or("it has hash_ids and no input_length")?;
+        let input_len = parts.input_len.or(prompt).ok_or("has hash_ids but no input_length")?;
         let answer = parts.answer.as_deref().filter(|answer| !answer.is_empty());
-        let output_len = parts.output_len.or(answer.map(tokens)).or(wanted.output_len);
-        let output_len = output_len.ok_or("it does not say how long the answer is: give --output-len")?;
-        let counted = parts.input_len.is_some() || wanted.count.is_some();
-        let known = parts.output_len.is_some() || wanted.count.is_some() || answer.is_none();
+        let output_len = parts.output_len.or(answer.map(tokens)).or(options.output_len);
+        let output_len = output_len.ok_or("has no output length: set one with --output-len")?;
+        let counted = parts.input_len.is_some() || options.count.is_some();
+        let known = parts.output_len.is_some() || options.count.is_some() || answer.is_none();
         *self.shapes.entry(parts.shape).or_default() += 1;
         Ok(DatasetEntry {
             prompt: parts.prompt,
@@ -135,7 +136,7 @@ impl DatasetFile {
     }
 }
 
-/// The turns of a talk as rows of one session; a row without a talk as it is.
+/// The turns of a conversation as rows of one session; any other row as it is.
 fn turns(row: Map<String, Value>, session: String) -> Vec<Map<String, Value>> {
     let keys = ["messages", "conversations", "conversation", "prompt"];
     let Some(key) = keys.iter().find(|key| row.get(**key).is_some_and(Value::is_array)) else { return vec![row] };
@@ -157,8 +158,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn one(row: &Value, wanted: &ReadOptions) -> DatasetFile {
-        read(&row.to_string(), wanted)
+    fn one(row: &Value, options: &ReadOptions) -> DatasetFile {
+        read(&row.to_string(), options)
     }
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
             (json!({"instruction": "do", "input": "this", "output": eight}), json!("do\n\nthis"), 2, "instruction"),
         ] {
             let read = one(&row, &ReadOptions::default());
-            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.left_out) };
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.skipped) };
             let written = entry.row();
             assert_eq!((&written["prompt"], &written["output_len"]), (&prompt, &output_len.into()), "{row}");
             assert!(read.shapes.contains_key(shape), "{row}: {:?}", read.shapes);
@@ -218,17 +219,17 @@ mod tests {
         let tools =
             json!({"messages": [{"role": "user", "content": "q"}], "tools": [{"type": "function"}], "output_len": 3});
         for (row, why) in [
-            (image.clone(), "it has images"),
-            (tools.clone(), "it has tools"),
-            (json!({"prompt": "q"}), "give --output-len"),
-            (json!({"prompt": " ", "output_len": 1}), "its prompt is empty"),
-            (json!({"messages": [{"role": "assistant", "content": "a"}], "output_len": 1}), "nobody asks"),
+            (image.clone(), "has images"),
+            (tools.clone(), "has tools"),
+            (json!({"prompt": "q"}), "set one with --output-len"),
+            (json!({"prompt": " ", "output_len": 1}), "prompt is empty"),
+            (json!({"messages": [{"role": "assistant", "content": "a"}], "output_len": 1}), "no message of a user"),
             (json!({"messages": [{"role": "alien", "content": "a"}]}), "unknown role"),
-            (json!({"text": "q"}), "neither prompt"),
-            (json!([1]), "no JSON object"),
+            (json!({"text": "q"}), "none of prompt"),
+            (json!([1]), "not a JSON object"),
         ] {
             let read = read(&format!("{row}\n"), &ReadOptions::default());
-            let reasons: Vec<&String> = read.left_out.keys().collect();
+            let reasons: Vec<&String> = read.skipped.keys().collect();
             assert!(
                 read.entries.is_empty() && reasons.iter().any(|reason| reason.contains(why)) || row.is_array(),
                 "{row}: {reasons:?}"
@@ -263,7 +264,7 @@ mod tests {
             ),
         ] {
             let read = one(&row, &wanted());
-            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.left_out) };
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.skipped) };
             let written = entry.row();
             assert_eq!((&written["prompt"], &written["output_len"]), (&prompt, &output_len.into()), "{row}");
         }
@@ -275,8 +276,8 @@ mod tests {
             (json!({"prompt": "p", "tools": "{calc"}), "not JSON"),
         ] {
             let read = one(&row, &wanted());
-            let told = read.left_out.keys().any(|reason| reason.contains(why));
-            assert!(read.entries.is_empty() && told, "{row}: {:?}", read.left_out);
+            let found = read.skipped.keys().any(|reason| reason.contains(why));
+            assert!(read.entries.is_empty() && found, "{row}: {:?}", read.skipped);
         }
         let dated = one(&json!({"prompt": "p", "timestamp": "1970-01-01 00:00:01.5"}), &wanted());
         assert_eq!(dated.entries[0].timestamp, Some(1500.0));

@@ -1,4 +1,4 @@
-//! The shapes that rows of prompts have in the wild, each to the same parts.
+//! The formats of prompt files in use, each read into the same parts.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Prompt;
 use crate::rows::kinds::Members;
 
-/// Members of a row that say how to sample: they go into the request's body.
+/// Sampling members of a row, which go into the request's body.
 const SAMPLING: [&str; 16] = [
     "temperature",
     "top_p",
@@ -29,23 +29,23 @@ const SAMPLING: [&str; 16] = [
     "guided_json",
     "chat_template_kwargs",
 ];
-/// Members that say how long the answer is to be, the first that is there.
+/// Members for the output length; the first one present counts.
 const OUTPUT: [&str; 6] =
     ["output_len", "output_length", "max_completion_tokens", "max_tokens", "max_new_tokens", "output_tokens"];
-/// And the prompt.
+/// Members for the prompt length.
 const INPUT: [&str; 4] = ["input_len", "input_length", "prompt_tokens", "input_tokens"];
-/// Files beside the messages, which stand for a part of the prompt.
+/// Files outside of the messages that are part of the prompt.
 const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
-/// What a request is sent with anyway.
+/// Members that bench-load sets itself.
 const OURS: [&str; 4] = ["model", "stream", "stream_options", "n"];
 
 /// The parts of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowParts {
-    /// What the row's shape is called.
+    /// Name of the row's format.
     pub shape: &'static str,
     pub prompt: Prompt,
-    /// The answer that the row has, which is not sent.
+    /// The answer in the row, which is not sent.
     pub answer: Option<String>,
     pub output_len: Option<u32>,
     pub input_len: Option<u32>,
@@ -53,16 +53,16 @@ pub struct RowParts {
     pub session: Option<String>,
     pub timestamp: Option<f64>,
     pub rest: Members,
-    /// `images`, `tools`: what not every server takes.
+    /// `images`, `tools`: what not every server accepts.
     pub needs: BTreeSet<&'static str>,
 }
 
-/// Takes a row apart.
+/// Splits a row into its parts.
 ///
 /// # Errors
 /// Why it cannot be sent.
 pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
-    // A request of a batch file has its body a level deeper.
+    // In a batch file the body is one level deeper.
     if let Some(Value::Object(body)) = row.remove("body") {
         row.extend(body);
     }
@@ -71,30 +71,30 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
     let system = text(&mut row, &["system", "system_prompt"]);
     let (shape, prompt) = if let Some(ids) = row.remove("hash_ids") {
         let ids: Option<Vec<u64>> = ids.as_array().and_then(|ids| ids.iter().map(Value::as_u64).collect());
-        ("mooncake", Prompt::Blocks(ids.ok_or("hash_ids is no list of whole numbers")?))
+        ("mooncake", Prompt::Blocks(ids.ok_or("hash_ids is not a list of whole numbers")?))
     } else if let Some(messages) = take(&mut row, &["messages", "conversations", "conversation"]) {
         let shape = if messages[0].get("from").is_some() { "sharegpt" } else { "messages" };
-        let (messages, last) = talk(&messages, &mut needs)?;
+        let (messages, last) = conversation(&messages, &mut needs)?;
         answer = last;
         (shape, Prompt::Messages(messages))
     } else if let Some(prompt) = row.remove("prompt") {
         match prompt {
             Value::String(text) => ("prompt", Prompt::Text(text)),
             Value::Array(_) => {
-                let (messages, last) = talk(&prompt, &mut needs)?;
+                let (messages, last) = conversation(&prompt, &mut needs)?;
                 answer = last;
                 ("prompt", Prompt::Messages(messages))
             }
-            _ => return Err("prompt is neither a text nor a list of messages".into()),
+            _ => return Err("prompt is neither text nor a list of messages".into()),
         }
     } else if let Some(Value::String(instruction)) = row.remove("instruction") {
         ("instruction", Prompt::Text(instruction))
     } else {
-        return Err("it has neither prompt, messages, conversations, instruction nor hash_ids".into());
+        return Err("has none of prompt, messages, conversations, instruction and hash_ids".into());
     };
     let prompt = match prompt {
         Prompt::Text(first) => {
-            // What the question is about, and the answer that is not sent.
+            // Context of the question; the answer is not sent.
             let more = [text(&mut row, &["input"]), text(&mut row, &["context"])];
             answer = text(&mut row, &["completion", "response", "output", "answer"]);
             let parts: Vec<String> = [system, Some(first)].into_iter().chain(more).flatten().collect();
@@ -109,12 +109,12 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         blocks @ Prompt::Blocks(_) => blocks,
     };
     if matches!(&prompt, Prompt::Text(text) if text.trim().is_empty()) {
-        return Err("its prompt is empty".into());
+        return Err("prompt is empty".into());
     }
     let file =
         |key: &&&str| row.get(**key).is_some_and(|value| !value.is_null() && *value != json!([]) && *value != "");
     if let Some(key) = MEDIA.iter().find(file).filter(|_| !needs.contains("images")) {
-        return Err(format!("it has a file ({key}) that is not part of its messages and would not be sent"));
+        return Err(format!("has a file ({key}) that is not part of its messages and would not be sent"));
     }
     let mut extra = Members::new();
     for nested in ["sampling_params", "extra_request_body"] {
@@ -130,10 +130,10 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
     for key in ["tools", "tool_choice", "functions"] {
         if let Some(value) = row.remove(key).filter(|value| *value != json!([]) && !value.is_null() && *value != "") {
             needs.insert("tools");
-            extra.insert(key.into(), tools(value).ok_or_else(|| format!("its {key} are text that is not JSON"))?);
+            extra.insert(key.into(), tools(value).ok_or_else(|| format!("{key} is text that is not JSON"))?);
         }
     }
-    // A length stands in the row, or among its sampling members.
+    // The length is a member of the row or one of its sampling members.
     let output_len = count(&mut row, &OUTPUT).or(count(&mut extra, &OUTPUT));
     let input_len = count(&mut row, &INPUT);
     for key in OURS {
@@ -171,20 +171,20 @@ fn count(members: &mut Members, keys: &[&str]) -> Option<u32> {
 }
 
 /// A whole number, also as `500.0` or `"500"`.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at before")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 fn whole(value: &Value) -> Option<u32> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }
 
-/// The first of these members that is text, taken out; the others stay.
+/// Removes the first of these members that is text.
 fn text(row: &mut Map<String, Value>, keys: &[&str]) -> Option<String> {
     let key =
         keys.iter().find(|key| row.get(**key).is_some_and(|value| value.as_str().is_some_and(|t| !t.is_empty())))?;
     row.remove(*key)?.as_str().map(String::from)
 }
 
-/// A time stamp in ms: a number, or a date, which is taken for UTC where it does not say.
+/// A timestamp in ms: a number, or a date, in UTC if it has no time zone.
 #[allow(clippy::cast_precision_loss, reason = "ms since 1970 fit")]
 fn milliseconds(at: Value) -> Result<f64, String> {
     let date = |text: &str| {
@@ -194,14 +194,14 @@ fn milliseconds(at: Value) -> Result<f64, String> {
     };
     let number = at.as_f64().or_else(|| at.as_str()?.trim().parse().ok()).filter(|ms: &f64| ms.is_finite());
     let found = number.or_else(|| at.as_str().and_then(date));
-    found.ok_or_else(|| format!("its timestamp {at} is neither a number of ms nor a date"))
+    found.ok_or_else(|| format!("timestamp {at} is neither a number of ms nor a date"))
 }
 
-/// Tools, also as the text of them; one without its wrapping gets it.
+/// Tools, also as JSON text; a bare function is wrapped as a tool.
 fn tools(value: Value) -> Option<Value> {
     let value = match value {
         Value::String(text) if text.trim_start().starts_with(['[', '{']) => serde_json::from_str(&text).ok()?,
-        // `auto`, `none`: which tool is to be used.
+        // `auto`, `none`: the choice of a tool.
         other => other,
     };
     let Value::Array(items) = value else { return Some(value) };
@@ -212,10 +212,10 @@ fn tools(value: Value) -> Option<Value> {
     Some(items.into_iter().map(wrapped).collect())
 }
 
-/// The role of a message, by the names that it has in the wild.
+/// The role of a message, from any of its usual names.
 ///
 /// # Errors
-/// What is wrong with it, behind "message N".
+/// The error, to be prefixed with "message N".
 pub fn role(message: &Value) -> Result<&'static str, String> {
     let role = message["role"].as_str().or(message["from"].as_str());
     match role.ok_or("has no role")? {
@@ -223,14 +223,14 @@ pub fn role(message: &Value) -> Result<&'static str, String> {
         "gpt" | "assistant" | "chatgpt" | "bing" | "bard" | "model" | "function_call" => Ok("assistant"),
         "system" | "developer" => Ok("system"),
         "tool" | "function" | "observation" => Ok("tool"),
-        other => Err(format!("has the unknown role {other:?}")),
+        other => Err(format!("has an unknown role {other:?}")),
     }
 }
 
 /// The messages that are sent, and the final answer, which is not.
-fn talk(given: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Vec<Value>, Option<String>), String> {
+fn conversation(value: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Vec<Value>, Option<String>), String> {
     let mut messages = Vec::new();
-    for (i, message) in given.as_array().into_iter().flatten().enumerate() {
+    for (i, message) in value.as_array().into_iter().flatten().enumerate() {
         let role = role(message).map_err(|what| format!("message {} {what}", i + 1))?;
         if role == "tool" || message["from"] == "function_call" {
             needs.insert("tools");
@@ -244,7 +244,7 @@ fn talk(given: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Vec<Value>
             needs.insert("tools");
         }
         if role == "user" && !content.is_array() && text_of(&content).trim().is_empty() {
-            return Err("a question in it is empty".into());
+            return Err("a message of the user is empty".into());
         }
         let mut one = message.as_object().cloned().unwrap_or_default();
         one.retain(|key, _| ["tool_calls", "tool_call_id", "name"].contains(&key.as_str()));
@@ -254,14 +254,14 @@ fn talk(given: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Vec<Value>
         }
         messages.push(sent);
     }
-    let last = messages.last().ok_or("it has no message")?;
+    let last = messages.last().ok_or("has no messages")?;
     let mut answer = None;
     if last["role"] == "assistant" {
         answer = Some(text_of(&last["content"]));
         messages.pop();
     }
     if !messages.iter().any(|message| message["role"] == "user") {
-        return Err("nobody asks anything: it has no message of a user".into());
+        return Err("has no message of a user".into());
     }
     Ok((messages, answer))
 }

@@ -1,4 +1,4 @@
-//! What each request of a run asks, apart from how one server wants to be asked.
+//! The requests of a run, independent of the form that a server accepts.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use rand_pcg::Pcg64;
 use serde_json::{Value, json};
 
 use super::Purpose;
+use crate::base::random::generator;
 use crate::load::dataset::{BLOCK, DatasetEntry, Prompt};
-use crate::load::schedule::generator;
 use crate::rows::kinds::{Members, Scenario};
 use crate::rows::words::Phase;
 
@@ -19,47 +19,47 @@ pub struct WorkloadItem {
     pub ask: PromptContent,
     /// Output tokens.
     pub output: u32,
-    /// Members of its body that go before the plan's.
+    /// Members of its body; they take precedence over the plan's.
     pub extra: Members,
-    /// It is sent once the one before it has ended: a later turn of a session.
+    /// It is a later turn of a session: sent once the one before has finished.
     pub follows: bool,
 }
 
 /// A prompt.
 #[derive(Debug, Clone)]
 pub enum PromptContent {
-    /// Made up: pieces of so many tokens.
-    Made(Vec<PromptPiece>),
+    /// Generated pieces.
+    Generated(Vec<PromptPiece>),
     /// Text.
     Text(String),
     /// Messages.
     Messages(Vec<Value>),
 }
 
-/// A part of a made-up prompt. The same names and length give the same tokens.
+/// A piece of a generated prompt. The same names and length give the same tokens.
 #[derive(Debug, Clone)]
 pub struct PromptPiece {
     /// Draws its tokens.
     pub rng: Pcg64,
-    /// How many.
+    /// Number of tokens.
     pub tokens: u32,
-    /// It is something that the model said.
+    /// It stands for an earlier answer of the model.
     pub answer: bool,
 }
 
-/// What the requests of one run, or of its warm-up, ask.
+/// The requests of one phase of a run.
 #[derive(Debug)]
 pub struct WorkloadItems<'a> {
     scenario: &'a Scenario,
     purpose: Purpose<'a>,
     seed: u64,
-    /// The rows of a data set that are taken, in order.
+    /// The rows of the data set to send, in order.
     rows: Vec<&'a DatasetEntry>,
 }
 
 impl<'a> WorkloadItems<'a> {
-    /// Items of a scenario. Rows of a data set that are in `sent` are not taken again, and those that are taken are added to
-    /// it, unless the scenario says that they may be: `n` of them at most.
+    /// The requests of a scenario, with at most `n` rows of its data set. Rows in `sent` are not sent again unless the scenario
+    /// allows it; the selected rows are added to `sent`.
     ///
     /// # Errors
     /// When a data set has too few rows left.
@@ -72,7 +72,7 @@ impl<'a> WorkloadItems<'a> {
     ) -> Result<Self, String> {
         let mut rows = Vec::new();
         if scenario.dataset.is_some() {
-            // Sessions and traces have an order of their own.
+            // Rows of sessions and traces stay in order.
             let ordered = entries.iter().any(|entry| entry.session.is_some() || entry.timestamp.is_some());
             let mut order: Vec<usize> = (0..entries.len()).collect();
             if !ordered {
@@ -85,8 +85,8 @@ impl<'a> WorkloadItems<'a> {
             }
             if left.len() < wanted {
                 return Err(format!(
-                    "the data set has {} rows, {} were sent to this server already, and {n} are to be sent: give more rows, \
-                     fewer load points, `cache: reset` with a framework that has it, or `prefix_reuse: true`",
+                    "the data set has too few rows: {n} needed, {} in the file, {} of them already sent to this server; add rows, \
+                     use fewer load points, or set `cache: reset` (if the framework supports it) or `prefix_reuse: true`",
                     entries.len(),
                     sent.len()
                 ));
@@ -98,13 +98,13 @@ impl<'a> WorkloadItems<'a> {
         Ok(Self { scenario, purpose, seed, rows })
     }
 
-    /// The same kind of requests for another phase of the run, with other content and without end.
+    /// Endless requests of the same kind for another phase of the run, with other content.
     #[must_use]
     pub fn phase(&self, phase: Phase) -> Self {
         Self { purpose: Purpose { phase, ..self.purpose.clone() }, rows: self.rows.clone(), ..*self }
     }
 
-    /// The sessions of the first `n` requests, ours or not: how many requests each has, and when it came by its trace, ms.
+    /// The sessions of the first `n` requests, of all clients: number of requests, and timestamp of the trace, ms.
     #[must_use]
     pub fn sessions(&self, n: u32) -> Vec<(u32, Option<f64>)> {
         let mut sessions: Vec<(u32, Option<f64>)> = Vec::new();
@@ -123,7 +123,7 @@ impl<'a> WorkloadItems<'a> {
         sessions
     }
 
-    /// True when a row belongs to the session of the one before it.
+    /// True if a row belongs to the same session as the one before it.
     fn continues(&self, at: usize) -> bool {
         let before = at.checked_sub(1).map(|before| self.rows[before]);
         self.rows[at].session.is_some() && before.is_some_and(|before| before.session == self.rows[at].session)
@@ -133,7 +133,7 @@ impl<'a> WorkloadItems<'a> {
     #[must_use]
     pub fn item(&self, i: u32) -> WorkloadItem {
         if self.rows.is_empty() {
-            return self.made(i);
+            return self.generated(i);
         }
         let mut item = self.row(i as usize % self.rows.len(), i);
         if self.purpose.phase != Phase::Measured {
@@ -152,12 +152,12 @@ impl<'a> WorkloadItems<'a> {
         let ask = match &entry.prompt {
             Prompt::Text(text) => PromptContent::Text(text.clone()),
             Prompt::Messages(messages) => PromptContent::Messages(messages.clone()),
-            Prompt::Blocks(ids) => PromptContent::Made(self.blocks(ids, entry.input_len, i)),
+            Prompt::Blocks(ids) => PromptContent::Generated(self.blocks(ids, entry.input_len, i)),
         };
         WorkloadItem { ask, output: entry.output_len, extra: entry.extra.clone(), follows: self.continues(at) }
     }
 
-    /// A block is the same wherever its number stands in one run, and another one in the next run.
+    /// A block with the same number has the same content within a run, and other content in the next run.
     fn blocks(&self, ids: &[u64], tokens: u32, i: u32) -> Vec<PromptPiece> {
         let mut left = tokens;
         let mut pieces = Vec::new();
@@ -173,7 +173,7 @@ impl<'a> WorkloadItems<'a> {
         pieces
     }
 
-    fn made(&self, i: u32) -> WorkloadItem {
+    fn generated(&self, i: u32) -> WorkloadItem {
         let turns = self.scenario.turns.unwrap_or(1).max(1);
         let turn = i % turns;
         let mut pieces = Vec::new();
@@ -193,35 +193,37 @@ impl<'a> WorkloadItems<'a> {
                 pieces.push(PromptPiece { rng: self.generator("answer", j), tokens: output, answer: true });
             }
         }
-        WorkloadItem { ask: PromptContent::Made(pieces), output, extra: Members::new(), follows: turn > 0 }
+        WorkloadItem { ask: PromptContent::Generated(pieces), output, extra: Members::new(), follows: turn > 0 }
     }
 
-    /// Prompt and output tokens of one turn: the same whatever the run is for, so that runs differ in content only.
+    /// Prompt and output tokens of one turn: the same in every trial, so that trials differ in content only.
     fn lengths(&self, i: u32) -> (u32, u32, Pcg64) {
         let ratio = self.scenario.range_ratio.unwrap_or(0.0);
         let mut rng =
             generator(self.seed, &["lengths", self.purpose.scenario, self.purpose.phase.as_str(), &i.to_string()]);
-        let (input, output) =
-            (drawn(self.scenario.input_len, ratio, &mut rng), drawn(self.scenario.output_len, ratio, &mut rng));
+        let (input, output) = (
+            draw_length(self.scenario.input_len, ratio, &mut rng),
+            draw_length(self.scenario.output_len, ratio, &mut rng),
+        );
         (input, output, rng)
     }
 }
 
-/// A length drawn evenly from length × (1 − ratio) to length × (1 + ratio), at least 1.
+/// A length drawn uniformly from length × (1 − ratio) to length × (1 + ratio), at least 1.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a token count, above 0")]
-fn drawn(length: u32, ratio: f64, rng: &mut Pcg64) -> u32 {
+fn draw_length(length: u32, ratio: f64, rng: &mut Pcg64) -> u32 {
     let by = (f64::from(length) * ratio).floor() as u32;
     if by == 0 { length } else { rng.random_range(length.saturating_sub(by).max(1)..=length.saturating_add(by)) }
 }
 
-/// Fisher and Yates, with our own generator.
+/// The Fisher–Yates shuffle, with a seeded generator.
 fn shuffle(order: &mut [usize], rng: &mut Pcg64) {
     for i in (1..order.len()).rev() {
         order.swap(i, rng.random_range(0..=i));
     }
 }
 
-/// The same prompt with other first words, so that no cache knows it.
+/// The same prompt with a different beginning, so that no cache has it.
 fn salted(ask: PromptContent, salt: u64) -> PromptContent {
     let mark = format!("[{salt:016x}] ");
     match ask {
@@ -236,7 +238,7 @@ fn salted(ask: PromptContent, salt: u64) -> PromptContent {
             }
             PromptContent::Messages(messages)
         }
-        made @ PromptContent::Made(_) => made,
+        generated @ PromptContent::Generated(_) => generated,
     }
 }
 
@@ -247,7 +249,7 @@ mod tests {
     use crate::rows::kinds::{Dataset, SharedPrefix};
 
     fn ids(item: &WorkloadItem) -> Vec<u32> {
-        let PromptContent::Made(pieces) = &item.ask else { panic!("not made up") };
+        let PromptContent::Generated(pieces) = &item.ask else { panic!("not generated") };
         pieces.iter().flat_map(|piece| token_ids(piece.tokens, &mut piece.rng.clone()).collect::<Vec<_>>()).collect()
     }
 
@@ -309,7 +311,7 @@ mod tests {
         prompts.extend((0..2).map(|i| format!("{:?}", second.item(i).ask)));
         assert_eq!(prompts.len(), 5);
         let why = WorkloadItems::new(&scenario, purpose("2"), 1, (&read.entries, 1), &mut sent).unwrap_err();
-        assert!(why.contains("5 rows, 5 were sent"), "{why}");
+        assert!(why.contains("1 needed, 5 in the file, 5 of them already sent"), "{why}");
         scenario.dataset = Some(Dataset { prefix_reuse: true, ..Dataset::default() });
         let again = WorkloadItems::new(&scenario, purpose("2"), 1, (&read.entries, 8), &mut sent).unwrap();
         assert!((0..8).all(|i| matches!(again.item(i).ask, PromptContent::Text(_))));

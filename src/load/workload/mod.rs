@@ -12,18 +12,18 @@ use rand_pcg::Pcg64;
 /// the size of any.
 const IDS: std::ops::Range<u32> = 300..1000;
 
-/// Words whose token counts are asked of the server, for prompts that must be text.
+/// Words for prompts that must be text; the server is asked for their token counts.
 pub const WORDS: [&str; 24] = [
     "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state",
     "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company",
 ];
 
-/// What a prompt is for: no two purposes share a prompt.
+/// What a prompt is used for: no two purposes share a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purpose<'a> {
     /// The scenario's name.
     pub scenario: &'a str,
-    /// `warmup` or `measured`.
+    /// Phase of the run.
     pub phase: Phase,
     /// Repeat and probe: `0/3`.
     pub trial: &'a str,
@@ -34,12 +34,12 @@ pub fn token_ids(len: u32, rng: &mut Pcg64) -> impl Iterator<Item = u32> {
     (0..len).map(|_| rng.random_range(IDS))
 }
 
-/// How many tokens each of [`WORDS`] is behind another word, and how many any prompt has beside its words.
+/// Token counts of [`WORDS`], each after another word, and of what every prompt has besides its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
-    /// Tokens of each word, by its index; 0 where it could not be told.
+    /// Tokens of each word, by its index; 0 if unknown.
     pub words: Vec<u32>,
-    /// Tokens beside the words: template, begin-of-text.
+    /// Tokens besides the words: template, begin-of-text.
     pub overhead: u32,
 }
 
@@ -51,15 +51,16 @@ impl Sizes {
     pub fn text(&self, len: u32, rng: &mut Pcg64) -> Result<String, String> {
         let mut left = len;
         let usable: Vec<usize> = (0..self.words.len()).filter(|&i| self.words[i] > 0).collect();
-        let smallest = usable.iter().map(|&i| self.words[i]).min().ok_or("no word's size is known")?;
+        let smallest =
+            usable.iter().map(|&i| self.words[i]).min().ok_or("the token counts of all words are unknown")?;
         let mut text = String::new();
         while left > 0 {
-            // What the word leaves must be nothing, or enough for another word.
+            // After this word nothing may be left, or enough for another word.
             let fits = |&&i: &&usize| self.words[i] == left || self.words[i] + smallest <= left;
             let choices: Vec<usize> = usable.iter().filter(fits).copied().collect();
             if choices.is_empty() {
                 return Err(format!(
-                    "no words make exactly {len} tokens: {left} are left and the shortest word has {smallest}"
+                    "cannot make a text of exactly {len} tokens: {left} are missing, but the shortest word has {smallest}"
                 ));
             }
             let word = choices[rng.random_range(0..choices.len())];
@@ -74,7 +75,7 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::schedule::generator;
+    use crate::base::random::generator;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -91,7 +92,7 @@ mod tests {
             let purpose = Purpose { scenario, phase, trial };
             let items = WorkloadItems::new(&what, purpose, 7, (&[], 100), &mut BTreeSet::new()).unwrap();
             for i in 0..100 {
-                let PromptContent::Made(pieces) = items.item(i).ask else { panic!("not made up") };
+                let PromptContent::Generated(pieces) = items.item(i).ask else { panic!("not generated") };
                 let ids: Vec<u32> =
                     pieces.into_iter().flat_map(|mut p| token_ids(p.tokens, &mut p.rng).collect::<Vec<_>>()).collect();
                 assert_eq!(ids.len(), 20);

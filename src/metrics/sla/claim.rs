@@ -1,41 +1,41 @@
-//! What a row of somebody else says about its SLA, against what its numbers say.
+//! The SLA verdict that an imported row claims, checked against its numbers.
 
 use super::{Limits, gate};
 use crate::rows::kinds::SlaTest;
 use crate::rows::words::{Basis, Verdict};
 
-/// A row's limits, judged anew.
+/// The limits of a row, judged by its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimCheck {
-    /// What was tested.
+    /// The tests.
     pub tests: Vec<SlaTest>,
-    /// The answer.
+    /// Their verdict.
     pub verdict: Verdict,
-    /// The row claims what its numbers do not say.
+    /// The row claims another verdict.
     pub disagrees: bool,
 }
 
 impl ClaimCheck {
-    /// What the row claims, where its numbers say something else.
+    /// The contradiction between the row's claim and its numbers, if there is one.
     #[must_use]
     pub fn claim(&self) -> Option<String> {
         if !self.disagrees {
             return None;
         }
         if self.verdict != Verdict::Fail {
-            return Some("its row says that it did not pass, its numbers keep every limit".into());
+            return Some("its row says that it did not pass, but its numbers meet every limit".into());
         }
         let missed = |test: &SlaTest| match test.value {
             Some(value) => format!("{} {} is {value}", test.limit, test.threshold),
-            None => format!("{} {} has no number that keeps it", test.limit, test.threshold),
+            None => format!("{} {} is not met by any number of the row", test.limit, test.threshold),
         };
         let missed: Vec<String> = self.tests.iter().filter(|test| !test.passed).map(missed).collect();
-        Some(format!("its row says that it passed, its numbers do not: {}", missed.join(", ")))
+        Some(format!("its row says that it passed, but its numbers do not: {}", missed.join(", ")))
     }
 }
 
-/// Judges a row with thresholds by its metrics, against what it claims; `None` without any: then its own word is all there
-/// is. For a limit whose number the row does not have its claim stands, and without a claim the limit is not kept.
+/// Judges a row by its metrics and compares the verdict with its claim; `None` without limits. A limit whose metric is missing
+/// counts as met only if the row claims to have passed.
 #[must_use]
 pub fn judge(claim: Option<bool>, limits: &Limits, metric: &dyn Fn(&str) -> Option<f64>) -> Option<ClaimCheck> {
     let mut tests = limits.reported(metric);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_believed_or_not_kept() {
+    fn a_missing_metric_is_met_only_by_claim() {
         let limits = json!({"max_p99_ttft_ms": 500, "passed": true});
         assert_eq!(judged(limits, json!({})).unwrap().verdict, Verdict::PassUnconfirmed);
         assert_eq!(judged(json!({"max_p99_ttft_ms": 500}), json!({})).unwrap().verdict, Verdict::Fail);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_are_told_are_infinitely_slow() {
+    fn reported_failures_are_infinitely_slow() {
         let metrics = json!({"p99_ttft_ms": 100.0, "completed": 95, "failed": 5, "max_ttft_ms": 120.0});
         assert_eq!(judged(json!({"max_p99_ttft_ms": 500}), metrics).unwrap().verdict, Verdict::Fail);
         let whole = json!({"p99_ttft_ms": 100.0, "completed": 299, "failed": 0, "max_ttft_ms": 120.0});

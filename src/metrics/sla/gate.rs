@@ -1,4 +1,4 @@
-//! Whether a run, or a row, keeps limits.
+//! Whether a run or a row meets SLA limits.
 
 use serde_json::Value;
 
@@ -8,17 +8,17 @@ use crate::metrics::sample::Sample;
 use crate::rows::kinds::{Members, SlaTest, Stability};
 use crate::rows::words::{Basis, Latency, Limit, Statistic, Verdict};
 
-/// Requests a percentile needs to be confirmed, at this confidence.
+/// Confidence at which a percentile counts as confirmed.
 const CONFIDENCE: f64 = 0.95;
-/// More of them above a limit are not counted one by one.
+/// Above this many requests over a limit the normal approximation is used.
 const MANY: u32 = 100_000;
 /// The 95 % quantile of the normal distribution.
 const Z: f64 = 1.644_854;
-/// Nobody runs more requests than this for one percentile.
+/// Upper bound of the number of requests that a percentile may need.
 const MOST_NEEDED: u32 = 1 << 30;
 
 impl Limits {
-    /// True when a sample of `n` requests, of which some are still to come, can no longer keep these limits.
+    /// True if a run of `n` requests, some of which have not finished, can no longer meet these limits.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
@@ -26,7 +26,7 @@ impl Limits {
         clippy::cast_sign_loss,
         reason = "counts of requests"
     )]
-    pub fn hopeless(&self, so_far: &Sample, n: usize) -> bool {
+    pub fn cannot_pass(&self, so_far: &Sample, n: usize) -> bool {
         let failed = (so_far.scheduled - so_far.ok()) as usize;
         self.0.iter().any(|(limit, threshold)| match limit {
             Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,
@@ -40,21 +40,21 @@ impl Limits {
         })
     }
 
-    /// Tests a run: a sample, and in open loop whether the server kept up with it (`steady`).
+    /// Tests a run: its sample, and in open loop whether the server kept up (`stability`).
     #[must_use]
     pub fn gate(
         &self,
         sample: &Sample,
-        steady: Option<&Stability>,
+        stability: Option<&Stability>,
         itl: &dyn Fn(Statistic) -> Option<f64>,
     ) -> Vec<SlaTest> {
         let mut tests = self.test(sample, itl);
-        tests.extend(steady.filter(|steady| steady.saturated && !self.is_empty()).map(falls_behind));
+        tests.extend(stability.filter(|stability| stability.saturated && !self.is_empty()).map(falls_behind));
         tests
     }
 
-    /// Tests a row's metrics, where the requests themselves are not known: a percentile over the successful ones stands for
-    /// all unless so many failed that it lies among these. It is confirmed when the greatest value is known and within.
+    /// Tests the metrics of a row whose requests are unknown. A percentile over the successful requests counts for all, unless so
+    /// many failed that it lies among the failures. It is confirmed if the maximum is known and within the limit.
     #[must_use]
     pub fn reported(&self, metric: &dyn Fn(&str) -> Option<f64>) -> Vec<SlaTest> {
         let (completed, failed) = (metric("completed"), metric("failed"));
@@ -94,11 +94,11 @@ impl Limits {
     }
 }
 
-/// The test that a server has failed which falls behind an open loop: its latencies depend on when the run ended. By Little's
-/// law rate × E2E are in flight; of the last third they are more than the first third explains.
-fn falls_behind(steady: &Stability) -> SlaTest {
-    let [first, _, last] = steady.e2e_s;
-    let in_flight = |e2e: Option<f64>| e2e.map(|e2e| steady.rate * e2e);
+/// The failed test of a server that falls behind an open loop, since its latencies depend on when the run ended. By Little's
+/// law rate × E2E requests are in flight; the value is that of the last third, the threshold that of the first.
+fn falls_behind(stability: &Stability) -> SlaTest {
+    let [first, _, last] = stability.e2e_s;
+    let in_flight = |e2e: Option<f64>| e2e.map(|e2e| stability.rate * e2e);
     SlaTest {
         limit: Limit::InFlight,
         threshold: in_flight(first).unwrap_or_default(),
@@ -113,13 +113,13 @@ fn falls_behind(steady: &Stability) -> SlaTest {
     }
 }
 
-/// A count that a row holds as any number.
+/// A count from a number in a row.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
 fn count(n: f64) -> u32 {
     n as u32
 }
 
-/// Puts what was tested into a row's `sla`, and gives the gate's answer.
+/// Writes the tests into a row's `sla`; their verdict.
 pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
     let verdict = verdict(tests);
     sla.insert("passed".into(), verdict.map_or(Value::Null, |verdict| (verdict != Verdict::Fail).into()));
@@ -130,7 +130,7 @@ pub fn write(sla: &mut Members, tests: &[SlaTest]) -> Option<Verdict> {
     verdict
 }
 
-/// What a row's `sla` says was tested.
+/// The tests in a row's `sla`.
 #[must_use]
 pub fn tested(sla: &Members) -> Vec<SlaTest> {
     let test = |(key, test): (&String, &Value)| {
@@ -140,7 +140,7 @@ pub fn tested(sla: &Members) -> Vec<SlaTest> {
     sla.get("tested").and_then(Value::as_object).into_iter().flatten().filter_map(test).collect()
 }
 
-/// The gate's answer over all tests; `None` without any.
+/// The verdict of all tests; `None` without tests.
 #[must_use]
 pub fn verdict(tests: &[SlaTest]) -> Option<Verdict> {
     let confirmed = tests.iter().all(|test| test.confirmed != Some(false));
@@ -166,7 +166,7 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
         confirmed: None,
     };
     match limit {
-        // No plan names it: only an open loop that falls behind is tested for it.
+        // Not a limit of a plan: it is tested only if an open loop falls behind.
         Limit::InFlight => {}
         Limit::SuccessRate | Limit::Attainment => {
             let good = f64::from(sample.good) / f64::from(sample.scheduled.max(1));
@@ -180,7 +180,7 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
                 (Latency::Itl, _) => (itl(statistic), Basis::Successes),
                 (_, None) => (sample::mean(sample.values(latency)), Basis::Successes),
                 (_, Some(q)) => {
-                    // Only what failed is infinite: a successful answer of one token has no TPOT, and is left out.
+                    // Only failures are infinite: a successful request with one token has no TPOT and is skipped.
                     let failed = (sample.scheduled - sample.ok()) as usize;
                     (sample::percentile_with(sample.values(latency), failed, q * 100.0), Basis::AllScheduled)
                 }
@@ -191,7 +191,7 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
             test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (threshold - value) / threshold);
             if let (Some(q), true) = (limit.quantile(), latency != Latency::Itl) {
                 let within = sample.values(latency).partition_point(|value| *value <= threshold);
-                // A single token has no TPOT and breaks no limit on it.
+                // A request with one token has no TPOT and meets any limit on it.
                 let none = sample.ok() as usize - sample.values(latency).len();
                 let over = (sample.scheduled as usize).saturating_sub(within + none);
                 let over = u32::try_from(over).unwrap_or(u32::MAX);
@@ -206,8 +206,8 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
     test
 }
 
-/// One limit over several runs together: `None` when it is broken, else whether there were requests enough. A percentile
-/// holds when so few of all requests are above the limit that the one at its place is not among them.
+/// One limit over several runs together: `None` if it is missed, otherwise whether it is confirmed. A percentile is met if the
+/// request at its rank among all requests is within the limit.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
 pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
@@ -227,20 +227,20 @@ pub fn pooled(tests: &[&SlaTest]) -> Option<bool> {
     (holds && first.limit != Limit::InFlight).then_some(q.is_none())
 }
 
-/// The smallest number of requests that confirms a percentile `q` when `over` of them are above the limit: the probability
-/// of so few at the very limit, Binomial(n, 1 − q) ≤ over, is at most 1 − confidence (as MLPerf's early stopping).
+/// The smallest number of requests that confirms a percentile `q` if `over` of them are above the limit: the probability
+/// P(Binomial(n, 1 − q) ≤ over) is at most 1 − confidence (like MLPerf's early stopping).
 #[must_use]
 pub fn needed(q: f64, over: u32) -> u32 {
     if over == 0 {
-        // Then it is qⁿ ≤ 1 − confidence.
+        // The condition is qⁿ ≤ 1 − confidence.
         return count(((1.0 - CONFIDENCE).ln() / q.ln()).ceil());
     }
     if over > MANY {
-        // As many as that are normally distributed: n·(1 − q) − z·√over lies above them (a score interval).
+        // Normal approximation: n·(1 − q) − z·√over is above `over` (a score interval).
         let over = f64::from(over);
         return count((over + Z * Z / 2.0 + Z * (over + Z * Z / 4.0).sqrt()) / (1.0 - q)).saturating_add(1);
     }
-    // The probability falls with n: the first n that is enough lies between one that is not and one that is.
+    // The probability falls with n, so bisect between an n that is not enough and one that is.
     let enough = |n: u32| binomial_cdf(over, n, 1.0 - q) <= 1.0 - CONFIDENCE;
     let mut above = over.saturating_add(1);
     while !enough(above) && above < MOST_NEEDED {
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_p99_needs_its_numbers() {
         assert_eq!((needed(0.99, 0), needed(0.99, 1), needed(0.95, 0), needed(0.9, 10)), (299, 473, 59, 167));
-        // Where the one way ends and the other begins they agree, and neither takes long.
+        // The exact way and the approximation agree where they meet.
         let (exact, near) = (f64::from(needed(0.99, MANY)), f64::from(needed(0.99, MANY + 1)));
         assert!((near / exact - 1.0).abs() < 1e-3, "{exact} {near}");
         assert_eq!(needed(0.99, u32::MAX), u32::MAX);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_tested_is_no_verdict() {
+    fn without_tests_there_is_no_verdict() {
         assert_eq!(verdict(&[]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! SLA limits: their names, and whether a run keeps them.
+//! SLA limits: their names, and whether a run meets them.
 
 mod claim;
 mod gate;
@@ -15,10 +15,10 @@ pub use self::gate::{needed, pooled, tested, verdict, write};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Limits(Vec<(Limit, f64)>);
 
-/// The member of a plan's limits that holds those of single scenarios.
+/// The member of a plan's `sla` with the limits of single scenarios.
 pub const SCENARIOS: &str = "scenarios";
 
-/// The limits of one scenario: those of all, with its own in their place.
+/// The limits of one scenario: those of all scenarios, replaced by its own.
 #[must_use]
 pub fn of_scenario(sla: &Members, scenario: &str) -> Members {
     let own = sla.get(SCENARIOS).and_then(|all| all.get(scenario)).and_then(Value::as_object);
@@ -26,17 +26,17 @@ pub fn of_scenario(sla: &Members, scenario: &str) -> Members {
     all.chain(own.into_iter().flatten()).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Success that our own runs owe when they are given limits but not this one.
+/// Minimum success rate of runs with SLA limits but without this one.
 const DEFAULT_SUCCESS: f64 = 0.99;
 
 impl Limits {
-    /// Reads limits by key; what is no limit (`passed`) is passed over.
+    /// Reads limits by key; other members (`passed`) are skipped.
     #[must_use]
     pub fn read(members: &Members) -> Self {
         Self::of(members.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?))))
     }
 
-    /// These, with the usual floor of success where there are limits and none of them is one.
+    /// Adds the default minimum success rate if there are limits but not this one.
     #[must_use]
     pub fn with_floor(mut self) -> Self {
         if !self.is_empty() && !self.0.iter().any(|(limit, _)| *limit == Limit::SuccessRate) {
@@ -45,7 +45,7 @@ impl Limits {
         self
     }
 
-    /// Limits from single thresholds; a later one stands in the place of an earlier one.
+    /// Limits from single thresholds; a later one replaces an earlier one.
     #[must_use]
     pub fn of<'a>(thresholds: impl Iterator<Item = (&'a str, f64)>) -> Self {
         let mut limits: Vec<(Limit, f64)> = Vec::new();
@@ -59,7 +59,7 @@ impl Limits {
         Self(limits)
     }
 
-    /// True when there is nothing to keep.
+    /// True without limits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -73,7 +73,7 @@ impl Limits {
         })
     }
 
-    /// Every limit by its key, as a row holds them.
+    /// Every limit by its key, in the form of a row.
     #[must_use]
     pub fn members(&self) -> Members {
         self.0.iter().map(|(limit, threshold)| (limit.key().into(), (*threshold).into())).collect()
@@ -86,7 +86,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_scenario_has_its_own_limits_in_the_place_of_those_of_all() {
+    fn the_limits_of_a_scenario_replace_those_of_all() {
         let sla =
             json!({"max_p99_ttft_ms": 500, "min_success_rate": 0.9, "scenarios": {"code": {"max_p99_ttft_ms": 900}}});
         let of = |name: &str| Value::from(of_scenario(sla.as_object().unwrap(), name));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::seq::SliceRandom;
 
 use super::unit::{UnitKeys, common};
-use crate::load::schedule::generator;
+use crate::base::random::generator;
 use crate::rows::kinds::{Candidate, Load, LoadMode, Unit};
 
 /// How well a candidate did in a scenario in the first pass.

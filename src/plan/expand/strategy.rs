@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
-use crate::load::schedule::generator;
+use crate::base::random::generator;
 use crate::rows::kinds::Members;
 use crate::rows::words::Strategy;
 

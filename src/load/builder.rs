@@ -1,14 +1,14 @@
-//! How one server is asked: the body of a request, and what the server takes of it, found out before the warm-up.
+//! Builds the bodies of requests for one server, after finding out which members the server accepts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::schedule::generator;
 use super::workload::{PromptContent, PromptPiece, Sizes, WORDS, WorkloadItem, token_ids};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
+use crate::base::random::generator;
 use crate::base::redact;
 use crate::engines::framework::{MetricMapping, MetricsEndpoint};
 use crate::engines::prometheus;
@@ -18,7 +18,7 @@ use crate::rows::kinds::Members;
 use crate::rows::words::Endpoint;
 use crate::system::http::HttpClient;
 
-/// How long the server's counters may take to be shown.
+/// Time limit for reading the server's counters.
 const COUNTERS: Duration = Duration::from_secs(5);
 
 /// How prompts are sent.
@@ -28,7 +28,7 @@ enum PromptForm {
     Text(Sizes),
 }
 
-/// What is to be asked of a server, before it is known what it takes of it.
+/// The requests to build, before it is known which members the server accepts.
 #[derive(Debug, Clone)]
 pub struct RequestSpec {
     /// Path of the endpoint.
@@ -37,25 +37,25 @@ pub struct RequestSpec {
     pub model: String,
     /// Members of every body.
     pub extra: Members,
-    /// Members that make answers as long as asked.
+    /// Members that force the full output length.
     pub exact_length: Members,
-    /// It takes token ids as prompt.
+    /// The server accepts token ids as a prompt.
     pub ids: bool,
-    /// Some prompt is made up, to an exact length.
+    /// Some prompts are generated with an exact length.
     pub sized: bool,
-    /// Answers come in pieces.
+    /// Responses are streamed.
     pub stream: bool,
-    /// And every piece says how many tokens there are so far.
+    /// Every chunk has the number of tokens so far.
     pub continuous: bool,
 }
 
-/// How one server is asked.
+/// Builds requests that one server accepts.
 #[derive(Debug)]
 pub struct RequestBuilder {
     /// The client of this server.
     pub client: HttpClient,
-    /// What it is asked, without what it refuses.
-    pub asking: RequestSpec,
+    /// The requests to build, without the members that the server refuses.
+    pub spec: RequestSpec,
     dialect: Endpoint,
     usage: bool,
     form: PromptForm,
@@ -64,14 +64,14 @@ pub struct RequestBuilder {
     metrics: Option<MetricsEndpoint>,
 }
 
-/// The answer to a small request.
-struct SmallAnswer {
+/// The response to a probe request.
+struct ProbeAnswer {
     status: u16,
     text: String,
     input: Option<u32>,
 }
 
-/// A prompt as a body takes it.
+/// A prompt in the form that a body has.
 enum PromptBody {
     Ids(Vec<u32>),
     Text(String),
@@ -79,93 +79,95 @@ enum PromptBody {
 }
 
 impl RequestBuilder {
-    /// The same, which also reads the server's own counters.
+    /// Also reads the server's own counters.
     #[must_use]
     pub fn with_metrics(self, metrics: Option<MetricsEndpoint>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// The server's counters now; `None` where it has none to show.
+    /// The server's counters now; `None` if it does not expose any.
     pub async fn counters(&self) -> Option<BTreeMap<String, f64>> {
         let path = &self.metrics.as_ref()?.path;
         let (status, body) = tokio::time::timeout(COUNTERS, self.client.get(path)).await.ok()?.ok()?;
         (status == 200).then(|| prometheus::parse(&String::from_utf8_lossy(&body)))
     }
 
-    /// What they tell.
+    /// The mappings of these counters to row metrics.
     #[must_use]
-    pub fn told(&self) -> &[MetricMapping] {
+    pub fn metric_mappings(&self) -> &[MetricMapping] {
         self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
     }
 
     /// Empties the server's prefix cache.
     ///
     /// # Errors
-    /// A sentence why it is not known to be empty.
+    /// Why the cache may not be empty.
     pub async fn reset_cache(&self, path: Option<&str>) -> Result<(), String> {
-        let path = path.ok_or("the framework definition has no reset_path: leave out `cache: reset`")?;
-        let asking = async {
+        let path =
+            path.ok_or("the framework definition has no reset_path: remove `cache: reset` (or --reset-cache)")?;
+        let spec = async {
             let answer = self.client.post(path, Vec::new()).await.map_err(|e| e.why)?;
-            if answer.status == 200 { Ok(()) } else { Err(format!("it answers {}", answer.status)) }
+            if answer.status == 200 { Ok(()) } else { Err(format!("it answered {}", answer.status)) }
         };
-        let said = tokio::time::timeout(self.limit, asking).await.unwrap_or_else(|_| Err("it does not answer".into()));
-        said.map_err(|why| {
+        let answer = tokio::time::timeout(self.limit, spec).await.unwrap_or_else(|_| Err("it did not answer".into()));
+        answer.map_err(|why| {
             format!(
-                "the cache was not emptied by POST {path}: {why}; vLLM has it only with VLLM_SERVER_DEV_MODE=1 in env"
+                "POST {path} did not reset the cache: {why}; vLLM supports it only with VLLM_SERVER_DEV_MODE=1 in env"
             )
         })
     }
 
-    /// Finds out what the server takes: token ids, members for the exact length, usage in the stream.
+    /// Finds out what the server accepts: token ids, members for the exact length, usage in the stream.
     ///
     /// # Errors
-    /// When it takes no form of request, or the size of a text cannot be told.
-    pub async fn find(client: HttpClient, asking: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
+    /// When the server refuses every form of request, or the token count of a text cannot be found out.
+    pub async fn find(client: HttpClient, spec: RequestSpec, limit: Duration, notice: &Notice) -> Result<Self> {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
-        let dialect = asking.endpoint;
-        let ids = asking.ids && asking.sized && dialect != Endpoint::Chat;
+        let dialect = spec.endpoint;
+        let ids = spec.ids && spec.sized && dialect != Endpoint::Chat;
         let form = if ids { PromptForm::TokenIds } else { PromptForm::Text(unsized_text.clone()) };
-        let mut asker = Self { client, asking, dialect, usage: true, form, template: None, limit, metrics: None };
+        let mut builder = Self { client, spec, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
-            let prompt = match asker.form {
+            let prompt = match builder.form {
                 PromptForm::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
                 PromptForm::Text(_) => PromptBody::Text(" time year".into()),
             };
-            let small = asker.small(prompt).await?;
-            let endpoint = &asker.asking.endpoint;
-            if small.status == 200 {
+            let answer = builder.probe(prompt).await?;
+            let endpoint = &builder.spec.endpoint;
+            if answer.status == 200 {
                 break;
             }
-            if !matches!(small.status, 400 | 422) {
-                return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
+            if !matches!(answer.status, 400 | 422) {
+                return Err(Error::new(format!("{endpoint} answered {}: {}", answer.status, answer.text)));
             }
-            let named = asker.asking.exact_length.keys().any(|key| small.text.contains(key.as_str()));
-            if asker.asking.continuous && small.text.contains("continuous_usage_stats") {
-                notice.warn("the server refuses continuous_usage_stats: it counts tokens only at the end");
-                asker.asking.continuous = false;
-            } else if asker.usage && small.text.contains("stream_options") {
-                notice.warn("the server refuses stream_options: tokens are counted by chunks, and TPOT is not given");
-                asker.usage = false;
+            let named = builder.spec.exact_length.keys().any(|key| answer.text.contains(key.as_str()));
+            if builder.spec.continuous && answer.text.contains("continuous_usage_stats") {
+                notice.warn("the server refuses continuous_usage_stats: tokens are counted only at the end");
+                builder.spec.continuous = false;
+            } else if builder.usage && answer.text.contains("stream_options") {
+                notice
+                    .warn("the server refuses stream_options: tokens are counted by chunks, and TPOT is not reported");
+                builder.usage = false;
             } else if named {
-                let what = &asker.asking.exact_length;
-                notice.warn(format!("the server refuses {what:?}: answers may be shorter than asked"));
-                asker.asking.exact_length = Map::new();
-            } else if asker.form == PromptForm::TokenIds {
-                notice.say("the server takes no token ids as prompt: prompts are text, sized by its own usage");
-                asker.form = PromptForm::Text(unsized_text.clone());
+                let what = &builder.spec.exact_length;
+                notice.warn(format!("the server refuses {what:?}: outputs may be shorter than requested"));
+                builder.spec.exact_length = Map::new();
+            } else if builder.form == PromptForm::TokenIds {
+                notice.say("the server does not accept token ids as a prompt: sending text, sized by the server's own token counts");
+                builder.form = PromptForm::Text(unsized_text.clone());
             } else {
-                return Err(Error::new(format!("{endpoint} answers {}: {}", small.status, small.text)));
+                return Err(Error::new(format!("{endpoint} answered {}: {}", answer.status, answer.text)));
             }
         }
-        if matches!(asker.form, PromptForm::Text(_)) && asker.asking.sized {
-            let sizes = asker.sizes().await?;
-            asker.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
-            asker.form = PromptForm::Text(sizes);
+        if matches!(builder.form, PromptForm::Text(_)) && builder.spec.sized {
+            let sizes = builder.sizes().await?;
+            builder.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
+            builder.form = PromptForm::Text(sizes);
         } else if dialect == Endpoint::Chat {
-            let (four, eight) = (asker.count(WORDS[0], 4).await.ok(), asker.count(WORDS[0], 8).await.ok());
-            asker.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
+            let (four, eight) = (builder.count(WORDS[0], 4).await.ok(), builder.count(WORDS[0], 8).await.ok());
+            builder.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
         }
-        Ok(asker)
+        Ok(builder)
     }
 
     /// `token_ids` or `text`.
@@ -174,7 +176,7 @@ impl RequestBuilder {
         if self.form == PromptForm::TokenIds { "token_ids" } else { "text" }
     }
 
-    /// Tokens that the chat template adds to one message, as the server counts; `None` without a template.
+    /// Number of tokens that the chat template adds to one message, as counted by the server; `None` without a template.
     #[must_use]
     pub fn template_tokens(&self) -> Option<u32> {
         self.template
@@ -183,7 +185,7 @@ impl RequestBuilder {
     /// The body of a request.
     ///
     /// # Errors
-    /// When no prompt of that length is possible, or the endpoint takes no prompt of that kind.
+    /// When no prompt of that length is possible, or the endpoint does not accept prompts of that kind.
     pub fn body(&self, item: &WorkloadItem) -> Result<Vec<u8>> {
         let prompt = match &item.ask {
             PromptContent::Text(text) => PromptBody::Text(text.clone()),
@@ -192,23 +194,23 @@ impl RequestBuilder {
             }
             PromptContent::Messages(_) => {
                 let why =
-                    "has a row with a list of messages, which only a chat endpoint takes: ask /v1/chat/completions";
+                    "has a row with a list of messages, which only a chat endpoint accepts: use /v1/chat/completions";
                 return Err(Error::new(format!("the data set {why}")));
             }
-            PromptContent::Made(pieces) => match &self.form {
+            PromptContent::Generated(pieces) => match &self.form {
                 PromptForm::TokenIds => PromptBody::Ids(
                     pieces.iter().flat_map(|p| token_ids(p.tokens, &mut p.rng.clone()).collect::<Vec<_>>()).collect(),
                 ),
-                PromptForm::Text(sizes) => PromptBody::Messages(spoken(pieces, sizes).map_err(Error::new)?),
+                PromptForm::Text(sizes) => PromptBody::Messages(messages_of(pieces, sizes).map_err(Error::new)?),
             },
         };
         Ok(self.request(prompt, item.output, &item.extra).to_string().into_bytes())
     }
 
     fn request(&self, prompt: PromptBody, output: u32, own: &Members) -> Value {
-        let asking = &self.asking;
-        let members = || asking.exact_length.iter().chain(&asking.extra).chain(own);
-        // Where there is no chat, what was said before is a part of the text.
+        let spec = &self.spec;
+        let members = || spec.exact_length.iter().chain(&spec.extra).chain(own);
+        // Without a chat endpoint earlier turns are part of the text.
         let joined = |messages: Vec<Value>| messages.iter().filter_map(|m| m["content"].as_str()).collect::<String>();
         if self.dialect == Endpoint::Generate {
             let mut sampling = json!({"max_new_tokens": output});
@@ -220,9 +222,9 @@ impl RequestBuilder {
                 PromptBody::Text(text) => ("text", json!(text)),
                 PromptBody::Messages(messages) => ("text", json!(joined(messages))),
             };
-            return json!({key: value, "sampling_params": sampling, "stream": asking.stream});
+            return json!({key: value, "sampling_params": sampling, "stream": spec.stream});
         }
-        let mut body = json!({"model": asking.model, "max_tokens": output, "stream": asking.stream});
+        let mut body = json!({"model": spec.model, "max_tokens": output, "stream": spec.stream});
         let chat = self.dialect == Endpoint::Chat;
         match prompt {
             PromptBody::Ids(ids) => body["prompt"] = json!(ids),
@@ -231,9 +233,9 @@ impl RequestBuilder {
             PromptBody::Messages(messages) if chat => body["messages"] = json!(messages),
             PromptBody::Messages(messages) => body["prompt"] = json!(joined(messages)),
         }
-        if self.usage && asking.stream {
+        if self.usage && spec.stream {
             body["stream_options"] = json!({"include_usage": true});
-            if asking.continuous {
+            if spec.continuous {
                 body["stream_options"]["continuous_usage_stats"] = true.into();
             }
         }
@@ -243,19 +245,19 @@ impl RequestBuilder {
         body
     }
 
-    async fn small(&self, prompt: PromptBody) -> Result<SmallAnswer> {
+    async fn probe(&self, prompt: PromptBody) -> Result<ProbeAnswer> {
         let lost = |e: crate::system::http::HttpFailure| {
-            Error::new("the server does not answer").because(e).at(self.client.base().to_string())
+            Error::new("the server did not answer").because(e).at(self.client.base().to_string())
         };
         let body = self.request(prompt, 1, &Members::new()).to_string().into_bytes();
-        let endpoint = self.asking.endpoint.as_str();
-        let asked = async {
+        let endpoint = self.spec.endpoint.as_str();
+        let exchange = async {
             let mut answer = self.client.post(endpoint, body).await.map_err(lost)?;
             let body = answer.body().await.map_err(lost)?;
             Ok((answer, body))
         };
-        let (answer, body) = tokio::time::timeout(self.limit, asked).await.map_err(|_| {
-            let why = format!("{endpoint} does not answer a small request within {} s", self.limit.as_secs_f64());
+        let (answer, body) = tokio::time::timeout(self.limit, exchange).await.map_err(|_| {
+            let why = format!("{endpoint} did not answer a small request within {} s", self.limit.as_secs_f64());
             Error::new(why).at(self.client.base().to_string())
         })??;
         let mut input = None;
@@ -264,8 +266,8 @@ impl RequestBuilder {
                 input = event.usage.and_then(|usage| usage.input).or(input);
             }
         };
-        if self.asking.stream {
-            // Who fails here has counted nothing.
+        if self.spec.stream {
+            // An error event has no token count.
             Splitter::default().push(&body, |part| match part {
                 Part::Data(data) => look(data),
                 Part::Error(_) => {}
@@ -273,19 +275,19 @@ impl RequestBuilder {
         } else {
             look(&body)
         }
-        // Before it is cut: half a secret is found by nobody.
+        // Redact before cutting: half a secret would not be recognized.
         let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
-        Ok(SmallAnswer { status: answer.status, text, input })
+        Ok(ProbeAnswer { status: answer.status, text, input })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
-        let small = self.small(PromptBody::Text(format!(" {word}").repeat(times))).await?;
-        small
-            .input
-            .ok_or_else(|| Error::new("the server counts no prompt tokens, so a text cannot be given an exact length"))
+        let answer = self.probe(PromptBody::Text(format!(" {word}").repeat(times))).await?;
+        answer.input.ok_or_else(|| {
+            Error::new("the server does not report prompt tokens, so the length of a text cannot be set exactly")
+        })
     }
 
-    /// Asks for the size of each word by the difference between four and eight of them, and checks what follows from it.
+    /// Finds the token count of each word from the difference between four and eight of them, and checks the result with a text.
     async fn sizes(&self) -> Result<Sizes> {
         let mut sizes = Sizes { words: Vec::new(), overhead: 0 };
         let mut overheads = Vec::new();
@@ -301,17 +303,17 @@ impl RequestBuilder {
         sizes.overhead = overheads.get(overheads.len() / 2).copied().unwrap_or(0);
         let asked = sizes.overhead + 60;
         let text = sizes.text(60, &mut generator(0, &["check"])).map_err(Error::new)?;
-        let got = self.small(PromptBody::Text(text)).await?.input.unwrap_or(0);
-        // A word may be counted otherwise beside others: then the length is only nearly what was asked, and rows say so.
+        let got = self.probe(PromptBody::Text(text)).await?.input.unwrap_or(0);
+        // Words may have other counts next to other words: a length that is nearly right is accepted, and rows show it.
         if got.abs_diff(asked) * 20 > asked {
-            return Err(Error::new(format!("a text sized for {asked} tokens has {got} by the server's usage")));
+            return Err(Error::new(format!("a text sized for {asked} tokens has {got} tokens by the server's count")));
         }
         Ok(sizes)
     }
 }
 
-/// Made-up pieces as messages: what one side says in a row is one. The template's own tokens are taken off the end.
-fn spoken(pieces: &[PromptPiece], sizes: &Sizes) -> Result<Vec<Value>, String> {
+/// Generated pieces as messages, with consecutive pieces of one role joined. The tokens of the template are subtracted from the end.
+fn messages_of(pieces: &[PromptPiece], sizes: &Sizes) -> Result<Vec<Value>, String> {
     let mut tokens: Vec<u32> = pieces.iter().map(|piece| piece.tokens).collect();
     let mut over = sizes.overhead;
     for left in tokens.iter_mut().rev() {
@@ -321,7 +323,10 @@ fn spoken(pieces: &[PromptPiece], sizes: &Sizes) -> Result<Vec<Value>, String> {
     }
     let whole: u32 = pieces.iter().map(|piece| piece.tokens).sum();
     if whole <= sizes.overhead {
-        let why = format!("a prompt of {whole} tokens is not possible: the chat template alone has {}", sizes.overhead);
+        let why = format!(
+            "a prompt of {whole} tokens is not possible: the chat template alone has {} tokens",
+            sizes.overhead
+        );
         return Err(why);
     }
     let mut messages: Vec<Value> = Vec::new();
@@ -330,8 +335,8 @@ fn spoken(pieces: &[PromptPiece], sizes: &Sizes) -> Result<Vec<Value>, String> {
         let role = if piece.answer { "assistant" } else { "user" };
         match messages.last_mut().filter(|last| last["role"] == role) {
             Some(Value::Object(last)) => {
-                if let Some(Value::String(said)) = last.get_mut("content") {
-                    said.push_str(&text);
+                if let Some(Value::String(content)) = last.get_mut("content") {
+                    content.push_str(&text);
                 }
             }
             _ => messages.push(json!({"role": role, "content": text})),

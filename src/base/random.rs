@@ -1,0 +1,15 @@
+//! Seeded random numbers: the same on every machine.
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+use super::digest;
+
+/// A generator from a seed and the names of what it is used for: the same on every machine and for every candidate.
+#[must_use]
+pub fn generator(seed: u64, purpose: &[&str]) -> Pcg64 {
+    let digest = digest::sha256(format!("{seed}\n{}", purpose.join("\n")).as_bytes());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(&digest.as_bytes()[..32]);
+    Pcg64::from_seed(bytes)
+}

@@ -1,0 +1,81 @@
+//! The bench-load command that repeats a run.
+
+use serde_json::Value;
+
+use crate::rows::kinds::{Candidate, Load, LoadMode, Scenario, ServerAddress};
+
+/// The bench-load command that repeats one run. For a leased server its URL has the port of the deploy command (`port`).
+#[must_use]
+pub fn command(
+    candidate: &Candidate,
+    endpoint: &ServerAddress,
+    port: Option<u16>,
+    scenario: &Scenario,
+    load: &Load,
+) -> Vec<String> {
+    let bench = &candidate.benchmark;
+    let url = match port {
+        Some(port) if endpoint.lease.is_some() => format!("http://127.0.0.1:{port}"),
+        _ => endpoint.base_url.clone(),
+    };
+    let mut argv: Vec<String> = vec!["bench-load".into(), "--url".into(), url];
+    let mut flag = |name: &str, value: String| argv.extend([name.to_string(), value]);
+    flag("--model", endpoint.model_id.clone());
+    flag("--endpoint", bench.endpoint.to_string());
+    flag("--framework", candidate.server.definition.clone());
+    match &scenario.dataset {
+        Some(dataset) => {
+            flag("--dataset", dataset.path.clone());
+            dataset.default_output_len.iter().for_each(|n| flag("--output-len", n.to_string()));
+        }
+        None => flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len)),
+    }
+    scenario.range_ratio.iter().for_each(|ratio| flag("--range-ratio", ratio.to_string()));
+    if let Some(prefix) = scenario.shared_prefix {
+        flag("--prefix", prefix.tokens.to_string());
+        flag("--groups", prefix.groups.to_string());
+    }
+    scenario.turns.iter().for_each(|turns| flag("--turns", turns.to_string()));
+    scenario.think_s.iter().for_each(|think| flag("--think", think.to_string()));
+    flag("--num-prompts", measured_requests(bench.num_prompts, bench.duration_s, load).to_string());
+    match bench.warmup_s {
+        Some(seconds) => flag("--warmup-s", seconds.to_string()),
+        None => flag("--warmup", bench.warmup_requests.to_string()),
+    }
+    flag("--seed", bench.seed.to_string());
+    if !bench.extra_request_body.is_empty() {
+        flag("--extra-body", Value::Object(bench.extra_request_body.clone()).to_string());
+    }
+    if let Some(arrivals) = &load.arrivals {
+        flag("--arrivals", arrivals.to_string());
+    }
+    match load.mode {
+        LoadMode::Open => load.rate.iter().for_each(|rate| flag("--rate", rate.to_string())),
+        LoadMode::Closed => load.concurrency.iter().for_each(|n| flag("--concurrency", n.to_string())),
+        // A switch, see below.
+        LoadMode::Burst => {}
+    }
+    if let Some(cap) = load.cap {
+        flag("--cap", cap.to_string());
+    }
+    for (name, value) in &bench.headers {
+        flag("--header", format!("{name}: {value}"));
+    }
+    let switches = [
+        (load.mode == LoadMode::Burst, "--burst"),
+        (!bench.ignore_eos, "--no-ignore-eos"),
+        (bench.whole_answers, "--no-stream"),
+        (bench.continuous_usage, "--continuous-usage"),
+        (scenario.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic), "--prefix-reuse"),
+    ];
+    argv.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_string()));
+    argv
+}
+
+/// Number of measured requests of a run: as many as asked, or as many as the duration takes, whichever is more.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+pub fn measured_requests(num_prompts: u32, duration_s: Option<f64>, load: &Load) -> u32 {
+    let by_time = duration_s.zip(load.rate).map_or(0, |(duration, rate)| (duration * rate).ceil() as u32);
+    num_prompts.max(by_time)
+}

@@ -1,0 +1,140 @@
+//! Does work for as long as no signal comes, the lease is held and somebody reads our rows.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::options::LoadOptions;
+use super::recorder::{RunRecorder, RunSpec};
+use super::run::{LoadRun, RunOutcome};
+use super::stop::StopReason;
+use crate::base::error::{Context, Result};
+use crate::base::notice::Notice;
+use crate::metrics::sample::Sample;
+use crate::rows::jsonl::RowWriter;
+use crate::rows::kinds::Run;
+use crate::system::lease::ClientLease;
+use crate::system::process::reader_left;
+use crate::system::process::signals::Signals;
+
+/// Does runs, and any other work that has to end when a signal comes, the lease is lost or the reader leaves.
+pub struct RunDriver<'a> {
+    /// Where rows go.
+    pub out: RowWriter<File>,
+    /// What bench-load was asked to do.
+    pub options: &'a LoadOptions,
+    /// Where messages go.
+    pub notice: &'a Notice,
+    /// Duration of the longest run so far.
+    pub longest: Duration,
+    watched: File,
+    signals: RefCell<Signals>,
+    signal: Cell<Option<Signal>>,
+}
+
+impl<'a> RunDriver<'a> {
+    /// Listens for signals from now on.
+    ///
+    /// # Errors
+    /// When standard output cannot be watched, or signals cannot be received.
+    pub fn new(out: RowWriter<File>, options: &'a LoadOptions, notice: &'a Notice) -> Result<Self> {
+        let watched = out.sink().try_clone().context("cannot watch standard output")?;
+        let signals = RefCell::new(Signals::listen()?);
+        Ok(Self { out, options, notice, longest: Duration::ZERO, watched, signals, signal: Cell::new(None) })
+    }
+
+    /// The latest signal.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal.get()
+    }
+
+    /// Records a signal; the one before it.
+    pub fn record_signal(&self, signal: Signal) -> Option<Signal> {
+        self.signal.replace(Some(signal))
+    }
+
+    /// Returns at the next signal.
+    pub async fn next_signal(&self) -> Signal {
+        next_signal(&self.signals).await
+    }
+
+    /// Returns when the reader of our rows has left.
+    pub async fn reader_left(&self) {
+        reader_left(&self.watched).await;
+    }
+
+    /// The result of `work`, unless a signal comes, the lease is lost or our reader leaves first.
+    pub async fn unless_stopped<T>(
+        &self,
+        lease: Option<&ClientLease>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StopReason> {
+        tokio::select! {
+            done = work => Ok(done),
+            why = stopped(&self.signals, &self.watched, &self.signal, lease) => Err(why),
+        }
+    }
+
+    /// Does one run; `judged` if it is a probe of a rate search.
+    ///
+    /// # Errors
+    /// When rows cannot be written.
+    pub async fn trial(
+        &mut self,
+        run: Run,
+        spec: RunSpec<'_>,
+        sent: &mut BTreeSet<usize>,
+        judged: bool,
+        lease: Option<&ClientLease>,
+    ) -> Result<RunOutcome> {
+        let stopped = stopped(&self.signals, &self.watched, &self.signal, lease);
+        let recorder = RunRecorder {
+            run,
+            spec,
+            limits: self.options.limits,
+            full: self.options.full,
+            judged,
+            sample: Sample::default(),
+            out: &mut self.out,
+            notice: self.notice,
+        };
+        LoadRun { recorder, sent }.go(stopped, lease).await
+    }
+}
+
+/// Returns when work has to end: at a signal, which is recorded, when the lease is lost or when the reader has left.
+async fn stopped(
+    signals: &RefCell<Signals>,
+    watched: &File,
+    received: &Cell<Option<Signal>>,
+    lease: Option<&ClientLease>,
+) -> StopReason {
+    let lost = async {
+        match lease {
+            Some(lease) => lease.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // A cause comes before its consequences.
+        biased;
+        signal = next_signal(signals) => {
+            received.set(Some(signal));
+            StopReason::Interrupted
+        }
+        () = reader_left(watched) => StopReason::ReaderLeft,
+        () = lost => StopReason::ServerLost,
+    }
+}
+
+/// Returns at the next signal.
+#[allow(
+    clippy::await_holding_refcell_ref,
+    reason = "one task, and only one of its branches waits for signals at a time"
+)]
+async fn next_signal(signals: &RefCell<Signals>) -> Signal {
+    signals.borrow_mut().next().await
+}

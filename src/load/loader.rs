@@ -1,0 +1,253 @@
+//! Reads rows, takes the lease of each server and runs its units.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::Receiver;
+
+use super::builder::RequestBuilder;
+use super::dataset_cache::DatasetCache;
+use super::driver::RunDriver;
+use super::import_client::run_import_units;
+use super::leased_server::LeasedServer;
+use super::options::LoadOptions;
+use super::recorder::{RunSpec, not_run};
+use super::search::{SearchContext, search};
+use super::stop::StopReason;
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::metrics::sla;
+use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
+use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Scenario, Server, Status};
+use crate::rows::row::Row;
+use crate::rows::words::{Arrivals, FailureClass};
+use crate::system::http::HttpClient;
+use crate::system::lease::ClientLease;
+use crate::system::process::feed;
+
+/// Number of open files besides the streams of requests.
+const OTHER_FILES: u64 = 64;
+
+/// Loads every server of `rows`; the signal to die by, if one came.
+///
+/// # Errors
+/// When rows cannot be read or written.
+pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &Notice) -> Result<Option<Signal>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let local = tokio::task::LocalSet::new();
+    let loaded = local.block_on(&runtime, async {
+        let mut loader = Loader {
+            driver: RunDriver::new(out, options, notice)?,
+            datasets: DatasetCache::new(options.read_dataset),
+            incumbents: BTreeMap::new(),
+        };
+        loader.all(feed(rows)).await
+    });
+    runtime.shutdown_background();
+    loaded
+}
+
+struct Loader<'a> {
+    driver: RunDriver<'a>,
+    datasets: DatasetCache,
+    /// The highest rate at which any candidate met the SLA, by scenario and load.
+    incumbents: BTreeMap<String, f64>,
+}
+
+impl Loader<'_> {
+    async fn all(&mut self, mut rows: Receiver<Result<(Row, RowPlace)>>) -> Result<Option<Signal>> {
+        loop {
+            let driver = &self.driver;
+            let next = tokio::select! {
+                biased;
+                signal = driver.next_signal() => match driver.record_signal(signal) {
+                    // After the first signal, rows are only passed on until bench-serve has written its server_end.
+                    None => continue,
+                    Some(_) => return Ok(Some(signal)),
+                },
+                () = driver.reader_left() => return Ok(None),
+                next = rows.recv() => next,
+            };
+            let Some(next) = next else { return Ok(driver.signal()) };
+            let (row, place) = next?;
+            let kind = row.record().map(String::from);
+            let is_server = kind.as_deref() == Some("server");
+            // If bench-serve did not get the signal, our exit tells it not to hold this server for us.
+            if let Some(signal) = driver.signal().filter(|_| is_server) {
+                return Ok(Some(signal));
+            }
+            let done = if is_server { self.server(&row).await } else { self.driver.out.write(&row) };
+            match done {
+                Err(e) if e.is_reader_left() => return Err(e),
+                Err(e) => self.driver.notice.error(&e.at(place)),
+                Ok(()) => {}
+            }
+            if let Some(signal) = self.driver.signal().filter(|_| kind.as_deref() == Some("server_end")) {
+                return Ok(Some(signal));
+            }
+        }
+    }
+
+    /// Takes the lease, passes the row on, runs the units and returns the lease.
+    async fn server(&mut self, row: &Row) -> Result<()> {
+        let candidate: Candidate = row.view()?;
+        let server: Server = row.view()?;
+        let lease = match &server.endpoint.lease {
+            // Other holders of the lease may still be starting.
+            Some(path) => match self.driver.unless_stopped(None, ClientLease::take(Path::new(path))).await {
+                Ok(lease) => Some(lease?),
+                Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
+                Err(_) => return self.driver.out.write(row),
+            },
+            None => None,
+        };
+        self.driver.out.write(row)?;
+        if candidate.units.is_empty() {
+            return Ok(());
+        }
+        let frameworks = &self.driver.options.frameworks;
+        let name = &candidate.server.definition;
+        let definition = frameworks.get(name);
+        let leased = LeasedServer { candidate: &candidate, server: &server, definition, lease: lease.as_ref() };
+        if let Some(name) = &self.driver.options.client {
+            let client = frameworks.get(name).and_then(|framework| framework.client.as_ref());
+            let client = client
+                .ok_or_else(|| Error::new(format!("no framework definition {name:?} with a benchmark client")))?;
+            return run_import_units(&mut self.driver, client, leased).await;
+        }
+        // A server that was already running needs no definition; bench-serve has one for every server that it starts.
+        if definition.is_none() && lease.is_some() {
+            let why = format!("unknown framework definition {name:?}: pass --frameworks as for bench-serve");
+            return Err(Error::new(why));
+        }
+        self.units(leased).await
+    }
+
+    /// Runs the units of a server.
+    async fn units(&mut self, leased: LeasedServer<'_>) -> Result<()> {
+        let LeasedServer { candidate, server, definition, lease } = leased;
+        let bench = &candidate.benchmark;
+        let shard = self.driver.options.shard;
+        let options = leased.client_options(self.driver.options)?;
+        let client = HttpClient::new(&server.endpoint.base_url, &options)?;
+        let limit = self.driver.options.limits.ttft;
+        let finding = RequestBuilder::find(client, leased.request_spec(), limit, self.driver.notice);
+        // If the server refuses all requests, its units fail; a signal, a lost lease or a reader that left ends the wait.
+        let builder = match self.driver.unless_stopped(lease, finding).await {
+            Ok(Ok(builder)) => Ok(builder.with_metrics(definition.and_then(|d| d.metrics.clone()))),
+            Ok(Err(e)) => Err((FailureClass::NoAnswer, e.to_string())),
+            Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
+            Err(why) => {
+                let (_, class, reason) = why.end();
+                Err((class, reason.to_string()))
+            }
+        };
+        // Rows of each scenario's data set that this server has already received.
+        let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        for unit in &candidate.units {
+            let (scenario, load) = leased.scenario_and_load(unit)?;
+            let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
+            let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard);
+            if let Some((class, why)) = self.skip_reason(&leased, scenario, load, &limits) {
+                not_run(&mut self.driver.out, &run, Status::Skipped, class, &why)?;
+                continue;
+            }
+            let data = self.datasets.rows(scenario);
+            let (builder, data) = match (&builder, data) {
+                (Ok(builder), Ok(data)) => (builder, data),
+                (Err((class, why)), _) => {
+                    not_run(&mut self.driver.out, &run, Status::Failed, class.clone(), why)?;
+                    continue;
+                }
+                (_, Err(e)) => {
+                    let why = e.to_string();
+                    not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::NoDataset, &why)?;
+                    continue;
+                }
+            };
+            let sent = sent.entry(&scenario.name).or_default();
+            if bench.cache == CachePolicy::Reset {
+                let reset = builder.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
+                match self.driver.unless_stopped(lease, reset).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(why)) => {
+                        not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::CacheNotReset, &why)?;
+                        continue;
+                    }
+                    Err(_) => break,
+                }
+                sent.clear();
+            }
+            let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
+            if let (None, Some(qps)) = (load.rate, load.qps) {
+                let until = leased.time_left().map(|left| Instant::now() + left);
+                let command = |load: &Load, seed| leased.command(scenario, load, seed);
+                let context = SearchContext { run: &run, spec, qps, command: &command, until, lease };
+                if search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some() {
+                    break;
+                }
+                continue;
+            }
+            let begun = Instant::now();
+            if self.driver.trial(run, spec, sent, false, lease).await?.stopped.is_some() {
+                break;
+            }
+            self.driver.longest = self.driver.longest.max(begun.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Why a unit is skipped.
+    fn skip_reason(
+        &self,
+        leased: &LeasedServer<'_>,
+        scenario: &Scenario,
+        load: &Load,
+        limits: &sla::Limits,
+    ) -> Option<(FailureClass, String)> {
+        let unsupported = |why: &str| Some((FailureClass::Unsupported, why.to_string()));
+        if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
+            return unsupported("a closed loop requires concurrency, at least 1");
+        }
+        let paced = scenario.dataset.as_ref().is_some_and(|dataset| dataset.rate.is_some());
+        if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
+            return unsupported("arrivals: trace requires a data set in which every row has a timestamp");
+        }
+        let searched = load.mode == LoadMode::Open && load.rate.is_none();
+        if searched && self.driver.options.shard.is_some() {
+            return unsupported("clients that share a load cannot search for a rate: set request_rates");
+        }
+        if searched && (limits.is_empty() || load.qps.is_none()) {
+            return unsupported("a search for the highest rate requires an sla to meet: set sla, or request_rates");
+        }
+        if let Err(e) = raise_open_files(u64::from(load.concurrency.or(load.cap).unwrap_or(1))) {
+            return unsupported(&e.to_string());
+        }
+        let left = leased.time_left()?;
+        let deadline = leased.server.deadline.as_deref().unwrap_or_default();
+        let why = || format!("it would not have finished before the deadline {deadline}");
+        (self.driver.longest > left).then(|| (FailureClass::Budget, why()))
+    }
+}
+
+/// Raises the limit of open files to the maximum that the system allows, for many streams at once.
+///
+/// # Errors
+/// When the limit is too low for `streams`.
+fn raise_open_files(streams: u64) -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?;
+    let needed = streams + OTHER_FILES;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")?;
+    }
+    if hard < needed {
+        let why =
+            format!("{streams} streams need {needed} open files, but the limit is {hard}; raise it with ulimit -n");
+        return Err(Error::new(why));
+    }
+    Ok(())
+}

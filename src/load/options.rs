@@ -1,0 +1,35 @@
+//! What bench-load was asked to do, apart from what each row says.
+
+use std::time::Duration;
+
+use super::dataset::DatasetEntry;
+use super::request::RequestTimeouts;
+use crate::base::error::Result;
+use crate::engines::framework::Frameworks;
+use crate::rows::kinds::{Dataset, Shard};
+
+/// Reads a data set: the SHA-256 of its bytes, and its rows.
+pub type DatasetReader = fn(&Dataset) -> Result<(String, Vec<DatasetEntry>)>;
+
+/// What bench-load was asked to do.
+#[derive(Debug)]
+pub struct LoadOptions {
+    /// The framework definitions, for what their endpoints accept.
+    pub frameworks: Frameworks,
+    /// Time limits of a request.
+    pub limits: RequestTimeouts,
+    /// Time limit for opening a connection.
+    pub connect_timeout: Duration,
+    /// Write the times of all chunks into the rows.
+    pub full: bool,
+    /// Sent as a bearer token.
+    pub api_key: Option<String>,
+    /// Further headers; they take precedence over the plan's.
+    pub headers: Vec<(String, String)>,
+    /// Name of the framework whose own benchmark client runs instead of bench-load.
+    pub client: Option<String>,
+    /// Our part of each load, if other clients hold the same leases.
+    pub shard: Option<Shard>,
+    /// Reads data sets.
+    pub read_dataset: DatasetReader,
+}

@@ -1,0 +1,106 @@
+//! Writes the rows of a run and collects its sample.
+
+use std::fs::File;
+
+use jiff::Timestamp;
+
+use super::builder::RequestBuilder;
+use super::dataset::DatasetEntry;
+use super::request::{Clock, FollowSettings, RequestTimeouts};
+use crate::base::error::Result;
+use crate::base::notice::Notice;
+use crate::base::redact;
+use crate::metrics::sample::Sample;
+use crate::metrics::sla;
+use crate::rows::jsonl::RowWriter;
+use crate::rows::kinds::{Benchmark, ClientHealth, Histograms, Members, Request, Run, RunEnd, Scenario, Status};
+use crate::rows::row::Row;
+use crate::rows::words::{FailureClass, Phase};
+
+/// A finish reason longer than this is text of the server's own, not one of the usual words; bytes.
+const LONGEST_WORD: usize = 16;
+
+/// What a run sends, and to which server.
+#[derive(Clone, Copy)]
+pub struct RunSpec<'a> {
+    /// Builds the requests for this server.
+    pub builder: &'a RequestBuilder,
+    /// The scenario that is run.
+    pub scenario: &'a Scenario,
+    /// The rows of the scenario's data set; empty for generated prompts.
+    pub entries: &'a [DatasetEntry],
+    /// The benchmark settings of the candidate.
+    pub bench: &'a Benchmark,
+    /// Index of the load within the candidate.
+    pub load_index: usize,
+    /// The limits that the run is judged by.
+    pub sla: &'a sla::Limits,
+}
+
+/// Writes the request rows of one run and collects its sample.
+pub struct RunRecorder<'a> {
+    /// The row of the run.
+    pub run: Run,
+    /// What it sends.
+    pub spec: RunSpec<'a>,
+    /// Time limits of a request.
+    pub limits: RequestTimeouts,
+    /// Write the times of all chunks into the rows.
+    pub full: bool,
+    /// The run is a probe of a rate search: it is judged at its end, and ends early once it can no longer meet the SLA.
+    pub judged: bool,
+    /// The measured requests so far, if the run is judged.
+    pub sample: Sample,
+    /// Where rows go.
+    pub out: &'a mut RowWriter<File>,
+    /// Where progress goes.
+    pub notice: &'a Notice,
+}
+
+impl RunRecorder<'_> {
+    /// Writes the row of a request, and adds it to the sample. Secrets that a server repeats in an error are redacted.
+    ///
+    /// # Errors
+    /// When the row cannot be written.
+    pub fn write(&mut self, mut row: Request) -> Result<()> {
+        row.error = row.error.map(|error| redact::foreign(&error));
+        if row.finish_reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_WORD) {
+            row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
+        }
+        if self.judged && row.phase == Phase::Measured {
+            self.sample.add(&row, self.spec.sla);
+        }
+        self.out.write_typed("request", &row)
+    }
+
+    /// How each request is followed.
+    pub fn follow(&self, clock: Clock) -> FollowSettings {
+        FollowSettings { limits: self.limits, clock, stream: self.spec.builder.spec.stream }
+    }
+
+    /// This client's share of `n` requests in flight.
+    pub fn share(&self, n: u32) -> u32 {
+        self.run.shard.map_or(n, |shard| shard.part(n))
+    }
+}
+
+/// Writes the rows of a run that sends no request, with the reason.
+///
+/// # Errors
+/// When the rows cannot be written.
+pub fn not_run(out: &mut RowWriter<File>, run: &Run, status: Status, class: FailureClass, why: &str) -> Result<()> {
+    out.write(&Row::new("run", run))?;
+    let end = RunEnd {
+        run_id: run.run_id.clone(),
+        shard: run.shard,
+        status,
+        failure_class: Some(class),
+        failure_reason: Some(redact::foreign(why)),
+        duration_s: 0.0,
+        client: ClientHealth::default(),
+        histograms: Histograms::default(),
+        server_metrics: Members::new(),
+        ended_at: Timestamp::now().to_string(),
+    };
+    out.write(&Row::new("run_end", &end))
+}

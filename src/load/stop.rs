@@ -1,0 +1,37 @@
+//! Why a run ends early, and what its `run_end` row says about that.
+
+use crate::rows::kinds::Status;
+use crate::rows::words::FailureClass;
+
+/// Why a run ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// A signal came.
+    Interrupted,
+    /// The lease was lost.
+    ServerLost,
+    /// The reader of our rows closed its end of the pipe.
+    ReaderLeft,
+    /// The requests that finished can no longer meet the SLA: the rest would only take time.
+    CannotPass,
+}
+
+impl StopReason {
+    /// Status, failure class and failure reason of a run that ended for this reason.
+    #[must_use]
+    pub const fn end(self) -> (Status, FailureClass, &'static str) {
+        match self {
+            Self::Interrupted | Self::ReaderLeft => {
+                (Status::Failed, FailureClass::Interrupted, "interrupted; rerun to resume")
+            }
+            Self::ServerLost => (
+                Status::Failed,
+                FailureClass::ServerLost,
+                "the server stopped during the run; see its log for the reason",
+            ),
+            Self::CannotPass => {
+                (Status::Ok, FailureClass::CannotPass, "cut short: the finished requests can no longer meet the SLA")
+            }
+        }
+    }
+}
