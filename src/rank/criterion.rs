@@ -1,5 +1,7 @@
 //! What a ranking goes by.
 
+use crate::rows::words::Statistic;
+
 /// A throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throughput {
@@ -49,29 +51,6 @@ impl RankBy {
             (Throughput::OutputTokens, true) => "output tok/s per GPU",
             (Throughput::MaxQps, false) => "max req/s",
             (Throughput::MaxQps, true) => "max req/s per GPU",
-        }
-    }
-}
-
-/// The statistic of the latencies that decide between equal throughputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statistic {
-    /// The mean: what the source document takes.
-    Mean,
-    /// The median.
-    P50,
-    /// The 99th percentile.
-    P99,
-}
-
-impl Statistic {
-    /// As metrics' names begin.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
         }
     }
 }

@@ -12,7 +12,6 @@ use super::gate;
 use super::gate::Gate;
 use super::group::GroupKey;
 use super::notes::Notes;
-use super::tidy::tidied;
 use crate::base::shell;
 use crate::rows::kinds::{Members, SlaTest};
 use crate::rows::row::Row;
@@ -156,11 +155,8 @@ impl Entry {
     }
 
     fn gate(&self, options: &RankOptions) -> Gate {
-        let read = |line: &str| {
-            let fast = serde_json::from_str::<ResultSummary>(line).ok()?;
-            Some(gate::gate(line, &fast, &self.group.scenario, options))
-        };
-        read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()
+        let summary = ResultSummary::read(&self.line).ok();
+        summary.map(|row| gate::gate(&self.line, &row, &self.group.scenario, options)).unwrap_or_default()
     }
 
     /// True of two results of one candidate.

@@ -35,7 +35,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let sla = row.sla.as_ref();
     let claim = sla.and_then(|sla| sla.passed);
     let believed = Gate { passed: claim, ..Gate::default() };
-    if row.status.as_deref() != Some("ok") {
+    if !row.is_ok() {
         return believed;
     }
     let whole = OnceCell::new();
@@ -47,7 +47,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let given: Vec<(&str, f64)> = options.given(scenario).collect();
     let tested = sla.is_some_and(|sla| sla.tested);
     if tested && given.is_empty() {
-        let unconfirmed = row.verdict.as_deref() == Some("pass_unconfirmed");
+        let unconfirmed = row.verdict.as_deref() == Some(Verdict::PassUnconfirmed.as_str());
         // Only what failed is asked how.
         let judged =
             (claim == Some(false)).then(|| ClaimCheck { tests: own(), verdict: Verdict::Fail, disagrees: false });

@@ -12,12 +12,10 @@ use super::entry::{Entry, RunInfo, SortKeys};
 use super::fast::{QualitySummary, ResultSummary};
 use super::group::GroupKey;
 use super::notes::Notes;
-use super::tidy::tidied;
 use super::{gate, notes, words};
-use crate::base::error::{Context, Result};
+use crate::base::error::Result;
 use crate::rows::resume;
-use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Limit};
+use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
 
 /// Rows as entries, with what they share kept once.
 #[derive(Debug)]
@@ -48,10 +46,11 @@ impl Intake {
     /// Rows for a ranking of these options.
     #[must_use]
     pub fn new(options: RankOptions) -> Self {
-        let (by, statistic) = (options.by.metric(), options.statistic.name());
-        let latency = |name: &str| format!("{statistic}_{name}_ms");
+        let by = options.by.metric();
+        let [ttft, tpot, itl] =
+            [Latency::Ttft, Latency::Tpot, Latency::Itl].map(|latency| latency.key(options.statistic).to_string());
         Self {
-            metrics: [by.into(), format!("{by}_per_gpu"), latency("ttft"), latency("tpot"), latency("itl")],
+            metrics: [by.into(), format!("{by}_per_gpu"), ttft, tpot, itl],
             options,
             frameworks: BTreeSet::new(),
             groups: HashMap::new(),
@@ -102,21 +101,13 @@ impl Intake {
         &self.options
     }
 
-    /// Reads a line; `None` for a row that is no result.
+    /// Reads a line; `None` for a row that is not a result.
     ///
     /// # Errors
-    /// As [`Row::parse`]; a word that nobody knows.
+    /// As [`ResultSummary::read`]; an unknown word.
     pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
-        if let Ok(fast) = serde_json::from_str::<ResultSummary>(line) {
-            return self.entry(line, &fast);
-        }
-        let row = Row::parse(line)?;
-        if row.record() != Some("result") {
-            return Ok(None);
-        }
-        let tidied = tidied(&row);
-        let fast = serde_json::from_str::<ResultSummary>(&tidied).context("the result row cannot be ranked")?;
-        self.entry(line, &fast)
+        let summary = ResultSummary::read(line)?;
+        self.entry(line, &summary)
     }
 
     fn framework(&mut self, name: &str) -> Arc<str> {
@@ -134,7 +125,7 @@ impl Intake {
         match row.record.as_deref() {
             Some("result") => {}
             // As `Row::record`; what failed has no metrics.
-            None if !row.framework.is_empty()
+            None if row.framework.as_deref().is_some_and(|name| !name.is_empty())
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
             _ => return Ok(None),
         }
@@ -150,10 +141,10 @@ impl Intake {
         Ok(Some(Box::new(Entry {
             line: line.into(),
             read: OnceCell::new(),
-            framework: self.framework(&row.framework),
+            framework: self.framework(row.framework.as_deref().unwrap_or_default()),
             candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
             group,
-            ok: row.status.as_deref() == Some("ok"),
+            ok: row.is_ok(),
             passed: gate.passed,
             unconfirmed: gate.unconfirmed,
             miss: gate.miss(),
@@ -274,14 +265,14 @@ impl Intake {
 
 fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
     let (run, search) = (row.run.as_ref(), row.search.as_ref());
-    let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
+    let units: Vec<Box<str>> = row.units.iter().map(|unit| Box::from(&**unit)).collect();
     let repeat = run.and_then(|run| run.repeat).or_else(|| row.native.as_ref()?.repeat);
     if run.is_none() && units.is_empty() && repeat.is_none() {
         return None;
     }
     let text = |text: Option<&str>| text.unwrap_or_default().into();
-    let ok = row.status.as_deref() == Some("ok");
-    let reason = search.and_then(|search| search.reason.as_deref());
+    let ok = row.is_ok();
+    let reason = search.and_then(|search| search.reason.as_deref()?.parse().ok());
     Some(Box::new(RunInfo {
         units,
         unit: text(run.and_then(|run| run.unit.as_deref())),
@@ -290,11 +281,7 @@ fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
         started_at: text(run.and_then(|run| run.started_at.as_deref())),
         repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
-        unfinished: reason == Some("unfinished"),
-        cut: resume::is_cut(
-            ok,
-            row.failure_class.as_deref().map(FailureClass::from).as_ref(),
-            reason.and_then(|reason| reason.parse().ok()),
-        ),
+        unfinished: reason == Some(SearchEndReason::Unfinished),
+        cut: resume::is_cut(ok, row.failure_class.as_deref().map(FailureClass::from).as_ref(), reason),
     }))
 }

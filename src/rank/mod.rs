@@ -16,7 +16,6 @@ mod missing;
 mod notes;
 mod rejected;
 mod release;
-mod tidy;
 mod trial;
 mod words;
 
@@ -28,7 +27,7 @@ use crate::rows::words::Limit;
 
 pub use self::capacity::{CapacityCard, CapacityDemand, card};
 pub use self::combined::{CombinedRanking, Score};
-pub use self::criterion::{RankBy, RankOptions, Statistic, Throughput};
+pub use self::criterion::{RankBy, RankOptions, Throughput};
 pub use self::decision::{Decision, Ties};
 pub use self::entry::{Entry, RunInfo, SortKeys};
 pub use self::group::{GroupKey, differences};

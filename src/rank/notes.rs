@@ -1,6 +1,7 @@
 //! What to know before believing a row, a bit each.
 
 use super::fast::ResultSummary;
+use crate::rows::words::{FailureClass, ReachedBy};
 
 /// A set of such notes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,8 +78,9 @@ pub fn of(row: &ResultSummary) -> Notes {
     let workload = row.workload.as_ref();
     note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
-    note(row.failure_class.as_deref() == Some("excluded"), Notes::EXCLUDED);
-    note(row.failure_class.as_deref() == Some("gave_up"), Notes::GAVE_UP);
+    let class = row.failure_class.as_deref().map(FailureClass::from);
+    note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
+    note(class == Some(FailureClass::GaveUp), Notes::GAVE_UP);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);
@@ -93,7 +95,8 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(quality.placeholder_zero, Notes::PLACEHOLDER);
     note(quality.blind.is_some(), Notes::BLIND);
     note(quality.token_source.as_deref() == Some("chunks"), Notes::CHUNKS);
-    note(quality.reached_by.as_deref() == Some("tunnel"), Notes::TUNNEL);
-    note(quality.reached_by.as_deref() == Some("network"), Notes::NETWORK);
+    let reached = quality.reached_by.as_deref().and_then(|way| way.parse().ok());
+    note(reached == Some(ReachedBy::Tunnel), Notes::TUNNEL);
+    note(reached == Some(ReachedBy::Network), Notes::NETWORK);
     notes
 }

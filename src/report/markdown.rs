@@ -62,7 +62,7 @@ pub fn how(ranking: &Ranking) -> String {
     let options = &ranking.options;
     let gated = ranking.groups.iter().flat_map(|group| &group.ranked).any(|ranked| ranked.best.passed().is_some());
     let among = if gated { " among those that keep the SLA" } else { "" };
-    let then = format!("output tok/s, lower {0} TTFT, lower {0} TPOT, fewer GPUs", options.statistic.name());
+    let then = format!("output tok/s, lower {0} TTFT, lower {0} TPOT, fewer GPUs", options.statistic);
     let mut more = Vec::new();
     more.extend(options.confirmed_first.then_some("confirmed verdicts first"));
     more.extend(options.prefer_simple.then_some("the simplest first among those tied with the leader"));
@@ -123,9 +123,9 @@ fn versions(out: &mut String, ranking: &Ranking) {
 }
 
 /// Headings and cells of a line's numbers, the SLA's answer last.
-struct Numbers(Vec<Column>);
+struct FigureColumns(Vec<Column>);
 
-impl Numbers {
+impl FigureColumns {
     fn head(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|column| column.title(" ")).chain(["SLA".to_string()])
     }
@@ -147,7 +147,7 @@ fn words(trial: &Trial) -> [String; 3] {
 
 fn best(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Best command by framework and scenario\n");
-    let numbers = Numbers(columns(ranking));
+    let numbers = FigureColumns(columns(ranking));
     let head: Vec<String> = ["Scenario", "Framework", "Flags changed", "Load"]
         .map(String::from)
         .into_iter()
@@ -166,7 +166,7 @@ fn best(out: &mut String, ranking: &Ranking) {
 
 fn across(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Across frameworks");
-    let numbers = Numbers(columns(ranking));
+    let numbers = FigureColumns(columns(ranking));
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
         // A column of its own where the plan was free to choose how many.
