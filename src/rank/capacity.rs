@@ -1,6 +1,6 @@
 //! What it takes to serve a peak with a candidate, and what that costs.
 
-use super::Trial;
+use super::trial::Trial;
 
 /// What a capacity card is made for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -1,6 +1,8 @@
 //! What follows from a group: who wins, how sure that is, and who comes nearest when nobody does.
 
-use super::{Group, RankOptions, RankedCandidate, Trial};
+use super::candidate::RankedCandidate;
+use super::criterion::RankOptions;
+use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
 /// What follows from a group.
@@ -100,15 +102,4 @@ fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
         .max_by(|a, b| miss(a.margin).total_cmp(&miss(b.margin)).then_with(|| b.limit.cmp(&a.limit)));
     let limit = worst.map_or_else(|| "its SLA".to_string(), |test| test.limit.to_string());
     Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
-}
-
-impl Group {
-    /// The rate at which the best of all ran, where that is one: throughput cannot tell them apart then.
-    #[must_use]
-    pub fn one_rate(&self) -> Option<f64> {
-        let mut rates = self.ranked.iter().map(|ranked| ranked.best.entry().rate.filter(|_| !ranked.best.is_search()));
-        let first = rates.next()??;
-        let open = self.key.mode.starts_with("open");
-        (open && self.ranked.len() > 1 && rates.all(|rate| rate == Some(first))).then_some(first)
-    }
 }

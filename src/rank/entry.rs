@@ -10,7 +10,7 @@ use super::criterion::RankOptions;
 use super::fast::ResultSummary;
 use super::gate;
 use super::gate::Gate;
-use super::group::GroupKey;
+use super::key::GroupKey;
 use super::notes::Notes;
 use crate::base::shell;
 use crate::rows::kinds::{Members, SlaTest};
@@ -204,5 +204,11 @@ impl Entry {
     #[must_use]
     pub fn is_claim(&self) -> bool {
         self.own.as_ref().is_none_or(|own| own.chosen != Some(false) || own.unfinished)
+    }
+
+    /// From 0.
+    #[must_use]
+    pub fn repeat(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.repeat)
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::candidate::RankedCandidate;
 use super::criterion::RankOptions;
 use super::entry::Entry;
-use super::group::GroupKey;
-use super::{RankedCandidate, Trial};
+use super::key::GroupKey;
+use super::trial::Trial;
 use crate::rows::resume;
 use crate::rows::resume::Attempt;
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::criterion::RankOptions;
 use super::entry::{Entry, RunInfo, SortKeys};
 use super::fast::{QualitySummary, ResultSummary};
-use super::group::GroupKey;
+use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;

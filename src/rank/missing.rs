@@ -3,16 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Entry, Group, GroupKey, Notes, SearchCoverage};
-
-/// A framework without a valid result.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// Which.
-    pub framework: Arc<str>,
-    /// Why, in words: `never started (not_ready: no answer after 600 s)`.
-    pub why: String,
-}
+use super::coverage::SearchCoverage;
+use super::entry::Entry;
+use super::group::{Group, Missing};
+use super::key::GroupKey;
+use super::notes::Notes;
 
 /// Failures of a framework that are read for a reason.
 const READ: usize = 200;

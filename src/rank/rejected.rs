@@ -1,6 +1,10 @@
 //! What was tried and not selected, a line a candidate and reason.
 
-use super::{Entry, Group, RankOptions, least};
+use std::collections::BTreeSet;
+
+use super::criterion::RankOptions;
+use super::entry::Entry;
+use super::group::Group;
 use crate::rows::kinds::SlaTest;
 use crate::rows::words::Basis;
 
@@ -90,4 +94,18 @@ fn missed(tests: &[SlaTest]) -> String {
         })
         .collect();
     if words.is_empty() { "its row says that it missed the SLA".into() } else { words.join("; ") }
+}
+
+/// The `n` least of these, each once.
+pub fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut kept = BTreeSet::new();
+    for item in items {
+        if kept.len() < n || kept.last().is_some_and(|last| item < *last) {
+            kept.insert(item);
+            if kept.len() > n {
+                kept.pop_last();
+            }
+        }
+    }
+    kept
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Group, RankedCandidate, Ranking, Trial};
+use super::candidate::RankedCandidate;
+use super::group::Group;
+use super::ranking::Ranking;
+use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
 /// A candidate at a load point, then and now.

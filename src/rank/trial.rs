@@ -142,14 +142,6 @@ impl Trial {
     }
 }
 
-impl Entry {
-    /// From 0.
-    #[must_use]
-    pub fn repeat(&self) -> u32 {
-        self.own.as_ref().map_or(0, |own| own.repeat)
-    }
-}
-
 /// A number in the order of the value: the total order of floating point numbers.
 fn rising(value: f64) -> u64 {
     const SIGN: u64 = 1 << 63;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::format::{FORMATS, ImportFormat, nearest, put};
-pub use self::repeats::{Repeats, Source};
+pub use self::repeats::{Found, Repeats, Source};
 
 use self::fill::{argv, from_candidate, tidy, words};
 use self::format::{JsonPlaces, at, is_skipped};
@@ -33,15 +33,6 @@ pub struct ImportOverrides {
     pub set: Vec<(String, Value)>,
     /// The file's name without its ending, for a result that names no candidate.
     pub name: String,
-}
-
-/// A result as it was read, before it is known which others are of its configuration.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The row; its candidate has a name of its own.
-    pub row: ResultRow,
-    /// What tells repeats.
-    pub source: Source,
 }
 
 /// The results of one file's content, or of one line.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Found;
 use super::format::ImportFormat;
 use crate::base::digest;
 use crate::rows::kinds::{Members, ResultRow};
@@ -23,6 +22,15 @@ pub struct Source {
     pub content: String,
     /// The only result of what was read.
     pub alone: bool,
+}
+
+/// A result as it was read, before it is known which others are of its configuration.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The row; its candidate has a name of its own.
+    pub row: ResultRow,
+    /// What tells repeats.
+    pub source: Source,
 }
 
 /// The results seen so far.
