@@ -51,7 +51,6 @@ pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
     let hour = demand.gpu_hour.zip(gpus).map(|(price, gpus)| price * gpus);
     let million = |tokens: Option<f64>| hour.zip(tokens).map(|(hour, tokens)| hour / 3600.0 / tokens * 1e6);
     let output = metric("output_token_throughput");
-    let at = |pointer: &str| trial.entry().at(pointer).as_f64();
     CapacityCard {
         rate,
         gpus,
@@ -62,7 +61,7 @@ pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
         in_flight: rate.zip(metric("mean_e2e_ms")).map(|(rate, ms)| rate * ms / 1000.0),
         tokens_gpu: output.zip(gpus).map(|(tokens, gpus)| tokens / gpus),
         joules: metric("energy_j").zip(metric("total_output_tokens")).map(|(joules, tokens)| joules / tokens),
-        kv_tokens: at("/memory/kv_cache_tokens"),
-        ready_s: at("/startup/ready_ms").map(|ms| ms / 1000.0),
+        kv_tokens: trial.entry().kv_cache_tokens(),
+        ready_s: trial.entry().ready_s(),
     }
 }

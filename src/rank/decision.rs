@@ -69,8 +69,7 @@ pub fn ties(ranked: &[RankedCandidate]) -> Ties {
 
 /// GPUs first, then changed flags.
 pub fn burden(trial: &Trial) -> f64 {
-    let changed = trial.entry().at("/candidate/changed");
-    let changed = changed.as_object().map_or(0, serde_json::Map::len);
+    let changed = trial.entry().changed().map_or(0, serde_json::Map::len);
     #[allow(clippy::cast_precision_loss, reason = "a count of flags")]
     let changed = changed as f64;
     trial.keys().gpus.unwrap_or(f64::from(u16::MAX)) * 1e6 + changed

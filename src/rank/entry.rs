@@ -1,9 +1,10 @@
-//! One result row, read leniently: ours, or somebody else's with the source document's names. What decides its place is read at
-//! once; whatever only a report shows is read from the row's text when it is shown.
+//! One result row, read leniently: of this program or of another tool that uses the same keys. What decides its rank is read at
+//! once; what only a report shows is read from the row's text when it is shown.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::criterion::RankOptions;
@@ -13,8 +14,10 @@ use super::gate::Gate;
 use super::key::GroupKey;
 use super::notes::Notes;
 use crate::base::shell;
-use crate::rows::kinds::{Members, SlaTest};
+use crate::metrics::sla;
+use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
+use crate::rows::words::{Latency, SearchEndReason};
 
 /// What decides a place. `None` is what was not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -54,6 +57,17 @@ pub struct RunInfo {
     pub unfinished: bool,
     /// The attempt was cut off: it replaces none that came to its end.
     pub cut: bool,
+}
+
+/// Tokens of a workload's prompts or answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenLength {
+    /// Asked for.
+    pub asked: Option<f64>,
+    /// Measured, median.
+    pub p50: Option<f64>,
+    /// Measured, 95th percentile.
+    pub p95: Option<f64>,
 }
 
 /// A result.
@@ -103,32 +117,184 @@ impl Entry {
             .get_or_init(|| Box::new(Row::parse(&self.line).unwrap_or_else(|_| Row::new("result", &Members::new()))))
     }
 
-    /// Whatever stands at a JSON pointer; null when nothing does.
-    #[must_use]
-    pub fn at(&self, pointer: &str) -> Value {
-        let mut keys = pointer.trim_start_matches('/').split('/');
-        let first = keys.next().and_then(|key| self.row().get(key));
-        let found = keys.fold(first, |value, key| value.and_then(|value| value.get(key)));
-        found.cloned().unwrap_or_default()
+    /// The member at a path; `None` for null.
+    fn member(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let found = rest.iter().try_fold(self.row().get(first)?, |value, key| value.get(*key))?;
+        Some(found).filter(|value| !value.is_null())
     }
 
-    /// The server's command and the benchmark's, as rows name them; empty when they are not told.
-    #[must_use]
-    pub fn commands(&self) -> [String; 2] {
-        let server = Some(self.text("/server_command")).filter(|command| !command.is_empty());
-        [server.unwrap_or_else(|| self.text("/launch_command")), self.text("/benchmark_command")]
+    fn object(&self, path: &[&str]) -> Option<&Members> {
+        self.member(path)?.as_object()
     }
 
-    /// The string at a JSON pointer, empty when there is none.
-    #[must_use]
-    pub fn text(&self, pointer: &str) -> String {
-        self.at(pointer).as_str().unwrap_or_default().to_string()
+    fn number(&self, path: &[&str]) -> Option<f64> {
+        self.member(path)?.as_f64()
     }
 
-    /// A metric that was measured.
+    /// The text at a path; empty if there is none.
+    fn text(&self, path: &[&str]) -> &str {
+        self.member(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The server's command and the benchmark's; empty where the row has none.
+    #[must_use]
+    pub fn commands(&self) -> [&str; 2] {
+        let server = Some(self.text(&["server_command"])).filter(|command| !command.is_empty());
+        [server.unwrap_or_else(|| self.text(&["launch_command"])), self.text(&["benchmark_command"])]
+    }
+
+    /// A metric that was measured, by its key in `metrics`.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
-        self.at(&format!("/metrics/{name}")).as_f64().filter(|v| v.is_finite())
+        self.number(&["metrics", name]).filter(|v| v.is_finite())
+    }
+
+    /// The least and the greatest value of a latency, ms.
+    #[must_use]
+    pub fn extremes(&self, latency: Latency) -> [Option<f64>; 2] {
+        let key = format!("{latency}_ms");
+        ["min", "max"].map(|end| self.number(&["statistics", &key, end]))
+    }
+
+    /// Tokens of prompts, or of answers where `output`.
+    #[must_use]
+    pub fn length(&self, output: bool) -> TokenLength {
+        let name = if output { "output_len" } else { "input_len" };
+        let [asked, p50, p95] = ["", "_p50", "_p95"].map(|end| self.number(&["workload", &format!("{name}{end}")]));
+        TokenLength { asked, p50, p95 }
+    }
+
+    /// Measured requests that were asked for.
+    #[must_use]
+    pub fn num_prompts(&self) -> Option<u64> {
+        self.member(&["workload", "num_prompts"])?.as_u64()
+    }
+
+    /// Path of the endpoint; empty where the row has none.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.text(&["workload", "endpoint"])
+    }
+
+    /// Path of the data set; empty where the row has none.
+    #[must_use]
+    pub fn dataset_path(&self) -> &str {
+        self.text(&["workload", "dataset_path"])
+    }
+
+    /// The load point as its run was asked for it.
+    #[must_use]
+    pub fn load_block(&self) -> Option<Load> {
+        Load::deserialize(self.member(&["workload", "load"])?).ok()
+    }
+
+    /// The client with its version; empty where the row has none.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        let own = self.text(&["run", "client"]);
+        if own.is_empty() { self.text(&["native", "client"]) } else { own }
+    }
+
+    /// RFC 3339; empty where the row has none.
+    #[must_use]
+    pub fn ended_at(&self) -> &str {
+        self.text(&["run", "ended_at"])
+    }
+
+    /// Framework version, GPU model, driver, image; empty where the row has none.
+    #[must_use]
+    pub fn platform(&self) -> [&str; 4] {
+        [
+            self.text(&["framework_version"]),
+            self.text(&["hardware", "gpu_model"]),
+            self.text(&["hardware", "driver"]),
+            self.text(&["environment", "image"]),
+        ]
+    }
+
+    /// `quality.simulated` and `quality.smoke`, where the row has them.
+    #[must_use]
+    pub fn simulated_and_smoke(&self) -> [Option<bool>; 2] {
+        ["simulated", "smoke"].map(|flag| self.member(&["quality", flag])?.as_bool())
+    }
+
+    /// Why it failed; empty where the row has no class.
+    #[must_use]
+    pub fn failure_class(&self) -> &str {
+        self.text(&["failure_class"])
+    }
+
+    /// Why it failed, in a sentence; empty where the row has none.
+    #[must_use]
+    pub fn failure_reason(&self) -> &str {
+        self.text(&["failure_reason"])
+    }
+
+    /// Flags that differ from the baseline; `None` where the row does not say.
+    #[must_use]
+    pub fn changed(&self) -> Option<&Members> {
+        self.object(&["candidate", "changed"])
+    }
+
+    /// Values of knobs that no candidate of its framework has.
+    pub fn never_tried(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.object(&["candidate", "never_tried"]).into_iter().flatten()
+    }
+
+    /// The plan's weights of scenarios.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let weights = self.object(&["candidate", "weights"]).into_iter().flatten();
+        weights.filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?))).collect()
+    }
+
+    /// What to know about the plan, a sentence each.
+    pub fn caveats(&self) -> impl Iterator<Item = &str> {
+        self.member(&["caveats"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Knobs of the plan that go by another name, or are left out.
+    pub fn substitutions(&self) -> impl Iterator<Item = Substitution> {
+        let all = self.member(&["substitutions"]).and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|one| Substitution::deserialize(one).ok())
+    }
+
+    /// Files that belong to it: role and path.
+    pub fn artifacts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.object(&["artifacts"]).into_iter().flatten();
+        all.filter_map(|(role, path)| Some((role.as_str(), path.as_str()?)))
+    }
+
+    /// Why its rate search ended; the lowest rate that failed; whether a higher rate passed once.
+    #[must_use]
+    pub fn search_end(&self) -> (Option<SearchEndReason>, Option<f64>, bool) {
+        let odd = self.member(&["search", "non_monotone"]).is_some_and(|odd| *odd == true);
+        (self.text(&["search", "reason"]).parse().ok(), self.number(&["search", "min_fail"]), odd)
+    }
+
+    /// Tokens that the KV cache holds.
+    #[must_use]
+    pub fn kv_cache_tokens(&self) -> Option<f64> {
+        self.number(&["memory", "kv_cache_tokens"])
+    }
+
+    /// From the start of the server until it was ready, s.
+    #[must_use]
+    pub fn ready_s(&self) -> Option<f64> {
+        self.number(&["startup", "ready_ms"]).map(|ms| ms / 1000.0)
+    }
+
+    /// The row's own threshold of a limit, by its key in `sla`.
+    #[must_use]
+    pub fn threshold(&self, limit: &str) -> Option<f64> {
+        self.number(&["sla", limit])
+    }
+
+    /// What its run tested, as the row records it.
+    #[must_use]
+    pub fn recorded_tests(&self) -> Vec<SlaTest> {
+        self.object(&["sla"]).map(sla::tested).unwrap_or_default()
     }
 
     /// `pass`, `pass_unconfirmed`, `fail`, or nothing when there was no answer to give.
@@ -142,10 +308,19 @@ impl Entry {
         }
     }
 
-    /// What was tested, limit by limit, by these options.
+    /// The limits that were tested anew, by these options; of a run that recorded its tests only when it failed.
     #[must_use]
     pub fn tests(&self, options: &RankOptions) -> Vec<SlaTest> {
         self.gate(options).judged.map(|judged| judged.tests).unwrap_or_default()
+    }
+
+    /// All limits that were tested, by these options or by the run itself.
+    #[must_use]
+    pub fn all_tests(&self, options: &RankOptions) -> Vec<SlaTest> {
+        match self.tests(options) {
+            tests if tests.is_empty() => self.recorded_tests(),
+            tests => tests,
+        }
     }
 
     /// What the row claims about its SLA, where its numbers say something else.
@@ -168,27 +343,27 @@ impl Entry {
 
     /// `ok`, `failed`, ….
     #[must_use]
-    pub fn status(&self) -> String {
-        self.text("/status")
+    pub fn status(&self) -> &str {
+        self.text(&["status"])
     }
 
     /// The flags that it changes, `max_num_seqs=4`; `baseline` when it changes none.
     #[must_use]
     pub fn changes(&self) -> String {
-        match self.at("/candidate/changed").as_object() {
+        match self.changed() {
             Some(changed) if changed.is_empty() => "baseline".into(),
             Some(changed) => shell::settings(changed),
             None => String::new(),
         }
     }
 
-    /// The load point: `4 req/s`, `8 in flight`, `all at once`.
+    /// The load point: `4 req/s`, `concurrency 8`, `all at once`.
     #[must_use]
     pub fn load(&self) -> String {
         match (self.rate, self.in_flight) {
             (Some(rate), Some(cap)) => format!("{rate} req/s, cap {cap}"),
             (Some(rate), None) => format!("{rate} req/s"),
-            (None, Some(n)) => format!("{n} in flight"),
+            (None, Some(n)) => format!("concurrency {n}"),
             (None, None) if self.group.mode == "burst" => "all at once".into(),
             (None, None) => String::new(),
         }

@@ -13,7 +13,7 @@ use super::trial::Trial;
 pub struct Missing {
     /// Which.
     pub framework: Arc<str>,
-    /// Why, in words: `never started (not_ready: no answer after 600 s)`.
+    /// Why, in words: `failed to start (not_ready: no answer after 600 s)`.
     pub why: String,
 }
 

@@ -1,6 +1,7 @@
 //! What is never mixed in one ranking.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// What rows have in common that may be compared.
@@ -8,9 +9,9 @@ use std::sync::Arc;
 pub struct GroupKey {
     /// Scenario.
     pub scenario: String,
-    /// `open`, `closed`, `burst`, or nothing when the row does not say; with the arrivals where these are told.
+    /// `open`, `closed` or `burst`, with the arrivals if the row names them; empty if the row does not say.
     pub mode: String,
-    /// A flow check.
+    /// A smoke test.
     pub smoke: bool,
     /// A simulated engine.
     pub simulated: bool,
@@ -54,6 +55,11 @@ impl GroupKey {
         &self.rest[CLIENT]
     }
 
+    /// Its settings beside model, GPU and client, by name; empty where the row does not say.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        REST.into_iter().zip(self.rest.iter().map(String::as_str)).skip(CLIENT + 1)
+    }
+
     /// Whether both may be of one group: what one of them does not say matches anything.
     fn fits(&self, other: &Self) -> bool {
         let alike = |(a, b): (&String, &String)| a == b || a.is_empty() || b.is_empty();
@@ -67,8 +73,8 @@ impl GroupKey {
     }
 }
 
-/// Where rows belong that say less than others: to the group that says more and fits. Where several that differ would fit they
-/// stay on their own.
+/// Assigns groups whose rows say less to the one group that says more and fits. If several groups that differ would fit, they
+/// stay separate.
 pub fn settle(all: &BTreeSet<Arc<GroupKey>>) -> BTreeMap<Arc<GroupKey>, Arc<GroupKey>> {
     let mut ends: BTreeMap<Arc<GroupKey>, Arc<GroupKey>> = BTreeMap::new();
     let mut by_said: Vec<&Arc<GroupKey>> = all.iter().collect();
@@ -86,25 +92,42 @@ pub fn settle(all: &BTreeSet<Arc<GroupKey>>) -> BTreeMap<Arc<GroupKey>, Arc<Grou
     ends
 }
 
-/// Everything by which groups of one scenario differ, in words: `model: a, b`.
+/// A member of the keys by which groups differ, and its values.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// Which: `load`, `model`, ….
+    pub what: &'static str,
+    /// Its values; `unspecified` for rows that do not say.
+    pub values: Vec<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.values.join(", "))
+    }
+}
+
+/// The name of the difference in how requests arrive.
+pub const LOAD: &str = "load";
+
+/// Everything by which groups of one scenario differ.
 #[must_use]
-pub fn differences(keys: &[&GroupKey]) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut tell = |name: &str, values: BTreeSet<String>| {
-        let values: Vec<String> =
-            values.into_iter().map(|v| if v.is_empty() { "not said".into() } else { v }).collect();
+pub fn differences(keys: &[&GroupKey]) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let mut compare = |what: &'static str, values: BTreeSet<String>| {
         if values.len() > 1 {
-            told.push(format!("{name}: {}", values.join(", ")));
+            let named = |value: String| if value.is_empty() { "unspecified".into() } else { value };
+            all.push(Difference { what, values: values.into_iter().map(named).collect() });
         }
     };
-    tell("load", keys.iter().map(|key| key.mode.clone()).collect());
+    compare(LOAD, keys.iter().map(|key| key.mode.clone()).collect());
     let word = |yes: bool, a: &str, b: &str| if yes { a.to_string() } else { b.to_string() };
-    tell("purpose", keys.iter().map(|key| word(key.smoke, "flow check", "measurement")).collect());
-    tell("engine", keys.iter().map(|key| word(key.simulated, "simulated", "real")).collect());
+    compare("purpose", keys.iter().map(|key| word(key.smoke, "smoke test", "benchmark")).collect());
+    compare("engine", keys.iter().map(|key| word(key.simulated, "simulated", "real")).collect());
     for (i, name) in REST.into_iter().enumerate() {
-        tell(name, keys.iter().map(|key| key.rest[i].clone()).collect());
+        compare(name, keys.iter().map(|key| key.rest[i].clone()).collect());
     }
-    told
+    all
 }
 
 #[cfg(test)]
@@ -128,7 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_by_name() {
-        assert_eq!(differences(&[&key("m", "H100"), &key("m", "")]), ["GPU: not said, H100"]);
+    fn differences_are_named() {
+        let found = differences(&[&key("m", "H100"), &key("m", "")]);
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["GPU: unspecified, H100"]);
     }
 }

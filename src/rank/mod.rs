@@ -29,15 +29,16 @@ pub use self::combined::{CombinedRanking, Score};
 pub use self::coverage::SearchCoverage;
 pub use self::criterion::{RankBy, RankOptions, Throughput};
 pub use self::decision::{Decision, Ties};
-pub use self::entry::{Entry, RunInfo, SortKeys};
+pub use self::entry::{Entry, RunInfo, SortKeys, TokenLength};
 pub use self::group::{Group, Missing};
 pub use self::intake::Intake;
-pub use self::key::{GroupKey, differences};
+pub use self::key::{Difference, GroupKey, LOAD, differences};
+pub use self::missing::short;
 pub use self::notes::Notes;
 pub use self::ranking::{Ranking, rank};
 pub use self::rejected::RejectedCandidate;
 pub use self::release::{ReleaseChange, ReleaseComparison, release};
-pub use self::trial::Trial;
+pub use self::trial::{Confirmation, Trial};
 
 #[cfg(test)]
 mod tests;

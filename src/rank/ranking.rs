@@ -119,7 +119,7 @@ fn settle(
     let all: BTreeSet<Arc<GroupKey>> = shared.into_values().map(Arc::clone).collect();
     let mut ends = key::settle(&all);
     for (from, to) in ends.iter().filter(|(from, to)| from != to) {
-        assumed.extend(key::differences(&[from, to]));
+        assumed.extend(key::differences(&[from, to]).iter().map(ToString::to_string));
     }
     assumed.sort();
     assumed.dedup();
@@ -130,7 +130,8 @@ fn settle(
         }
         for keys in together.into_values() {
             let plain: Vec<&GroupKey> = keys.iter().map(|key| &***key).collect();
-            differing.insert(Arc::clone(keys[0]), key::differences(&plain));
+            let words = key::differences(&plain).iter().map(ToString::to_string).collect();
+            differing.insert(Arc::clone(keys[0]), words);
             ends.extend(keys.iter().map(|key| (Arc::clone(key), Arc::clone(keys[0]))));
         }
     }
@@ -230,9 +231,9 @@ impl Ranking {
     #[must_use]
     pub fn weights(&self) -> Vec<(String, f64)> {
         let first = self.groups.iter().find_map(|group| group.ranked.first());
-        let plan = first.map(|ranked| ranked.best.entry().at("/candidate/weights")).unwrap_or_default();
-        let of_plan =
-            plan.as_object().into_iter().flatten().filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?)));
-        if self.options.weights.is_empty() { of_plan.collect() } else { self.options.weights.clone() }
+        match self.options.weights.is_empty() {
+            true => first.map(|ranked| ranked.best.entry().weights()).unwrap_or_default(),
+            false => self.options.weights.clone(),
+        }
     }
 }

@@ -38,7 +38,7 @@ pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) 
         rest = others;
         let line = |entry: &&Entry| match entry.ok {
             true => new("missed SLA".into(), missed(&entry.tests(options)), (*entry).clone()),
-            false => new(entry.status(), entry.text("/failure_reason"), (*entry).clone()),
+            false => new(entry.status().to_string(), entry.failure_reason().to_string(), (*entry).clone()),
         };
         let mut lines: Vec<RejectedCandidate> = of_one.iter().map(line).collect();
         lines.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -90,10 +90,10 @@ fn missed(tests: &[SlaTest]) -> String {
         .map(|test| match (test.value, test.basis) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
             (None, Basis::NotMeasured) => format!("{} was not measured, limit {}", test.limit, test.threshold),
-            (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),
+            (None, _) => format!("{} is infinite (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();
-    if words.is_empty() { "its row says that it missed the SLA".into() } else { words.join("; ") }
+    if words.is_empty() { "the row says that it missed the SLA".into() } else { words.join("; ") }
 }
 
 /// The `n` least of these, each once.

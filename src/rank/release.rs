@@ -60,7 +60,7 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseCompariso
             }
         }
         for gone in before.ranked.iter().filter(|then| later.same(then).is_none()) {
-            found.unmatched.push(format!("{} has no result in {} any more", name(&gone.best), group.key.scenario));
+            found.unmatched.push(format!("{} no longer has a result in {}", name(&gone.best), group.key.scenario));
         }
     }
     for gone in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
@@ -123,7 +123,7 @@ fn name(trial: &Trial) -> String {
 
 fn one(group: &Group, then: &RankedCandidate, now: &RankedCandidate, threshold: f64, found: &mut ReleaseComparison) {
     if then.best.passed() == Some(true) && now.best.passed() == Some(false) {
-        found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
+        found.lost.push(format!("{} no longer meets its SLA in {}", name(&now.best), group.key.scenario));
     }
     for trial in now.trials() {
         let point = |trial: &Trial| (trial.is_search(), if trial.is_search() { String::new() } else { trial.load() });

@@ -1,17 +1,32 @@
 //! A candidate at one load point, over its repeats.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::criterion::RankOptions;
 use super::entry::{Entry, SortKeys};
 use crate::metrics::sla;
 use crate::rows::kinds::SlaTest;
+use crate::rows::words::{Limit, Statistic};
 
 /// Repeats of one run, folded: what was measured is their mean, what is gated is all their requests together.
 #[derive(Debug, Clone)]
 pub struct Trial {
     first: Box<Entry>,
     folded: Option<Box<TrialFold>>,
+}
+
+/// How many requests are behind a percentile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Requests that were to be sent; `None` where the rows do not say.
+    pub n: Option<u32>,
+    /// Requests of these that failed or were over the limit.
+    pub over: u32,
+    /// Requests that a confirmation needs without any over the limit.
+    pub needed: u32,
+    /// Some repeat confirms it alone.
+    confirmed: bool,
 }
 
 /// What several repeats are together.
@@ -56,6 +71,31 @@ impl Trial {
     #[must_use]
     pub fn unconfirmed(&self) -> bool {
         self.folded.as_ref().map_or(self.first.unconfirmed, |folded| folded.unconfirmed)
+    }
+
+    /// The percentiles that pass with too few requests behind them, by statistic: requests of all repeats, those of them over
+    /// the limit, and how many are needed without any.
+    #[must_use]
+    pub fn unconfirmed_by(&self, options: &RankOptions) -> BTreeMap<Statistic, Confirmation> {
+        let mut all: BTreeMap<Limit, Confirmation> = BTreeMap::new();
+        for test in self.entries().flat_map(|entry| entry.all_tests(options)) {
+            let Some(needed) = test.needed else { continue };
+            let found = all.entry(test.limit).or_default();
+            found.n = test.n.map(|n| found.n.unwrap_or(0) + n).or(found.n);
+            found.over += test.over.unwrap_or(0);
+            found.needed = found.needed.max(needed);
+            found.confirmed |= test.confirmed == Some(true);
+        }
+        let mut by_statistic: BTreeMap<Statistic, Confirmation> = BTreeMap::new();
+        for (limit, found) in all.into_iter().filter(|(_, found)| !found.confirmed) {
+            if let Limit::Latency { statistic, .. } = limit {
+                let kept = by_statistic.entry(statistic).or_insert(found);
+                if found.over > kept.over {
+                    *kept = found;
+                }
+            }
+        }
+        by_statistic
     }
 
     /// What decides its place.
@@ -112,8 +152,8 @@ impl Trial {
         self.entry().own.as_ref().is_some_and(|own| own.chosen == Some(true))
     }
 
-    /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total. What was
-    /// not measured is worst.
+    /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total.
+    /// Missing values rank last.
     #[must_use]
     pub fn compare(&self, other: &Self, options: &RankOptions) -> Ordering {
         self.place(options).cmp(&other.place(options)).then_with(|| self.names().cmp(&other.names()))
@@ -165,8 +205,7 @@ fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
     if answers.iter().all(|passed| *passed) && entries.iter().all(|entry| !entry.unconfirmed) {
         return (Some(true), false);
     }
-    let tests: Vec<Vec<SlaTest>> =
-        entries.iter().map(|entry| entry.at("/sla").as_object().map(sla::tested).unwrap_or_default()).collect();
+    let tests: Vec<Vec<SlaTest>> = entries.iter().map(|entry| entry.recorded_tests()).collect();
     if tests.iter().any(Vec::is_empty) {
         return (Some(answers.iter().all(|passed| *passed)), entries.iter().any(|entry| entry.unconfirmed));
     }

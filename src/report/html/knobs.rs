@@ -55,7 +55,7 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
     for ranked in group.ranked.iter().take(READ) {
         let entry = ranked.best.entry();
         // A row that does not say what it changes is no baseline.
-        let told = entry.at("/candidate/changed").is_object();
+        let told = entry.changed().is_some();
         if let Some(value) = sane(ranked.best.keys().by).filter(|_| told) {
             candidates.entry(&entry.framework).or_default().push((changed(entry), value));
         }
@@ -91,19 +91,19 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
     let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
     let svg =
         both_sides(&bars, "Effect of each knob on throughput in percent", &told.join("; "), (SINGLE * 100.0, 1000.0));
-    let more = if all > MOST { format!(" The {MOST} greatest of {all}.") } else { String::new() };
+    let more = if all > MOST { format!(" The {MOST} largest of {all}.") } else { String::new() };
     let means = if found.iter().any(|effect| effect.against.is_some()) {
-        " Where it says “3 against 5”: the mean of the 3 candidates with that value against the mean of the 5 others, which may differ in more."
+        " Where it says “3 against 5”: the mean of the 3 candidates with that value against the mean of the 5 others, which may also differ in other knobs."
     } else {
         ""
     };
     let how = format!(
-        "Change of {} against the baseline of the same framework when only this knob differs; hatched to the left is a loss. It \
-         describes these runs and is no proof of a cause; of single runs less than {:.0} % is no evidence.{means}{more}",
+        "Change of {} against the baseline of the same framework when only this knob differs; hatched bars to the left are a loss. \
+         It describes these runs and does not prove a cause; in single runs, less than {:.0} % is within noise.{means}{more}",
         options.by.unit(),
         SINGLE * 100.0
     );
-    figure("plot", "Which knob mattered.", &how, &svg)
+    figure("plot", "Effect of each knob.", &how, &svg)
 }
 
 #[cfg(test)]

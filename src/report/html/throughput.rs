@@ -41,14 +41,14 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
     }
     told.reverse();
     let hollow =
-        if group.entries().any(|entry| entry.passed == Some(false)) { " Hollow points fail the SLA." } else { "" };
+        if group.entries().any(|entry| entry.passed == Some(false)) { " Hollow points miss the SLA." } else { "" };
     let many = match group.ranked.len() {
         n if n > shown.len() => format!(" The best {} of {n} candidates.", shown.len()),
         _ => String::new(),
     };
     let how = format!(
-        "To the right is more work done, lower is a faster first token: the best place is the lower right. A line joins the load \
-         points of one candidate; numbers are ranks.{hollow}{many}"
+        "To the right is higher throughput, lower is a faster first token: the lower right is best. A line joins the load points of \
+         one candidate; numbers are ranks.{hollow}{many}"
     );
     let svg = chart
         .finish(&format!("p99 TTFT against throughput, {}", name(0, group.ranked[0].best.entry())), &told.join("; "));

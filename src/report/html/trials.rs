@@ -23,7 +23,7 @@ pub fn all(ranked: &RankedCandidate) -> Vec<&Trial> {
 /// The limit that holds for a group: the one given to the report, else the rows'.
 pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
     let given = options.given(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
-    let own = || group.ranked.first()?.best.entry().at(&format!("/sla/{name}")).as_f64();
+    let own = || group.ranked.first()?.best.entry().threshold(name);
     sane(given.or_else(own))
 }
 
@@ -36,7 +36,7 @@ pub fn name(rank: usize, entry: &Entry) -> String {
 pub fn point(rank: usize, trial: &Trial) -> String {
     let at = load(trial);
     let at = if at.is_empty() { at } else { format!(" at {at}") };
-    let sla = if trial.passed() == Some(false) { ", fails the SLA" } else { "" };
+    let sla = if trial.passed() == Some(false) { ", misses the SLA" } else { "" };
     format!("{}{at}{sla}", name(rank, trial.entry()))
 }
 
@@ -53,7 +53,6 @@ pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a RankedCandidate)>) -> 
 
 /// The flags that a candidate changes, each as `name=value`.
 pub fn changed(entry: &Entry) -> Vec<(String, String)> {
-    let changed = entry.at("/candidate/changed");
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
-    changed.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), word(value))).collect()
+    entry.changed().into_iter().flatten().map(|(name, value)| (name.clone(), word(value))).collect()
 }
