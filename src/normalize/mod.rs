@@ -266,7 +266,7 @@ impl RowFold {
         let set = said.run.as_ref().map(result::asked).unwrap_or_default();
         let given = import::ImportOverrides { candidate, set, name: served.candidate.candidate_id.clone() };
         for found in import::results(format, &content, &given)? {
-            served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), found.row));
+            served.results.push(result::imported(&served.candidate, &served.server, said.run.as_ref(), found.row));
         }
         Ok(None)
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::format::{FlagCommand, put};
 use crate::base::shell;
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{CandidateBlock, Members};
 
 /// What a candidate row says about a result that names none.
 pub fn from_candidate(row: &mut Value, candidate: &Value) {
@@ -13,10 +13,9 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
             row[key] = candidate[key].clone();
         }
     }
-    row["candidate"] = json!({
-        "changed": candidate["server"]["changed"], "baseline": candidate["search"]["baseline"],
-        "index": candidate["search"]["index"], "of": candidate["search"]["of"],
-    });
+    let search = &candidate["search"];
+    let changed = &candidate["server"]["changed"];
+    row["candidate"] = block(changed, &search["baseline"], &search["index"], &search["of"]);
     // Of several scenarios the file says which by its lengths; of one it is that.
     let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
     let lengths = |scenario: &&Value| {
@@ -30,6 +29,19 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
         put(row, "workload/input_len", scenario["input_len"].clone());
         put(row, "workload/output_len", scenario["output_len"].clone());
     }
+}
+
+fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value {
+    let count = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+    json!(CandidateBlock {
+        changed: changed.as_object().cloned().unwrap_or_default(),
+        baseline: *baseline == true,
+        index: count(index).unwrap_or(0),
+        of: count(of).unwrap_or(1),
+        why: String::new(),
+        never_tried: Members::new(),
+        weights: Members::new(),
+    })
 }
 
 /// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
@@ -46,10 +58,7 @@ pub fn tidy(row: &mut Value) {
     }
     if !row["candidate"].is_null() {
         let own = row["candidate"].clone();
-        row["candidate"] = json!({
-            "changed": own["changed"].as_object().cloned().unwrap_or_default(), "baseline": own["baseline"] == true,
-            "index": own["index"].as_u64().unwrap_or(0), "of": own["of"].as_u64().unwrap_or(1),
-        });
+        row["candidate"] = block(&own["changed"], &own["baseline"], &own["index"], &own["of"]);
     }
     for key in ["model", "framework", "candidate_id", "server_command"] {
         row[key] = words(&row[key]).into();

@@ -18,8 +18,8 @@ use crate::base::error::{Error, Result};
 use crate::base::{digest, shell};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla};
-use crate::rows::kinds::{Members, NativeBlock, NativeField, ResultRow};
-use crate::rows::words::{FailureClass, Latency, Statistic, Status};
+use crate::rows::kinds::{NativeBlock, NativeField, Quality, ResultRow, WorkloadBlock};
+use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
 
 /// Measured mean lengths within about this factor are of one workload.
 const SAME_LENGTH: f64 = 1.5;
@@ -63,7 +63,8 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
         .map(|place| place.trim_start_matches('/'))
         .collect();
     if !lacks.is_empty() && result.get("error").is_none() {
-        let why = format!("{} without {}: another version of {}?", format.name, lacks.join(", "), format.client);
+        let why =
+            format!("{} without {}: is it of another version of {}?", format.name, lacks.join(", "), format.client);
         return Err(Error::new(why));
     }
     let mut reading = ImportReading {
@@ -86,38 +87,46 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
     let content = digest::canonical(result);
     let own_name = format!("{}-{}", given.name, &digest::sha256(content.as_bytes())[..8]);
-    let mut row = reading.row(given, &own_name);
-    // What is named by the file, the candidate or a flag is that.
-    let unnamed = row["candidate_id"] == own_name.as_str();
+    let mut row = reading.row(given, &own_name)?;
+    // A candidate that the file, the candidate row or a flag names has that name.
+    let unnamed = row.candidate_id == own_name;
     let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
-    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()));
+    let limits = Limits::read(&row.sla);
     let sample = reading.requests(&limits);
-    let asked = row["workload"]["num_prompts"].as_f64();
-    let (completed, sent) = reading.counts(sample.as_ref(), asked);
-    let failed = reading.verdict_on_life(completed, sent);
-    let tests = match (&sample, failed.is_some()) {
+    let workload = row.workload.clone().unwrap_or_default();
+    let (completed, sent) = reading.counts(sample.as_ref(), workload.num_prompts.map(f64::from));
+    let failure = reading.failure(completed, sent);
+    let tests = match (&sample, failure.is_some()) {
         (_, true) => Vec::new(),
         (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(Latency::Itl.key(statistic))),
         (None, false) => limits.reported(&|name| reading.metric(name)),
     };
-    row["metrics"] = json!(reading.metrics);
-    if let Some((class, why)) = failed {
-        row["status"] = json!(if class == FailureClass::Oom { Status::Oom } else { Status::Failed });
-        row["failure_class"] = json!(class);
-        row["failure_reason"] = why.into();
+    if let Some((class, why)) = failure {
+        row.status = if class == FailureClass::Oom { Status::Oom } else { Status::Failed };
+        row.failure_class = Some(class);
+        row.failure_reason = Some(why);
     }
-    let short =
-        sample.as_ref().is_some_and(|sample| requests::is_short(sample, row["workload"]["output_len"].as_f64()));
-    row["quality"] = json!({
-        "length_mismatch": short, "placeholder_zero": reading.placeholder, "percentile_method": format.percentiles,
-        "blind": reading.native.blind.keys().collect::<Vec<_>>(),
-    });
-    let mut row: ResultRow =
-        serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))?;
+    row.quality = Quality {
+        length_mismatch: sample.as_ref().is_some_and(|sample| requests::is_short(sample, workload.output_len)),
+        placeholder_zero: reading.placeholder,
+        percentile_method: Some(format.percentiles.clone()),
+        blind: reading.native.blind.keys().cloned().collect(),
+        ..Quality::default()
+    };
     row.verdict = sla::write(&mut row.sla, &tests);
+    row.metrics = reading.metrics;
     sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
     Ok(Found { row, source: Source { settings, content, alone: true } })
+}
+
+/// A row from its members, some of which the user set.
+///
+/// # Errors
+/// A member that is missing or of the wrong type.
+pub fn typed(members: Value) -> Result<ResultRow> {
+    serde_path_to_error::deserialize(members)
+        .map_err(|e| Error::new("--candidate or --set does not fit a result row").because(e))
 }
 
 struct ImportReading<'a> {
@@ -143,8 +152,8 @@ impl ImportReading<'_> {
     fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
-        let said = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
-        said.or_else(|| sample?.window())
+        let stated = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
+        stated.or_else(|| sample?.window())
     }
 
     fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
@@ -168,7 +177,7 @@ impl ImportReading<'_> {
                 Some(value) => {
                     self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
                 }
-                None => self.null(name, &format!("{} is {value} there", place.trim_start_matches('/'))),
+                None => self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/'))),
             }
         }
         for (latency, map) in &format.latencies {
@@ -179,16 +188,16 @@ impl ImportReading<'_> {
                 let Some((value, place)) = at(&places, self.result, self.top) else { continue };
                 let name = latency.key(*statistic);
                 let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
-                    self.null(name, &format!("{} is {value} there", place.trim_start_matches('/')));
+                    self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/')));
                     continue;
                 };
                 self.put(name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
                 if samples == Some(0.0) {
-                    self.null(name, "no sample: its client writes 0 for none");
+                    self.null(name, "no sample: this client writes 0 for none");
                     self.placeholder |= value == 0.0;
                 } else if value <= 0.0 {
                     self.placeholder = true;
-                    self.null(name, "placeholder_zero: no latency is 0 or less");
+                    self.null(name, "placeholder_zero: a latency cannot be 0 or less");
                 }
             }
         }
@@ -197,20 +206,20 @@ impl ImportReading<'_> {
             for statistic in Statistic::ALL.iter().copied() {
                 let name = Latency::Tpot.key(statistic);
                 if self.metric(name).is_some() {
-                    self.null(name, "its time to the first token is none");
+                    self.null(name, "its time to first token is missing");
                 }
             }
         }
     }
 
-    /// The row without its metrics: what the file says, then the candidate, then what was set.
-    fn row(&self, given: &ImportOverrides, own_name: &str) -> Value {
+    /// The row without its metrics: members of the file, then of the candidate row, then those that were set.
+    fn row(&self, given: &ImportOverrides, own_name: &str) -> Result<ResultRow> {
         let format = self.format;
-        let mut row = json!({
-            "framework": format.framework.as_deref().unwrap_or("unknown"), "framework_version": null, "framework_commit": null,
-            "candidate_id": own_name, "model": "", "status": "ok", "failure_reason": null, "hardware": {},
-            "workload": {}, "sla": {}, "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {},
-            "fingerprint": {}, "environment": {"image": null, "image_digest": null, "cuda": null, "nccl": null, "driver": null},
+        let framework = format.framework.as_deref().unwrap_or("unknown");
+        let mut row = json!(ResultRow {
+            workload: Some(WorkloadBlock::default()),
+            environment: ResultRow::unknown_environment(),
+            ..ResultRow::new(framework, own_name, "", Status::Ok)
         });
         let mut measured: Vec<&str> = Vec::new();
         for (place, places) in &format.row {
@@ -248,27 +257,35 @@ impl ImportReading<'_> {
         if format.closed_wins && row["workload"]["max_concurrency"].is_number() {
             row["workload"]["request_rate"] = Value::Null;
         }
-        let workload = &row["workload"];
-        let mode = match (workload["request_rate"].is_number(), workload["max_concurrency"].is_number()) {
-            (true, _) => "open",
-            (false, true) => "closed",
-            (false, false) => "burst",
+        let mut row = typed(row)?;
+        let workload = row.workload.clone().unwrap_or_default();
+        let mode = match (workload.request_rate, workload.max_concurrency) {
+            (Some(_), _) => LoadMode::Open,
+            (None, Some(_)) => LoadMode::Closed,
+            (None, None) => LoadMode::Burst,
         };
-        // The mean of what was measured differs from run to run of one workload; that of another workload by more.
-        let length = |key: &str| {
+        // The mean of measured lengths differs from run to run of one workload; that of another workload by more.
+        let length = |key: &str, length: Option<f64>| {
             let place = format!("workload/{key}");
-            let given = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
-            match workload[key].as_f64().filter(|n| *n > 0.0 && !given && measured.contains(&place.as_str())) {
+            let fixed = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
+            match length.filter(|n| *n > 0.0 && !fixed && measured.contains(&place.as_str())) {
                 Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
-                None => workload[key].clone(),
+                None => json!(length),
             }
         };
-        let lengths = json!([workload["scenario"], workload["kind"], length("input_len"), length("output_len")]);
-        row["fingerprint"] = json!({
-            "model": row["model"], "gpu_model": row["hardware"]["gpu_model"], "gpu_count": row["hardware"]["gpu_count"],
-            "workload": digest::short(&lengths), "load_mode": mode, "endpoint": workload["endpoint"], "client": format.client,
-        });
-        row
+        let [input, output] = [length("input_len", workload.input_len), length("output_len", workload.output_len)];
+        let lengths = json!([workload.scenario, workload.kind, input, output]);
+        let fingerprint = [
+            ("model", json!(row.model)),
+            ("gpu_model", json!(row.hardware.gpu_model)),
+            ("gpu_count", json!(row.hardware.gpu_count)),
+            ("workload", json!(digest::short(&lengths))),
+            ("load_mode", json!(mode)),
+            ("endpoint", json!(workload.endpoint)),
+            ("client", json!(format.client)),
+        ];
+        row.fingerprint = fingerprint.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        Ok(row)
     }
 
     /// Requests that succeeded, and that were to be sent; what follows from these.
@@ -285,7 +302,7 @@ impl ImportReading<'_> {
             Some(rate) => {
                 self.metrics.insert("success_rate".into(), Some(rate));
             }
-            None => self.null("success_rate", "its client does not count failures"),
+            None => self.null("success_rate", "this client does not count failures"),
         }
         let duration = self.duration(sample);
         let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
@@ -329,8 +346,8 @@ impl ImportReading<'_> {
         (!same).then(|| all.unwrap_or(completed))
     }
 
-    /// Why nothing was measured at all, however good it looks.
-    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
+    /// Why the result counts as failed, even where its client reports success.
+    fn failure(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
             let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
             return Some((class.map_or(FailureClass::ClientFailed, FailureClass::from), error.to_string()));
@@ -339,7 +356,7 @@ impl ImportReading<'_> {
             let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
             return Some((
                 FailureClass::AllRequestsFailed,
-                format!("no request{of} succeeded, though its client ended well"),
+                format!("no request{of} succeeded, although the client reported success"),
             ));
         }
         let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
@@ -348,7 +365,7 @@ impl ImportReading<'_> {
             (
                 FailureClass::NoToken,
                 format!(
-                    "{n} requests count as done and no token came: its client does not see errors behind status 200"
+                    "{n} requests count as completed but no token arrived: this client does not detect errors behind status 200"
                 ),
             )
         })
@@ -359,7 +376,7 @@ impl ImportReading<'_> {
         let (listed, failed) = requests::count(map, self.result)?;
         if let Some(measured) = self.other_requests(map, listed, failed) {
             let why = format!(
-                "it lists {} requests and measured {measured}: its own statistics are used, not those of the list",
+                "it lists {} requests but measured {measured}: using its own statistics, not those of the list",
                 listed + failed
             );
             self.native.blind.insert("requests".into(), why);
@@ -369,7 +386,7 @@ impl ImportReading<'_> {
         for latency in [Latency::Ttft, Latency::Tpot, Latency::E2e] {
             for (statistic, value) in requests::statistics(&sample, latency) {
                 let name = latency.key(statistic);
-                self.put(name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
+                self.put(name, Some(value), "requests", "ms", Some("recomputed from its requests, type 7"));
                 self.native.nulls.remove(name);
             }
         }

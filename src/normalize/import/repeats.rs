@@ -13,7 +13,7 @@ use crate::rows::kinds::{Members, ResultRow};
 const NEW_EACH_TIME: [&str; 8] =
     ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
 
-/// What tells repeats of one result.
+/// What identifies repeats of one result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// A digest of the configuration, where the client appends one result to another and nothing else names the candidate.
@@ -29,7 +29,7 @@ pub struct Source {
 pub struct Found {
     /// The row; its candidate has a name of its own.
     pub row: ResultRow,
-    /// What tells repeats.
+    /// What identifies repeats.
     pub source: Source,
 }
 
@@ -71,8 +71,8 @@ impl Repeats {
     }
 }
 
-/// A digest of everything in a result that was set and not measured; nothing where its format does not say what that is.
-pub fn settings(format: &ImportFormat, result: &Value, row: &Value) -> Option<String> {
+/// A digest of everything in a result that was configured, not measured; `None` if its format does not say what that is.
+pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Option<String> {
     let given = format.settings.as_ref()?;
     let load: Vec<&str> = ["workload/request_rate", "workload/max_concurrency"]
         .iter()
@@ -88,18 +88,10 @@ pub fn settings(format: &ImportFormat, result: &Value, row: &Value) -> Option<St
     let mut blocks: Vec<Value> =
         given.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
     blocks.iter_mut().for_each(|block| without(block, &given.without));
-    let workload = &row["workload"];
-    let lengths = ["scenario", "kind", "input_len", "output_len"].map(|key| &workload[key]);
-    let all = json!([
-        row["framework"],
-        row["framework_version"],
-        row["model"],
-        row["hardware"],
-        row["candidate"],
-        lengths,
-        words,
-        blocks
-    ]);
+    let workload = row.workload.clone().unwrap_or_default();
+    let lengths = json!([workload.scenario, workload.kind, workload.input_len, workload.output_len]);
+    let all =
+        json!([row.framework, row.framework_version, row.model, row.hardware, row.candidate, lengths, words, blocks]);
     Some(digest::short(&all))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
 use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, Verdict};
@@ -98,6 +99,58 @@ pub struct ResultRow {
     /// Files that tell more.
     #[serde(default)]
     pub artifacts: Artifacts,
+}
+
+impl ResultRow {
+    /// A result without anything measured.
+    #[must_use]
+    pub fn new(framework: &str, candidate_id: &str, model: &str, status: Status) -> Self {
+        Self {
+            framework: framework.into(),
+            framework_version: None,
+            framework_commit: None,
+            candidate_id: candidate_id.into(),
+            model: model.into(),
+            status,
+            failure_class: None,
+            failure_reason: None,
+            hardware: Hardware::default(),
+            workload: None,
+            sla: Members::new(),
+            metrics: BTreeMap::new(),
+            server_command: String::new(),
+            benchmark_command: None,
+            statistics: BTreeMap::new(),
+            verdict: None,
+            quality: Quality::default(),
+            fingerprint: Members::new(),
+            environment: Members::new(),
+            startup: Members::new(),
+            memory: Members::new(),
+            cache: Members::new(),
+            spec_decode: Members::new(),
+            phase_metrics: Members::new(),
+            candidate: None,
+            search: None,
+            run: None,
+            units: Vec::new(),
+            attempts: once(),
+            native: None,
+            validated_cli_flags: None,
+            substitutions: Vec::new(),
+            caveats: Vec::new(),
+            artifacts: Artifacts::default(),
+        }
+    }
+
+    /// The members that `environment` always has, null where unknown.
+    #[must_use]
+    pub fn unknown_environment() -> Members {
+        ["image", "image_digest", "cuda", "nccl", "driver"]
+            .map(|key| (key.to_string(), Value::Null))
+            .into_iter()
+            .collect()
+    }
 }
 
 fn once() -> u32 {
