@@ -1,4 +1,4 @@
-//! One run, or one candidate that gave none, as a result row.
+//! One run, or one candidate without any, as a result row.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const THROTTLED: f64 = 0.05;
 /// More prompt tokens than this share from a cache, and the run is contaminated.
 const CACHED: f64 = 0.01;
 
-/// What a run gave.
+/// The measurements of a run.
 pub struct RunMeasurement<'a> {
     pub run: &'a Run,
     pub sample: &'a Sample,
@@ -43,7 +43,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         reason = Some(format!("every request failed ({kinds}); see the request rows"));
     }
     let itl = itl(measured);
-    // Of a run that was not run there is nothing to tell.
+    // A skipped run has no metrics.
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
     for statistic in Statistic::ALL.iter().copied() {
@@ -106,7 +106,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row
 }
 
-/// What a run asked for, as members of a result whose client does not say it.
+/// The workload of a run, as members of a result whose client does not record it.
 pub fn asked(run: &Run) -> Vec<(String, Value)> {
     let w = &run.workload;
     let load = (&run.load.rate, &run.load.concurrency);
@@ -125,7 +125,7 @@ pub fn asked(run: &Run) -> Vec<(String, Value)> {
     .into()
 }
 
-/// Another client's result about a server that was leased to it: what it measured, on what was started.
+/// Another client's result for a server that was leased to it.
 pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measured: ResultRow) -> ResultRow {
     let own = base(candidate, Some(server));
     let simulated = own.quality.simulated;
@@ -171,7 +171,7 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row
 }
 
-/// What the end of a search says about its probes: one of them stands for it, and closes its unit.
+/// Applies the end of a search to its probes: one of them is chosen and closes the unit.
 pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     let block = |chosen: bool| SearchBlock {
         chosen,
@@ -211,7 +211,7 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     }
 }
 
-/// What a server's end changes: a run that lost its server learns why, and what it cost in energy.
+/// Applies a server's end: why a run lost its server, throttling, and energy.
 pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
     if let Some(gpu) = &end.gpu {
         result.quality.throttled = gpu.devices.iter().any(|d| d.throttled_share.is_some_and(|share| share > THROTTLED));
@@ -233,7 +233,7 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
 pub fn lost(result: &mut ResultRow, server: &Server) {
     let lost = match &result.failure_class {
         Some(FailureClass::ServerLost) => true,
-        // A server that nobody leases may just not have answered.
+        // A server without a lease may just not have answered.
         Some(FailureClass::AllRequestsFailed) => server.endpoint.lease.is_some(),
         Some(_) | None => false,
     };
@@ -300,7 +300,7 @@ fn outcome(end: Option<&RunEnd>) -> (Status, Option<FailureClass>, Option<String
         let why = "the run has no end in these rows: it was interrupted; rerun to resume";
         return (Status::Failed, Some(FailureClass::Interrupted), Some(why.into()));
     };
-    // What a client measured that did not keep up says nothing about the server.
+    // Measurements of a saturated client say nothing about the server.
     let status = if end.client.saturated && end.status == Status::Ok { Status::Failed } else { end.status };
     (status, end.failure_class.clone(), end.failure_reason.clone())
 }

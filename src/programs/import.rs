@@ -47,16 +47,21 @@ pub fn is_other_client(path: &Path) -> bool {
 ///
 /// # Errors
 /// What cannot be read.
-pub fn read(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+pub fn read(
+    path: &Path,
+    overrides: &ImportOverrides,
+    repeats: &mut Repeats,
+    notice: &Notice,
+) -> Result<Vec<ResultRow>> {
     if !path.is_dir() {
-        return file(path, &of_file(path, given)?, repeats, notice);
+        return file(path, &of_file(path, overrides)?, repeats, notice);
     }
     let mut paths = Vec::new();
     json_files(path, 0, &mut paths)?;
     paths.sort();
     let mut all = Vec::new();
     for file_of_it in &paths {
-        all.extend(file(file_of_it, &of_folder(file_of_it, path, given)?, repeats, notice)?);
+        all.extend(file(file_of_it, &of_folder(file_of_it, path, overrides)?, repeats, notice)?);
     }
     if all.is_empty() {
         let why = match paths.len() {
@@ -90,8 +95,8 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
 
 /// What a sweep's folder says about a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`. SGLang: a folder a
 /// scenario, and beside the results the requests that were to be sent.
-fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
-    let mut given = given.clone();
+fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
+    let mut overrides = overrides.clone();
     let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
     let prepared = path.with_file_name("prepared_dataset.jsonl");
     if prepared.is_file() {
@@ -99,8 +104,8 @@ fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<Import
         let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
         let mut set = vec![("workload/num_prompts".to_string(), json!(asked))];
         set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
-        set.append(&mut given.set);
-        given.set = set;
+        set.append(&mut overrides.set);
+        overrides.set = set;
     }
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
@@ -119,15 +124,15 @@ fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<Import
             ("candidate/index".to_string(), json!(index)),
             ("candidate/of".to_string(), json!(1)),
         ];
-        set.append(&mut given.set);
-        given.set = set;
+        set.append(&mut overrides.set);
+        overrides.set = set;
     }
-    Ok(given)
+    Ok(overrides)
 }
 
 /// The same for a single file: its folder is not a scenario.
-fn of_file(path: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
-    of_folder(path, path.parent().unwrap_or(path), given)
+fn of_file(path: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
+    of_folder(path, path.parent().unwrap_or(path), overrides)
 }
 
 /// What repeats have in common: a run of a sweep its folder, anything else its file. And what a result is called by that names no
@@ -140,14 +145,14 @@ fn origin(path: &Path) -> (String, String) {
     }
 }
 
-fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+fn file(path: &Path, overrides: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
         notice.warn(format!("{}: read together with {}", stdio::name(path), format.files.join(", ")));
         return Ok(Vec::new());
     }
     let (origin, name) = origin(path);
-    let given = ImportOverrides { name, ..given.clone() };
+    let overrides = ImportOverrides { name, ..overrides.clone() };
     let (mut all, mut refused) = (Vec::new(), Refused::default());
     for (place, mut content) in contents(path, notice)? {
         if let Some(format) = ImportFormat::of(&content) {
@@ -158,7 +163,7 @@ fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &No
                 }
             }
         }
-        match of(&content, &given) {
+        match of(&content, &overrides) {
             Ok(found) => all.extend(found.into_iter().map(|found| repeats.number(&origin, &place, found))),
             Err(e) => refused.report(e, &place, path, notice),
         }
@@ -210,14 +215,14 @@ fn is_record(line: &Value) -> bool {
 ///
 /// # Errors
 /// A content of no known format, with the keys that the nearest one has.
-pub fn of(content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<Found>> {
     // A sweep's own record of what did not run.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();
-        return Ok(vec![Found { row: failure(content, given)?, source }]);
+        return Ok(vec![Found { row: failure(content, overrides)?, source }]);
     }
     match ImportFormat::of(content) {
-        Some(format) => results(format, content, given),
+        Some(format) => results(format, content, overrides),
         None => Err(match nearest(content) {
             Some((format, lacks)) => {
                 Error::new(format!("unknown format; the nearest, {}, also has {}", format.name, lacks.join(", ")))
@@ -227,15 +232,15 @@ pub fn of(content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
     }
 }
 
-fn failure(content: &Value, given: &ImportOverrides) -> Result<ResultRow> {
+fn failure(content: &Value, overrides: &ImportOverrides) -> Result<ResultRow> {
     let text = |key: &str| content[key].as_str().unwrap_or_default();
     let mut row = json!(ResultRow {
         failure_class: Some(FailureClass::ClientFailed),
         failure_reason: Some(format!("{}: {}", text("error_type"), text("error"))),
         sla: [("passed".to_string(), Value::Null)].into_iter().collect(),
-        ..ResultRow::new("vllm", &given.name, "", Status::Failed)
+        ..ResultRow::new("vllm", &overrides.name, "", Status::Failed)
     });
-    for (place, value) in &given.set {
+    for (place, value) in &overrides.set {
         put(&mut row, place, value.clone());
     }
     typed(row)
@@ -273,14 +278,14 @@ impl Named {
     ///
     /// # Errors
     /// A file beside it that cannot be read.
-    pub fn of(&mut self, given: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
+    pub fn of(&mut self, overrides: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
         if self.0.as_ref().is_none_or(|(known, ..)| known != file) {
             let path = Path::new(file);
             let (origin, name) = origin(path);
-            let of_it = if path.is_file() { of_file(path, given)? } else { given.clone() };
+            let of_it = if path.is_file() { of_file(path, overrides)? } else { overrides.clone() };
             self.0 = Some((file.to_string(), ImportOverrides { name, ..of_it }, origin));
         }
-        self.0.as_ref().map(|(_, given, origin)| (given, origin.as_str())).ok_or_else(|| Error::new("no file"))
+        self.0.as_ref().map(|(_, overrides, origin)| (overrides, origin.as_str())).ok_or_else(|| Error::new("no file"))
     }
 }
 

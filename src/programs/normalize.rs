@@ -21,14 +21,14 @@ use serde_json::Value;
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
-        let given = import::overrides(args.candidate.as_deref(), &args.set)?;
+        let overrides = import::overrides(args.candidate.as_deref(), &args.set)?;
         let out = stdio::row_writer()?;
         let mut normalizing = Normalizer {
             out,
             to: args.to,
             left_out: 0,
             fold: RowFold::default(),
-            given,
+            overrides,
             named: Named::default(),
             repeats: Repeats::default(),
             refused: Refused::default(),
@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         let (others, own): (Vec<PathBuf>, Vec<PathBuf>) =
             args.files.iter().cloned().partition(|path| import::is_other_client(path));
         for path in &others {
-            match import::read(path, &normalizing.given, &mut normalizing.repeats, notice) {
+            match import::read(path, &normalizing.overrides, &mut normalizing.repeats, notice) {
                 Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
                 Err(e) => notice.error(&e),
             }
@@ -73,7 +73,7 @@ struct Normalizer {
     to: OutputFormat,
     left_out: usize,
     fold: RowFold,
-    given: ImportOverrides,
+    overrides: ImportOverrides,
     named: Named,
     repeats: Repeats,
     refused: Refused,
@@ -109,8 +109,8 @@ impl Normalizer {
 
     /// The results of another client in one line.
     fn imported(&mut self, content: &Value, place: &RowPlace) -> Result<Vec<ResultRow>> {
-        let (given, origin) = self.named.of(&self.given, &place.name)?;
-        let found = import::of(content, given)?;
+        let (overrides, origin) = self.named.of(&self.overrides, &place.name)?;
+        let found = import::of(content, overrides)?;
         Ok(found.into_iter().map(|found| self.repeats.number(origin, &place.to_string(), found)).collect())
     }
 

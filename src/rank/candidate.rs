@@ -2,10 +2,10 @@
 
 use super::trial::Trial;
 
-/// A candidate: its best load point, by which it stands, and its others.
+/// A candidate: its best load point, which decides its rank, and its others.
 #[derive(Debug, Clone)]
 pub struct RankedCandidate {
-    /// By this it stands.
+    /// The load point that it is ranked by.
     pub best: Trial,
     /// Its other load points and probes.
     pub others: Vec<Trial>,

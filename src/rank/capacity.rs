@@ -1,38 +1,38 @@
-//! What it takes to serve a peak with a candidate, and what that costs.
+//! GPUs and cost to serve a peak request rate with a candidate.
 
 use super::trial::Trial;
 
-/// What a capacity card is made for.
+/// Assumptions of a capacity card.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CapacityDemand {
-    /// What a GPU costs an hour, in any currency.
+    /// Price of a GPU per hour, in any currency.
     pub gpu_hour: Option<f64>,
     /// Requests per second at the peak.
     pub peak_qps: Option<f64>,
-    /// Share of what a replica can do that is kept free.
+    /// Headroom: share of a replica's capacity that stays free.
     pub headroom: f64,
 }
 
-/// A capacity card. `None` is what the rows do not say.
+/// A capacity card; `None` where the rows do not say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CapacityCard {
     /// Requests per second that a replica was measured to serve.
     pub rate: Option<f64>,
-    /// GPUs of a replica.
+    /// GPUs per replica.
     pub gpus: Option<f64>,
     /// Replicas for the peak: ⌈peak / (rate · (1 − headroom))⌉.
     pub replicas: Option<f64>,
-    /// What all of them cost an hour.
+    /// Cost of all replicas per hour.
     pub cost_hour: Option<f64>,
-    /// Cost of 10⁶ output tokens at full use: price · GPUs / 3600 / (tokens/s) · 10⁶.
+    /// Cost of 10⁶ output tokens at full utilization: price · GPUs / 3600 / (tokens/s) · 10⁶.
     pub cost_output: Option<f64>,
-    /// The same of all tokens, prompts too.
+    /// The same for prompt and output tokens.
     pub cost_total: Option<f64>,
     /// Requests in flight at that rate (Little): rate · mean E2E.
     pub in_flight: Option<f64>,
-    /// Output tokens per second of one GPU.
+    /// Output tokens per second per GPU.
     pub tokens_gpu: Option<f64>,
-    /// Joules an output token, where power was sampled.
+    /// Energy per output token, J, where power was sampled.
     pub joules: Option<f64>,
     /// Tokens that the KV cache holds.
     pub kv_tokens: Option<f64>,

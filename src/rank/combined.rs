@@ -1,4 +1,4 @@
-//! One decision over several scenarios, by what each of them counts.
+//! One decision over several scenarios, by their weights.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::group::Group;
 /// A ranking over scenarios.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CombinedRanking {
-    /// Scenarios and what they count; together 1.
+    /// Scenarios and their weights; the sum is 1.
     pub weights: Vec<(String, f64)>,
-    /// How the load came, for several such rankings.
+    /// Load mode.
     pub mode: String,
     /// Best first.
     pub scores: Vec<Score>,
-    /// Candidates that have no result in some scenario.
+    /// Candidates without a result in some scenario.
     pub left_out: usize,
 }
 
@@ -25,13 +25,13 @@ pub struct Score {
     pub framework: String,
     /// Candidate.
     pub candidate_id: String,
-    /// In words.
+    /// Changed flags, in words.
     pub changes: String,
     /// Π (value / best value)^weight over the scenarios: 1 for the best of every one.
     pub score: f64,
-    /// It passed every scenario; `None` when some had no SLA and none failed.
+    /// Whether it meets every SLA; `None` if some scenario had none and it failed in none.
     pub passed: Option<bool>,
-    /// What is ranked by, scenario by scenario.
+    /// The ranked throughput in each scenario.
     pub values: Vec<f64>,
 }
 

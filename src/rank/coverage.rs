@@ -9,9 +9,9 @@ use super::notes::Notes;
 /// How far a framework was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchCoverage {
-    /// Candidates that gave a result.
+    /// Candidates that produced a result.
     pub finished: usize,
-    /// Candidates that gave any row.
+    /// Candidates that produced any row.
     pub seen: usize,
     /// Candidates that its search has, where rows say so.
     pub of: usize,
@@ -19,26 +19,26 @@ pub struct SearchCoverage {
     pub baseline: bool,
     /// Its baseline gave a row that says why it gave none.
     pub baseline_seen: bool,
-    /// The user left it out.
+    /// The user excluded it.
     pub excluded: bool,
 }
 
 impl SearchCoverage {
-    /// What is missing before the framework was given its chance; nothing where rows do not say what there is.
+    /// What its search still lacks; `None` if it is complete enough or the rows do not say how many candidates there are.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         let tuned = self.finished > usize::from(self.baseline);
         match () {
             () if self.of == 0 || self.excluded => None,
             () if !self.baseline && !self.baseline_seen => Some("its baseline has no result"),
-            // What failed has its reason.
+            // Failures are explained elsewhere.
             () if !tuned && self.seen < self.of => Some("none of its tuned candidates has a result"),
             () => None,
         }
     }
 }
 
-/// Those of a candidate stand side by side.
+/// Counts candidates by framework. Results of a candidate must be adjacent.
 pub fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, SearchCoverage> {
     let mut tried: BTreeMap<Arc<str>, SearchCoverage> = BTreeMap::new();
     for of_one in entries.chunk_by(|a, b| a.is_of(b)) {

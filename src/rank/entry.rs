@@ -19,7 +19,7 @@ use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
 use crate::rows::words::{Latency, SearchEndReason};
 
-/// What decides a place. `None` is what was not measured.
+/// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SortKeys {
     /// The throughput that is ranked by.
@@ -30,13 +30,13 @@ pub struct SortKeys {
     pub ttft: Option<f64>,
     /// TPOT, ms; ITL where there is none.
     pub tpot: Option<f64>,
-    /// The latter is ITL.
+    /// `tpot` is ITL.
     pub itl: bool,
     /// GPUs.
     pub gpus: Option<f64>,
 }
 
-/// What only rows of runs have.
+/// Members that only rows of runs have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInfo {
     /// Units that the row closes.
@@ -51,11 +51,11 @@ pub struct RunInfo {
     pub started_at: Box<str>,
     /// From 0.
     pub repeat: u32,
-    /// It stands for its search, or does not; `None` of a row of no search.
+    /// Whether its rate search chose it; `None` for a row without a search.
     pub chosen: Option<bool>,
     /// Its search never ended.
     pub unfinished: bool,
-    /// The attempt was cut off: it replaces none that came to its end.
+    /// The attempt was interrupted: it does not replace a completed one.
     pub cut: bool,
 }
 
@@ -79,27 +79,27 @@ pub struct Entry {
     pub framework: Arc<str>,
     /// Candidate.
     pub candidate_id: Box<str>,
-    /// Where it belongs.
+    /// The group that it is ranked in.
     pub group: Arc<GroupKey>,
-    /// A run that went its whole way.
+    /// A run that completed.
     pub ok: bool,
-    /// The SLA's answer; `None` when there was none to give.
+    /// Whether it meets the SLA; `None` without an SLA.
     pub passed: Option<bool>,
     /// Too few requests behind a percentile.
     pub unconfirmed: bool,
-    /// By what share it misses the limit that it misses most; infinite where requests failed, `None` where the row does not say.
+    /// The largest miss, as a share of the limit; infinite if requests failed, `None` if the row does not say.
     pub miss: Option<f64>,
-    /// What decides its place.
+    /// The values that decide its rank.
     pub keys: SortKeys,
     /// Requests per second asked for.
     pub rate: Option<f64>,
     /// Requests in flight, or the cap of them.
     pub in_flight: Option<f64>,
-    /// What to know before believing it.
+    /// Caveats.
     pub notes: Notes,
-    /// What only rows of runs have.
+    /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
-    /// The baseline of its framework, and how many candidates that has; `None` where the row does not say.
+    /// Whether it is the baseline of its framework, and how many candidates that has; `None` if the row does not say.
     pub tried: Option<(bool, u32)>,
 }
 
@@ -110,7 +110,7 @@ impl Entry {
         &self.line
     }
 
-    /// The row, for what only a report shows.
+    /// The whole row, for members that only a report shows.
     #[must_use]
     pub fn row(&self) -> &Row {
         self.read
@@ -297,7 +297,7 @@ impl Entry {
         self.object(&["sla"]).map(sla::tested).unwrap_or_default()
     }
 
-    /// `pass`, `pass_unconfirmed`, `fail`, or nothing when there was no answer to give.
+    /// `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match (self.passed, self.unconfirmed) {
@@ -323,7 +323,7 @@ impl Entry {
         }
     }
 
-    /// What the row claims about its SLA, where its numbers say something else.
+    /// The row's claim about its SLA, if its numbers contradict it.
     #[must_use]
     pub fn claim(&self, options: &RankOptions) -> Option<String> {
         self.gate(options).judged.and_then(|judged| judged.claim())
@@ -369,13 +369,13 @@ impl Entry {
         }
     }
 
-    /// How much load: its rate, else its number in flight; nothing for all at once.
+    /// The amount of load: its rate, else its concurrency; 0 for all at once.
     #[must_use]
     pub fn amount(&self) -> f64 {
         self.rate.or(self.in_flight).unwrap_or_default()
     }
 
-    /// It stands for its search; true of a row of no search, and of one whose search never ended.
+    /// True for the chosen run of a search, a row without a search, and one whose search never ended.
     #[must_use]
     pub fn is_claim(&self) -> bool {
         self.own.as_ref().is_none_or(|own| own.chosen != Some(false) || own.unfinished)

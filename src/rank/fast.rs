@@ -348,7 +348,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Member<'a> {
     }
 }
 
-/// The kind of row. A value that is not text is no kind that is known; null is none.
+/// The kind of row; null counts as absent, and any other value that is not text as an unknown kind.
 fn record<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Text<'a>>, D::Error> {
     Ok(match Member::deserialize(source)? {
         Member::Null => None,

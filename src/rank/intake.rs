@@ -1,4 +1,4 @@
-//! Rows as entries: what a ranking needs of each is read once, and what they share is kept once.
+//! Rows as entries: each is read once, and values that rows share are stored once.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use crate::base::error::Result;
 use crate::rows::resume;
 use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
 
-/// Rows as entries, with what they share kept once.
+/// Reads rows as entries; values that rows share are stored once.
 #[derive(Debug)]
 pub struct Intake {
     options: RankOptions,
@@ -26,14 +26,14 @@ pub struct Intake {
     frameworks: BTreeSet<Arc<str>>,
     groups: HashMap<String, Arc<GroupKey>>,
     buffer: String,
-    told: Vec<(Box<str>, f64)>,
+    known_limits: Vec<(Box<str>, f64)>,
     /// Every limit that some row has, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
     /// The kinds of limits among them.
     pub limited: BTreeSet<Limit>,
 }
 
-/// Limits that are remembered as they stand.
+/// Maximum number of limits in `known_limits`.
 const FEW: usize = 16;
 
 impl Default for Intake {
@@ -55,13 +55,13 @@ impl Intake {
             frameworks: BTreeSet::new(),
             groups: HashMap::new(),
             buffer: String::new(),
-            told: Vec::new(),
+            known_limits: Vec::new(),
             limits: BTreeSet::new(),
             limited: BTreeSet::new(),
         }
     }
 
-    /// What several have read, as one.
+    /// Merges several intakes.
     ///
     /// # Panics
     /// When there are none.
@@ -75,7 +75,7 @@ impl Intake {
             entries.extend(more.into_iter().flatten());
             all.limits.extend(other.limits);
             all.limited.extend(other.limited);
-            // What is equal has to be one.
+            // Equal values must share one allocation.
             let frameworks: HashMap<*const u8, Arc<str>> =
                 other.frameworks.into_iter().map(|name| (name.as_ptr(), all.framework(&name))).collect();
             let mut groups: HashMap<*const GroupKey, Arc<GroupKey>> = HashMap::new();
@@ -124,7 +124,7 @@ impl Intake {
     fn entry(&mut self, line: &str, row: &ResultSummary) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
-            // As `Row::record`; what failed has no metrics.
+            // As `Row::record`; failed results have no metrics.
             None if row.framework.as_deref().is_some_and(|name| !name.is_empty())
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
             _ => return Ok(None),
@@ -177,14 +177,16 @@ impl Intake {
         }
     }
 
-    /// Every limit of a row that nothing was given in the place of.
+    /// Notes the limits of a row that --sla does not override.
     fn note_limits(&mut self, row: &ResultSummary, scenario: &str) {
         for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
-            let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
-            if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
-                // A few limits stand in nearly all rows: those are not written again and again.
-                if self.told.len() < FEW {
-                    self.told.push(((**key).into(), *value));
+            let is_known = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
+            if self.options.overrides(scenario).all(|(other, _)| *other != **key)
+                && !self.known_limits.iter().any(is_known)
+            {
+                // Nearly all rows have the same few limits: skip formatting these again.
+                if self.known_limits.len() < FEW {
+                    self.known_limits.push(((**key).into(), *value));
                 }
                 self.limited.extend(Limit::known(key));
                 self.buffer.clear();
@@ -252,7 +254,7 @@ impl Intake {
             self.buffer.push('\0');
             self.buffer.push_str(member);
         }
-        // Equal keys are one: from here on they are told apart by where they stand.
+        // Equal keys share one allocation: from here on they are compared by address.
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }

@@ -68,7 +68,7 @@ impl GroupKey {
             && self.rest.iter().zip(&other.rest).all(alike)
     }
 
-    fn said(&self) -> usize {
+    fn specified(&self) -> usize {
         self.rest.iter().filter(|member| !member.is_empty()).count()
     }
 }
@@ -77,11 +77,12 @@ impl GroupKey {
 /// stay separate.
 pub fn settle(all: &BTreeSet<Arc<GroupKey>>) -> BTreeMap<Arc<GroupKey>, Arc<GroupKey>> {
     let mut ends: BTreeMap<Arc<GroupKey>, Arc<GroupKey>> = BTreeMap::new();
-    let mut by_said: Vec<&Arc<GroupKey>> = all.iter().collect();
-    by_said.sort_by_key(|key| std::cmp::Reverse(key.said()));
-    for key in by_said {
+    let mut by_specified: Vec<&Arc<GroupKey>> = all.iter().collect();
+    by_specified.sort_by_key(|key| std::cmp::Reverse(key.specified()));
+    for key in by_specified {
         // Those that say more have found their end.
-        let fitting = ends.iter().filter(|(other, _)| other.said() > key.said() && key.fits(other)).map(|(_, end)| end);
+        let fitting =
+            ends.iter().filter(|(other, _)| other.specified() > key.specified() && key.fits(other)).map(|(_, end)| end);
         let fitting: BTreeSet<&Arc<GroupKey>> = fitting.collect();
         let end = match (fitting.first(), fitting.len()) {
             (Some(end), 1) => Arc::clone(end),

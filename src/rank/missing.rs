@@ -10,9 +10,9 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use crate::rows::words::Status;
 
-/// Failures of a framework that are read for a reason.
+/// Maximum number of failures of a framework that are searched for a reason.
 const READ: usize = 200;
-/// Characters of a reason; the rest stands in the table of what was not selected.
+/// Maximum length of a reason, in characters; the table of rejected candidates has all of it.
 const MOST: usize = 160;
 
 /// Fills in which frameworks each group lacks; returns those that have no valid result anywhere.
@@ -68,7 +68,7 @@ fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
     let mut reasons: BTreeMap<(bool, bool, &str), (usize, &str)> = BTreeMap::new();
     for entry in nearest.iter().take(READ) {
         let class = Some(entry.failure_class()).filter(|class| !class.is_empty()).unwrap_or(entry.status());
-        // That the rest was given up follows from why the others failed.
+        // Candidates skipped after others failed do not explain anything.
         let follows = entry.notes.has(Notes::GAVE_UP);
         let reason = reasons.entry((follows, skip(entry), class)).or_insert((0, entry.failure_reason()));
         reason.0 += 1;

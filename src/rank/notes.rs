@@ -1,4 +1,4 @@
-//! What to know before believing a row, a bit each.
+//! Caveats of a row, one bit each.
 
 use super::fast::ResultSummary;
 use crate::rows::words::{FailureClass, ReachedBy};
@@ -18,7 +18,7 @@ macro_rules! notes {
 notes! {
     /// A simulated engine.
     SIMULATED = 0,
-    /// A flow check.
+    /// A smoke test.
     SMOKE = 1,
     /// Random prompts.
     RANDOM = 2,
@@ -32,23 +32,23 @@ notes! {
     TUNNEL = 6,
     /// On another host.
     NETWORK = 7,
-    /// It fell behind its load.
+    /// Saturated: the server fell behind its load.
     SATURATED = 8,
     /// A GPU was slowed down.
     THROTTLED = 9,
     /// Thirds of the run differ.
     UNSTABLE = 10,
-    /// The row claims something about its SLA that its numbers do not say.
+    /// The row makes a claim about its SLA that its numbers contradict.
     CLAIM = 11,
-    /// Its client writes 0 for nothing.
+    /// Its client writes 0 for values that it did not measure.
     PLACEHOLDER = 12,
-    /// Its client does not see everything.
+    /// Its client does not detect every failure or first token.
     BLIND = 13,
-    /// The plan has something to say.
+    /// The plan has caveats, substitutions or untested values.
     PLAN = 14,
-    /// The user left it out.
+    /// The user excluded it.
     EXCLUDED = 15,
-    /// Its framework was given up.
+    /// Its framework's search was stopped after failures.
     GAVE_UP = 16,
     /// Too short to tell whether the server keeps up.
     TOO_SHORT = 17,
@@ -89,7 +89,7 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(quality.throttled, Notes::THROTTLED);
     let thirds = quality.stability.as_ref().is_some_and(|thirds| thirds.saturated);
     note(quality.saturated || thirds, Notes::SATURATED);
-    // Of a flow check that is plain.
+    // A smoke test is always too short.
     note(quality.too_short_to_tell && !quality.smoke, Notes::TOO_SHORT);
     note(quality.unstable, Notes::UNSTABLE);
     note(quality.placeholder_zero, Notes::PLACEHOLDER);

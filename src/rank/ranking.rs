@@ -26,9 +26,9 @@ pub struct Ranking {
     pub groups: Vec<Group>,
     /// Results that have no metrics to rank by, in a fixed order.
     pub failed: Vec<Box<Entry>>,
-    /// What was tried and not selected, a line a candidate and reason.
+    /// Candidates that were not selected, one line per candidate and reason.
     pub rejected: Vec<RejectedCandidate>,
-    /// Results that so long a list leaves out.
+    /// Results beyond the maximum length of that list.
     pub rejected_more: usize,
     /// Frameworks that have no valid result anywhere, and why.
     pub unmeasured: Vec<Missing>,
@@ -40,13 +40,13 @@ pub struct Ranking {
     pub limits: Vec<String>,
     /// The kinds of limits among them.
     pub limited: BTreeSet<Limit>,
-    /// What rows claim and their numbers do not say, and how often.
+    /// Claims of rows that their numbers contradict, and their number.
     pub claims: (Vec<String>, usize),
-    /// Rows that say less than others and were taken for the same: what these are compared as.
+    /// Settings that some rows leave unspecified and that were assumed to match.
     pub assumed: Vec<String>,
 }
 
-/// Ranks what was taken in. The order of the input does not matter.
+/// Ranks the entries. The order of the input does not matter.
 #[must_use]
 pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     let options = intake.options().clone();
@@ -70,12 +70,12 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     });
     let unmeasured = missing::fill(&mut groups, &failed, &tried);
     let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
-    let given = options.sla.iter().filter_map(|(_, key, _)| Limit::known(key));
-    let limited = intake.limited.iter().copied().chain(given).collect();
+    let overrides = options.sla.iter().filter_map(|(_, key, _)| Limit::known(key));
+    let limited = intake.limited.iter().copied().chain(overrides).collect();
     let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
     limits.extend(options.sla.iter().map(|(scenario, key, value)| {
         let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
-        format!("{key} {value}{of} (given to this report)")
+        format!("{key} {value}{of} (set with --sla)")
     }));
     Ranking {
         options,
@@ -93,10 +93,10 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     }
 }
 
-/// Claims that are told one by one.
+/// Maximum number of claims that are listed.
 const CLAIMS: usize = 20;
 
-/// What rows claim about their SLA and their numbers do not say: the first of them in words, and how many there are.
+/// Claims about the SLA that the rows' numbers contradict: the first of them in words, and their number.
 fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize) {
     let claiming = || entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
     let named = claiming().map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
@@ -106,7 +106,7 @@ fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize)
     (rejected::least(CLAIMS, named).into_iter().filter_map(words).collect(), claiming().count())
 }
 
-/// Puts rows that say less to the group that they fit; with `mixed` all of a scenario and a way to load into one.
+/// Moves rows that say less to the group that they fit; with `mixed`, all rows of a scenario and load mode into one group.
 fn settle(
     entries: &mut [Box<Entry>],
     mixed: bool,
@@ -184,7 +184,7 @@ impl Ranking {
         self.groups.iter().any(|group| group.key.simulated) || self.failed.iter().any(|entry| entry.group.simulated)
     }
 
-    /// Some row is a flow check.
+    /// Some row is a smoke test.
     #[must_use]
     pub fn smoke(&self) -> bool {
         self.groups.iter().any(|group| group.key.smoke) || self.failed.iter().any(|entry| entry.group.smoke)
@@ -202,7 +202,7 @@ impl Ranking {
         self.groups.iter().flat_map(Group::entries).chain(self.failed.iter().map(|entry| &**entry))
     }
 
-    /// What groups lack, each with the groups that lack it for this reason.
+    /// Missing frameworks, each with the groups that lack it for the same reason.
     #[must_use]
     pub fn missing(&self) -> BTreeMap<&Missing, Vec<&Group>> {
         let mut all: BTreeMap<&Missing, Vec<&Group>> = BTreeMap::new();
@@ -212,7 +212,7 @@ impl Ranking {
         all
     }
 
-    /// Frameworks that were not given their chance, and what they lack: until then a winner over several is provisional.
+    /// Frameworks whose search is incomplete, and what they lack: until then a winner is provisional.
     #[must_use]
     pub fn provisional(&self) -> Vec<(&str, &'static str)> {
         if self.tried.len() < 2 {
@@ -227,7 +227,7 @@ impl Ranking {
         combined::combined(&self.groups, &self.weights())
     }
 
-    /// What each scenario counts: as was asked for, else as the plan of the rows says; nothing when neither says it.
+    /// Weights of the scenarios: those of --weights, else those of the plan; empty if neither has any.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, f64)> {
         let first = self.groups.iter().find_map(|group| group.ranked.first());

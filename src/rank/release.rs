@@ -29,14 +29,14 @@ pub struct ReleaseChange {
     pub regression: bool,
 }
 
-/// What became of a release.
+/// A release compared with an earlier one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReleaseComparison {
-    /// All that both have.
+    /// Metrics that both have.
     pub changes: Vec<ReleaseChange>,
-    /// Candidates that kept their SLA then and do not now, in words.
+    /// Candidates that met their SLA in the baseline and no longer do, in words.
     pub lost: Vec<String>,
-    /// What only one of the two has, in words.
+    /// What only one of them has, in words.
     pub unmatched: Vec<String>,
 }
 
@@ -59,18 +59,18 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseCompariso
                 None => found.unmatched.push(format!("{} is new in {}", name(&ranked.best), group.key.scenario)),
             }
         }
-        for gone in before.ranked.iter().filter(|then| later.same(then).is_none()) {
-            found.unmatched.push(format!("{} no longer has a result in {}", name(&gone.best), group.key.scenario));
+        for lost in before.ranked.iter().filter(|then| later.same(then).is_none()) {
+            found.unmatched.push(format!("{} no longer has a result in {}", name(&lost.best), group.key.scenario));
         }
     }
-    for gone in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
-        found.unmatched.push(format!("{} has no later results", gone.key.scenario));
+    for lost in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
+        found.unmatched.push(format!("{} has no later results", lost.key.scenario));
     }
     found
 }
 
 impl ReleaseComparison {
-    /// Something is worse beyond noise and threshold, or no longer keeps its SLA.
+    /// Something is worse beyond noise and threshold, or no longer meets its SLA.
     #[must_use]
     pub fn regressed(&self) -> bool {
         !self.lost.is_empty() || self.changes.iter().any(|change| change.regression)

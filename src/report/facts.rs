@@ -44,13 +44,13 @@ pub fn workload(ranking: &Ranking) -> impl Iterator<Item = [String; 7]> {
 
 /// The distinct values in the order of their first appearance; more than a dozen as the first and the last.
 fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
-    let mut kept: Vec<String> = Vec::new();
+    let mut distinct: Vec<String> = Vec::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    kept.extend(values.filter(|value| !value.is_empty() && seen.insert(value.clone())));
-    if kept.len() > 12 {
-        kept = vec![format!("{} to {} ({} values)", kept[0], kept[kept.len() - 1], kept.len())];
+    distinct.extend(values.filter(|value| !value.is_empty() && seen.insert(value.clone())));
+    if distinct.len() > 12 {
+        distinct = vec![format!("{} to {} ({} values)", distinct[0], distinct[distinct.len() - 1], distinct.len())];
     }
-    kept
+    distinct
 }
 
 /// Columns of [`platforms`].

@@ -1,4 +1,4 @@
-//! What a profiler needs of a framework that did not win: its slow scenario, the exact lengths, the commands.
+//! Profiler handoff for a framework that did not win: its slow scenarios, the exact token lengths, the commands.
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ impl Profiler {
     }
 }
 
-/// With a folder and an address that stand for the user's.
+/// Fills in an example folder and address.
 fn fill(text: &str) -> String {
     text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT")
 }
@@ -91,7 +91,7 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
     found
 }
 
-/// The lengths of a scenario: those that were asked for, else the buckets that were measured.
+/// Token lengths of a scenario: as requested, else as measured.
 pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     let entry = ranked.best.entry();
     let length = |output: bool| match entry.length(output) {
@@ -102,7 +102,7 @@ pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     Some((length(false)?, length(true)?))
 }
 
-/// The section, when there is something to hand off.
+/// The section, if there is something to hand off.
 pub fn markdown(out: &mut String, report: &Report) {
     let behind = behind(report);
     if behind.is_empty() {

@@ -287,7 +287,7 @@ mod tests {
         let mut intake = Intake::new(RankOptions { by, ..RankOptions::default() });
         let row = r#"{"framework":"f","candidate_id":"c","status":"ok","metrics":{"request_throughput":9}}"#;
         let ranking = rank(intake.line(row).unwrap().into_iter().collect(), &intake);
-        let said = decision(&ranking, &ranking.groups[0]);
-        assert_eq!(said, "no SLA given; first by the other metrics: f c, good req/s not measured");
+        let sentence = decision(&ranking, &ranking.groups[0]);
+        assert_eq!(sentence, "no SLA given; first by the other metrics: f c, good req/s not measured");
     }
 }

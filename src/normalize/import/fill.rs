@@ -1,4 +1,4 @@
-//! What a file of another client does not say as a row has it: the candidate, members of another form, commands.
+//! Fills in what a file of another client lacks or writes differently: the candidate, members, commands.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::format::{FlagCommand, put};
 use crate::base::shell;
 use crate::rows::kinds::{CandidateBlock, Members};
 
-/// What a candidate row says about a result that names none.
+/// Fills in the members of a candidate row.
 pub fn from_candidate(row: &mut Value, candidate: &Value) {
     for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
         if !candidate[key].is_null() {
@@ -16,7 +16,7 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
     let search = &candidate["search"];
     let changed = &candidate["server"]["changed"];
     row["candidate"] = block(changed, &search["baseline"], &search["index"], &search["of"]);
-    // Of several scenarios the file says which by its lengths; of one it is that.
+    // The scenario whose lengths fit, if only one does.
     let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
     let lengths = |scenario: &&Value| {
         ["input_len", "output_len"]
@@ -44,7 +44,7 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
     })
 }
 
-/// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
+/// Brings members into the form of a row: a rate that means all at once is null, invalid numbers are null, blocks are complete.
 pub fn tidy(row: &mut Value) {
     let rate = &mut row["workload"]["request_rate"];
     *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));

@@ -1,4 +1,4 @@
-//! Other clients' results as result rows: by their format's map, never by a name that looks the same.
+//! Results of other clients as result rows: by the map of their format, never by similar names.
 
 mod fill;
 mod format;
@@ -24,7 +24,7 @@ use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
 /// Measured mean lengths within about this factor are of one workload.
 const SAME_LENGTH: f64 = 1.5;
 
-/// What a file does not hold.
+/// Members that a file does not have.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOverrides {
     /// A `candidate` row: framework, command, scenario, limits, GPUs.
@@ -38,8 +38,8 @@ pub struct ImportOverrides {
 /// The results of one file's content, or of one line.
 ///
 /// # Errors
-/// The keys that the format cannot do without.
-pub fn results(format: &ImportFormat, content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+/// Missing keys that the format requires.
+pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrides) -> Result<Vec<Found>> {
     let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
     let each: Vec<&Value> = match &format.each {
         Some(_) => lists.flatten().collect(),
@@ -48,14 +48,14 @@ pub fn results(format: &ImportFormat, content: &Value, given: &ImportOverrides) 
     let each: Vec<&Value> = each.into_iter().filter(|result| !is_skipped(&format.skip, result)).collect();
     let alone = each.len() == 1;
     let found = |result: &Value| {
-        let mut found = one(format, result, content, given)?;
+        let mut found = one(format, result, content, overrides)?;
         found.source.alone = alone;
         Ok(found)
     };
     each.into_iter().map(found).collect()
 }
 
-fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrides) -> Result<Found> {
+fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<Found> {
     let lacks: Vec<&str> = format
         .needs
         .iter()
@@ -86,8 +86,8 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
     let content = digest::canonical(result);
-    let own_name = format!("{}-{}", given.name, &digest::sha256(content.as_bytes())[..8]);
-    let mut row = reading.row(given, &own_name)?;
+    let own_name = format!("{}-{}", overrides.name, &digest::sha256(content.as_bytes())[..8]);
+    let mut row = reading.row(overrides, &own_name)?;
     // A candidate that the file, the candidate row or a flag names has that name.
     let unnamed = row.candidate_id == own_name;
     let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
@@ -135,7 +135,7 @@ struct ImportReading<'a> {
     top: &'a Value,
     native: NativeBlock,
     metrics: BTreeMap<String, Option<f64>>,
-    /// A number was 0 that cannot be.
+    /// A latency was 0, which cannot be.
     placeholder: bool,
 }
 
@@ -148,7 +148,7 @@ impl ImportReading<'_> {
         self.metrics.get(name).copied().flatten()
     }
 
-    /// Seconds that it took, as it says, else as its requests say.
+    /// Duration in seconds, as stated, else from its requests.
     fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
@@ -168,7 +168,7 @@ impl ImportReading<'_> {
         self.native.nulls.insert(name.to_string(), why.into());
     }
 
-    /// Every number of the map, in our units. A latency of exactly 0 stands for no sample.
+    /// Every number of the map, in our units. A latency of exactly 0 means no sample.
     fn numbers(&mut self) {
         let format = self.format;
         for (name, number) in &format.metrics {
@@ -201,7 +201,7 @@ impl ImportReading<'_> {
                 }
             }
         }
-        // What goes by a first token that nobody saw is no time per token.
+        // Without a first token there is no time per output token.
         if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
             for statistic in Statistic::ALL.iter().copied() {
                 let name = Latency::Tpot.key(statistic);
@@ -213,7 +213,7 @@ impl ImportReading<'_> {
     }
 
     /// The row without its metrics: members of the file, then of the candidate row, then those that were set.
-    fn row(&self, given: &ImportOverrides, own_name: &str) -> Result<ResultRow> {
+    fn row(&self, overrides: &ImportOverrides, own_name: &str) -> Result<ResultRow> {
         let format = self.format;
         let framework = format.framework.as_deref().unwrap_or("unknown");
         let mut row = json!(ResultRow {
@@ -247,10 +247,10 @@ impl ImportReading<'_> {
         if let Some(ours) = row["framework"].as_str().and_then(|theirs| format.frameworks.get(theirs)) {
             row["framework"] = ours.as_str().into();
         }
-        if let Some(candidate) = &given.candidate {
+        if let Some(candidate) = &overrides.candidate {
             from_candidate(&mut row, candidate);
         }
-        for (place, value) in &given.set {
+        for (place, value) in &overrides.set {
             put(&mut row, place, value.clone());
         }
         tidy(&mut row);
@@ -267,7 +267,7 @@ impl ImportReading<'_> {
         // The mean of measured lengths differs from run to run of one workload; that of another workload by more.
         let length = |key: &str, length: Option<f64>| {
             let place = format!("workload/{key}");
-            let fixed = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
+            let fixed = overrides.candidate.is_some() || overrides.set.iter().any(|(set, _)| *set == place);
             match length.filter(|n| *n > 0.0 && !fixed && measured.contains(&place.as_str())) {
                 Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
                 None => json!(length),
@@ -289,7 +289,7 @@ impl ImportReading<'_> {
     }
 
     /// Requests that succeeded, and that were to be sent; what follows from these.
-    /// Where failures are not counted, they are what is lacking to the requests that somebody says were asked for.
+    /// If failures are not counted, they are the difference to the number of requests that were asked for.
     fn counts(&mut self, sample: Option<&sample::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
@@ -327,7 +327,7 @@ impl ImportReading<'_> {
         (completed, sent)
     }
 
-    /// How many requests its client counts, where its list holds others: warm-up, what was cut off, or only some of them.
+    /// Number of requests that its client counts, if its list holds others: warm-up, cancelled ones, or only some of them.
     fn other_requests(&self, map: &format::RequestsMap, listed: usize, failed: usize) -> Option<f64> {
         let counts = &self.format.counts;
         let [completed, errors, sent] =

@@ -1,4 +1,4 @@
-//! Which results of other clients are of one configuration: what is the same is one candidate, and several results of it at one
+//! Which results of other clients are of one configuration: equal settings are one candidate, and several results of it at one
 //! load are repeats.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::format::ImportFormat;
 use crate::base::digest;
 use crate::rows::kinds::{Members, ResultRow};
 
-/// Text that is new in every run, and says nothing about how it was made.
+/// Keys whose text differs in every run and is not a setting.
 const NEW_EACH_TIME: [&str; 8] =
     ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
 
@@ -43,8 +43,8 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// Names the candidate of a result from `file` by what is the same, and numbers its repeats. It stands at `place`: there the same
-    /// twice is one result.
+    /// Names the candidate of a result from `file` by its settings, and numbers its repeats. The same content twice at one `place`
+    /// is one result.
     #[must_use]
     pub fn number(&mut self, file: &str, place: &str, found: Found) -> ResultRow {
         let Found { mut row, source } = found;
@@ -52,7 +52,7 @@ impl Repeats {
             let own = row.candidate_id.clone();
             row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();
         }
-        // Stages of one file are different loads, even where it does not say which.
+        // Stages of one file are different loads, even if the file does not say which.
         if !source.alone {
             return row;
         }
@@ -73,7 +73,7 @@ impl Repeats {
 
 /// A digest of everything in a result that was configured, not measured; `None` if its format does not say what that is.
 pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Option<String> {
-    let given = format.settings.as_ref()?;
+    let map = format.settings.as_ref()?;
     let load: Vec<&str> = ["workload/request_rate", "workload/max_concurrency"]
         .iter()
         .filter_map(|member| format.row.get(*member))
@@ -86,8 +86,8 @@ pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Optio
     let words: Members =
         result.as_object()?.iter().filter(words).map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut blocks: Vec<Value> =
-        given.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
-    blocks.iter_mut().for_each(|block| without(block, &given.without));
+        map.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
+    blocks.iter_mut().for_each(|block| without(block, &map.without));
     let workload = row.workload.clone().unwrap_or_default();
     let lengths = json!([workload.scenario, workload.kind, workload.input_len, workload.output_len]);
     let all =

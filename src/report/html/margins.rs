@@ -45,7 +45,7 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
         bars.push(Bar {
             label: name(rank, ranked.best.entry()),
             value: None,
-            said: String::new(),
+            caption: String::new(),
             bad: false,
             heading: true,
         });
@@ -53,21 +53,21 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
             let bad = !test.passed;
             let value = test.value.map_or("not measured".to_string(), |value| number(Some(value)));
             let mark = if bad { "✗ " } else { "✓ " };
-            let said = match margin {
+            let caption = match margin {
                 Some(margin) if margin.abs() < 1000.0 => format!("{mark}{margin:+.0} %").replace('-', "−"),
                 Some(margin) if margin < 0.0 => format!("{mark}far over"),
                 Some(_) => format!("{mark}far within"),
                 None => format!("{mark}not measured"),
             };
             let label = format!("{}: {value}", escape::limit(test.limit.key(), test.threshold));
-            bars.push(Bar { label, value: margin, said, bad, heading: false });
+            bars.push(Bar { label, value: margin, caption, bad, heading: false });
         }
     }
     if bars.is_empty() {
         return String::new();
     }
-    let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
-    let svg = both_sides(&bars, "SLA headroom: distance from each limit in percent", &told.join("; "), (0.0, 100.0));
+    let desc: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.caption)).collect();
+    let svg = both_sides(&bars, "SLA headroom: distance from each limit in percent", &desc.join("; "), (0.0, 100.0));
     let more =
         if best.len() > MOST { format!(" The first {MOST} of {} frameworks.", best.len()) } else { String::new() };
     let how = format!(

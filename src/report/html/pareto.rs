@@ -25,7 +25,7 @@ fn at(trial: &Trial) -> Option<(f64, f64)> {
     Some((sane(Some(1000.0 / tpot))?, sane(trial.metric("output_token_throughput").map(|n| n / gpus))?))
 }
 
-/// Which points nobody beats in both, from the left.
+/// The Pareto front, from the left.
 fn front(places: &[ParetoPoint]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     let of = |i: usize| places[i].at;
@@ -92,8 +92,8 @@ pub fn plot(group: &Group) -> String {
         "To the right, each user sees tokens faster (1000 / mean TPOT); upwards, a GPU generates more. The line is the Pareto front: no \
          load point beats one of these in both. Small dots are behind it.{hollow} The list gives both numbers."
     );
-    let told: Vec<String> = lettered().map(|(i, letter)| format!("{letter}: rank {}", words(&places[*i]))).collect();
-    let svg = chart.finish("Output tok/s/GPU against output tok/s/user", &told.join("; "));
+    let desc: Vec<String> = lettered().map(|(i, letter)| format!("{letter}: rank {}", words(&places[*i]))).collect();
+    let svg = chart.finish("Output tok/s/GPU against output tok/s/user", &desc.join("; "));
     figure(
         "plot",
         "Interactivity (tok/s/user) vs. throughput per GPU",

@@ -18,7 +18,7 @@ fn values(trial: &Trial) -> [Option<f64>; 6] {
 
 /// The plot; nothing where no candidate has two of these numbers.
 pub fn plot(group: &Group, options: &RankOptions) -> String {
-    let mut told = Vec::new();
+    let mut desc = Vec::new();
     let shown: Vec<ValueRange> = first(group)
         .filter_map(|(slot, ranked)| {
             let values = values(&ranked.best);
@@ -31,12 +31,12 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
             let words = ["min", "p50", "p90", "p95", "p99", "max"].iter().zip(values);
             let words: Vec<String> =
                 words.filter_map(|(word, v)| v.map(|v| format!("{word} {} ms", number(Some(v))))).collect();
-            told.push(format!("{label}: {}", words.join(", ")));
+            desc.push(format!("{label}: {}", words.join(", ")));
             Some(ValueRange { label, slot, values })
         })
         .collect();
     let limit = limit(group, options, "max_p99_ttft_ms").map(|ms| (ms, format!("SLA limit of p99: {ms} ms")));
-    let Some(svg) = ranges(&shown, limit, "TTFT, ms", "How TTFT spreads", &told.join("; ")) else {
+    let Some(svg) = ranges(&shown, limit, "TTFT, ms", "How TTFT spreads", &desc.join("; ")) else {
         return String::new();
     };
     let how = "At the load point that a candidate is ranked by: the thin line spans minimum to maximum TTFT, the disc is the median, the \

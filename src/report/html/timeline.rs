@@ -86,10 +86,10 @@ pub fn section(ranking: &Ranking) -> String {
         for run in runs {
             let (from, to) = (place(run.from), place(run.to));
             let (class, words) = end(run.entry);
-            let told =
+            let desc =
                 format!("{} {}: {words}, {:.1} s", candidate(run.entry), run.entry.load(), seconds(run.to - run.from));
             let bar = bar(from, y + 5.0, (to - from).max(2.0), 12.0, class);
-            svg.push_str(&format!("<g><title>{}</title>{bar}</g>", line(&told)));
+            svg.push_str(&format!("<g><title>{}</title>{bar}</g>", line(&desc)));
         }
         svg.push_str(&letters(x, y, "row back", &label));
     }

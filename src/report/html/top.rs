@@ -91,8 +91,8 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
     out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
     for missing in &group.missing {
-        let said = format!("No result for {}: {}.", missing.framework, missing.why);
-        out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&said)));
+        let caption = format!("No result for {}: {}.", missing.framework, missing.why);
+        out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&caption)));
     }
     out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{}", answer.main))));
     let text = group.ranked.first().map(|first| first.best.entry().commands()[0].to_string()).unwrap_or_default();
@@ -181,8 +181,10 @@ pub fn section(ranking: &Ranking) -> String {
     }
     if ranking.groups.is_empty() {
         let badge = badge("bad", "✗", "No results");
-        let why: String =
-            note::missing(ranking).iter().map(|said| format!("<p class=\"nothing\">{}</p>\n", line(said))).collect();
+        let why: String = note::missing(ranking)
+            .iter()
+            .map(|caption| format!("<p class=\"nothing\">{}</p>\n", line(caption)))
+            .collect();
         out.push_str(&format!(
             "<article class=\"card\"><p class=\"badges\">{badge}</p>{why}<p class=\"answer\">{} See <a \
              href=\"#tried\">Tried and not selected</a>.</p></article>\n",

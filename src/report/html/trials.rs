@@ -8,7 +8,7 @@ use super::scale::sane;
 use crate::rank::{Entry, Group, RankOptions, RankedCandidate, Trial};
 use crate::report::text::{candidate, load};
 
-/// The best candidates, as many as can be told apart by colour and shape.
+/// The best candidates, as many as colour and shape can distinguish.
 pub fn first(group: &Group) -> impl Iterator<Item = (usize, &RankedCandidate)> {
     group.ranked.iter().take(SLOTS).enumerate()
 }
@@ -22,9 +22,10 @@ pub fn all(ranked: &RankedCandidate) -> Vec<&Trial> {
 
 /// The limit that holds for a group: the one given to the report, else the rows'.
 pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
-    let given = options.given(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
+    let own_limit =
+        options.overrides(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
     let own = || group.ranked.first()?.best.entry().threshold(name);
-    sane(given.or_else(own))
+    sane(own_limit.or_else(own))
 }
 
 /// `3 vllm max_num_seqs=64`, with its rank, by which it is called in every plot.

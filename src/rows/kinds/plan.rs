@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Members;
 
-/// A `plan` row. The plan's own keys stand beside these as given; [`crate::plan`] reads them.
+/// A `plan` row. The plan's own keys are beside these, unchanged; [`crate::plan`] reads them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanRow {
     /// The file that the plan came from.
