@@ -10,7 +10,7 @@ use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::normalize::import::{
-    FORMATS, Found, ImportFormat, ImportOverrides, Repeats, Source, nearest, put, results, typed,
+    FORMATS, ImportFormat, ImportOverrides, ImportedResult, Repeats, Source, nearest, put, results, typed,
 };
 use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};
@@ -215,11 +215,11 @@ fn is_record(line: &Value) -> bool {
 ///
 /// # Errors
 /// A content of no known format, with the keys that the nearest one has.
-pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<Found>> {
+pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
     // A sweep's own record of what did not run.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();
-        return Ok(vec![Found { row: failure(content, overrides)?, source }]);
+        return Ok(vec![ImportedResult { row: failure(content, overrides)?, source }]);
     }
     match ImportFormat::of(content) {
         Some(format) => results(format, content, overrides),

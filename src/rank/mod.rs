@@ -15,6 +15,7 @@ mod gate;
 mod group;
 mod intake;
 mod key;
+mod lenient;
 mod missing;
 mod notes;
 mod ranking;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::format::{FORMATS, ImportFormat, nearest, put};
-pub use self::repeats::{Found, Repeats, Source};
+pub use self::repeats::{ImportedResult, Repeats, Source};
 
 use self::fill::{argv, from_candidate, tidy, words};
 use self::format::{JsonPlaces, at, is_skipped};
@@ -39,7 +39,7 @@ pub struct ImportOverrides {
 ///
 /// # Errors
 /// Missing keys that the format requires.
-pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrides) -> Result<Vec<Found>> {
+pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
     let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
     let each: Vec<&Value> = match &format.each {
         Some(_) => lists.flatten().collect(),
@@ -55,7 +55,7 @@ pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrid
     each.into_iter().map(found).collect()
 }
 
-fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<Found> {
+fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<ImportedResult> {
     let lacks: Vec<&str> = format
         .needs
         .iter()
@@ -117,7 +117,7 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     row.metrics = reading.metrics;
     sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
-    Ok(Found { row, source: Source { settings, content, alone: true } })
+    Ok(ImportedResult { row, source: Source { settings, content, alone: true } })
 }
 
 /// A row from its members, some of which the user set.
@@ -478,7 +478,7 @@ mod tests {
             }
             let Some(format) = ImportFormat::of(&content) else { return Ok(()) };
             let set = vec![("sla/max_p99_ttft_ms".to_string(), json!(100))];
-            for Found { row, .. } in results(format, &content, &ImportOverrides { set, ..ImportOverrides::default() }).unwrap_or_default() {
+            for ImportedResult { row, .. } in results(format, &content, &ImportOverrides { set, ..ImportOverrides::default() }).unwrap_or_default() {
                 prop_assert!(row.metrics.values().flatten().all(|value| value.is_finite()), "{:?}", row.metrics);
             }
         }

@@ -26,7 +26,7 @@ pub struct Source {
 
 /// A result as it was read, before it is known which others are of its configuration.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct ImportedResult {
     /// The row; its candidate has a name of its own.
     pub row: ResultRow,
     /// What identifies repeats.
@@ -46,8 +46,8 @@ impl Repeats {
     /// Names the candidate of a result from `file` by its settings, and numbers its repeats. The same content twice at one `place`
     /// is one result.
     #[must_use]
-    pub fn number(&mut self, file: &str, place: &str, found: Found) -> ResultRow {
-        let Found { mut row, source } = found;
+    pub fn number(&mut self, file: &str, place: &str, found: ImportedResult) -> ResultRow {
+        let ImportedResult { mut row, source } = found;
         if let Some(settings) = source.settings {
             let own = row.candidate_id.clone();
             row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();

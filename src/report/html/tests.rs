@@ -260,12 +260,9 @@ fn smoke_tests_and_simulations_have_their_labels() {
     let mut of = row(0, &full(), "x");
     of["quality"] = json!({"smoke": true, "simulated": true});
     let page = page(&[of], RankOptions::default());
-    for words in [
-        "Smoke test, not a benchmark</span>",
-        "Simulated engine</span>",
-        "not a recommendation",
-        "class=\"banner\"",
-    ] {
+    for words in
+        ["Smoke test, not a benchmark</span>", "Simulated engine</span>", "not a recommendation", "class=\"banner\""]
+    {
         assert!(page.contains(words), "{words}");
     }
 }
