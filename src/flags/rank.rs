@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
-use crate::rank::{CapacityDemand, RankBy, RankOptions, Statistic, Throughput};
-use crate::rows::words::Limit;
+use crate::rank::{CapacityDemand, RankBy, RankOptions, Throughput};
+use crate::rows::words::{Limit, Statistic};
 
 const AFTER: &str = "\
 Examples:
@@ -21,18 +23,18 @@ Examples:
   bench-rank --baseline last-release.jsonl results.jsonl && echo no regression
   bench-rank results.jsonl --format jsonl | jq 'select(.rank == 1) | .server_command'
 
-The order: SLA passed, throughput, output tokens per second, lower TTFT, lower TPOT (ITL stands in for a TPOT that is not
-there, and is marked), fewer GPUs. What was not measured is worst. A candidate stands once per scenario and load mode, by
-its best load point; repeats of a load point are one, by their mean, and are gated by all their requests together. The SLA
-is computed anew from every row that has thresholds.
+Candidates are ordered by: meets the SLA, throughput, output tokens per second, lower TTFT, lower TPOT (ITL is used and
+marked where TPOT is missing), fewer GPUs. Missing values rank last. A candidate has one place per scenario and load mode,
+that of its best load point. Repeats of a load point count as one: their mean is ranked, and all their requests together
+decide the SLA. The SLA is recomputed for every row that has thresholds.
 
-Rows that differ in what should be equal (load mode, model, GPU model and budget, client, workload, endpoint, sampling,
-precision, quantization, cache policy, simulated or not, flow check or not) are never in one ranking.
+Rows are ranked separately if they differ in load mode, model, GPU model or budget, client, workload, endpoint, sampling,
+precision, quantization, cache policy, simulated or real, smoke test or benchmark.
 
 Exit status:
   0  done; also when no SLA was given
-  1  done, and nothing kept its SLA or nothing was measured; with --baseline: something is worse, or nothing compares
-  2  trouble: usage, unreadable or malformed input, I/O";
+  1  done, but nothing met its SLA or nothing was measured; with --baseline: a regression, or nothing to compare
+  2  error: bad usage, unreadable or malformed input, I/O";
 
 /// Rank result rows and report the command to deploy
 #[derive(Debug, Parser)]
@@ -40,107 +42,130 @@ Exit status:
     name = "bench-rank",
     version = VERSION,
     long_about = "Rank result rows and report the command to deploy, scenario by scenario.\n\n\
-                  Reads result rows, ours or those of others with the same keys; rows of other kinds are passed over.",
+                  Reads result rows of bench-normalize or of any tool that uses the same keys; skips rows of other kinds.",
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of result rows; standard input when none is given, or for -
+    /// Files of result rows; standard input if none is given, or for -
     pub files: Vec<PathBuf>,
-    /// Throughput that counts
-    #[arg(long, value_enum, default_value_t = RankMetric::RequestThroughput)]
+    /// Throughput to rank by
+    #[arg(long, value_name = "METRIC", default_value = "request_throughput", value_parser = RankMetricParser)]
     pub rank_by: RankMetric,
-    /// Which statistic of TTFT and TPOT decides between equal throughputs
-    #[arg(long, value_enum, default_value_t = StatisticArg::Mean)]
-    pub latency_stat: StatisticArg,
-    /// A limit in the place of the rows' own, of all scenarios or of one: max_p99_ttft_ms=500, chat:max_p99_ttft_ms=500
+    /// Override an SLA limit of the rows, for all scenarios or for one: max_p99_ttft_ms=500, chat:max_p99_ttft_ms=500
     #[arg(long, value_name = "[SCENARIO:]KEY=VALUE", value_parser = limit)]
     pub sla: Vec<(Option<String>, String, f64)>,
-    /// What each scenario counts in one decision over all of them: chat=0.7,summarization=0.3
-    #[arg(long, value_name = "SCENARIO=WEIGHT,…", value_delimiter = ',', value_parser = weight)]
-    pub weights: Vec<(String, f64)>,
-    /// Among those tied with the leader, fewer GPUs and then fewer changed flags come first
-    #[arg(long)]
-    pub prefer_simple: bool,
-    /// A verdict that enough requests confirm comes before one that they do not
-    #[arg(long)]
-    pub confirmed_first: bool,
-    /// Rank rows together that differ in what should be equal, and print the differences
-    #[arg(long)]
-    pub allow_mixed: bool,
-    /// Price of a GPU an hour, in any currency, for the capacity card
-    #[arg(long, value_name = "PRICE", value_parser = positive)]
-    pub gpu_hour: Option<f64>,
-    /// Requests per second at the peak, for the capacity card
-    #[arg(long, value_name = "QPS", value_parser = positive)]
-    pub peak_qps: Option<f64>,
-    /// Share of a replica's capacity that stays free at the peak
-    #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
-    pub headroom: f64,
-    /// The framework whose slow scenario is described for a profiler when it does not win; none for no such section
-    #[arg(long, value_name = "FRAMEWORK", default_value = "sglang")]
-    pub handoff: String,
-    /// Result rows of an earlier release: say what got better or worse, beyond noise, instead of ranking
-    #[arg(long, value_name = "FILE")]
-    pub baseline: Vec<PathBuf>,
-    /// With --baseline: the share by which something may get worse
-    #[arg(long, value_name = "SHARE", default_value = "0.05", value_parser = share)]
-    pub threshold: f64,
-    /// How the report is written; auto is table at a terminal, else md
+    /// Report format; auto is table on a terminal, else md
     #[arg(long, value_enum, default_value_t = ReportFormat::Auto)]
     pub format: ReportFormat,
+    /// Weight of each scenario in one decision over all of them: chat=0.7,summarization=0.3
+    #[arg(long, value_name = "SCENARIO=WEIGHT,…", value_delimiter = ',', value_parser = weight)]
+    pub weights: Vec<(String, f64)>,
+    /// Compare with the results of an earlier release instead of ranking: report what changed beyond noise
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Vec<PathBuf>,
+    /// With --baseline: share by which a metric may get worse
+    #[arg(long, value_name = "SHARE", default_value = "0.05", value_parser = share)]
+    pub threshold: f64,
+    /// Statistic of TTFT and TPOT that decides between equal throughputs
+    #[arg(
+        long,
+        value_name = "STATISTIC",
+        default_value_t = Statistic::Mean,
+        value_parser = PossibleValuesParser::new(Statistic::ALL.iter().map(|word| word.as_str())).try_map(|word| word.parse::<Statistic>())
+    )]
+    pub latency_stat: Statistic,
+    /// Among candidates tied with the leader, prefer fewer GPUs and then fewer changed flags
+    #[arg(long)]
+    pub prefer_simple: bool,
+    /// Rank confirmed verdicts before those that need more requests
+    #[arg(long)]
+    pub confirmed_first: bool,
+    /// Rank rows together even if they differ in what should be equal, and print the differences
+    #[arg(long)]
+    pub allow_mixed: bool,
+    /// Price of one GPU per hour, in any currency, for the capacity card
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub gpu_hour: Option<f64>,
+    /// Peak request rate in requests per second, for the capacity card
+    #[arg(long, value_name = "QPS", value_parser = positive)]
+    pub peak_qps: Option<f64>,
+    /// Headroom: share of a replica's capacity that stays free at the peak
+    #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
+    pub headroom: f64,
+    /// Framework to describe for a profiler where it does not win; none for no such section
+    #[arg(long, value_name = "FRAMEWORK", default_value = "sglang")]
+    pub handoff: String,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
 }
 
-/// What a ranking goes by.
+/// The throughput that a ranking goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum RankMetric {
     /// Successful requests per second
     RequestThroughput,
-    /// Requests per second within every limit
+    /// Requests per second that meet every SLA limit
     Goodput,
     /// Output tokens per second
     OutputTokenThroughput,
-    /// The highest rate that a search found to keep the SLA
+    /// Highest request rate that a rate search found to meet the SLA
     MaxQps,
-    /// Successful requests per second and GPU
+    /// Successful requests per second per GPU
     RequestThroughputPerGpu,
-    /// Requests per second within every limit, per GPU
+    /// Requests per second that meet every SLA limit, per GPU
     GoodputPerGpu,
-    /// Output tokens per second and GPU
+    /// Output tokens per second per GPU
     OutputTokenThroughputPerGpu,
-    /// That rate per GPU
+    /// Highest request rate that a rate search found to meet the SLA, per GPU
     MaxQpsPerGpu,
 }
 
-/// A statistic of latencies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatisticArg {
-    /// Mean
-    Mean,
-    /// Median
-    P50,
-    /// 99th percentile
-    P99,
-}
-
-/// How the report is written.
+/// The format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// table at a terminal, else md
+    /// table on a terminal, else md
     Auto,
     /// Markdown
     Md,
     /// Tables for a terminal
     Table,
-    /// One page with plots, in one file
+    /// A self-contained page with plots
     Html,
     /// One line per result
     Csv,
-    /// Result rows with their rank, group and verdict
+    /// Result rows with rank, group and verdict
     Jsonl,
+}
+
+/// Reads a metric; an unknown word gets the metric that contains it as a suggestion: `qps` → `max_qps`.
+#[derive(Debug, Clone)]
+struct RankMetricParser;
+
+impl TypedValueParser for RankMetricParser {
+    type Value = RankMetric;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<RankMetric, clap::Error> {
+        EnumValueParser::<RankMetric>::new().parse_ref(command, arg, value).map_err(|mut error| {
+            let word = value.to_string_lossy().to_lowercase().replace('-', "_");
+            let near = RankMetric::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let near = near.map(|known| known.get_name().to_string()).find(|known| known.contains(&word));
+            if let Some(near) = near.filter(|_| word.len() > 2) {
+                error.insert(ContextKind::SuggestedValue, ContextValue::String(near));
+            }
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(RankMetric::value_variants().iter().filter_map(ValueEnum::to_possible_value)))
+    }
 }
 
 impl From<RankMetric> for RankBy {
@@ -163,14 +188,9 @@ impl Args {
     /// How to rank.
     #[must_use]
     pub fn options(&self) -> RankOptions {
-        let statistic = match self.latency_stat {
-            StatisticArg::Mean => Statistic::Mean,
-            StatisticArg::P50 => Statistic::P50,
-            StatisticArg::P99 => Statistic::P99,
-        };
         RankOptions {
             by: self.rank_by.into(),
-            statistic,
+            statistic: self.latency_stat,
             sla: self.sla.clone(),
             prefer_simple: self.prefer_simple,
             confirmed_first: self.confirmed_first,
@@ -179,7 +199,7 @@ impl Args {
         }
     }
 
-    /// What capacity cards are made for.
+    /// What the capacity cards assume.
     #[must_use]
     pub fn demand(&self) -> CapacityDemand {
         CapacityDemand { gpu_hour: self.gpu_hour, peak_qps: self.peak_qps, headroom: self.headroom }
@@ -188,12 +208,12 @@ impl Args {
 
 fn number(text: &str) -> Result<f64> {
     let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
-    number.ok_or_else(|| Error::new(format!("{text:?} is no number")))
+    number.ok_or_else(|| Error::new(format!("{text:?} is not a number")))
 }
 
 fn positive(text: &str) -> Result<f64> {
     let number = number(text)?;
-    if number > 0.0 { Ok(number) } else { Err(Error::new("it has to be more than 0")) }
+    if number > 0.0 { Ok(number) } else { Err(Error::new("must be more than 0")) }
 }
 
 fn share(text: &str) -> Result<f64> {
@@ -204,7 +224,7 @@ fn share(text: &str) -> Result<f64> {
     if (0.0..1.0).contains(&share) {
         Ok(share)
     } else {
-        Err(Error::new("it has to be a share: from 0 to below 1, or below 100%"))
+        Err(Error::new("must be a share: from 0 to below 1, or below 100%"))
     }
 }
 
@@ -222,7 +242,7 @@ fn limit(text: &str) -> Result<(Option<String>, String, f64)> {
     };
     let value = number(&value)?;
     let limit = Limit::parse(&key).map_err(Error::new)?;
-    limit.takes(value).map_err(|what| Error::new(format!("{key} has to be {what}")))?;
+    limit.takes(value).map_err(|what| Error::new(format!("{key} must be {what}")))?;
     Ok((scenario, key, value))
 }
 

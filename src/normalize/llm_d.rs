@@ -1,5 +1,5 @@
 //! A result as a Benchmark Report v0.2 of llm-d (`llmdbenchmark/analysis/benchmark_report` of llm-d/llm-d-benchmark): one JSON
-//! object, which is YAML too. Latencies stay in ms, which the report allows; what was not measured is left out.
+//! object, which is YAML too. Latencies stay in ms, which the report allows; missing values are omitted.
 
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ fn load(row: &ResultRow) -> Value {
         let fixed = if workload.kind.as_deref() == Some("random") { "fixed" } else { "other" };
         asked.or(p50).map(|value| json!({"distribution": fixed, "value": value}))
     };
-    // A load of theirs has a length of its prompts: one without cannot be told.
+    // Their schema requires a prompt length: without one, no load is reported.
     let Some(input) = length(workload.input_len, workload.input_len_p50) else { return Value::Null };
     json!({
         "metadata": {"description": row.benchmark_command, "cfg_id": row.fingerprint.get("workload")},
@@ -117,8 +117,8 @@ fn throughput(row: &ResultRow) -> Value {
 fn bare(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let kept = members.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key, bare(value))).collect())
+            let present = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(key, value)| (key, bare(value))).collect())
         }
         Value::Array(items) => items.into_iter().map(bare).collect(),
         other => other,

@@ -1,7 +1,7 @@
 //! Own runs to result rows: fold a stream of `server`, `run`, `request`, `run_end`, `server_end`.
 //!
-//! A run's requests are kept as numbers until its `run_end`; a server's results until its `server_end`, which may change
-//! what became of them; all results until the end of the input, because of a unit only the latest attempt counts.
+//! A run's requests are held as numbers until its `run_end`; a server's results until its `server_end`, which may change
+//! their status; all results until the end of the input, because only the latest attempt of a unit counts.
 
 pub mod claim;
 pub mod import;
@@ -31,9 +31,9 @@ pub struct RowFold {
     /// Starts so far: attempts are ordered by these, not by their ends.
     starts: usize,
     ended: BTreeSet<String>,
-    /// Every run that was ever announced: a file that is given twice counts once.
+    /// Every run that was announced: a file that is read twice counts once.
     announced: BTreeSet<String>,
-    /// Servers and runs whose announcement is missing, each said once.
+    /// Servers and runs whose announcement is missing, each reported once.
     missing: BTreeSet<String>,
 }
 
@@ -62,7 +62,7 @@ impl ServerRuns {
         self.results
     }
 
-    /// Its end, which may change what became of its runs.
+    /// Its end, which may change the status of its runs.
     fn end(&mut self, end: &ServerEnd) {
         for result in &mut self.results {
             result::ended(result, end);
@@ -70,7 +70,7 @@ impl ServerRuns {
         self.unfinished();
     }
 
-    /// Searches that never ended are said to be unfinished.
+    /// Marks searches without an end as unfinished.
     fn unfinished(&mut self) {
         let open = |row: &&mut ResultRow| row.search.is_none() && probe_of(row).is_some();
         let mut probes: Vec<&mut ResultRow> = self.results.iter_mut().filter(open).collect();
@@ -83,12 +83,12 @@ fn probe_of(row: &ResultRow) -> Option<&String> {
     row.run.as_ref().filter(|run| run.probe.is_some()).and_then(|run| run.unit.as_ref())
 }
 
-/// A set of numbers that mostly stand close together: bits, 64 under a key.
+/// A set of numbers that are mostly close together: bits, 64 per key.
 #[derive(Debug, Default)]
 struct NumberSet(BTreeMap<u32, u64>);
 
 impl NumberSet {
-    /// True when it was not there.
+    /// True if it is new.
     fn insert(&mut self, number: u32) -> bool {
         let (bits, bit) = (self.0.entry(number / 64).or_default(), 1 << (number % 64));
         let new = *bits & bit == 0;
@@ -118,7 +118,7 @@ impl StreamLine {
         {
             return Ok(Self::Request(request));
         }
-        // What is wrong with it is told by the reader of rows.
+        // The reader of rows says what is wrong.
         Row::parse(text).map(Self::Row)
     }
 }
@@ -146,10 +146,10 @@ impl OpenRun {
 }
 
 impl RowFold {
-    /// Takes one row; gives back what is not ours to fold, to be passed on.
+    /// Takes one row; returns rows of other kinds, to be passed through.
     ///
     /// # Errors
-    /// A row that is not what its kind says, or that names a server or run that nobody announced.
+    /// A row that does not match its kind, or that names a server or run that was not announced.
     pub fn take(&mut self, row: Row) -> Result<Option<Row>> {
         match row.record() {
             Some("server") => self.server(&row)?,
@@ -170,7 +170,7 @@ impl RowFold {
         Ok(None)
     }
 
-    /// The results of everything, with what never ended as interrupted; of every unit only the latest attempt.
+    /// All results, those without an end as interrupted; only the latest attempt of every unit.
     #[must_use]
     pub fn finish(mut self) -> Vec<ResultRow> {
         let open: Vec<String> = self.runs.keys().cloned().collect();
@@ -211,7 +211,7 @@ impl RowFold {
         self.results.push((start, result));
     }
 
-    /// Says once that an announcement is missing; everything under the same name is left out without a word.
+    /// Reports once that an announcement is missing; further rows of the same name are skipped silently.
     fn unknown(&mut self, what: &str, id: &str) -> Result<()> {
         // The name of a run begins with its server's.
         let known = self.missing.iter().any(|missing| id.starts_with(missing.as_str()));
@@ -254,19 +254,19 @@ impl RowFold {
         Ok(())
     }
 
-    /// What another client said about a leased server, as a result of its candidate; a format that nobody knows passes on.
+    /// Another client's result for a leased server, as a result of its candidate; unknown formats pass through.
     fn native(&mut self, row: Row) -> Result<Option<Row>> {
         let content = row.get("payload").cloned().unwrap_or_default();
         let Some(format) = import::ImportFormat::of(&content) else { return Ok(Some(row)) };
-        let said: Native = row.view()?;
-        let Some(served) = self.servers.get_mut(&said.server_id) else {
-            return self.unknown("server", &said.server_id).map(|()| None);
+        let native: Native = row.view()?;
+        let Some(served) = self.servers.get_mut(&native.server_id) else {
+            return self.unknown("server", &native.server_id).map(|()| None);
         };
         let candidate = serde_json::to_value(&served.candidate).ok();
-        let set = said.run.as_ref().map(result::asked).unwrap_or_default();
-        let given = import::ImportOverrides { candidate, set, name: served.candidate.candidate_id.clone() };
-        for found in import::results(format, &content, &given)? {
-            served.results.push(result::foreign(&served.candidate, &served.server, said.run.as_ref(), found.row));
+        let set = native.run.as_ref().map(result::asked).unwrap_or_default();
+        let overrides = import::ImportOverrides { candidate, set, name: served.candidate.candidate_id.clone() };
+        for found in import::results(format, &content, &overrides)? {
+            served.results.push(result::imported(&served.candidate, &served.server, native.run.as_ref(), found.row));
         }
         Ok(None)
     }
@@ -274,7 +274,7 @@ impl RowFold {
     /// Takes one request.
     ///
     /// # Errors
-    /// One of a run that nobody announced.
+    /// A request of a run that was not announced.
     pub fn request(&mut self, request: &Request) -> Result<()> {
         let Some(open) = self.runs.get_mut(&request.run_id) else {
             return if self.announced.contains(&request.run_id) {
@@ -368,7 +368,7 @@ impl RowFold {
             self.close_run(&run_id, None);
         }
         let Some(mut served) = self.servers.remove(&end.server_id) else {
-            // A start that failed: the whole candidate stands in the row.
+            // A failed start: the row contains the whole candidate.
             let Ok(candidate) = row.view::<Candidate>() else { return self.unknown("server", &end.server_id) };
             self.push(result::not_tried(&candidate, Some(&end), end.status));
             return Ok(());

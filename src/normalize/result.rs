@@ -1,4 +1,4 @@
-//! One run, or one candidate that gave none, as a result row.
+//! One run, or one candidate without any, as a result row.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const THROTTLED: f64 = 0.05;
 /// More prompt tokens than this share from a cache, and the run is contaminated.
 const CACHED: f64 = 0.01;
 
-/// What a run gave.
+/// The measurements of a run.
 pub struct RunMeasurement<'a> {
     pub run: &'a Run,
     pub sample: &'a Sample,
@@ -40,10 +40,10 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
             sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         (status, class) = (Status::Failed, Some(FailureClass::AllRequestsFailed));
-        reason = Some(format!("every request failed ({kinds}): the request rows say why"));
+        reason = Some(format!("every request failed ({kinds}); see the request rows"));
     }
     let itl = itl(measured);
-    // Of a run that was not run there is nothing to tell.
+    // A skipped run has no metrics.
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
     for statistic in Statistic::ALL.iter().copied() {
@@ -106,7 +106,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row
 }
 
-/// What a run asked for, as members of a result whose client does not say it.
+/// The workload of a run, as members of a result whose client does not record it.
 pub fn asked(run: &Run) -> Vec<(String, Value)> {
     let w = &run.workload;
     let load = (&run.load.rate, &run.load.concurrency);
@@ -125,8 +125,8 @@ pub fn asked(run: &Run) -> Vec<(String, Value)> {
     .into()
 }
 
-/// Another client's result about a server that was leased to it: what it measured, on what was started.
-pub fn foreign(candidate: &Candidate, server: &Server, run: Option<&Run>, measured: ResultRow) -> ResultRow {
+/// Another client's result for a server that was leased to it.
+pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measured: ResultRow) -> ResultRow {
     let own = base(candidate, Some(server));
     let simulated = own.quality.simulated;
     let smoke = own.quality.smoke || run.is_some_and(|run| run.smoke);
@@ -171,7 +171,7 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row
 }
 
-/// What the end of a search says about its probes: one of them stands for it, and closes its unit.
+/// Applies the end of a search to its probes: one of them is chosen and closes the unit.
 pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     let block = |chosen: bool| SearchBlock {
         chosen,
@@ -204,14 +204,14 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
                 row.status = Status::Skipped;
                 row.failure_class = Some(FailureClass::Pruned);
                 row.failure_reason = end.min_fail.map(|rate| {
-                    format!("not searched further: at {rate} requests per second, which another candidate kept, it failed the SLA twice")
+                    format!("search stopped: at {rate} req/s, where another candidate meets the SLA, it missed the SLA twice")
                 });
             }
         }
     }
 }
 
-/// What a server's end changes: a run that lost its server learns why, and what it cost in energy.
+/// Applies a server's end: why a run lost its server, throttling, and energy.
 pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
     if let Some(gpu) = &end.gpu {
         result.quality.throttled = gpu.devices.iter().any(|d| d.throttled_share.is_some_and(|share| share > THROTTLED));
@@ -233,22 +233,20 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
 pub fn lost(result: &mut ResultRow, server: &Server) {
     let lost = match &result.failure_class {
         Some(FailureClass::ServerLost) => true,
-        // A server that nobody leases may just not have answered.
+        // A server without a lease may just not have answered.
         Some(FailureClass::AllRequestsFailed) => server.endpoint.lease.is_some(),
         Some(_) | None => false,
     };
     if lost {
         result.status = Status::Failed;
         result.failure_class = Some(FailureClass::Interrupted);
-        result.failure_reason = Some(
-            "the server has no end in these rows: bench-serve was killed while this ran; run it again to resume".into(),
-        );
+        result.failure_reason =
+            Some("the server has no end in these rows: bench-serve was killed while this ran; rerun to resume".into());
     }
 }
 
 fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
-    let none = ["image", "image_digest", "cuda", "nccl", "driver"].map(|key| (key.to_string(), Value::Null));
-    let mut environment: Members = none.into_iter().collect();
+    let mut environment = ResultRow::unknown_environment();
     environment.extend(server.map(|s| s.environment.clone()).unwrap_or_default());
     let (mut startup, mut memory) = (Members::new(), Members::new());
     if let Some(server) = server {
@@ -267,34 +265,19 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
     let mut hardware = server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone());
     hardware.gpu_count = candidate.gpus.or(hardware.gpu_count);
     ResultRow {
-        framework: candidate.framework.clone(),
         framework_version: server.and_then(|s| s.framework_version.clone()),
         framework_commit: server.and_then(|s| s.framework_commit.clone()),
-        candidate_id: candidate.candidate_id.clone(),
-        model: candidate.model.clone(),
-        status: Status::Failed,
-        failure_class: None,
-        failure_reason: None,
         hardware,
-        workload: None,
         sla: sla::of_scenario(&candidate.sla, ""),
-        metrics: BTreeMap::new(),
         server_command: candidate.server_command.clone(),
-        benchmark_command: None,
-        statistics: BTreeMap::new(),
-        verdict: None,
         quality: Quality {
             simulated: candidate.simulated || server.is_some_and(|s| s.simulated),
             smoke: candidate.benchmark.smoke,
             ..Quality::default()
         },
-        fingerprint: Members::new(),
         environment,
         startup,
         memory,
-        cache: Members::new(),
-        spec_decode: Members::new(),
-        phase_metrics: Members::new(),
         candidate: Some(CandidateBlock {
             changed: candidate.server.changed.clone(),
             baseline: candidate.search.baseline,
@@ -304,24 +287,20 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             never_tried: candidate.search.never_tried.clone(),
             weights: candidate.weights.clone(),
         }),
-        search: None,
-        run: None,
-        units: Vec::new(),
-        attempts: 1,
-        native: None,
         validated_cli_flags: candidate.validated_cli_flags.clone(),
         substitutions: candidate.substitutions.clone(),
         caveats: candidate.caveats.clone(),
         artifacts: server.map(|s| s.artifacts.clone()).unwrap_or_default(),
+        ..ResultRow::new(&candidate.framework, &candidate.candidate_id, &candidate.model, Status::Failed)
     }
 }
 
 fn outcome(end: Option<&RunEnd>) -> (Status, Option<FailureClass>, Option<String>) {
     let Some(end) = end else {
-        let why = "the run has no end in these rows: it was interrupted; run it again to go on";
+        let why = "the run has no end in these rows: it was interrupted; rerun to resume";
         return (Status::Failed, Some(FailureClass::Interrupted), Some(why.into()));
     };
-    // What a client measured that did not keep up says nothing about the server.
+    // Measurements of a saturated client say nothing about the server.
     let status = if end.client.saturated && end.status == Status::Ok { Status::Failed } else { end.status };
     (status, end.failure_class.clone(), end.failure_reason.clone())
 }

@@ -104,7 +104,7 @@ pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     let mut all = Vec::new();
     for ranked in ranking.groups.iter().flat_map(|group| &group.ranked) {
         let entry = ranked.best.entry();
-        let Ok(load) = serde_json::from_value::<Load>(entry.at("/workload/load")) else { continue };
+        let Some(load) = entry.load_block() else { continue };
         let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());
         all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, ..load } });
     }

@@ -1,4 +1,4 @@
-//! Files of other clients, found by what stands in them, and folders of their sweeps.
+//! Result files of other clients, recognized by their content, and folders of their sweeps.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -9,18 +9,22 @@ use serde_json::{Value, json};
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
-use crate::normalize::import::{FORMATS, Found, ImportFormat, ImportOverrides, Repeats, Source, nearest, results};
+use crate::normalize::import::{
+    FORMATS, ImportFormat, ImportOverrides, ImportedResult, Repeats, Source, nearest, put, results, typed,
+};
 use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};
+use crate::rows::words::{FailureClass, Status};
 
-/// The largest file of another client that is read, in bytes: all of it is kept.
+/// Maximum size of another client's file, in bytes: it is read into memory.
 const MAX_FILE: usize = 1 << 30;
-/// How deep folders are looked into.
+/// Maximum depth of folders.
 const MAX_DEPTH: usize = 6;
 
-/// True for a file that is no JSONL of rows: its first line is not a whole JSON object, or is one record of a result.
+/// True for a file that is not JSONL of rows: its first line is not a whole JSON object, or is one record of another client's
+/// result.
 #[must_use]
-pub fn is_foreign(path: &Path) -> bool {
+pub fn is_other_client(path: &Path) -> bool {
     if path == Path::new("-") || path.is_dir() {
         return path.is_dir();
     }
@@ -39,24 +43,32 @@ pub fn is_foreign(path: &Path) -> bool {
     }
 }
 
-/// The results of a file or a folder of another client. What is of no known format is an error with its place; the rest
-/// goes on.
+/// The results of a file or a folder of another client. Content of unknown format is reported with its place and skipped.
 ///
 /// # Errors
 /// What cannot be read.
-pub fn read(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+pub fn read(
+    path: &Path,
+    overrides: &ImportOverrides,
+    repeats: &mut Repeats,
+    notice: &Notice,
+) -> Result<Vec<ResultRow>> {
     if !path.is_dir() {
-        return file(path, &of_file(path, given)?, repeats, notice);
+        return file(path, &of_file(path, overrides)?, repeats, notice);
     }
     let mut paths = Vec::new();
     json_files(path, 0, &mut paths)?;
     paths.sort();
     let mut all = Vec::new();
-    for file_of_it in paths {
-        all.extend(file(&file_of_it, &of_folder(&file_of_it, path, given)?, repeats, notice)?);
+    for file_of_it in &paths {
+        all.extend(file(file_of_it, &of_folder(file_of_it, path, overrides)?, repeats, notice)?);
     }
     if all.is_empty() {
-        return Err(Error::new("there is no result of a known client in it").at(stdio::name(path)));
+        let why = match paths.len() {
+            0 => "no recognized result files: no file has the name of a known client's results; name the files themselves".to_string(),
+            n => format!("no recognized result files ({n} files read)"),
+        };
+        return Err(Error::new(why).at(stdio::name(path)));
     }
     Ok(all)
 }
@@ -74,7 +86,7 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
             found.push(path);
         }
     }
-    // What is final stands before what was written on the way to it.
+    // Final results replace those that were written on the way.
     if found.iter().any(|path| path == &folder.join("results.jsonl")) {
         found.retain(|path| path != &folder.join("live_results.jsonl"));
     }
@@ -83,8 +95,8 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
 
 /// What a sweep's folder says about a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`. SGLang: a folder a
 /// scenario, and beside the results the requests that were to be sent.
-fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
-    let mut given = given.clone();
+fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
+    let mut overrides = overrides.clone();
     let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
     let prepared = path.with_file_name("prepared_dataset.jsonl");
     if prepared.is_file() {
@@ -92,8 +104,8 @@ fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<Import
         let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
         let mut set = vec![("workload/num_prompts".to_string(), json!(asked))];
         set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
-        set.append(&mut given.set);
-        given.set = set;
+        set.append(&mut overrides.set);
+        overrides.set = set;
     }
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
@@ -107,17 +119,20 @@ fn of_folder(path: &Path, root: &Path, given: &ImportOverrides) -> Result<Import
         let index = i32::from(!changed.is_empty());
         let mut set = vec![
             ("candidate_id".to_string(), json!(format!("sweep-{serve}"))),
-            ("candidate".to_string(), json!({"changed": changed, "baseline": false, "index": index, "of": 1})),
+            ("candidate/changed".to_string(), json!(changed)),
+            ("candidate/baseline".to_string(), json!(false)),
+            ("candidate/index".to_string(), json!(index)),
+            ("candidate/of".to_string(), json!(1)),
         ];
-        set.append(&mut given.set);
-        given.set = set;
+        set.append(&mut overrides.set);
+        overrides.set = set;
     }
-    Ok(given)
+    Ok(overrides)
 }
 
-/// The same of a file that is given alone: its folder is no scenario.
-fn of_file(path: &Path, given: &ImportOverrides) -> Result<ImportOverrides> {
-    of_folder(path, path.parent().unwrap_or(path), given)
+/// The same for a single file: its folder is not a scenario.
+fn of_file(path: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
+    of_folder(path, path.parent().unwrap_or(path), overrides)
 }
 
 /// What repeats have in common: a run of a sweep its folder, anything else its file. And what a result is called by that names no
@@ -130,14 +145,14 @@ fn origin(path: &Path) -> (String, String) {
     }
 }
 
-fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+fn file(path: &Path, overrides: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
-        notice.warn(format!("{}: is read with {}", stdio::name(path), format.files.join(", ")));
+        notice.warn(format!("{}: read together with {}", stdio::name(path), format.files.join(", ")));
         return Ok(Vec::new());
     }
     let (origin, name) = origin(path);
-    let given = ImportOverrides { name, ..given.clone() };
+    let overrides = ImportOverrides { name, ..overrides.clone() };
     let (mut all, mut refused) = (Vec::new(), Refused::default());
     for (place, mut content) in contents(path, notice)? {
         if let Some(format) = ImportFormat::of(&content) {
@@ -148,9 +163,9 @@ fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &No
                 }
             }
         }
-        match of(&content, &given) {
+        match of(&content, &overrides) {
             Ok(found) => all.extend(found.into_iter().map(|found| repeats.number(&origin, &place, found))),
-            Err(e) => refused.tell(e, &place, path, notice),
+            Err(e) => refused.report(e, &place, path, notice),
         }
     }
     refused.end(notice);
@@ -160,7 +175,7 @@ fn file(path: &Path, given: &ImportOverrides, repeats: &mut Repeats, notice: &No
 /// A file's JSON, with the bare words of Python's writer.
 fn whole(path: &Path) -> Result<Value> {
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
-    serde_json::from_str(&text).map_err(|e| Error::new("it is no JSON").because(e).at(stdio::name(path)))
+    serde_json::from_str(&text).map_err(|e| Error::new("not valid JSON").because(e).at(stdio::name(path)))
 }
 
 /// The results in a file, each with its place: one, a list of them, one a line, or all lines as one.
@@ -180,8 +195,8 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str(line) {
             Ok(value) => found.push((format!("{name}:{}", i + 1), value)),
-            // A whole file that breaks off has no line that is good.
-            Err(_) if found.is_empty() => return Err(Error::new("it is no JSON").because(broken).at(name)),
+            // A truncated JSON file has no valid line.
+            Err(_) if found.is_empty() => return Err(Error::new("not valid JSON").because(broken).at(name)),
             Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
         }
     }
@@ -200,43 +215,44 @@ fn is_record(line: &Value) -> bool {
 ///
 /// # Errors
 /// A content of no known format, with the keys that the nearest one has.
-pub fn of(content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
     // A sweep's own record of what did not run.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();
-        return Ok(vec![Found { row: failure(content, given)?, source }]);
+        return Ok(vec![ImportedResult { row: failure(content, overrides)?, source }]);
     }
     match ImportFormat::of(content) {
-        Some(format) => results(format, content, given),
+        Some(format) => results(format, content, overrides),
         None => Err(match nearest(content) {
             Some((format, lacks)) => {
-                Error::new(format!("no known format: {} would have {}", format.name, lacks.join(", ")))
+                Error::new(format!("unknown format; the nearest, {}, also has {}", format.name, lacks.join(", ")))
             }
-            None => Error::new("no known format of a benchmark client's results"),
+            None => Error::new("unknown format: not a result of a known benchmark client"),
         }),
     }
 }
 
-fn failure(content: &Value, given: &ImportOverrides) -> Result<ResultRow> {
-    let mut row = json!({
-        "framework": "vllm", "framework_version": null, "framework_commit": null, "candidate_id": given.name, "model": "",
-        "status": "failed", "failure_class": "client_failed", "hardware": {}, "workload": null, "sla": {"passed": null},
-        "failure_reason": format!("{}: {}", content["error_type"].as_str().unwrap_or_default(), content["error"].as_str().unwrap_or_default()),
-        "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {}, "fingerprint": {}, "environment": {},
+fn failure(content: &Value, overrides: &ImportOverrides) -> Result<ResultRow> {
+    let text = |key: &str| content[key].as_str().unwrap_or_default();
+    let mut row = json!(ResultRow {
+        failure_class: Some(FailureClass::ClientFailed),
+        failure_reason: Some(format!("{}: {}", text("error_type"), text("error"))),
+        sla: [("passed".to_string(), Value::Null)].into_iter().collect(),
+        ..ResultRow::new("vllm", &overrides.name, "", Status::Failed)
     });
-    for (place, value) in &given.set {
-        crate::normalize::import::put(&mut row, place, value.clone());
+    for (place, value) in &overrides.set {
+        put(&mut row, place, value.clone());
     }
-    serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))
+    typed(row)
 }
 
-/// What was refused: of a file the first line for each reason is told, then how many there were.
+/// Content that was skipped: per file and reason, the first line is reported, then how many more there were.
 #[derive(Debug, Default)]
 pub struct Refused(BTreeMap<(String, String), usize>);
 
 impl Refused {
-    /// Tells of one.
-    pub fn tell(&mut self, error: Error, place: &dyn std::fmt::Display, file: &Path, notice: &Notice) {
+    /// Reports one.
+    pub fn report(&mut self, error: Error, place: &dyn std::fmt::Display, file: &Path, notice: &Notice) {
         let times = self.0.entry((stdio::name(file), error.to_string())).or_default();
         *times += 1;
         if *times == 1 {
@@ -244,15 +260,15 @@ impl Refused {
         }
     }
 
-    /// Tells how many more there were.
+    /// Reports how many more there were.
     pub fn end(self, notice: &Notice) {
         for ((file, _), times) in self.0.into_iter().filter(|(_, times)| *times > 1) {
-            notice.warn(format!("{file}: {} more lines were refused for the same reason", times - 1));
+            notice.warn(format!("{file}: {} more lines skipped for the same reason", times - 1));
         }
     }
 }
 
-/// What is given to the rows of one file after another.
+/// The overrides for the rows of one file after another.
 #[derive(Debug, Default)]
 pub struct Named(Option<(String, ImportOverrides, String)>);
 
@@ -262,34 +278,34 @@ impl Named {
     ///
     /// # Errors
     /// A file beside it that cannot be read.
-    pub fn of(&mut self, given: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
+    pub fn of(&mut self, overrides: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
         if self.0.as_ref().is_none_or(|(known, ..)| known != file) {
             let path = Path::new(file);
             let (origin, name) = origin(path);
-            let of_it = if path.is_file() { of_file(path, given)? } else { given.clone() };
+            let of_it = if path.is_file() { of_file(path, overrides)? } else { overrides.clone() };
             self.0 = Some((file.to_string(), ImportOverrides { name, ..of_it }, origin));
         }
-        self.0.as_ref().map(|(_, given, origin)| (given, origin.as_str())).ok_or_else(|| Error::new("no file"))
+        self.0.as_ref().map(|(_, overrides, origin)| (overrides, origin.as_str())).ok_or_else(|| Error::new("no file"))
     }
 }
 
-/// What `--candidate` and `--set` say.
+/// The overrides of `--candidate` and `--set`.
 ///
 /// # Errors
-/// A file that is no candidate row, or a member without a value.
-pub fn given(candidate: Option<&Path>, set: &[(String, String)]) -> Result<ImportOverrides> {
+/// A file that is not a candidate row, or a member without a value.
+pub fn overrides(candidate: Option<&Path>, set: &[(String, String)]) -> Result<ImportOverrides> {
     let candidate = match candidate {
         Some(path) => {
             let text = stdio::read_text(path, MAX_FILE)?;
             let first = text.lines().next().unwrap_or_default();
             let row: Value = serde_json::from_str(first)
                 .or_else(|_| serde_json::from_str(&text))
-                .map_err(|e| Error::new("it is no candidate row").because(e).at(stdio::name(path)))?;
+                .map_err(|e| Error::new("not a candidate row").because(e).at(stdio::name(path)))?;
             Some(row)
         }
         None => None,
     };
-    // 4 is a number, and so is "max_p99_ttft_ms=500"'s; what is no JSON is text.
+    // A value that is not JSON is text.
     let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
     let set = set.iter().map(|(key, text)| (key.replace('.', "/"), value(text))).collect();
     Ok(ImportOverrides { candidate, set, name: "stdin".into() })

@@ -21,35 +21,35 @@ use serde_json::Value;
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
-        let given = import::given(args.candidate.as_deref(), &args.set)?;
+        let overrides = import::overrides(args.candidate.as_deref(), &args.set)?;
         let out = stdio::row_writer()?;
         let mut normalizing = Normalizer {
             out,
             to: args.to,
             left_out: 0,
             fold: RowFold::default(),
-            given,
+            overrides,
             named: Named::default(),
             repeats: Repeats::default(),
             refused: Refused::default(),
             notice,
         };
-        let (foreign, own): (Vec<PathBuf>, Vec<PathBuf>) =
-            args.files.iter().cloned().partition(|path| import::is_foreign(path));
-        for path in &foreign {
-            match import::read(path, &normalizing.given, &mut normalizing.repeats, notice) {
+        let (others, own): (Vec<PathBuf>, Vec<PathBuf>) =
+            args.files.iter().cloned().partition(|path| import::is_other_client(path));
+        for path in &others {
+            match import::read(path, &normalizing.overrides, &mut normalizing.repeats, notice) {
                 Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
                 Err(e) => notice.error(&e),
             }
         }
-        if foreign.is_empty() || !own.is_empty() {
+        if others.is_empty() || !own.is_empty() {
             for line in stdio::lines(&own, StreamLine::parse, notice) {
                 match line {
                     Ok((StreamLine::Request(request), place)) => {
                         normalizing.fold.request(&request).unwrap_or_else(|e| notice.error(&e.at(place)));
                     }
                     Ok((StreamLine::Row(row), place)) => normalizing.row(row, place)?,
-                    // What was read so far is still folded.
+                    // What was read so far still counts.
                     Err(e) => notice.error(&e),
                 }
             }
@@ -59,7 +59,10 @@ pub fn main() -> ExitCode {
             normalizing.result(&result)?;
         }
         if normalizing.left_out > 0 {
-            notice.warn(format!("{} results without metrics have no report", normalizing.left_out));
+            notice.warn(format!(
+                "{} results without metrics skipped: --to llm-d has no report for them",
+                normalizing.left_out
+            ));
         }
         Ok(ExitStatus::Done)
     })
@@ -70,7 +73,7 @@ struct Normalizer {
     to: OutputFormat,
     left_out: usize,
     fold: RowFold,
-    given: ImportOverrides,
+    overrides: ImportOverrides,
     named: Named,
     repeats: Repeats,
     refused: Refused,
@@ -79,12 +82,12 @@ struct Normalizer {
 
 impl Normalizer {
     fn row(&mut self, row: Row, place: RowPlace) -> Result<()> {
-        // Of what has no kind only a result row of somebody else is one; all else is another client's, or nothing that is known.
+        // A row without a kind is another client's result, or of unknown format; result rows of other tools have one by their keys.
         if row.record().is_none() {
-            return match self.foreign(&Value::Object(row.map().clone()), &place) {
+            return match self.imported(&Value::Object(row.map().clone()), &place) {
                 Ok(results) => results.iter().try_for_each(|result| self.result(result)),
                 Err(e) => {
-                    self.refused.tell(e, &place, Path::new(&*place.name), self.notice);
+                    self.refused.report(e, &place, Path::new(&*place.name), self.notice);
                     Ok(())
                 }
             };
@@ -105,9 +108,9 @@ impl Normalizer {
     }
 
     /// The results of another client in one line.
-    fn foreign(&mut self, content: &Value, place: &RowPlace) -> Result<Vec<ResultRow>> {
-        let (given, origin) = self.named.of(&self.given, &place.name)?;
-        let found = import::of(content, given)?;
+    fn imported(&mut self, content: &Value, place: &RowPlace) -> Result<Vec<ResultRow>> {
+        let (overrides, origin) = self.named.of(&self.overrides, &place.name)?;
+        let found = import::of(content, overrides)?;
         Ok(found.into_iter().map(|found| self.repeats.number(origin, &place.to_string(), found)).collect())
     }
 
@@ -118,7 +121,7 @@ impl Normalizer {
         }
     }
 
-    /// A row that is not ours: as it is, or as a report when it is a result of ours.
+    /// A row that is not folded: unchanged, or as a report if it is a result row.
     fn pass(&mut self, row: &Row) -> Result<()> {
         match self.to {
             OutputFormat::Rows => self.out.write(row),

@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
         }
         write(&ranking, &args)?;
         let exit = if ranking.nothing_passed() { ExitStatus::No } else { ExitStatus::Done };
-        // The program ends here: nobody needs the memory of a million rows back.
+        // The program ends here: freeing the memory of a million rows would be wasted time.
         std::mem::forget(ranking);
         Ok(exit)
     })
@@ -43,12 +43,12 @@ fn read(files: &[PathBuf], options: RankOptions, notice: &'static Notice) -> Res
     let read = stdio::parallel(files, || Intake::new(options.clone()), clean, notice);
     let (entries, intake) = Intake::together(read);
     if entries.is_empty() {
-        return Err(Error::new("there are no result rows to rank (bench-normalize makes them)"));
+        return Err(Error::new("no result rows to rank; run bench-normalize first"));
     }
     Ok(rank(entries, &intake))
 }
 
-/// Rows of others are read without secrets: so none gets into a report.
+/// Secrets are removed from the rows of other tools, so that none gets into a report.
 fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
     intake.line(&outgoing(line))
 }
@@ -75,11 +75,11 @@ fn bytes(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(stdio::write_error)
 }
 
-/// Colour only at a terminal and without NO_COLOR; the width is the terminal's, or what COLUMNS says.
+/// Colour only on a terminal and without NO_COLOR; the width is the terminal's, or COLUMNS.
 fn look(terminal: bool) -> TableStyle {
-    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let width = if terminal { seen.or(given) } else { given };
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = if terminal { measured.or(columns) } else { columns };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     TableStyle { width: width.filter(|w| *w >= 40), colour: terminal && !no_color }
 }

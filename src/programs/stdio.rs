@@ -20,10 +20,10 @@ use crate::rows::jsonl::{LineBatch, RowPlace, RowReader, RowWriter};
 use crate::rows::kinds::Dataset;
 use crate::rows::row::Row;
 
-/// The largest data set that is read, in bytes: all of it is kept.
+/// Maximum size of a data set, in bytes: it is read into memory.
 pub const MAX_DATASET: usize = 4 << 30;
 
-/// Threads that read one input: more would wait for each other.
+/// Maximum number of threads that read one input.
 const MOST_THREADS: usize = 8;
 
 /// Standard output without a buffer: each write is one `write(2)`.
@@ -70,7 +70,7 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
 }
 
-/// What stands in all inputs, one input after the other, each line with its place (`stdin:17`).
+/// The lines of all inputs, one input after the other, each with its place (`stdin:17`).
 pub struct InputLines<F> {
     sources: Inputs,
     parse: F,
@@ -83,7 +83,7 @@ struct Inputs {
     notice: &'static Notice,
 }
 
-/// Rows from these inputs, standard input when none is named. What cannot be opened is reported and left out.
+/// Rows from these inputs, standard input when none is named. An input that cannot be opened is reported and skipped.
 #[must_use]
 pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> InputLines<fn(&str) -> Result<Row>> {
     lines(paths, Row::parse, notice)
@@ -155,8 +155,8 @@ impl Inputs {
     }
 }
 
-/// What `parse` makes of all lines of these inputs, in any order, on as many threads as there are cores; with what each of them
-/// had made for itself.
+/// Parses all lines of these inputs, in any order, on as many threads as there are cores; returns each thread's state and
+/// results.
 pub fn parallel<T: Send, S: Send>(
     paths: &[PathBuf],
     make: impl Fn() -> S + Sync,
@@ -194,7 +194,7 @@ pub fn frameworks(folder: Option<&Path>) -> Result<Frameworks> {
     frameworks_of(&folder.map(Path::to_path_buf).into_iter().collect::<Vec<_>>())
 }
 
-/// The same of several folders, a later one before an earlier one.
+/// The same for several folders; definitions of a later one replace those of an earlier one.
 ///
 /// # Errors
 /// A definition that cannot be read or does not load.

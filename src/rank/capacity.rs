@@ -1,38 +1,38 @@
-//! What it takes to serve a peak with a candidate, and what that costs.
+//! GPUs and cost to serve a peak request rate with a candidate.
 
-use super::Trial;
+use super::trial::Trial;
 
-/// What a capacity card is made for.
+/// Assumptions of a capacity card.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CapacityDemand {
-    /// What a GPU costs an hour, in any currency.
+    /// Price of a GPU per hour, in any currency.
     pub gpu_hour: Option<f64>,
     /// Requests per second at the peak.
     pub peak_qps: Option<f64>,
-    /// Share of what a replica can do that is kept free.
+    /// Headroom: share of a replica's capacity that stays free.
     pub headroom: f64,
 }
 
-/// A capacity card. `None` is what the rows do not say.
+/// A capacity card; `None` where the rows do not say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CapacityCard {
     /// Requests per second that a replica was measured to serve.
     pub rate: Option<f64>,
-    /// GPUs of a replica.
+    /// GPUs per replica.
     pub gpus: Option<f64>,
     /// Replicas for the peak: ⌈peak / (rate · (1 − headroom))⌉.
     pub replicas: Option<f64>,
-    /// What all of them cost an hour.
+    /// Cost of all replicas per hour.
     pub cost_hour: Option<f64>,
-    /// Cost of 10⁶ output tokens at full use: price · GPUs / 3600 / (tokens/s) · 10⁶.
+    /// Cost of 10⁶ output tokens at full utilization: price · GPUs / 3600 / (tokens/s) · 10⁶.
     pub cost_output: Option<f64>,
-    /// The same of all tokens, prompts too.
+    /// The same for prompt and output tokens.
     pub cost_total: Option<f64>,
     /// Requests in flight at that rate (Little): rate · mean E2E.
     pub in_flight: Option<f64>,
-    /// Output tokens per second of one GPU.
+    /// Output tokens per second per GPU.
     pub tokens_gpu: Option<f64>,
-    /// Joules an output token, where power was sampled.
+    /// Energy per output token, J, where power was sampled.
     pub joules: Option<f64>,
     /// Tokens that the KV cache holds.
     pub kv_tokens: Option<f64>,
@@ -51,7 +51,6 @@ pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
     let hour = demand.gpu_hour.zip(gpus).map(|(price, gpus)| price * gpus);
     let million = |tokens: Option<f64>| hour.zip(tokens).map(|(hour, tokens)| hour / 3600.0 / tokens * 1e6);
     let output = metric("output_token_throughput");
-    let at = |pointer: &str| trial.entry().at(pointer).as_f64();
     CapacityCard {
         rate,
         gpus,
@@ -62,7 +61,7 @@ pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
         in_flight: rate.zip(metric("mean_e2e_ms")).map(|(rate, ms)| rate * ms / 1000.0),
         tokens_gpu: output.zip(gpus).map(|(tokens, gpus)| tokens / gpus),
         joules: metric("energy_j").zip(metric("total_output_tokens")).map(|(joules, tokens)| joules / tokens),
-        kv_tokens: at("/memory/kv_cache_tokens"),
-        ready_s: at("/startup/ready_ms").map(|ms| ms / 1000.0),
+        kv_tokens: trial.entry().kv_cache_tokens(),
+        ready_s: trial.entry().ready_s(),
     }
 }

@@ -1,19 +1,20 @@
-//! One decision over several scenarios, by what each of them counts.
+//! One decision over several scenarios, by their weights.
 
 use std::collections::BTreeMap;
 
-use super::{Group, RankedCandidate, Ranking};
+use super::candidate::RankedCandidate;
+use super::group::Group;
 
 /// A ranking over scenarios.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CombinedRanking {
-    /// Scenarios and what they count; together 1.
+    /// Scenarios and their weights; the sum is 1.
     pub weights: Vec<(String, f64)>,
-    /// How the load came, for several such rankings.
+    /// Load mode.
     pub mode: String,
     /// Best first.
     pub scores: Vec<Score>,
-    /// Candidates that have no result in some scenario.
+    /// Candidates without a result in some scenario.
     pub left_out: usize,
 }
 
@@ -24,13 +25,13 @@ pub struct Score {
     pub framework: String,
     /// Candidate.
     pub candidate_id: String,
-    /// In words.
+    /// Changed flags, in words.
     pub changes: String,
     /// Π (value / best value)^weight over the scenarios: 1 for the best of every one.
     pub score: f64,
-    /// It passed every scenario; `None` when some had no SLA and none failed.
+    /// Whether it meets every SLA; `None` if some scenario had none and it failed in none.
     pub passed: Option<bool>,
-    /// What is ranked by, scenario by scenario.
+    /// The ranked throughput in each scenario.
     pub values: Vec<f64>,
 }
 
@@ -44,7 +45,7 @@ impl Score {
 
 /// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
 /// weights.
-fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<CombinedRanking> {
+pub fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<CombinedRanking> {
     let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
     if sum <= 0.0 {
         return Vec::new();
@@ -111,22 +112,4 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
             .then_with(|| (&a.framework, &a.candidate_id).cmp(&(&b.framework, &b.candidate_id)))
     });
     Some(CombinedRanking { weights: weights.to_vec(), mode, scores, left_out })
-}
-
-impl Ranking {
-    /// The decisions over several scenarios.
-    #[must_use]
-    pub fn combined(&self) -> Vec<CombinedRanking> {
-        combined(&self.groups, &self.weights())
-    }
-
-    /// What each scenario counts: as was asked for, else as the plan of the rows says; nothing when neither says it.
-    #[must_use]
-    pub fn weights(&self) -> Vec<(String, f64)> {
-        let first = self.groups.iter().find_map(|group| group.ranked.first());
-        let plan = first.map(|ranked| ranked.best.entry().at("/candidate/weights")).unwrap_or_default();
-        let of_plan =
-            plan.as_object().into_iter().flatten().filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?)));
-        if self.options.weights.is_empty() { of_plan.collect() } else { self.options.weights.clone() }
-    }
 }

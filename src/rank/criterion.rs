@@ -1,24 +1,26 @@
-//! What a ranking goes by.
+//! Criteria of a ranking.
+
+use crate::rows::words::Statistic;
 
 /// A throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Throughput {
     /// Successful requests per second.
     Requests,
-    /// Requests per second within every SLA limit.
+    /// Requests per second that meet every SLA limit.
     Goodput,
     /// Output tokens per second.
     OutputTokens,
-    /// The highest rate that a search found to keep the SLA.
+    /// Highest request rate that a rate search found to meet the SLA.
     MaxQps,
 }
 
-/// What a ranking goes by: a throughput, of all GPUs or of one.
+/// The throughput that a ranking goes by, of all GPUs or per GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankBy {
-    /// Which.
+    /// Which throughput.
     pub throughput: Throughput,
-    /// Over the number of GPUs.
+    /// Divided by the number of GPUs.
     pub per_gpu: bool,
 }
 
@@ -53,51 +55,28 @@ impl RankBy {
     }
 }
 
-/// The statistic of the latencies that decide between equal throughputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statistic {
-    /// The mean: what the source document takes.
-    Mean,
-    /// The median.
-    P50,
-    /// The 99th percentile.
-    P99,
-}
-
-impl Statistic {
-    /// As metrics' names begin.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-        }
-    }
-}
-
 /// How to rank.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankOptions {
-    /// What decides first among those that keep the SLA.
+    /// First criterion among candidates that meet the SLA.
     pub by: RankBy,
-    /// What TTFT and TPOT are compared by.
+    /// Statistic by which TTFT and TPOT are compared.
     pub statistic: Statistic,
-    /// Limits in the place of the rows' own, of one scenario or of all.
+    /// Overrides of the rows' SLA limits, for one scenario or for all.
     pub sla: Vec<(Option<String>, String, f64)>,
-    /// Among those that are tied with the leader, fewer GPUs and then fewer changed flags come first.
+    /// Among candidates tied with the leader, prefer fewer GPUs and then fewer changed flags.
     pub prefer_simple: bool,
-    /// A verdict with enough requests behind it comes before one without.
+    /// Rank confirmed verdicts before unconfirmed ones.
     pub confirmed_first: bool,
-    /// Rows that differ in what should be equal stand in one ranking, and the differences are told.
+    /// Rank rows together even if they differ in what should be equal, and report the differences.
     pub allow_mixed: bool,
-    /// What each scenario counts in the decision over all.
+    /// Weight of each scenario in the decision over all.
     pub weights: Vec<(String, f64)>,
 }
 
 impl RankOptions {
-    /// The limits that were given for a scenario, by key; what is given for it alone stands behind what is given for all.
-    pub fn given<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    /// The overrides of a scenario's limits, by key; those for this scenario come after those for all.
+    pub fn overrides<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         let of = move |alone: bool| {
             let fits = move |of: &Option<String>| of.is_some() == alone && of.as_ref().is_none_or(|of| of == scenario);
             self.sla.iter().filter(move |(of, ..)| fits(of)).map(|(_, key, value)| (key.as_str(), *value))

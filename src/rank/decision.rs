@@ -1,38 +1,40 @@
-//! What follows from a group: who wins, how sure that is, and who comes nearest when nobody does.
+//! The decision of a group: the winner, how sure that is, and the closest candidate if none meets the SLA.
 
-use super::{Group, RankOptions, RankedCandidate, Trial};
+use super::candidate::RankedCandidate;
+use super::criterion::RankOptions;
+use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
-/// What follows from a group.
+/// The decision of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// The first passed its SLA.
+    /// The first candidate meets its SLA.
     Winner,
     /// No SLA was given: the first is the fastest.
     Fastest,
-    /// Nobody passed; the first is not a winner. Which came nearest, which limit it breaks, and by what share.
+    /// No candidate meets the SLA: the closest, the limit that it misses, and by what share.
     None {
         /// Index into the ranked candidates.
         nearest: usize,
-        /// The limit that it breaks most.
+        /// The limit that it misses by the largest share.
         limit: String,
-        /// By what share of the limit; infinite when requests failed, `None` when the row does not say.
+        /// By what share of the limit; infinite if requests failed, `None` if the row does not say.
         by: Option<f64>,
     },
 }
 
-/// Those that are tied with the leader, itself among them.
+/// Candidates that are tied with the leader, including the leader.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ties {
-    /// Indices into the ranked candidates, the leader's first; only that when nobody is.
+    /// Indices into the ranked candidates, the leader's first; only that one if there is no tie.
     pub members: Vec<usize>,
-    /// The one of them with the fewest GPUs, then the fewest changed flags, when it is not the leader.
+    /// The one with the fewest GPUs, then the fewest changed flags, if it is not the leader.
     pub simpler: Option<usize>,
-    /// The leader against the next of the same verdict.
+    /// The runner-up of the same verdict, compared with the leader.
     pub next: Option<(usize, Comparison)>,
 }
 
-/// Most members of a group of ties: more is no answer.
+/// Maximum number of tied candidates.
 const MOST_TIED: usize = 50;
 
 pub fn decide(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
@@ -43,7 +45,7 @@ pub fn decide(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
     }
 }
 
-/// How the leader stands against the others of its verdict.
+/// Compares the leader with the others of its verdict.
 pub fn ties(ranked: &[RankedCandidate]) -> Ties {
     let Some(leader) = ranked.first() else { return Ties::default() };
     let own = leader.best.values();
@@ -55,7 +57,7 @@ pub fn ties(ranked: &[RankedCandidate]) -> Ties {
         if comparison.tied() && found.members.len() < MOST_TIED {
             found.members.push(i);
         }
-        // Behind this nobody is tied, whatever the noise; and more than so many are not named.
+        // Beyond this ratio no candidate is tied, whatever the noise.
         if comparison.ratio > 2.0 || found.members.len() == MOST_TIED {
             break;
         }
@@ -67,19 +69,18 @@ pub fn ties(ranked: &[RankedCandidate]) -> Ties {
 
 /// GPUs first, then changed flags.
 pub fn burden(trial: &Trial) -> f64 {
-    let changed = trial.entry().at("/candidate/changed");
-    let changed = changed.as_object().map_or(0, serde_json::Map::len);
+    let changed = trial.entry().changed().map_or(0, serde_json::Map::len);
     #[allow(clippy::cast_precision_loss, reason = "a count of flags")]
     let changed = changed as f64;
     trial.keys().gpus.unwrap_or(f64::from(u16::MAX)) * 1e6 + changed
 }
 
-/// Among those that are tied with the leader the simplest come first.
+/// Ranks the simplest first among those tied with the leader.
 pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &RankOptions) {
     if !options.prefer_simple {
         return;
     }
-    // They stand anywhere behind the leader: they change places among themselves.
+    // Only the tied candidates swap places.
     let mut members: Vec<RankedCandidate> = ties.members.iter().map(|i| ranked[*i].clone()).collect();
     members.sort_by(|a, b| burden(&a.best).total_cmp(&burden(&b.best)));
     for (place, member) in ties.members.iter().zip(members) {
@@ -87,7 +88,7 @@ pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &Rank
     }
 }
 
-/// The candidate whose worst miss is the smallest; a row that only says that it failed stands behind all that say how.
+/// The candidate whose largest miss is the smallest; rows that only say that they failed come last.
 fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
     let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed() == Some(false));
     let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));
@@ -100,15 +101,4 @@ fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
         .max_by(|a, b| miss(a.margin).total_cmp(&miss(b.margin)).then_with(|| b.limit.cmp(&a.limit)));
     let limit = worst.map_or_else(|| "its SLA".to_string(), |test| test.limit.to_string());
     Decision::None { nearest, limit, by: Some(by).filter(|by| !by.is_nan()) }
-}
-
-impl Group {
-    /// The rate at which the best of all ran, where that is one: throughput cannot tell them apart then.
-    #[must_use]
-    pub fn one_rate(&self) -> Option<f64> {
-        let mut rates = self.ranked.iter().map(|ranked| ranked.best.entry().rate.filter(|_| !ranked.best.is_search()));
-        let first = rates.next()??;
-        let open = self.key.mode.starts_with("open");
-        (open && self.ranked.len() > 1 && rates.all(|rate| rate == Some(first))).then_some(first)
-    }
 }

@@ -1,23 +1,25 @@
-//! One result row, read leniently: ours, or somebody else's with the source document's names. What decides its place is read at
-//! once; whatever only a report shows is read from the row's text when it is shown.
+//! One result row, read leniently: of this program or of another tool that uses the same keys. What decides its rank is read at
+//! once; what only a report shows is read from the row's text when it is shown.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::criterion::RankOptions;
 use super::fast::ResultSummary;
 use super::gate;
 use super::gate::Gate;
-use super::group::GroupKey;
+use super::key::GroupKey;
 use super::notes::Notes;
-use super::tidy::tidied;
 use crate::base::shell;
-use crate::rows::kinds::{Members, SlaTest};
+use crate::metrics::sla;
+use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
+use crate::rows::words::{Latency, SearchEndReason};
 
-/// What decides a place. `None` is what was not measured.
+/// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SortKeys {
     /// The throughput that is ranked by.
@@ -28,13 +30,13 @@ pub struct SortKeys {
     pub ttft: Option<f64>,
     /// TPOT, ms; ITL where there is none.
     pub tpot: Option<f64>,
-    /// The latter is ITL.
+    /// `tpot` is ITL.
     pub itl: bool,
     /// GPUs.
     pub gpus: Option<f64>,
 }
 
-/// What only rows of runs have.
+/// Members that only rows of runs have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInfo {
     /// Units that the row closes.
@@ -49,12 +51,23 @@ pub struct RunInfo {
     pub started_at: Box<str>,
     /// From 0.
     pub repeat: u32,
-    /// It stands for its search, or does not; `None` of a row of no search.
+    /// Whether its rate search chose it; `None` for a row without a search.
     pub chosen: Option<bool>,
     /// Its search never ended.
     pub unfinished: bool,
-    /// The attempt was cut off: it replaces none that came to its end.
+    /// The attempt was interrupted: it does not replace a completed one.
     pub cut: bool,
+}
+
+/// Tokens of a workload's prompts or answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenLength {
+    /// Asked for.
+    pub asked: Option<f64>,
+    /// Measured, median.
+    pub p50: Option<f64>,
+    /// Measured, 95th percentile.
+    pub p95: Option<f64>,
 }
 
 /// A result.
@@ -66,27 +79,27 @@ pub struct Entry {
     pub framework: Arc<str>,
     /// Candidate.
     pub candidate_id: Box<str>,
-    /// Where it belongs.
+    /// The group that it is ranked in.
     pub group: Arc<GroupKey>,
-    /// A run that went its whole way.
+    /// A run that completed.
     pub ok: bool,
-    /// The SLA's answer; `None` when there was none to give.
+    /// Whether it meets the SLA; `None` without an SLA.
     pub passed: Option<bool>,
     /// Too few requests behind a percentile.
     pub unconfirmed: bool,
-    /// By what share it misses the limit that it misses most; infinite where requests failed, `None` where the row does not say.
+    /// The largest miss, as a share of the limit; infinite if requests failed, `None` if the row does not say.
     pub miss: Option<f64>,
-    /// What decides its place.
+    /// The values that decide its rank.
     pub keys: SortKeys,
     /// Requests per second asked for.
     pub rate: Option<f64>,
     /// Requests in flight, or the cap of them.
     pub in_flight: Option<f64>,
-    /// What to know before believing it.
+    /// Caveats.
     pub notes: Notes,
-    /// What only rows of runs have.
+    /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
-    /// The baseline of its framework, and how many candidates that has; `None` where the row does not say.
+    /// Whether it is the baseline of its framework, and how many candidates that has; `None` if the row does not say.
     pub tried: Option<(bool, u32)>,
 }
 
@@ -97,42 +110,194 @@ impl Entry {
         &self.line
     }
 
-    /// The row, for what only a report shows.
+    /// The whole row, for members that only a report shows.
     #[must_use]
     pub fn row(&self) -> &Row {
         self.read
             .get_or_init(|| Box::new(Row::parse(&self.line).unwrap_or_else(|_| Row::new("result", &Members::new()))))
     }
 
-    /// Whatever stands at a JSON pointer; null when nothing does.
-    #[must_use]
-    pub fn at(&self, pointer: &str) -> Value {
-        let mut keys = pointer.trim_start_matches('/').split('/');
-        let first = keys.next().and_then(|key| self.row().get(key));
-        let found = keys.fold(first, |value, key| value.and_then(|value| value.get(key)));
-        found.cloned().unwrap_or_default()
+    /// The member at a path; `None` for null.
+    fn member(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let found = rest.iter().try_fold(self.row().get(first)?, |value, key| value.get(*key))?;
+        Some(found).filter(|value| !value.is_null())
     }
 
-    /// The server's command and the benchmark's, as rows name them; empty when they are not told.
-    #[must_use]
-    pub fn commands(&self) -> [String; 2] {
-        let server = Some(self.text("/server_command")).filter(|command| !command.is_empty());
-        [server.unwrap_or_else(|| self.text("/launch_command")), self.text("/benchmark_command")]
+    fn object(&self, path: &[&str]) -> Option<&Members> {
+        self.member(path)?.as_object()
     }
 
-    /// The string at a JSON pointer, empty when there is none.
-    #[must_use]
-    pub fn text(&self, pointer: &str) -> String {
-        self.at(pointer).as_str().unwrap_or_default().to_string()
+    fn number(&self, path: &[&str]) -> Option<f64> {
+        self.member(path)?.as_f64()
     }
 
-    /// A metric that was measured.
+    /// The text at a path; empty if there is none.
+    fn text(&self, path: &[&str]) -> &str {
+        self.member(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The server's command and the benchmark's; empty where the row has none.
+    #[must_use]
+    pub fn commands(&self) -> [&str; 2] {
+        let server = Some(self.text(&["server_command"])).filter(|command| !command.is_empty());
+        [server.unwrap_or_else(|| self.text(&["launch_command"])), self.text(&["benchmark_command"])]
+    }
+
+    /// A metric that was measured, by its key in `metrics`.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
-        self.at(&format!("/metrics/{name}")).as_f64().filter(|v| v.is_finite())
+        self.number(&["metrics", name]).filter(|v| v.is_finite())
     }
 
-    /// `pass`, `pass_unconfirmed`, `fail`, or nothing when there was no answer to give.
+    /// The least and the greatest value of a latency, ms.
+    #[must_use]
+    pub fn extremes(&self, latency: Latency) -> [Option<f64>; 2] {
+        let key = format!("{latency}_ms");
+        ["min", "max"].map(|end| self.number(&["statistics", &key, end]))
+    }
+
+    /// Tokens of prompts, or of answers where `output`.
+    #[must_use]
+    pub fn length(&self, output: bool) -> TokenLength {
+        let name = if output { "output_len" } else { "input_len" };
+        let [asked, p50, p95] = ["", "_p50", "_p95"].map(|end| self.number(&["workload", &format!("{name}{end}")]));
+        TokenLength { asked, p50, p95 }
+    }
+
+    /// Measured requests that were asked for.
+    #[must_use]
+    pub fn num_prompts(&self) -> Option<u64> {
+        self.member(&["workload", "num_prompts"])?.as_u64()
+    }
+
+    /// Path of the endpoint; empty where the row has none.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.text(&["workload", "endpoint"])
+    }
+
+    /// Path of the data set; empty where the row has none.
+    #[must_use]
+    pub fn dataset_path(&self) -> &str {
+        self.text(&["workload", "dataset_path"])
+    }
+
+    /// The load point as its run was asked for it.
+    #[must_use]
+    pub fn load_block(&self) -> Option<Load> {
+        Load::deserialize(self.member(&["workload", "load"])?).ok()
+    }
+
+    /// The client with its version; empty where the row has none.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        let own = self.text(&["run", "client"]);
+        if own.is_empty() { self.text(&["native", "client"]) } else { own }
+    }
+
+    /// RFC 3339; empty where the row has none.
+    #[must_use]
+    pub fn ended_at(&self) -> &str {
+        self.text(&["run", "ended_at"])
+    }
+
+    /// Framework version, GPU model, driver, image; empty where the row has none.
+    #[must_use]
+    pub fn platform(&self) -> [&str; 4] {
+        [
+            self.text(&["framework_version"]),
+            self.text(&["hardware", "gpu_model"]),
+            self.text(&["hardware", "driver"]),
+            self.text(&["environment", "image"]),
+        ]
+    }
+
+    /// `quality.simulated` and `quality.smoke`, where the row has them.
+    #[must_use]
+    pub fn simulated_and_smoke(&self) -> [Option<bool>; 2] {
+        ["simulated", "smoke"].map(|flag| self.member(&["quality", flag])?.as_bool())
+    }
+
+    /// Why it failed; empty where the row has no class.
+    #[must_use]
+    pub fn failure_class(&self) -> &str {
+        self.text(&["failure_class"])
+    }
+
+    /// Why it failed, in a sentence; empty where the row has none.
+    #[must_use]
+    pub fn failure_reason(&self) -> &str {
+        self.text(&["failure_reason"])
+    }
+
+    /// Flags that differ from the baseline; `None` where the row does not say.
+    #[must_use]
+    pub fn changed(&self) -> Option<&Members> {
+        self.object(&["candidate", "changed"])
+    }
+
+    /// Values of knobs that no candidate of its framework has.
+    pub fn never_tried(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.object(&["candidate", "never_tried"]).into_iter().flatten()
+    }
+
+    /// The plan's weights of scenarios.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let weights = self.object(&["candidate", "weights"]).into_iter().flatten();
+        weights.filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?))).collect()
+    }
+
+    /// What to know about the plan, a sentence each.
+    pub fn caveats(&self) -> impl Iterator<Item = &str> {
+        self.member(&["caveats"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Knobs of the plan that go by another name, or are left out.
+    pub fn substitutions(&self) -> impl Iterator<Item = Substitution> {
+        let all = self.member(&["substitutions"]).and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|one| Substitution::deserialize(one).ok())
+    }
+
+    /// Files that belong to it: role and path.
+    pub fn artifacts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.object(&["artifacts"]).into_iter().flatten();
+        all.filter_map(|(role, path)| Some((role.as_str(), path.as_str()?)))
+    }
+
+    /// Why its rate search ended; the lowest rate that failed; whether a higher rate passed once.
+    #[must_use]
+    pub fn search_end(&self) -> (Option<SearchEndReason>, Option<f64>, bool) {
+        let odd = self.member(&["search", "non_monotone"]).is_some_and(|odd| *odd == true);
+        (self.text(&["search", "reason"]).parse().ok(), self.number(&["search", "min_fail"]), odd)
+    }
+
+    /// Tokens that the KV cache holds.
+    #[must_use]
+    pub fn kv_cache_tokens(&self) -> Option<f64> {
+        self.number(&["memory", "kv_cache_tokens"])
+    }
+
+    /// From the start of the server until it was ready, s.
+    #[must_use]
+    pub fn ready_s(&self) -> Option<f64> {
+        self.number(&["startup", "ready_ms"]).map(|ms| ms / 1000.0)
+    }
+
+    /// The row's own threshold of a limit, by its key in `sla`.
+    #[must_use]
+    pub fn threshold(&self, limit: &str) -> Option<f64> {
+        self.number(&["sla", limit])
+    }
+
+    /// What its run tested, as the row records it.
+    #[must_use]
+    pub fn recorded_tests(&self) -> Vec<SlaTest> {
+        self.object(&["sla"]).map(sla::tested).unwrap_or_default()
+    }
+
+    /// `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         match (self.passed, self.unconfirmed) {
@@ -143,24 +308,30 @@ impl Entry {
         }
     }
 
-    /// What was tested, limit by limit, by these options.
+    /// The limits that were tested anew, by these options; of a run that recorded its tests only when it failed.
     #[must_use]
     pub fn tests(&self, options: &RankOptions) -> Vec<SlaTest> {
         self.gate(options).judged.map(|judged| judged.tests).unwrap_or_default()
     }
 
-    /// What the row claims about its SLA, where its numbers say something else.
+    /// All limits that were tested, by these options or by the run itself.
+    #[must_use]
+    pub fn all_tests(&self, options: &RankOptions) -> Vec<SlaTest> {
+        match self.tests(options) {
+            tests if tests.is_empty() => self.recorded_tests(),
+            tests => tests,
+        }
+    }
+
+    /// The row's claim about its SLA, if its numbers contradict it.
     #[must_use]
     pub fn claim(&self, options: &RankOptions) -> Option<String> {
         self.gate(options).judged.and_then(|judged| judged.claim())
     }
 
     fn gate(&self, options: &RankOptions) -> Gate {
-        let read = |line: &str| {
-            let fast = serde_json::from_str::<ResultSummary>(line).ok()?;
-            Some(gate::gate(line, &fast, &self.group.scenario, options))
-        };
-        read(&self.line).or_else(|| read(&tidied(self.row()))).unwrap_or_default()
+        let summary = ResultSummary::read(&self.line).ok();
+        summary.map(|row| gate::gate(&self.line, &row, &self.group.scenario, options)).unwrap_or_default()
     }
 
     /// True of two results of one candidate.
@@ -172,41 +343,47 @@ impl Entry {
 
     /// `ok`, `failed`, ….
     #[must_use]
-    pub fn status(&self) -> String {
-        self.text("/status")
+    pub fn status(&self) -> &str {
+        self.text(&["status"])
     }
 
     /// The flags that it changes, `max_num_seqs=4`; `baseline` when it changes none.
     #[must_use]
     pub fn changes(&self) -> String {
-        match self.at("/candidate/changed").as_object() {
+        match self.changed() {
             Some(changed) if changed.is_empty() => "baseline".into(),
             Some(changed) => shell::settings(changed),
             None => String::new(),
         }
     }
 
-    /// The load point: `4 req/s`, `8 in flight`, `all at once`.
+    /// The load point: `4 req/s`, `concurrency 8`, `all at once`.
     #[must_use]
     pub fn load(&self) -> String {
         match (self.rate, self.in_flight) {
             (Some(rate), Some(cap)) => format!("{rate} req/s, cap {cap}"),
             (Some(rate), None) => format!("{rate} req/s"),
-            (None, Some(n)) => format!("{n} in flight"),
+            (None, Some(n)) => format!("concurrency {n}"),
             (None, None) if self.group.mode == "burst" => "all at once".into(),
             (None, None) => String::new(),
         }
     }
 
-    /// How much load: its rate, else its number in flight; nothing for all at once.
+    /// The amount of load: its rate, else its concurrency; 0 for all at once.
     #[must_use]
     pub fn amount(&self) -> f64 {
         self.rate.or(self.in_flight).unwrap_or_default()
     }
 
-    /// It stands for its search; true of a row of no search, and of one whose search never ended.
+    /// True for the chosen run of a search, a row without a search, and one whose search never ended.
     #[must_use]
     pub fn is_claim(&self) -> bool {
         self.own.as_ref().is_none_or(|own| own.chosen != Some(false) || own.unfinished)
+    }
+
+    /// From 0.
+    #[must_use]
+    pub fn repeat(&self) -> u32 {
+        self.own.as_ref().map_or(0, |own| own.repeat)
     }
 }

@@ -1,63 +1,86 @@
-//! What a ranking needs of a result row, read in one pass without a tree of values.
+//! What a ranking needs of a result row, read in one pass without a tree of values. It is lenient: rows of other tools are
+//! ranked too, so a member of an unexpected type counts as missing.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A row. Members of other types than these make a row that is read the long way.
+use super::lenient::{Member, Text, count, flag, number, object, record, text, texts, whole, word};
+use crate::base::error::Error;
+use crate::rows::row::Row;
+use crate::rows::words::Status;
+
+/// A result row.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ResultSummary<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "record")]
     pub record: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub framework: Text<'a>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
+    pub framework: Option<Text<'a>>,
+    #[serde(borrow, deserialize_with = "text")]
     pub candidate_id: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub model: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     scenario: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "word")]
     pub status: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "word")]
     pub verdict: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub failure_class: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub hardware: Option<HardwareSummary<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub workload: Option<WorkloadSummary<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub sla: Option<SlaSummary<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub metrics: Option<Numbers<'a>>,
     #[serde(borrow)]
     pub statistics: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub quality: Option<QualitySummary<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub fingerprint: Option<FingerprintSummary<'a>>,
+    #[serde(deserialize_with = "object")]
     pub candidate: Option<CandidateSummary>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub search: Option<SearchSummary<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub run: Option<RunSummary<'a>>,
-    pub native: Option<Native>,
-    #[serde(borrow)]
-    pub units: Option<Vec<Text<'a>>>,
+    #[serde(deserialize_with = "object")]
+    pub native: Option<NativeSummary>,
+    #[serde(borrow, deserialize_with = "texts")]
+    pub units: Vec<Text<'a>>,
     #[serde(borrow)]
     pub caveats: Option<&'a RawValue>,
     #[serde(borrow)]
     pub substitutions: Option<&'a RawValue>,
 }
 
-impl ResultSummary<'_> {
-    /// The scenario, by the first of the names that rows have for it; nothing where none is told.
+impl<'a> ResultSummary<'a> {
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// As [`Row::parse`].
+    pub fn read(line: &'a str) -> Result<Self, Error> {
+        // A list is not a row.
+        let summary = serde_json::from_str(line).ok().filter(|_| line.trim_ascii_start().starts_with('{'));
+        // The reader of rows says what is wrong.
+        summary.map_or_else(|| Row::parse(line).and(Err(Error::new("cannot rank this row"))), Ok)
+    }
+
+    /// A run that ended with metrics.
+    pub fn is_ok(&self) -> bool {
+        self.status.as_deref() == Some(Status::Ok.as_str())
+    }
+
+    /// The scenario, by the first of the names that rows have for it; empty if the row names none.
     pub fn scenario(&self) -> &str {
         let names = self
             .workload
@@ -71,56 +94,70 @@ impl ResultSummary<'_> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HardwareSummary<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub gpu_model: Option<Text<'a>>,
+    #[serde(deserialize_with = "number")]
     pub gpu_count: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct WorkloadSummary<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     scenario: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     scenario_name: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     dataset_scenario: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     dataset_name: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub kind: Option<Text<'a>>,
+    #[serde(deserialize_with = "number")]
     pub request_rate: Option<f64>,
+    #[serde(deserialize_with = "number")]
     pub max_concurrency: Option<f64>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub load: Option<LoadSummary<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LoadSummary<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "word")]
     pub mode: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "word")]
     pub arrivals: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct QualitySummary<'a> {
+    #[serde(deserialize_with = "flag")]
     pub simulated: bool,
+    #[serde(deserialize_with = "flag")]
     pub smoke: bool,
+    #[serde(deserialize_with = "flag")]
     pub client_saturated: bool,
+    #[serde(deserialize_with = "flag")]
     pub length_mismatch: bool,
+    #[serde(deserialize_with = "flag")]
     pub cache_contaminated: bool,
+    #[serde(deserialize_with = "flag")]
     pub throttled: bool,
+    #[serde(deserialize_with = "flag")]
     pub saturated: bool,
+    #[serde(deserialize_with = "flag")]
     pub too_short_to_tell: bool,
+    #[serde(deserialize_with = "flag")]
     pub unstable: bool,
+    #[serde(deserialize_with = "flag")]
     pub placeholder_zero: bool,
+    #[serde(deserialize_with = "object")]
     pub stability: Option<StabilitySummary>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub token_source: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub reached_by: Option<Text<'a>>,
     #[serde(borrow)]
     pub blind: Option<&'a RawValue>,
@@ -129,6 +166,7 @@ pub struct QualitySummary<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StabilitySummary {
+    #[serde(deserialize_with = "flag")]
     pub saturated: bool,
 }
 
@@ -149,45 +187,51 @@ pub struct FingerprintSummary<'a> {
     pub gpu_count: Option<&'a RawValue>,
     #[serde(borrow)]
     pub cache: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub client: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct CandidateSummary {
+    #[serde(deserialize_with = "flag")]
     pub baseline: bool,
+    #[serde(deserialize_with = "count")]
     pub of: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct SearchSummary<'a> {
+    #[serde(deserialize_with = "flag")]
     pub chosen: bool,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub reason: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RunSummary<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub unit: Option<Text<'a>>,
+    #[serde(deserialize_with = "whole")]
     pub probe: Option<u32>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub server_id: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     pub started_at: Option<Text<'a>>,
+    #[serde(deserialize_with = "whole")]
     pub repeat: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Native {
+pub struct NativeSummary {
+    #[serde(deserialize_with = "whole")]
     pub repeat: Option<u32>,
 }
 
-/// Members that are numbers, in their order; others are passed over.
+/// Members that are numbers, in their order; others are skipped.
 #[derive(Debug, Default)]
 pub struct Numbers<'a>(pub Vec<(Text<'a>, f64)>);
 
@@ -205,93 +249,6 @@ pub struct SlaSummary<'a> {
     pub tested: bool,
 }
 
-/// Text, taken from the row as it stands where it has no escapes.
-#[derive(Debug, Default)]
-pub struct Text<'a>(Cow<'a, str>);
-
-impl std::ops::Deref for Text<'_> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a string")
-    }
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Owned(text.to_string())))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_str(TextVisitor)
-    }
-}
-
-/// A number, a truth value, or anything else.
-enum Member {
-    Bool(bool),
-    Number(f64),
-    Other,
-}
-
-struct MemberVisitor;
-
-impl<'de> Visitor<'de> for MemberVisitor {
-    type Value = Member;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("any value")
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Member, E> {
-        Ok(Member::Bool(value))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Member, E> {
-        Ok(Member::Number(value))
-    }
-    #[allow(clippy::cast_precision_loss, reason = "a metric")]
-    fn visit_u64<E>(self, value: u64) -> Result<Member, E> {
-        Ok(Member::Number(value as f64))
-    }
-    #[allow(clippy::cast_precision_loss, reason = "a metric")]
-    fn visit_i64<E>(self, value: i64) -> Result<Member, E> {
-        Ok(Member::Number(value as f64))
-    }
-    fn visit_unit<E>(self) -> Result<Member, E> {
-        Ok(Member::Other)
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Member, E> {
-        // As some write truth values.
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" => Member::Bool(true),
-            "false" | "no" => Member::Bool(false),
-            _ => Member::Other,
-        })
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Member::Other)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Member, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Member::Other)
-    }
-}
-
-impl<'de> Deserialize<'de> for Member {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(MemberVisitor)
-    }
-}
-
 struct MembersVisitor<'a, T>(PhantomData<(&'a (), T)>);
 
 impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, SlaSummary<'a>> {
@@ -307,13 +264,24 @@ impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, SlaSummary<'a>> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            match map.next_value()? {
-                Member::Number(value) => sla.limits.0.push((key, value)),
-                Member::Bool(passed) if *key == *"passed" => sla.passed = Some(passed),
-                Member::Bool(_) | Member::Other => {}
+            let member = map.next_value::<Member>()?;
+            match member.number() {
+                Some(value) => sla.limits.0.push((key, value)),
+                None if *key == *"passed" => sla.passed = answer(&member).or(sla.passed),
+                None => {}
             }
         }
         Ok(sla)
+    }
+}
+
+/// Yes or no, also as some tools spell it.
+fn answer(member: &Member) -> Option<bool> {
+    match member {
+        Member::Bool(yes) => Some(*yes),
+        Member::Text(text) if ["true", "yes"].iter().any(|yes| text.eq_ignore_ascii_case(yes)) => Some(true),
+        Member::Text(text) if ["false", "no"].iter().any(|no| text.eq_ignore_ascii_case(no)) => Some(false),
+        _ => None,
     }
 }
 
@@ -331,7 +299,7 @@ impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, Numbers<'a>> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Numbers<'a>, A::Error> {
         let mut numbers = Vec::with_capacity(map.size_hint().unwrap_or(8));
         while let Some(key) = map.next_key::<Text<'a>>()? {
-            if let Member::Number(value) = map.next_value()? {
+            if let Some(value) = map.next_value::<Member>()?.number() {
                 numbers.push((key, value));
             }
         }
@@ -342,5 +310,137 @@ impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, Numbers<'a>> {
 impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_map(MembersVisitor::<Numbers>(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rank::Intake;
+    use serde_json::{Value, json};
+
+    /// Words that a program acts on.
+    const WORDS: [&str; 4] = ["/status", "/verdict", "/workload/load/mode", "/workload/load/arrivals"];
+
+    /// Every member that is read.
+    const MEMBERS: &[&str] = &[
+        "/record",
+        "/framework",
+        "/candidate_id",
+        "/model",
+        "/status",
+        "/verdict",
+        "/failure_class",
+        "/hardware",
+        "/hardware/gpu_model",
+        "/hardware/gpu_count",
+        "/workload",
+        "/scenario",
+        "/workload/scenario",
+        "/workload/scenario_name",
+        "/workload/dataset_scenario",
+        "/workload/dataset_name",
+        "/workload/kind",
+        "/workload/request_rate",
+        "/workload/max_concurrency",
+        "/workload/load",
+        "/workload/load/mode",
+        "/workload/load/arrivals",
+        "/sla",
+        "/sla/passed",
+        "/sla/tested",
+        "/sla/max_p99_ttft_ms",
+        "/metrics",
+        "/metrics/mean_ttft_ms",
+        "/statistics",
+        "/quality",
+        "/quality/simulated",
+        "/quality/smoke",
+        "/quality/client_saturated",
+        "/quality/length_mismatch",
+        "/quality/cache_contaminated",
+        "/quality/throttled",
+        "/quality/saturated",
+        "/quality/too_short_to_tell",
+        "/quality/unstable",
+        "/quality/placeholder_zero",
+        "/quality/stability",
+        "/quality/stability/saturated",
+        "/quality/token_source",
+        "/quality/reached_by",
+        "/quality/blind",
+        "/fingerprint",
+        "/fingerprint/client",
+        "/fingerprint/workload",
+        "/candidate",
+        "/candidate/of",
+        "/candidate/baseline",
+        "/search",
+        "/search/chosen",
+        "/search/reason",
+        "/run",
+        "/run/unit",
+        "/run/probe",
+        "/run/server_id",
+        "/run/started_at",
+        "/run/repeat",
+        "/native",
+        "/native/repeat",
+        "/units",
+        "/caveats",
+        "/substitutions",
+    ];
+
+    #[test]
+    fn a_word_that_nobody_knows_is_refused() {
+        let row = json!({"record": "result", "framework": "f", "candidate_id": "c", "status": "ok", "verdict": "pass",
+            "workload": {"load": {"mode": "open", "arrivals": "gamma:0.1"}}});
+        assert!(Intake::default().line(&row.to_string()).is_ok_and(|read| read.is_some()));
+        for pointer in WORDS {
+            let mut wrong = row.clone();
+            *wrong.pointer_mut(pointer).unwrap() = "gama:0.1".into();
+            let why = Intake::default().line(&wrong.to_string()).unwrap_err().to_string();
+            assert!(why.contains("gama:0.1") && why.contains(pointer.rsplit('/').next().unwrap()), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_result_is_ranked_whatever_its_members_are() {
+        let odd = [
+            json!(null),
+            json!(1),
+            json!(-1.5),
+            json!(u64::MAX),
+            json!("x"),
+            json!(true),
+            json!([null]),
+            json!({"a": []}),
+        ];
+        for (pointer, value) in MEMBERS.iter().flat_map(|pointer| odd.iter().map(move |value| (*pointer, value))) {
+            let mut row = json!({"record": "result", "framework": "f", "candidate_id": "c", "status": "ok"});
+            // A row of another kind is not a result.
+            if pointer == "/record" && *value != Value::Null {
+                continue;
+            }
+            // An unknown word is refused; one of another type counts as missing.
+            if value.is_string() && WORDS.contains(&pointer) {
+                continue;
+            }
+            let (last, mut place) = (pointer.rsplit('/').next().unwrap(), &mut row);
+            for key in pointer.split('/').skip(1).take_while(|key| *key != last) {
+                place = &mut place[key];
+            }
+            place[last] = value.clone();
+            let read = Intake::default().line(&row.to_string());
+            assert!(read.is_ok_and(|read| read.is_some()), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_repeated_key_are_not_rows() {
+        for line in ["[1]", "[\"result\",\"f\",\"c\"]", r#"{"framework":"f","framework":"g","metrics":{}}"#] {
+            assert!(Intake::default().line(line).is_err(), "{line}");
+        }
+        let other = r#"{"record":true,"framework":"f","candidate_id":"c","status":"ok"}"#;
+        assert!(Intake::default().line(other).is_ok_and(|read| read.is_none()));
     }
 }

@@ -1,22 +1,23 @@
-//! Results as trials and candidates: each row once, of every unit its latest attempt, repeats together.
+//! Results as trials and candidates: duplicates removed, the latest attempt of every unit, repeats together.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::candidate::RankedCandidate;
 use super::criterion::RankOptions;
 use super::entry::Entry;
-use super::group::GroupKey;
-use super::{RankedCandidate, Trial};
+use super::key::GroupKey;
+use super::trial::Trial;
 use crate::rows::resume;
 use crate::rows::resume::Attempt;
 
-/// Each row once, and of every unit only its latest attempt that came to its end, by the time when its run started. Those of a candidate stand side
-/// by side.
+/// Removes duplicate rows and all but the latest completed attempt of every unit, by the start of its run. Results of one
+/// candidate end up adjacent.
 pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     entries = side_by_side(entries);
     entries.dedup_by(|a, b| a.is_of(b) && a.line() == b.line());
-    // Only of runs it matters which came first.
+    // The order in time matters only for runs.
     let mut runs: Vec<usize> = (0..entries.len()).filter(|i| entries[*i].own.is_some()).collect();
     let started = |i: usize| (entries[i].own.as_ref().map(|own| &own.started_at), entries[i].line());
     runs.sort_by(|a, b| started(*a).cmp(&started(*b)));
@@ -26,14 +27,14 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
         Attempt { units: units.collect(), name: own.probe.then(|| own.server_id.to_string()), cut: own.cut }
     };
     let counts = resume::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
-    let mut kept = vec![true; entries.len()];
-    runs.into_iter().zip(counts).for_each(|(i, counts)| kept[i] = counts);
-    let mut kept = kept.into_iter();
-    entries.retain(|_| kept.next().unwrap_or(true));
+    let mut retained = vec![true; entries.len()];
+    runs.into_iter().zip(counts).for_each(|(i, counts)| retained[i] = counts);
+    let mut retained = retained.into_iter();
+    entries.retain(|_| retained.next().unwrap_or(true));
     entries
 }
 
-/// Results of a candidate side by side, in the order of their lines; candidates in any order.
+/// Sorts the results of a candidate next to each other, in the order of their lines; candidates in any order.
 fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     fn names(entry: &Entry) -> (usize, &str) {
         // Equal names of frameworks are one.
@@ -92,7 +93,7 @@ impl Results {
     }
 }
 
-/// Results by group. Those of a candidate stand side by side.
+/// Results by group. Those of a candidate must be adjacent.
 pub fn groups(entries: Vec<Box<Entry>>, options: &RankOptions) -> Vec<FoldResult> {
     let mut groups: Vec<(Arc<GroupKey>, Results)> = Vec::new();
     // Equal keys are one key.
@@ -133,7 +134,7 @@ fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &RankOptions) ->
         let repeats: Vec<Box<Entry>> = std::iter::from_fn(|| waiting.next_if(|next| same(next))).collect();
         trials.push(Trial::of(first, repeats));
     }
-    // Of a search only what stands for it is a claim.
+    // Of a rate search, only its chosen run counts.
     let claim = |trial: &Trial| trial.entry().is_claim();
     trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
     let best = trials.remove(0);

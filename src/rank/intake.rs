@@ -1,4 +1,4 @@
-//! Rows as entries: what a ranking needs of each is read once, and what they share is kept once.
+//! Rows as entries: each is read once, and values that rows share are stored once.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -10,16 +10,14 @@ use serde_json::value::RawValue;
 use super::criterion::RankOptions;
 use super::entry::{Entry, RunInfo, SortKeys};
 use super::fast::{QualitySummary, ResultSummary};
-use super::group::GroupKey;
+use super::key::GroupKey;
 use super::notes::Notes;
-use super::tidy::tidied;
 use super::{gate, notes, words};
-use crate::base::error::{Context, Result};
+use crate::base::error::Result;
 use crate::rows::resume;
-use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Limit};
+use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
 
-/// Rows as entries, with what they share kept once.
+/// Reads rows as entries; values that rows share are stored once.
 #[derive(Debug)]
 pub struct Intake {
     options: RankOptions,
@@ -28,14 +26,14 @@ pub struct Intake {
     frameworks: BTreeSet<Arc<str>>,
     groups: HashMap<String, Arc<GroupKey>>,
     buffer: String,
-    told: Vec<(Box<str>, f64)>,
+    known_limits: Vec<(Box<str>, f64)>,
     /// Every limit that some row has, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
     /// The kinds of limits among them.
     pub limited: BTreeSet<Limit>,
 }
 
-/// Limits that are remembered as they stand.
+/// Maximum number of limits in `known_limits`.
 const FEW: usize = 16;
 
 impl Default for Intake {
@@ -48,21 +46,22 @@ impl Intake {
     /// Rows for a ranking of these options.
     #[must_use]
     pub fn new(options: RankOptions) -> Self {
-        let (by, statistic) = (options.by.metric(), options.statistic.name());
-        let latency = |name: &str| format!("{statistic}_{name}_ms");
+        let by = options.by.metric();
+        let [ttft, tpot, itl] =
+            [Latency::Ttft, Latency::Tpot, Latency::Itl].map(|latency| latency.key(options.statistic).to_string());
         Self {
-            metrics: [by.into(), format!("{by}_per_gpu"), latency("ttft"), latency("tpot"), latency("itl")],
+            metrics: [by.into(), format!("{by}_per_gpu"), ttft, tpot, itl],
             options,
             frameworks: BTreeSet::new(),
             groups: HashMap::new(),
             buffer: String::new(),
-            told: Vec::new(),
+            known_limits: Vec::new(),
             limits: BTreeSet::new(),
             limited: BTreeSet::new(),
         }
     }
 
-    /// What several have read, as one.
+    /// Merges several intakes.
     ///
     /// # Panics
     /// When there are none.
@@ -76,7 +75,7 @@ impl Intake {
             entries.extend(more.into_iter().flatten());
             all.limits.extend(other.limits);
             all.limited.extend(other.limited);
-            // What is equal has to be one.
+            // Equal values must share one allocation.
             let frameworks: HashMap<*const u8, Arc<str>> =
                 other.frameworks.into_iter().map(|name| (name.as_ptr(), all.framework(&name))).collect();
             let mut groups: HashMap<*const GroupKey, Arc<GroupKey>> = HashMap::new();
@@ -102,21 +101,13 @@ impl Intake {
         &self.options
     }
 
-    /// Reads a line; `None` for a row that is no result.
+    /// Reads a line; `None` for a row that is not a result.
     ///
     /// # Errors
-    /// As [`Row::parse`]; a word that nobody knows.
+    /// As [`ResultSummary::read`]; an unknown word.
     pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
-        if let Ok(fast) = serde_json::from_str::<ResultSummary>(line) {
-            return self.entry(line, &fast);
-        }
-        let row = Row::parse(line)?;
-        if row.record() != Some("result") {
-            return Ok(None);
-        }
-        let tidied = tidied(&row);
-        let fast = serde_json::from_str::<ResultSummary>(&tidied).context("the result row cannot be ranked")?;
-        self.entry(line, &fast)
+        let summary = ResultSummary::read(line)?;
+        self.entry(line, &summary)
     }
 
     fn framework(&mut self, name: &str) -> Arc<str> {
@@ -133,8 +124,8 @@ impl Intake {
     fn entry(&mut self, line: &str, row: &ResultSummary) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
-            // As `Row::record`; what failed has no metrics.
-            None if !row.framework.is_empty()
+            // As `Row::record`; failed results have no metrics.
+            None if row.framework.as_deref().is_some_and(|name| !name.is_empty())
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
             _ => return Ok(None),
         }
@@ -150,10 +141,10 @@ impl Intake {
         Ok(Some(Box::new(Entry {
             line: line.into(),
             read: OnceCell::new(),
-            framework: self.framework(&row.framework),
+            framework: self.framework(row.framework.as_deref().unwrap_or_default()),
             candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
             group,
-            ok: row.status.as_deref() == Some("ok"),
+            ok: row.is_ok(),
             passed: gate.passed,
             unconfirmed: gate.unconfirmed,
             miss: gate.miss(),
@@ -186,14 +177,16 @@ impl Intake {
         }
     }
 
-    /// Every limit of a row that nothing was given in the place of.
+    /// Notes the limits of a row that --sla does not override.
     fn note_limits(&mut self, row: &ResultSummary, scenario: &str) {
         for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
-            let told = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
-            if self.options.given(scenario).all(|(other, _)| *other != **key) && !self.told.iter().any(told) {
-                // A few limits stand in nearly all rows: those are not written again and again.
-                if self.told.len() < FEW {
-                    self.told.push(((**key).into(), *value));
+            let is_known = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
+            if self.options.overrides(scenario).all(|(other, _)| *other != **key)
+                && !self.known_limits.iter().any(is_known)
+            {
+                // Nearly all rows have the same few limits: skip formatting these again.
+                if self.known_limits.len() < FEW {
+                    self.known_limits.push(((**key).into(), *value));
                 }
                 self.limited.extend(Limit::known(key));
                 self.buffer.clear();
@@ -261,7 +254,7 @@ impl Intake {
             self.buffer.push('\0');
             self.buffer.push_str(member);
         }
-        // Equal keys are one: from here on they are told apart by where they stand.
+        // Equal keys share one allocation: from here on they are compared by address.
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
@@ -274,14 +267,14 @@ impl Intake {
 
 fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
     let (run, search) = (row.run.as_ref(), row.search.as_ref());
-    let units: Vec<Box<str>> = row.units.iter().flatten().map(|unit| Box::from(&**unit)).collect();
+    let units: Vec<Box<str>> = row.units.iter().map(|unit| Box::from(&**unit)).collect();
     let repeat = run.and_then(|run| run.repeat).or_else(|| row.native.as_ref()?.repeat);
     if run.is_none() && units.is_empty() && repeat.is_none() {
         return None;
     }
     let text = |text: Option<&str>| text.unwrap_or_default().into();
-    let ok = row.status.as_deref() == Some("ok");
-    let reason = search.and_then(|search| search.reason.as_deref());
+    let ok = row.is_ok();
+    let reason = search.and_then(|search| search.reason.as_deref()?.parse().ok());
     Some(Box::new(RunInfo {
         units,
         unit: text(run.and_then(|run| run.unit.as_deref())),
@@ -290,11 +283,7 @@ fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
         started_at: text(run.and_then(|run| run.started_at.as_deref())),
         repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
-        unfinished: reason == Some("unfinished"),
-        cut: resume::is_cut(
-            ok,
-            row.failure_class.as_deref().map(FailureClass::from).as_ref(),
-            reason.and_then(|reason| reason.parse().ok()),
-        ),
+        unfinished: reason == Some(SearchEndReason::Unfinished),
+        cut: resume::is_cut(ok, row.failure_class.as_deref().map(FailureClass::from).as_ref(), reason),
     }))
 }

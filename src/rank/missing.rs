@@ -1,25 +1,21 @@
-//! Which frameworks a group lacks: they were asked for, and none of their runs there counts.
+//! Which frameworks a group lacks: they were requested and have no valid run in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Entry, Group, GroupKey, Notes, SearchCoverage};
+use super::coverage::SearchCoverage;
+use super::entry::Entry;
+use super::group::{Group, Missing};
+use super::key::GroupKey;
+use super::notes::Notes;
+use crate::rows::words::Status;
 
-/// A framework without a valid result.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// Which.
-    pub framework: Arc<str>,
-    /// Why, in words: `never started (not_ready: no answer after 600 s)`.
-    pub why: String,
-}
-
-/// Failures of a framework that are read for a reason.
+/// Maximum number of failures of a framework that are searched for a reason.
 const READ: usize = 200;
-/// Characters of a reason; the rest stands in the table of what was not selected.
+/// Maximum length of a reason, in characters; the table of rejected candidates has all of it.
 const MOST: usize = 160;
 
-/// Fills in what each group lacks; gives back the frameworks that have no valid result anywhere.
+/// Fills in which frameworks each group lacks; returns those that have no valid result anywhere.
 pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, SearchCoverage>) -> Vec<Missing> {
     let mut failures: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     failed.iter().for_each(|entry| failures.entry(&entry.framework).or_default().push(entry));
@@ -53,7 +49,7 @@ fn meets(a: &GroupKey, b: &GroupKey) -> bool {
     alike(a.model(), b.model()) && alike(a.client(), b.client())
 }
 
-/// Why none of these counts, in a group or anywhere: what most of the failures that are nearest to it say.
+/// Why a framework has no valid result in a group, or anywhere: the most frequent reason of its failures there.
 fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
     let there = |entry: &&&Entry| {
         key.is_none_or(|key| {
@@ -64,36 +60,32 @@ fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
     let starts: Vec<&&Entry> = failed.iter().filter(|entry| entry.group.scenario.is_empty()).collect();
     let (what, nearest) = match (runs.is_empty(), starts.is_empty()) {
         (false, _) => ("no valid run", runs),
-        (true, false) => ("never started", starts),
-        (true, true) if elsewhere => return "it has results in other rankings only".into(),
-        (true, true) => return "no run in these rows".into(),
+        (true, false) => ("failed to start", starts),
+        (true, true) if elsewhere => return "its results are only in other rankings".into(),
+        (true, true) => return "no run of it in the input".into(),
     };
-    let mut reasons: BTreeMap<(bool, String), (usize, String)> = BTreeMap::new();
-    for entry in nearest.into_iter().take(READ) {
-        let class = match (entry.status(), entry.text("/failure_class")) {
-            (status, class) if class.is_empty() => status,
-            (status, class) if status == "skipped" && class != status => format!("skipped, {class}"),
-            (_, class) => class,
-        };
-        // That the rest was given up follows from why the others failed.
+    let skip = |entry: &Entry| entry.status() == Status::Skipped.as_str();
+    let mut reasons: BTreeMap<(bool, bool, &str), (usize, &str)> = BTreeMap::new();
+    for entry in nearest.iter().take(READ) {
+        let class = Some(entry.failure_class()).filter(|class| !class.is_empty()).unwrap_or(entry.status());
+        // Candidates skipped after others failed do not explain anything.
         let follows = entry.notes.has(Notes::GAVE_UP);
-        let reason = reasons.entry((follows, class)).or_insert_with(|| (0, entry.text("/failure_reason")));
+        let reason = reasons.entry((follows, skip(entry), class)).or_insert((0, entry.failure_reason()));
         reason.0 += 1;
     }
-    let first = reasons.keys().next().is_some_and(|(follows, _)| !follows);
-    let most = reasons.iter().filter(|((follows, _), _)| !(first && *follows)).max_by_key(|(_, (n, _))| *n);
-    let Some(((_, class), (_, reason))) = most else { return what.into() };
-    let skipped = class.starts_with("skipped") && what == "never started";
-    let what = if skipped { "skipped" } else { what };
-    let class = class.strip_prefix("skipped, ").unwrap_or(class);
-    match reason.is_empty() {
-        true => format!("{what} ({class})"),
-        false => format!("{what} ({class}: {})", short(reason)),
+    let first = reasons.keys().next().is_some_and(|(follows, ..)| !follows);
+    let most = reasons.iter().filter(|((follows, ..), _)| !(first && *follows)).max_by_key(|(_, (n, _))| *n);
+    let Some(((_, skipped, class), (_, reason))) = most else { return what.into() };
+    let what = if *skipped { "skipped" } else { what };
+    match (reason.is_empty(), what == *class) {
+        (true, true) => what.into(),
+        (true, false) => format!("{what} ({class})"),
+        (false, _) => format!("{what} ({class}: {})", short(reason)),
     }
 }
 
 /// One line of a reason.
-fn short(reason: &str) -> String {
+pub fn short(reason: &str) -> String {
     let line: Vec<&str> = reason.split_whitespace().collect();
     let line = line.join(" ");
     match line.chars().count() > MOST {

@@ -1,6 +1,7 @@
-//! What to know before believing a row, a bit each.
+//! Caveats of a row, one bit each.
 
 use super::fast::ResultSummary;
+use crate::rows::words::{FailureClass, ReachedBy};
 
 /// A set of such notes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ macro_rules! notes {
 notes! {
     /// A simulated engine.
     SIMULATED = 0,
-    /// A flow check.
+    /// A smoke test.
     SMOKE = 1,
     /// Random prompts.
     RANDOM = 2,
@@ -31,23 +32,23 @@ notes! {
     TUNNEL = 6,
     /// On another host.
     NETWORK = 7,
-    /// It fell behind its load.
+    /// Saturated: the server fell behind its load.
     SATURATED = 8,
     /// A GPU was slowed down.
     THROTTLED = 9,
     /// Thirds of the run differ.
     UNSTABLE = 10,
-    /// The row claims something about its SLA that its numbers do not say.
+    /// The row makes a claim about its SLA that its numbers contradict.
     CLAIM = 11,
-    /// Its client writes 0 for nothing.
+    /// Its client writes 0 for values that it did not measure.
     PLACEHOLDER = 12,
-    /// Its client does not see everything.
+    /// Its client does not detect every failure or first token.
     BLIND = 13,
-    /// The plan has something to say.
+    /// The plan has caveats, substitutions or untested values.
     PLAN = 14,
-    /// The user left it out.
+    /// The user excluded it.
     EXCLUDED = 15,
-    /// Its framework was given up.
+    /// Its framework's search was stopped after failures.
     GAVE_UP = 16,
     /// Too short to tell whether the server keeps up.
     TOO_SHORT = 17,
@@ -77,8 +78,9 @@ pub fn of(row: &ResultSummary) -> Notes {
     let workload = row.workload.as_ref();
     note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
-    note(row.failure_class.as_deref() == Some("excluded"), Notes::EXCLUDED);
-    note(row.failure_class.as_deref() == Some("gave_up"), Notes::GAVE_UP);
+    let class = row.failure_class.as_deref().map(FailureClass::from);
+    note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
+    note(class == Some(FailureClass::GaveUp), Notes::GAVE_UP);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);
@@ -87,13 +89,14 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(quality.throttled, Notes::THROTTLED);
     let thirds = quality.stability.as_ref().is_some_and(|thirds| thirds.saturated);
     note(quality.saturated || thirds, Notes::SATURATED);
-    // Of a flow check that is plain.
+    // A smoke test is always too short.
     note(quality.too_short_to_tell && !quality.smoke, Notes::TOO_SHORT);
     note(quality.unstable, Notes::UNSTABLE);
     note(quality.placeholder_zero, Notes::PLACEHOLDER);
     note(quality.blind.is_some(), Notes::BLIND);
     note(quality.token_source.as_deref() == Some("chunks"), Notes::CHUNKS);
-    note(quality.reached_by.as_deref() == Some("tunnel"), Notes::TUNNEL);
-    note(quality.reached_by.as_deref() == Some("network"), Notes::NETWORK);
+    let reached = quality.reached_by.as_deref().and_then(|way| way.parse().ok());
+    note(reached == Some(ReachedBy::Tunnel), Notes::TUNNEL);
+    note(reached == Some(ReachedBy::Network), Notes::NETWORK);
     notes
 }

@@ -1,6 +1,10 @@
 //! What was tried and not selected, a line a candidate and reason.
 
-use super::{Entry, Group, RankOptions, least};
+use std::collections::BTreeSet;
+
+use super::criterion::RankOptions;
+use super::entry::Entry;
+use super::group::Group;
 use crate::rows::kinds::SlaTest;
 use crate::rows::words::Basis;
 
@@ -17,38 +21,39 @@ pub struct RejectedCandidate {
     pub places: Vec<String>,
 }
 
-/// Lines of that table; more are told as a number.
+/// Maximum number of lines; further ones are only counted.
 const MOST: usize = 200;
 
-/// Failed results by candidate and reason, and candidates that kept the SLA at none of their load points; and how many results
-/// are left out of so long a list.
+/// Failed results by candidate and reason, and candidates that meet the SLA at none of their load points; and the number of
+/// results beyond the maximum.
 pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) -> (Vec<RejectedCandidate>, usize) {
     let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed() == Some(false));
     let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
     let (mut all, left_out) = first_candidates(all.collect());
     // Both parts come in a fixed order, and sorting keeps it among equals.
     all.sort_by(|a, b| name(a).cmp(&name(b)));
-    let (mut told, mut rest) = (Vec::new(), all.as_slice());
-    while let Some(first) = rest.first().filter(|_| told.len() < MOST) {
+    let (mut found, mut rest) = (Vec::new(), all.as_slice());
+    while let Some(first) = rest.first().filter(|_| found.len() < MOST) {
         let (of_one, others) = rest.split_at(rest.partition_point(|entry| name(entry) <= name(first)));
         rest = others;
         let line = |entry: &&Entry| match entry.ok {
             true => new("missed SLA".into(), missed(&entry.tests(options)), (*entry).clone()),
-            false => new(entry.status(), entry.text("/failure_reason"), (*entry).clone()),
+            false => new(entry.status().to_string(), entry.failure_reason().to_string(), (*entry).clone()),
         };
         let mut lines: Vec<RejectedCandidate> = of_one.iter().map(line).collect();
         lines.sort_by(|a, b| key(a).cmp(&key(b)));
-        lines.dedup_by(|next, kept| {
-            let same = key(next) == key(kept);
+        lines.dedup_by(|next, previous| {
+            let same = key(next) == key(previous);
             if same {
-                let more: Vec<String> = next.places.drain(..).filter(|place| !kept.places.contains(place)).collect();
-                kept.places.extend(more);
+                let more: Vec<String> =
+                    next.places.drain(..).filter(|place| !previous.places.contains(place)).collect();
+                previous.places.extend(more);
             }
             same
         });
-        told.append(&mut lines);
+        found.append(&mut lines);
     }
-    (told, rest.len() + left_out)
+    (found, rest.len() + left_out)
 }
 
 fn name(entry: &Entry) -> (&str, &str) {
@@ -60,9 +65,9 @@ fn first_candidates(all: Vec<&Entry>) -> (Vec<&Entry>, usize) {
     let mut first = least(MOST, all.iter().map(|entry| name(entry)));
     let n = all.len();
     let Some(last) = first.pop_last() else { return (all, 0) };
-    let kept: Vec<&Entry> = all.into_iter().filter(|entry| name(entry) <= last).collect();
-    let left_out = n - kept.len();
-    (kept, left_out)
+    let shown: Vec<&Entry> = all.into_iter().filter(|entry| name(entry) <= last).collect();
+    let left_out = n - shown.len();
+    (shown, left_out)
 }
 
 fn key(r: &RejectedCandidate) -> [&str; 4] {
@@ -86,8 +91,22 @@ fn missed(tests: &[SlaTest]) -> String {
         .map(|test| match (test.value, test.basis) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
             (None, Basis::NotMeasured) => format!("{} was not measured, limit {}", test.limit, test.threshold),
-            (None, _) => format!("{} is beyond any number (requests failed), limit {}", test.limit, test.threshold),
+            (None, _) => format!("{} is infinite (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();
-    if words.is_empty() { "its row says that it missed the SLA".into() } else { words.join("; ") }
+    if words.is_empty() { "the row says that it missed the SLA".into() } else { words.join("; ") }
+}
+
+/// The `n` least of these, each once.
+pub fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut lowest = BTreeSet::new();
+    for item in items {
+        if lowest.len() < n || lowest.last().is_some_and(|last| item < *last) {
+            lowest.insert(item);
+            if lowest.len() > n {
+                lowest.pop_last();
+            }
+        }
+    }
+    lowest
 }

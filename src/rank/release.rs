@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Group, RankedCandidate, Ranking, Trial};
+use super::candidate::RankedCandidate;
+use super::group::Group;
+use super::ranking::Ranking;
+use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
 /// A candidate at a load point, then and now.
@@ -26,14 +29,14 @@ pub struct ReleaseChange {
     pub regression: bool,
 }
 
-/// What became of a release.
+/// A release compared with an earlier one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReleaseComparison {
-    /// All that both have.
+    /// Metrics that both have.
     pub changes: Vec<ReleaseChange>,
-    /// Candidates that kept their SLA then and do not now, in words.
+    /// Candidates that met their SLA in the baseline and no longer do, in words.
     pub lost: Vec<String>,
-    /// What only one of the two has, in words.
+    /// What only one of them has, in words.
     pub unmatched: Vec<String>,
 }
 
@@ -56,18 +59,18 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseCompariso
                 None => found.unmatched.push(format!("{} is new in {}", name(&ranked.best), group.key.scenario)),
             }
         }
-        for gone in before.ranked.iter().filter(|then| later.same(then).is_none()) {
-            found.unmatched.push(format!("{} has no result in {} any more", name(&gone.best), group.key.scenario));
+        for lost in before.ranked.iter().filter(|then| later.same(then).is_none()) {
+            found.unmatched.push(format!("{} no longer has a result in {}", name(&lost.best), group.key.scenario));
         }
     }
-    for gone in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
-        found.unmatched.push(format!("{} has no later results", gone.key.scenario));
+    for lost in old.groups.iter().filter(|then| !new.groups.iter().any(|now| alike(now, then))) {
+        found.unmatched.push(format!("{} has no later results", lost.key.scenario));
     }
     found
 }
 
 impl ReleaseComparison {
-    /// Something is worse beyond noise and threshold, or no longer keeps its SLA.
+    /// Something is worse beyond noise and threshold, or no longer meets its SLA.
     #[must_use]
     pub fn regressed(&self) -> bool {
         !self.lost.is_empty() || self.changes.iter().any(|change| change.regression)
@@ -120,7 +123,7 @@ fn name(trial: &Trial) -> String {
 
 fn one(group: &Group, then: &RankedCandidate, now: &RankedCandidate, threshold: f64, found: &mut ReleaseComparison) {
     if then.best.passed() == Some(true) && now.best.passed() == Some(false) {
-        found.lost.push(format!("{} kept its SLA in {} and does not any more", name(&now.best), group.key.scenario));
+        found.lost.push(format!("{} no longer meets its SLA in {}", name(&now.best), group.key.scenario));
     }
     for trial in now.trials() {
         let point = |trial: &Trial| (trial.is_search(), if trial.is_search() { String::new() } else { trial.load() });

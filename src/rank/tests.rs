@@ -69,7 +69,7 @@ fn modes_and_simulations_are_apart_and_what_says_less_is_not() {
     let rows = [row("a", None, json!({})), closed, simulated, less];
     let ranking = ranked(&rows);
     assert_eq!(ranking.groups.iter().map(ids).collect::<Vec<_>>(), [vec!["b"], vec!["a", "d"], vec!["c"]]);
-    assert_eq!(ranking.assumed, ["model: not said, m"]);
+    assert_eq!(ranking.assumed, ["model: unspecified, m"]);
     let mixed = ranked_with(&rows, RankOptions { allow_mixed: true, ..RankOptions::default() });
     assert_eq!(mixed.groups.len(), 2);
     assert!(mixed.groups[1].mixed.contains(&"engine: real, simulated".to_string()), "{:?}", mixed.groups[1].mixed);

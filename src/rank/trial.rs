@@ -1,17 +1,32 @@
 //! A candidate at one load point, over its repeats.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use super::criterion::RankOptions;
 use super::entry::{Entry, SortKeys};
 use crate::metrics::sla;
 use crate::rows::kinds::SlaTest;
+use crate::rows::words::{Limit, Statistic};
 
-/// Repeats of one run, folded: what was measured is their mean, what is gated is all their requests together.
+/// Repeats of one run as one: their mean is ranked, and all their requests together decide the SLA.
 #[derive(Debug, Clone)]
 pub struct Trial {
     first: Box<Entry>,
     folded: Option<Box<TrialFold>>,
+}
+
+/// How many requests are behind a percentile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Requests that were to be sent; `None` where the rows do not say.
+    pub n: Option<u32>,
+    /// Requests of these that failed or were over the limit.
+    pub over: u32,
+    /// Requests that a confirmation needs without any over the limit.
+    pub needed: u32,
+    /// Some repeat confirms it alone.
+    confirmed: bool,
 }
 
 /// What several repeats are together.
@@ -46,7 +61,7 @@ impl Trial {
         Self { first, folded: Some(Box::new(TrialFold { more: entries, passed, unconfirmed, keys })) }
     }
 
-    /// The SLA's answer over all of them; `None` when there was none to give.
+    /// Whether all repeats together meet the SLA; `None` without an SLA.
     #[must_use]
     pub fn passed(&self) -> Option<bool> {
         self.folded.as_ref().map_or(self.first.passed, |folded| folded.passed)
@@ -58,13 +73,38 @@ impl Trial {
         self.folded.as_ref().map_or(self.first.unconfirmed, |folded| folded.unconfirmed)
     }
 
-    /// What decides its place.
+    /// The percentiles that pass with too few requests behind them, by statistic: requests of all repeats, those of them over
+    /// the limit, and how many are needed without any.
+    #[must_use]
+    pub fn unconfirmed_by(&self, options: &RankOptions) -> BTreeMap<Statistic, Confirmation> {
+        let mut all: BTreeMap<Limit, Confirmation> = BTreeMap::new();
+        for test in self.entries().flat_map(|entry| entry.all_tests(options)) {
+            let Some(needed) = test.needed else { continue };
+            let found = all.entry(test.limit).or_default();
+            found.n = test.n.map(|n| found.n.unwrap_or(0) + n).or(found.n);
+            found.over += test.over.unwrap_or(0);
+            found.needed = found.needed.max(needed);
+            found.confirmed |= test.confirmed == Some(true);
+        }
+        let mut by_statistic: BTreeMap<Statistic, Confirmation> = BTreeMap::new();
+        for (limit, found) in all.into_iter().filter(|(_, found)| !found.confirmed) {
+            if let Limit::Latency { statistic, .. } = limit {
+                let worst = by_statistic.entry(statistic).or_insert(found);
+                if found.over > worst.over {
+                    *worst = found;
+                }
+            }
+        }
+        by_statistic
+    }
+
+    /// The values that decide its rank.
     #[must_use]
     pub fn keys(&self) -> &SortKeys {
         self.folded.as_ref().map_or(&self.first.keys, |folded| &folded.keys)
     }
 
-    /// Its first repeat, which stands for what all have in common.
+    /// Its first repeat, for members that all repeats share.
     #[must_use]
     pub fn entry(&self) -> &Entry {
         &self.first
@@ -76,7 +116,7 @@ impl Trial {
         std::iter::once(&self.first).chain(more).map(|entry| &**entry)
     }
 
-    /// How many these are.
+    /// Number of repeats.
     #[must_use]
     pub fn repeats(&self) -> usize {
         1 + self.folded.as_ref().map_or(0, |folded| folded.more.len())
@@ -88,13 +128,13 @@ impl Trial {
         average(self.entries().map(|entry| entry.metric(name)))
     }
 
-    /// What is ranked by, repeat by repeat.
+    /// The ranked throughput of each repeat.
     #[must_use]
     pub fn values(&self) -> Vec<(u32, f64)> {
         self.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
     }
 
-    /// The load point; of a search that it is its result.
+    /// The load point; for a rate search, the range of the repeats' results.
     #[must_use]
     pub fn load(&self) -> String {
         let rates: Vec<f64> = self.entries().filter_map(|entry| entry.rate).collect();
@@ -106,27 +146,27 @@ impl Trial {
         }
     }
 
-    /// It is what a search found.
+    /// A rate search chose it.
     #[must_use]
     pub fn is_search(&self) -> bool {
         self.entry().own.as_ref().is_some_and(|own| own.chosen == Some(true))
     }
 
-    /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total. What was
-    /// not measured is worst.
+    /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total.
+    /// Missing values rank last.
     #[must_use]
     pub fn compare(&self, other: &Self, options: &RankOptions) -> Ordering {
         self.place(options).cmp(&other.place(options)).then_with(|| self.names().cmp(&other.names()))
     }
 
-    /// Everything that decides but the names; of the better one less.
+    /// The sort key without names; the better trial has the smaller key.
     #[must_use]
     pub fn place(&self, options: &RankOptions) -> [u64; 6] {
         let keys = self.keys();
         let unsure = options.confirmed_first && self.unconfirmed();
         [
             2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
-            // No throughput is the same as none measured: then the next decides.
+            // A throughput of 0 counts as not measured: the next criterion decides.
             !rising(keys.by.unwrap_or(0.0)),
             !rising(keys.output.unwrap_or(0.0)),
             rising(keys.ttft.unwrap_or(f64::INFINITY)),
@@ -135,18 +175,10 @@ impl Trial {
         ]
     }
 
-    /// What decides between equals, so that the order is total.
+    /// Ties are broken by name, so that the order is total.
     pub(super) fn names(&self) -> (&str, &str, &str) {
         let entry = self.entry();
         (&entry.framework, &entry.candidate_id, entry.line())
-    }
-}
-
-impl Entry {
-    /// From 0.
-    #[must_use]
-    pub fn repeat(&self) -> u32 {
-        self.own.as_ref().map_or(0, |own| own.repeat)
     }
 }
 
@@ -158,7 +190,7 @@ fn rising(value: f64) -> u64 {
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
-/// The mean of what is there.
+/// The mean of the values that are present.
 #[allow(clippy::cast_precision_loss, reason = "counts of repeats")]
 fn average(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.flatten().collect();
@@ -173,8 +205,7 @@ fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
     if answers.iter().all(|passed| *passed) && entries.iter().all(|entry| !entry.unconfirmed) {
         return (Some(true), false);
     }
-    let tests: Vec<Vec<SlaTest>> =
-        entries.iter().map(|entry| entry.at("/sla").as_object().map(sla::tested).unwrap_or_default()).collect();
+    let tests: Vec<Vec<SlaTest>> = entries.iter().map(|entry| entry.recorded_tests()).collect();
     if tests.iter().any(Vec::is_empty) {
         return (Some(answers.iter().all(|passed| *passed)), entries.iter().any(|entry| entry.unconfirmed));
     }
@@ -189,7 +220,7 @@ fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
             None => false,
         }
     });
-    // What only some of them were tested for (a server that falls behind) fails them all.
+    // A test that only some repeats have (saturation) fails them all.
     let lost = tests.iter().flatten().any(|test| !test.passed && tests[0].iter().all(|t| t.limit != test.limit));
     (Some(pass && !lost), pass && unconfirmed)
 }

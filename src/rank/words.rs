@@ -1,4 +1,4 @@
-//! Words of a row that decide what it is taken for: one that nobody knows would be taken for another.
+//! Words of a row that the ranking acts on: an unknown one is an error, not another word.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::rows::words::{Arrivals, LoadMode, Status, Verdict};
 /// Checks a result row's words.
 ///
 /// # Errors
-/// The first that nobody knows, and what it may be.
+/// The first unknown word, with the known ones.
 pub fn check(row: &ResultSummary) -> Result<()> {
     let load = row.workload.as_ref().and_then(|workload| workload.load.as_ref());
     let mode = load.and_then(|load| load.mode.as_deref());

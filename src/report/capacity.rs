@@ -5,7 +5,7 @@ use super::text::{candidate, number, plain};
 use super::{Report, note};
 use crate::rank::{CapacityCard, CapacityDemand, Decision, card};
 
-/// What a card says, name and value; nothing for what the rows do not say.
+/// The lines of a card, name and value, without those that the rows do not say.
 pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut put = |name: String, value: Option<f64>, unit: &str| {
@@ -14,20 +14,20 @@ pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String
             lines.push((name, format!("{text}{unit}")));
         }
     };
-    put("Measured rate of a replica".into(), card.rate, " req/s");
-    put("Requests in flight at that rate".into(), card.in_flight, "");
-    put("Output tokens per second and GPU".into(), card.tokens_gpu, "");
-    put("GPUs of a replica".into(), card.gpus, "");
+    put("Measured request rate per replica".into(), card.rate, " req/s");
+    put("Concurrency at that rate".into(), card.in_flight, "");
+    put("Output tok/s/GPU".into(), card.tokens_gpu, "");
+    put("GPUs per replica".into(), card.gpus, "");
     if let Some(peak) = demand.peak_qps {
         let headroom = demand.headroom * 100.0;
-        put(format!("Replicas for {peak} req/s with {headroom:.0} % free"), card.replicas, "");
+        put(format!("Replicas for {peak} req/s with {headroom:.0} % headroom"), card.replicas, "");
     }
-    put("Cost of all replicas an hour".into(), card.cost_hour, "");
-    put("Cost of a million output tokens at full use".into(), card.cost_output, "");
-    put("Cost of a million tokens, prompts too".into(), card.cost_total, "");
-    put("Energy of an output token".into(), card.joules, " J");
-    put("Tokens that the KV cache holds".into(), card.kv_tokens, "");
-    put("Start to ready".into(), card.ready_s, " s");
+    put("Cost per hour, all replicas".into(), card.cost_hour, "");
+    put("Cost per million output tokens at full utilization".into(), card.cost_output, "");
+    put("Cost per million tokens, prompt + output, at full utilization".into(), card.cost_total, "");
+    put("Energy per output token".into(), card.joules, " J");
+    put("KV cache capacity".into(), card.kv_tokens, " tokens");
+    put("Startup time".into(), card.ready_s, " s");
     lines
 }
 
@@ -47,6 +47,6 @@ pub fn markdown(out: &mut String, report: &Report) {
         }
         let title = format!("{}: {}", note::group_title(report.ranking, group), candidate(first.best.entry()));
         put(out, &format!("\n{}\n", escape(&plain(&title, true))));
-        table(out, &["What", "How much"], lines.into_iter().map(|(name, value)| vec![name, value]));
+        table(out, &["Metric", "Value"], lines.into_iter().map(|(name, value)| vec![name, value]));
     }
 }

@@ -1,36 +1,38 @@
-//! What to know before believing any of it.
+//! Caveats: what to know before relying on a ranking.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::rank::{Group, GroupKey, Notes, Ranking, differences};
+use super::note::list;
+use crate::rank::{Difference, Entry, Group, GroupKey, LOAD, Notes, Ranking, differences};
+use crate::rows::kinds::Substitution;
+use crate::rows::words::{LoadMode, Status};
 
-/// A caveat of rows that have a note.
+/// The caveat of rows that have a note.
 const NOTED: &[(Notes, &str)] = &[
     (
         Notes::RANDOM,
         "Synthetic workload: random prompts of fixed lengths. For a production choice, use the real distribution.",
     ),
-    (Notes::LENGTHS, "Length mismatch: some answers were shorter than asked, so their rows are not comparable."),
-    (Notes::CACHE, "Cache: some prompt tokens came from a cache although prompts are unique."),
-    (Notes::CHUNKS, "Tokens: some servers gave no usage; their tokens per second and TPOT are left out."),
-    (Notes::TUNNEL, "Tunnel: some servers were reached through a forwarded port; its time is in every latency."),
-    (Notes::NETWORK, "Network: some servers were on another host; the way there is in every latency."),
-    (
-        Notes::SATURATED,
-        "Falling behind: in some open-loop runs the backlog grew to the end; such a rate fails, whatever its latencies say.",
-    ),
+    (Notes::LENGTHS, "Length mismatch: some answers were shorter than requested, so their rows are not comparable."),
+    (Notes::CACHE, "Cache: some prompt tokens came from the prefix cache although all prompts are unique."),
+    (Notes::CHUNKS, "Tokens: some servers reported no usage; their tokens per second and TPOT are omitted."),
+    (Notes::TUNNEL, "Tunnel: some servers were reached through a forwarded port; every latency includes its delay."),
+    (Notes::NETWORK, "Network: some servers were on another host; every latency includes the network delay."),
     (
         Notes::TOO_SHORT,
-        "Too short to tell: some open-loop runs ended before anybody could see whether the server keeps up with the rate. Make them at least twice as long as an answer takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
+        "Too short: some open-loop runs were too short to tell whether the server keeps up with the rate. Make them at least twice as long as an answer takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
     ),
-    (Notes::UNSTABLE, "Drift: in some runs throughput or TTFT differ by more than 10 % between the thirds of the run."),
-    (Notes::THROTTLED, "Throttled: heat or the power supply slowed a GPU down while some rows were measured."),
-    (Notes::PLACEHOLDER, "Placeholders: some clients write 0 where they measured nothing; such numbers are left out."),
+    (
+        Notes::UNSTABLE,
+        "Drift: in some runs throughput or TTFT differs by more than 10 % between the thirds of the run.",
+    ),
+    (Notes::THROTTLED, "Throttled: a GPU was slowed down by heat or its power limit while some rows were measured."),
+    (Notes::PLACEHOLDER, "Placeholders: some clients write 0 for values that they did not measure; these are omitted."),
     (
         Notes::BLIND,
-        "Other clients: some do not see every failure or first token; quality.blind and native.blind in the row say what.",
+        "Other clients: some do not detect every failure or first token; see quality.blind and native.blind in the row.",
     ),
 ];
 
@@ -41,22 +43,30 @@ const READ: usize = 2000;
 pub fn caveats(ranking: &Ranking) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     if ranking.simulated() {
-        notes.push(
-            "Simulated: some or all rows come from a simulated engine; they are no measurement of a real one.".into(),
-        );
+        notes.push("Simulated: some or all rows come from a simulated engine, not from a real one.".into());
     }
     if ranking.smoke() {
-        notes.push("Flow check: some or all runs have too few prompts, or settings that only prove that the flow works. Not a performance result.".into());
+        notes.push("Smoke test: some or all runs have too few prompts, or settings that only show that everything works. Not a benchmark.".into());
     }
     let mut best = ranking.groups.iter().flat_map(|group| &group.ranked);
     if best.any(|ranked| ranked.best.unconfirmed()) {
-        notes.push("Unconfirmed: a percentile was kept, but with too few requests to say so with 95 % confidence (a p99 takes 299 without a miss).".into());
+        notes.push("Unconfirmed: a percentile meets its limit, but with too few requests for 95 % confidence (a p99 needs 299 with none over the limit).".into());
+    }
+    let saturated = ranking.groups.iter().flat_map(Group::entries).filter(|entry| entry.notes.has(Notes::SATURATED));
+    match saturated.count() {
+        0 => {}
+        1 => notes.push(
+            "Saturated: the backlog was still growing at the end of 1 run, so its rate is counted as failing.".into(),
+        ),
+        n => notes.push(format!(
+            "Saturated: the backlog was still growing at the end of {n} runs, so their rate is counted as failing."
+        )),
     }
     notes.extend(NOTED.iter().filter(|(note, _)| ranking.notes.has(*note)).map(|(_, text)| (*text).to_string()));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
             notes.push(format!(
-                "One rate: in {} all ran at {rate} req/s, so throughput cannot separate them; latencies do, and a search for the highest rate would.",
+                "One rate: all runs of {} were at {rate} req/s, so throughput cannot separate them; compare latencies, or search for the highest rate.",
                 scenario(&group.key.scenario)
             ));
         }
@@ -73,25 +83,20 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         let keys: Vec<&GroupKey> =
             ranking.groups.iter().map(|group| &*group.key).filter(|key| key.scenario == name).collect();
         if keys.len() > 1 {
-            let differ = differences(&keys).join("; ");
-            notes.push(format!(
-                "Apart: {} has {} rankings, for its rows differ in {differ}.",
-                scenario(name),
-                keys.len()
-            ));
+            notes.push(separately(name, &differences(&keys)));
         }
     }
     let (claims, claimed) = &ranking.claims;
     notes.extend(claims.iter().map(|claim| format!("Claim: {claim}.")));
     if *claimed > claims.len() {
         notes.push(format!(
-            "Claims: {} more rows say something about their SLA that their numbers do not.",
+            "Claims: {} more rows make a claim about their SLA that their numbers contradict.",
             claimed - claims.len()
         ));
     }
     if !ranking.assumed.is_empty() {
         notes.push(format!(
-            "Assumed: rows that do not say everything were taken for the same ({}).",
+            "Assumed: rows that leave settings unspecified were ranked with those that fit ({}).",
             ranking.assumed.join("; ")
         ));
     }
@@ -99,50 +104,82 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     let given_up = ranking.failed.iter().filter(|entry| entry.notes.has(Notes::GAVE_UP));
     let given_up: BTreeSet<&str> = given_up.map(|entry| &*entry.framework).collect();
     for framework in given_up {
-        notes.push(format!("Not fully searched: {framework} was given up because none of its candidates was good."));
+        let is_own = |entry: &&Box<Entry>| &*entry.framework == framework && !entry.notes.has(Notes::GAVE_UP);
+        let own = ranking.failed.iter().filter(is_own).filter(|entry| entry.status() != Status::Skipped.as_str());
+        let failed: BTreeSet<&str> = own.map(|entry| &*entry.candidate_id).collect();
+        notes.push(match failed.len() {
+            0 => format!("{framework}: stopped early; search incomplete."),
+            1 => format!("{framework}: stopped after 1 failed candidate; search incomplete."),
+            n => format!("{framework}: stopped after {n} failed candidates; search incomplete."),
+        });
     }
     for (framework, tried) in &ranking.tried {
         if tried.excluded {
-            notes.push(format!("Excluded: {framework} was left out by the user."));
+            notes.push(format!("{framework}: excluded by the user."));
             continue;
         }
         let tuned = tried.finished > usize::from(tried.baseline);
         if tried.of > 0 && (!tried.baseline || !tuned || tried.finished < tried.of) {
-            // Why a winner is provisional stands here too.
-            notes.push(format!(
-                "Search: {framework} has results of {} of {} candidates{}{}.",
-                tried.finished,
-                tried.of,
-                if tried.baseline { "" } else { ", not of its baseline" },
-                if tuned { "" } else { ", of none that is tuned" }
-            ));
+            let why = match (tried.baseline, tried.baseline_seen, tuned) {
+                (true, _, true) => "",
+                (true, _, false) => "; none but the baseline",
+                (false, true, _) => "; the baseline failed",
+                (false, false, _) => "; the baseline was not run",
+            };
+            notes.push(format!("{framework}: {} of {} candidates produced a result{why}.", tried.finished, tried.of));
         }
     }
     notes
 }
 
 fn scenario(name: &str) -> &str {
-    if name.is_empty() { "the rows without a scenario" } else { name }
+    if name.is_empty() { "the unnamed scenario" } else { name }
 }
 
-/// What checking the plan found out, and what its search left untried; each once.
+/// That a scenario has several rankings, and why: `chat is ranked separately for closed-loop and open-loop load.`
+fn separately(name: &str, differences: &[Difference]) -> String {
+    let load = |value: &String| match value.split_once(' ') {
+        Some((mode, arrivals)) => format!("{mode}-loop ({arrivals})"),
+        None => match value.parse() {
+            Ok(LoadMode::Open | LoadMode::Closed) => format!("{value}-loop"),
+            Ok(LoadMode::Burst) | Err(_) => value.clone(),
+        },
+    };
+    let part = |difference: &Difference| match difference.values.as_slice() {
+        values if difference.what == LOAD => format!("{} load", list(&values.iter().map(load).collect::<Vec<_>>())),
+        // Digests and long settings say nothing to people.
+        values if values.iter().any(|value| value.len() > 40) => {
+            format!("each {} ({} of them)", difference.what, values.len())
+        }
+        values => format!("each {} ({})", difference.what, values.join(", ")),
+    };
+    let parts: Vec<String> = differences.iter().map(part).collect();
+    format!("{} is ranked separately for {}.", scenario(name), parts.join(", and for "))
+}
+
+/// Findings of the plan's checks, and values that its search did not test; each once.
 fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     let ranked = ranking.groups.iter().filter(|_| ranking.notes.has(Notes::PLAN)).flat_map(Group::entries);
     let all = ranked.chain(ranking.failed.iter().map(|entry| &**entry));
     for entry in all.filter(|entry| entry.notes.has(Notes::PLAN)).take(READ) {
-        let caveats = entry.at("/caveats");
-        let caveats = caveats.as_array().into_iter().flatten().filter_map(Value::as_str);
-        notes.extend(caveats.map(|caveat| format!("Plan: {caveat}.")));
-        for s in entry.at("/substitutions").as_array().into_iter().flatten() {
-            let text = |key: &str| s[key].as_str().unwrap_or_default().to_string();
-            let became = s["to"].as_str().map_or("was left out".into(), |to| format!("became {to}"));
-            let (framework, knob, reason) = (text("framework"), text("knob"), text("reason"));
-            notes.insert(format!("Substituted: {knob} of {framework} {became}: {reason}."));
+        notes.extend(entry.caveats().map(|caveat| format!("Plan: {caveat}.")));
+        for Substitution { framework, knob, to, reason } in entry.substitutions() {
+            let change = to.map_or("dropped".into(), |to| format!("replaced by {to}"));
+            notes.insert(format!("{framework}: {knob} was {change}: {reason}."));
         }
-        for (knob, values) in entry.at("/candidate/never_tried").as_object().into_iter().flatten() {
-            notes.insert(format!("Never tried: {knob} {values} of {}.", entry.framework));
+        for (knob, values) in entry.never_tried() {
+            notes.insert(format!("{}: not tested: {knob}={}.", entry.framework, not_tested(values)));
         }
     }
     notes
+}
+
+/// Values as text: `128, 256`.
+fn not_tested(values: &Value) -> String {
+    match values {
+        Value::Array(values) => values.iter().map(not_tested).collect::<Vec<_>>().join(", "),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }

@@ -7,26 +7,26 @@ use crate::rows::words::{Latency, Limit, Statistic};
 /// A column of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// What it shows.
+    /// The value it shows.
     pub figure: Figure,
     /// Its name: `p99 TTFT`.
     pub heading: String,
-    /// Its name where there is little room.
+    /// Its short name, for terminals.
     pub short: String,
-    /// Its unit; empty where the heading says it.
+    /// Its unit; empty if the heading has it.
     pub unit: &'static str,
-    /// What a narrow terminal drops: the highest first, 0 last of all. What the SLA names has 0.
+    /// Columns with the highest priority number are dropped first on a narrow terminal. Columns that the SLA names have 0.
     pub priority: u8,
 }
 
-/// What a column shows.
+/// The value of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
     /// A throughput or a count, by its key in `metrics`.
     Metric(&'static str),
     /// A share, by its key in `metrics`.
     Share(&'static str),
-    /// A statistic of a latency, ms. Mean ITL stands in for a mean TPOT that is not there, and says so.
+    /// A statistic of a latency, ms. Mean ITL replaces a missing mean TPOT, and is marked.
     Latency(Latency, Statistic),
     /// Output tokens per second as one user sees them: 1000 / mean TPOT.
     PerUser,
@@ -44,7 +44,7 @@ const COLUMNS: [(Figure, &str, &str, &str, u8); 8] = [
     (Figure::Share("success_rate"), "Success", "ok", "", 3),
 ];
 
-/// Metrics of the CSV file that are no statistics of latencies, and the latter.
+/// Columns of the CSV file.
 const CSV: [Figure; 15] = [
     Figure::Metric("request_throughput"),
     Figure::Metric("goodput"),
@@ -140,7 +140,7 @@ impl Figure {
         }
     }
 
-    /// The mean ITL that stands in for a mean TPOT.
+    /// The mean ITL that replaces a missing mean TPOT.
     fn stand_in(self, trial: &Trial) -> Option<f64> {
         let is_tpot = self == Self::Latency(Latency::Tpot, Statistic::Mean);
         let missing = is_tpot && trial.metric(self.key()).is_none();

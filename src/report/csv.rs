@@ -45,18 +45,18 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
 
 /// A line; `missing` are the frameworks that the group of a first one lacks.
 fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
-    let number = |pointer: &str| entry.at(pointer).as_f64().map_or(String::new(), |v| v.to_string());
-    let flag = |pointer: &str| entry.at(pointer).as_bool().map_or(String::new(), |v| v.to_string());
+    let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
+    let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
     let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
     let key = &entry.group;
     let texts = [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()];
     cells.extend(texts.map(text));
-    cells.extend([text(&entry.status()), entry.verdict().to_string()]);
-    cells.extend(["/workload/request_rate", "/workload/max_concurrency", "/hardware/gpu_count"].map(number));
+    cells.extend([text(entry.status()), entry.verdict().to_string()]);
+    cells.extend([entry.rate, entry.in_flight, entry.keys.gpus].map(number));
     let figure = |figure: &Figure| figure.value(|key| entry.metric(key)).map_or(String::new(), |v| v.to_string());
     cells.extend(figures.iter().map(figure));
-    cells.extend(["/quality/simulated", "/quality/smoke"].map(flag));
-    cells.extend(["/failure_class", "/failure_reason"].map(|pointer| text(&entry.text(pointer))));
+    cells.extend(entry.simulated_and_smoke().map(flag));
+    cells.extend([entry.failure_class(), entry.failure_reason()].map(text));
     cells.push(text(&entry.changes()));
     cells.extend(entry.commands().iter().map(|command| text(command)));
     let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();

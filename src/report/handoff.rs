@@ -1,4 +1,4 @@
-//! What a profiler needs of a framework that did not win: its slow scenario, the exact lengths, the commands.
+//! Profiler handoff for a framework that did not win: its slow scenarios, the exact token lengths, the commands.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use super::md::{escape, fence, put};
 use super::text::{candidate, commands, number, plain};
 use super::{Report, note};
 use crate::base::yaml;
-use crate::rank::{Group, RankedCandidate};
+use crate::rank::{Group, RankedCandidate, TokenLength};
 
 /// How a framework starts and stops its profiler.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,7 @@ impl Profiler {
     }
 }
 
-/// With a folder and an address that stand for the user's.
+/// Fills in an example folder and address.
 fn fill(text: &str) -> String {
     text.replace("{dir}", "/tmp/traces").replace("{url}", "http://127.0.0.1:PORT")
 }
@@ -50,7 +50,7 @@ pub static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
     yaml::typed(text, "profilers.yaml").expect("compiled in, and tested")
 });
 
-/// A place where the framework stands behind, and by how much.
+/// A group in which the framework is behind the winner, and by how much.
 pub struct ProfilerHandoff<'a> {
     /// Where.
     pub group: &'a Group,
@@ -61,17 +61,17 @@ pub struct ProfilerHandoff<'a> {
 }
 
 impl ProfilerHandoff<'_> {
-    /// How it stands behind, in words.
+    /// How it is behind, in words.
     pub fn how(&self) -> String {
         match self.own.best.passed() {
             Some(false) => "it misses the SLA".to_string(),
-            _ if self.factor.is_finite() => format!("the winner does {} times as much", number(Some(self.factor))),
-            _ => "it has no such number".to_string(),
+            _ if self.factor.is_finite() => format!("the winner is {} times as fast", number(Some(self.factor))),
+            _ => "this metric was not measured for it".to_string(),
         }
     }
 }
 
-/// Where the framework stands behind another one, the worst place first.
+/// Groups in which the framework is behind another one, the worst first.
 pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
     let mut found: Vec<ProfilerHandoff> = report
         .ranking
@@ -91,19 +91,18 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
     found
 }
 
-/// The lengths of a scenario: those that were asked for, else the buckets that were measured.
+/// Token lengths of a scenario: as requested, else as measured.
 pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     let entry = ranked.best.entry();
-    let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
-    let length = |name: &str| match (of(name), of(&format!("{name}_p50")), of(&format!("{name}_p95"))) {
-        (Some(asked), ..) => Some(asked.to_string()),
-        (None, Some(p50), Some(p95)) => Some(format!("{p50} (p50) and {p95} (p95)")),
-        _ => None,
+    let length = |output: bool| match entry.length(output) {
+        TokenLength { asked: Some(asked), .. } => Some(asked.to_string()),
+        TokenLength { p50: Some(p50), p95: Some(p95), .. } => Some(format!("{p50} (p50) and {p95} (p95)")),
+        TokenLength { .. } => None,
     };
-    Some((length("input_len")?, length("output_len")?))
+    Some((length(false)?, length(true)?))
 }
 
-/// The section, when there is something to hand off.
+/// The section, if there is something to hand off.
 pub fn markdown(out: &mut String, report: &Report) {
     let behind = behind(report);
     if behind.is_empty() {
@@ -114,18 +113,20 @@ pub fn markdown(out: &mut String, report: &Report) {
         let title = note::group_title(report.ranking, place.group);
         let how = place.how();
         let who = candidate(place.own.best.entry());
-        put(out, &format!("- {}", escape(&plain(&format!("{title}: {who} stands behind, {how}."), true))));
+        put(out, &format!("- {}", escape(&plain(&format!("{title}: {who} is behind: {how}."), true))));
         match lengths(place.own) {
             Some((input, output)) => {
                 put(out, &format!("  - prefill profile: {input} tokens in, 1 out"));
                 put(out, &format!("  - decode profile: {input} tokens in, {output} out"));
             }
-            None => put(out, "  - its rows do not say the lengths of this scenario: measure them before profiling"),
+            None => {
+                put(out, "  - the rows do not give the token lengths of this scenario: measure them before profiling")
+            }
         }
     }
     let again = commands(behind[0].own.best.entry());
     if !again.is_empty() {
-        put(out, "\nThe slowest of these again:\n");
+        put(out, "\nCommands to reproduce the slowest of these:\n");
         fence(out, &again);
     }
     // Its definition may serve under another name; then its profiler is known by the definition's.

@@ -8,7 +8,7 @@ use super::text::{answer, candidate, changes, commands as commands_of, load, num
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
-/// What the last table is, in the source document's sense.
+/// What the table of rejected candidates holds.
 pub const TRIED: &str = "These are tried configurations that were not selected: they failed, were skipped by policy, or completed but \
                      missed the SLA.";
 
@@ -30,7 +30,7 @@ pub fn markdown(report: &Report) -> String {
         put(&mut out, &format!("- {}", escape(&plain(&line, true))));
     }
     if ranking.groups.is_empty() {
-        put(&mut out, "- Nothing was measured: see \"Tried and not selected\".");
+        put(&mut out, &format!("- {} See \"Tried and not selected\".", escape(&plain(&note::nothing(ranking), true))));
     }
     put(&mut out, &format!("\n{}", how(ranking)));
     combined(&mut out, ranking);
@@ -52,23 +52,23 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-/// What the report is, in a line.
+/// The title of the report.
 pub fn title(ranking: &Ranking) -> &'static str {
-    if !ranking.measured() { "Flow check, not a performance result" } else { "Which command to deploy" }
+    if !ranking.measured() { "Smoke test, not a benchmark" } else { "Which command to deploy" }
 }
 
-/// What the order is.
+/// How candidates are ordered.
 pub fn how(ranking: &Ranking) -> String {
     let options = &ranking.options;
     let gated = ranking.groups.iter().flat_map(|group| &group.ranked).any(|ranked| ranked.best.passed().is_some());
-    let among = if gated { " among those that keep the SLA" } else { "" };
-    let then = format!("output tok/s, lower {0} TTFT, lower {0} TPOT, fewer GPUs", options.statistic.name());
+    let among = if gated { " among candidates that meet the SLA" } else { "" };
+    let then = format!("output tok/s, lower {0} TTFT, lower {0} TPOT, fewer GPUs", options.statistic);
     let mut more = Vec::new();
     more.extend(options.confirmed_first.then_some("confirmed verdicts first"));
-    more.extend(options.prefer_simple.then_some("the simplest first among those tied with the leader"));
-    more.extend(options.allow_mixed.then_some("rows ranked together that differ"));
+    more.extend(options.prefer_simple.then_some("simplest first among those tied with the leader"));
+    more.extend(options.allow_mixed.then_some("rows that differ ranked together"));
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
-    format!("Ranked by {}{among}, then {then}{more}.", options.by.unit())
+    format!("Ranked by {}{among}, then by {then}{more}.", options.by.unit())
 }
 
 fn combined(out: &mut String, ranking: &Ranking) {
@@ -78,7 +78,7 @@ fn combined(out: &mut String, ranking: &Ranking) {
     }
     put(out, "\n## Over all scenarios\n");
     if combined.is_empty() {
-        put(out, "No model, load mode and client has results in all of the weighted scenarios.");
+        put(out, "No model, load mode and client has results in all weighted scenarios.");
     }
     for one in combined {
         let weights: Vec<String> =
@@ -105,7 +105,7 @@ fn combined(out: &mut String, ranking: &Ranking) {
         });
         table(out, &head, rows);
         if one.left_out > 0 {
-            put(out, &format!("\n{} candidates have no result in some scenario and are left out.", one.left_out));
+            put(out, &format!("\n{} candidates without a result in every scenario are omitted.", one.left_out));
         }
     }
 }
@@ -123,9 +123,9 @@ fn versions(out: &mut String, ranking: &Ranking) {
 }
 
 /// Headings and cells of a line's numbers, the SLA's answer last.
-struct Numbers(Vec<Column>);
+struct FigureColumns(Vec<Column>);
 
-impl Numbers {
+impl FigureColumns {
     fn head(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|column| column.title(" ")).chain(["SLA".to_string()])
     }
@@ -147,7 +147,7 @@ fn words(trial: &Trial) -> [String; 3] {
 
 fn best(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Best command by framework and scenario\n");
-    let numbers = Numbers(columns(ranking));
+    let numbers = FigureColumns(columns(ranking));
     let head: Vec<String> = ["Scenario", "Framework", "Flags changed", "Load"]
         .map(String::from)
         .into_iter()
@@ -161,12 +161,12 @@ fn best(out: &mut String, ranking: &Ranking) {
         })
     });
     table(out, &strs(&head), rows);
-    put(out, "\nThe commands stand below. A framework whose best row fails the SLA has no command to deploy.");
+    put(out, "\nCommands are below. Those that missed the SLA are marked and not for deployment.");
 }
 
 fn across(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Across frameworks");
-    let numbers = Numbers(columns(ranking));
+    let numbers = FigureColumns(columns(ranking));
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
         // A column of its own where the plan was free to choose how many.
@@ -199,13 +199,13 @@ fn across(out: &mut String, ranking: &Ranking) {
     }
 }
 
-/// The most of all, and the most that keeps the SLA.
+/// The highest throughput, and the highest that meets the SLA.
 fn raw(out: &mut String, ranking: &Ranking) {
     let raw = facts::raw(ranking);
     if raw.is_empty() {
         return;
     }
-    put(out, "\n## Raw throughput, and what of it keeps the SLA\n");
+    put(out, "\n## Raw and SLA-compliant throughput\n");
     let value = |trial: Option<&Trial>| number(trial.and_then(|trial| trial.keys().by));
     let rows = raw.into_iter().map(|raw| {
         vec![
@@ -221,11 +221,13 @@ fn raw(out: &mut String, ranking: &Ranking) {
     table(out, &facts::raw_head(ranking), rows);
 }
 
-/// What the command of a framework's best candidate is good for.
+/// The standing of a framework's best candidate.
 pub fn place(group: &Group, ranked: &RankedCandidate) -> &'static str {
     let first = group.ranked.first().is_some_and(|first| std::ptr::eq(first, ranked));
     match &group.decision {
-        Decision::Winner if first && (group.key.smoke || group.key.simulated) => "first in this flow check",
+        Decision::Winner if first && (group.key.smoke || group.key.simulated) => {
+            "fastest in this smoke test, not a benchmark"
+        }
         Decision::Winner if first && !group.missing.is_empty() => "provisional winner",
         Decision::Winner if first => "winner",
         Decision::Fastest if first => "fastest, no SLA given",
@@ -255,7 +257,7 @@ fn rejected(out: &mut String, ranking: &Ranking) {
     put(out, &format!("{TRIED}\n"));
     table(out, &facts::REJECTED, facts::rejected(ranking).map(Vec::from));
     if ranking.rejected_more > 0 {
-        put(out, &format!("\n{} more results stand in `--format csv` and `--format jsonl`.", ranking.rejected_more));
+        put(out, &format!("\n{} more results: use `--format csv` or `--format jsonl`.", ranking.rejected_more));
     }
 }
 

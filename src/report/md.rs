@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::text::plain;
 
-/// Rows of a table: more nobody reads.
+/// Maximum number of rows of a table.
 pub const MOST_ROWS: usize = 200;
 
 /// A line.
@@ -21,7 +21,7 @@ pub fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<Str
     }
 }
 
-/// A table of the first of these; how many more there are stands beneath, and nothing is asked of them.
+/// A table of the first rows, with the number of further ones below; these are not formatted.
 pub fn table_of<T>(
     out: &mut String,
     head: &[&str],
@@ -32,7 +32,7 @@ pub fn table_of<T>(
     table(out, head, all.by_ref().take(MOST_ROWS).map(|(i, one)| row(i, one)));
     let more = all.count();
     if more > 0 {
-        put(out, &format!("\n{more} more stand in `--format csv` and `--format jsonl`."));
+        put(out, &format!("\n{more} more: use `--format csv` or `--format jsonl`."));
     }
 }
 

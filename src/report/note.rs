@@ -1,18 +1,24 @@
 //! What a report says in sentences: the decision, and how sure it is.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use super::text::{candidate, number};
 use crate::metrics::compare::Comparison;
-use crate::rank::{Decision, Group, GroupKey, Missing, Ranking, Trial};
+use crate::rank::{Confirmation, Decision, Entry, Group, GroupKey, Missing, Ranking, Trial, short};
+use crate::rows::words::{Statistic, Status};
 
-/// `chat (1000 in, 200 out), open loop`, with the model or client where the ranking has several groups that differ so.
+/// A setting with more characters than this is shown by a number.
+const LONG: usize = 40;
+
+/// `chat (1000 in, 200 out), open loop`, with whatever else tells its group from others of the same scenario and load.
 pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     let key = &group.key;
     let lengths = group.ranked.first().map(|ranked| {
         let entry = ranked.best.entry();
-        let of = |name: &str| entry.at(&format!("/workload/{name}")).as_f64();
-        (of("input_len"), of("output_len"))
+        (entry.length(false).asked, entry.length(true).asked)
     });
-    let mut title = if key.scenario.is_empty() { "no scenario named".to_string() } else { key.scenario.clone() };
+    let mut title = if key.scenario.is_empty() { "unnamed scenario".to_string() } else { key.scenario.clone() };
     if let Some((Some(input), Some(output))) = lengths {
         title.push_str(&format!(" ({input} in, {output} out)"));
     }
@@ -26,12 +32,12 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     if !arrivals.is_empty() {
         title.push_str(&format!(" ({arrivals} arrivals)"));
     }
-    let differs = |member: fn(&GroupKey) -> String| {
-        let same = |other: &Group| other.key.scenario == key.scenario && other.key.mode == key.mode;
-        ranking.groups.iter().filter(|other| same(other)).any(|other| member(&other.key) != member(key))
+    let alike = || {
+        let same = |other: &&Group| other.key.scenario == key.scenario && other.key.mode == key.mode;
+        ranking.groups.iter().filter(same).map(|other| &*other.key)
     };
     let mut more = |member: fn(&GroupKey) -> String| {
-        if differs(member) && !member(key).is_empty() {
+        if !member(key).is_empty() && alike().any(|other| member(other) != member(key)) {
             title.push_str(&format!(", {}", member(key)));
         }
     };
@@ -39,11 +45,19 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     more(|key| key.gpu().to_string());
     more(|key| key.client().to_string());
     more(|key| (if key.simulated { "simulated" } else { "real engine" }).into());
-    more(|key| (if key.smoke { "flow check" } else { "measurement" }).into());
-    // Digests are for machines: they are the last resort when nothing else tells two groups apart.
-    let rest = |key: &GroupKey| key.rest[3..].join(" ");
-    if differs(rest) {
-        title.push_str(&format!(", other settings {}", &crate::base::digest::sha256(rest(key).as_bytes())[..8]));
+    more(|key| (if key.smoke { "smoke test" } else { "benchmark" }).into());
+    for (i, (name, value)) in key.settings().enumerate() {
+        let values: BTreeSet<&str> =
+            alike().filter_map(|other| other.settings().nth(i)).map(|(_, value)| value).collect();
+        if values.len() > 1 {
+            let place = values.iter().filter(|value| !value.is_empty()).position(|other| *other == value);
+            title.push_str(&match place {
+                None => format!(", {name} unspecified"),
+                // A digest says nothing to people.
+                Some(place) if value.len() > LONG => format!(", {name} {}", place + 1),
+                Some(_) => format!(", {name} {value}"),
+            });
+        }
     }
     title
 }
@@ -53,15 +67,14 @@ pub fn decision(ranking: &Ranking, group: &Group) -> String {
     format!("{}{}", lead(group), answer(ranking, group))
 }
 
-/// What is to be known before the answer: `incomplete comparison (sglang is missing): `; nothing where nobody is missing.
+/// `incomplete comparison (no result for sglang): `; empty if no framework is missing.
 pub fn lead(group: &Group) -> String {
     let names: Vec<&str> = group.missing.iter().map(|missing| &*missing.framework).collect();
-    let are = if names.len() == 1 { "is" } else { "are" };
     let what = if group.frameworks().len() > 1 { "incomplete comparison" } else { "no comparison" };
-    if names.is_empty() { String::new() } else { format!("{what} ({} {are} missing): ", list(&names)) }
+    if names.is_empty() { String::new() } else { format!("{what} (no result for {}): ", list(&names)) }
 }
 
-/// Who is missing where, and why, a sentence each; of a ranking without any result why there is none.
+/// Which frameworks have no result where, and why, a sentence each.
 pub fn missing(ranking: &Ranking) -> Vec<String> {
     if ranking.groups.is_empty() {
         let all =
@@ -70,19 +83,43 @@ pub fn missing(ranking: &Ranking) -> Vec<String> {
     }
     let sentence = |(missing, groups): (&Missing, Vec<&Group>)| {
         let place = match groups.len() == ranking.groups.len() {
-            true => "all scenarios".to_string(),
+            true => "any scenario".to_string(),
             false => {
                 let titles: Vec<String> = groups.iter().map(|group| group_title(ranking, group)).collect();
                 titles.join("; ")
             }
         };
-        format!("Missing in {place}: {}, {}.", missing.framework, missing.why)
+        format!("No result for {} in {place}: {}.", missing.framework, missing.why)
     };
     ranking.missing().into_iter().map(sentence).collect()
 }
 
+/// Why a ranking without any result has none, with the first error.
+pub fn nothing(ranking: &Ranking) -> String {
+    let tried = || ranking.failed.iter().filter(|entry| entry.status() != Status::Skipped.as_str());
+    let candidates = |entries: &mut dyn Iterator<Item = &Entry>| {
+        entries.map(|entry| (&*entry.framework, &*entry.candidate_id)).collect::<BTreeSet<_>>().len()
+    };
+    let all = candidates(&mut ranking.failed.iter().map(|entry| &**entry));
+    let failed = candidates(&mut tried().map(|entry| &**entry));
+    let never = tried().all(|entry| entry.group.scenario.is_empty());
+    let what = match (failed == all, never) {
+        (true, true) => "failed to start",
+        (true, false) => "failed",
+        (false, _) => "failed or were skipped",
+    };
+    let error = tried().chain(&ranking.failed).map(|entry| entry.failure_reason()).find(|reason| !reason.is_empty());
+    let error = error.map_or(String::new(), |reason| format!(" (first error: {})", short(reason)));
+    match all {
+        0 => "No result in the input.".into(),
+        1 if failed == 1 => format!("No result: the only candidate {what}{error}."),
+        1 => format!("No result: the only candidate was skipped{error}."),
+        _ => format!("No result: all {all} candidates {what}{error}."),
+    }
+}
+
 /// `a`, `a and b`, `a, b and c`.
-fn list<T: AsRef<str>>(items: &[T]) -> String {
+pub fn list<T: AsRef<str>>(items: &[T]) -> String {
     let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
     match items.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
@@ -90,98 +127,138 @@ fn list<T: AsRef<str>>(items: &[T]) -> String {
     }
 }
 
+/// The decision for a group, in parts: a page shows them in different places.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// No SLA was given.
+    no_sla: bool,
+    /// What to deploy, or why nothing is recommended.
+    pub main: String,
+    /// What limits it, and how the others compare.
+    pub rest: Vec<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.no_sla { "no SLA given; " } else { "" })?;
+        f.write_str(&self.main)?;
+        self.rest.iter().try_for_each(|more| write!(f, "; {more}"))
+    }
+}
+
 /// What to deploy for this group, or why nothing is recommended.
-pub fn answer(ranking: &Ranking, group: &Group) -> String {
-    let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return "no results".into() };
+pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
+    let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else {
+        return Answer { main: "no results".into(), ..Answer::default() };
+    };
     let unit = ranking.options.by.unit();
-    // What was ranked by may not have been measured at all.
+    // The metric that is ranked by may be missing.
     let value = match first.keys().by {
         Some(value) => format!("{} {unit}", number(Some(value))),
         None => format!("{unit} not measured"),
     };
     let who = candidate(first.entry());
+    let test = if group.key.smoke { "smoke test" } else { "simulation" };
+    // Nobody should deploy what a simulation or a handful of requests ranks first.
+    let is_test = group.key.simulated || group.key.smoke;
+    let complete = group.missing.is_empty();
     match &group.decision {
         Decision::Winner => {
-            let sure = if first.unconfirmed() { " (unconfirmed: too few requests for its percentiles)" } else { "" };
-            // Nobody is told to deploy what a simulation or a handful of requests put first.
-            let flow = group.key.simulated || group.key.smoke;
-            let what = match (flow, group.missing.is_empty()) {
-                (true, true) => "first in this flow check is",
-                (true, false) => "provisionally first in this flow check is",
-                (false, true) => "deploy",
-                (false, false) => "the provisional winner is",
+            let what = match (is_test, complete) {
+                (true, true) => format!("fastest in this {test} (not a benchmark)"),
+                (true, false) => format!("provisionally fastest in this {test} (not a benchmark)"),
+                (false, true) => "deploy".into(),
+                (false, false) => "provisional winner".into(),
             };
-            let provisional = if flow { String::new() } else { provisional(ranking, group) };
-            format!("{what} {who}: {value}{}, within the SLA{sure}{}{provisional}", at(first), beside(group))
+            let mut rest = if first.unconfirmed() { vec![unconfirmed(ranking, first)] } else { Vec::new() };
+            rest.extend(beside(group));
+            rest.extend(provisional(ranking, group).filter(|_| !is_test));
+            Answer { main: format!("{what}: {who}, {value}{}, meets the SLA", at(first)), rest, ..Answer::default() }
         }
         Decision::Fastest => {
-            let sure = if group.missing.is_empty() { "" } else { "provisionally " };
-            let what = if first.keys().by.is_some() { "the fastest" } else { "the first by what was measured" };
-            format!("no SLA was given; {sure}{what} is {who}: {value}{}{}", at(first), beside(group))
+            let sure = if complete { "" } else { "provisionally " };
+            let test = if is_test { format!(" in this {test} (not a benchmark)") } else { String::new() };
+            let what = if first.keys().by.is_some() { "fastest" } else { "first by the other metrics" };
+            let main = format!("{sure}{what}{test}: {who}, {value}{}", at(first));
+            Answer { no_sla: true, main, rest: beside(group) }
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;
             let share = match miss {
                 None => String::new(),
-                Some(miss) if miss.is_infinite() => " beyond any number".to_string(),
+                Some(miss) if miss.is_infinite() => " because requests failed".to_string(),
                 Some(miss) => format!(" by {:.0} %", miss * 100.0),
             };
             let who = candidate(near.entry());
-            format!("none passed the SLA; the nearest is {who}{}, which misses {limit}{share}", at(near))
+            let main = format!("no candidate meets the SLA; closest: {who}{}, misses {limit}{share}", at(near));
+            Answer { main, ..Answer::default() }
         }
     }
 }
 
-/// Why a winner over several frameworks is not final yet; who is missing has been told.
-fn provisional(ranking: &Ranking, group: &Group) -> String {
-    let told = |framework: &str| group.missing.iter().any(|missing| &*missing.framework == framework);
-    let lacking = ranking.provisional().into_iter().map(|(framework, _)| framework).filter(|name| !told(name));
-    let lacking: Vec<&str> = lacking.collect();
-    match lacking.is_empty() {
-        true => String::new(),
-        false => format!("; provisional: the search of {} is incomplete", list(&lacking)),
-    }
-}
-
-/// ` at 4 req/s`; nothing when the row does not say.
-fn at(trial: &Trial) -> String {
-    let load = trial.load();
-    if load.is_empty() { load } else { format!(" at {load}") }
-}
-
-/// How the best of the others compares, and who is tied.
-fn beside(group: &Group) -> String {
-    let mut said = match &group.ties.next {
-        Some((i, comparison)) => {
-            let next = candidate(group.ranked[*i].best.entry());
-            format!("; next is {next}, {}", gap(comparison))
+/// Which percentiles have too few requests behind them: `p99 not confirmed (30 requests, 299 needed)`.
+fn unconfirmed(ranking: &Ranking, trial: &Trial) -> String {
+    let sentence = |(statistic, found): (Statistic, Confirmation)| {
+        let Confirmation { n, over, needed, .. } = found;
+        let statistic = statistic.title();
+        match n {
+            None => format!("{statistic} not confirmed ({needed} requests needed)"),
+            Some(n) if over > 0 => {
+                format!(
+                    "{statistic} not confirmed ({n} requests, {over} over the limit; {needed} needed with none over it)"
+                )
+            }
+            Some(n) => format!("{statistic} not confirmed ({n} requests, {needed} needed)"),
         }
-        None => return String::new(),
     };
-    let tied = group.ties.members.len().saturating_sub(1);
-    if tied > 0 {
-        said.push_str(&format!("; tied with {tied} {}", if tied == 1 { "other" } else { "others" }));
-    }
-    if let Some(simpler) = group.ties.simpler {
-        said.push_str(&format!(", the simplest is {}", candidate(group.ranked[simpler].best.entry())));
-    }
-    said
+    let all: Vec<String> = trial.unconfirmed_by(&ranking.options).into_iter().map(sentence).collect();
+    if all.is_empty() { "not confirmed: too few requests".into() } else { all.join(", ") }
 }
 
-/// `4.2 % less (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; of single runs whether that is any evidence.
+/// Why a winner over several frameworks is not final yet, beside the missing ones.
+fn provisional(ranking: &Ranking, group: &Group) -> Option<String> {
+    let is_missing = |framework: &str| group.missing.iter().any(|missing| &*missing.framework == framework);
+    let lacking = ranking.provisional().into_iter().map(|(framework, _)| framework).filter(|name| !is_missing(name));
+    let lacking: Vec<&str> = lacking.collect();
+    (!lacking.is_empty()).then(|| format!("provisional: the search of {} is incomplete", list(&lacking)))
+}
+
+/// ` at 4 req/s`; empty if the row does not say.
+fn at(trial: &Trial) -> String {
+    let (entry, load) = (trial.entry(), trial.load());
+    match (entry.rate.or(entry.in_flight), load.is_empty()) {
+        (_, true) => load,
+        (Some(_), false) => format!(" at {load}"),
+        (None, false) => format!(" with {load}"),
+    }
+}
+
+/// How the runner-up compares, and how many are tied.
+fn beside(group: &Group) -> Vec<String> {
+    let Some((i, comparison)) = &group.ties.next else { return Vec::new() };
+    let mut parts = vec![format!("runner-up: {}, {}", candidate(group.ranked[*i].best.entry()), gap(comparison))];
+    let tied = group.ties.members.len();
+    if tied > 1 {
+        let simplest = group.ties.simpler.map(|i| candidate(group.ranked[i].best.entry()));
+        let simplest = simplest.map_or(String::new(), |who| format!(", simplest: {who}"));
+        parts.push(format!("{tied}-way tie{simplest}"));
+    }
+    parts
+}
+
+/// `-4.2 % (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; of single runs whether it is within noise.
 fn gap(comparison: &Comparison) -> String {
-    let less = |ratio: f64| (1.0 - 1.0 / ratio) * 100.0;
-    let share = less(comparison.ratio);
-    let words = if share < 0.0 { format!("{:.1} % more", -share) } else { format!("{share:.1} % less") };
+    let share = ((1.0 / comparison.ratio - 1.0) * 1000.0).round() / 10.0;
+    let share = if share == 0.0 { "0.0 %".to_string() } else { format!("{share:+.1} %") };
     match comparison.interval {
         Some((low, high)) => {
             let kind = if comparison.paired { "pairs" } else { "repeats" };
-            let verdict = if comparison.tied() { ", no difference beyond noise" } else { "" };
+            let noise = if comparison.tied() { ", within noise" } else { "" };
             let (ratio, repeats) = (comparison.ratio, comparison.repeats);
-            format!("{words} (ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}, {repeats} {kind}{verdict})")
+            format!("{share} (ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}, {repeats} {kind}{noise})")
         }
-        None if comparison.tied() => format!("{words} (single runs: differences under 10 % are no evidence)"),
-        None => format!("{words} (single runs)"),
+        None if comparison.tied() => format!("{share} (within noise for single runs)"),
+        None => format!("{share} (single runs)"),
     }
 }
 
@@ -191,12 +268,26 @@ mod tests {
     use crate::rank::{Intake, RankBy, RankOptions, Throughput, rank};
 
     #[test]
+    fn an_unconfirmed_percentile_names_its_requests() {
+        let mut intake = Intake::default();
+        let row = r#"{"record":"result","framework":"f","candidate_id":"c","status":"ok","verdict":"pass_unconfirmed","run":{},
+            "workload":{"scenario":"chat","max_concurrency":8},"metrics":{"request_throughput":9},
+            "sla":{"passed":true,"max_p99_ttft_ms":500,"tested":{"max_p99_ttft_ms":{"threshold":500,"value":100,
+            "basis":"all_scheduled","margin":0.8,"passed":true,"n":30,"over":0,"needed":299,"confirmed":false}}}}"#;
+        let ranking = rank(intake.line(&row.replace('\n', "")).unwrap().into_iter().collect(), &intake);
+        assert_eq!(
+            decision(&ranking, &ranking.groups[0]),
+            "deploy: f c, 9.00 req/s at concurrency 8, meets the SLA; p99 not confirmed (30 requests, 299 needed)"
+        );
+    }
+
+    #[test]
     fn what_was_not_measured_is_not_called_the_fastest() {
         let by = RankBy { throughput: Throughput::Goodput, per_gpu: false };
         let mut intake = Intake::new(RankOptions { by, ..RankOptions::default() });
         let row = r#"{"framework":"f","candidate_id":"c","status":"ok","metrics":{"request_throughput":9}}"#;
         let ranking = rank(intake.line(row).unwrap().into_iter().collect(), &intake);
-        let said = decision(&ranking, &ranking.groups[0]);
-        assert_eq!(said, "no SLA was given; the first by what was measured is f c: good req/s not measured");
+        let sentence = decision(&ranking, &ranking.groups[0]);
+        assert_eq!(sentence, "no SLA given; first by the other metrics: f c, good req/s not measured");
     }
 }

@@ -1,4 +1,4 @@
-//! What got better or worse since an earlier release, as Markdown.
+//! What improved or regressed since an earlier release, as Markdown.
 
 use super::md::{escape, put, table};
 use super::text::{number, plain};
@@ -18,20 +18,20 @@ pub fn markdown(release: &ReleaseComparison, threshold: f64) -> String {
     for lost in &release.lost {
         put(&mut out, &format!("- {}", escape(&plain(lost, true))));
     }
-    let told = |wanted: &dyn Fn(&ReleaseChange) -> bool| -> Vec<&ReleaseChange> {
+    let of = |wanted: &dyn Fn(&ReleaseChange) -> bool| -> Vec<&ReleaseChange> {
         release.changes.iter().filter(|c| wanted(c)).collect()
     };
     let beyond = |change: &ReleaseChange| !change.comparison.tied();
-    section(&mut out, "Worse", &told(&|change| beyond(change) && change.better < 0.0));
-    section(&mut out, "Better", &told(&|change| beyond(change) && change.better > 0.0));
-    section(&mut out, "No difference beyond noise", &told(&|change| !beyond(change)));
+    section(&mut out, "Worse", &of(&|change| beyond(change) && change.better < 0.0));
+    section(&mut out, "Better", &of(&|change| beyond(change) && change.better > 0.0));
+    section(&mut out, "Within noise", &of(&|change| !beyond(change)));
     if !release.unmatched.is_empty() {
         put(&mut out, "\n## Not compared\n");
         release.unmatched.iter().for_each(|text| put(&mut out, &format!("- {}", escape(&plain(text, true)))));
     }
     put(
         &mut out,
-        "\nRepeats that share a seed are compared in pairs, others as two samples; the interval is of 95 %. Of single runs, less than 10 % is no evidence.",
+        "\nChange is positive for an improvement. Repeats that share a seed are compared in pairs, others as two samples; intervals are 95 %. For single runs, less than 10 % is within noise.",
     );
     out
 }
@@ -46,10 +46,10 @@ fn section(out: &mut String, title: &str, changes: &[&ReleaseChange]) {
         "Candidate",
         "Load",
         "Metric",
-        "Then",
-        "Now",
-        "Better by",
-        "95 % interval of now / then",
+        "Baseline",
+        "Current",
+        "Change",
+        "95 % interval of current / baseline",
         "Repeats",
     ];
     let rows = changes.iter().map(|change| {

@@ -13,7 +13,7 @@ const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
 /// Columns of the ranking that hold words; the others hold numbers.
 const WORDS: [&str; 4] = ["", "framework", "flags changed", "load"];
-/// The column that wraps when the width does not do.
+/// The column that wraps if the table is too wide.
 const FLAGS: usize = 2;
 /// It is not made narrower than this.
 const NARROWEST: usize = 12;
@@ -21,13 +21,13 @@ const NARROWEST: usize = 12;
 /// How the tables are drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct TableStyle {
-    /// Most columns of a line; `None`: as wide as need be.
+    /// Maximum width of a line, in columns; `None` for no limit.
     pub width: Option<usize>,
     /// The winner in colour.
     pub colour: bool,
 }
 
-/// Lines of a ranking: more nobody reads.
+/// Maximum number of lines of a ranking.
 const MOST: usize = 100;
 
 /// The whole report.
@@ -36,7 +36,7 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     let ranking = report.ranking;
     let mut out = String::new();
     let mut first: Vec<String> = note::missing(ranking);
-    first.extend(ranking.groups.is_empty().then(|| "Nothing was measured.".to_string()));
+    first.extend(ranking.groups.is_empty().then(|| note::nothing(ranking)));
     first.iter().for_each(|line| out.push_str(&wrap(&plain(line, true), look.width, "")));
     if !first.is_empty() {
         out.push('\n');
@@ -45,7 +45,8 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
         out.push_str(&ranked(ranking, group, look));
         out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
-        let command = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
+        let command =
+            group.ranked.first().map(|first| first.best.entry().commands()[0].to_string()).unwrap_or_default();
         if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
             out.push_str(&wrap(&plain(&command, true), look.width, "    "));
         }
@@ -54,7 +55,7 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     for one in ranking.combined() {
         let weights: Vec<String> = one.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
         let first = one.scores.first();
-        let best = first.map_or("nobody".to_string(), |score| {
+        let best = first.map_or("no candidate".to_string(), |score| {
             format!("{} {}, score {:.3}", score.framework, score.changes, score.score)
         });
         out.push_str(&wrap(
@@ -92,7 +93,7 @@ fn ranked(ranking: &Ranking, group: &Group, look: TableStyle) -> String {
         rows.push(cells(&columns, &ranked.best, if won { "*".into() } else { (i + 1).to_string() }));
     }
     let more = group.ranked.len().saturating_sub(MOST);
-    // Other columns go before a word is broken.
+    // Drop columns rather than break a word.
     let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
     let longest = words.max().unwrap_or(0);
     let mut spare: Vec<&Column> = columns.iter().filter(|column| column.priority > 0).collect();
@@ -134,7 +135,7 @@ fn cells(columns: &[Column], trial: &Trial, place: String) -> Vec<String> {
     words.into_iter().chain(numbers).chain([sla.to_string()]).collect()
 }
 
-/// Draws the table; the flags give way when the width does not do. Columns behind the words stand right.
+/// Draws the table; the flags wrap if it is too wide. Numbers are right-aligned.
 fn draw(rows: &[Vec<String>], look: TableStyle) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths = widths(rows);

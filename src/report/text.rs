@@ -1,6 +1,7 @@
 //! Numbers and words for people, and what keeps a cell a cell.
 
 use crate::rank::{Entry, Trial};
+use crate::rows::words::SearchEndReason;
 
 /// The longest cell, in characters.
 const MAX_CELL: usize = 200;
@@ -55,8 +56,8 @@ pub fn changes(entry: &Entry) -> String {
 /// The command that serves and the one that measured, a line each.
 #[must_use]
 pub fn commands(entry: &Entry) -> String {
-    let told: Vec<String> = entry.commands().into_iter().filter(|command| !command.is_empty()).collect();
-    told.join("\n")
+    let commands: Vec<&str> = entry.commands().into_iter().filter(|command| !command.is_empty()).collect();
+    commands.join("\n")
 }
 
 /// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
@@ -65,7 +66,7 @@ pub fn candidate(entry: &Entry) -> String {
     format!("{} {}", entry.framework, changes(entry))
 }
 
-/// The load point, with what it stands for: `4.2 req/s (searched, 4.6 fails)`, `8 in flight (3 repeats)`.
+/// The load point and how it was chosen: `4.2 req/s (searched, 4.6 fails)`, `concurrency 8 (3 repeats)`.
 #[must_use]
 pub fn load(trial: &Trial) -> String {
     let own = trial.entry().own.as_deref();
@@ -78,15 +79,16 @@ pub fn load(trial: &Trial) -> String {
     if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
 }
 
-/// How a search ended: with a bracket, or with an end of the range that it did not get beyond.
+/// How a rate search ended: with a bracket, or at a bound of its range.
 fn searched(entry: &Entry) -> String {
-    let end = match (entry.text("/search/reason").as_str(), entry.at("/search/min_fail").as_f64()) {
-        ("no_failure_in_range", _) => ", nothing failed up to it".to_string(),
-        ("no_pass_in_range", _) => ", even this fails".to_string(),
+    let (reason, min_fail, non_monotone) = entry.search_end();
+    let end = match (reason, min_fail) {
+        (Some(SearchEndReason::NoFailureInRange), _) => ", no failure up to the upper bound".to_string(),
+        (Some(SearchEndReason::NoPassInRange), _) => ", the lower bound fails".to_string(),
         (_, Some(rate)) => format!(", {rate} fails"),
         (_, None) => String::new(),
     };
-    let odd = if entry.at("/search/non_monotone") == true { ", a higher one passed once" } else { "" };
+    let odd = if non_monotone { ", a higher rate passed once" } else { "" };
     format!("searched{end}{odd}")
 }
 

@@ -198,7 +198,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = members.next_key::<String>()? {
             let value = members.next_value_seed(Strict)?;
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+                return Err(A::Error::custom(format!("duplicate key {key:?}")));
             }
             map.insert(key, value);
         }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_row() {
         for (text, said) in [
-            (r#"{"a":1,"a":2}"#, r#"the key "a" stands twice"#),
+            (r#"{"a":1,"a":2}"#, r#"duplicate key "a""#),
             (r#"[1]"#, "this is an array"),
             (r#"{"a":NaN}"#, "malformed JSON at column 6"),
             (r#"{"a":1} x"#, "trailing characters"),

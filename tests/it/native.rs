@@ -265,7 +265,7 @@ fn every_file_is_read_or_refused_with_a_reason() {
         for line in done.stderr.lines() {
             told.push_str(&format!("{name}\t{}\n", line.replace(&format!("{}/", root.display()), "")));
         }
-        assert!(done.code == Some(2) || done.stderr.is_empty() || done.stderr.contains("is read with"), "{name}");
+        assert!(done.code == Some(2) || done.stderr.is_empty() || done.stderr.contains("read together with"), "{name}");
         assert!(!done.stdout.is_empty() || !done.stderr.is_empty(), "{name}: neither a row nor a word");
     }
     let expected = root.join("expected.tsv");
@@ -492,7 +492,7 @@ fn an_unknown_file_is_refused_whatever_its_line_breaks() {
         fs::write(&file, text + "\n").unwrap();
         let done = normalize(&[file.to_str().unwrap()]).expect(2);
         assert!(
-            done.stdout.is_empty() && done.stderr.contains(name) && done.stderr.contains("no known format"),
+            done.stdout.is_empty() && done.stderr.contains(name) && done.stderr.contains("unknown format"),
             "{}",
             done.stderr
         );

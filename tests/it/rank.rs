@@ -105,24 +105,30 @@ fn two_of_three_missing() -> String {
 fn who_is_missing_is_said_before_a_winner_is_named_and_the_winner_is_provisional() {
     let rows = two_of_three_missing();
     let report = |format: &str| run(program("bench-rank").args(["--format", format]), &rows).expect(0).stdout;
-    let never = "vllm, never started (not_ready: no answer after 600 s)";
-    let spoiled = "sglang, no valid run (client_saturated: the client fell behind)";
+    let never = "failed to start (not_ready: no answer after 600 s)";
+    let spoiled = "no valid run (client_saturated: the client fell behind)";
     for (format, plain) in [("md", true), ("table", true), ("html", false)] {
         let text = report(format).replace("\\_", "_");
         let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{format}: {words} is not in\n{text}"));
         assert!(at(never) < at("provisional winner") && at(spoiled) < at("provisional winner"), "{text}");
         at(if plain {
-            "no comparison (sglang and vllm are missing)"
+            "no comparison (no result for sglang and vllm)"
         } else {
-            "No comparison (sglang and vllm are missing)"
+            "No comparison (no result for sglang and vllm)"
         });
-        at(if plain { "incomplete comparison (vllm is missing)" } else { "Incomplete comparison (vllm is missing)" });
-        assert!(!text.contains("deploy tensorrt_llm"), "{text}");
+        at(if plain {
+            "incomplete comparison (no result for vllm)"
+        } else {
+            "Incomplete comparison (no result for vllm)"
+        });
+        assert!(!text.contains("deploy: tensorrt_llm"), "{text}");
     }
     let first = |text: String| text.lines().map(String::from).collect::<Vec<_>>();
     let csv = first(report("csv"));
     assert!(
-        csv[0].ends_with(",provisional,missing") && csv[1].contains(",true,") && csv[1].contains("vllm: never started")
+        csv[0].ends_with(",provisional,missing")
+            && csv[1].contains(",true,")
+            && csv[1].contains("vllm: failed to start")
     );
     let jsonl: Vec<Value> = report("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let winners: Vec<&Value> = jsonl.iter().filter(|row| row["rank"] == 1).collect();
@@ -137,7 +143,7 @@ fn nothing_measured_is_no_success_in_any_format() {
     for format in ["md", "table", "html", "csv", "jsonl"] {
         let done = run(program("bench-rank").args(["--format", format]), &failed).expect(1);
         if format != "csv" && format != "jsonl" {
-            assert!(done.stdout.contains("No result for vllm: never started"), "{}", done.stdout);
+            assert!(done.stdout.contains("No result for vllm: failed to start"), "{}", done.stdout);
         }
     }
 }

@@ -1,23 +1,22 @@
-//! What a file of another client does not say as a row has it: the candidate, members of another form, commands.
+//! Fills in what a file of another client lacks or writes differently: the candidate, members, commands.
 
 use serde_json::{Value, json};
 
 use super::format::{FlagCommand, put};
 use crate::base::shell;
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{CandidateBlock, Members};
 
-/// What a candidate row says about a result that names none.
+/// Fills in the members of a candidate row.
 pub fn from_candidate(row: &mut Value, candidate: &Value) {
     for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
         if !candidate[key].is_null() {
             row[key] = candidate[key].clone();
         }
     }
-    row["candidate"] = json!({
-        "changed": candidate["server"]["changed"], "baseline": candidate["search"]["baseline"],
-        "index": candidate["search"]["index"], "of": candidate["search"]["of"],
-    });
-    // Of several scenarios the file says which by its lengths; of one it is that.
+    let search = &candidate["search"];
+    let changed = &candidate["server"]["changed"];
+    row["candidate"] = block(changed, &search["baseline"], &search["index"], &search["of"]);
+    // The scenario whose lengths fit, if only one does.
     let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
     let lengths = |scenario: &&Value| {
         ["input_len", "output_len"]
@@ -32,7 +31,20 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
     }
 }
 
-/// Rates that mean all at once are none; numbers as text are numbers; a row has all members of its blocks.
+fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value {
+    let count = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+    json!(CandidateBlock {
+        changed: changed.as_object().cloned().unwrap_or_default(),
+        baseline: *baseline == true,
+        index: count(index).unwrap_or(0),
+        of: count(of).unwrap_or(1),
+        why: String::new(),
+        never_tried: Members::new(),
+        weights: Members::new(),
+    })
+}
+
+/// Brings members into the form of a row: a rate that means all at once is null, invalid numbers are null, blocks are complete.
 pub fn tidy(row: &mut Value) {
     let rate = &mut row["workload"]["request_rate"];
     *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
@@ -46,10 +58,7 @@ pub fn tidy(row: &mut Value) {
     }
     if !row["candidate"].is_null() {
         let own = row["candidate"].clone();
-        row["candidate"] = json!({
-            "changed": own["changed"].as_object().cloned().unwrap_or_default(), "baseline": own["baseline"] == true,
-            "index": own["index"].as_u64().unwrap_or(0), "of": own["of"].as_u64().unwrap_or(1),
-        });
+        row["candidate"] = block(&own["changed"], &own["baseline"], &own["index"], &own["of"]);
     }
     for key in ["model", "framework", "candidate_id", "server_command"] {
         row[key] = words(&row[key]).into();

@@ -1,5 +1,5 @@
-//! Formats of other clients' results: what their keys mean, as data (`configs/rules/formats/`). A place in a result is a JSON
-//! pointer; one that begins with `^` counts from the top of the file where the format has several results in one.
+//! Formats of other clients' results: the meaning of their keys, as data (`configs/rules/formats/`). A place in a result is a JSON
+//! pointer; one that begins with `^` starts at the top of a file with several results.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -52,7 +52,7 @@ pub struct ImportFormat {
     pub name: String,
     /// The client, as people call it; a different one makes another fingerprint.
     pub client: String,
-    /// The framework whose client it is: results count as its own unless somebody says otherwise.
+    /// The framework whose client it is: results count as its own unless overridden.
     #[serde(default)]
     pub framework: Option<String>,
     /// Where the format was read.
@@ -63,24 +63,24 @@ pub struct ImportFormat {
     /// The list of results in one file.
     #[serde(default)]
     pub each: Option<Vec<String>>,
-    /// Results that are none: warm-ups, by a place and the beginning of what stands there.
+    /// Results to skip, such as warm-ups: a place and how its text begins.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
     /// Its file is one record a line, and all of these are one result: places count from the list of them.
     #[serde(default)]
     pub lines: bool,
-    /// What its files are called in a folder; one `*` stands for anything. Of several folders in one each has its own.
+    /// Names of its files in a folder; one `*` matches anything.
     #[serde(default)]
     pub files: Vec<String>,
-    /// Files beside it that belong to the result, by the member under which they stand in it.
+    /// Files beside it that belong to the result, by the member that they become.
     #[serde(default)]
     pub beside: BTreeMap<String, SiblingFile>,
-    /// Places without which nothing can be said; the error names them.
+    /// Required places; the error names missing ones.
     #[serde(default)]
     pub needs: Vec<String>,
     /// Requests that were to be sent, that succeeded, that failed; seconds from the first to the last.
     pub counts: CountMap,
-    /// Members of the row that stand somewhere as they are.
+    /// Members of the row that are copied as they are.
     #[serde(default)]
     pub row: BTreeMap<String, JsonPlaces>,
     /// Places of `row` whose lengths are means of what was measured: no identity of a workload.
@@ -89,13 +89,13 @@ pub struct ImportFormat {
     /// Its client appends one result to another: what in it was set. Those with the same settings are one candidate.
     #[serde(default)]
     pub settings: Option<Settings>,
-    /// A number in flight makes it a closed loop, whatever rate stands beside it.
+    /// A concurrency makes it a closed loop, even beside a rate.
     #[serde(default)]
     pub closed_wins: bool,
     /// Places that together name the candidate, joined by `-`, where one alone would not be unique.
     #[serde(default)]
     pub id: Vec<String>,
-    /// How many GPUs, where that does not stand as one number.
+    /// Number of GPUs, if the file does not have it as one number.
     #[serde(default)]
     pub gpus: GpuCount,
     /// The command, where only its flags are there.
@@ -107,7 +107,7 @@ pub struct ImportFormat {
     /// Its words for frameworks that we call otherwise.
     #[serde(default)]
     pub frameworks: BTreeMap<String, String>,
-    /// Where a word for the failure stands; `oom` is the status too.
+    /// Place of the failure class; `oom` is also the status.
     #[serde(default)]
     pub failure_class: Option<String>,
     /// Metrics that are one number.
@@ -138,7 +138,7 @@ pub struct ImportFormat {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where more of it stands: numbers, or whole blocks.
+    /// Places of further settings: numbers, or whole blocks.
     pub at: Vec<String>,
     /// Members of these that are new in every start, or measured.
     pub without: Vec<String>,
@@ -186,11 +186,11 @@ impl SiblingFile {
 pub struct FlagCommand {
     /// Its first words.
     pub words: Vec<String>,
-    /// Where the flags stand, by name.
+    /// Place of the flags, by name.
     pub flags: String,
 }
 
-/// A number of GPUs: the product of what stands at some places (1 where nothing does), or a sum.
+/// A number of GPUs: the product of the values at some places (1 if missing), or a sum.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuCount {
@@ -201,7 +201,7 @@ pub struct GpuCount {
 }
 
 impl GpuCount {
-    /// The number in a result; `None` where nothing of it stands there.
+    /// The number in a result; `None` if all places are missing.
     #[must_use]
     pub fn of(&self, result: &Value) -> Option<f64> {
         let number = |place: &String| result.pointer(place).and_then(Value::as_f64);
@@ -227,13 +227,13 @@ pub struct CountMap {
     /// Requests that failed; nothing where the format has no such count.
     #[serde(default)]
     pub failed: JsonPlaces,
-    /// Failed requests are not told, and are none where they are not: they stand only when there are some.
+    /// The format omits the failure count when it is zero.
     #[serde(default)]
     pub failed_if_any: bool,
     /// Seconds.
     #[serde(default)]
     pub duration_s: JsonPlaces,
-    /// Milliseconds, where it stands in these.
+    /// Milliseconds, for formats in ms.
     #[serde(default)]
     pub duration_ms: JsonPlaces,
 }
@@ -251,8 +251,8 @@ enum OneOrMany {
 }
 
 impl From<OneOrMany> for JsonPlaces {
-    fn from(given: OneOrMany) -> Self {
-        match given {
+    fn from(places: OneOrMany) -> Self {
+        match places {
             OneOrMany::One(place) => Self(vec![place]),
             OneOrMany::Many(places) => Self(places),
         }
@@ -263,7 +263,7 @@ impl From<OneOrMany> for JsonPlaces {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumberMap {
-    /// Where it stands.
+    /// Its places.
     pub at: JsonPlaces,
     /// Its unit there.
     pub unit: String,
@@ -279,14 +279,14 @@ pub struct NumberMap {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyMap {
-    /// Where they stand, the first that is there; `{stat}` is the statistic's name there.
+    /// Their places, the first that exists; `{stat}` is the statistic's name in the format.
     pub at: JsonPlaces,
     /// Their unit there.
     pub unit: String,
     /// Factor to ms.
     #[serde(default = "once")]
     pub times: f64,
-    /// Where the number of samples stands: with none the statistics are none.
+    /// Place of the number of samples: at 0 the statistics are null.
     #[serde(default)]
     pub counted_by: Option<String>,
     /// The formula there.
@@ -298,10 +298,10 @@ pub struct LatencyMap {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestsMap {
-    /// A list of records, in which the other places stand; else each of these is a list.
+    /// Place of a list of records, which contain the other places; without it each of those is a list.
     #[serde(default)]
     pub list: Option<String>,
-    /// The list of the failed ones, where they stand apart.
+    /// Place of the list of failed requests, if it is separate.
     #[serde(default)]
     pub failed: Option<String>,
     /// Records that are none of it, by a place and how it begins.
@@ -371,7 +371,7 @@ pub fn nearest(content: &Value) -> Option<(&'static ImportFormat, Vec<&'static s
         let lacks = format.detect.all.iter().filter(|place| content.pointer(place).is_none());
         (format, lacks.map(|place| place.trim_start_matches('/')).collect::<Vec<_>>())
     };
-    // One key that both have is chance.
+    // A single common key means nothing.
     let near = |(format, lacks): &(&ImportFormat, Vec<&str>)| {
         let has = format.detect.all.len() - lacks.len();
         has > 1 && lacks.len() <= has && !lacks.is_empty()

@@ -1,4 +1,4 @@
-//! Other clients' results as result rows: by their format's map, never by a name that looks the same.
+//! Results of other clients as result rows: by the map of their format, never by similar names.
 
 mod fill;
 mod format;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::format::{FORMATS, ImportFormat, nearest, put};
-pub use self::repeats::{Repeats, Source};
+pub use self::repeats::{ImportedResult, Repeats, Source};
 
 use self::fill::{argv, from_candidate, tidy, words};
 use self::format::{JsonPlaces, at, is_skipped};
@@ -18,13 +18,13 @@ use crate::base::error::{Error, Result};
 use crate::base::{digest, shell};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla};
-use crate::rows::kinds::{Members, NativeBlock, NativeField, ResultRow};
-use crate::rows::words::{FailureClass, Latency, Statistic, Status};
+use crate::rows::kinds::{NativeBlock, NativeField, Quality, ResultRow, WorkloadBlock};
+use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
 
 /// Measured mean lengths within about this factor are of one workload.
 const SAME_LENGTH: f64 = 1.5;
 
-/// What a file does not hold.
+/// Members that a file does not have.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOverrides {
     /// A `candidate` row: framework, command, scenario, limits, GPUs.
@@ -35,20 +35,11 @@ pub struct ImportOverrides {
     pub name: String,
 }
 
-/// A result as it was read, before it is known which others are of its configuration.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The row; its candidate has a name of its own.
-    pub row: ResultRow,
-    /// What tells repeats.
-    pub source: Source,
-}
-
 /// The results of one file's content, or of one line.
 ///
 /// # Errors
-/// The keys that the format cannot do without.
-pub fn results(format: &ImportFormat, content: &Value, given: &ImportOverrides) -> Result<Vec<Found>> {
+/// Missing keys that the format requires.
+pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
     let lists = format.each.iter().flatten().filter_map(|place| content.pointer(place)?.as_array());
     let each: Vec<&Value> = match &format.each {
         Some(_) => lists.flatten().collect(),
@@ -57,14 +48,14 @@ pub fn results(format: &ImportFormat, content: &Value, given: &ImportOverrides) 
     let each: Vec<&Value> = each.into_iter().filter(|result| !is_skipped(&format.skip, result)).collect();
     let alone = each.len() == 1;
     let found = |result: &Value| {
-        let mut found = one(format, result, content, given)?;
+        let mut found = one(format, result, content, overrides)?;
         found.source.alone = alone;
         Ok(found)
     };
     each.into_iter().map(found).collect()
 }
 
-fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrides) -> Result<Found> {
+fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<ImportedResult> {
     let lacks: Vec<&str> = format
         .needs
         .iter()
@@ -72,7 +63,8 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
         .map(|place| place.trim_start_matches('/'))
         .collect();
     if !lacks.is_empty() && result.get("error").is_none() {
-        let why = format!("{} without {}: another version of {}?", format.name, lacks.join(", "), format.client);
+        let why =
+            format!("{} without {}: is it of another version of {}?", format.name, lacks.join(", "), format.client);
         return Err(Error::new(why));
     }
     let mut reading = ImportReading {
@@ -94,39 +86,47 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, given: &ImportOverrid
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
     let content = digest::canonical(result);
-    let own_name = format!("{}-{}", given.name, &digest::sha256(content.as_bytes())[..8]);
-    let mut row = reading.row(given, &own_name);
-    // What is named by the file, the candidate or a flag is that.
-    let unnamed = row["candidate_id"] == own_name.as_str();
+    let own_name = format!("{}-{}", overrides.name, &digest::sha256(content.as_bytes())[..8]);
+    let mut row = reading.row(overrides, &own_name)?;
+    // A candidate that the file, the candidate row or a flag names has that name.
+    let unnamed = row.candidate_id == own_name;
     let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
-    let limits = Limits::read(row["sla"].as_object().unwrap_or(&Members::new()));
+    let limits = Limits::read(&row.sla);
     let sample = reading.requests(&limits);
-    let asked = row["workload"]["num_prompts"].as_f64();
-    let (completed, sent) = reading.counts(sample.as_ref(), asked);
-    let failed = reading.verdict_on_life(completed, sent);
-    let tests = match (&sample, failed.is_some()) {
+    let workload = row.workload.clone().unwrap_or_default();
+    let (completed, sent) = reading.counts(sample.as_ref(), workload.num_prompts.map(f64::from));
+    let failure = reading.failure(completed, sent);
+    let tests = match (&sample, failure.is_some()) {
         (_, true) => Vec::new(),
         (Some(sample), false) => limits.test(sample, &|statistic| reading.metric(Latency::Itl.key(statistic))),
         (None, false) => limits.reported(&|name| reading.metric(name)),
     };
-    row["metrics"] = json!(reading.metrics);
-    if let Some((class, why)) = failed {
-        row["status"] = json!(if class == FailureClass::Oom { Status::Oom } else { Status::Failed });
-        row["failure_class"] = json!(class);
-        row["failure_reason"] = why.into();
+    if let Some((class, why)) = failure {
+        row.status = if class == FailureClass::Oom { Status::Oom } else { Status::Failed };
+        row.failure_class = Some(class);
+        row.failure_reason = Some(why);
     }
-    let short =
-        sample.as_ref().is_some_and(|sample| requests::is_short(sample, row["workload"]["output_len"].as_f64()));
-    row["quality"] = json!({
-        "length_mismatch": short, "placeholder_zero": reading.placeholder, "percentile_method": format.percentiles,
-        "blind": reading.native.blind.keys().collect::<Vec<_>>(),
-    });
-    let mut row: ResultRow =
-        serde_json::from_value(row).map_err(|e| Error::new("what was given does not fit a result row").because(e))?;
+    row.quality = Quality {
+        length_mismatch: sample.as_ref().is_some_and(|sample| requests::is_short(sample, workload.output_len)),
+        placeholder_zero: reading.placeholder,
+        percentile_method: Some(format.percentiles.clone()),
+        blind: reading.native.blind.keys().cloned().collect(),
+        ..Quality::default()
+    };
     row.verdict = sla::write(&mut row.sla, &tests);
+    row.metrics = reading.metrics;
     sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
-    Ok(Found { row, source: Source { settings, content, alone: true } })
+    Ok(ImportedResult { row, source: Source { settings, content, alone: true } })
+}
+
+/// A row from its members, some of which the user set.
+///
+/// # Errors
+/// A member that is missing or of the wrong type.
+pub fn typed(members: Value) -> Result<ResultRow> {
+    serde_path_to_error::deserialize(members)
+        .map_err(|e| Error::new("--candidate or --set does not fit a result row").because(e))
 }
 
 struct ImportReading<'a> {
@@ -135,7 +135,7 @@ struct ImportReading<'a> {
     top: &'a Value,
     native: NativeBlock,
     metrics: BTreeMap<String, Option<f64>>,
-    /// A number was 0 that cannot be.
+    /// A latency was 0, which cannot be.
     placeholder: bool,
 }
 
@@ -148,12 +148,12 @@ impl ImportReading<'_> {
         self.metrics.get(name).copied().flatten()
     }
 
-    /// Seconds that it took, as it says, else as its requests say.
+    /// Duration in seconds, as stated, else from its requests.
     fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
-        let said = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
-        said.or_else(|| sample?.window())
+        let stated = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
+        stated.or_else(|| sample?.window())
     }
 
     fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
@@ -168,7 +168,7 @@ impl ImportReading<'_> {
         self.native.nulls.insert(name.to_string(), why.into());
     }
 
-    /// Every number of the map, in our units. A latency of exactly 0 stands for no sample.
+    /// Every number of the map, in our units. A latency of exactly 0 means no sample.
     fn numbers(&mut self) {
         let format = self.format;
         for (name, number) in &format.metrics {
@@ -177,7 +177,7 @@ impl ImportReading<'_> {
                 Some(value) => {
                     self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
                 }
-                None => self.null(name, &format!("{} is {value} there", place.trim_start_matches('/'))),
+                None => self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/'))),
             }
         }
         for (latency, map) in &format.latencies {
@@ -188,38 +188,38 @@ impl ImportReading<'_> {
                 let Some((value, place)) = at(&places, self.result, self.top) else { continue };
                 let name = latency.key(*statistic);
                 let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
-                    self.null(name, &format!("{} is {value} there", place.trim_start_matches('/')));
+                    self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/')));
                     continue;
                 };
                 self.put(name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
                 if samples == Some(0.0) {
-                    self.null(name, "no sample: its client writes 0 for none");
+                    self.null(name, "no sample: this client writes 0 for none");
                     self.placeholder |= value == 0.0;
                 } else if value <= 0.0 {
                     self.placeholder = true;
-                    self.null(name, "placeholder_zero: no latency is 0 or less");
+                    self.null(name, "placeholder_zero: a latency cannot be 0 or less");
                 }
             }
         }
-        // What goes by a first token that nobody saw is no time per token.
+        // Without a first token there is no time per output token.
         if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
             for statistic in Statistic::ALL.iter().copied() {
                 let name = Latency::Tpot.key(statistic);
                 if self.metric(name).is_some() {
-                    self.null(name, "its time to the first token is none");
+                    self.null(name, "its time to first token is missing");
                 }
             }
         }
     }
 
-    /// The row without its metrics: what the file says, then the candidate, then what was set.
-    fn row(&self, given: &ImportOverrides, own_name: &str) -> Value {
+    /// The row without its metrics: members of the file, then of the candidate row, then those that were set.
+    fn row(&self, overrides: &ImportOverrides, own_name: &str) -> Result<ResultRow> {
         let format = self.format;
-        let mut row = json!({
-            "framework": format.framework.as_deref().unwrap_or("unknown"), "framework_version": null, "framework_commit": null,
-            "candidate_id": own_name, "model": "", "status": "ok", "failure_reason": null, "hardware": {},
-            "workload": {}, "sla": {}, "metrics": {}, "server_command": "", "benchmark_command": null, "quality": {},
-            "fingerprint": {}, "environment": {"image": null, "image_digest": null, "cuda": null, "nccl": null, "driver": null},
+        let framework = format.framework.as_deref().unwrap_or("unknown");
+        let mut row = json!(ResultRow {
+            workload: Some(WorkloadBlock::default()),
+            environment: ResultRow::unknown_environment(),
+            ..ResultRow::new(framework, own_name, "", Status::Ok)
         });
         let mut measured: Vec<&str> = Vec::new();
         for (place, places) in &format.row {
@@ -247,41 +247,49 @@ impl ImportReading<'_> {
         if let Some(ours) = row["framework"].as_str().and_then(|theirs| format.frameworks.get(theirs)) {
             row["framework"] = ours.as_str().into();
         }
-        if let Some(candidate) = &given.candidate {
+        if let Some(candidate) = &overrides.candidate {
             from_candidate(&mut row, candidate);
         }
-        for (place, value) in &given.set {
+        for (place, value) in &overrides.set {
             put(&mut row, place, value.clone());
         }
         tidy(&mut row);
         if format.closed_wins && row["workload"]["max_concurrency"].is_number() {
             row["workload"]["request_rate"] = Value::Null;
         }
-        let workload = &row["workload"];
-        let mode = match (workload["request_rate"].is_number(), workload["max_concurrency"].is_number()) {
-            (true, _) => "open",
-            (false, true) => "closed",
-            (false, false) => "burst",
+        let mut row = typed(row)?;
+        let workload = row.workload.clone().unwrap_or_default();
+        let mode = match (workload.request_rate, workload.max_concurrency) {
+            (Some(_), _) => LoadMode::Open,
+            (None, Some(_)) => LoadMode::Closed,
+            (None, None) => LoadMode::Burst,
         };
-        // The mean of what was measured differs from run to run of one workload; that of another workload by more.
-        let length = |key: &str| {
+        // The mean of measured lengths differs from run to run of one workload; that of another workload by more.
+        let length = |key: &str, length: Option<f64>| {
             let place = format!("workload/{key}");
-            let given = given.candidate.is_some() || given.set.iter().any(|(set, _)| *set == place);
-            match workload[key].as_f64().filter(|n| *n > 0.0 && !given && measured.contains(&place.as_str())) {
+            let fixed = overrides.candidate.is_some() || overrides.set.iter().any(|(set, _)| *set == place);
+            match length.filter(|n| *n > 0.0 && !fixed && measured.contains(&place.as_str())) {
                 Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
-                None => workload[key].clone(),
+                None => json!(length),
             }
         };
-        let lengths = json!([workload["scenario"], workload["kind"], length("input_len"), length("output_len")]);
-        row["fingerprint"] = json!({
-            "model": row["model"], "gpu_model": row["hardware"]["gpu_model"], "gpu_count": row["hardware"]["gpu_count"],
-            "workload": digest::short(&lengths), "load_mode": mode, "endpoint": workload["endpoint"], "client": format.client,
-        });
-        row
+        let [input, output] = [length("input_len", workload.input_len), length("output_len", workload.output_len)];
+        let lengths = json!([workload.scenario, workload.kind, input, output]);
+        let fingerprint = [
+            ("model", json!(row.model)),
+            ("gpu_model", json!(row.hardware.gpu_model)),
+            ("gpu_count", json!(row.hardware.gpu_count)),
+            ("workload", json!(digest::short(&lengths))),
+            ("load_mode", json!(mode)),
+            ("endpoint", json!(workload.endpoint)),
+            ("client", json!(format.client)),
+        ];
+        row.fingerprint = fingerprint.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        Ok(row)
     }
 
     /// Requests that succeeded, and that were to be sent; what follows from these.
-    /// Where failures are not counted, they are what is lacking to the requests that somebody says were asked for.
+    /// If failures are not counted, they are the difference to the number of requests that were asked for.
     fn counts(&mut self, sample: Option<&sample::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
@@ -294,7 +302,7 @@ impl ImportReading<'_> {
             Some(rate) => {
                 self.metrics.insert("success_rate".into(), Some(rate));
             }
-            None => self.null("success_rate", "its client does not count failures"),
+            None => self.null("success_rate", "this client does not count failures"),
         }
         let duration = self.duration(sample);
         let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
@@ -319,7 +327,7 @@ impl ImportReading<'_> {
         (completed, sent)
     }
 
-    /// How many requests its client counts, where its list holds others: warm-up, what was cut off, or only some of them.
+    /// Number of requests that its client counts, if its list holds others: warm-up, cancelled ones, or only some of them.
     fn other_requests(&self, map: &format::RequestsMap, listed: usize, failed: usize) -> Option<f64> {
         let counts = &self.format.counts;
         let [completed, errors, sent] =
@@ -338,8 +346,8 @@ impl ImportReading<'_> {
         (!same).then(|| all.unwrap_or(completed))
     }
 
-    /// Why nothing was measured at all, however good it looks.
-    fn verdict_on_life(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
+    /// Why the result counts as failed, even where its client reports success.
+    fn failure(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
             let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
             return Some((class.map_or(FailureClass::ClientFailed, FailureClass::from), error.to_string()));
@@ -348,7 +356,7 @@ impl ImportReading<'_> {
             let of = sent.filter(|n| *n > 0.0).map_or(String::new(), |n| format!(" of {n}"));
             return Some((
                 FailureClass::AllRequestsFailed,
-                format!("no request{of} succeeded, though its client ended well"),
+                format!("no request{of} succeeded, although the client reported success"),
             ));
         }
         let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
@@ -357,7 +365,7 @@ impl ImportReading<'_> {
             (
                 FailureClass::NoToken,
                 format!(
-                    "{n} requests count as done and no token came: its client does not see errors behind status 200"
+                    "{n} requests count as completed but no token arrived: this client does not detect errors behind status 200"
                 ),
             )
         })
@@ -368,7 +376,7 @@ impl ImportReading<'_> {
         let (listed, failed) = requests::count(map, self.result)?;
         if let Some(measured) = self.other_requests(map, listed, failed) {
             let why = format!(
-                "it lists {} requests and measured {measured}: its own statistics are used, not those of the list",
+                "it lists {} requests but measured {measured}: using its own statistics, not those of the list",
                 listed + failed
             );
             self.native.blind.insert("requests".into(), why);
@@ -378,7 +386,7 @@ impl ImportReading<'_> {
         for latency in [Latency::Ttft, Latency::Tpot, Latency::E2e] {
             for (statistic, value) in requests::statistics(&sample, latency) {
                 let name = latency.key(statistic);
-                self.put(name, Some(value), "requests", "ms", Some("computed anew from its requests, type 7"));
+                self.put(name, Some(value), "requests", "ms", Some("recomputed from its requests, type 7"));
                 self.native.nulls.remove(name);
             }
         }
@@ -470,7 +478,7 @@ mod tests {
             }
             let Some(format) = ImportFormat::of(&content) else { return Ok(()) };
             let set = vec![("sla/max_p99_ttft_ms".to_string(), json!(100))];
-            for Found { row, .. } in results(format, &content, &ImportOverrides { set, ..ImportOverrides::default() }).unwrap_or_default() {
+            for ImportedResult { row, .. } in results(format, &content, &ImportOverrides { set, ..ImportOverrides::default() }).unwrap_or_default() {
                 prop_assert!(row.metrics.values().flatten().all(|value| value.is_finite()), "{:?}", row.metrics);
             }
         }

@@ -1,20 +1,19 @@
-//! Which results of other clients are of one configuration: what is the same is one candidate, and several results of it at one
+//! Which results of other clients are of one configuration: equal settings are one candidate, and several results of it at one
 //! load are repeats.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Found;
 use super::format::ImportFormat;
 use crate::base::digest;
 use crate::rows::kinds::{Members, ResultRow};
 
-/// Text that is new in every run, and says nothing about how it was made.
+/// Keys whose text differs in every run and is not a setting.
 const NEW_EACH_TIME: [&str; 8] =
     ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
 
-/// What tells repeats of one result.
+/// What identifies repeats of one result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// A digest of the configuration, where the client appends one result to another and nothing else names the candidate.
@@ -23,6 +22,15 @@ pub struct Source {
     pub content: String,
     /// The only result of what was read.
     pub alone: bool,
+}
+
+/// A result as it was read, before it is known which others are of its configuration.
+#[derive(Debug, Clone)]
+pub struct ImportedResult {
+    /// The row; its candidate has a name of its own.
+    pub row: ResultRow,
+    /// What identifies repeats.
+    pub source: Source,
 }
 
 /// The results seen so far.
@@ -35,16 +43,16 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// Names the candidate of a result from `file` by what is the same, and numbers its repeats. It stands at `place`: there the same
-    /// twice is one result.
+    /// Names the candidate of a result from `file` by its settings, and numbers its repeats. The same content twice at one `place`
+    /// is one result.
     #[must_use]
-    pub fn number(&mut self, file: &str, place: &str, found: Found) -> ResultRow {
-        let Found { mut row, source } = found;
+    pub fn number(&mut self, file: &str, place: &str, found: ImportedResult) -> ResultRow {
+        let ImportedResult { mut row, source } = found;
         if let Some(settings) = source.settings {
             let own = row.candidate_id.clone();
             row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();
         }
-        // Stages of one file are different loads, even where it does not say which.
+        // Stages of one file are different loads, even if the file does not say which.
         if !source.alone {
             return row;
         }
@@ -63,9 +71,9 @@ impl Repeats {
     }
 }
 
-/// A digest of everything in a result that was set and not measured; nothing where its format does not say what that is.
-pub fn settings(format: &ImportFormat, result: &Value, row: &Value) -> Option<String> {
-    let given = format.settings.as_ref()?;
+/// A digest of everything in a result that was configured, not measured; `None` if its format does not say what that is.
+pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Option<String> {
+    let map = format.settings.as_ref()?;
     let load: Vec<&str> = ["workload/request_rate", "workload/max_concurrency"]
         .iter()
         .filter_map(|member| format.row.get(*member))
@@ -78,20 +86,12 @@ pub fn settings(format: &ImportFormat, result: &Value, row: &Value) -> Option<St
     let words: Members =
         result.as_object()?.iter().filter(words).map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut blocks: Vec<Value> =
-        given.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
-    blocks.iter_mut().for_each(|block| without(block, &given.without));
-    let workload = &row["workload"];
-    let lengths = ["scenario", "kind", "input_len", "output_len"].map(|key| &workload[key]);
-    let all = json!([
-        row["framework"],
-        row["framework_version"],
-        row["model"],
-        row["hardware"],
-        row["candidate"],
-        lengths,
-        words,
-        blocks
-    ]);
+        map.at.iter().map(|place| result.pointer(place).cloned().unwrap_or_default()).collect();
+    blocks.iter_mut().for_each(|block| without(block, &map.without));
+    let workload = row.workload.clone().unwrap_or_default();
+    let lengths = json!([workload.scenario, workload.kind, workload.input_len, workload.output_len]);
+    let all =
+        json!([row.framework, row.framework_version, row.model, row.hardware, row.candidate, lengths, words, blocks]);
     Some(digest::short(&all))
 }
 

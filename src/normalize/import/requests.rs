@@ -12,10 +12,10 @@ use crate::rows::words::{Latency, Statistic};
 /// More answers than this share shorter than asked, and lengths do not match.
 const SHORT: f64 = 0.01;
 
-/// What stands about one request, by place.
+/// The members of one request, by place.
 type RequestField<'a> = &'a dyn Fn(&str) -> Option<&'a Value>;
 
-/// How many requests a result lists, and how many failed ones apart from these; `None` where it lists none.
+/// Number of requests that a result lists, and of failed ones in a list of their own; `None` without a list.
 pub fn count(map: &RequestsMap, result: &Value) -> Option<(usize, usize)> {
     let list = |place: &String| result.pointer(place).and_then(Value::as_array).map(Vec::len);
     match &map.list {
@@ -28,7 +28,7 @@ pub fn count(map: &RequestsMap, result: &Value) -> Option<(usize, usize)> {
     }
 }
 
-/// The sample of a result whose requests are there; `None` where they are not.
+/// The sample of a result that lists its requests; else `None`.
 pub fn sample(map: &RequestsMap, result: &Value, limits: &Limits) -> Option<Sample> {
     let mut requests: Vec<(Request, Option<f64>)> = Vec::new();
     match &map.list {
@@ -97,7 +97,7 @@ fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
     (request, start)
 }
 
-/// The same so many seconds later.
+/// The same request, `seconds` later.
 fn at_its_time(request: Request, seconds: f64) -> Request {
     let later = |at: Option<Micros>| at.map(|at| Micros(at.0.saturating_add(Micros::from_seconds(seconds).0)));
     Request {

@@ -14,23 +14,23 @@ pub const COLUMNS: usize = 52;
 pub struct Bar {
     /// What it is of.
     pub label: String,
-    /// Its value in %; nothing is drawn for what is no number.
+    /// Its value in %; nothing is drawn without one.
     pub value: Option<f64>,
-    /// What stands at the right.
-    pub said: String,
+    /// The text on the right.
+    pub caption: String,
     /// It is marked as bad.
     pub bad: bool,
     /// It is only a heading.
     pub heading: bool,
 }
 
-/// Where labels' rows stand under each other.
+/// Vertical positions of the labels.
 pub fn row(i: usize) -> f64 {
     u32::try_from(i).map_or(0.0, f64::from) * ROW + 16.0
 }
 
 /// Bars to the left and right of zero; the scale goes at least to `least` on both sides, and no bar beyond `most`.
-pub fn both_sides(bars: &[Bar], name: &str, told: &str, (least, most): (f64, f64)) -> String {
+pub fn both_sides(bars: &[Bar], name: &str, desc: &str, (least, most): (f64, f64)) -> String {
     let values = || bars.iter().filter_map(|bar| sane(bar.value)).map(|v| v.clamp(-most, most));
     let low = values().fold(-least, f64::min);
     let high = values().fold(least, f64::max);
@@ -40,7 +40,7 @@ pub fn both_sides(bars: &[Bar], name: &str, told: &str, (least, most): (f64, f64
     let Some(scale) = Scale::new([low, high].into_iter(), LEFT, RIGHT, 6) else { return String::new() };
     let height = row(bars.len()) + 14.0;
     let zero = scale.at(0.0);
-    let mut svg = open(WIDTH, height, name, told);
+    let mut svg = open(WIDTH, height, name, desc);
     for (value, _) in scale.ticks(7) {
         svg.push_str(&stroke((scale.at(value), 2.0), (scale.at(value), height - 22.0), "grid"));
     }
@@ -67,16 +67,16 @@ pub fn both_sides(bars: &[Bar], name: &str, told: &str, (least, most): (f64, f64
         }
         let value = sane(one.value).map(|v| v.clamp(-most, most));
         let end = value.map_or(if one.bad { LEFT } else { zero }, |v| scale.at(v));
-        let said = one.said.chars().count().max(8);
+        let caption = one.caption.chars().count().max(8);
         let class = if one.bad { "bar bad" } else { "bar good" };
         svg.push_str(&stroke((zero, y + 2.0), (zero, y + 19.0), "axis"));
         svg.push_str(&bar(zero.min(end), y + 5.0, (end - zero).abs(), 11.0, class));
-        svg.push_str(&letters(LEFT, y, "row back", &fit(&one.label, COLUMNS + 4 - said.min(24))));
+        svg.push_str(&letters(LEFT, y, "row back", &fit(&one.label, COLUMNS + 4 - caption.min(24))));
         svg.push_str(&letters(
             RIGHT,
             y,
             if one.bad { "row end back bad-text" } else { "row end back" },
-            &fit(&one.said, 24),
+            &fit(&one.caption, 24),
         ));
     }
     svg.push_str("</svg>");
@@ -99,14 +99,14 @@ pub fn ranges(
     limit: Option<(f64, String)>,
     unit: &str,
     name: &str,
-    told: &str,
+    desc: &str,
 ) -> Option<String> {
     let limit = limit.filter(|(at, _)| sane(Some(*at)).is_some());
     let values = ranges.iter().flat_map(|range| range.values).filter_map(sane);
     let scale = Scale::new(values.chain(limit.as_ref().map(|(at, _)| *at)), LEFT + 8.0, RIGHT - 8.0, 6)?;
     let top = if limit.is_some() { 16.0 } else { 0.0 };
     let bottom = row(ranges.len()) + top;
-    let mut svg = open(WIDTH, bottom + 32.0, name, told);
+    let mut svg = open(WIDTH, bottom + 32.0, name, desc);
     let mut right = f64::NEG_INFINITY;
     for (value, text) in scale.ticks(8) {
         let at = scale.at(value);

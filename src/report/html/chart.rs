@@ -10,7 +10,7 @@ const LEFT: f64 = 50.0;
 const RIGHT: f64 = WIDTH - 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = HEIGHT - 44.0;
-/// Colours and shapes that can be told apart.
+/// Number of distinguishable colours and shapes.
 pub const SLOTS: usize = 8;
 
 /// A drawing that is being made.
@@ -28,10 +28,10 @@ pub fn place(value: f64) -> String {
 }
 
 /// The beginning of a drawing with its name and what it shows in words.
-pub fn open(width: f64, height: f64, name: &str, told: &str) -> String {
+pub fn open(width: f64, height: f64, name: &str, desc: &str) -> String {
     let (width, height) = (place(width), place(height));
-    let told = if told.is_empty() { String::new() } else { format!("<desc>{}</desc>", escape(told)) };
-    format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title>{told}", line(name))
+    let desc = if desc.is_empty() { String::new() } else { format!("<desc>{}</desc>", escape(desc)) };
+    format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title>{desc}", line(name))
 }
 
 /// Letters; `text` is escaped by the one who calls.
@@ -86,10 +86,10 @@ fn shape(slot: usize, x: f64, y: f64) -> String {
 }
 
 /// A point in a slot's colour and shape, with what it is when one points at it.
-pub fn mark(slot: usize, x: f64, y: f64, hollow: bool, told: &str) -> String {
+pub fn mark(slot: usize, x: f64, y: f64, hollow: bool, desc: &str) -> String {
     let hollow = if hollow { " hollow" } else { "" };
-    let told = if told.is_empty() { String::new() } else { format!("<title>{}</title>", line(told)) };
-    format!("<path class=\"mark s{}{hollow}\" d=\"{}\">{told}</path>", slot % SLOTS, shape(slot, x, y))
+    let desc = if desc.is_empty() { String::new() } else { format!("<title>{}</title>", line(desc)) };
+    format!("<path class=\"mark s{}{hollow}\" d=\"{}\">{desc}</path>", slot % SLOTS, shape(slot, x, y))
 }
 
 /// The mark of a slot for a legend.
@@ -147,19 +147,19 @@ impl Chart {
     }
 
     /// A point.
-    pub fn point(&mut self, at: (f64, f64), slot: usize, hollow: bool, told: &str) {
+    pub fn point(&mut self, at: (f64, f64), slot: usize, hollow: bool, desc: &str) {
         let (x, y) = (self.x.at(at.0), self.y.at(at.1));
-        self.svg.push_str(&mark(slot, x, y, hollow, told));
+        self.svg.push_str(&mark(slot, x, y, hollow, desc));
         self.taken.push([x - 6.0, y - 6.0, x + 6.0, y + 6.0]);
     }
 
-    /// A small point that stands behind the others.
-    pub fn dot(&mut self, at: (f64, f64), hollow: bool, told: &str) {
+    /// A small point behind the others.
+    pub fn dot(&mut self, at: (f64, f64), hollow: bool, desc: &str) {
         let class = if hollow { "dot hollow" } else { "dot" };
         let [x, y] = [self.x.at(at.0), self.y.at(at.1)].map(place);
         self.svg.push_str(&format!(
             "<circle class=\"{class}\" cx=\"{x}\" cy=\"{y}\" r=\"3\"><title>{}</title></circle>",
-            line(told)
+            line(desc)
         ));
     }
 
@@ -189,8 +189,8 @@ impl Chart {
     }
 
     /// The drawing.
-    pub fn finish(self, name: &str, told: &str) -> String {
-        format!("{}{}{}</svg>", open(WIDTH, HEIGHT, name, told), self.svg, self.over)
+    pub fn finish(self, name: &str, desc: &str) -> String {
+        format!("{}{}{}</svg>", open(WIDTH, HEIGHT, name, desc), self.svg, self.over)
     }
 }
 

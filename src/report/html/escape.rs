@@ -49,7 +49,7 @@ pub fn command(text: &str) -> String {
     out
 }
 
-/// `text` in at most so many columns; wide characters count twice.
+/// `text` in at most `columns` columns; wide characters count twice.
 pub fn fit(text: &str, columns: usize) -> String {
     let width = |c: char| if u32::from(c) >= 0x1100 { 2 } else { 1 };
     let text = plain(text, true);
@@ -61,8 +61,8 @@ pub fn fit(text: &str, columns: usize) -> String {
         used += width(*c);
         used <= columns
     };
-    let kept: String = text.chars().take_while(fits).collect();
-    format!("{}…", escape(kept.trim_end()))
+    let head: String = text.chars().take_while(fits).collect();
+    format!("{}…", escape(head.trim_end()))
 }
 
 /// A limit in words: `p99 TTFT ≤ 500 ms` for `max_p99_ttft_ms`.

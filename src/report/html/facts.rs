@@ -33,7 +33,7 @@ fn score_table(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let mut out = format!("<p>{}</p>\n{}", line(&how), table(&name, &head, rows));
     if combined.left_out > 0 {
         out.push_str(&format!(
-            "<p class=\"more\">{} candidates have no result in some scenario and are left out.</p>\n",
+            "<p class=\"more\">{} candidates without a result in every scenario are omitted.</p>\n",
             combined.left_out
         ));
     }
@@ -46,7 +46,7 @@ pub fn combined(ranking: &Ranking) -> String {
         return String::new();
     }
     let tables: String = ranking.combined().iter().map(|combined| score_table(ranking, combined)).collect();
-    let none = "<p>No model, load mode and client has results in all of the weighted scenarios.</p>\n";
+    let none = "<p>No model, load mode and client has results in all weighted scenarios.</p>\n";
     let tables = if tables.is_empty() { none } else { &tables };
     format!("<section id=\"combined\"><h2>Over all scenarios</h2>\n{tables}</section>\n")
 }
@@ -77,7 +77,7 @@ pub fn versions(ranking: &Ranking) -> String {
     )
 }
 
-/// The most of all, and the most that keeps the SLA.
+/// The highest throughput of all, and the highest that meets the SLA.
 pub fn raw(ranking: &Ranking) -> String {
     let raw = facts::raw(ranking);
     if raw.is_empty() {
@@ -91,8 +91,8 @@ pub fn raw(ranking: &Ranking) -> String {
             vec![HtmlCell::text(&raw.title), HtmlCell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
         HtmlRow { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }
     });
-    let table = table("Raw throughput, and what of it keeps the SLA", &facts::raw_head(ranking), rows);
-    format!("<section id=\"raw\"><h2>Raw throughput, and what of it keeps the SLA</h2>\n{table}</section>\n")
+    let table = table("Raw and SLA-compliant throughput", &facts::raw_head(ranking), rows);
+    format!("<section id=\"raw\"><h2>Raw and SLA-compliant throughput</h2>\n{table}</section>\n")
 }
 
 /// The capacity card of each group that has a winner.
@@ -108,7 +108,7 @@ pub fn cards(report: &Report) -> String {
         }
         let title = format!("{}: {}", note::group_title(report.ranking, group), candidate(first.best.entry()));
         let rows = lines.into_iter().map(|(name, value)| HtmlRow::words(&[name, value]));
-        out.push_str(&table(&title, &["What", "How much"], rows));
+        out.push_str(&table(&title, &["Metric", "Value"], rows));
     }
     if out.is_empty() {
         out

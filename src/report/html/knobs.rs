@@ -54,9 +54,9 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut candidates: BTreeMap<&str, Vec<(KnobChanges, f64)>> = BTreeMap::new();
     for ranked in group.ranked.iter().take(READ) {
         let entry = ranked.best.entry();
-        // A row that does not say what it changes is no baseline.
-        let told = entry.at("/candidate/changed").is_object();
-        if let Some(value) = sane(ranked.best.keys().by).filter(|_| told) {
+        // A row without changed flags is not a baseline.
+        let is_known = entry.changed().is_some();
+        if let Some(value) = sane(ranked.best.keys().by).filter(|_| is_known) {
             candidates.entry(&entry.framework).or_default().push((changed(entry), value));
         }
     }
@@ -72,7 +72,7 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
             None => String::new(),
             Some((with, without)) => format!("{with} against {without}: "),
         };
-        let said = if effect.percent.abs() < 0.05 {
+        let caption = if effect.percent.abs() < 0.05 {
             "0.0 %".into()
         } else if effect.percent.abs() < 10_000.0 {
             format!("{:+.1} %", effect.percent).replace('-', "−")
@@ -82,28 +82,28 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
         Bar {
             label: effect.name.clone(),
             value: Some(effect.percent),
-            said: format!("{against}{said}"),
+            caption: format!("{against}{caption}"),
             bad: effect.percent < 0.0,
             heading: false,
         }
     };
     let bars: Vec<Bar> = found.iter().map(bar).collect();
-    let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
+    let desc: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.caption)).collect();
     let svg =
-        both_sides(&bars, "Effect of each knob on throughput in percent", &told.join("; "), (SINGLE * 100.0, 1000.0));
-    let more = if all > MOST { format!(" The {MOST} greatest of {all}.") } else { String::new() };
+        both_sides(&bars, "Effect of each knob on throughput in percent", &desc.join("; "), (SINGLE * 100.0, 1000.0));
+    let more = if all > MOST { format!(" The {MOST} largest of {all}.") } else { String::new() };
     let means = if found.iter().any(|effect| effect.against.is_some()) {
-        " Where it says “3 against 5”: the mean of the 3 candidates with that value against the mean of the 5 others, which may differ in more."
+        " Where it says “3 against 5”: the mean of the 3 candidates with that value against the mean of the 5 others, which may also differ in other knobs."
     } else {
         ""
     };
     let how = format!(
-        "Change of {} against the baseline of the same framework when only this knob differs; hatched to the left is a loss. It \
-         describes these runs and is no proof of a cause; of single runs less than {:.0} % is no evidence.{means}{more}",
+        "Change of {} against the baseline of the same framework when only this knob differs; hatched bars to the left are a loss. \
+         It describes these runs and does not prove a cause; in single runs, less than {:.0} % is within noise.{means}{more}",
         options.by.unit(),
         SINGLE * 100.0
     );
-    figure("plot", "Which knob mattered.", &how, &svg)
+    figure("plot", "Effect of each knob.", &how, &svg)
 }
 
 #[cfg(test)]

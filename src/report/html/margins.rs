@@ -1,28 +1,19 @@
-//! How far the best of each framework stays from its limits.
+//! SLA headroom: how far the best candidate of each framework is from its limits.
 
 use super::bars::{Bar, both_sides};
 use super::chart::figure;
 use super::escape;
 use super::trials::name;
-use crate::metrics::sla;
-use crate::rank::{Entry, Group, RankOptions, Trial};
+use crate::rank::{Group, RankOptions, Trial};
 use crate::report::text::number;
 use crate::rows::kinds::SlaTest;
 
 /// Frameworks that are drawn.
 const MOST: usize = 6;
 
-/// What was tested in a row; of one that passed that stands in the row itself.
-fn tests(entry: &Entry, options: &RankOptions) -> Vec<SlaTest> {
-    match entry.tests(options) {
-        tests if tests.is_empty() => entry.at("/sla").as_object().map(sla::tested).unwrap_or_default(),
-        tests => tests,
-    }
-}
-
 /// A limit over all repeats: the mean of the measured values, and of the margins in %.
 fn limits(trial: &Trial, options: &RankOptions) -> Vec<(SlaTest, Option<f64>)> {
-    let all: Vec<Vec<SlaTest>> = trial.entries().take(50).map(|entry| tests(entry, options)).collect();
+    let all: Vec<Vec<SlaTest>> = trial.entries().take(50).map(|entry| entry.all_tests(options)).collect();
     let mean = |values: Vec<Option<f64>>| -> Option<f64> {
         let count = u32::try_from(values.len()).ok().filter(|n| *n > 0)?;
         let values: Option<Vec<f64>> = values.into_iter().collect();
@@ -54,34 +45,34 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
         bars.push(Bar {
             label: name(rank, ranked.best.entry()),
             value: None,
-            said: String::new(),
+            caption: String::new(),
             bad: false,
             heading: true,
         });
         for (test, margin) in limits {
             let bad = !test.passed;
-            let value = test.value.map_or("no number".to_string(), |value| number(Some(value)));
+            let value = test.value.map_or("not measured".to_string(), |value| number(Some(value)));
             let mark = if bad { "✗ " } else { "✓ " };
-            let said = match margin {
+            let caption = match margin {
                 Some(margin) if margin.abs() < 1000.0 => format!("{mark}{margin:+.0} %").replace('-', "−"),
                 Some(margin) if margin < 0.0 => format!("{mark}far over"),
                 Some(_) => format!("{mark}far within"),
-                None => format!("{mark}no number"),
+                None => format!("{mark}not measured"),
             };
             let label = format!("{}: {value}", escape::limit(test.limit.key(), test.threshold));
-            bars.push(Bar { label, value: margin, said, bad, heading: false });
+            bars.push(Bar { label, value: margin, caption, bad, heading: false });
         }
     }
     if bars.is_empty() {
         return String::new();
     }
-    let told: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.said)).collect();
-    let svg = both_sides(&bars, "Distance from each SLA limit in percent", &told.join("; "), (0.0, 100.0));
+    let desc: Vec<String> = bars.iter().map(|bar| format!("{} {}", bar.label, bar.caption)).collect();
+    let svg = both_sides(&bars, "SLA headroom: distance from each limit in percent", &desc.join("; "), (0.0, 100.0));
     let more =
         if best.len() > MOST { format!(" The first {MOST} of {} frameworks.", best.len()) } else { String::new() };
     let how = format!(
-        "For the best of each framework: what is left to each limit, in % of the limit. Bars to the right keep it; hatched bars to \
-         the left, with a ✗, break it. A short bar is a risk. Bars end at 100 %.{more}"
+        "For the best candidate of each framework: the distance to each limit, in % of the limit. Bars to the right meet it; hatched \
+         bars to the left, marked ✗, miss it. A short bar means little headroom. Bars end at 100 %.{more}"
     );
-    figure("plot", "Distance from the SLA.", &how, &svg)
+    figure("plot", "SLA headroom.", &how, &svg)
 }

@@ -82,8 +82,8 @@ pub fn html(report: &Report) -> String {
         .map(|((id, name), _)| format!("<li><a href=\"#{id}\">{name}</a></li>"))
         .collect();
     let banner = if !ranking.measured() {
-        "<p class=\"banner\" role=\"note\"><strong>⚠ Flow check.</strong> These numbers come from a simulated engine or from too few \
-         requests: they show that the flow works, not which command is fast.</p>\n"
+        "<p class=\"banner\" role=\"note\"><strong>⚠ Smoke test, not a benchmark.</strong> These numbers come from a simulated engine or from too few \
+         requests: they show that everything works, not which command is fast.</p>\n"
     } else {
         ""
     };

@@ -1,4 +1,4 @@
-//! What one user sees against what one GPU gives, and the candidates that nobody beats in both.
+//! Interactivity (tok/s/user) against throughput per GPU, and the Pareto front of the candidates.
 
 use super::chart::{Chart, figure};
 use super::escape::line;
@@ -25,7 +25,7 @@ fn at(trial: &Trial) -> Option<(f64, f64)> {
     Some((sane(Some(1000.0 / tpot))?, sane(trial.metric("output_token_throughput").map(|n| n / gpus))?))
 }
 
-/// Which points nobody beats in both, from the left.
+/// The Pareto front, from the left.
 fn front(places: &[ParetoPoint]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     let of = |i: usize| places[i].at;
@@ -51,14 +51,14 @@ pub fn plot(group: &Group) -> String {
         return String::new();
     }
     let values: Vec<(f64, f64)> = places.iter().map(|place| place.at).collect();
-    let names = ["Output tokens per second for one user", "Output tokens per second and GPU"];
+    let names = ["Output tok/s/user", "Output tok/s/GPU"];
     let Some(mut chart) = Chart::new(&values, None, names) else { return String::new() };
     let front = front(&places);
     let line_of: Vec<(f64, f64)> = front.iter().map(|i| places[*i].at).collect();
     chart.through(&line_of, "front");
     let words = |place: &ParetoPoint| {
         let (user, gpu) = (number(Some(place.at.0)), number(Some(place.at.1)));
-        format!("{}: {user} tok/s for a user, {gpu} tok/s and GPU", point(place.rank, place.trial))
+        format!("{}: {user} tok/s/user, {gpu} tok/s/GPU", point(place.rank, place.trial))
     };
     for (_, place) in places.iter().enumerate().filter(|(i, _)| !front.contains(i)) {
         chart.dot(place.at, place.trial.passed() == Some(false), &words(place));
@@ -73,27 +73,30 @@ pub fn plot(group: &Group) -> String {
     let item = |place: &ParetoPoint| {
         let (trial, load) = (place.trial, place.trial.load());
         let at = if load.is_empty() { load } else { format!(" at {load}") };
-        let fails = if trial.passed() == Some(false) { ", ✗ fails the SLA" } else { "" };
+        let fails = if trial.passed() == Some(false) { ", ✗ misses the SLA" } else { "" };
         let (user, gpu) = (number(Some(place.at.0)), number(Some(place.at.1)));
         format!("{}{at}: {user} and {gpu}{fails} (rank {})", candidate(trial.entry()), place.rank + 1)
     };
     let items: String =
         lettered().map(|(i, letter)| format!("<li><b>{letter}</b> {}</li>", line(&item(&places[*i])))).collect();
     let more = match front.len() {
-        n if n > LETTERS => format!("<p class=\"more\">{} more on the front have no letter.</p>", n - LETTERS),
+        n if n > LETTERS => format!("<p class=\"more\">{} more points on the front have no letter.</p>", n - LETTERS),
         _ => String::new(),
     };
-    let hollow =
-        if places.iter().any(|place| place.trial.passed() == Some(false)) { " Hollow ones fail the SLA." } else { "" };
+    let hollow = if places.iter().any(|place| place.trial.passed() == Some(false)) {
+        " Hollow points miss the SLA."
+    } else {
+        ""
+    };
     let how = format!(
-        "To the right each user sees tokens faster (1000 / mean TPOT), upwards a GPU does more. The line is the front: no load point \
-         beats one of these in both. Small dots are behind it.{hollow} The list gives both numbers."
+        "To the right, each user sees tokens faster (1000 / mean TPOT); upwards, a GPU generates more. The line is the Pareto front: no \
+         load point beats one of these in both. Small dots are behind it.{hollow} The list gives both numbers."
     );
-    let told: Vec<String> = lettered().map(|(i, letter)| format!("{letter}: rank {}", words(&places[*i]))).collect();
-    let svg = chart.finish("Output tokens per second of a GPU against those of a user", &told.join("; "));
+    let desc: Vec<String> = lettered().map(|(i, letter)| format!("{letter}: rank {}", words(&places[*i]))).collect();
+    let svg = chart.finish("Output tok/s/GPU against output tok/s/user", &desc.join("; "));
     figure(
         "plot",
-        "Speed for one user against work of one GPU.",
+        "Interactivity (tok/s/user) vs. throughput per GPU",
         &how,
         &format!("{svg}<ul class=\"legend long\">{items}</ul>{more}"),
     )

@@ -3,7 +3,7 @@
 use super::escape::{escape, line};
 use crate::report::text::{number, plain};
 
-/// Rows of a table: more nobody reads.
+/// Maximum number of rows of a table.
 pub const MOST: usize = 200;
 
 /// A cell: its markup, and what it is sorted by when that is a number.

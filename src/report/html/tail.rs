@@ -1,4 +1,4 @@
-//! What one looks up: commands, what was not selected, what a profiler needs, files, caveats.
+//! Reference sections: commands, candidates not selected, profiler handoff, files, caveats.
 
 use super::escape::line;
 use super::table::{HtmlRow, table};
@@ -14,8 +14,8 @@ pub fn commands(ranking: &Ranking) -> String {
         return String::new();
     }
     let mut out = String::from(
-        "<section id=\"commands\"><h2>Commands</h2>\n<p>The best of each framework: the server, then the client that measured it. A \
-         framework whose best row fails the SLA has no command to deploy.</p>\n",
+        "<section id=\"commands\"><h2>Commands</h2>\n<p>The best candidate of each framework: the server command, then the client that measured it. Commands that missed the SLA are \
+         marked and not for deployment.</p>\n",
     );
     for group in &ranking.groups {
         out.push_str(&format!("<h3>{}</h3>\n", line(&note::group_title(ranking, group))));
@@ -25,7 +25,7 @@ pub fn commands(ranking: &Ranking) -> String {
             let who = candidate(entry);
             let text = commands_of(entry);
             let body = if text.is_empty() {
-                "<p>Its row has no command.</p>\n".into()
+                "<p>The row has no command.</p>\n".into()
             } else {
                 box_of(&text, &format!("Commands of {who}"))
             };
@@ -49,7 +49,7 @@ pub fn rejected(ranking: &Ranking) -> String {
     out.push_str(&table("Tried and not selected", &facts::REJECTED, rows));
     if ranking.rejected_more > 0 {
         out.push_str(&format!(
-            "<p class=\"more\">{} more results stand in <code>--format csv</code> and <code>--format jsonl</code>.</p>\n",
+            "<p class=\"more\">{} more results: use <code>--format csv</code> or <code>--format jsonl</code>.</p>\n",
             ranking.rejected_more
         ));
     }
@@ -72,15 +72,18 @@ pub fn handoff(report: &Report) -> String {
                 line(&input),
                 line(&output)
             ),
-            None => "<ul><li>its rows do not say the lengths of this scenario: measure them before profiling</li></ul>"
+            None => "<ul><li>the rows do not give the token lengths of this scenario: measure them before profiling</li></ul>"
                 .into(),
         };
-        out.push_str(&format!("<li>{}{more}</li>\n", line(&format!("{title}: {who} stands behind, {how}."))));
+        out.push_str(&format!("<li>{}{more}</li>\n", line(&format!("{title}: {who} is behind: {how}."))));
     }
     out.push_str("</ul>\n");
     let text = commands_of(worst.own.best.entry());
     if !text.is_empty() {
-        out.push_str(&format!("<p>The slowest of these again:</p>\n{}", box_of(&text, "The slowest of these again")));
+        out.push_str(&format!(
+            "<p>Commands to reproduce the slowest of these:</p>\n{}",
+            box_of(&text, "Commands to reproduce the slowest of these")
+        ));
     }
     // Its definition may serve under another name; then its profiler is known by the definition's.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
@@ -102,7 +105,7 @@ pub fn files(ranking: &Ranking) -> String {
     }
     let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter().map(|row| HtmlRow::words(&row)));
     format!(
-        "<section id=\"files\"><h2>Files</h2>\n<details><summary>Files that tell more</summary>\n{table}</details></section>\n"
+        "<section id=\"files\"><h2>Files</h2>\n<details><summary>Logs and other files</summary>\n{table}</details></section>\n"
     )
 }
 

@@ -235,10 +235,10 @@ fn every_section_is_there_and_asks_for_nothing() {
     }
     for plot in [
         "Throughput against latency.",
-        "Speed for one user",
+        "Interactivity (tok/s/user) vs. throughput per GPU",
         "Time to the first token.",
-        "Distance from the SLA.",
-        "Which knob mattered.",
+        "SLA headroom.",
+        "Effect of each knob.",
     ] {
         assert!(page.contains(plot), "{plot}");
     }
@@ -248,24 +248,21 @@ fn every_section_is_there_and_asks_for_nothing() {
 }
 
 #[test]
-fn a_failure_alone_is_told() {
+fn a_failure_alone_is_reported() {
     let page = page(&[row(3, &json!({}), "x")], RankOptions::default());
     assert!(scan("<!DOCTYPE html><p><img></p>").is_err() && scan("<!DOCTYPE html><p onclick=\"x\"></p>").is_err());
-    assert!(page.contains("Nothing was measured") && !page.contains("id=\"ranking\""));
+    assert!(page.contains("No result: the only candidate") && !page.contains("id=\"ranking\""));
     assert!(scan(&page).is_ok());
 }
 
 #[test]
-fn flow_checks_and_simulations_have_their_labels() {
+fn smoke_tests_and_simulations_have_their_labels() {
     let mut of = row(0, &full(), "x");
     of["quality"] = json!({"smoke": true, "simulated": true});
     let page = page(&[of], RankOptions::default());
-    for words in [
-        "Flow check, not a performance result</span>",
-        "Simulated engine</span>",
-        "not a recommendation",
-        "class=\"banner\"",
-    ] {
+    for words in
+        ["Smoke test, not a benchmark</span>", "Simulated engine</span>", "not a recommendation", "class=\"banner\""]
+    {
         assert!(page.contains(words), "{words}");
     }
 }

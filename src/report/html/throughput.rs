@@ -27,30 +27,30 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
         let line: Vec<(f64, f64)> = all(ranked).into_iter().filter_map(at).collect();
         chart.through(&line, &format!("line s{i}"));
     }
-    let mut told = Vec::new();
+    let mut desc = Vec::new();
     // The best is drawn last, so that it lies on top.
     for (i, trial, at) in points().collect::<Vec<_>>().into_iter().rev() {
         let text = format!("{}: {} req/s, p99 TTFT {} ms", point(i, trial), number(Some(at.0)), number(Some(at.1)));
         chart.point(at, i, trial.passed() == Some(false), &text);
-        told.push(text);
+        desc.push(text);
     }
     for (i, ranked) in &shown {
         if let Some(last) = all(ranked).into_iter().filter_map(at).next_back() {
             chart.label(last, &(i + 1).to_string());
         }
     }
-    told.reverse();
+    desc.reverse();
     let hollow =
-        if group.entries().any(|entry| entry.passed == Some(false)) { " Hollow points fail the SLA." } else { "" };
+        if group.entries().any(|entry| entry.passed == Some(false)) { " Hollow points miss the SLA." } else { "" };
     let many = match group.ranked.len() {
         n if n > shown.len() => format!(" The best {} of {n} candidates.", shown.len()),
         _ => String::new(),
     };
     let how = format!(
-        "To the right is more work done, lower is a faster first token: the best place is the lower right. A line joins the load \
-         points of one candidate; numbers are ranks.{hollow}{many}"
+        "To the right is higher throughput, lower is a faster first token: the lower right is best. A line joins the load points of \
+         one candidate; numbers are ranks.{hollow}{many}"
     );
     let svg = chart
-        .finish(&format!("p99 TTFT against throughput, {}", name(0, group.ranked[0].best.entry())), &told.join("; "));
+        .finish(&format!("p99 TTFT against throughput, {}", name(0, group.ranked[0].best.entry())), &desc.join("; "));
     figure("plot", "Throughput against latency.", &how, &(svg + &legend(shown.into_iter())))
 }

@@ -31,17 +31,17 @@ fn seconds(ms: i64) -> f64 {
 fn run(entry: &Entry) -> Option<TimelineRun<'_>> {
     let time = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
     let from = time(&entry.own.as_ref()?.started_at)?;
-    let to = time(&entry.text("/run/ended_at")).unwrap_or(from).max(from);
+    let to = time(entry.ended_at()).unwrap_or(from).max(from);
     Some(TimelineRun { entry, from, to })
 }
 
 /// How a run ended, as a class and in words.
 fn end(entry: &Entry) -> (&'static str, String) {
     match (entry.ok, entry.passed) {
-        (true, Some(true)) => ("run pass", "keeps the SLA".into()),
+        (true, Some(true)) => ("run pass", "meets the SLA".into()),
         (true, Some(false)) => ("run miss", "misses the SLA".into()),
         (true, None) => ("run none", "done".into()),
-        (false, _) => ("run fail", entry.status()),
+        (false, _) => ("run fail", entry.status().to_string()),
     }
 }
 
@@ -86,10 +86,10 @@ pub fn section(ranking: &Ranking) -> String {
         for run in runs {
             let (from, to) = (place(run.from), place(run.to));
             let (class, words) = end(run.entry);
-            let told =
+            let desc =
                 format!("{} {}: {words}, {:.1} s", candidate(run.entry), run.entry.load(), seconds(run.to - run.from));
             let bar = bar(from, y + 5.0, (to - from).max(2.0), 12.0, class);
-            svg.push_str(&format!("<g><title>{}</title>{bar}</g>", line(&told)));
+            svg.push_str(&format!("<g><title>{}</title>{bar}</g>", line(&desc)));
         }
         svg.push_str(&letters(x, y, "row back", &label));
     }
@@ -102,7 +102,7 @@ pub fn section(ranking: &Ranking) -> String {
         )
     };
     let legend: String = [
-        ("run pass", "keeps the SLA"),
+        ("run pass", "meets the SLA"),
         ("run miss", "misses the SLA"),
         ("run fail", "failed"),
         ("run none", "no SLA given"),
@@ -114,7 +114,7 @@ pub fn section(ranking: &Ranking) -> String {
     let body = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"Timeline\" tabindex=\"0\">{svg}</div><ul class=\"legend\">{legend}</ul>"
     );
-    let how = format!("A line is one server, a bar one run on it. Gaps are starts, stops and waits.{more}");
+    let how = format!("One row per server, one bar per run. Gaps are starts, stops and waits.{more}");
     format!(
         "<section id=\"timeline\"><h2>Timeline of the sweep</h2>{}</section>\n",
         figure("plot long", "Runs over time.", &how, &body)

@@ -21,11 +21,11 @@ pub fn box_of(text: &str, name: &str) -> String {
     )
 }
 
-/// What to know of a group before believing its first line.
+/// Warnings about a group.
 pub fn labels(group: &Group) -> String {
     let mut out = String::new();
     if group.key.smoke {
-        out.push_str(&badge("warn", "⚠", "Flow check, not a performance result"));
+        out.push_str(&badge("warn", "⚠", "Smoke test, not a benchmark"));
     }
     if group.key.simulated {
         out.push_str(&badge("warn", "⚠", "Simulated engine"));
@@ -37,10 +37,10 @@ fn verdict(ranking: &Ranking, group: &Group) -> String {
     let flow = group.key.smoke || group.key.simulated;
     let Some(first) = group.ranked.first() else { return badge("none", "–", "No results") };
     let mut out = match (&group.decision, first.best.unconfirmed()) {
-        (Decision::Winner, true) => badge("warn", "?", "Keeps the SLA, unconfirmed"),
-        (Decision::Winner, false) => badge("good", "✓", "Keeps the SLA"),
+        (Decision::Winner, true) => badge("warn", "?", "Meets the SLA, not confirmed"),
+        (Decision::Winner, false) => badge("good", "✓", "Meets the SLA"),
         (Decision::Fastest, _) => badge("none", "–", "No SLA given"),
-        (Decision::None { .. }, _) => badge("bad", "✗", "Nothing passed the SLA"),
+        (Decision::None { .. }, _) => badge("bad", "✗", "Nothing meets the SLA"),
     };
     let lacking = match (group.missing.is_empty(), group.frameworks().len() > 1) {
         (true, _) => matches!(group.decision, Decision::Winner) && !flow && !ranking.provisional().is_empty(),
@@ -54,12 +54,12 @@ fn verdict(ranking: &Ranking, group: &Group) -> String {
         out.push_str(&badge("warn", "…", "Provisional"));
     }
     if group.ties.members.len() > 1 && !matches!(group.decision, Decision::None { .. }) {
-        out.push_str(&badge("none", "=", &format!("{} tied", group.ties.members.len())));
+        out.push_str(&badge("none", "=", &format!("{}-way tie", group.ties.members.len())));
     }
     out
 }
 
-/// A sentence as people write them: a great letter first, a point last.
+/// A sentence: a capital first, a full stop last.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map_or(String::new(), |c| c.to_uppercase().collect());
@@ -87,35 +87,26 @@ fn numbers(ranking: &Ranking, group: &Group) -> String {
 
 fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     let title = note::group_title(ranking, group);
-    let (lead, said) = (note::lead(group), note::answer(ranking, group));
-    // The first part is the answer, the rest is how near the others are.
-    let (answer, rest) = match &group.decision {
-        Decision::None { .. } => (&*said, ""),
-        // That no SLA was given stands in the badge.
-        _ => {
-            let said = said.strip_prefix("no SLA was given; ").unwrap_or(&said);
-            said.split_once("; ").unwrap_or((said, ""))
-        }
-    };
+    let (lead, answer) = (note::lead(group), note::answer(ranking, group));
     let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
     out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
     for missing in &group.missing {
-        let said = format!("Missing: {}, {}.", missing.framework, missing.why);
-        out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&said)));
+        let caption = format!("No result for {}: {}.", missing.framework, missing.why);
+        out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&caption)));
     }
-    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{answer}"))));
-    let text = group.ranked.first().map(|first| first.best.entry().commands()[0].clone()).unwrap_or_default();
+    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{}", answer.main))));
+    let text = group.ranked.first().map(|first| first.best.entry().commands()[0].to_string()).unwrap_or_default();
     let flow = group.key.smoke || group.key.simulated;
     match (&group.decision, text.is_empty()) {
         (Decision::None { .. }, _) => {
-            out.push_str("<p class=\"nothing\">No command to deploy: nothing kept the SLA.</p>\n")
+            out.push_str("<p class=\"nothing\">No command to deploy: nothing meets the SLA.</p>\n")
         }
-        (_, true) => out.push_str("<p class=\"nothing\">Its row has no command.</p>\n"),
+        (_, true) => out.push_str("<p class=\"nothing\">The row has no command.</p>\n"),
         (_, false) => {
             let what = match (flow, group.missing.is_empty()) {
-                (true, _) => "The command that came first (not a recommendation):",
-                (false, true) => "The command:",
-                (false, false) => "The command of the provisional winner:",
+                (true, _) => "Fastest command (not a recommendation):",
+                (false, true) => "Command:",
+                (false, false) => "Command of the provisional winner:",
             };
             out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, &format!("Command for {title}"))));
         }
@@ -123,14 +114,14 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     if !matches!(group.decision, Decision::None { .. }) {
         out.push_str(&numbers(ranking, group));
     }
-    if !rest.is_empty() {
-        out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(rest)));
+    if !answer.rest.is_empty() {
+        out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(&answer.rest.join("; "))));
     }
     out.push_str(&format!("<p class=\"go\"><a href=\"#group-{i}\">Ranking and plots</a></p></article>\n"));
     out
 }
 
-/// The decision over all scenarios, with the command of what stands first there.
+/// The decision over all scenarios, with the command of the first candidate.
 fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let Some(first) = combined.scores.first() else { return String::new() };
     let of = |group: &&Group| combined.weights.iter().any(|(name, _)| *name == group.key.scenario);
@@ -156,18 +147,18 @@ fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
         false => String::new(),
     };
     let (class, sign, words) = match first.passed {
-        Some(true) => ("good", "✓", "Keeps the SLA everywhere"),
+        Some(true) => ("good", "✓", "Meets every SLA"),
         Some(false) => ("bad", "✗", "Misses an SLA"),
-        None => ("none", "–", "No SLA everywhere"),
+        None => ("none", "–", "Some scenarios have no SLA"),
     };
     let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
     let [text, _] = ranked.best.entry().commands();
     let shown = match first.passed {
-        Some(false) => "<p class=\"nothing\">No command to deploy: none keeps every SLA.</p>\n".to_string(),
+        Some(false) => "<p class=\"nothing\">No command to deploy: no candidate meets every SLA.</p>\n".to_string(),
         _ if text.is_empty() => String::new(),
         _ => {
             let flow = group.key.smoke || group.key.simulated;
-            let what = if flow { "The command that came first (not a recommendation):" } else { "The command:" };
+            let what = if flow { "Fastest command (not a recommendation):" } else { "Command:" };
             format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, "Command over all scenarios"))
         }
     };
@@ -177,7 +168,7 @@ fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
         line(&weights.join(", ")),
         badge(class, sign, words),
         labels(group),
-        sentence(&format!("first by weighted score is {} ({:.3} of 1)", candidate(ranked.best.entry()), first.score)),
+        sentence(&format!("best weighted score: {} ({:.3} of 1)", candidate(ranked.best.entry()), first.score)),
     )
 }
 
@@ -190,11 +181,14 @@ pub fn section(ranking: &Ranking) -> String {
     }
     if ranking.groups.is_empty() {
         let badge = badge("bad", "✗", "No results");
-        let why: String =
-            note::missing(ranking).iter().map(|said| format!("<p class=\"nothing\">{}</p>\n", line(said))).collect();
+        let why: String = note::missing(ranking)
+            .iter()
+            .map(|caption| format!("<p class=\"nothing\">{}</p>\n", line(caption)))
+            .collect();
         out.push_str(&format!(
-            "<article class=\"card\"><p class=\"badges\">{badge}</p>{why}<p class=\"answer\">Nothing was measured: see <a \
-             href=\"#tried\">Tried and not selected</a>.</p></article>\n"
+            "<article class=\"card\"><p class=\"badges\">{badge}</p>{why}<p class=\"answer\">{} See <a \
+             href=\"#tried\">Tried and not selected</a>.</p></article>\n",
+            line(&note::nothing(ranking))
         ));
     }
     out.push_str("</div></section>\n");

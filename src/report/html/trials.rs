@@ -8,7 +8,7 @@ use super::scale::sane;
 use crate::rank::{Entry, Group, RankOptions, RankedCandidate, Trial};
 use crate::report::text::{candidate, load};
 
-/// The best candidates, as many as can be told apart by colour and shape.
+/// The best candidates, as many as colour and shape can distinguish.
 pub fn first(group: &Group) -> impl Iterator<Item = (usize, &RankedCandidate)> {
     group.ranked.iter().take(SLOTS).enumerate()
 }
@@ -22,9 +22,10 @@ pub fn all(ranked: &RankedCandidate) -> Vec<&Trial> {
 
 /// The limit that holds for a group: the one given to the report, else the rows'.
 pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
-    let given = options.given(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
-    let own = || group.ranked.first()?.best.entry().at(&format!("/sla/{name}")).as_f64();
-    sane(given.or_else(own))
+    let own_limit =
+        options.overrides(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
+    let own = || group.ranked.first()?.best.entry().threshold(name);
+    sane(own_limit.or_else(own))
 }
 
 /// `3 vllm max_num_seqs=64`, with its rank, by which it is called in every plot.
@@ -36,7 +37,7 @@ pub fn name(rank: usize, entry: &Entry) -> String {
 pub fn point(rank: usize, trial: &Trial) -> String {
     let at = load(trial);
     let at = if at.is_empty() { at } else { format!(" at {at}") };
-    let sla = if trial.passed() == Some(false) { ", fails the SLA" } else { "" };
+    let sla = if trial.passed() == Some(false) { ", misses the SLA" } else { "" };
     format!("{}{at}{sla}", name(rank, trial.entry()))
 }
 
@@ -53,7 +54,6 @@ pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a RankedCandidate)>) -> 
 
 /// The flags that a candidate changes, each as `name=value`.
 pub fn changed(entry: &Entry) -> Vec<(String, String)> {
-    let changed = entry.at("/candidate/changed");
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
-    changed.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), word(value))).collect()
+    entry.changed().into_iter().flatten().map(|(name, value)| (name.clone(), word(value))).collect()
 }

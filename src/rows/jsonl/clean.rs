@@ -9,7 +9,7 @@ use crate::base::redact::Redactor;
 
 /// Members that hold what the programs and the plan themselves say, and paths: identities, words with a fixed meaning, times,
 /// hashes. Replaced within, a row could not be joined or run any more, and a plan with a secret in it is refused before.
-/// Everything else, keys that nobody knows included, may hold the words of others.
+/// Everything else, including unknown keys, may contain text of other programs.
 const OWN: [&str; 35] = [
     "schema_version",
     "record",

@@ -1,4 +1,4 @@
-//! Rows in and out: a reader that reports what it cannot read and goes on, and a writer with one write per row.
+//! Rows in and out: a reader that reports malformed lines and skips them, and a writer with one write per row.
 
 mod clean;
 mod reader;
@@ -15,12 +15,12 @@ use crate::base::error::{Context, Error, Result};
 pub use self::clean::{foreign, outgoing};
 pub use self::reader::{LineBatch, MAX_LINE, RowReader};
 
-/// Where a line stands: `stdin:17`. Made for every line, written only for a message.
+/// The place of a line: `stdin:17`. Made for every line, formatted only for a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowPlace {
     /// What messages call the source.
     pub name: Arc<str>,
-    /// From 1; 0 for what stands on no line.
+    /// From 1; 0 without a line.
     pub line: u64,
 }
 
@@ -85,7 +85,7 @@ impl<W: Write> RowWriter<W> {
     /// Writes one row and its newline.
     ///
     /// # Errors
-    /// [`Error::reader_left`] when the reader has gone, else what the system says.
+    /// [`Error::reader_left`] if the reader closed the pipe, else the system's error.
     pub fn write(&mut self, row: &Row) -> Result<()> {
         self.write_line(&row.line())
     }
@@ -109,7 +109,7 @@ impl<W: Write> RowWriter<W> {
         self.buffer.clear();
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.push(b'\n');
-        // `write_all` goes on after a short write; the reader of a pipe sees the row whole all the same.
+        // `write_all` continues after a short write; the reader of a pipe still sees a whole row.
         let written = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush());
         written.map_err(|e| match e.kind() {
             ErrorKind::BrokenPipe => Error::reader_left(),

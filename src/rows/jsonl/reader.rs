@@ -22,7 +22,7 @@ pub struct RowReader<R> {
     buffer: Vec<u8>,
 }
 
-/// What stands on one line of the source.
+/// One line of the source.
 enum LineContent {
     End,
     /// A line in `buffer`; `torn` when the source ended before its newline.
@@ -32,7 +32,7 @@ enum LineContent {
     TooLong,
 }
 
-/// Lines of a source as they stand: what makes something of them can do so elsewhere.
+/// Unparsed lines of a source: they can be parsed on another thread.
 #[derive(Debug)]
 pub struct LineBatch {
     text: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct LineBatch {
     lines: Vec<(usize, RowPlace, bool)>,
 }
 
-/// A batch is read until it has so many bytes.
+/// Minimum size of a batch, in bytes.
 const BATCH: usize = 1 << 18;
 
 impl LineBatch {
@@ -77,7 +77,7 @@ fn parsed<T>(
     }
     let text =
         std::str::from_utf8(bytes).map_err(|e| Error::new(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1)));
-    // What a row names is a secret before anybody acts on it.
+    // Learn the secrets that a row names before anything uses it.
     if let Ok(text) = &text {
         redact::hide_named(text);
     }
@@ -102,7 +102,7 @@ impl<R: BufRead> RowReader<R> {
         Self { max_line, ..self }
     }
 
-    /// Where the row returned last stands: `stdin:17`.
+    /// Place of the row returned last: `stdin:17`.
     #[must_use]
     pub fn place(&self) -> RowPlace {
         RowPlace { name: Arc::clone(&self.name), line: self.line }

@@ -33,7 +33,7 @@ pub struct Candidate {
     pub gpus: Option<u32>,
     /// How the server is started.
     pub server: CandidateServer,
-    /// The command to deploy, with the framework's default port; a POSIX shell reads it as it stands.
+    /// The command to deploy, with the framework's default port; quoted for a POSIX shell.
     pub server_command: String,
     /// The scenarios of the plan, all of them.
     pub scenarios: Vec<Scenario>,
@@ -83,7 +83,7 @@ pub struct Candidate {
 pub struct CandidateServer {
     /// The framework definition that rendered it: `vllm`.
     pub definition: String,
-    /// The command to deploy. `{port}` stands for the port that bench-serve chooses.
+    /// The command to deploy. `{port}` is replaced by the port that bench-serve chooses.
     pub argv: Vec<String>,
     /// Environment beside the inherited one; null means: inherit this name.
     #[serde(default)]
@@ -152,7 +152,7 @@ pub struct Benchmark {
     pub duration_s: Option<f64>,
     /// Requests before the measured ones, of the same scenario, discarded.
     pub warmup_requests: u32,
-    /// Instead of them: the same load for so many seconds before the measured requests, and on until these are back.
+    /// Instead: warm up under the measured load for this many seconds, and keep it running until the last measured request returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_s: Option<f64>,
     /// Seed of schedule and prompts.
@@ -167,13 +167,13 @@ pub struct Benchmark {
     /// Ask for the count of tokens in every chunk: it costs the server a little, and tells how many tokens a chunk has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continuous_usage: bool,
-    /// Headers of every request; `${NAME}` in a value stands for that variable of the environment.
+    /// Headers of every request; `${NAME}` in a value is replaced by that environment variable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// How prompts stay out of the prefix cache from one run to the next.
     #[serde(default, skip_serializing_if = "CachePolicy::is_default")]
     pub cache: CachePolicy,
-    /// A flow check, not a measurement (few prompts or said so by the plan).
+    /// A smoke test, not a benchmark (few prompts, or set by the plan).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
 }
@@ -211,7 +211,7 @@ pub struct ValidatedFlags {
     pub server: Vec<String>,
     /// Flags of the framework's own benchmark client, where one was captured.
     pub benchmark: Vec<String>,
-    /// Flags of the server that the help has not, while it is known not to list all.
+    /// Flags of the server that are not in the help, which is known to be incomplete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unverifiable: Vec<String>,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rows::words::{Arrivals, LoadMode};
 
-/// A JSON object whose members this crate does not fix.
+/// A JSON object with any members.
 pub type Members = serde_json::Map<String, serde_json::Value>;
 
 /// The machine that the server runs on.
@@ -43,7 +43,7 @@ pub struct Load {
     /// Closed loop: requests in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
-    /// Open loop: most requests in flight; a request due above it is dropped, and counts as failed.
+    /// Open loop: maximum number of requests in flight; a request that comes due above it is dropped, and counts as failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<u32>,
     /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the data set's
@@ -65,9 +65,9 @@ pub struct Qps {
     pub upper: f64,
     /// Stop when the bracket is this narrow.
     pub tolerance: f64,
-    /// Most bisection steps.
+    /// Maximum number of bisection steps.
     pub max_rounds: u32,
-    /// Most runs in all.
+    /// Maximum number of runs.
     #[serde(default = "max_probes")]
     pub max_probes: u32,
     /// Begin at the best rate of the candidates before, and search no further where that fails twice.
@@ -75,7 +75,7 @@ pub struct Qps {
     pub prune: bool,
 }
 
-/// Runs of one search unless a plan says otherwise.
+/// Default maximum number of runs of one search.
 pub const MAX_PROBES: u32 = 20;
 
 fn max_probes() -> u32 {
@@ -90,12 +90,12 @@ pub enum CachePolicy {
     /// No prompt is sent twice to one server.
     #[default]
     UniquePrompts,
-    /// And the framework's reset endpoint is asked before each run; where it does not say yes, the run is not done.
+    /// The framework's reset endpoint is also called before each run; if it does not succeed, the run is skipped.
     Reset,
 }
 
 impl CachePolicy {
-    /// True for the one that needs no saying.
+    /// True for the default.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()

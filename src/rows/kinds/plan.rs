@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Members;
 
-/// A `plan` row. The plan's own keys stand beside these as given; [`crate::plan`] reads them.
+/// A `plan` row. The plan's own keys are beside these, unchanged; [`crate::plan`] reads them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanRow {

@@ -14,7 +14,7 @@ pub struct Request {
     pub run_id: String,
     /// Its number, from 0, in the order of the schedule.
     pub i: u32,
-    /// `warmup`, `measured`, or `tail`: sent so that the load goes on until the measured ones are back.
+    /// `warmup`, `measured`, or `tail`: sent to keep up the load until the measured ones return.
     pub phase: Phase,
     /// When it was to be sent; absent in closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
 use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, Verdict};
@@ -21,16 +22,16 @@ pub struct ResultRow {
     pub candidate_id: String,
     /// Model path or id.
     pub model: String,
-    /// What became of it.
+    /// The outcome.
     pub status: Status,
     /// Finer than `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_class: Option<FailureClass>,
-    /// A sentence that tells whether to retry, lower the load, fix a parameter, or do nothing.
+    /// A sentence that says whether to retry, lower the load, fix a parameter, or do nothing.
     pub failure_reason: Option<String>,
     /// The machine.
     pub hardware: Hardware,
-    /// What was asked; null for a candidate that never ran.
+    /// The requested workload; null for a candidate that never ran.
     pub workload: Option<WorkloadBlock>,
     /// Limits by key; `passed`: null when there is no limit or nothing was measured; `tested`: an SlaTest by limit.
     pub sla: Members,
@@ -46,17 +47,17 @@ pub struct ResultRow {
     /// The gate's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// What to know before believing the numbers.
+    /// Caveats about the numbers.
     pub quality: Quality,
-    /// What must be equal in rows that are compared.
+    /// Settings that must be equal in rows that are compared.
     pub fingerprint: Members,
     /// `image, image_digest, cuda, nccl, driver`, null where unknown; and what the server's log says that it runs with:
     /// `attention_backend`, `dtype`, ….
     pub environment: Members,
-    /// Start-up: `ready_ms`, `cold`, and what the server's log tells in seconds.
+    /// Start-up: `ready_ms`, `cold`, and durations in the server's log, seconds.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub startup: Members,
-    /// Capacity, as the server's log tells it: `kv_cache_tokens`, ….
+    /// Capacity in the server's log: `kv_cache_tokens`, ….
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub memory: Members,
     /// The prefix cache during the run, by the server's own counters.
@@ -68,7 +69,7 @@ pub struct ResultRow {
     /// Queue, prefill and decode during the run, by the server's own counters.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub phase_metrics: Members,
-    /// What was tried.
+    /// The candidate's place in its search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateBlock>,
     /// The rate search that it belongs to.
@@ -83,7 +84,7 @@ pub struct ResultRow {
     /// Attempts at these units in what was read, this one included.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub attempts: u32,
-    /// Where the numbers of another client's result are from; absent for our own.
+    /// Sources of the numbers of another client's result; absent for runs of bench-load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeBlock>,
     /// Its flags as a captured help accepts them; absent when none was captured.
@@ -92,12 +93,64 @@ pub struct ResultRow {
     /// Knobs of the plan that go by another name, or are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substitutions: Vec<Substitution>,
-    /// What to know about the plan before believing a comparison.
+    /// Caveats of the plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caveats: Vec<String>,
-    /// Files that tell more.
+    /// Logs and other files.
     #[serde(default)]
     pub artifacts: Artifacts,
+}
+
+impl ResultRow {
+    /// A result without anything measured.
+    #[must_use]
+    pub fn new(framework: &str, candidate_id: &str, model: &str, status: Status) -> Self {
+        Self {
+            framework: framework.into(),
+            framework_version: None,
+            framework_commit: None,
+            candidate_id: candidate_id.into(),
+            model: model.into(),
+            status,
+            failure_class: None,
+            failure_reason: None,
+            hardware: Hardware::default(),
+            workload: None,
+            sla: Members::new(),
+            metrics: BTreeMap::new(),
+            server_command: String::new(),
+            benchmark_command: None,
+            statistics: BTreeMap::new(),
+            verdict: None,
+            quality: Quality::default(),
+            fingerprint: Members::new(),
+            environment: Members::new(),
+            startup: Members::new(),
+            memory: Members::new(),
+            cache: Members::new(),
+            spec_decode: Members::new(),
+            phase_metrics: Members::new(),
+            candidate: None,
+            search: None,
+            run: None,
+            units: Vec::new(),
+            attempts: once(),
+            native: None,
+            validated_cli_flags: None,
+            substitutions: Vec::new(),
+            caveats: Vec::new(),
+            artifacts: Artifacts::default(),
+        }
+    }
+
+    /// The members that `environment` always has, null where unknown.
+    #[must_use]
+    pub fn unknown_environment() -> Members {
+        ["image", "image_digest", "cuda", "nccl", "driver"]
+            .map(|key| (key.to_string(), Value::Null))
+            .into_iter()
+            .collect()
+    }
 }
 
 fn once() -> u32 {
@@ -123,7 +176,7 @@ pub struct NativeBlock {
     /// Why a metric is null.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulls: BTreeMap<String, String>,
-    /// What this client does not see: `in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …, and what follows.
+    /// What this client does not detect: `in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …, and what follows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blind: BTreeMap<String, String>,
     /// From 0: which of the results of one configuration at one load it is; absent where that is not known.
@@ -178,7 +231,7 @@ pub struct WorkloadBlock {
     pub load: Option<Load>,
 }
 
-/// What a mean and percentiles do not tell of a latency.
+/// Spread of a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
@@ -200,7 +253,7 @@ fn unknown_limit() -> Limit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SlaTest {
-    /// `max_p99_ttft_ms`: the key under which it stands.
+    /// `max_p99_ttft_ms`: its key.
     #[serde(skip, default = "unknown_limit")]
     pub limit: Limit,
     /// The limit's value.
@@ -229,17 +282,17 @@ pub struct SlaTest {
     pub confirmed: Option<bool>,
 }
 
-/// What to know before believing the numbers.
+/// Caveats about the numbers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Quality {
     /// A simulated engine: not a measurement of a real one.
     #[serde(default)]
     pub simulated: bool,
-    /// A flow check: too few prompts or smoke settings.
+    /// A smoke test: too few prompts or smoke settings.
     #[serde(default)]
     pub smoke: bool,
-    /// The client did not keep up.
+    /// The load generator fell behind its schedule.
     #[serde(default)]
     pub client_saturated: bool,
     /// More than 1 % of the answers were shorter than asked.
@@ -257,10 +310,10 @@ pub struct Quality {
     /// Its client writes 0 where it measured nothing; such a number is null here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub placeholder_zero: bool,
-    /// What its client does not see, in a word each; what follows from it stands in `native.blind`.
+    /// What its client does not detect, in a word each; `native.blind` has the consequences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blind: Vec<String>,
-    /// What the row said about its SLA, where that is not what its numbers say.
+    /// The row's claim about its SLA, if its numbers contradict it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
     /// Heat or the power supply slowed a GPU down in more than 5 % of the samples.
@@ -307,7 +360,7 @@ pub struct Stability {
     /// Mean E2E of the successful requests started in each third, s.
     #[serde(default)]
     pub e2e_s: [Option<f64>; 3],
-    /// E2E grows from third to third beyond chance: requests in flight become more than rate × E2E of the first third, and
+    /// E2E grows significantly from third to third: requests in flight become more than rate × E2E of the first third, and
     /// the server falls behind its load.
     pub saturated: bool,
 }
@@ -316,7 +369,7 @@ pub struct Stability {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchBlock {
-    /// This result stands for the search: the confirmed run at the highest rate that passed, or the lowest that failed.
+    /// The search chose this result: the confirmed run at the highest rate that passed, or the lowest that failed.
     pub chosen: bool,
     /// Highest rate that passed and was confirmed, requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -333,7 +386,7 @@ pub struct SearchBlock {
     pub non_monotone: bool,
 }
 
-/// What was tried, for the report.
+/// The candidate's place in its search, for the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CandidateBlock {
@@ -348,10 +401,10 @@ pub struct CandidateBlock {
     /// Why it is tried.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// Values of knobs that no candidate of its framework has, though nothing forbids them.
+    /// Allowed values of knobs that no candidate of its framework has.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub never_tried: Members,
-    /// What each scenario counts in a decision over all of them, as the plan says.
+    /// The plan's weight of each scenario in a decision over all of them.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub weights: Members,
 }

@@ -30,7 +30,7 @@ pub struct Run {
     pub repeat: u32,
     /// Seed of the schedule and the prompts.
     pub seed: u64,
-    /// Seconds of the same load before the measured requests; the load then goes on until they are back.
+    /// Seconds of the same load before the measured requests; the load then continues until the last of them returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_s: Option<f64>,
     /// SHA-256 of the due times; absent in closed loop, which has none.
@@ -43,10 +43,10 @@ pub struct Run {
     /// How it connected.
     #[serde(default)]
     pub connections: Connections,
-    /// How prompts were kept out of the prefix cache.
+    /// How prompts avoid hits in the prefix cache.
     #[serde(default)]
     pub cache: CachePolicy,
-    /// A flow check, not a measurement.
+    /// A smoke test, not a benchmark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
     /// The engine says that it simulates.
@@ -105,7 +105,7 @@ pub struct Workload {
     /// Tokens that the chat template adds to a prompt, as the server counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_tokens: Option<u32>,
-    /// Answers came whole: there is no first token to be seen.
+    /// Answers are not streamed: there is no time to first token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
     /// `token_ids` or `text`: how prompts are sent.
@@ -167,7 +167,7 @@ pub struct RunEnd {
     pub failure_reason: Option<String>,
     /// From the run's start to the end of its last request, s.
     pub duration_s: f64,
-    /// How well the client kept up.
+    /// Health of the client.
     pub client: ClientHealth,
     /// Distributions too long to list.
     #[serde(default)]
@@ -179,7 +179,7 @@ pub struct RunEnd {
     pub ended_at: String,
 }
 
-/// How well the client kept up with its own schedule.
+/// Whether the client followed its own schedule.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientHealth {
@@ -259,6 +259,6 @@ pub struct Native {
     /// What the client was asked to do, where bench-load ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
-    /// The output, as it stands.
+    /// The output, unchanged.
     pub payload: Members,
 }

@@ -40,7 +40,7 @@ pub struct Server {
     /// What was executed, with the real port, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub launched_argv: Vec<String>,
-    /// What the log told by the time the server was ready: `kv_cache_tokens`, `model_load_s`, ….
+    /// Facts in the log by the time the server was ready: `kv_cache_tokens`, `model_load_s`, ….
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub facts: Members,
     /// The first start of this model on this host by this bench-serve: files had to come from disk.
@@ -61,7 +61,7 @@ pub struct ServerAddress {
     pub base_url: String,
     /// The model's id, as `/v1/models` lists it.
     pub model_id: String,
-    /// Path of the lease's Unix socket; absent for a server that nobody leases.
+    /// Path of the lease's Unix socket; absent for a server without a lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
     /// `same_host`.
@@ -71,7 +71,7 @@ pub struct ServerAddress {
 /// Paths of artifacts by role (`server_log`), relative to the folder that the sweep writes.
 pub type Artifacts = BTreeMap<String, String>;
 
-/// A `server_end` row. For a candidate that never became ready it stands on the candidate row, so nothing is lost.
+/// A `server_end` row. For a candidate that never became ready it contains the candidate row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerEnd {
@@ -93,13 +93,13 @@ pub struct ServerEnd {
     /// How it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
-    /// What the preflight found (`--smoke`): a flow check, no measurement.
+    /// What the preflight found (`--smoke`): a smoke test, not a benchmark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smoke: Option<Smoke>,
     /// What its GPUs did while it was leased.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSummary>,
-    /// What its log told until its end.
+    /// Facts in its log until its end.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub facts: Members,
     /// The states that it went through.
@@ -123,7 +123,7 @@ pub enum ServerState {
     Starting,
     /// Its endpoint is asked again and again.
     Probing,
-    /// Its row was written; nobody has taken its lease yet.
+    /// Its row was written; its lease is not taken yet.
     Ready,
     /// A client holds its lease, or the chained program runs.
     Leased,
@@ -148,7 +148,7 @@ pub struct LifecycleStage {
     pub limit_ms: Option<f64>,
 }
 
-/// A flow check of one server: its model is listed, one streamed request and five that come whole were sent.
+/// A smoke test of one server: its model is listed, one streamed request and five that come whole were sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Smoke {

@@ -83,7 +83,7 @@ classes! {
     ServerDied = "server_died",
     /// A process of the server that it needs ended.
     WorkerDied = "worker_died",
-    /// The server was gone before the run was done.
+    /// The server died before the run was done.
     ServerLost = "server_lost",
     /// The server does not answer small requests.
     NoAnswer = "no_answer",
@@ -109,7 +109,7 @@ classes! {
     BadFlag = "bad_flag",
     /// A value that a flag does not take.
     BadValue = "bad_value",
-    /// GPU memory, with no place told.
+    /// GPU memory, without a known place.
     Oom = "oom",
     /// GPU memory, while weights were loaded.
     CudaOomAtLoad = "cuda_oom_at_load",

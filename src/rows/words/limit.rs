@@ -58,7 +58,7 @@ impl Limit {
         Some(Self::Latency { statistic: statistic.parse().ok()?, latency: latency.parse().ok()? })
     }
 
-    /// The limit or test whose result stands under a key of `sla.tested`.
+    /// The limit or test of a key of `sla.tested`.
     #[must_use]
     pub fn tested(key: &str) -> Option<Self> {
         if key == Self::InFlight.key() { Some(Self::InFlight) } else { Self::known(key) }
@@ -67,7 +67,7 @@ impl Limit {
     /// Understands a limit's key.
     ///
     /// # Errors
-    /// What is wrong with it. A latency must name its statistic: nobody can know which one was meant.
+    /// What is wrong with it. A latency must name its statistic.
     pub fn parse(key: &str) -> Result<Self, String> {
         if let Some(limit) = Self::known(key) {
             return Ok(limit);

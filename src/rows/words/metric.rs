@@ -19,7 +19,7 @@ words! {
 }
 
 words! {
-    /// What is said of many values.
+    /// A statistic of many values.
     pub enum Statistic, "statistic" {
         /// Arithmetic mean.
         Mean = "mean",

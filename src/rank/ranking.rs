@@ -1,0 +1,239 @@
+//! The ranking: groups of results that may be compared, and everything that did not make it into one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::combined::CombinedRanking;
+use super::coverage::SearchCoverage;
+use super::criterion::RankOptions;
+use super::decision::Decision;
+use super::entry::Entry;
+use super::fold::FoldResult;
+use super::group::{Group, Missing};
+use super::intake::Intake;
+use super::key::GroupKey;
+use super::notes::Notes;
+use super::rejected::RejectedCandidate;
+use super::{combined, coverage, decision, fold, key, missing, rejected};
+use crate::rows::words::Limit;
+
+/// Everything that a report shows.
+#[derive(Debug)]
+pub struct Ranking {
+    /// How it was made.
+    pub options: RankOptions,
+    /// Groups that are not to be compared with each other.
+    pub groups: Vec<Group>,
+    /// Results that have no metrics to rank by, in a fixed order.
+    pub failed: Vec<Box<Entry>>,
+    /// Candidates that were not selected, one line per candidate and reason.
+    pub rejected: Vec<RejectedCandidate>,
+    /// Results beyond the maximum length of that list.
+    pub rejected_more: usize,
+    /// Frameworks that have no valid result anywhere, and why.
+    pub unmeasured: Vec<Missing>,
+    /// Candidates tried and known, by framework.
+    pub tried: BTreeMap<Arc<str>, SearchCoverage>,
+    /// Notes that some ranked row has.
+    pub notes: Notes,
+    /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
+    pub limits: Vec<String>,
+    /// The kinds of limits among them.
+    pub limited: BTreeSet<Limit>,
+    /// Claims of rows that their numbers contradict, and their number.
+    pub claims: (Vec<String>, usize),
+    /// Settings that some rows leave unspecified and that were assumed to match.
+    pub assumed: Vec<String>,
+}
+
+/// Ranks the entries. The order of the input does not matter.
+#[must_use]
+pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
+    let options = intake.options().clone();
+    let mut entries = fold::latest(entries);
+    let tried = coverage::count(&entries);
+    let claims = claims(&entries, &options);
+    let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
+    settle(&mut entries, options.allow_mixed, &mut assumed, &mut differing);
+    let (ok, mut failed): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.ok);
+    let mut notes = Notes::default();
+    ok.iter().for_each(|entry| notes.insert(entry.notes));
+    let folded = fold::groups(ok, &options).into_iter();
+    let mut groups: Vec<Group> = folded.map(|folded| group(folded, &options, &mut differing)).collect();
+    failed.sort_by(|a, b| {
+        let load = |e: &Entry| [e.rate, e.in_flight].map(|n| n.map_or(0, f64::to_bits));
+        (&a.framework, &a.candidate_id)
+            .cmp(&(&b.framework, &b.candidate_id))
+            .then_with(|| a.group.cmp(&b.group))
+            .then_with(|| load(a).cmp(&load(b)))
+            .then_with(|| a.line().cmp(b.line()))
+    });
+    let unmeasured = missing::fill(&mut groups, &failed, &tried);
+    let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
+    let overrides = options.sla.iter().filter_map(|(_, key, _)| Limit::known(key));
+    let limited = intake.limited.iter().copied().chain(overrides).collect();
+    let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
+    limits.extend(options.sla.iter().map(|(scenario, key, value)| {
+        let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
+        format!("{key} {value}{of} (set with --sla)")
+    }));
+    Ranking {
+        options,
+        groups,
+        failed,
+        rejected,
+        rejected_more,
+        unmeasured,
+        tried,
+        notes,
+        limits,
+        limited,
+        claims,
+        assumed,
+    }
+}
+
+/// Maximum number of claims that are listed.
+const CLAIMS: usize = 20;
+
+/// Claims about the SLA that the rows' numbers contradict: the first of them in words, and their number.
+fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize) {
+    let claiming = || entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
+    let named = claiming().map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
+    let words = |(framework, id, _, i): (&str, &str, &str, usize)| {
+        entries[i].claim(options).map(|claim| format!("{framework} {id}: {claim}"))
+    };
+    (rejected::least(CLAIMS, named).into_iter().filter_map(words).collect(), claiming().count())
+}
+
+/// Moves rows that say less to the group that they fit; with `mixed`, all rows of a scenario and load mode into one group.
+fn settle(
+    entries: &mut [Box<Entry>],
+    mixed: bool,
+    assumed: &mut Vec<String>,
+    differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
+) {
+    // They are shared: as few are looked at as there are.
+    let shared: HashMap<*const GroupKey, &Arc<GroupKey>> =
+        entries.iter().map(|entry| (Arc::as_ptr(&entry.group), &entry.group)).collect();
+    let all: BTreeSet<Arc<GroupKey>> = shared.into_values().map(Arc::clone).collect();
+    let mut ends = key::settle(&all);
+    for (from, to) in ends.iter().filter(|(from, to)| from != to) {
+        assumed.extend(key::differences(&[from, to]).iter().map(ToString::to_string));
+    }
+    assumed.sort();
+    assumed.dedup();
+    if mixed {
+        let mut together: BTreeMap<(&str, &str), Vec<&Arc<GroupKey>>> = BTreeMap::new();
+        for key in &all {
+            together.entry((&key.scenario, &key.mode)).or_default().push(key);
+        }
+        for keys in together.into_values() {
+            let plain: Vec<&GroupKey> = keys.iter().map(|key| &***key).collect();
+            let words = key::differences(&plain).iter().map(ToString::to_string).collect();
+            differing.insert(Arc::clone(keys[0]), words);
+            ends.extend(keys.iter().map(|key| (Arc::clone(key), Arc::clone(keys[0]))));
+        }
+    }
+    if ends.iter().all(|(from, to)| Arc::ptr_eq(from, to)) {
+        return;
+    }
+    let by_place: HashMap<*const GroupKey, &Arc<GroupKey>> =
+        ends.iter().map(|(from, to)| (Arc::as_ptr(from), to)).collect();
+    for entry in entries {
+        if let Some(end) = by_place.get(&Arc::as_ptr(&entry.group)) {
+            entry.group = Arc::clone(end);
+        }
+    }
+}
+
+fn group(
+    FoldResult { key, mut ranked, loads }: FoldResult,
+    options: &RankOptions,
+    differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
+) -> Group {
+    let mut ties = decision::ties(&ranked);
+    if options.prefer_simple && ties.simpler.is_some() {
+        decision::prefer_simple(&mut ranked, &ties, options);
+        ties = decision::ties(&ranked);
+        ties.simpler = None;
+    }
+    let decision = decision::decide(&ranked, options);
+    let mixed = differing.remove(&key).unwrap_or_default();
+    let mut best: Vec<usize> = Vec::new();
+    for (place, next) in ranked.iter().enumerate() {
+        // Equal names are one.
+        let known = |of: &usize| Arc::ptr_eq(&ranked[*of].best.entry().framework, &next.best.entry().framework);
+        if !best.iter().any(known) {
+            best.push(place);
+        }
+    }
+    Group { key, ranked, best, loads, decision, ties, missing: Vec::new(), mixed }
+}
+
+impl Ranking {
+    /// True when SLAs were given and nothing keeps them anywhere, and when nothing was measured at all.
+    #[must_use]
+    pub fn nothing_passed(&self) -> bool {
+        self.groups.iter().all(|group| matches!(group.decision, Decision::None { .. }))
+    }
+
+    /// Some row comes from a simulated engine.
+    #[must_use]
+    pub fn simulated(&self) -> bool {
+        self.groups.iter().any(|group| group.key.simulated) || self.failed.iter().any(|entry| entry.group.simulated)
+    }
+
+    /// Some row is a smoke test.
+    #[must_use]
+    pub fn smoke(&self) -> bool {
+        self.groups.iter().any(|group| group.key.smoke) || self.failed.iter().any(|entry| entry.group.smoke)
+    }
+
+    /// Some row is a measurement.
+    #[must_use]
+    pub fn measured(&self) -> bool {
+        let is = |key: &GroupKey| !key.smoke && !key.simulated;
+        self.groups.iter().any(|group| is(&group.key)) || self.failed.iter().any(|entry| is(&entry.group))
+    }
+
+    /// Every result, ranked or not.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.groups.iter().flat_map(Group::entries).chain(self.failed.iter().map(|entry| &**entry))
+    }
+
+    /// Missing frameworks, each with the groups that lack it for the same reason.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<&Missing, Vec<&Group>> {
+        let mut all: BTreeMap<&Missing, Vec<&Group>> = BTreeMap::new();
+        for group in &self.groups {
+            group.missing.iter().for_each(|missing| all.entry(missing).or_default().push(group));
+        }
+        all
+    }
+
+    /// Frameworks whose search is incomplete, and what they lack: until then a winner is provisional.
+    #[must_use]
+    pub fn provisional(&self) -> Vec<(&str, &'static str)> {
+        if self.tried.len() < 2 {
+            return Vec::new();
+        }
+        self.tried.iter().filter_map(|(framework, tried)| Some((&**framework, tried.missing()?))).collect()
+    }
+
+    /// The decisions over several scenarios.
+    #[must_use]
+    pub fn combined(&self) -> Vec<CombinedRanking> {
+        combined::combined(&self.groups, &self.weights())
+    }
+
+    /// Weights of the scenarios: those of --weights, else those of the plan; empty if neither has any.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let first = self.groups.iter().find_map(|group| group.ranked.first());
+        match self.options.weights.is_empty() {
+            true => first.map(|ranked| ranked.best.entry().weights()).unwrap_or_default(),
+            false => self.options.weights.clone(),
+        }
+    }
+}
