@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::finding::{Finding, Level};
+use super::limits;
+use super::read::Plan;
 use super::read::{DEFAULT_QPS, FILES, MADE_UP};
-use super::{Finding, Plan, limits};
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{CachePolicy, LoadMode};
 use crate::rows::words::{Arrivals, Endpoint, Strategy, UnknownWord};
@@ -143,7 +145,7 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
         let listed = given["candidates"].as_array().is_some_and(|list| !list.is_empty());
         if ordered && !listed && given["enabled"] != false {
             let why = "the strategy ordered takes a list, candidates, of what each changes: without it only the baseline runs";
-            found.push(Finding::key(super::Level::Warning, &at, why.into()));
+            found.push(Finding::key(Level::Warning, &at, why.into()));
         }
         if listed && !ordered {
             let why = "candidates is the list of the strategy ordered; another strategy takes no notice of it";
@@ -199,7 +201,7 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
     }
     if plan["dataset"]["canonical_jsonl"].is_string() {
         let why = "canonical_jsonl: write kind: canonical and path";
-        found.push(Finding::key(super::Level::Error, "/dataset/canonical_jsonl", why.into()));
+        found.push(Finding::key(Level::Error, "/dataset/canonical_jsonl", why.into()));
     }
     if plan["schema_version"].as_u64().is_some_and(|v| v > 2) {
         found.push(Finding::error("/schema_version", "schema versions up to 2 are understood"));

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Finding, FrameworkPlan, Plan};
+use super::finding::Finding;
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::Endpoint;

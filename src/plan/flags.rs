@@ -2,26 +2,16 @@
 
 use serde_json::Value;
 
+use super::context::{CheckContext, UnknownFlags};
+use super::finding::{Finding, Level};
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
 use super::shape::{nearest, said};
-use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{FixedKnob, Framework, HelpSubject, Knob};
 use crate::engines::help::{CapturedHelp, FlagVerdict, HelpFlags};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{FlagCheck, PlanCheck, Rejection, Substitution, Verdicts};
-
-/// What becomes of a flag that captured help has not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownFlags {
-    /// A known other name of it is used where the help has that; else it is an error.
-    Translate,
-    /// A knob of the search is left out; in the base it is an error.
-    Drop,
-    /// Candidates with it are not run.
-    Reject,
-    /// It is an error.
-    Fail,
-}
 
 /// What to do about a framework that cannot be asked or started.
 pub const MISSING_WAY_OUT: &str = "install it, correct server_command, env, image or launcher, or say enabled: false; \

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::given::launchers;
+use super::finding::{Finding, Level};
+use super::framework_plan::launchers;
+use super::read::Plan;
 use super::shape::nearest;
-use super::{Finding, Level, Plan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::engines::launcher::resolve;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::metrics::sla::SCENARIOS;
 use crate::rows::kinds::Scenario;
 use crate::rows::words::Limit;

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::finding::Finding;
+use super::framework_plan::FrameworkPlan;
 use super::shape::said;
-use super::{Finding, FrameworkPlan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
 use crate::rows::kinds::Members;

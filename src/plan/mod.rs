@@ -2,123 +2,34 @@
 
 pub mod check;
 mod command;
+mod context;
 pub mod expand;
 mod fair;
+mod finding;
 mod fit;
 mod flags;
+mod framework_plan;
 mod frameworks;
-mod given;
 mod limits;
 mod members;
+mod model;
 mod read;
 mod rules;
 mod secrets;
 pub mod shape;
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 pub use self::command::Command;
-pub use self::fit::{ModelFacts, memory_gb, parameters};
-pub use self::flags::{MISSING_WAY_OUT, UnknownFlags};
-pub use self::given::FrameworkPlan;
+pub use self::context::{CheckContext, UnknownFlags};
+pub use self::finding::{Finding, Level};
+pub use self::fit::memory_gb;
+pub use self::flags::MISSING_WAY_OUT;
+pub use self::framework_plan::FrameworkPlan;
 pub use self::members::nested;
+pub use self::model::{ModelFacts, parameters};
 pub use self::read::{DEFAULT_QPS, Plan};
 pub use self::rules::{Refusal, is_smoke, refusal, too_short};
-
-use crate::engines::framework::Frameworks;
-use crate::engines::help::Helps;
-use crate::rows::kinds::PlanCheck;
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Worth knowing; nothing is wrong with the plan.
-    Note,
-    /// The plan works, but not as somebody might think.
-    Warning,
-    /// The plan gives no row.
-    Error,
-}
-
-/// One thing that is wrong with a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// JSON pointer to what it is about.
-    pub pointer: String,
-    /// It is about the key and not its value.
-    pub key: bool,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Finding {
-    /// About a value.
-    pub fn value(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: false, message }
-    }
-
-    /// About a key.
-    pub fn key(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: true, message }
-    }
-
-    fn error(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Error, pointer, message.into())
-    }
-
-    fn warning(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Warning, pointer, message.into())
-    }
-
-    fn note(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Note, pointer, message.into())
-    }
-}
-
-/// What is known beside a plan's own text.
-#[derive(Debug)]
-pub struct CheckContext<'a> {
-    /// The definitions.
-    pub frameworks: &'a Frameworks,
-    /// Captured help.
-    pub helps: Helps,
-    /// What becomes of a flag that captured help has not.
-    pub unknown: UnknownFlags,
-    /// Leave the version ranges of knobs aside.
-    pub any_version: bool,
-    /// A framework that cannot be asked for its help is left out; else that is an error.
-    pub allow_missing: bool,
-    /// The GPU, where the plan names none.
-    pub gpu: Option<String>,
-    /// What local folders tell about models, by the plan's path.
-    pub models: BTreeMap<String, ModelFacts>,
-    /// Option files of this host, by the plan's path.
-    pub options: BTreeMap<String, Value>,
-    /// What an earlier check found out: it is taken over.
-    pub checked: Option<PlanCheck>,
-}
-
-impl<'a> CheckContext<'a> {
-    /// Nothing but the definitions.
-    #[must_use]
-    pub fn only(frameworks: &'a Frameworks) -> Self {
-        Self {
-            frameworks,
-            helps: Helps::default(),
-            unknown: UnknownFlags::Fail,
-            any_version: false,
-            allow_missing: false,
-            gpu: None,
-            models: BTreeMap::new(),
-            options: BTreeMap::new(),
-            checked: None,
-        }
-    }
-}
 
 /// Checks a plan as its file or row gives it, all findings at once; the plan itself when none of them is an error.
 pub fn load(value: &Value, known: &CheckContext) -> (Vec<Finding>, Option<Plan>) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::given;
-use super::given::FrameworkPlan;
+use super::framework_plan::{FrameworkPlan, frameworks};
+use super::shape::texts;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{
     Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
@@ -150,7 +150,7 @@ impl Plan {
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
             speculative: false,
             checked: PlanCheck::default(),
-            frameworks: given::frameworks(value),
+            frameworks: frameworks(value),
             defaults: plan.defaults,
         }
     }
@@ -182,10 +182,6 @@ impl Plan {
             }
         }
     }
-}
-
-pub(super) fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
 }
 
 /// Most candidates of a framework: the third tier has no bound unless the plan gives one.

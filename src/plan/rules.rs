@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
+use super::context::CheckContext;
+use super::finding::{Finding, Level};
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
 use super::shape::said;
-use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
@@ -14,13 +17,32 @@ use crate::rows::words::FailureClass;
 pub struct Refusal {
     /// `unsupported`, `rule` or `speculative`.
     pub class: FailureClass,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
+    /// The part of the framework's plan that causes it.
+    cause: RefusalCause,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum RefusalCause {
+    /// Checking the flags or the host found it, and reported it.
+    Rejection,
+    /// A knob.
+    Knob(String),
+    /// A knob inside an option file, which is a knob itself.
+    OptionFile { option: String, knob: String },
+    /// The words of `server_command`.
+    ServerCommand,
+    /// The words of `extra_args`.
+    ExtraArgs,
+    /// The degrees of parallelism need more GPUs than the plan has; the first of them.
+    GpuCount(String),
 }
 
 impl Refusal {
-    fn unsupported(reason: String) -> Self {
-        Self { class: FailureClass::Unsupported, reason }
+    fn unsupported(cause: RefusalCause, reason: String) -> Self {
+        Self { class: FailureClass::Unsupported, reason, cause }
     }
 }
 
@@ -79,39 +101,44 @@ impl RuleChecker<'_, '_> {
             // What a rule refuses in the base was said where it stands.
             None | Some(Refusal { class: FailureClass::Rule, .. }) => {}
             Some(refusal) => {
-                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
-                let at = self.place_in_base(&at, &refusal.reason);
-                // Nothing that is searched makes fewer GPUs of too many, unless the degrees themselves are.
+                let pointer = self.place_in_base(&at, &refusal.cause);
+                // The search cannot lower the number of GPUs unless it varies the degrees of parallelism.
                 let searched =
                     self.given.space.iter().any(|(knob, _)| self.framework.parallelism.multiply.contains(knob));
-                if Some(&refusal.reason) == gpus(self.plan, self.framework, &base).as_ref() && !searched {
-                    self.found.push(Finding::error(&at, refusal.reason));
-                } else if !told {
-                    self.found.push(Finding::warning(&at, format!("{}; its candidates are skipped", refusal.reason)));
+                match refusal.cause {
+                    RefusalCause::Rejection => {}
+                    RefusalCause::GpuCount(_) if !searched => {
+                        self.found.push(Finding::error(&pointer, refusal.reason));
+                    }
+                    _ => {
+                        let why = format!("{}; its candidates are skipped", refusal.reason);
+                        self.found.push(Finding::warning(&pointer, why));
+                    }
                 }
             }
         }
     }
 
-    /// Where in the base a refusal stands: at the knob or the words that it begins with or names.
-    fn place_in_base(&self, at: &str, reason: &str) -> String {
-        for part in ["server_command", "extra_args"] {
-            if reason.contains(&format!(" in {part} is unsupported")) {
-                let word = self.given.extra_args.iter().position(|word| {
-                    self.framework.fixed.keys().any(|knob| word.starts_with(&self.framework.flag(knob)))
-                });
-                return match word.filter(|_| part == "extra_args") {
-                    Some(i) => format!("{at}/{part}/{i}"),
-                    None => format!("{at}/{part}"),
-                };
-            }
-        }
-        let first = reason.split(' ').next().unwrap_or_default();
-        let option = self.framework.option_files.keys().find(|option| reason.contains(&format!(" in {option} ")));
-        let mut knobs = option.into_iter().map(String::as_str).chain([first]);
-        match knobs.find(|knob| self.given.base.contains_key(*knob)) {
+    /// The pointer to the cause of a refusal of the baseline.
+    fn place_in_base(&self, at: &str, cause: &RefusalCause) -> String {
+        let base = |knobs: &[&String]| match knobs.iter().find(|knob| self.given.base.contains_key(**knob)) {
             Some(knob) => format!("{at}/base_server_flags/{}", escape(knob)),
             None => format!("{at}/base_server_flags"),
+        };
+        match cause {
+            RefusalCause::Rejection => base(&[]),
+            RefusalCause::Knob(knob) | RefusalCause::GpuCount(knob) => base(&[knob]),
+            RefusalCause::OptionFile { option, knob } => base(&[option, knob]),
+            RefusalCause::ServerCommand => format!("{at}/server_command"),
+            RefusalCause::ExtraArgs => {
+                let is_fixed = |word: &String| {
+                    self.framework.fixed.keys().any(|knob| word.starts_with(&self.framework.flag(knob)))
+                };
+                match self.given.extra_args.iter().position(is_fixed) {
+                    Some(i) => format!("{at}/extra_args/{i}"),
+                    None => format!("{at}/extra_args"),
+                }
+            }
         }
     }
 
@@ -141,9 +168,8 @@ impl RuleChecker<'_, '_> {
             let changed = Members::from_iter([(knob.clone(), value.clone())]);
             let refusal = refusal(self.plan, self.given, self.framework, &flags, &changed);
             if let Some(refusal) = refusal.filter(|r| r.class != FailureClass::Rule && refused.as_ref() != Some(r)) {
-                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
                 let level = if refusal.class == FailureClass::Speculative { Level::Note } else { Level::Warning };
-                if !told {
+                if refusal.cause != RefusalCause::Rejection {
                     self.found.push(Finding::value(
                         level,
                         &pointer,
@@ -210,17 +236,17 @@ pub fn refusal(
         (Some(knob), Some(value)) => flags.get(knob) == Some(value),
     };
     if let Some(rejection) = own.into_iter().find(|r| hit(&r.knob, &r.value)) {
-        return Some(Refusal::unsupported(rejection.reason.clone()));
+        return Some(Refusal::unsupported(RefusalCause::Rejection, rejection.reason.clone()));
     }
     let unsupported = fixed(given, framework, flags)
         .or_else(|| gpu_family(plan, framework, flags))
         .or_else(|| gpus(plan, framework, flags));
     let unsupported =
-        unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| too_short(plan, framework, flags));
-    unsupported.map(Refusal::unsupported).or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
+        unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| sequence_limit(plan, framework, flags));
+    unsupported.or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
         let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
         let reason = format!("{knob} is speculation, a second stage on the best plain candidate: bench-expand --stage speculative --on results.jsonl");
-        Some(Refusal { class: FailureClass::Speculative, reason })
+        Some(Refusal { class: FailureClass::Speculative, reason, cause: RefusalCause::Knob(knob.clone()) })
     })
 }
 
@@ -243,32 +269,40 @@ fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Member
                 rule.reason,
                 rule.allow
             );
-            return Some(Refusal { class: FailureClass::Rule, reason });
+            return Some(Refusal { class: FailureClass::Rule, reason, cause: RefusalCause::Knob(knob.clone()) });
         }
     }
     None
 }
 
 /// A knob with one allowed value has another: as a knob, among the words of the command, or in an option file.
-fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<String> {
+fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     for (knob, rule) in &framework.fixed {
         let flag = framework.flag(knob);
         let allowed = said(&rule.value);
-        let refuse = |value: &str, place: &str| {
-            (value != allowed).then(|| format!("{knob} {value}{place} is unsupported, {allowed} is: {}", rule.reason))
+        let refuse = |value: &str, cause: RefusalCause| {
+            let place = match &cause {
+                RefusalCause::ServerCommand => " in server_command".to_string(),
+                RefusalCause::ExtraArgs => " in extra_args".to_string(),
+                RefusalCause::OptionFile { option, .. } => format!(" in {option}"),
+                _ => String::new(),
+            };
+            let why = || format!("{knob} {value}{place} is not supported, only {allowed}: {}", rule.reason);
+            (value != allowed).then(|| Refusal::unsupported(cause.clone(), why()))
         };
-        if let Some(why) = flags.get(knob).and_then(|value| refuse(&said(value), "")) {
+        if let Some(why) = flags.get(knob).and_then(|value| refuse(&said(value), RefusalCause::Knob(knob.clone()))) {
             return Some(why);
         }
         let command = given.command.as_ref().map_or(&[] as &[String], |command| &command.rest);
-        for (words, place) in [(command, " in server_command"), (&given.extra_args[..], " in extra_args")] {
+        for (words, cause) in [(command, RefusalCause::ServerCommand), (&given.extra_args[..], RefusalCause::ExtraArgs)]
+        {
             let behind = words
                 .iter()
                 .zip(words.iter().skip(1))
                 .filter(|(word, _)| **word == flag)
                 .map(|(_, value)| value.as_str());
             let joined = words.iter().filter_map(|word| word.strip_prefix(flag.as_str())?.strip_prefix('='));
-            if let Some(why) = behind.chain(joined).find_map(|value| refuse(value, place)) {
+            if let Some(why) = behind.chain(joined).find_map(|value| refuse(value, cause.clone())) {
                 return Some(why);
             }
         }
@@ -277,7 +311,8 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
                 .get(option)
                 .and_then(|options| options.get(knob))
                 .or_else(|| flags.get(&format!("{option}.{knob}")));
-            if let Some(why) = inside.and_then(|value| refuse(&said(value), &format!(" in {option}"))) {
+            let cause = RefusalCause::OptionFile { option: option.clone(), knob: knob.clone() };
+            if let Some(why) = inside.and_then(|value| refuse(&said(value), cause)) {
                 return Some(why);
             }
         }
@@ -285,7 +320,7 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
     None
 }
 
-fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     // An unknown GPU is not known to be the wrong one.
     let gpu = match plan.hardware.gpu_count {
         Some(0) => "the CPU",
@@ -294,11 +329,12 @@ fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Str
     let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
     let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
     let (rule, knob) = hits.next()?;
-    Some(format!("{knob} {} is unsupported on {gpu}: {}; use {}", said(&rule.value), rule.reason, rule.instead))
+    let why = format!("{knob} {} is not supported on {gpu}: {}; use {}", said(&rule.value), rule.reason, rule.instead);
+    Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
 /// The product of the degrees that multiply, against the budget.
-fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     let parallelism = &framework.parallelism;
     let needed = parallelism.gpus(flags)?;
     // What are GPUs elsewhere are sockets or threads of an engine on the CPU.
@@ -308,13 +344,16 @@ fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     let shared = shared.into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
     let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
-    (needed > budget).then(|| format!("{terms} needs {needed} GPUs{shared}, and gpu_count is {budget}"))
+    let first = used.first().map(|(knob, _)| knob.to_string()).unwrap_or_default();
+    let why = || format!("{terms} needs {needed} GPUs{shared}, but gpu_count is {budget}");
+    (needed > budget).then(|| Refusal::unsupported(RefusalCause::GpuCount(first), why()))
 }
 
-fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     let knob = framework.parallelism.nodes.as_ref()?;
     let nodes = flags.get(knob)?.as_u64().filter(|n| *n > 1 && !plan.hardware.multi_node)?;
-    Some(format!("{knob} {nodes} takes {nodes} nodes, and the plan says multi_node: false"))
+    let why = format!("{knob} {nodes} needs {nodes} nodes, but the plan has hardware.multi_node: false");
+    Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
 /// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
@@ -330,4 +369,9 @@ pub fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<
         let (knob, name) = (&limit.knob, longest.name());
         format!("{knob} {holds} does not hold the {} tokens of the longest row of {name}", longest.longest)
     })
+}
+
+fn sequence_limit(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    let knob = framework.sequence_limit.as_ref()?.knob.clone();
+    Some(Refusal::unsupported(RefusalCause::Knob(knob), too_short(plan, framework, flags)?))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::base::redact;
 use crate::base::yaml::escape;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::base::yaml::escape;
 
 /// What a key may hold.
@@ -284,4 +284,8 @@ pub fn said(value: &Value) -> String {
 pub fn short(value: &Value) -> String {
     let text = crate::base::redact::Redactor::default().redact(&value.to_string());
     if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
+}
+
+pub(super) fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
 }

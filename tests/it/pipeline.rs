@@ -249,7 +249,11 @@ fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
         let is = |row: &Value, status: &str| row["status"] == status;
         let done = |row: &&Value| is(row, "ok") || row["failure_class"] == "client_saturated";
         let oom = results.iter().filter(|row| is(row, "oom")).count();
-        assert_eq!((results.iter().filter(done).count(), oom, results.len()), (4, 1, 5), "after the death of {victim}: {results:#?}");
+        assert_eq!(
+            (results.iter().filter(done).count(), oom, results.len()),
+            (4, 1, 5),
+            "after the death of {victim}: {results:#?}"
+        );
         mark.gone_within(SOON);
     }
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use self::parse::{Piece, Says, is_flag, parse};
-use super::Finding;
-use super::shape::said;
+use super::finding::Finding;
+use super::shape::{said, texts};
 use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks, Named};
@@ -146,7 +146,7 @@ impl Reading<'_> {
 
     /// What the plan's `extra_args` say, as far as the command would have it twice.
     fn arguments(&mut self, command: &mut Option<Command>) {
-        let words: Vec<String> = super::read::texts(self.given.get("extra_args").unwrap_or(&Value::Null));
+        let words: Vec<String> = texts(self.given.get("extra_args").unwrap_or(&Value::Null));
         let mut left = Vec::new();
         let mut own = Command::default();
         for piece in parse(self.framework, &words, false, &[&self.model]) {

@@ -1,5 +1,6 @@
 //! Candidates: the baseline first, then what the plan's strategy makes of the search space.
 
+mod candidate;
 mod estimate;
 mod finalists;
 mod render;
@@ -7,24 +8,22 @@ mod space;
 mod strategy;
 mod unit;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::estimate::{Estimate, estimate};
 pub use self::finalists::{FirstPassScore, finalists};
 pub use self::strategy::size;
 pub use self::unit::closes;
 
-use self::space::FlagSet;
+use self::candidate::CandidateBuilder;
+use self::space::{FlagSet, FlagSetSearch, FlagSets};
 
-use super::{FrameworkPlan, Plan, is_smoke, nested};
-use crate::base::digest;
+use super::{FrameworkPlan, Plan};
 use crate::base::error::{Error, Result};
-use crate::engines::framework::{Framework, Frameworks};
-use crate::rows::kinds::{
-    Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, Status, ValidatedFlags,
-};
+use crate::engines::framework::Frameworks;
+use crate::rows::kinds::{Candidate, Members, Status};
 use crate::rows::words::{FailureClass, Strategy};
 
 /// What was made of one framework's search space.
@@ -81,11 +80,11 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
         1 => strategy::first_tier(&base, &given.space),
         _ => given.space.clone(),
     };
-    let (sets, refused, values) = make.sets(baseline, &space);
+    let FlagSets { sets, refused, refused_values } = FlagSetSearch { plan, given, framework }.sets(baseline, &space);
     // A list is what somebody wanted to try; any other strategy left something out.
     let never_tried = match plan.strategy {
         Strategy::Ordered => Members::new(),
-        _ => space::never_tried(&given.space, &sets, &values),
+        _ => space::never_tried(&given.space, &sets, &refused_values),
     };
     let (of, size) = (
         sets.len() + refused.len(),
@@ -140,130 +139,12 @@ fn skip(candidate: &mut Candidate, class: FailureClass, reason: String) {
     candidate.failure_reason = Some(reason);
 }
 
-/// What the candidates of one framework have in common.
-struct CandidateBuilder<'a> {
-    plan: &'a Plan,
-    given: &'a FrameworkPlan,
-    framework: &'a Framework,
-    asked: unit::UnitKeys,
-}
-
-impl CandidateBuilder<'_> {
-    fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
-        SearchPosition {
-            strategy: self.plan.strategy,
-            index,
-            of,
-            space,
-            baseline: set.changed.is_empty(),
-            why: set.why.clone(),
-            never_tried: Members::new(),
-        }
-    }
-
-    fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
-        let (plan, given, framework) = (self.plan, self.given, self.framework);
-        let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
-        // What cannot be put together was an error of the plan.
-        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
-        let files = render::files(framework, &mut rendered);
-        let argv = render::argv(framework, given, &model, &rendered);
-        let mut env = framework.env.clone();
-        env.extend(given.env.clone());
-        if let Some(devices) = &plan.hardware.visible_devices {
-            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
-        }
-        if plan.hardware.gpu_count == Some(0) && !framework.simulated {
-            // A build for GPUs takes what it sees.
-            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
-        }
-        let server = CandidateServer {
-            definition: framework.name.clone(),
-            argv,
-            env,
-            files,
-            flags: set.flags,
-            changed: set.changed,
-            launcher: launchers(given, framework),
-            image: given.image.clone(),
-            mounts: given.mounts.clone(),
-        };
-        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
-        // What is not there changes no id.
-        let local = [LauncherStep::plain("local")];
-        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
-        for more in [json!(server.image), json!(server.mounts), launcher] {
-            if !more.is_null() && more != json!([]) {
-                content.as_array_mut().expect("made as a list above").push(more);
-            }
-        }
-        let validated = self.validated(&server.argv);
-        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
-        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
-        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
-        let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
-        let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
-        let mut candidate = Candidate {
-            framework: given.name.clone(),
-            candidate_id: format!("{}-{}", given.name, digest::short(&content)),
-            model,
-            tokenizer: plan.tokenizer.clone(),
-            precision: plan.precision.clone(),
-            quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
-            hardware: plan.hardware.clone(),
-            gpus: fewer,
-            server_command: render::command(framework, &server),
-            server,
-            scenarios: plan.scenarios.clone(),
-            loads: plan.loads.clone(),
-            units: Vec::new(),
-            benchmark,
-            sla: plan.sla.clone(),
-            weights: plan.weights.clone(),
-            search,
-            version: validated.as_ref().and_then(|validated| validated.version.clone()),
-            validated_cli_flags: validated,
-            substitutions: own.cloned().collect(),
-            caveats: plan.checked.caveats.clone(),
-            simulated: framework.simulated,
-            status: None,
-            failure_class: None,
-            failure_reason: None,
-        };
-        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
-        candidate
-    }
-
-    /// Which flags of a command a captured help accepts.
-    fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
-        let check = self.plan.checked.validated_cli_flags.get(&self.given.name)?;
-        let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
-        let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
-        Some(ValidatedFlags {
-            version: check.version.clone(),
-            server: own(&check.server.accepted),
-            benchmark: check.benchmark.as_ref().map(|verdicts| verdicts.accepted.clone()).unwrap_or_default(),
-            unverifiable: own(&check.server.unverifiable),
-        })
-    }
-}
-
-/// The plan's launchers, with what the framework asks of them where the plan says nothing.
-fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
-    let mut steps = given.launcher.clone();
-    for step in &mut steps {
-        if let Some(options) = framework.launcher_options.get(&step.name) {
-            step.options.entry("options".into()).or_insert_with(|| options.clone());
-        }
-    }
-    steps
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::{CheckContext, load};
     use proptest::prelude::*;
+    use serde_json::json;
 
     /// The expansion of a plan for a framework with the knobs a to d.
     fn expanded(base: &Value, space: &Value, search: &Value) -> Expansion {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{CandidateBuilder, strategy};
+use super::strategy;
 use crate::base::digest;
-use crate::plan::{Refusal, refusal};
+use crate::engines::framework::Framework;
+use crate::plan::{FrameworkPlan, Plan, Refusal, refusal};
 use crate::rows::kinds::Members;
 
 /// One flag set of a framework.
@@ -20,8 +21,15 @@ pub struct FlagSet {
     pub why: String,
 }
 
-/// Flag sets that are run; those that are not, and why; values that are refused by themselves.
-pub type FlagSets = (Vec<FlagSet>, Vec<(FlagSet, Refusal)>, Vec<(String, Value)>);
+/// The flag sets of a framework.
+pub struct FlagSets {
+    /// Those that are run, the baseline first.
+    pub sets: Vec<FlagSet>,
+    /// Those that are not run: one for each reason.
+    pub refused: Vec<(FlagSet, Refusal)>,
+    /// Knobs with a value that is refused whatever it is combined with.
+    pub refused_values: Vec<(String, Value)>,
+}
 
 /// Values that no flag set has and nothing refuses.
 pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
@@ -41,9 +49,19 @@ pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[
     all
 }
 
-impl CandidateBuilder<'_> {
-    /// The flag sets that are run, the baseline first, without duplicates, at most as many as the plan allows; and one
-    /// that is not run for each reason. These use up no place. And the values that are refused by themselves.
+/// Walks the search space of one framework.
+pub struct FlagSetSearch<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The framework's part of it.
+    pub given: &'a FrameworkPlan,
+    /// Its definition.
+    pub framework: &'a Framework,
+}
+
+impl FlagSetSearch<'_> {
+    /// The flag sets that are run, without duplicates and at most `max_candidates`, and one refused set for each reason.
+    /// Refused sets do not count towards that maximum.
     pub fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> FlagSets {
         let (plan, base) = (self.plan, baseline.flags.clone());
         let cap = plan.max_candidates.max(1);
@@ -59,7 +77,7 @@ impl CandidateBuilder<'_> {
         };
         sort(baseline, &mut sets, &mut refused);
         // A value that is refused whatever stands beside it would refuse all that it is combined with.
-        let (mut left, mut values_refused) = (Vec::new(), Vec::new());
+        let (mut left, mut refused_values) = (Vec::new(), Vec::new());
         for (knob, values) in space {
             let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
             let good = |value: &&Value| {
@@ -76,7 +94,7 @@ impl CandidateBuilder<'_> {
                     strategy::KnobChange { set: alone(value), why: "a value of the search space".into() },
                 );
                 if refuse(&set).is_some() {
-                    values_refused.push((knob.clone(), value.clone()));
+                    refused_values.push((knob.clone(), value.clone()));
                     sort(set, &mut sets, &mut refused);
                 }
             }
@@ -92,7 +110,7 @@ impl CandidateBuilder<'_> {
                 sort(set, &mut sets, &mut refused);
             }
         }
-        (sets, refused, values_refused)
+        FlagSets { sets, refused, refused_values }
     }
 
     fn changed(&self, base: &Members, change: strategy::KnobChange) -> FlagSet {

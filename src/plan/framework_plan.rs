@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::command::Command;
-use super::read::texts;
+use super::shape::texts;
 use crate::rows::kinds::{LauncherStep, Members};
 
 /// One framework of a plan.
