@@ -27,6 +27,13 @@ static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
 /// The largest YAML file that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// Maximum number of nested lists and maps.
+const MAX_DEPTH: usize = 64;
+/// Maximum number of values, those of aliases included.
+const MAX_NODES: usize = 100_000;
+/// Maximum number of aliases.
+const MAX_ALIASES: usize = 100;
+
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct YamlPlace {
@@ -128,45 +135,52 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, duplicate_keys: DuplicateK
         merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
         with_snippet: false,
         budget: serde_yaml::budget! {
-            max_depth: 64,
-            max_nodes: 100_000,
-            max_aliases: 100,
+            max_depth: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_aliases: MAX_ALIASES,
         },
     };
     serde_yaml::from_str_with_options(text, options).map_err(|e| {
         let place = e.location().filter(|l| l.line() > 0).map(|l| format!("{name}:{}:{}", l.line(), l.column()));
-        Error::new(first_line(&e)).at(place.unwrap_or_else(|| name.to_string()))
+        Error::new(message(&e)).at(place.unwrap_or_else(|| name.to_string()))
     })
 }
 
-/// The parser's message without its place, which the caller prints in front, and without advice to its programmer.
-fn first_line(error: &serde_yaml::Error) -> String {
-    let text = error.without_snippet().to_string();
+/// What the parser refuses, without its place, which the caller prints in front.
+fn message(error: &serde_yaml::Error) -> String {
+    use serde_yaml::Error as Refused;
+    use serde_yaml::budget::BudgetBreach;
+    let too_deep = || format!("nested deeper than {MAX_DEPTH} levels");
+    match error.without_snippet() {
+        Refused::AliasError { error, .. } => message(error),
+        Refused::MultipleDocuments { .. } => "more than one YAML document; a file must hold one".into(),
+        Refused::Budget { breach: BudgetBreach::Nodes { .. }, .. } => {
+            format!("more than {MAX_NODES} values, aliases included")
+        }
+        Refused::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+        Refused::Budget { breach: BudgetBreach::Aliases { .. }, .. } => format!("more than {MAX_ALIASES} aliases"),
+        Refused::ExternalMessage { source, .. } if is_recursion_limit(source) => too_deep(),
+        Refused::RecursiveReferencesRequireWeakTypes { .. } => "an alias is used inside its own value".into(),
+        Refused::NullIntoString { .. } | Refused::Unexpected { expected: "string scalar", .. } => {
+            "a key must be a string (put it in quotes)".into()
+        }
+        Refused::NonFiniteFloat { value, .. } => format!("a number must be finite, found {value}"),
+        Refused::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
+        Refused::MergeKeyNotAllowed { .. } => "YAML merge keys are not allowed".into(),
+        other => first_line(&other.to_string()),
+    }
+}
+
+fn is_recursion_limit(source: &serde_yaml::ExternalMessageSource) -> bool {
+    use serde_yaml::ExternalMessageSource::Parser;
+    matches!(source, Parser(error) if matches!(error.kind(), serde_yaml::granit_parser::ErrorKind::RecursionLimitExceeded))
+}
+
+/// The first line of a message of the parser's, without its place.
+fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let end = line.find(" at line ").or_else(|| line.find(" (line ")).unwrap_or(line.len());
-    let line = line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']);
-    if line.starts_with("multiple YAML documents") {
-        return "more than one YAML document; a file holds one".into();
-    }
-    for (words, what) in [
-        ("Nodes {", "more than 100000 values, aliases included"),
-        ("Depth {", "nested deeper than 64 levels"),
-        ("recursion limit", "nested deeper than 64 levels"),
-        ("Aliases {", "more than 100 aliases"),
-        ("recursive references", "an alias stands within its own value"),
-        ("deserialize null into string", "a key is a string (put it in quotes)"),
-        ("expected string scalar", "a key is a string (put it in quotes)"),
-    ] {
-        if line.contains(words) {
-            return what.into();
-        }
-    }
-    if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {
-        return format!("a number must be finite, found {number}");
-    }
-    let advice = [", set DuplicateKeyPolicy", " by configured policy", " by the configured policy", "; use from_str"];
-    let end = advice.iter().filter_map(|advice| line.find(advice)).min().unwrap_or(line.len());
-    line[..end].to_string()
+    line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']).to_string()
 }
 
 impl Document {

@@ -26,14 +26,24 @@ const SOURCES: [&str; 2] = ["llm_serving_cookbook", "cookbook"];
 pub fn check(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     missing(value, found);
     dataset(value, found);
-    benchmark(value, found);
+    let reported = benchmark(value, found);
     search(value, found);
     limits::check(value, &plan.scenarios, found);
-    idle(value, plan, frameworks, found);
+    load_points(value, plan, reported, found);
+    targets(value, plan, frameworks, found);
 }
 
-/// What a plan says and nothing follows from.
-fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+/// What was already reported about the load points, at the entries that cause it.
+#[derive(Debug, Clone, Copy, Default)]
+struct ReportedLoads {
+    /// A duplicate.
+    duplicate: bool,
+    /// There is none.
+    none: bool,
+}
+
+/// The load points as read, beyond what their single entries show, and keys that have no effect with them.
+fn load_points(value: &Value, plan: &Plan, reported: ReportedLoads, found: &mut Vec<Finding>) {
     let open = plan.loads.iter().any(|load| load.mode == LoadMode::Open);
     if value["benchmark"]["arrivals"].is_string() && !open {
         let why = "arrivals mean nothing without an open loop: no load of this plan has one";
@@ -43,19 +53,18 @@ fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Fin
         let why = "without an SLA every rate passes: the search only finds its upper bound; give limits in sla";
         found.push(Finding::warning("/benchmark", why));
     }
-    for (i, load) in plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load)) {
-        let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("the rate {rate}"));
-        let why = format!("{text} stands twice");
-        if !found.iter().any(|f| f.pointer.starts_with("/benchmark/") && f.message.ends_with("stands twice")) {
-            found.push(Finding::error("/benchmark", why));
-        }
+    let duplicates = plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load));
+    for (i, load) in duplicates.filter(|_| !reported.duplicate) {
+        let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("request rate {rate}"));
+        found.push(Finding::error("/benchmark", format!("duplicate {text}")));
     }
-    if plan.loads.is_empty() && !found.iter().any(|f| f.message.ends_with("there is no load to drive")) {
-        found.push(Finding::error(
-            "/benchmark",
-            "there is no load to drive: give max_concurrency, request_rates or burst",
-        ));
+    if plan.loads.is_empty() && !reported.none {
+        found.push(Finding::error("/benchmark", "no load given: set max_concurrency, request_rates or burst"));
     }
+}
+
+/// Scenarios, model, GPUs and endpoint, against one another and against the definitions of the frameworks.
+fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (i, scenario) in plan.scenarios.iter().enumerate() {
         let twice = plan.scenarios[..i].iter().any(|other| other.name == scenario.name);
         if twice && value["dataset"]["scenario_names"].is_null() {
@@ -309,7 +318,7 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     }
 }
 
-fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
+fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
     let benchmark = &plan["benchmark"];
     if let Some(endpoint) = benchmark["endpoint"].as_str()
         && let Err(why) = endpoint.parse::<Endpoint>()
@@ -350,7 +359,7 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
     if benchmark["repeats"].as_u64().is_some_and(|n| n > 1000) {
         found.push(Finding::error("/benchmark/repeats", "repeats is at most 1000"));
     }
-    loads(benchmark, found);
+    let reported = loads(benchmark, found);
     let qps = &benchmark["qps"];
     if qps.is_object() {
         let lower = qps["lower"].as_f64().unwrap_or(DEFAULT_QPS.lower);
@@ -369,15 +378,18 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
             }
         }
     }
+    reported
 }
 
 /// Every load point once, and at least one.
-fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
+fn loads(benchmark: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
+    let mut reported = ReportedLoads::default();
     for part in ["max_concurrency", "request_rates"] {
         let Some(entries) = benchmark[part].as_array() else { continue };
         let other = if part == "max_concurrency" { "request_rates" } else { "max_concurrency" };
         if entries.is_empty() && benchmark[other].is_null() && benchmark["burst"] != true {
-            let why = format!("{part} is empty: there is no load to drive");
+            let why = format!("{part} is empty: no load given");
+            reported.none = true;
             found.push(Finding::error(&format!("/benchmark/{part}"), why));
         }
         let mut seen = BTreeSet::new();
@@ -387,9 +399,11 @@ fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
             }
             if !seen.insert(entry.to_string()) {
-                let why = format!("the load {entry} stands twice");
+                let why = format!("duplicate load {entry}");
+                reported.duplicate = true;
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
             }
         }
     }
+    reported
 }
