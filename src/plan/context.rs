@@ -9,44 +9,44 @@ use crate::engines::framework::Frameworks;
 use crate::engines::help::Helps;
 use crate::rows::kinds::PlanCheck;
 
-/// What becomes of a flag that captured help has not.
+/// What to do with a flag that is missing from the captured `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownFlags {
-    /// A known other name of it is used where the help has that; else it is an error.
+    /// Use another known name of it if the help has that; otherwise an error.
     Translate,
-    /// A knob of the search is left out; in the base it is an error.
+    /// Drop the knob from `search_space`; an error in `base_server_flags`.
     Drop,
-    /// Candidates with it are not run.
+    /// Skip the candidates that have it.
     Reject,
-    /// It is an error.
+    /// Report an error.
     Fail,
 }
 
-/// What is known beside a plan's own text.
+/// Everything a check uses besides the plan's own text.
 #[derive(Debug)]
 pub struct CheckContext<'a> {
-    /// The definitions.
+    /// The framework definitions.
     pub frameworks: &'a Frameworks,
     /// Captured help.
     pub helps: Helps,
-    /// What becomes of a flag that captured help has not.
+    /// What to do with a flag that is missing from the captured `--help`.
     pub unknown: UnknownFlags,
-    /// Leave the version ranges of knobs aside.
+    /// Do not check that the version supports each knob.
     pub any_version: bool,
-    /// A framework that cannot be asked for its help is left out; else that is an error.
+    /// True: a framework whose help cannot be captured is skipped; false: it is an error.
     pub allow_missing: bool,
-    /// The GPU, where the plan names none.
+    /// GPU model to assume if the plan names none.
     pub gpu: Option<String>,
-    /// What local folders tell about models, by the plan's path.
+    /// Facts about models from local folders, by the path in the plan.
     pub models: BTreeMap<String, ModelFacts>,
-    /// Option files of this host, by the plan's path.
+    /// Option files on this host, by the path in the plan.
     pub options: BTreeMap<String, Value>,
-    /// What an earlier check found out: it is taken over.
+    /// The results of an earlier check, which are used again.
     pub checked: Option<PlanCheck>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// Nothing but the definitions.
+    /// A context with the definitions alone.
     #[must_use]
     pub fn only(frameworks: &'a Frameworks) -> Self {
         Self {

@@ -1,36 +1,36 @@
 //! What is wrong with a plan, and where.
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Worth knowing; nothing is wrong with the plan.
+    /// Information: the plan is correct.
     Note,
-    /// The plan works, but not as somebody might think.
+    /// The plan works, but perhaps not as intended.
     Warning,
-    /// The plan gives no row.
+    /// The plan cannot be used: no row is written.
     Error,
 }
 
-/// One thing that is wrong with a plan.
+/// One finding about a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
-    /// JSON pointer to what it is about.
+    /// JSON pointer to its subject.
     pub pointer: String,
-    /// It is about the key and not its value.
+    /// True: it is about the key; false: about the value.
     pub key: bool,
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do about it.
     pub message: String,
 }
 
 impl Finding {
-    /// About a value.
+    /// A finding about a value.
     pub fn value(level: Level, pointer: &str, message: String) -> Self {
         Self { level, pointer: pointer.to_string(), key: false, message }
     }
 
-    /// About a key.
+    /// A finding about a key.
     pub fn key(level: Level, pointer: &str, message: String) -> Self {
         Self { level, pointer: pointer.to_string(), key: true, message }
     }

@@ -2,21 +2,21 @@
 
 use serde_json::Value;
 
-/// What a local folder tells about a model.
+/// Facts about a model, from its local folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelFacts {
-    /// Parameters, by the arithmetic of its `config.json`.
+    /// Number of parameters, calculated from `config.json`.
     pub parameters: Option<f64>,
-    /// Bits of a weight, by its `config.json`.
+    /// Bits per weight, from `config.json`.
     pub bits: Option<f64>,
-    /// Bytes of its weights, by the index of its files.
+    /// Size of its weights in bytes, from the index of its files.
     pub bytes: Option<f64>,
-    /// Its files.
+    /// Names of its files.
     pub files: Vec<String>,
 }
 
 impl ModelFacts {
-    /// Reads a `config.json`, and the index of the weights where there is one.
+    /// Reads a `config.json` and, if present, the index of the weights.
     #[must_use]
     pub fn read(config: &Value, index: &Value, files: Vec<String>) -> Self {
         let text = if config["text_config"].is_object() { &config["text_config"] } else { config };
@@ -30,7 +30,7 @@ impl ModelFacts {
     }
 }
 
-/// Parameters of a decoder by its `config.json`: embeddings, attention, and dense or expert layers.
+/// Number of parameters of a decoder from its `config.json`: embeddings, attention, and dense or expert layers.
 #[must_use]
 pub fn parameters(config: &Value) -> Option<f64> {
     let number = |keys: &[&str]| keys.iter().find_map(|key| config[*key].as_f64());
@@ -56,7 +56,7 @@ pub fn parameters(config: &Value) -> Option<f64> {
     Some(embeddings + layers * attention + first * dense + (layers - first) * sparse)
 }
 
-/// Bits of a weight in a format, by its name.
+/// Bits per weight of a format, from its name.
 pub(super) fn bits(name: &str) -> Option<f64> {
     let name = name.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));

@@ -18,7 +18,7 @@ pub struct CandidateBuilder<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The framework's part of it.
-    pub given: &'a FrameworkPlan,
+    pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
     /// The scenarios and loads of the plan, as the keys of its units have them.
@@ -41,14 +41,14 @@ impl CandidateBuilder<'_> {
 
     /// The candidate with this flag set.
     pub fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
-        let (plan, given, framework) = (self.plan, self.given, self.framework);
-        let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
+        let (plan, section, framework) = (self.plan, self.section, self.framework);
+        let model = section.model.clone().unwrap_or_else(|| plan.model.clone());
         // What cannot be put together was an error of the plan.
         let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
         let files = render::files(framework, &mut rendered);
-        let argv = render::argv(framework, given, &model, &rendered);
+        let argv = render::argv(framework, section, &model, &rendered);
         let mut env = framework.env.clone();
-        env.extend(given.env.clone());
+        env.extend(section.env.clone());
         if let Some(devices) = &plan.hardware.visible_devices {
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
         }
@@ -63,9 +63,9 @@ impl CandidateBuilder<'_> {
             files,
             flags: set.flags,
             changed: set.changed,
-            launcher: launchers(given, framework),
-            image: given.image.clone(),
-            mounts: given.mounts.clone(),
+            launcher: launchers(section, framework),
+            image: section.image.clone(),
+            mounts: section.mounts.clone(),
         };
         let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
         // What is not there changes no id.
@@ -77,18 +77,18 @@ impl CandidateBuilder<'_> {
             }
         }
         let validated = self.validated(&server.argv);
-        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
+        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == section.name);
         let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
         let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
         let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
         let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
         let mut candidate = Candidate {
-            framework: given.name.clone(),
-            candidate_id: format!("{}-{}", given.name, digest::short(&content)),
+            framework: section.name.clone(),
+            candidate_id: format!("{}-{}", section.name, digest::short(&content)),
             model,
             tokenizer: plan.tokenizer.clone(),
             precision: plan.precision.clone(),
-            quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
+            quantization: section.quantization.clone().or_else(|| plan.quantization.clone()),
             hardware: plan.hardware.clone(),
             gpus: fewer,
             server_command: render::command(framework, &server),
@@ -115,7 +115,7 @@ impl CandidateBuilder<'_> {
 
     /// Which flags of a command a captured help accepts.
     fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
-        let check = self.plan.checked.validated_cli_flags.get(&self.given.name)?;
+        let check = self.plan.checked.validated_cli_flags.get(&self.section.name)?;
         let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
         let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
         Some(ValidatedFlags {
@@ -128,8 +128,8 @@ impl CandidateBuilder<'_> {
 }
 
 /// The plan's launchers, with what the framework asks of them where the plan says nothing.
-fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
-    let mut steps = given.launcher.clone();
+fn launchers(section: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
+    let mut steps = section.launcher.clone();
     for step in &mut steps {
         if let Some(options) = framework.launcher_options.get(&step.name) {
             step.options.entry("options".into()).or_insert_with(|| options.clone());

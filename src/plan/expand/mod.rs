@@ -44,7 +44,7 @@ pub struct Expansion {
 /// # Errors
 /// A framework without a definition.
 pub fn expand(plan: &Plan, frameworks: &Frameworks) -> Result<Vec<Expansion>> {
-    plan.frameworks.iter().map(|given| one(plan, given, frameworks)).collect()
+    plan.frameworks.iter().map(|section| one(plan, section, frameworks)).collect()
 }
 
 /// All candidates in the order in which they are tried: every framework's baseline before any second candidate.
@@ -61,34 +61,34 @@ pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
     }
 }
 
-fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
+fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
     let no_definition =
-        || Error::new(format!("there is no framework definition {:?}", given.definition)).at(given.name.clone());
-    let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
-    let base = plan.base(given, framework);
+        || Error::new(format!("there is no framework definition {:?}", section.definition)).at(section.name.clone());
+    let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
+    let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
     let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads);
-    let make = CandidateBuilder { plan, given, framework, asked };
-    if !given.enabled {
+    let make = CandidateBuilder { plan, section, framework, asked };
+    if !section.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
         skip(&mut candidate, FailureClass::Excluded, "excluded by the user (enabled: false)".into());
-        let framework = given.name.clone();
+        let framework = section.name.clone();
         return Ok(Expansion { framework, candidates: vec![candidate], space: 1, never_tried: Members::new() });
     }
     let space: Vec<(String, Vec<Value>)> = match plan.tier {
-        1 => strategy::first_tier(&base, &given.space),
-        _ => given.space.clone(),
+        1 => strategy::first_tier(&base, &section.space),
+        _ => section.space.clone(),
     };
-    let FlagSets { sets, refused, refused_values } = FlagSetSearch { plan, given, framework }.sets(baseline, &space);
+    let FlagSets { sets, refused, refused_values } = FlagSetSearch { plan, section, framework }.sets(baseline, &space);
     // A list is what somebody wanted to try; any other strategy left something out.
     let never_tried = match plan.strategy {
         Strategy::Ordered => Members::new(),
-        _ => space::never_tried(&given.space, &sets, &refused_values),
+        _ => space::never_tried(&section.space, &sets, &refused_values),
     };
     let (of, size) = (
         sets.len() + refused.len(),
-        if plan.strategy == Strategy::Ordered { given.list.len() } else { strategy::size(&space) },
+        if plan.strategy == Strategy::Ordered { section.list.len() } else { strategy::size(&space) },
     );
     let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
     let mut candidates = Vec::with_capacity(of);
@@ -103,7 +103,7 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
     }
     // A baseline that cannot run stays the first all the same.
     candidates.sort_by_key(|candidate| !candidate.search.baseline);
-    Ok(Expansion { framework: given.name.clone(), candidates, space: size, never_tried })
+    Ok(Expansion { framework: section.name.clone(), candidates, space: size, never_tried })
 }
 
 /// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
@@ -118,16 +118,16 @@ pub fn on_top_of(
     let all = || first.iter().flat_map(|e| &e.candidates);
     let mut without = Vec::new();
     plan.speculative = true;
-    plan.frameworks.retain_mut(|given| {
-        let leader = leaders.get(&given.name);
+    plan.frameworks.retain_mut(|section| {
+        let leader = leaders.get(&section.name);
         let best = leader.and_then(|id| all().find(|candidate| candidate.candidate_id == *id));
-        let (Some(best), Some(framework)) = (best, frameworks.get(&given.definition)) else {
-            without.extend(given.enabled.then(|| given.name.clone()));
+        let (Some(best), Some(framework)) = (best, frameworks.get(&section.definition)) else {
+            without.extend(section.enabled.then(|| section.name.clone()));
             return false;
         };
-        given.base.clone_from(&best.server.flags);
-        given.space.retain(|(knob, _)| framework.is_speculative(knob));
-        given.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
+        section.base.clone_from(&best.server.flags);
+        section.space.retain(|(knob, _)| framework.is_speculative(knob));
+        section.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
         true
     });
     (plan, without)

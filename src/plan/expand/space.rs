@@ -54,7 +54,7 @@ pub struct FlagSetSearch<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The framework's part of it.
-    pub given: &'a FrameworkPlan,
+    pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
 }
@@ -65,7 +65,7 @@ impl FlagSetSearch<'_> {
     pub fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> FlagSets {
         let (plan, base) = (self.plan, baseline.flags.clone());
         let cap = plan.max_candidates.max(1);
-        let refuse = |set: &FlagSet| refusal(plan, self.given, self.framework, &set.flags, &set.changed);
+        let refuse = |set: &FlagSet| refusal(plan, self.section, self.framework, &set.flags, &set.changed);
         let mut seen = BTreeSet::from([self.key(&base)]);
         let mut reasons = BTreeSet::new();
         let (mut sets, mut refused) = (Vec::new(), Vec::new());
@@ -82,7 +82,7 @@ impl FlagSetSearch<'_> {
             let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
             let good = |value: &&Value| {
                 let flags = alone(value);
-                base.get(knob) == Some(value) || refusal(plan, self.given, self.framework, &flags, &flags).is_none()
+                base.get(knob) == Some(value) || refusal(plan, self.section, self.framework, &flags, &flags).is_none()
             };
             let kept: Vec<Value> = values.iter().filter(good).cloned().collect();
             if !kept.is_empty() || values.is_empty() {
@@ -99,7 +99,7 @@ impl FlagSetSearch<'_> {
                 }
             }
         }
-        let changes = strategy::changes(plan.strategy, &base, &left, &self.given.list, plan.search_seed);
+        let changes = strategy::changes(plan.strategy, &base, &left, &self.section.list, plan.search_seed);
         // One that refuses nearly all of a huge space has no end that anybody would wait for.
         for change in changes.take(100_000) {
             if sets.len() >= cap {
