@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::finding::{Finding, Level};
 use super::limits;
-use super::read::Plan;
 use super::read::DEFAULT_QPS;
+use super::read::Plan;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{CachePolicy, LoadMode};
 use crate::rows::words::{Arrivals, DatasetKind, Endpoint, Strategy, UnknownWord};
@@ -73,10 +73,7 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
         }
     }
     if plan.model.starts_with('-') || plan.model.chars().any(char::is_control) {
-        found.push(Finding::error(
-            "/model",
-            "the model must be a path or an id, on one line and not starting with -",
-        ));
+        found.push(Finding::error("/model", "the model must be a path or an id, on one line and not starting with -"));
     }
     let named =
         plan.hardware.visible_devices.as_ref().map(|names| names.split(',').filter(|n| !n.trim().is_empty()).count());
@@ -153,7 +150,8 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
         let at = format!("/frameworks/{}", crate::base::yaml::escape(name));
         let listed = section["candidates"].as_array().is_some_and(|list| !list.is_empty());
         if ordered && !listed && section["enabled"] != false {
-            let why = "strategy ordered needs candidates, the list of changes to try: without it only the baseline runs";
+            let why =
+                "strategy ordered needs candidates, the list of changes to try: without it only the baseline runs";
             found.push(Finding::key(Level::Warning, &at, why.into()));
         }
         if listed && !ordered {
@@ -203,10 +201,7 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/frameworks", "missing `frameworks`: a map with at least one framework"));
     }
     if let Some(kind) = plan["source"]["kind"].as_str().filter(|kind| !SOURCES.contains(kind)) {
-        found.push(Finding::note(
-            "/source/kind",
-            format!("unknown kind of source {kind:?}: ignored"),
-        ));
+        found.push(Finding::note("/source/kind", format!("unknown kind of source {kind:?}: ignored")));
     }
     if plan["dataset"]["canonical_jsonl"].is_string() {
         let why = "canonical_jsonl is not supported: write kind: canonical and path";
@@ -310,8 +305,7 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     for (i, name) in dataset["scenario_names"].as_array().into_iter().flatten().enumerate() {
         if !seen.insert(name.as_str()) {
-            found
-                .push(Finding::error(&format!("/dataset/scenario_names/{i}"), format!("duplicate name {name}")));
+            found.push(Finding::error(&format!("/dataset/scenario_names/{i}"), format!("duplicate name {name}")));
         }
     }
 }
@@ -330,7 +324,10 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
     for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
         if crate::base::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
             let at = format!("/benchmark/headers/{}", crate::base::yaml::escape(name));
-            found.push(Finding::error(&at, "E-SECRET-INLINE: do not write secrets into a plan: write ${NAME} and set NAME"));
+            found.push(Finding::error(
+                &at,
+                "E-SECRET-INLINE: do not write secrets into a plan: write ${NAME} and set NAME",
+            ));
         }
     }
     let own = ["/model/tokenizer", "/model/tokenizer_path"].iter().find_map(|pointer| plan.pointer(pointer)?.as_str());

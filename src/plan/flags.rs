@@ -114,9 +114,9 @@ impl FlagChecker<'_, '_> {
 
     /// The version, and whether it is only assumed.
     fn version(&self) -> Option<(FrameworkVersion, bool)> {
-        let plain_text = self.section.version.as_deref().and_then(FrameworkVersion::parse);
+        let stated = self.section.version.as_deref().and_then(FrameworkVersion::parse);
         let captured = || self.captured.and_then(|captured| captured.version.clone());
-        let sure = plain_text.or_else(captured).map(|version| (version, false));
+        let sure = stated.or_else(captured).map(|version| (version, false));
         sure.or_else(|| self.framework.checked.clone().map(|version| (version, true)))
     }
 
@@ -191,8 +191,8 @@ impl FlagChecker<'_, '_> {
                 self.reject(Some(one.knob), None, why);
             }
             _ => {
-                let way =
-                    other.map_or(String::new(), |now| format!("; it is called {now} there (--unknown-flags translate)"));
+                let way = other
+                    .map_or(String::new(), |now| format!("; it is called {now} there (--unknown-flags translate)"));
                 self.found.push(Finding::key(Level::Error, &one.pointer, format!("{why}{way}")));
             }
         }
@@ -272,8 +272,7 @@ impl FlagChecker<'_, '_> {
             let (verdict, choices) = (shown.verdict(&flag), shown.choices(&flag));
             let refused = !choices.is_empty() && !choices.contains(&value);
             if verdict == FlagVerdict::Unknown || (verdict == FlagVerdict::Accepted && refused) {
-                let why =
-                    format!("{} is not supported: its help does not accept {flag} {value}", self.framework.title);
+                let why = format!("{} is not supported: its help does not accept {flag} {value}", self.framework.title);
                 self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);
             }

@@ -73,7 +73,7 @@ pub fn launchers(value: &Value) -> Vec<LauncherStep> {
         LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }
     };
     match value {
-        Value::Null => vec![LauncherStep::plain("local")],
+        Value::Null => vec![LauncherStep::local()],
         Value::Array(all) => all.iter().map(step).collect(),
         one => vec![step(one)],
     }

@@ -27,8 +27,12 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         if let Err(why) = crate::base::shell::split(section["server_command"].as_str().unwrap_or_default()) {
             found.push(Finding::error(&format!("{at}/server_command"), why));
         }
-        if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none()) {
-            found.push(Finding::error(&format!("{at}/version"), format!("{version:?} is not a version; write for example 0.32.0")));
+        if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none())
+        {
+            found.push(Finding::error(
+                &format!("{at}/version"),
+                format!("{version:?} is not a version; write for example 0.32.0"),
+            ));
         }
         let captured = checked.validated_cli_flags.get(name).map(|check| &check.server);
         knobs(framework, section, &at, captured, found);
@@ -108,8 +112,10 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
                 let pointer = format!("{pointer}/{i}");
                 refuse(knob, described.refuses(value).filter(|_| !knob.contains('.')), value, &pointer, found);
                 if values[..i].contains(value) {
-                    found
-                        .push(Finding::warning(&pointer, format!("duplicate value {} of {knob}", super::shape::plain_text(value))));
+                    found.push(Finding::warning(
+                        &pointer,
+                        format!("duplicate value {} of {knob}", super::shape::plain_text(value)),
+                    ));
                 }
             }
         }
@@ -128,7 +134,8 @@ fn sequence(plan: &Plan, framework: &Framework, section: &Value, at: &str, found
     let Some(limit) = &framework.sequence_limit else { return };
     let Some(needed) = plan.scenarios.iter().filter_map(Scenario::longest).max() else { return };
     let values = |knob: &str| -> Vec<(String, u64)> {
-        let base = section["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
+        let base =
+            section["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
         let search = section["search_space"].get(knob).and_then(Value::as_array).into_iter().flatten().enumerate();
         let search = search.map(|(i, v)| (format!("{at}/search_space/{knob}/{i}"), v.clone()));
         let list = section["candidates"].as_array().into_iter().flatten().enumerate();
@@ -141,8 +148,7 @@ fn sequence(plan: &Plan, framework: &Framework, section: &Value, at: &str, found
         // 0 means the model's own limit.
         if value > 0 && value / divisor < needed {
             let shared = limit.divided_by.as_ref().map_or(String::new(), |by| format!(" shared by {by} {divisor}"));
-            let why =
-                format!("{} {value}{shared} is too short for the longest scenario ({needed} tokens)", limit.knob);
+            let why = format!("{} {value}{shared} is too short for the longest scenario ({needed} tokens)", limit.knob);
             found.push(Finding::error(&pointer, why));
         }
     }

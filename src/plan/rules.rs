@@ -66,7 +66,8 @@ pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) 
 
 /// Every word of `search.allow` must belong to a rule.
 fn words(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
-    let mut words: Vec<&str> = context.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
+    let mut words: Vec<&str> =
+        context.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
     words.sort_unstable();
     words.dedup();
     for (i, word) in plan.allow.iter().enumerate().filter(|(_, word)| !words.contains(&word.as_str())) {
@@ -192,8 +193,11 @@ impl RuleChecker<'_, '_> {
         let lift = format!("allow it with search.allow: [{}]", rule.allow);
         let finding = match (rule.then, in_base) {
             (RuleEffect::Smoke, _) => {
-                let why =
-                    format!("{knob} {} makes this a smoke test, not a benchmark: {}; {lift}", plain_text(value), rule.reason);
+                let why = format!(
+                    "{knob} {} makes this a smoke test, not a benchmark: {}; {lift}",
+                    plain_text(value),
+                    rule.reason
+                );
                 Finding::warning(pointer, why)
             }
             (RuleEffect::Skip, true) => {
@@ -290,11 +294,14 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
             let why = || format!("{knob} {value}{place} is not supported, only {allowed}: {}", rule.reason);
             (value != allowed).then(|| Refusal::unsupported(cause.clone(), why()))
         };
-        if let Some(why) = flags.get(knob).and_then(|value| refuse(&plain_text(value), RefusalCause::Knob(knob.clone()))) {
+        if let Some(why) =
+            flags.get(knob).and_then(|value| refuse(&plain_text(value), RefusalCause::Knob(knob.clone())))
+        {
             return Some(why);
         }
         let command = section.command.as_ref().map_or(&[] as &[String], |command| &command.rest);
-        for (words, cause) in [(command, RefusalCause::ServerCommand), (&section.extra_args[..], RefusalCause::ExtraArgs)]
+        for (words, cause) in
+            [(command, RefusalCause::ServerCommand), (&section.extra_args[..], RefusalCause::ExtraArgs)]
         {
             let behind = words
                 .iter()
@@ -329,7 +336,8 @@ fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Ref
     let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
     let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
     let (rule, knob) = hits.next()?;
-    let why = format!("{knob} {} is not supported on {gpu}: {}; use {}", plain_text(&rule.value), rule.reason, rule.instead);
+    let why =
+        format!("{knob} {} is not supported on {gpu}: {}; use {}", plain_text(&rule.value), rule.reason, rule.instead);
     Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 

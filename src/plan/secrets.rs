@@ -60,7 +60,9 @@ fn env(section: &Value, at: &str, found: &mut Vec<Finding>) {
     for (name, value) in section["env"].as_object().unwrap_or(&Map::new()) {
         let text = value.as_str().unwrap_or_default();
         if (redact::is_secret_name(name) && text.len() >= 6 && !text.starts_with('/')) || redact::holds_secret(text) {
-            let why = format!("E-SECRET-INLINE: do not write secrets into a plan: write `{name}: null` to inherit it by name");
+            let why = format!(
+                "E-SECRET-INLINE: do not write secrets into a plan: write `{name}: null` to inherit it by name"
+            );
             found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
         }
     }

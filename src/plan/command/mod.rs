@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use self::parse::{Piece, ArgumentMeaning, is_flag, parse};
+use self::parse::{ArgumentMeaning, Piece, is_flag, parse};
 use super::finding::Finding;
 use super::shape::{plain_text, texts};
 use crate::base::shell;
@@ -59,7 +59,9 @@ pub fn take_over(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>
     let mut merged = MergedPlan { value: plan.clone(), commands: BTreeMap::new(), places: BTreeMap::new() };
     let model = ["/model", "/model/path", "/model/model_path", "/model/name", "/model/id"];
     let model = model.iter().find_map(|pointer| plan.pointer(pointer)?.as_str()).unwrap_or_default();
-    for (name, section) in plan["frameworks"].as_object().into_iter().flatten().filter(|(_, section)| section.is_object()) {
+    for (name, section) in
+        plan["frameworks"].as_object().into_iter().flatten().filter(|(_, section)| section.is_object())
+    {
         let Some(framework) = frameworks.get(section["definition"].as_str().unwrap_or(name)) else { continue };
         let mut reading = CommandReader {
             framework,
@@ -238,8 +240,7 @@ impl CommandReader<'_> {
             let why = format!("the model is {plan} in the plan but {model} in {part}: keep one");
             return self.found.push(Finding::error(pointer, why));
         }
-        let why =
-            format!("{model} in {part} replaces the plan's model, {plan}: its results are ranked separately");
+        let why = format!("{model} in {part} replaces the plan's model, {plan}: its results are ranked separately");
         self.found.push(Finding::warning(pointer, why));
         self.section.insert("model".into(), model.into());
     }

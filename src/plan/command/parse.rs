@@ -42,7 +42,9 @@ pub fn parse(framework: &Framework, words: &[String], positional: bool, models: 
     let mut open = false;
     while at < words.len() {
         let word = &words[at];
-        let no_model = !pieces.iter().any(|piece| matches!(piece.meaning, ArgumentMeaning::Model(_) | ArgumentMeaning::ModelSource));
+        let no_model = !pieces
+            .iter()
+            .any(|piece| matches!(piece.meaning, ArgumentMeaning::Model(_) | ArgumentMeaning::ModelSource));
         let (meaning, n) = match flag(framework, &words[at..]) {
             Some(known) => known,
             None if is_flag(word) => (ArgumentMeaning::Other, 1),
@@ -100,7 +102,9 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
         Named::Host => ArgumentMeaning::Host(text.into()),
         Named::Port => ArgumentMeaning::Port(text.into()),
         Named::KnobOff(_) => return None,
-        Named::Knob(_) if dotted => ArgumentMeaning::Knob(name, serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))),
+        Named::Knob(_) if dotted => {
+            ArgumentMeaning::Knob(name, serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)))
+        }
         Named::Knob(_) if kind == Some(Kind::List) => {
             let more = words[n..].iter().take_while(|word| joined.is_none() && !is_flag(word)).count();
             let all = std::iter::once(text).chain(words[n..n + more].iter().map(String::as_str));

@@ -44,7 +44,9 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
             },
             _ if first.starts_with('-') => return Err(format!("it begins with the flag {first} instead of a program")),
             _ if first.starts_with("~/") || expands(first) => {
-                return Err(format!("the command does not run in a shell, so {first} is not expanded: write the whole path"));
+                return Err(format!(
+                    "the command does not run in a shell, so {first} is not expanded: write the whole path"
+                ));
             }
             _ => return Ok(Bare { env, words }),
         }

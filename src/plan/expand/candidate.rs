@@ -13,11 +13,11 @@ use crate::rows::kinds::{
     Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, ValidatedFlags,
 };
 
-/// What the candidates of one framework have in common.
+/// Builds the candidates of one framework.
 pub struct CandidateBuilder<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// The framework's part of it.
+    /// The framework's section of it.
     pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
@@ -26,7 +26,7 @@ pub struct CandidateBuilder<'a> {
 }
 
 impl CandidateBuilder<'_> {
-    /// Where a flag set stands in the search.
+    /// The place of a flag set in the search.
     pub fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
         SearchPosition {
             strategy: self.plan.strategy,
@@ -43,7 +43,7 @@ impl CandidateBuilder<'_> {
     pub fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
         let (plan, section, framework) = (self.plan, self.section, self.framework);
         let model = section.model.clone().unwrap_or_else(|| plan.model.clone());
-        // What cannot be put together was an error of the plan.
+        // Flags that do not nest have been reported as an error of the plan.
         let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
         let files = render::files(framework, &mut rendered);
         let argv = render::argv(framework, section, &model, &rendered);
@@ -53,7 +53,7 @@ impl CandidateBuilder<'_> {
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
         }
         if plan.hardware.gpu_count == Some(0) && !framework.simulated {
-            // A build for GPUs takes what it sees.
+            // A build for GPUs uses every GPU it sees.
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
         }
         let server = CandidateServer {
@@ -68,8 +68,8 @@ impl CandidateBuilder<'_> {
             mounts: section.mounts.clone(),
         };
         let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
-        // What is not there changes no id.
-        let local = [LauncherStep::plain("local")];
+        // Absent settings do not change the id.
+        let local = [LauncherStep::local()];
         let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
         for more in [json!(server.image), json!(server.mounts), launcher] {
             if !more.is_null() && more != json!([]) {
@@ -113,7 +113,7 @@ impl CandidateBuilder<'_> {
         candidate
     }
 
-    /// Which flags of a command a captured help accepts.
+    /// The flags of a command that the captured help accepts.
     fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
         let check = self.plan.checked.validated_cli_flags.get(&self.section.name)?;
         let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
@@ -127,7 +127,7 @@ impl CandidateBuilder<'_> {
     }
 }
 
-/// The plan's launchers, with what the framework asks of them where the plan says nothing.
+/// The plan's launchers, with the framework's default options for them.
 fn launchers(section: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
     let mut steps = section.launcher.clone();
     for step in &mut steps {

@@ -1,4 +1,4 @@
-//! Candidates: the baseline first, then what the plan's strategy makes of the search space.
+//! Generates candidates: the baseline first, then flag sets from the search space, by the plan's strategy.
 
 mod candidate;
 mod estimate;
@@ -26,16 +26,16 @@ use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Candidate, Members, Status};
 use crate::rows::words::{FailureClass, Strategy};
 
-/// What was made of one framework's search space.
+/// The expansion of one framework's search space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
     /// The framework's name in the plan.
     pub framework: String,
-    /// Its candidates, the baseline first; those that are not run at the end, one for each reason.
+    /// Its candidates, the baseline first; skipped ones last, one for each reason.
     pub candidates: Vec<Candidate>,
-    /// Combinations that the search space holds.
+    /// Number of combinations in the search space.
     pub space: usize,
-    /// Values of knobs that no candidate has, and that nothing forbids.
+    /// Allowed values that no candidate has, by knob.
     pub never_tried: Members,
 }
 
@@ -47,7 +47,7 @@ pub fn expand(plan: &Plan, frameworks: &Frameworks) -> Result<Vec<Expansion>> {
     plan.frameworks.iter().map(|section| one(plan, section, frameworks)).collect()
 }
 
-/// All candidates in the order in which they are tried: every framework's baseline before any second candidate.
+/// All candidates in the order in which they run: the baselines of all frameworks before any other candidate.
 #[must_use]
 pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
     let mut queues: Vec<_> = expansions.into_iter().map(|e| e.candidates.into_iter()).collect();
@@ -63,7 +63,7 @@ pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
 
 fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
     let no_definition =
-        || Error::new(format!("there is no framework definition {:?}", section.definition)).at(section.name.clone());
+        || Error::new(format!("unknown framework definition {:?}", section.definition)).at(section.name.clone());
     let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
     let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
@@ -81,7 +81,7 @@ fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<
         _ => section.space.clone(),
     };
     let FlagSets { sets, refused, refused_values } = FlagSetSearch { plan, section, framework }.sets(baseline, &space);
-    // A list is what somebody wanted to try; any other strategy left something out.
+    // A list is complete; any other strategy may leave values out.
     let never_tried = match plan.strategy {
         Strategy::Ordered => Members::new(),
         _ => space::never_tried(&section.space, &sets, &refused_values),
@@ -101,13 +101,13 @@ fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<
         }
         candidates.push(candidate);
     }
-    // A baseline that cannot run stays the first all the same.
+    // A skipped baseline still comes first.
     candidates.sort_by_key(|candidate| !candidate.search.baseline);
     Ok(Expansion { framework: section.name.clone(), candidates, space: size, never_tried })
 }
 
-/// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
-/// first; and the frameworks that have none.
+/// The plan of the second stage, which searches only the knobs for speculative decoding, on top of the best candidate of
+/// each framework; and the frameworks that have no such candidate.
 #[must_use]
 pub fn on_top_of(
     mut plan: Plan,
@@ -162,18 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_says_how_many_gpus_it_takes_of_the_budget() {
+    fn a_candidate_has_its_number_of_gpus_if_below_the_budget() {
         let frameworks = Frameworks::load(&[], &[]).unwrap();
         let plan = json!({"model": "m", "hardware": {"gpu_count": 4}, "sla": {"max_p50_ttft_ms": 1},
                           "frameworks": {"vllm": {"search_space": {"tensor_parallel_size": [2, 1]}}}});
         let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
         let all = expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap().remove(0);
         let gpus: Vec<Option<u32>> = all.candidates.iter().map(|candidate| candidate.gpus).collect();
-        assert_eq!(gpus, [None, Some(2), Some(1)], "all of the budget is not told again");
+        assert_eq!(gpus, [None, Some(2), Some(1)], "absent if it is the whole budget");
     }
 
     #[test]
-    fn what_a_rule_refuses_uses_up_no_place() {
+    fn refused_flag_sets_do_not_count_towards_the_maximum() {
         let all = expanded(
             &json!({"a": 1}),
             &json!({"a": [9, 1, 2], "b": [9, 3]}),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_cap_leaves_out_are_told() {
+    fn values_left_out_by_the_maximum_are_reported() {
         let all =
             expanded(&json!({}), &json!({"a": [1, 2, 3], "b": [4, 5]}), &json!({"max_candidates_per_framework": 4}));
         assert_eq!((all.space, all.candidates.len()), (6, 4));

@@ -1,4 +1,4 @@
-//! From a search space to the flag sets that are run, and to those that are not.
+//! From a search space to the flag sets to run, and those that are refused.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use crate::rows::kinds::Members;
 /// One flag set of a framework.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlagSet {
-    /// Baseline and search values together.
+    /// All its flags, those of the baseline included.
     pub flags: Members,
-    /// What differs from the baseline.
+    /// The flags in which it differs from the baseline.
     pub changed: Members,
-    /// Why it is tried.
+    /// Why it is run, in a few words.
     pub why: String,
 }
 
@@ -31,11 +31,11 @@ pub struct FlagSets {
     pub refused_values: Vec<(String, Value)>,
 }
 
-/// Values that no flag set has and nothing refuses.
+/// Allowed values that no flag set has, by knob.
 pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
     let has = |set: &FlagSet, knob: &str, value: &Value| set.flags.get(knob).unwrap_or(&Value::Null) == value;
     let mut all = Members::new();
-    // Of a framework that cannot run at all there is nothing to say but that.
+    // If the framework cannot run at all, only that is reported.
     for (knob, values) in space.iter().filter(|_| !sets.is_empty()) {
         let never = values.iter().filter(|value| {
             let is_refused = refused.iter().any(|(other, refused)| other == knob && refused == *value);
@@ -53,7 +53,7 @@ pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[
 pub struct FlagSetSearch<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// The framework's part of it.
+    /// The framework's section of it.
     pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
@@ -76,7 +76,7 @@ impl FlagSetSearch<'_> {
             Some(_) => {}
         };
         sort(baseline, &mut sets, &mut refused);
-        // A value that is refused whatever stands beside it would refuse all that it is combined with.
+        // A value that is refused on its own would refuse every combination with it: leave it out.
         let (mut left, mut refused_values) = (Vec::new(), Vec::new());
         for (knob, values) in space {
             let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
@@ -84,9 +84,9 @@ impl FlagSetSearch<'_> {
                 let flags = alone(value);
                 base.get(knob) == Some(value) || refusal(plan, self.section, self.framework, &flags, &flags).is_none()
             };
-            let kept: Vec<Value> = values.iter().filter(good).cloned().collect();
-            if !kept.is_empty() || values.is_empty() {
-                left.push((knob.clone(), kept));
+            let allowed: Vec<Value> = values.iter().filter(good).cloned().collect();
+            if !allowed.is_empty() || values.is_empty() {
+                left.push((knob.clone(), allowed));
             }
             for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
                 let set = self.changed(
@@ -100,7 +100,7 @@ impl FlagSetSearch<'_> {
             }
         }
         let changes = strategy::changes(plan.strategy, &base, &left, &self.section.list, plan.search_seed);
-        // One that refuses nearly all of a huge space has no end that anybody would wait for.
+        // Bounded, in case nearly all of a huge space is refused.
         for change in changes.take(100_000) {
             if sets.len() >= cap {
                 break;
@@ -130,9 +130,9 @@ impl FlagSetSearch<'_> {
         FlagSet { flags, changed, why: change.why }
     }
 
-    /// What two flag sets with the same command have in common: a knob that no flag says is in none.
+    /// Equal for flag sets with the same command: knobs that add nothing to the command are left out.
     fn key(&self, flags: &Members) -> String {
-        let said = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
-        digest::canonical(&Value::Object(said.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
+        let in_command = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
+        digest::canonical(&Value::Object(in_command.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
     }
 }
