@@ -108,7 +108,7 @@ impl Launch {
         let help = framework.into_iter().flat_map(|f| f.help.iter().map(move |help| (f, help)));
         let help = help.map(|(framework, help)| beside(framework, &help.command));
         let ways = LaunchCommands {
-            asking: chain.asking()?,
+            asking: chain.fact_queries()?,
             pull: chain.pull()?,
             leftovers: chain.leftovers()?,
             outside: chain.outside()?,

@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::client::{ClientLoads, FrameworkClient};
-pub use self::entry::{Entry, Found};
+pub use self::entry::{Entry, EntryPosition};
 pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
-pub use self::named::Named;
+pub use self::named::FlagMeaning;
 pub use self::parts::{
     Booleans, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism, PlanStarter,
     ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,

@@ -14,7 +14,7 @@ use super::finding::Finding;
 use super::shape::{plain_text, texts};
 use crate::base::shell;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, Frameworks, Named};
+use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
 
 /// A plan's own command without the parts that were merged into the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -273,7 +273,7 @@ impl CommandReader<'_> {
     /// A knob whose value a plan cannot express stays in the command, and must not be set elsewhere.
     fn stays(&mut self, word: &str, part: &str, pointer: &str) {
         let flag = word.split('=').next().unwrap_or(word);
-        let Some(Named::Knob(knob) | Named::KnobOff(knob)) = self.framework.named(flag) else { return };
+        let Some(FlagMeaning::Knob(knob) | FlagMeaning::KnobOff(knob)) = self.framework.named(flag) else { return };
         for other in ["base_server_flags", "search_space"] {
             if self.section.get(other).and_then(|members| members.get(&knob)).is_some_and(|value| !value.is_null()) {
                 let why = format!("{knob} is set both in {other} and, as {word}, in {part}: keep one");

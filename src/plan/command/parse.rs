@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::engines::framework::{Booleans, Framework, Kind, Named};
+use crate::engines::framework::{Booleans, FlagMeaning, Framework, Kind};
 
 /// Words of a command line that belong together: a flag and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,15 +76,15 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
     };
     let named = framework.named(flag)?;
     let (kind, name) = match &named {
-        Named::Knob(name) | Named::KnobOff(name) => (framework.knob(name)?.kind, name.clone()),
+        FlagMeaning::Knob(name) | FlagMeaning::KnobOff(name) => (framework.knob(name)?.kind, name.clone()),
         _ => (Some(Kind::Text), String::new()),
     };
     let dotted = name.contains('.');
     if kind == Some(Kind::Flag) && framework.flags.booleans != Booleans::Value {
-        let off = matches!(named, Named::KnobOff(_));
+        let off = matches!(named, FlagMeaning::KnobOff(_));
         return joined.is_none().then(|| (ArgumentMeaning::Knob(name, (!off).into()), 1));
     }
-    if matches!(named, Named::KnobOff(_)) {
+    if matches!(named, FlagMeaning::KnobOff(_)) {
         return None;
     }
     let (text, n) = match joined {
@@ -92,25 +92,25 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
         None => (words.get(1).filter(|word| !is_flag(word))?.as_str(), 2),
     };
     let meaning = match named {
-        Named::Model => ArgumentMeaning::Model(text.into()),
-        Named::ModelSource => ArgumentMeaning::ModelSource,
-        Named::ServedName => {
+        FlagMeaning::Model => ArgumentMeaning::Model(text.into()),
+        FlagMeaning::ModelSource => ArgumentMeaning::ModelSource,
+        FlagMeaning::ServedName => {
             // Some accept several names.
             let more = words[n..].iter().take_while(|word| joined.is_none() && !is_flag(word)).count();
             return Some((ArgumentMeaning::ServedName(text.into()), n + more));
         }
-        Named::Host => ArgumentMeaning::Host(text.into()),
-        Named::Port => ArgumentMeaning::Port(text.into()),
-        Named::KnobOff(_) => return None,
-        Named::Knob(_) if dotted => {
+        FlagMeaning::Host => ArgumentMeaning::Host(text.into()),
+        FlagMeaning::Port => ArgumentMeaning::Port(text.into()),
+        FlagMeaning::KnobOff(_) => return None,
+        FlagMeaning::Knob(_) if dotted => {
             ArgumentMeaning::Knob(name, serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)))
         }
-        Named::Knob(_) if kind == Some(Kind::List) => {
+        FlagMeaning::Knob(_) if kind == Some(Kind::List) => {
             let more = words[n..].iter().take_while(|word| joined.is_none() && !is_flag(word)).count();
             let all = std::iter::once(text).chain(words[n..n + more].iter().map(String::as_str));
             return Some((ArgumentMeaning::Knob(name, all.map(number_or_text).collect()), n + more));
         }
-        Named::Knob(_) => ArgumentMeaning::Knob(name, value(kind?, text)?),
+        FlagMeaning::Knob(_) => ArgumentMeaning::Knob(name, value(kind?, text)?),
     };
     Some((meaning, n))
 }
