@@ -41,7 +41,7 @@ pub struct Args {
     /// Plan files, or files of plan rows; - or none for standard input
     pub files: Vec<PathBuf>,
     /// Output format: jsonl for programs; sh for people, with each command, its changes and the reason for it
-    #[arg(long, value_enum, default_value_t = ExpandFormat::Jsonl)]
+    #[arg(long, alias = "output-format", value_enum, default_value_t = ExpandFormat::Jsonl)]
     pub format: ExpandFormat,
     /// Skip units that these result rows complete; may be repeated
     #[arg(long, value_name = "FILE")]

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(value_name = "PLAN")]
     pub plans: Vec<PathBuf>,
     /// Output format: text for people, jsonl for programs; auto is text at a terminal
-    #[arg(long, value_enum, default_value_t = ValidateFormat::Auto)]
+    #[arg(long, alias = "output-format", value_enum, default_value_t = ValidateFormat::Auto)]
     pub format: ValidateFormat,
     /// Treat warnings as errors
     #[arg(long)]
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub frameworks: Vec<String>,
     /// GPU model to assume if neither the plan nor this host provides one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "gpu-model", value_name = "NAME")]
     pub gpu: Option<String>,
     /// Check every flag against the captured help in this folder, at any depth (see bench(7))
     #[arg(long, value_name = "DIR", help_heading = "Flags")]
@@ -87,7 +87,14 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", conflicts_with = "plans", help_heading = "Instead")]
     pub new: Option<String>,
     /// With --new: number of GPUs; 0 for an engine on the CPU
-    #[arg(long, value_name = "N", default_value = "1", help_heading = "Instead")]
+    #[arg(
+        long,
+        alias = "num-gpus",
+        alias = "gpu-count",
+        value_name = "N",
+        default_value = "1",
+        help_heading = "Instead"
+    )]
     pub gpus: u32,
     /// Options of all programs
     #[command(flatten)]

@@ -95,7 +95,7 @@ impl RequestBuilder {
     /// What they tell.
     #[must_use]
     pub fn told(&self) -> &[MetricMapping] {
-        self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
+        self.metrics.as_ref().map_or(&[], |metrics| &metrics.mappings)
     }
 
     /// Empties the server's prefix cache.

@@ -347,7 +347,7 @@ fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> 
     let needed = parallelism.gpus(flags)?;
     // On the CPU the degrees count sockets or threads.
     let budget = plan.hardware.gpu_count.map(u64::from).filter(|budget| *budget > 0)?;
-    let (used, shared) = parallelism.parted(flags);
+    let (used, shared) = parallelism.split_degrees(flags);
     let terms = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
     let shared = shared.into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Synthetic secrets of every known shape, put together here so that none stands in the repository.
+    /// Synthetic secrets of every known shape, put together here so that none is in the repository.
     fn shaped() -> Vec<String> {
         let mut all = Vec::new();
         for seed in ["Ab3", "x9Z", "Q7r", "0dE"] {

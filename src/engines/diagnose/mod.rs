@@ -187,7 +187,7 @@ mod tests {
             let patterns = FailurePatterns::new(&own).unwrap();
             for rule in &patterns.rules {
                 let data = &rule.data;
-                // What has to stand before it is a pattern without an alternative of its own: its plain text will do.
+                // The pattern of `after` has no alternatives, so its plain text matches it.
                 let before = data.after.as_ref().map(|after| after.replace("(?i)", "").replace('\\', ""));
                 let lines: Vec<&str> = before.as_deref().into_iter().chain([data.sample.as_str()]).collect();
                 let phase = data.phase.unwrap_or(ServerPhase::Starting);
