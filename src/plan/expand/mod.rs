@@ -145,6 +145,7 @@ mod tests {
     use crate::plan::{CheckContext, load};
     use proptest::prelude::*;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     /// The expansion of a plan for a framework with the knobs a to d.
     fn expanded(base: &Value, space: &Value, search: &Value) -> Expansion {
