@@ -1,11 +1,11 @@
-//! The one error type: what is wrong, where, and why.
+//! The error type of the crate: what is wrong, where, and why.
 
 use std::fmt;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong, where it is, and what caused it; one line when printed.
+/// What is wrong, where, and its cause; printed as one line.
 #[derive(Debug)]
 pub struct Error {
     what: String,
@@ -15,12 +15,12 @@ pub struct Error {
 }
 
 impl Error {
-    /// Says what is wrong, in a sentence without a full stop.
+    /// An error with this message, a sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), place: None, source: None, reader_left: false }
     }
 
-    /// Adds the place: `stdin:17`, `plan.yaml:3:5`, a path or a URL. The first place given stays.
+    /// Adds the place: `stdin:17`, `plan.yaml:3:5`, a path or a URL. A place that is already set stays.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place.get_or_insert_with(|| place.into());
@@ -34,13 +34,13 @@ impl Error {
         self
     }
 
-    /// The program that read our standard output has gone: stop quietly, do not report it.
+    /// The program that reads standard output has ended: stop without a message.
     #[must_use]
     pub fn reader_left() -> Self {
         Self { reader_left: true, ..Self::new("the reader of standard output left") }
     }
 
-    /// True when this says only that the reader of standard output left.
+    /// True if this only means that the reader of standard output has ended.
     #[must_use]
     pub fn is_reader_left(&self) -> bool {
         self.reader_left
@@ -54,13 +54,13 @@ impl fmt::Display for Error {
         }
         f.write_str(&self.what)?;
         let mut next = self.source.as_deref().map(|e| e as &dyn std::error::Error);
-        let mut said = self.what.clone();
+        let mut printed = self.what.clone();
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Libraries often repeat their own cause; say each thing once.
-            if !said.contains(&text) {
+            // Libraries often repeat their own cause: print each once.
+            if !printed.contains(&text) {
                 write!(f, ": {text}")?;
-                said.push_str(&text);
+                printed.push_str(&text);
             }
             next = cause.source();
         }
@@ -70,9 +70,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Adds what was being done to any error.
+/// Adds context to any error.
 pub trait Context<T> {
-    /// Wraps the error under `what`.
+    /// Wraps the error in one with the message `what`.
     ///
     /// # Errors
     /// The wrapped error, if there was one.

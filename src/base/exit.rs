@@ -1,15 +1,15 @@
-//! Exit statuses: a contract with shell scripts and Makefiles, the same for all programs.
+//! Exit statuses, the same for all programs; scripts and Makefiles rely on them.
 
 use std::process::ExitCode;
 
-/// How a program ends when no signal ended it.
+/// The exit status of a program that no signal ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitStatus {
-    /// 0: done, warnings included.
+    /// 0: done, perhaps with warnings.
     Done,
     /// 1: done, and the answer is no (a plan with errors; nothing passed the SLA).
     No,
-    /// 2: trouble: usage, unreadable or malformed input, I/O.
+    /// 2: error: bad usage, unreadable or malformed input, I/O.
     Trouble,
 }
 

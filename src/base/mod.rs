@@ -1,4 +1,4 @@
-//! What every room may use: errors, exit statuses, notices, YAML, quoting, digests, redaction.
+//! Used by every room: errors, exit statuses, notices, YAML, quoting, digests, redaction.
 
 pub mod digest;
 pub mod error;

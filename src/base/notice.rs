@@ -1,4 +1,4 @@
-//! The only writer of standard error. It ignores write errors: once the terminal is gone there is nobody to tell.
+//! The only writer of standard error. It ignores write errors, since there is no other place to report them.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use super::error::Error;
 use super::exit::ExitStatus;
 use super::redact;
 
-/// Messages of one program; remembers whether any of them was an error.
+/// Writes the messages of one program, and remembers whether any of them was an error.
 #[derive(Debug)]
 pub struct Notice {
     program: &'static str,
@@ -20,7 +20,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// `quiet` leaves out everything but warnings and errors; progress is drawn only on a terminal.
+    /// `quiet`: print only warnings and errors. Progress is shown only on a terminal.
     #[must_use]
     pub fn new(program: &'static str, quiet: bool) -> Self {
         let draws = !quiet && stderr().is_terminal();
@@ -33,7 +33,7 @@ impl Notice {
         self.program
     }
 
-    /// Reports an error and remembers it: the program ends with [`ExitStatus::Trouble`]. Nothing for a reader that left.
+    /// Reports an error and remembers it: the program ends with [`ExitStatus::Trouble`]. Ignores that the reader has ended.
     pub fn error(&self, error: &Error) {
         if !error.is_reader_left() {
             self.troubled.store(true, Relaxed);
@@ -41,31 +41,31 @@ impl Notice {
         }
     }
 
-    /// Reports something the user should know; the exit status stays as it is.
+    /// Reports a warning, which does not change the exit status.
     pub fn warn(&self, message: impl AsRef<str>) {
         self.line(&format!("{}: warning: {}", self.program, message.as_ref()));
     }
 
-    /// Says what goes on, unless quiet.
+    /// Reports progress, unless quiet.
     pub fn say(&self, message: impl AsRef<str>) {
         if !self.quiet {
             self.line(&format!("{}: {}", self.program, message.as_ref()));
         }
     }
 
-    /// The same for what is only worth knowing: nothing when quiet.
+    /// A line without the program's name, unless quiet.
     pub fn plain_note(&self, message: impl AsRef<str>) {
         if !self.quiet {
             self.line(message.as_ref());
         }
     }
 
-    /// A line for people without the program's name before it (a finding that starts with its own place).
+    /// A line without the program's name, for findings that start with their own place.
     pub fn plain(&self, message: impl AsRef<str>) {
         self.line(message.as_ref());
     }
 
-    /// Replaces the progress line; the next message or [`Notice::clear`] removes it. Nothing unless on a terminal.
+    /// Replaces the progress line; the next message or [`Notice::clear`] removes it. Does nothing unless on a terminal.
     pub fn progress(&self, message: impl AsRef<str>) {
         if !self.draws {
             return;
@@ -78,7 +78,7 @@ impl Notice {
         *drawn = width;
     }
 
-    /// True when [`Notice::progress`] shows anything.
+    /// True if [`Notice::progress`] shows anything.
     #[must_use]
     pub fn draws(&self) -> bool {
         self.draws
@@ -99,7 +99,7 @@ impl Notice {
         if self.troubled.load(Relaxed) { ExitStatus::Trouble } else { exit }
     }
 
-    /// What another program prints for people, piece by piece: as it is, without secrets.
+    /// Passes on what another program prints for people, without secrets.
     pub fn relay(&self, piece: &str) {
         self.clear();
         let _ = stderr().write_all(redact::foreign(piece).as_bytes());

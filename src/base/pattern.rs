@@ -1,14 +1,14 @@
-//! Regular expressions for logs and secrets. Those are ASCII where it matters, and a class of all Unicode's letters takes a
-//! hundred times as long to compile as `[0-9A-Za-z_]`.
+//! Regular expressions for logs and secrets, with ASCII classes: a class of all Unicode letters takes a hundred times as long
+//! to compile as `[0-9A-Za-z_]`.
 
 use regex::Regex;
 
 use super::error::{Context, Result};
 
-/// `pattern` with `\w`, `\d`, `\s` and `\b` as ASCII has them.
+/// Compiles `pattern` with ASCII `\w`, `\d`, `\s` and `\b`.
 ///
 /// # Errors
-/// When it is no regular expression.
+/// An invalid regular expression.
 pub fn ascii(pattern: &str) -> Result<Regex> {
     let mut plain = String::with_capacity(pattern.len() * 2);
     let mut chars = pattern.chars();

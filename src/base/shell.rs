@@ -1,10 +1,10 @@
-//! Commands as text for people: POSIX quoting. Nothing in this crate is run through a shell; argv arrays are the truth.
+//! Commands as text for people, with POSIX quoting. The programs run argv arrays, never a shell line.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// One word, quoted for a POSIX shell only where it must be.
+/// One word, quoted for a POSIX shell only if necessary.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
@@ -26,7 +26,7 @@ pub fn references(word: &str) -> Vec<String> {
     word.split("${").skip(1).filter_map(name).collect()
 }
 
-/// A word in which `${NAME}` is left to the shell.
+/// One word, quoted so that a shell still expands `${NAME}`.
 #[must_use]
 pub fn quote_open(word: &str) -> String {
     if references(word).is_empty() {
@@ -42,7 +42,7 @@ pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
     argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
-/// The variables of an environment as a POSIX shell takes them in front of a command; one that is only inherited is left out.
+/// The variables of an environment as assignments before a command; inherited ones are left out.
 #[must_use]
 pub fn assignments(env: &BTreeMap<String, Option<String>>) -> Vec<String> {
     env.iter().filter_map(|(name, value)| Some(format!("{name}={}", quote(value.as_ref()?)))).collect()
@@ -61,7 +61,7 @@ pub fn settings(members: &Map<String, Value>) -> String {
 /// Splits a command line into words as a POSIX shell would, without expanding anything.
 ///
 /// # Errors
-/// When a quote is not closed or the line ends in a backslash.
+/// An unclosed quote, or a backslash at the end of the line.
 pub fn split(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -75,7 +75,7 @@ pub fn split(line: &str) -> Result<Vec<String>, &'static str> {
                     match chars.next() {
                         Some('\'') => break,
                         Some(c) => word.push(c),
-                        None => return Err("a single quote is not closed"),
+                        None => return Err("unclosed single quote"),
                     }
                 }
             }
@@ -87,14 +87,14 @@ pub fn split(line: &str) -> Result<Vec<String>, &'static str> {
                         Some('\\') => match chars.next() {
                             Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
                             Some(c) => word.extend(['\\', c]),
-                            None => return Err("a double quote is not closed"),
+                            None => return Err("unclosed double quote"),
                         },
                         Some(c) => word.push(c),
-                        None => return Err("a double quote is not closed"),
+                        None => return Err("unclosed double quote"),
                     }
                 }
             }
-            '\\' => word.get_or_insert_default().push(chars.next().ok_or("the line ends in a backslash")?),
+            '\\' => word.get_or_insert_default().push(chars.next().ok_or("backslash at the end of the line")?),
             c => word.get_or_insert_default().push(c),
         }
     }

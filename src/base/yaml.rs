@@ -1,4 +1,4 @@
-//! The only door for YAML: text to a JSON value that remembers where everything stood.
+//! The only reader of YAML: from text to a JSON value, with the place of every key and value.
 //!
 //! The package behind the name `serde_yaml` is serde-saphyr (see `Cargo.toml`). Booleans are only `true` and `false`;
 //! duplicate keys, several documents and non-string keys are errors; size, depth and aliases are bounded.
@@ -16,7 +16,7 @@ use serde_yaml::options::DuplicateKeyPolicy;
 
 use super::error::{Error, Result};
 
-/// Plain scalars that are no strings in YAML 1.1 (<https://yaml.org/type/>).
+/// Plain scalars that are not strings in YAML 1.1 (<https://yaml.org/type/>).
 static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9][0-9_]*_[0-9_]*|\d{4}-\d\d?-\d\d?.*)$",
@@ -24,8 +24,15 @@ static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a fixed pattern")
 });
 
-/// The largest YAML file that is read, in bytes.
+/// Maximum size of a YAML file, bytes.
 pub const MAX_BYTES: usize = 1 << 20;
+
+/// Maximum number of nested lists and maps.
+const MAX_DEPTH: usize = 64;
+/// Maximum number of values, those of aliases included.
+const MAX_NODES: usize = 100_000;
+/// Maximum number of aliases.
+const MAX_ALIASES: usize = 100;
 
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,20 +52,20 @@ impl fmt::Display for YamlPlace {
 /// One YAML document as a JSON value, with the places of its keys and values by JSON pointer (`/dataset/input_len/0`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The document's content; keys in the order of the file.
+    /// The content, with keys in the order of the file.
     pub value: Value,
     keys: BTreeMap<String, YamlPlace>,
     values: BTreeMap<String, YamlPlace>,
 }
 
 impl Document {
-    /// Where the value at `pointer` stands, or the nearest of its parents that has a place.
+    /// The place of the value at `pointer`, or of its nearest parent with a place.
     #[must_use]
     pub fn value_place(&self, pointer: &str) -> YamlPlace {
         nearest(&self.values, pointer)
     }
 
-    /// Where the key that `pointer` ends in stands; an item of a list has no key, so its value's place is given.
+    /// The place of the last key of `pointer`; for an item of a list, which does not have a key, the place of its value.
     #[must_use]
     pub fn key_place(&self, pointer: &str) -> YamlPlace {
         self.keys.get(pointer).copied().unwrap_or_else(|| self.value_place(pointer))
@@ -81,12 +88,12 @@ fn nearest(places: &BTreeMap<String, YamlPlace>, pointer: &str) -> YamlPlace {
 /// Reads one document.
 ///
 /// # Errors
-/// What the parser refuses; the error's place is `name:line:column`.
+/// Invalid YAML, with the place `name:line:column`.
 pub fn load(text: &str, name: &str) -> Result<Document> {
     if text.len() > MAX_BYTES {
         return Err(Error::new(format!("the file is larger than {MAX_BYTES} bytes")).at(name));
     }
-    // Duplicate keys are let through and found below, where the place of the first one is known too.
+    // The parser lets duplicate keys pass: they are reported below, with the place of the first one.
     let root: Spanned<Node> = parse(text, name, DuplicateKeyPolicy::PassThrough)?;
     let mut document = Document { value: Value::Null, keys: BTreeMap::new(), values: BTreeMap::new() };
     document.value =
@@ -94,8 +101,8 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
     Ok(document)
 }
 
-/// Strings without quotes that readers of YAML 1.1 (PyYAML) take for something else: booleans, octal and sexagesimal numbers,
-/// dates. Their pointers.
+/// Pointers to strings without quotes that YAML 1.1 readers (PyYAML) take for another type: booleans, octal and sexagesimal
+/// numbers, dates.
 #[must_use]
 pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
@@ -110,10 +117,10 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
     all.map(|(pointer, _)| pointer.clone()).collect()
 }
 
-/// Reads one document straight into a type: for the data that the crate ships.
+/// Reads one document into a type, for data shipped with the crate.
 ///
 /// # Errors
-/// As [`load`], and what the type refuses.
+/// As [`load`]; or a value that does not fit the type.
 pub fn typed<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     parse(text, name, DuplicateKeyPolicy::Error)
 }
@@ -128,49 +135,56 @@ fn parse<T: DeserializeOwned>(text: &str, name: &str, duplicate_keys: DuplicateK
         merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
         with_snippet: false,
         budget: serde_yaml::budget! {
-            max_depth: 64,
-            max_nodes: 100_000,
-            max_aliases: 100,
+            max_depth: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_aliases: MAX_ALIASES,
         },
     };
     serde_yaml::from_str_with_options(text, options).map_err(|e| {
         let place = e.location().filter(|l| l.line() > 0).map(|l| format!("{name}:{}:{}", l.line(), l.column()));
-        Error::new(first_line(&e)).at(place.unwrap_or_else(|| name.to_string()))
+        Error::new(message(&e)).at(place.unwrap_or_else(|| name.to_string()))
     })
 }
 
-/// The parser's message without its place, which the caller prints in front, and without advice to its programmer.
-fn first_line(error: &serde_yaml::Error) -> String {
-    let text = error.without_snippet().to_string();
+/// The message for an error of the parser, without its place.
+fn message(error: &serde_yaml::Error) -> String {
+    use serde_yaml::Error as Refused;
+    use serde_yaml::budget::BudgetBreach;
+    let too_deep = || format!("nested deeper than {MAX_DEPTH} levels");
+    match error.without_snippet() {
+        Refused::AliasError { error, .. } => message(error),
+        Refused::MultipleDocuments { .. } => "more than one YAML document; a file must hold one".into(),
+        Refused::Budget { breach: BudgetBreach::Nodes { .. }, .. } => {
+            format!("more than {MAX_NODES} values, aliases included")
+        }
+        Refused::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+        Refused::Budget { breach: BudgetBreach::Aliases { .. }, .. } => format!("more than {MAX_ALIASES} aliases"),
+        Refused::ExternalMessage { source, .. } if is_recursion_limit(source) => too_deep(),
+        Refused::RecursiveReferencesRequireWeakTypes { .. } => "an alias is used inside its own value".into(),
+        Refused::NullIntoString { .. } | Refused::Unexpected { expected: "string scalar", .. } => {
+            "a key must be a string (put it in quotes)".into()
+        }
+        Refused::NonFiniteFloat { value, .. } => format!("a number must be finite, found {value}"),
+        Refused::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
+        Refused::MergeKeyNotAllowed { .. } => "YAML merge keys are not allowed".into(),
+        other => first_line(&other.to_string()),
+    }
+}
+
+fn is_recursion_limit(source: &serde_yaml::ExternalMessageSource) -> bool {
+    use serde_yaml::ExternalMessageSource::Parser;
+    matches!(source, Parser(error) if matches!(error.kind(), serde_yaml::granit_parser::ErrorKind::RecursionLimitExceeded))
+}
+
+/// The first line of the parser's own message, without its place.
+fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let end = line.find(" at line ").or_else(|| line.find(" (line ")).unwrap_or(line.len());
-    let line = line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']);
-    if line.starts_with("multiple YAML documents") {
-        return "more than one YAML document; a file holds one".into();
-    }
-    for (words, what) in [
-        ("Nodes {", "more than 100000 values, aliases included"),
-        ("Depth {", "nested deeper than 64 levels"),
-        ("recursion limit", "nested deeper than 64 levels"),
-        ("Aliases {", "more than 100 aliases"),
-        ("recursive references", "an alias stands within its own value"),
-        ("deserialize null into string", "a key is a string (put it in quotes)"),
-        ("expected string scalar", "a key is a string (put it in quotes)"),
-    ] {
-        if line.contains(words) {
-            return what.into();
-        }
-    }
-    if let Some(number) = line.strip_prefix("non-finite float `").and_then(|rest| rest.split('`').next()) {
-        return format!("a number must be finite, found {number}");
-    }
-    let advice = [", set DuplicateKeyPolicy", " by configured policy", " by the configured policy", "; use from_str"];
-    let end = advice.iter().filter_map(|advice| line.find(advice)).min().unwrap_or(line.len());
-    line[..end].to_string()
+    line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']).to_string()
 }
 
 impl Document {
-    /// Notes where everything stands; the place of a key that stands twice, and what is wrong with it.
+    /// Records the place of everything. Fails for a duplicate key, with its place and a message.
     fn place(&mut self, spanned: Spanned<Node>, pointer: String) -> Result<Value, (YamlPlace, String)> {
         let at = |location: serde_yaml::Location| YamlPlace {
             line: location.line().max(1),
@@ -283,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_that_others_read_otherwise() {
+    fn ambiguous_strings_are_found() {
         let text = "a: no\nb: 'no'\nc: [off, 1:30, 010, fine, \"1:30\"]\nd: 2026-11-25\ne: norway\nf: |\n  no\n";
         let document = load(text, "p").unwrap();
         assert_eq!(ambiguous(&document, text), ["/a", "/c/0", "/c/1", "/c/2", "/d"]);

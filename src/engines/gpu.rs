@@ -1,22 +1,22 @@
-//! GPUs as `nvidia-smi` lists them: which are asked for, which are busy, and what they did while a server was leased.
+//! GPUs as listed by `nvidia-smi`: which to use, which are busy, and their samples while a server was leased.
 
 use crate::base::error::{Error, Result};
 use crate::rows::kinds::{GpuDevice, GpuSummary};
 
-/// The fields of `--query-gpu`, in the order in which [`parse`] reads them. Other vendors' tools print the same by a
-/// command of the user's.
+/// The fields of `--query-gpu`, in the order in which [`parse`] reads them. For GPUs of other vendors, a command of
+/// the user prints the same fields.
 pub const QUERY: &str = "index,uuid,name,memory.used,memory.total,utilization.gpu,power.draw,clocks.sm,temperature.gpu,\
                          clocks_event_reasons.active,driver_version";
 
-/// Memory that may be in use on a GPU that counts as free, MiB: the driver's own.
+/// Maximum memory in use on a GPU that counts as free, MiB: the driver needs some itself.
 pub const FREE_MIB: f64 = 512.0;
-/// Reasons to throttle that spoil a measurement (NVML): hardware slowdown, software and hardware thermal, power brake.
+/// Throttle reasons that invalidate a measurement (NVML): hardware slowdown, software and hardware thermal, power brake.
 const SPOILING: u64 = 0x8 | 0x20 | 0x40 | 0x80;
 
-/// One GPU at one time. What the tool does not know is `None`.
+/// One GPU at one time; `None` for values the tool does not report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gpu {
-    /// Index, as `CUDA_VISIBLE_DEVICES` counts.
+    /// Index, as in `CUDA_VISIBLE_DEVICES`.
     pub index: u32,
     /// Unique id.
     pub uuid: String,
@@ -24,7 +24,7 @@ pub struct Gpu {
     pub name: String,
     /// Memory in use, MiB.
     pub used_mib: f64,
-    /// Memory in all, MiB.
+    /// Total memory, MiB.
     pub total_mib: Option<f64>,
     /// Utilisation, percent.
     pub utilization: Option<f64>,
@@ -34,7 +34,7 @@ pub struct Gpu {
     pub clock_mhz: Option<f64>,
     /// Temperature, degrees Celsius.
     pub temperature_c: Option<f64>,
-    /// Slowed down by heat or by its power supply.
+    /// Throttled because of heat or power supply.
     pub throttled: Option<bool>,
     /// Driver version.
     pub driver: Option<String>,
@@ -43,14 +43,14 @@ pub struct Gpu {
 /// Reads `--format=csv,noheader,nounits` of [`QUERY`].
 ///
 /// # Errors
-/// A line that has not the fields, or no memory.
+/// A line without these fields, or without memory in use.
 pub fn parse(text: &str) -> Result<Vec<Gpu>> {
     text.lines().filter(|line| !line.trim().is_empty()).map(line).collect()
 }
 
 fn line(line: &str) -> Result<Gpu> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    let wrong = || Error::new(format!("a GPU's line is not {QUERY}: {line:?}"));
+    let wrong = || Error::new(format!("expected the fields {QUERY}, got {line:?}"));
     let known = |i: usize| fields.get(i).filter(|f| !f.is_empty() && !f.starts_with('[') && **f != "N/A");
     let number = |i: usize| known(i).and_then(|f| f.parse::<f64>().ok());
     let reasons = known(9).and_then(|f| u64::from_str_radix(f.trim_start_matches("0x"), 16).ok());
@@ -69,18 +69,18 @@ fn line(line: &str) -> Result<Gpu> {
     })
 }
 
-/// The GPUs that a candidate asks for: those named by index or id, else the first `count`; never another number.
+/// Selects the GPUs of a candidate: by index or id, otherwise the first `count`; never another number.
 ///
 /// # Errors
-/// Which are not there, or how many are missing.
+/// An unknown GPU, or too few of them.
 pub fn choose(all: Vec<Gpu>, visible: Option<&str>, count: Option<u32>) -> Result<Vec<Gpu>, String> {
-    let there = all.len();
+    let available = all.len();
     let chosen: Vec<Gpu> = match visible {
         Some(names) => {
             let named = names.split(',').map(str::trim).filter(|name| !name.is_empty());
             let find = |name: &str| {
                 let gpu = all.iter().find(|gpu| gpu.index.to_string() == name || gpu.uuid == name);
-                gpu.cloned().ok_or_else(|| format!("there is no GPU {name}: {there} are there"))
+                gpu.cloned().ok_or_else(|| format!("GPU {name} not found; this host has {available}"))
             };
             named.map(find).collect::<Result<_, _>>()?
         }
@@ -88,20 +88,20 @@ pub fn choose(all: Vec<Gpu>, visible: Option<&str>, count: Option<u32>) -> Resul
     };
     match count {
         Some(count) if chosen.len() != count as usize => {
-            Err(format!("{count} GPUs are asked for and {} are there or named: no other number is used", chosen.len()))
+            Err(format!("gpu_count is {count}, but {} are available or selected", chosen.len()))
         }
         _ => Ok(chosen),
     }
 }
 
-/// Which of these are in use by somebody: `GPU 0 (H100): 40 000 MiB in use`.
+/// Describes the GPUs that are in use: `GPU 0 (H100): 40000 MiB in use`.
 #[must_use]
 pub fn busy(gpus: &[Gpu]) -> Vec<String> {
     let busy = gpus.iter().filter(|gpu| gpu.used_mib > FREE_MIB);
     busy.map(|gpu| format!("GPU {} ({}): {:.0} MiB in use", gpu.index, gpu.name, gpu.used_mib)).collect()
 }
 
-/// One look at all GPUs of a server.
+/// One sample of all GPUs of a server.
 #[derive(Debug, Clone)]
 pub struct GpuSample {
     /// Unix time, ms.
@@ -110,25 +110,25 @@ pub struct GpuSample {
     pub gpus: Vec<Gpu>,
 }
 
-/// What the samples say; `None` without any.
+/// Summary of the samples; `None` without any.
 #[must_use]
 pub fn summary(samples: &[GpuSample]) -> Option<GpuSummary> {
     let first = samples.first()?;
     let device = |i: usize| {
         let all = || samples.iter().filter_map(move |sample| sample.gpus.get(i));
         let of = |value: fn(&Gpu) -> Option<f64>| all().filter_map(value).collect::<Vec<f64>>();
-        let most = |values: Vec<f64>| values.into_iter().max_by(f64::total_cmp);
+        let max = |values: Vec<f64>| values.into_iter().max_by(f64::total_cmp);
         let throttled: Vec<f64> = of(|gpu| gpu.throttled.map(f64::from));
         let gpu = &first.gpus[i];
         GpuDevice {
             uuid: gpu.uuid.clone(),
             name: gpu.name.clone(),
-            memory_used_max_mib: most(of(|gpu| Some(gpu.used_mib))),
+            memory_used_max_mib: max(of(|gpu| Some(gpu.used_mib))),
             memory_total_mib: gpu.total_mib,
             utilization_mean: mean(&of(|gpu| gpu.utilization)),
             power_mean_w: mean(&of(|gpu| gpu.power_w)),
             clock_min_mhz: of(|gpu| gpu.clock_mhz).into_iter().min_by(f64::total_cmp),
-            temperature_max_c: most(of(|gpu| gpu.temperature_c)),
+            temperature_max_c: max(of(|gpu| gpu.temperature_c)),
             throttled_share: mean(&throttled),
         }
     };
@@ -162,7 +162,7 @@ pub fn energy(power: &[(u64, f64)], from_ms: u64, to_ms: u64) -> Option<f64> {
         let span = end.min(to_ms).saturating_sub((*begin).max(from_ms));
         watts * span as f64 / 1000.0
     });
-    // What lies before the first sample is as the first.
+    // The time before the first sample counts with its power.
     let before = first.saturating_sub(from_ms) as f64 / 1000.0 * power[0].1;
     Some(before + spans.sum::<f64>())
 }
@@ -190,9 +190,9 @@ mod tests {
         let gpus = || parse(TWO).unwrap();
         assert_eq!(choose(gpus(), None, Some(1)).unwrap()[0].index, 0);
         assert_eq!(choose(gpus(), Some("GPU-b"), Some(1)).unwrap()[0].index, 1);
-        assert!(choose(gpus(), None, Some(4)).unwrap_err().contains("4 GPUs are asked for"));
+        assert!(choose(gpus(), None, Some(4)).unwrap_err().contains("gpu_count is 4"));
         assert!(choose(gpus(), Some("0,1"), Some(1)).is_err());
-        assert!(choose(gpus(), Some("7"), None).unwrap_err().contains("no GPU 7"));
+        assert!(choose(gpus(), Some("7"), None).unwrap_err().contains("GPU 7 not found"));
     }
 
     #[test]

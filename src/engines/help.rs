@@ -1,4 +1,4 @@
-//! Captured `--help` texts: which flags they show, with which choices, and whether they show all.
+//! Captured `--help` texts: their flags, the choices of each, and whether they are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -11,37 +11,37 @@ use crate::base::pattern::ascii;
 
 /// Flags in a usage: `[--flag`, `| --flag`.
 static USAGE: LazyLock<Regex> = LazyLock::new(|| ascii(r"[\[|{(]\s*(--[A-Za-z0-9][\w-]*)").expect("a fixed pattern"));
-/// One flag at the beginning of a text, with what it takes when that is a choice.
+/// A flag at the beginning of a text, with its choices if it has any.
 static FLAG: LazyLock<Regex> = LazyLock::new(|| {
     ascii(r"^(--?[A-Za-z0-9][\w-]*)(?:[ =](?:\{([^{}\s]+)\}|\[([^\]\s]+\|[^\]\s]+)\]|<([^>\s]+\|[^>\s]+)>))?")
         .expect("a fixed pattern")
 });
-/// A version in what a version command prints.
+/// A version in the output of a version command.
 static VERSION: LazyLock<Regex> =
     LazyLock::new(|| ascii(r"\bv?(\d+(?:\.\d+)+[\w.+-]*|b\d{3,})").expect("a fixed pattern"));
 
-/// How far a line that declares a flag may be indented.
+/// Maximum indent of a line that declares a flag, characters.
 const MAX_INDENT: usize = 8;
 
-/// The flags that some help shows.
+/// The flags in the help of one program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HelpFlags {
-    /// Flags, each with its choices; none where it takes anything.
+    /// Flags, each with its choices; empty if it accepts anything.
     flags: BTreeMap<String, Vec<String>>,
-    /// The files that it is from.
+    /// The files it was read from.
     pub files: Vec<String>,
-    /// One of them shows all flags.
+    /// True if one of them lists all flags.
     complete: bool,
 }
 
-/// What a help says about a flag.
+/// Whether a flag is in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagVerdict {
-    /// It has it.
+    /// Listed in the help.
     Accepted,
-    /// It has it not.
+    /// Not listed in the help.
     Unknown,
-    /// It has it not, and is known not to list everything.
+    /// Not in the help, which is known to be incomplete.
     Unverifiable,
 }
 
@@ -56,7 +56,7 @@ impl HelpFlags {
         }
     }
 
-    /// What a flag takes; nothing when that is anything.
+    /// The choices of a flag; empty if it accepts anything.
     #[must_use]
     pub fn choices(&self, flag: &str) -> &[String] {
         self.flags.get(flag).map_or(&[], Vec::as_slice)
@@ -71,7 +71,7 @@ impl HelpFlags {
         let flags = read(text);
         let grouped = help.grouped.as_ref().and_then(|pattern| Regex::new(pattern).ok());
         let grouped = grouped.is_some_and(|pattern| text.lines().any(|line| pattern.is_match(line)));
-        // What shows nothing but how to ask for help is an error message, or an overview.
+        // A text that only mentions --help is an error message or an overview.
         let empty = flags.keys().all(|flag| ["--help", "-h", "--version"].contains(&flag.as_str()));
         self.complete |= !help.incomplete && !grouped && !empty;
         self.files.push(file.to_string());
@@ -84,7 +84,7 @@ impl HelpFlags {
     }
 }
 
-/// The flags that a help text declares, with their choices; flags that its prose only mentions are none of them.
+/// The flags that a help text declares, with their choices; not those that its prose only mentions.
 fn read(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut usage = false;
@@ -103,7 +103,7 @@ fn read(text: &str) -> BTreeMap<String, Vec<String>> {
             let choices = choices.split([',', '|']).filter(|c| !c.is_empty()).map(String::from);
             let known = flags.entry(found[1].to_string()).or_default();
             known.extend(choices.filter(|_| !usage));
-            // Another spelling follows behind a comma; what follows behind two spaces is prose.
+            // Another spelling may follow after a comma; after two spaces there is prose.
             let behind = &rest[found[0].len()..];
             let Some(comma) = behind.find(',').filter(|at| !behind[..*at].contains("  ")) else { break };
             rest = behind[comma + 1..].trim_start();
@@ -112,24 +112,24 @@ fn read(text: &str) -> BTreeMap<String, Vec<String>> {
     flags
 }
 
-/// What was captured of one framework.
+/// The captured help of one framework.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CapturedHelp {
     /// The help of each of its programs.
     pub shown: BTreeMap<HelpSubject, HelpFlags>,
-    /// The version that it is of, where that is known.
+    /// Its version, if known.
     pub version: Option<FrameworkVersion>,
-    /// Why there is none: it could not be run.
+    /// Why there is no help: the error of the command.
     pub missing: Option<String>,
 }
 
-/// What was captured, by the name of the definition and of the folder.
+/// Captured help, by the names of definition and folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Helps(BTreeMap<(String, String), CapturedHelp>);
 
 impl Helps {
-    /// Sorts captured files by whose help they are: by the words of their names. A version is read in a file whose name
-    /// has `version` and the name of the framework, else in the name of a folder: `vllm-0.32.0`.
+    /// Assigns captured files to frameworks by the words in their names. The version comes from a file with `version` and the
+    /// framework in its name, otherwise from the name of the folder: `vllm-0.32.0`.
     #[must_use]
     pub fn of(files: &[(String, String)], frameworks: &Frameworks) -> Self {
         let mut all: BTreeMap<(String, String), CapturedHelp> = BTreeMap::new();
@@ -163,14 +163,14 @@ impl Helps {
         Self(all)
     }
 
-    /// What was captured of a plan's framework: what lies in a folder of its name, else what there is of its definition.
+    /// The captured help of a plan's framework: from the folder with its name, otherwise any for its definition.
     #[must_use]
     pub fn get(&self, name: &str, definition: &str) -> Option<&CapturedHelp> {
         let own = self.0.get(&(definition.to_string(), name.to_string()));
         own.or_else(|| self.0.iter().find(|((of, _), _)| of == definition).map(|(_, captured)| captured))
     }
 
-    /// The same for a plan whose frameworks were asked into these `folders`, by name: of all `captured` folders only those.
+    /// Only the help of one plan: of all `captured` folders, those of its frameworks (`folders`, by framework name).
     #[must_use]
     pub fn placed(self, folders: &BTreeMap<String, String>, captured: &BTreeSet<String>) -> Self {
         let mut all = BTreeMap::new();
@@ -186,17 +186,17 @@ impl Helps {
         Self(all)
     }
 
-    /// True when nothing was captured.
+    /// True if there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// How a captured file begins when the program could not be run; the reason follows.
+/// The beginning of a captured file if the command failed; the reason follows.
 pub const MISSING: &str = "not captured: ";
 
-/// How much of a file's name a help's words are; 0 when it is not its.
+/// The number of characters of a file's name that match the words of a help; 0 if it is another file.
 fn score(help: &HelpCommand, file: &str) -> usize {
     let whole = help.named.iter().filter(|words| words.iter().all(|word| file.contains(word.as_str())));
     whole.map(|words| words.iter().map(String::len).sum()).max().unwrap_or(0)
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_are_those_that_are_declared() {
+    fn only_declared_flags_are_read() {
         let text = "usage: x serve [-h] [--tp-size N] [--a | --no-a]\n\
                     \x20          [--later {x,y}]\n\n\
                     Prose that mentions --nothing.\n\n\
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_belongs_to_whom_its_name_says() {
+    fn files_are_assigned_by_their_names() {
         let frameworks = Frameworks::load(&[], &[]).unwrap();
         let file = |path: &str, text: &str| (path.to_string(), text.to_string());
         let helps = Helps::of(

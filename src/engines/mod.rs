@@ -1,4 +1,4 @@
-//! What differs between serving frameworks, as data: definitions, launchers, help, versions, failures, protocols.
+//! The differences between serving frameworks, as data: definitions, launchers, help, versions, failures, protocols.
 
 pub mod diagnose;
 pub mod framework;

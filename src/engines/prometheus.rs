@@ -1,4 +1,4 @@
-//! A server's own counters, as Prometheus has them exposed: what they say about one run, by the framework's data.
+//! A server's own counters in Prometheus' text format, and from them metrics of one run, by the mapping of its framework.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-/// Where the labels that begin `text` end.
+/// The end of the labels that begin `text`.
 fn closing(text: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -41,22 +41,22 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What happened between two looks. A counter that fell was begun anew, and says nothing.
+/// The metrics of a run from the samples before and after it. A counter that fell was reset, and is left out.
 #[must_use]
-pub fn between(told: &[MetricMapping], before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Members {
-    let grown = |name: &str| {
+pub fn between(mappings: &[MetricMapping], before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Members {
+    let growth = |name: &str| {
         let now = after.get(name)?;
-        Some(now - before.get(name).unwrap_or(&0.0)).filter(|grown| *grown >= 0.0)
+        Some(now - before.get(name).unwrap_or(&0.0)).filter(|growth| *growth >= 0.0)
     };
-    let value = |told: &MetricMapping| match (&told.delta, &told.mean) {
-        (Some(name), _) => grown(name),
+    let value = |mapping: &MetricMapping| match (&mapping.delta, &mapping.mean) {
+        (Some(name), _) => growth(name),
         (None, Some(name)) => {
-            let (sum, count) = (grown(&format!("{name}_sum"))?, grown(&format!("{name}_count"))?);
+            let (sum, count) = (growth(&format!("{name}_sum"))?, growth(&format!("{name}_count"))?);
             (count > 0.0).then(|| sum / count)
         }
         (None, None) => None,
     };
-    let found = told.iter().filter_map(|told| Some((told.name.clone(), (value(told)? * told.times).into())));
+    let found = mappings.iter().filter_map(|one| Some((one.name.clone(), (value(one)? * one.times).into())));
     found.collect()
 }
 
@@ -72,14 +72,14 @@ mod tests {
         );
         assert_eq!(before, BTreeMap::from([("x".into(), 3.5), ("q_sum".into(), 1.0), ("q_count".into(), 2.0)]));
         let after = parse("x 10\nq_sum 3\nq_count 6\ngone 1\nz 0");
-        let told: Vec<MetricMapping> = serde_json::from_value(json!([
+        let mappings: Vec<MetricMapping> = serde_json::from_value(json!([
             {"name": "cache.x", "delta": "x"}, {"name": "phase_metrics.q_ms", "mean": "q", "times": 1000},
             {"name": "cache.none", "delta": "none"}, {"name": "cache.new", "delta": "gone"},
         ]))
         .unwrap();
-        let found = between(&told, &before, &after);
+        let found = between(&mappings, &before, &after);
         assert_eq!(json!(found), json!({"cache.x": 6.5, "phase_metrics.q_ms": 500.0, "cache.new": 1.0}));
-        // It was begun anew.
-        assert_eq!(between(&told[..1], &after, &before), Members::new());
+        // The counter was reset.
+        assert_eq!(between(&mappings[..1], &after, &before), Members::new());
     }
 }

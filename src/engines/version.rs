@@ -1,28 +1,27 @@
-//! Versions of frameworks, in their order.
+//! Versions of frameworks, and their order.
 
 use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-/// A version: `0.32.0`, `0.5.10.post1`, `1.3.0rc14`, `b11434`. Compared by its numbers; a pre-release stands before what it
-/// precedes.
+/// A version: `0.32.0`, `0.5.10.post1`, `1.3.0rc14`, `b11434`. Compared by its numbers; a pre-release sorts before its release.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FrameworkVersion {
     text: String,
     numbers: Vec<u64>,
-    /// `rc`, `dev` and their like.
+    /// True for a pre-release: `rc`, `dev` and so on.
     early: bool,
 }
 
 impl FrameworkVersion {
-    /// Reads a version; `None` for what has no number.
+    /// Reads a version; `None` for text without a number.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bare = text.trim().trim_start_matches(['v', 'b']);
         let mut numbers = Vec::new();
         let mut early = false;
-        // What stands behind + says where it was built.
+        // The part after + describes the build.
         for part in bare.split('+').next()?.split(['.', '-']) {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();
             let (number, rest) = part.split_at(digits);
@@ -42,7 +41,7 @@ impl FrameworkVersion {
         (!numbers.is_empty()).then(|| Self { text: text.trim().to_string(), numbers, early })
     }
 
-    /// As it was written.
+    /// Its original text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

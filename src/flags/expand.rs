@@ -13,21 +13,21 @@ use crate::base::version::VERSION;
 const AFTER: &str = "\
 Examples:
   bench-validate plan.yaml | bench-expand | bench-serve
-  bench-expand plan.yaml --format sh                       the commands that would be tried, and why
-  bench-expand plan.yaml --done results.jsonl              only what is left to run
+  bench-expand plan.yaml --format sh                       the commands to run, and why
+  bench-expand plan.yaml --done results.jsonl              only the units left to run
   bench-expand plan.yaml --from results.jsonl --top 3 --repeats 3
-                                                           second pass: the leaders again, at the rates found
+                                                           second pass: run the leaders again at the rates found
   bench-expand plan.yaml --stage speculative --on results.jsonl
-                                                           speculation, on top of the best candidate without it
-  bench-expand plan.yaml --emit vllm-sweep sweep/          the same as parameter files of `vllm bench sweep serve`
+                                                           speculative decoding, on top of the best plain candidate
+  bench-expand plan.yaml --emit vllm-sweep sweep/          parameter files for `vllm bench sweep serve`
 
-Every framework's baseline comes first, then what search.strategy makes of its search space, without duplicates, up to
-search.max_candidates_per_framework. What does not fit the GPUs or a rule is a row that is skipped, one for each reason,
-and uses up no place. The estimate counts on answers as slow as the SLA allows.
+The baseline of each framework comes first, then candidates from its search space by search.strategy, without duplicates,
+up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows,
+one for each reason, and do not count towards that maximum. The estimate assumes answers as slow as the SLA allows.
 
 Exit status:
   0  done
-  2  trouble: usage, unreadable or malformed input, a plan with errors, I/O";
+  2  error: bad usage, unreadable or malformed input, a plan with errors, I/O";
 
 /// Turn plans into candidates, the baseline first
 #[derive(Debug, Parser)]
@@ -35,49 +35,49 @@ Exit status:
     name = "bench-expand",
     version = VERSION,
     long_about = "Turn plans into candidates, the baseline first.\n\n\
-                  Reads plan rows, or plan files (*.yaml, *.yml); writes candidate rows; rows of other kinds pass through.",
+                  Reads plan rows, or plan files (*.yaml, *.yml). Writes candidate rows; rows of other kinds pass through.",
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of plan rows, or plan files; standard input when none is given, or for -
+    /// Plan files, or files of plan rows; - or none for standard input
     pub files: Vec<PathBuf>,
-    /// jsonl for programs, sh for people: each command with what it changes and why it is tried
-    #[arg(long, value_enum, default_value_t = ExpandFormat::Jsonl)]
+    /// Output format: jsonl for programs; sh for people, with each command, its changes and the reason for it
+    #[arg(long, alias = "output-format", value_enum, default_value_t = ExpandFormat::Jsonl)]
     pub format: ExpandFormat,
-    /// Result rows whose units are done and left out; may be repeated
+    /// Skip units that these result rows complete; may be repeated
     #[arg(long, value_name = "FILE")]
     pub done: Vec<PathBuf>,
-    /// Which failed units of --done are run again
+    /// Which failed units of --done to run again
     #[arg(long, value_enum, default_value_t = RetryPolicy::Transient, requires = "done")]
     pub retry: RetryPolicy,
-    /// Folder with more framework definitions
+    /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,
-    /// Expand a plan of the third tier, however long it takes
+    /// Expand a tier 3 plan, however long it takes
     #[arg(long)]
     pub accept_long_run: bool,
-    /// Seconds that there are: a plan of the third tier is expanded, for bench-serve --budget stops in time
+    /// Time budget in seconds; permits tier 3, since bench-serve --budget stops the run
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// What is searched: everything but speculation, or speculation on top of the best candidate
+    /// What to search: everything except speculative decoding, or speculative decoding on top of the best candidate
     #[arg(long, value_enum, default_value_t = SearchStage::Plain, requires_if("speculative", "on"), help_heading = "Stages and passes")]
     pub stage: SearchStage,
-    /// With --stage speculative: result rows of the stage before; may be repeated
+    /// With --stage speculative: result rows of the plain stage; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Stages and passes")]
     pub on: Vec<PathBuf>,
-    /// Second pass: the baselines and the leaders of these result rows again, at the rates found; may be repeated
+    /// Second pass: run the baselines and leaders of these result rows again at the rates found; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "emit"], help_heading = "Stages and passes")]
     pub from: Vec<PathBuf>,
-    /// With --from: the leaders of each scenario
+    /// With --from: number of leaders per scenario
     #[arg(long, value_name = "N", default_value = "3", requires = "from", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Stages and passes")]
     pub top: u16,
-    /// With --from: so many more runs of each, or runs A to B, counted from 1; the first pass was run 1
+    /// With --from: number of additional runs of each, or runs A to B; the first pass was run 1
     #[arg(long, value_name = "N|A..B", default_value = "2..3", requires = "from", value_parser = repeats, help_heading = "Stages and passes")]
     pub repeats: RangeInclusive<u32>,
-    /// With --from: blocked runs all of them once, in an order by chance, before any of them again
+    /// With --from: randomized blocks: run every candidate once, in random order, before repeating
     #[arg(long, value_enum, default_value_t = PassOrder::Blocked, requires = "from", help_heading = "Stages and passes")]
     pub order: PassOrder,
-    /// Write the candidates of one framework as another tool's input into DIR instead of rows
+    /// Write the candidates of one framework into DIR as input for another tool, instead of rows
     #[arg(long, num_args = 2, value_names = ["TOOL", "DIR"])]
     pub emit: Vec<String>,
     /// Options of all programs
@@ -85,7 +85,7 @@ pub struct Args {
     pub common: Common,
 }
 
-/// How candidates are printed.
+/// Format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExpandFormat {
     /// Candidate rows
@@ -94,35 +94,35 @@ pub enum ExpandFormat {
     Sh,
 }
 
-/// Which failed units are run again.
+/// Which failed units to run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RetryPolicy {
-    /// What failed for a reason that passes (server lost, port in use, …), at most twice again
+    /// Transient failures (server lost, port in use, …), at most twice
     Transient,
-    /// Everything that failed, and what was skipped for lack of time
+    /// All failures, and units skipped for lack of time
     Failed,
 }
 
-/// What is searched.
+/// What to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SearchStage {
-    /// Everything but speculation
+    /// Everything except speculative decoding
     Plain,
-    /// Speculation, on top of the best candidate of --on
+    /// Speculative decoding, on top of the best candidate of --on
     Speculative,
 }
 
 /// The order of a second pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PassOrder {
-    /// Block by block
+    /// Randomized blocks
     Blocked,
 }
 
-/// Repeats from 0, as `3` or `2..5` says them: the first pass was run 1, which is repeat 0.
+/// Repeats, counted from 0, of `3` or `2..5`: the first pass was run 1, which is repeat 0.
 fn repeats(text: &str) -> Result<RangeInclusive<u32>, String> {
     let number = |text: &str| text.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
-    let wrong = || format!("{text:?} is neither a number of runs nor A..B with 1 < A <= B");
+    let wrong = || format!("{text:?} must be a number of runs, or A..B with 1 < A <= B");
     match text.split_once("..") {
         None => number(text).map(|n| 1..=n).ok_or_else(wrong),
         Some((from, to)) => {

@@ -14,14 +14,14 @@ use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
 
-/// What every program takes.
+/// Flags of every program.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Print nothing but warnings and errors on standard error
-    #[arg(short, long, global = true)]
+    /// Print only warnings and errors on standard error
+    #[arg(short, long, global = true, display_order = 900)]
     pub quiet: bool,
     /// Print a completion script for this shell and exit
-    #[arg(long, value_name = "SHELL", exclusive = true)]
+    #[arg(long, value_name = "SHELL", exclusive = true, display_order = 901)]
     pub completions: Option<Shell>,
 }
 
@@ -37,16 +37,16 @@ pub trait Program: Parser {
 #[must_use]
 pub fn exit_statuses(no: &str) -> String {
     let no = if no.is_empty() { String::new() } else { format!("  1  {no}\n") };
-    format!("Exit status:\n  0  done, warnings included\n{no}  2  trouble: usage, unreadable or malformed input, I/O")
+    format!("Exit status:\n  0  done, warnings included\n{no}  2  error: bad usage, unreadable or malformed input, I/O")
 }
 
 /// A value of the form KEY=VALUE.
 ///
 /// # Errors
-/// Without `=`, or with nothing before it.
+/// No `=`, or nothing before it.
 pub fn key_value(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
-        _ => Err(Error::new(format!("{text:?} is not KEY=VALUE"))),
+        _ => Err(Error::new(format!("{text:?} must be KEY=VALUE"))),
     }
 }

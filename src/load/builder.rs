@@ -95,7 +95,7 @@ impl RequestBuilder {
     /// The mappings of these counters to row metrics.
     #[must_use]
     pub fn metric_mappings(&self) -> &[MetricMapping] {
-        self.metrics.as_ref().map_or(&[], |metrics| &metrics.told)
+        self.metrics.as_ref().map_or(&[], |metrics| &metrics.mappings)
     }
 
     /// Empties the server's prefix cache.

@@ -1,105 +1,113 @@
-//! What a plan means, checked apart from its frameworks: model, data set, load, SLA.
+//! Checks everything in a plan except its frameworks: model, data set, load, search, SLA.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::read::{DEFAULT_QPS, FILES, MADE_UP};
-use super::{Finding, Plan, limits};
+use super::finding::{Finding, Level};
+use super::limits;
+use super::read::DEFAULT_QPS;
+use super::read::Plan;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{CachePolicy, LoadMode};
-use crate::rows::words::{Arrivals, Endpoint, Strategy, UnknownWord};
+use crate::rows::words::{Arrivals, DatasetKind, Endpoint, Strategy, UnknownWord};
 
-/// Combinations beyond which the third tier is no search any more.
-const MOST: usize = 10_000;
-/// Prompt tokens of the scenarios of a silent plan.
+/// Maximum number of combinations in tier 3.
+const MAX_COMBINATIONS: usize = 10_000;
+/// Prompt tokens of the default scenarios.
 const DEFAULT_INPUT: [u64; 2] = [1000, 8000];
-/// Members of a request that the workload decides.
+/// Members of a request that the workload sets.
 const WORKLOAD: [&str; 7] =
     ["prompt", "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens"];
-/// What plans of the cookbook call their source.
+/// Kinds of source in plans of the cookbook.
 const SOURCES: [&str; 2] = ["llm_serving_cookbook", "cookbook"];
 
-/// Adds what is wrong with a plan of the right shape.
+/// Adds findings about a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     missing(value, found);
     dataset(value, found);
-    benchmark(value, found);
+    let reported = benchmark(value, found);
     search(value, found);
     limits::check(value, &plan.scenarios, found);
-    idle(value, plan, frameworks, found);
+    load_points(value, plan, reported, found);
+    targets(value, plan, frameworks, found);
 }
 
-/// What a plan says and nothing follows from.
-fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+/// What was already reported about the load points, at the entries that cause it.
+#[derive(Debug, Clone, Copy, Default)]
+struct ReportedLoads {
+    /// A duplicate.
+    duplicate: bool,
+    /// There is none.
+    none: bool,
+}
+
+/// The load points as read, beyond what their single entries show, and keys that have no effect with them.
+fn load_points(value: &Value, plan: &Plan, reported: ReportedLoads, found: &mut Vec<Finding>) {
     let open = plan.loads.iter().any(|load| load.mode == LoadMode::Open);
     if value["benchmark"]["arrivals"].is_string() && !open {
-        let why = "arrivals mean nothing without an open loop: no load of this plan has one";
+        let why = "arrivals has no effect: no load of this plan is open loop";
         found.push(Finding::warning("/benchmark/arrivals", why));
     }
     if plan.sla.is_empty() && plan.loads.iter().any(|load| load.qps.is_some()) {
-        let why = "without an SLA every rate passes: the search only finds its upper bound; give limits in sla";
+        let why = "without an SLA every rate passes, so the search only finds its upper bound: set limits in sla";
         found.push(Finding::warning("/benchmark", why));
     }
-    for (i, load) in plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load)) {
-        let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("the rate {rate}"));
-        let why = format!("{text} stands twice");
-        if !found.iter().any(|f| f.pointer.starts_with("/benchmark/") && f.message.ends_with("stands twice")) {
-            found.push(Finding::error("/benchmark", why));
-        }
+    let duplicates = plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load));
+    for (i, load) in duplicates.filter(|_| !reported.duplicate) {
+        let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("request rate {rate}"));
+        found.push(Finding::error("/benchmark", format!("duplicate {text}")));
     }
-    if plan.loads.is_empty() && !found.iter().any(|f| f.message.ends_with("there is no load to drive")) {
-        found.push(Finding::error(
-            "/benchmark",
-            "there is no load to drive: give max_concurrency, request_rates or burst",
-        ));
+    if plan.loads.is_empty() && !reported.none {
+        found.push(Finding::error("/benchmark", "no load given: set max_concurrency, request_rates or burst"));
     }
+}
+
+/// Scenarios, model, GPUs and endpoint, against one another and against the definitions of the frameworks.
+fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (i, scenario) in plan.scenarios.iter().enumerate() {
-        let twice = plan.scenarios[..i].iter().any(|other| other.name == scenario.name);
-        if twice && value["dataset"]["scenario_names"].is_null() {
-            let why = format!("the pair {}/{} stands twice", scenario.input_len, scenario.output_len);
+        let duplicate = plan.scenarios[..i].iter().any(|other| other.name == scenario.name);
+        if duplicate && value["dataset"]["scenario_names"].is_null() {
+            let why = format!("duplicate pair {}/{}", scenario.input_len, scenario.output_len);
             found.push(Finding::error("/dataset/input_len", why));
         }
     }
     if plan.model.starts_with('-') || plan.model.chars().any(char::is_control) {
-        found.push(Finding::error(
-            "/model",
-            "the model would be taken for something else: a path or an id, in one line",
-        ));
+        found.push(Finding::error("/model", "the model must be a path or an id, on one line and not starting with -"));
     }
     let named =
         plan.hardware.visible_devices.as_ref().map(|names| names.split(',').filter(|n| !n.trim().is_empty()).count());
     if let (Some(named), Some(count)) =
         (named, value["hardware"]["gpu_count"].as_u64().filter(|n| named.is_some_and(|m| m as u64 != *n)))
     {
-        let why = format!("visible_devices names {named} GPUs, and gpu_count is {count}");
+        let why = format!("visible_devices names {named} GPUs, but gpu_count is {count}");
         found.push(Finding::error("/hardware/visible_devices", why));
     }
     let endpoint = plan.benchmark.endpoint;
     let own = endpoint == Endpoint::Generate;
-    for given in plan.frameworks.iter().filter(|given| given.enabled && own) {
+    for section in plan.frameworks.iter().filter(|section| section.enabled && own) {
         let own = frameworks
-            .get(&given.definition)
+            .get(&section.definition)
             .filter(|framework| !framework.request.endpoints.iter().any(|e| e == endpoint.as_str()));
         if let Some(framework) = own {
-            let why = format!("{} has no {endpoint}: /v1/completions is what all frameworks have", framework.title);
+            let why = format!("{} does not have {endpoint}; all frameworks have /v1/completions", framework.title);
             found.push(Finding::error("/benchmark/endpoint", why));
         }
     }
-    let kind = value["dataset"]["kind"].as_str().unwrap_or("random");
-    for given in plan.frameworks.iter().filter(|given| given.enabled && kind == "random") {
-        let Some(framework) = frameworks.get(&given.definition) else { continue };
-        for (knob, values) in &given.space {
+    let random = kind(&value["dataset"]) == Ok(DatasetKind::Random);
+    for section in plan.frameworks.iter().filter(|section| section.enabled && random) {
+        let Some(framework) = frameworks.get(&section.definition) else { continue };
+        for (knob, values) in &section.space {
             let role = framework.knob(knob).and_then(|knob| knob.role.as_deref());
-            let more = given.base.get(knob).into_iter().chain(values).collect::<Vec<_>>();
+            let more = section.base.get(knob).into_iter().chain(values).collect::<Vec<_>>();
             if role == Some("prefix_caching") && more.iter().any(|value| *value != more[0]) {
                 let at = format!(
                     "/frameworks/{}/search_space/{}",
-                    crate::base::yaml::escape(&given.name),
+                    crate::base::yaml::escape(&section.name),
                     crate::base::yaml::escape(knob)
                 );
                 let why = format!(
-                    "{knob} is varied, and no prompts of the kind random share a prefix: only its overhead would be measured"
+                    "{knob} is searched, but random prompts do not share a prefix: this only measures its overhead"
                 );
                 found.push(Finding::warning(&at, why));
             }
@@ -107,70 +115,71 @@ fn idle(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Fin
     }
 }
 
-/// How candidates are made.
+/// How candidates are generated.
 fn search(plan: &Value, found: &mut Vec<Finding>) {
     let search = &plan["search"];
     if search["tier"].as_u64().is_some_and(|tier| tier > 3) {
-        found.push(Finding::error("/search/tier", "tier is 1 (a flow check), 2 (bounded) or 3 (everything)"));
+        found.push(Finding::error("/search/tier", "tier must be 1 (smoke test), 2 (bounded) or 3 (everything)"));
     }
     for key in ["strategy", "candidate_generation"] {
-        let Some(given) = search[key].as_str() else { continue };
+        let Some(word) = search[key].as_str() else { continue };
         let known = Strategy::OF_PLANS.map(Strategy::as_str);
-        if !known.contains(&given) {
-            let why = UnknownWord::new("strategy", given, known.into_iter()).to_string();
+        if !known.contains(&word) {
+            let why = UnknownWord::new("strategy", word, known.into_iter()).to_string();
             found.push(Finding::error(&format!("/search/{key}"), why));
         }
     }
     if search["strategy"].is_string() && search["candidate_generation"].is_string() {
         found.push(Finding::error(
             "/search/candidate_generation",
-            "candidate_generation is another name of strategy: keep one",
+            "candidate_generation is another name for strategy: keep one",
         ));
     }
-    for (name, given) in plan["frameworks"].as_object().into_iter().flatten().filter(|_| search["tier"] == 3) {
-        let values = given["search_space"].as_object().into_iter().flatten();
+    for (name, section) in plan["frameworks"].as_object().into_iter().flatten().filter(|_| search["tier"] == 3) {
+        let values = section["search_space"].as_object().into_iter().flatten();
         let size = values.fold(1usize, |n, (_, values)| n.saturating_mul(values.as_array().map_or(1, Vec::len).max(1)));
-        if size > MOST && search["max_candidates_per_framework"].is_null() {
+        if size > MAX_COMBINATIONS && search["max_candidates_per_framework"].is_null() {
             let why = format!(
-                "{name} has {size} combinations, and the third tier runs at most {MOST}: try fewer values, or give max_candidates_per_framework"
+                "{name} has {size} combinations, but tier 3 runs at most {MAX_COMBINATIONS}: try fewer values, or set max_candidates_per_framework"
             );
             found.push(Finding::error("/search/tier", why));
         }
     }
     let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == Strategy::Ordered.as_str());
-    for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
+    for (name, section) in plan["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", crate::base::yaml::escape(name));
-        let listed = given["candidates"].as_array().is_some_and(|list| !list.is_empty());
-        if ordered && !listed && given["enabled"] != false {
-            let why = "the strategy ordered takes a list, candidates, of what each changes: without it only the baseline runs";
-            found.push(Finding::key(super::Level::Warning, &at, why.into()));
+        let listed = section["candidates"].as_array().is_some_and(|list| !list.is_empty());
+        if ordered && !listed && section["enabled"] != false {
+            let why =
+                "strategy ordered needs candidates, the list of changes to try: without it only the baseline runs";
+            found.push(Finding::key(Level::Warning, &at, why.into()));
         }
         if listed && !ordered {
-            let why = "candidates is the list of the strategy ordered; another strategy takes no notice of it";
+            let why = "candidates is ignored: only strategy ordered uses it";
             found.push(Finding::warning(&format!("{at}/candidates"), why));
         }
     }
     for pointer in ["/search/resume", "/search/output_dir", "/benchmark/output_dir"] {
         if plan.pointer(pointer).is_some_and(|value| !value.is_null()) {
             let key = pointer.rsplit('/').next().unwrap_or_default();
-            let why = format!("{key} is not for these programs: scripts/sweep PLAN --out DIR goes on in DIR");
+            let why = format!("{key} is ignored: scripts/sweep PLAN --out DIR resumes in DIR");
             found.push(Finding::note(pointer, why));
         }
     }
     framework_set(plan, found);
 }
 
-/// Which frameworks are compared is said by the frameworks themselves: a list that says otherwise misleads.
+/// `enabled` of each framework decides what is compared: warn about a list that differs from it.
 fn framework_set(plan: &Value, found: &mut Vec<Finding>) {
     let Some(set) = plan["benchmark"]["framework_set"].as_array() else { return };
     let set: BTreeSet<&str> = set.iter().filter_map(Value::as_str).collect();
     let frameworks = plan["frameworks"].as_object().into_iter().flatten();
     let enabled: BTreeSet<&str> =
-        frameworks.filter(|(_, given)| given["enabled"] != false).map(|(name, _)| name.as_str()).collect();
+        frameworks.filter(|(_, section)| section["enabled"] != false).map(|(name, _)| name.as_str()).collect();
     if set != enabled {
         let named = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
         let why = format!(
-            "framework_set is not used: the plan runs {}, not {}; frameworks.NAME.enabled: false leaves one out",
+            "framework_set is ignored: the plan runs {}, not {}; exclude one with frameworks.NAME.enabled: false",
             named(enabled),
             named(set)
         );
@@ -181,71 +190,66 @@ fn framework_set(plan: &Value, found: &mut Vec<Finding>) {
 fn missing(plan: &Value, found: &mut Vec<Finding>) {
     let model = ["/model/path", "/model/model_path", "/model/name", "/model/id"];
     if !plan["model"].is_string() && !model.iter().any(|p| plan.pointer(p).is_some()) {
-        found.push(Finding::error("/model", "`model` is missing: a path or an id, or a map with `path`"));
+        found.push(Finding::error("/model", "missing `model`: a path or an id, or a map with `path`"));
     }
     for pointer in std::iter::once("/model").chain(model) {
         if plan.pointer(pointer).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
-            found.push(Finding::error(pointer, "`model` is empty: a path or an id"));
+            found.push(Finding::error(pointer, "`model` is empty: set a path or an id"));
         }
     }
     if plan["frameworks"].as_object().is_none_or(serde_json::Map::is_empty) {
-        found.push(Finding::error("/frameworks", "`frameworks` is missing: a map of at least one framework"));
+        found.push(Finding::error("/frameworks", "missing `frameworks`: a map with at least one framework"));
     }
     if let Some(kind) = plan["source"]["kind"].as_str().filter(|kind| !SOURCES.contains(kind)) {
-        found.push(Finding::note(
-            "/source/kind",
-            format!("{kind:?} is not the cookbook's kind of source: nothing follows from it"),
-        ));
+        found.push(Finding::note("/source/kind", format!("unknown kind of source {kind:?}: ignored")));
     }
     if plan["dataset"]["canonical_jsonl"].is_string() {
-        let why = "canonical_jsonl: write kind: canonical and path";
-        found.push(Finding::key(super::Level::Error, "/dataset/canonical_jsonl", why.into()));
+        let why = "canonical_jsonl is not supported: write kind: canonical and path";
+        found.push(Finding::key(Level::Error, "/dataset/canonical_jsonl", why.into()));
     }
     if plan["schema_version"].as_u64().is_some_and(|v| v > 2) {
-        found.push(Finding::error("/schema_version", "schema versions up to 2 are understood"));
+        found.push(Finding::error("/schema_version", "unknown schema version; this version reads up to 2"));
     }
+}
+
+/// The kind of a plan's data set.
+fn kind(dataset: &Value) -> Result<DatasetKind, UnknownWord> {
+    dataset["kind"].as_str().map_or(Ok(DatasetKind::default()), str::parse)
 }
 
 fn dataset(plan: &Value, found: &mut Vec<Finding>) {
     let dataset = &plan["dataset"];
-    let kind = dataset["kind"].as_str().unwrap_or("random");
-    let known = MADE_UP.iter().chain(&FILES);
-    if !known.clone().any(|known| *known == kind) {
-        let all = known.clone().copied().collect::<Vec<_>>().join(", ");
-        let near = super::shape::nearest(kind, known.copied());
-        found.push(Finding::error(
-            "/dataset/kind",
-            format!("the data set kind {kind:?} is not known{near}; there are {all}"),
-        ));
-        return;
-    }
+    let kind = match kind(dataset) {
+        Ok(kind) => kind,
+        Err(why) => return found.push(Finding::error("/dataset/kind", why.to_string())),
+    };
     let mut wrong = |key: &str, why: String| found.push(Finding::error(&format!("/dataset/{key}"), why));
     let mut file_only = vec!["path", "prefix_reuse"];
     let mut made_only = vec!["input_len", "range_ratio", "prefix_len", "groups", "turns", "think_s", "pairing"];
-    let made = MADE_UP.contains(&kind);
+    let made = kind.is_generated();
     if !made && dataset["path"].as_str().is_none_or(str::is_empty) {
-        wrong("kind", format!("{kind} is a file: say where with path"));
+        wrong("kind", format!("dataset.kind {kind} requires dataset.path"));
     }
     let needed = match kind {
-        "shared_prefix" => Some("prefix_len"),
-        "multi_turn" => Some("turns"),
+        DatasetKind::SharedPrefix => Some("prefix_len"),
+        DatasetKind::MultiTurn => Some("turns"),
         _ => None,
     };
     if let Some(key) = needed.filter(|key| dataset[*key].is_null()) {
-        wrong("kind", format!("{kind} needs {key}"));
+        wrong("kind", format!("dataset.kind {kind} requires dataset.{key}"));
     }
-    let idle = if made { &mut file_only } else { &mut made_only };
-    if kind == "random" {
-        idle.extend(["prefix_len", "groups", "turns", "think_s"]);
+    let unused = if made { &mut file_only } else { &mut made_only };
+    if kind == DatasetKind::Random {
+        unused.extend(["prefix_len", "groups", "turns", "think_s"]);
     }
-    for key in idle.iter().filter(|key| !dataset[**key].is_null()) {
-        wrong(key, format!("{key} means nothing for the kind {kind}"));
+    for key in unused.iter().filter(|key| !dataset[**key].is_null()) {
+        wrong(key, format!("{key} has no effect with dataset.kind {kind}"));
     }
     if dataset["range_ratio"].as_f64().is_some_and(|ratio| !(0.0..1.0).contains(&ratio)) {
-        wrong("range_ratio", "range_ratio is from 0 to below 1".into());
+        wrong("range_ratio", "range_ratio must be at least 0 and below 1".into());
     }
     if dataset["think_s"].as_f64().is_some_and(|s| s < 0.0) {
-        wrong("think_s", "think_s is at least 0".into());
+        wrong("think_s", "think_s must be at least 0".into());
     }
     if !made {
         return;
@@ -254,23 +258,23 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
         let all = dataset[key].as_array().cloned().unwrap_or_else(|| vec![dataset[key].clone()]);
         all.iter().filter_map(Value::as_u64).collect()
     };
-    let asked = lengths("input_len");
-    let asked = if asked.is_empty() { DEFAULT_INPUT.to_vec() } else { asked };
-    if let Some(prefix) = dataset["prefix_len"].as_u64().filter(|_| kind != "random")
-        && asked.iter().any(|input| *input <= prefix)
+    let input = lengths("input_len");
+    let input = if input.is_empty() { DEFAULT_INPUT.to_vec() } else { input };
+    if let Some(prefix) = dataset["prefix_len"].as_u64().filter(|_| kind != DatasetKind::Random)
+        && input.iter().any(|input| *input <= prefix)
     {
-        wrong("prefix_len", "prefix_len is a part of input_len, and must be less".into());
+        wrong("prefix_len", "prefix_len is part of input_len, so it must be less than input_len".into());
     }
     pairs(dataset, found);
 }
 
-/// Lengths that belong together, and their names.
+/// Length pairs and the names of their scenarios.
 fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     let product = match dataset["pairing"].as_str() {
         None | Some("aligned") => false,
         Some("product") => true,
         Some(other) => {
-            let why = format!("pairing is aligned or product, found {other:?}");
+            let why = format!("pairing must be aligned or product, got {other:?}");
             return found.push(Finding::error("/dataset/pairing", why));
         }
     };
@@ -281,13 +285,13 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     };
     let (input, output, names) = (length("input_len"), length("output_len"), length("scenario_names"));
     if input == Some(0) && output == Some(0) {
-        found.push(Finding::error("/dataset/input_len", "input_len is empty: there is no scenario to run"));
+        found.push(Finding::error("/dataset/input_len", "input_len is empty: no scenario to run"));
     }
     let pairs = if product { input.unwrap_or(2) * output.unwrap_or(2) } else { input.unwrap_or(2) };
     if input != output && !product {
         let count = |n: Option<usize>| n.map_or("none".into(), |n| n.to_string());
         let why = format!(
-            "input_len and output_len are aligned pairs, one per scenario: {} and {} were given (pairing: product takes \
+            "input_len and output_len are aligned pairs, one per scenario, but have {} and {} values (pairing: product runs \
              every combination)",
             count(input),
             count(output)
@@ -301,13 +305,12 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     for (i, name) in dataset["scenario_names"].as_array().into_iter().flatten().enumerate() {
         if !seen.insert(name.as_str()) {
-            found
-                .push(Finding::error(&format!("/dataset/scenario_names/{i}"), format!("the name {name} stands twice")));
+            found.push(Finding::error(&format!("/dataset/scenario_names/{i}"), format!("duplicate name {name}")));
         }
     }
 }
 
-fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
+fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
     let benchmark = &plan["benchmark"];
     if let Some(endpoint) = benchmark["endpoint"].as_str()
         && let Err(why) = endpoint.parse::<Endpoint>()
@@ -315,13 +318,16 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/benchmark/endpoint", why.to_string()));
     }
     if !benchmark["warmup_s"].is_null() && !benchmark["warmup_requests"].is_null() {
-        let why = "warm up by warmup_s, the load itself, or by warmup_requests, one after the other: keep one";
+        let why = "warmup_s warms up under the measured load, warmup_requests with sequential requests: keep one";
         found.push(Finding::error("/benchmark/warmup_s", why));
     }
     for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
         if crate::base::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
             let at = format!("/benchmark/headers/{}", crate::base::yaml::escape(name));
-            found.push(Finding::error(&at, "E-SECRET-INLINE: no secret in a plan: write ${NAME} and set NAME"));
+            found.push(Finding::error(
+                &at,
+                "E-SECRET-INLINE: do not write secrets into a plan: write ${NAME} and set NAME",
+            ));
         }
     }
     let own = ["/model/tokenizer", "/model/tokenizer_path"].iter().find_map(|pointer| plan.pointer(pointer)?.as_str());
@@ -335,59 +341,64 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) {
         found.push(Finding::error("/benchmark/arrivals", why));
     }
     if benchmark["cache"].is_string() && serde_json::from_value::<CachePolicy>(benchmark["cache"].clone()).is_err() {
-        found.push(Finding::error("/benchmark/cache", "cache is unique_prompts or reset"));
+        found.push(Finding::error("/benchmark/cache", "cache must be unique_prompts or reset"));
     }
     if plan.pointer("/dataset/num_prompts").is_some() && benchmark["num_prompts"].is_u64() {
-        let why = "num_prompts stands in dataset and in benchmark: keep one";
+        let why = "num_prompts is set in both dataset and benchmark: keep one";
         found.push(Finding::error("/benchmark/num_prompts", why));
     }
     for key in WORKLOAD.iter().filter(|key| !benchmark["extra_request_body"][**key].is_null()) {
-        let why = format!("{key} is decided by the workload: it is no extra member");
+        let why = format!("{key} is set by the workload and cannot be in extra_request_body");
         found.push(Finding::error(&format!("/benchmark/extra_request_body/{key}"), why));
     }
     if benchmark["repeats"].as_u64().is_some_and(|n| n > 1000) {
-        found.push(Finding::error("/benchmark/repeats", "repeats is at most 1000"));
+        found.push(Finding::error("/benchmark/repeats", "repeats must be at most 1000"));
     }
-    loads(benchmark, found);
+    let reported = loads(benchmark, found);
     let qps = &benchmark["qps"];
     if qps.is_object() {
         let lower = qps["lower"].as_f64().unwrap_or(DEFAULT_QPS.lower);
         let upper = qps["upper"].as_f64().unwrap_or(DEFAULT_QPS.upper);
         if lower <= 0.0 || upper <= lower {
-            found.push(Finding::error("/benchmark/qps", "0 < lower < upper must hold"));
+            found.push(Finding::error("/benchmark/qps", "lower must be above 0 and below upper"));
         } else {
             let rounds = i32::try_from(qps["max_rounds"].as_u64().unwrap_or(5)).unwrap_or(i32::MAX);
             let reached = (upper - lower) / 2f64.powi(rounds);
             let tolerance = qps["tolerance"].as_f64().unwrap_or(0.1);
             if reached > tolerance {
                 let why = format!(
-                    "{rounds} rounds resolve the bracket to {reached:.2} requests per second, not to the tolerance {tolerance}"
+                    "max_rounds {rounds} narrows the rate to {reached:.2} requests per second, not to the tolerance of {tolerance}"
                 );
                 found.push(Finding::warning("/benchmark/qps", why));
             }
         }
     }
+    reported
 }
 
-/// Every load point once, and at least one.
-fn loads(benchmark: &Value, found: &mut Vec<Finding>) {
+/// Load points must be distinct, and there must be at least one.
+fn loads(benchmark: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
+    let mut reported = ReportedLoads::default();
     for part in ["max_concurrency", "request_rates"] {
         let Some(entries) = benchmark[part].as_array() else { continue };
         let other = if part == "max_concurrency" { "request_rates" } else { "max_concurrency" };
         if entries.is_empty() && benchmark[other].is_null() && benchmark["burst"] != true {
-            let why = format!("{part} is empty: there is no load to drive");
+            let why = format!("{part} is empty: no load given");
+            reported.none = true;
             found.push(Finding::error(&format!("/benchmark/{part}"), why));
         }
         let mut seen = BTreeSet::new();
         for (i, entry) in entries.iter().enumerate() {
             if entry.is_object() && entry["rate"].is_null() {
-                let why = "a rate is missing: {rate: 4, cap: 16}";
+                let why = "missing rate: write {rate: 4, cap: 16}";
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
             }
             if !seen.insert(entry.to_string()) {
-                let why = format!("the load {entry} stands twice");
+                let why = format!("duplicate load {entry}");
+                reported.duplicate = true;
                 found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
             }
         }
     }
+    reported
 }

@@ -1,33 +1,23 @@
-//! Flags against captured help, else against the versions that are known to have them.
+//! Checks flags against captured help, otherwise against the version ranges in the definition.
 
 use serde_json::Value;
 
-use super::shape::{nearest, said};
-use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
+use super::context::{CheckContext, UnknownFlags};
+use super::finding::{Finding, Level};
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
+use super::shape::{nearest, plain_text};
 use crate::base::yaml::escape;
 use crate::engines::framework::{FixedKnob, Framework, HelpSubject, Knob};
 use crate::engines::help::{CapturedHelp, FlagVerdict, HelpFlags};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{FlagCheck, PlanCheck, Rejection, Substitution, Verdicts};
 
-/// What becomes of a flag that captured help has not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownFlags {
-    /// A known other name of it is used where the help has that; else it is an error.
-    Translate,
-    /// A knob of the search is left out; in the base it is an error.
-    Drop,
-    /// Candidates with it are not run.
-    Reject,
-    /// It is an error.
-    Fail,
-}
+/// What to do about a framework that cannot be started.
+pub const MISSING_WAY_OUT: &str = "install it, fix server_command, env, image or launcher, or set enabled: false; \
+                                   --allow-missing runs the other frameworks";
 
-/// What to do about a framework that cannot be asked or started.
-pub const MISSING_WAY_OUT: &str = "install it, correct server_command, env, image or launcher, or say enabled: false; \
-                                   --allow-missing runs the other frameworks without it";
-
-/// Where a knob stands in a plan.
+/// A knob in a plan, with its place.
 #[derive(Debug, Clone)]
 struct KnobUse<'a> {
     knob: &'a str,
@@ -36,18 +26,18 @@ struct KnobUse<'a> {
     in_base: bool,
 }
 
-/// Adds what is wrong with flags, and tells what becomes of them.
-pub fn check(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) -> PlanCheck {
+/// Adds findings about flags, and returns which are accepted, substituted or rejected.
+pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) -> PlanCheck {
     let mut checked = PlanCheck::default();
-    for given in plan.frameworks.iter().filter(|given| given.enabled) {
-        let Some(framework) = known.frameworks.get(&given.definition) else { continue };
-        let captured = known.helps.get(&given.name, &framework.name);
+    for section in plan.frameworks.iter().filter(|section| section.enabled) {
+        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+        let captured = context.helps.get(&section.name, &framework.name);
         let mut checking = FlagChecker {
-            given,
+            section,
             framework,
             captured,
-            known,
-            known_model: plan.model.clone(),
+            context,
+            model: plan.model.clone(),
             found,
             checked: &mut checked,
             verdicts: Verdicts::default(),
@@ -58,11 +48,11 @@ pub fn check(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) -> Pla
 }
 
 struct FlagChecker<'a, 'b> {
-    given: &'a FrameworkPlan,
+    section: &'a FrameworkPlan,
     framework: &'a Framework,
     captured: Option<&'a CapturedHelp>,
-    known: &'a CheckContext<'a>,
-    known_model: String,
+    context: &'a CheckContext<'a>,
+    model: String,
     found: &'b mut Vec<Finding>,
     checked: &'b mut PlanCheck,
     verdicts: Verdicts,
@@ -70,27 +60,27 @@ struct FlagChecker<'a, 'b> {
 
 impl FlagChecker<'_, '_> {
     fn all(&mut self) {
-        let given = self.given;
-        let at = format!("/frameworks/{}", escape(&given.name));
-        // Some frameworks print help in several parts: one that is there is enough.
+        let section = self.section;
+        let at = format!("/frameworks/{}", escape(&section.name));
+        // Some frameworks print help in several parts: one of them is enough.
         let captured = self.captured.filter(|captured| !captured.shown.contains_key(&HelpSubject::Server));
         if let Some(why) = captured.and_then(|captured| captured.missing.as_ref()) {
-            let why = format!("{} cannot be asked for its help: {why}", self.framework.title);
-            if self.known.allow_missing {
+            let why = format!("cannot run {} ({why})", self.framework.title);
+            if self.context.allow_missing {
                 self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
                 return self.reject(None, None, why);
             }
             return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
-        for one in uses(given, &at) {
+        for one in uses(section, &at) {
             self.knob(&one);
         }
         self.words(&at);
         self.fixed(&at);
         let Some(captured) = self.captured.filter(|captured| captured.shown.contains_key(&HelpSubject::Server)) else {
-            // Where help was captured at all, its absence says something.
-            if !self.known.helps.is_empty() && !self.framework.simulated {
-                let why = format!("no help of {} was captured: its flags were not checked", self.framework.title);
+            // If any help was captured, say that this framework has none.
+            if !self.context.helps.is_empty() && !self.framework.simulated {
+                let why = format!("no captured help for {}: its flags were not checked", self.framework.title);
                 self.found.push(Finding::key(Level::Note, &at, why.clone()));
                 self.checked.caveats.push(why);
             }
@@ -110,23 +100,23 @@ impl FlagChecker<'_, '_> {
         if shown.verdict("--no-such-flag") == FlagVerdict::Unverifiable && !check.server.unverifiable.is_empty() {
             let n = check.server.unverifiable.len();
             let why = format!(
-                "{n} of its flags cannot be verified: the captured help of {} does not list all",
+                "{n} flags of {0} could not be verified: its captured help is incomplete",
                 self.framework.title
             );
             self.found.push(Finding::key(Level::Note, &at, why));
         }
-        self.checked.validated_cli_flags.insert(given.name.clone(), check);
+        self.checked.validated_cli_flags.insert(section.name.clone(), check);
     }
 
     fn server(&self) -> Option<&HelpFlags> {
         self.captured?.shown.get(&HelpSubject::Server)
     }
 
-    /// The version at hand, and whether it is only assumed.
+    /// The version, and whether it is only assumed.
     fn version(&self) -> Option<(FrameworkVersion, bool)> {
-        let said = self.given.version.as_deref().and_then(FrameworkVersion::parse);
+        let stated = self.section.version.as_deref().and_then(FrameworkVersion::parse);
         let captured = || self.captured.and_then(|captured| captured.version.clone());
-        let sure = said.or_else(captured).map(|version| (version, false));
+        let sure = stated.or_else(captured).map(|version| (version, false));
         sure.or_else(|| self.framework.checked.clone().map(|version| (version, true)))
     }
 
@@ -137,7 +127,7 @@ impl FlagChecker<'_, '_> {
     }
 
     fn knob(&mut self, one: &KnobUse) {
-        // What is left out, or off without a flag that says so, is in no command.
+        // A null, or a switch that is off, adds nothing to the command.
         if one.values.iter().all(|value| self.framework.spell(one.knob, value).is_none()) {
             return;
         }
@@ -145,7 +135,7 @@ impl FlagChecker<'_, '_> {
             one.values.iter().filter_map(|value| self.framework.spell(one.knob, value)).collect();
         flags.dedup();
         let verdicts: Vec<Option<FlagVerdict>> = flags.iter().map(|flag| self.verdict(flag)).collect();
-        // What a help says about a value that is fixed concerns the whole framework.
+        // A fixed value concerns the whole framework: see `fixed`.
         if self.framework.fixed.contains_key(one.knob) {
             return;
         }
@@ -156,16 +146,16 @@ impl FlagChecker<'_, '_> {
         if verdicts.contains(&Some(FlagVerdict::Accepted)) {
             return self.choices(one, &flags[0]);
         }
-        let Some((version, assumed)) = self.version().filter(|_| !self.known.any_version) else { return };
+        let Some((version, assumed)) = self.version().filter(|_| !self.context.any_version) else { return };
         if described.is_in(&version) {
             return;
         }
         let title = &self.framework.title;
         let why = if assumed {
-            let which = "the version that is assumed; `version` in the plan says another";
-            format!("{title} {} has no {} ({which})", version.text(), flags[0])
+            let which = "assumed version; set `version` in the plan";
+            format!("{title} {} does not have {} ({which})", version.text(), flags[0])
         } else {
-            format!("{title} {} has no {}", version.text(), flags[0])
+            format!("{title} {} does not have {}", version.text(), flags[0])
         };
         let other =
             described.now.as_deref().filter(|now| self.framework.knob(now).is_some_and(|now| now.is_in(&version)));
@@ -177,7 +167,7 @@ impl FlagChecker<'_, '_> {
         }
     }
 
-    /// A flag that the captured help has not.
+    /// A flag that is missing from the captured help.
     fn unknown(&mut self, one: &KnobUse, flag: &str, described: &Knob) {
         let accepts = |knob: &str| {
             let flag = self.framework.flag(knob);
@@ -187,11 +177,11 @@ impl FlagChecker<'_, '_> {
             self.framework.described().find(|(name, knob)| knob.now.as_deref() == Some(one.knob) && accepts(name));
         let other = described.now.as_deref().filter(|now| accepts(now)).or(reverse.map(|(name, _)| name));
         let other = other.map(String::from);
-        // That a version has not what its range says it has not is no surprise.
+        // Expected: the knob's version range already excludes this version.
         let version = self.version().map(|(version, _)| version);
-        let expected = !self.known.any_version && version.is_some_and(|version| !described.is_in(&version));
-        let why = if expected { self.lacks(flag, "") } else { self.lacks(flag, &self.looked_for(flag)) };
-        match (self.known.unknown, &other) {
+        let expected = !self.context.any_version && version.is_some_and(|version| !described.is_in(&version));
+        let why = if expected { self.lacks(flag, "") } else { self.lacks(flag, &self.searched_in(flag)) };
+        match (self.context.unknown, &other) {
             (UnknownFlags::Translate, Some(now)) => self.substitute(one, Some(now), why),
             _ if expected && other.is_some() => self.substitute(one, other.as_deref(), why),
             (UnknownFlags::Drop, _) if !one.in_base => self.substitute(one, None, why),
@@ -201,8 +191,8 @@ impl FlagChecker<'_, '_> {
                 self.reject(Some(one.knob), None, why);
             }
             _ => {
-                let way =
-                    other.map_or(String::new(), |now| format!("; {now} is its name there: --unknown-flags translate"));
+                let way = other
+                    .map_or(String::new(), |now| format!("; it is called {now} there (--unknown-flags translate)"));
                 self.found.push(Finding::key(Level::Error, &one.pointer, format!("{why}{way}")));
             }
         }
@@ -211,26 +201,26 @@ impl FlagChecker<'_, '_> {
     fn lacks(&self, flag: &str, more: &str) -> String {
         let version = self.captured.and_then(|captured| captured.version.as_ref());
         let version = version.map_or(String::new(), |version| format!(" {}", version.text()));
-        format!("{}{version} has no {flag}{more}", self.framework.title)
+        format!("{}{version} does not have {flag}{more}", self.framework.title)
     }
 
-    /// Where a flag was looked for, and what is near to it there.
-    fn looked_for(&self, flag: &str) -> String {
+    /// The files in which a flag was looked up, and the nearest flag there.
+    fn searched_in(&self, flag: &str) -> String {
         let Some(shown) = self.server() else { return String::new() };
         format!(" ({}){}", shown.files.join(", "), nearest(flag, shown.flags()))
     }
 
-    /// Values that a flag with choices does not take.
+    /// Values that a flag with choices does not accept.
     fn choices(&mut self, one: &KnobUse, flag: &str) {
         let choices = self.server().map_or(&[] as &[String], |shown| shown.choices(flag)).to_vec();
         if choices.is_empty() {
             return;
         }
         let plain = |value: &&&Value| value.is_string() || value.is_number();
-        for value in one.values.iter().filter(plain).filter(|value| !choices.contains(&said(value))) {
-            let near = nearest(&said(value), choices.iter().map(String::as_str));
-            let why = format!("{flag} takes {}, not {}{near}", choices.join(", "), said(value));
-            if one.in_base || matches!(self.known.unknown, UnknownFlags::Fail | UnknownFlags::Translate) {
+        for value in one.values.iter().filter(plain).filter(|value| !choices.contains(&plain_text(value))) {
+            let near = nearest(&plain_text(value), choices.iter().map(String::as_str));
+            let why = format!("{flag} must be one of {}, got {}{near}", choices.join(", "), plain_text(value));
+            if one.in_base || matches!(self.context.unknown, UnknownFlags::Fail | UnknownFlags::Translate) {
                 self.found.push(Finding::error(&one.pointer, why));
             } else {
                 self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
@@ -239,7 +229,7 @@ impl FlagChecker<'_, '_> {
         }
     }
 
-    /// Flags among the words that a plan gives, and those that every start has.
+    /// Flags among the words of the plan's command, and the flags that every start uses.
     fn words(&mut self, at: &str) {
         let framework = self.framework;
         let own = framework
@@ -249,12 +239,12 @@ impl FlagChecker<'_, '_> {
             .chain([&framework.host_flag, &framework.port_flag]);
         let mut flags: Vec<(String, String)> = own.map(|flag| (flag.clone(), at.to_string())).collect();
         let words = self
-            .given
+            .section
             .command
             .as_ref()
             .map_or(Vec::new(), |command| command.model.iter().flatten().chain(&command.rest).cloned().collect());
         let extra =
-            self.given.extra_args.iter().enumerate().map(|(i, word)| (word.clone(), format!("{at}/extra_args/{i}")));
+            self.section.extra_args.iter().enumerate().map(|(i, word)| (word.clone(), format!("{at}/extra_args/{i}")));
         let words = words.into_iter().map(|word| (word, format!("{at}/server_command"))).chain(extra);
         flags.extend(words.filter(|(word, _)| word.len() > 2 && word.starts_with("--")));
         for (word, pointer) in flags {
@@ -262,8 +252,8 @@ impl FlagChecker<'_, '_> {
             if self.verdict(flag) != Some(FlagVerdict::Unknown) {
                 continue;
             }
-            let why = self.lacks(flag, &self.looked_for(flag));
-            if self.known.unknown == UnknownFlags::Reject {
+            let why = self.lacks(flag, &self.searched_in(flag));
+            if self.context.unknown == UnknownFlags::Reject {
                 self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);
             } else {
@@ -272,34 +262,33 @@ impl FlagChecker<'_, '_> {
         }
     }
 
-    /// A value that is fixed has to be one that this version takes, and nothing local may say another.
+    /// This version must accept each fixed value, and no file may set another.
     fn fixed(&mut self, at: &str) {
         for (knob, rule) in &self.framework.fixed {
             self.elsewhere(knob, rule, at);
             let flag = self.framework.flag(knob);
-            let value = said(&rule.value);
+            let value = plain_text(&rule.value);
             let Some(shown) = self.server() else { continue };
             let (verdict, choices) = (shown.verdict(&flag), shown.choices(&flag));
             let refused = !choices.is_empty() && !choices.contains(&value);
             if verdict == FlagVerdict::Unknown || (verdict == FlagVerdict::Accepted && refused) {
-                let why =
-                    format!("{} is unsupported here: its help does not accept {flag} {value}", self.framework.title);
+                let why = format!("{} is not supported: its help does not accept {flag} {value}", self.framework.title);
                 self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);
             }
         }
     }
 
-    /// Another value than the fixed one, in an option file or by what lies in the model's folder.
+    /// Reports another value than the fixed one, set by an option file or implied by the model's folder.
     fn elsewhere(&mut self, knob: &str, rule: &FixedKnob, at: &str) {
-        let model = self.given.model.as_ref().unwrap_or(&self.known_model);
-        let files = self.known.models.get(model).map_or(&[] as &[String], |facts| &facts.files);
+        let model = self.section.model.as_ref().unwrap_or(&self.model);
+        let files = self.context.models.get(model).map_or(&[] as &[String], |facts| &facts.files);
         if let Some(file) = files.iter().find(|file| rule.model_files.contains(file)) {
-            let why = format!("{model} holds {file}, an engine and no model: {}", rule.reason);
+            let why = format!("{model} contains {file}, so it is a built engine, not a model: {}", rule.reason);
             self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
             self.reject(None, None, why);
         }
-        for (i, word) in self.given.extra_args.iter().enumerate() {
+        for (i, word) in self.section.extra_args.iter().enumerate() {
             let path = word.split('=').next_back().unwrap_or(word);
             if let Some(why) = self.other_in_file(knob, rule, path) {
                 let pointer = format!("{at}/extra_args/{i}");
@@ -307,7 +296,7 @@ impl FlagChecker<'_, '_> {
                 self.reject(None, None, why);
             }
         }
-        let all = uses(self.given, at);
+        let all = uses(self.section, at);
         for one in all.iter().filter(|one| self.framework.option_files.contains_key(one.knob)) {
             for path in one.values.iter().filter_map(|value| value.as_str()) {
                 if let Some(why) = self.other_in_file(knob, rule, path) {
@@ -318,11 +307,11 @@ impl FlagChecker<'_, '_> {
         }
     }
 
-    /// What is wrong with an option file of this host that says another value than the fixed one.
+    /// Why an option file is refused: it sets another value than the fixed one.
     fn other_in_file(&self, knob: &str, rule: &FixedKnob, path: &str) -> Option<String> {
-        let other = self.known.options.get(path)?.get(knob).filter(|other| **other != rule.value)?;
-        let (other, right) = (said(other), said(&rule.value));
-        Some(format!("{knob} {other} in {path} is unsupported, {right} is: {}", rule.reason))
+        let other = self.context.options.get(path)?.get(knob).filter(|other| **other != rule.value)?;
+        let (other, right) = (plain_text(other), plain_text(&rule.value));
+        Some(format!("{knob} {other} in {path} is not supported, only {right}: {}", rule.reason))
     }
 
     /// The flags of its own benchmark client.
@@ -338,7 +327,7 @@ impl FlagChecker<'_, '_> {
         }
         if !verdicts.unknown.is_empty() {
             let why = format!(
-                "the benchmark client of {} has no {}: bench-load --client would fail",
+                "the benchmark client of {} does not have {}: bench-load --client would fail",
                 self.framework.title,
                 verdicts.unknown.join(", ")
             );
@@ -348,9 +337,9 @@ impl FlagChecker<'_, '_> {
     }
 
     fn substitute(&mut self, one: &KnobUse, to: Option<&str>, why: String) {
-        let what = to.map_or("it is left out of the search".to_string(), |to| format!("{to} is used"));
+        let what = to.map_or("dropped from the search".to_string(), |to| format!("using {to}"));
         self.found.push(Finding::key(Level::Note, &one.pointer, format!("{why}: {what}")));
-        let (framework, knob, to) = (self.given.name.clone(), one.knob.to_string(), to.map(String::from));
+        let (framework, knob, to) = (self.section.name.clone(), one.knob.to_string(), to.map(String::from));
         let substitution = Substitution { framework, knob, to, reason: why };
         if !self
             .checked
@@ -363,23 +352,23 @@ impl FlagChecker<'_, '_> {
     }
 
     fn reject(&mut self, knob: Option<&str>, value: Option<Value>, reason: String) {
-        let (framework, knob) = (self.given.name.clone(), knob.map(String::from));
+        let (framework, knob) = (self.section.name.clone(), knob.map(String::from));
         self.checked.rejections.push(Rejection { framework, knob, value, reason });
     }
 }
 
 /// Every knob of a framework with its values, in the plan's order.
-fn uses<'a>(given: &'a FrameworkPlan, at: &str) -> Vec<KnobUse<'a>> {
+fn uses<'a>(section: &'a FrameworkPlan, at: &str) -> Vec<KnobUse<'a>> {
     let mut all = Vec::new();
-    for (knob, value) in &given.base {
+    for (knob, value) in &section.base {
         let pointer = format!("{at}/base_server_flags/{}", escape(knob));
         all.push(KnobUse { knob: root(knob), pointer, values: vec![value], in_base: true });
     }
-    for (knob, values) in &given.space {
+    for (knob, values) in &section.space {
         let pointer = format!("{at}/search_space/{}", escape(knob));
         all.push(KnobUse { knob: root(knob), pointer, values: values.iter().collect(), in_base: false });
     }
-    for (i, changes) in given.list.iter().enumerate() {
+    for (i, changes) in section.list.iter().enumerate() {
         for (knob, value) in changes {
             let pointer = format!("{at}/candidates/{i}/{}", escape(knob));
             all.push(KnobUse { knob: root(knob), pointer, values: vec![value], in_base: false });
@@ -388,12 +377,12 @@ fn uses<'a>(given: &'a FrameworkPlan, at: &str) -> Vec<KnobUse<'a>> {
     all
 }
 
-/// A member of an option file is no flag: the file is.
+/// The knob that a dotted knob belongs to: only that one is a flag.
 fn root(knob: &str) -> &str {
     knob.split('.').next().unwrap_or(knob)
 }
 
-/// Files a flag under what the help says of it.
+/// Adds a flag to the list for its verdict.
 fn file(verdicts: &mut Verdicts, flag: &str, verdict: FlagVerdict) {
     let list = match verdict {
         FlagVerdict::Accepted => &mut verdicts.accepted,

@@ -1,96 +1,101 @@
-//! The frameworks of a plan against their definitions: launchers, knobs and their values, sequence limits, secrets.
+//! Checks the frameworks of a plan against their definitions: launchers, knobs and their values, sequence limits.
 
 use serde_json::Value;
 
-use super::given::launchers;
+use super::finding::{Finding, Level};
+use super::framework_plan::launchers;
+use super::read::Plan;
 use super::shape::nearest;
-use super::{Finding, Level, Plan};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::engines::launcher::resolve;
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
 
-/// Adds what is wrong with the frameworks of a plan of the right shape.
+/// Adds findings about the frameworks of a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
-    for (name, given) in value["frameworks"].as_object().into_iter().flatten() {
+    for (name, section) in value["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
-        let definition = given["definition"].as_str().unwrap_or(name);
+        let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
             let near = nearest(definition, frameworks.iter().map(|f| f.name.as_str()));
-            let why = format!("there is no framework definition {definition:?}{near} (--frameworks DIR adds some)");
+            let why = format!("unknown framework definition {definition:?}{near} (--frameworks DIR adds definitions)");
             found.push(Finding::key(Level::Error, &at, why));
             continue;
         };
-        launcher(frameworks, given, &at, found);
-        if let Err(why) = crate::base::shell::split(given["server_command"].as_str().unwrap_or_default()) {
+        launcher(frameworks, section, &at, found);
+        if let Err(why) = crate::base::shell::split(section["server_command"].as_str().unwrap_or_default()) {
             found.push(Finding::error(&format!("{at}/server_command"), why));
         }
-        if let Some(version) = given["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none()) {
-            found.push(Finding::error(&format!("{at}/version"), format!("{version:?} is not a version: 0.32.0, say")));
+        if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none())
+        {
+            found.push(Finding::error(
+                &format!("{at}/version"),
+                format!("{version:?} is not a version; write for example 0.32.0"),
+            ));
         }
         let captured = checked.validated_cli_flags.get(name).map(|check| &check.server);
-        knobs(framework, given, &at, captured, found);
+        knobs(framework, section, &at, captured, found);
         for (knob, rule) in
-            framework.fixed.iter().filter(|(knob, _)| given["search_space"].get(knob.as_str()).is_some())
+            framework.fixed.iter().filter(|(knob, _)| section["search_space"].get(knob.as_str()).is_some())
         {
-            let why = format!("{knob} is not searched: {}", rule.reason);
+            let why = format!("{knob} cannot be searched: {}", rule.reason);
             found.push(Finding::error(&format!("{at}/search_space/{}", escape(knob)), why));
         }
-        if plan.cache_reset() && framework.reset_path.is_none() && given["enabled"] != false {
+        if plan.cache_reset() && framework.reset_path.is_none() && section["enabled"] != false {
             let why = format!(
-                "cache: reset needs a path that empties the cache, and {} has none: leave it at unique_prompts",
+                "cache: reset is not supported by {}, which cannot empty its cache: use unique_prompts",
                 framework.title
             );
             found.push(Finding::error("/benchmark/cache", why));
         }
-        sequence(plan, framework, given, &at, found);
+        sequence(plan, framework, section, &at, found);
     }
 }
 
-/// The launchers are known and fit into one another, and the plan says what they need.
-fn launcher(frameworks: &Frameworks, given: &Value, at: &str, found: &mut Vec<Finding>) {
+/// Launchers must be known and nest, and the plan must set what they need.
+fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<Finding>) {
     let at = format!("{at}/launcher");
-    let steps = launchers(&given["launcher"]);
+    let steps = launchers(&section["launcher"]);
     let known = match resolve(frameworks.launchers(), &steps) {
         Ok(known) => known,
         Err(e) => return found.push(Finding::error(&at, e.to_string())),
     };
-    let place = |level: usize, key: &str| match &given["launcher"] {
+    let place = |level: usize, key: &str| match &section["launcher"] {
         Value::Array(_) => format!("{at}/{level}/{key}"),
         _ => format!("{at}/{key}"),
     };
     for (level, (launcher, step)) in known.iter().zip(&steps).enumerate() {
-        for need in launcher.missing(|need| step.options.contains_key(need) || given[need].is_string()) {
-            let where_ = if need == "image" {
+        for need in launcher.missing(|need| step.options.contains_key(need) || section[need].is_string()) {
+            let example = if need == "image" {
                 "image: NAME".into()
             } else {
                 format!("launcher: {{name: {}, {need}: …}}", launcher.name)
             };
-            found.push(Finding::error(&at, format!("the launcher {} needs {need}: write `{where_}`", launcher.name)));
+            found.push(Finding::error(&at, format!("launcher {} requires {need}: write `{example}`", launcher.name)));
         }
         if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
-            found.push(Finding::error(&place(level, "host"), format!("the host {host:?} would be taken for a flag")));
+            found.push(Finding::error(&place(level, "host"), format!("host {host:?} must not start with -")));
         }
         if let Some(Err(why)) = step.options.get("options").map(|line| crate::base::shell::split(line)) {
-            found.push(Finding::error(&place(level, "options"), format!("the options of {}: {why}", launcher.name)));
+            found.push(Finding::error(&place(level, "options"), format!("options of {}: {why}", launcher.name)));
         }
     }
 }
 
-fn knobs(framework: &Framework, given: &Value, at: &str, captured: Option<&Verdicts>, found: &mut Vec<Finding>) {
-    let list = given["candidates"].as_array().into_iter().flatten().enumerate();
+fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Verdicts>, found: &mut Vec<Finding>) {
+    let list = section["candidates"].as_array().into_iter().flatten().enumerate();
     let list = list.map(|(i, changes)| (format!("candidates/{i}"), changes));
-    let parts = ["base_server_flags", "search_space"].map(|part| (part.to_string(), &given[part]));
+    let parts = ["base_server_flags", "search_space"].map(|part| (part.to_string(), &section[part]));
     for (part, members) in parts.into_iter().chain(list) {
         for (knob, values) in members.as_object().into_iter().flatten() {
             let pointer = format!("{at}/{part}/{}", escape(knob));
             let Some(described) = framework.knob(knob) else {
-                // A capture knows better than the definition: it accepts the flag, or what it lacks was said.
+                // Captured help takes precedence: it has the flag, or the missing flag has already been reported.
                 let flag = framework.flag(knob);
                 if !captured.is_some_and(|help| help.accepted.contains(&flag) || help.unknown.contains(&flag)) {
                     let near = nearest(knob, framework.known_knobs());
-                    let why = format!("{} has no knob {knob:?}{near}", framework.title);
+                    let why = format!("unknown knob {knob:?} of {}{near}", framework.title);
                     found.push(Finding::key(Level::Error, &pointer, why));
                 }
                 continue;
@@ -101,47 +106,49 @@ fn knobs(framework: &Framework, given: &Value, at: &str, captured: Option<&Verdi
             }
             let values = values.as_array().map_or(&[] as &[Value], Vec::as_slice);
             if values.is_empty() {
-                found.push(Finding::error(&pointer, format!("{knob} has no values to try")));
+                found.push(Finding::error(&pointer, format!("{knob} has an empty list of values to try")));
             }
             for (i, value) in values.iter().enumerate() {
                 let pointer = format!("{pointer}/{i}");
                 refuse(knob, described.refuses(value).filter(|_| !knob.contains('.')), value, &pointer, found);
                 if values[..i].contains(value) {
-                    found
-                        .push(Finding::warning(&pointer, format!("{knob} {} stands twice", super::shape::said(value))));
+                    found.push(Finding::warning(
+                        &pointer,
+                        format!("duplicate value {} of {knob}", super::shape::plain_text(value)),
+                    ));
                 }
             }
         }
     }
 }
 
-/// A value of another type than the knob's.
+/// Reports a value that the knob does not accept.
 fn refuse(knob: &str, why: Option<String>, value: &Value, pointer: &str, found: &mut Vec<Finding>) {
     if let Some(what) = why {
-        found.push(Finding::error(pointer, format!("{knob} is {what}, found {}", super::shape::short(value))));
+        found.push(Finding::error(pointer, format!("{knob} must be {what}, got {}", super::shape::short(value))));
     }
 }
 
-/// The sequence limit must cover prompt and answer of every scenario, in the base and in every search value.
-fn sequence(plan: &Plan, framework: &Framework, given: &Value, at: &str, found: &mut Vec<Finding>) {
+/// The sequence limit must cover prompt and output of every scenario, in the base and in every value to try.
+fn sequence(plan: &Plan, framework: &Framework, section: &Value, at: &str, found: &mut Vec<Finding>) {
     let Some(limit) = &framework.sequence_limit else { return };
     let Some(needed) = plan.scenarios.iter().filter_map(Scenario::longest).max() else { return };
     let values = |knob: &str| -> Vec<(String, u64)> {
-        let base = given["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
-        let search = given["search_space"].get(knob).and_then(Value::as_array).into_iter().flatten().enumerate();
+        let base =
+            section["base_server_flags"].get(knob).map(|v| (format!("{at}/base_server_flags/{knob}"), v.clone()));
+        let search = section["search_space"].get(knob).and_then(Value::as_array).into_iter().flatten().enumerate();
         let search = search.map(|(i, v)| (format!("{at}/search_space/{knob}/{i}"), v.clone()));
-        let list = given["candidates"].as_array().into_iter().flatten().enumerate();
+        let list = section["candidates"].as_array().into_iter().flatten().enumerate();
         let list = list.filter_map(|(i, one)| Some((format!("{at}/candidates/{i}/{knob}"), one.get(knob)?.clone())));
         base.into_iter().chain(search).chain(list).filter_map(|(pointer, v)| Some((pointer, v.as_u64()?))).collect()
     };
     let divisor =
         limit.divided_by.as_deref().map(values).into_iter().flatten().map(|(_, n)| n).max().unwrap_or(1).max(1);
     for (pointer, value) in values(&limit.knob) {
-        // 0 is a request for the model's own limit.
+        // 0 means the model's own limit.
         if value > 0 && value / divisor < needed {
             let shared = limit.divided_by.as_ref().map_or(String::new(), |by| format!(" shared by {by} {divisor}"));
-            let why =
-                format!("{} {value}{shared} does not hold the {needed} tokens of the longest scenario", limit.knob);
+            let why = format!("{} {value}{shared} is too short for the longest scenario ({needed} tokens)", limit.knob);
             found.push(Finding::error(&pointer, why));
         }
     }

@@ -1,21 +1,22 @@
-//! Dotted knobs (`compilation_config.cudagraph_mode`) and the maps that they are members of.
+//! Dotted knobs (`compilation_config.cudagraph_mode`) and the maps they belong to.
 
 use serde_json::{Map, Value};
 
-use super::shape::said;
-use super::{Finding, FrameworkPlan};
+use super::finding::Finding;
+use super::framework_plan::FrameworkPlan;
+use super::shape::plain_text;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
 use crate::rows::kinds::Members;
 
-/// Dotted knobs put into the maps that they belong to; a map may be given as its JSON text.
+/// Moves dotted knobs into the maps they belong to; a map may be written as JSON text.
 ///
 /// # Errors
-/// A knob that is no map, and of which another sets a member.
+/// A dotted knob whose parent is not a map.
 pub fn nested(flags: &Members) -> Result<Members, String> {
     let mut whole: Members =
         flags.iter().filter(|(knob, _)| !knob.contains('.')).map(|(k, v)| (k.clone(), v.clone())).collect();
-    // A map before its members, in whatever order a plan names them.
+    // A map comes before its members, whatever their order in the plan.
     let mut dotted: Vec<(&String, &Value)> = flags.iter().filter(|(knob, _)| knob.contains('.')).collect();
     dotted.sort_by_key(|(knob, _)| knob.matches('.').count());
     for (knob, value) in dotted {
@@ -33,7 +34,7 @@ pub fn nested(flags: &Members) -> Result<Members, String> {
     Ok(whole)
 }
 
-/// The map at `name`, for the knob that sets a member of it.
+/// The map at `name`, into which `knob` puts a member.
 fn map<'a>(place: &'a mut Value, name: &str, knob: &str) -> Result<&'a mut Map<String, Value>, String> {
     let read = match place {
         Value::Null => Some(Value::Object(Map::new())),
@@ -43,24 +44,24 @@ fn map<'a>(place: &'a mut Value, name: &str, knob: &str) -> Result<&'a mut Map<S
     if let Some(read) = read {
         *place = read;
     }
-    let shown = said(place);
+    let shown = plain_text(place);
     place
         .as_object_mut()
-        .ok_or_else(|| format!("{knob} sets a member of {name}, which is {shown} and not a map: write {name} as a map"))
+        .ok_or_else(|| format!("{knob} sets a member of {name}, but {name} is {shown}, not a map: write it as a map"))
 }
 
-/// Adds JSON texts that do not parse, and members of what is not a map.
-pub fn check(given: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
-    let at = format!("/frameworks/{}", escape(&given.name));
+/// Adds findings for invalid JSON text, and for members of something that is not a map.
+pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
+    let at = format!("/frameworks/{}", escape(&section.name));
     let mut all: Vec<(&String, &Value, String)> = Vec::new();
     all.extend(
-        given.base.iter().map(|(knob, value)| (knob, value, format!("{at}/base_server_flags/{}", escape(knob)))),
+        section.base.iter().map(|(knob, value)| (knob, value, format!("{at}/base_server_flags/{}", escape(knob)))),
     );
-    for (knob, values) in &given.space {
+    for (knob, values) in &section.space {
         let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
         all.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
     }
-    for (i, changes) in given.list.iter().enumerate() {
+    for (i, changes) in section.list.iter().enumerate() {
         let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
         all.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
     }
@@ -73,12 +74,12 @@ pub fn check(given: &FrameworkPlan, framework: &Framework, found: &mut Vec<Findi
         }
         let inside = |other: &str| knob.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
         let wrong = all.iter().filter(|(other, ..)| inside(other)).find_map(|(other, map, _)| {
-            // What is not even JSON is said once, where it stands.
-            let torn = map
+            // Invalid JSON is reported once, at its own place.
+            let invalid = map
                 .as_str()
                 .is_some_and(|text| text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_err());
             let pair = [((*other).clone(), (*map).clone()), ((*knob).clone(), (*value).clone())];
-            nested(&pair.into_iter().collect()).err().filter(|_| !torn)
+            nested(&pair.into_iter().collect()).err().filter(|_| !invalid)
         });
         found.extend(wrong.map(|why| Finding::error(pointer, why)));
     }

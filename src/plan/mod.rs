@@ -1,135 +1,46 @@
-//! Plans: which keys there are, what they may hold, what is wrong with one.
+//! Plans: their keys and values, and the checks of a plan.
 
 pub mod check;
 mod command;
+mod context;
 pub mod expand;
 mod fair;
+mod finding;
 mod fit;
 mod flags;
+mod framework_plan;
 mod frameworks;
-mod given;
 mod limits;
 mod members;
+mod model;
 mod read;
 mod rules;
 mod secrets;
 pub mod shape;
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 pub use self::command::Command;
-pub use self::fit::{ModelFacts, memory_gb, parameters};
-pub use self::flags::{MISSING_WAY_OUT, UnknownFlags};
-pub use self::given::FrameworkPlan;
+pub use self::context::{CheckContext, UnknownFlags};
+pub use self::finding::{Finding, Level};
+pub use self::fit::memory_gb;
+pub use self::flags::MISSING_WAY_OUT;
+pub use self::framework_plan::FrameworkPlan;
 pub use self::members::nested;
+pub use self::model::{ModelFacts, parameters};
 pub use self::read::{DEFAULT_QPS, Plan};
 pub use self::rules::{Refusal, is_smoke, refusal, too_short};
 
-use crate::engines::framework::Frameworks;
-use crate::engines::help::Helps;
-use crate::rows::kinds::PlanCheck;
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Worth knowing; nothing is wrong with the plan.
-    Note,
-    /// The plan works, but not as somebody might think.
-    Warning,
-    /// The plan gives no row.
-    Error,
-}
-
-/// One thing that is wrong with a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// JSON pointer to what it is about.
-    pub pointer: String,
-    /// It is about the key and not its value.
-    pub key: bool,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Finding {
-    /// About a value.
-    pub fn value(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: false, message }
-    }
-
-    /// About a key.
-    pub fn key(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: true, message }
-    }
-
-    fn error(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Error, pointer, message.into())
-    }
-
-    fn warning(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Warning, pointer, message.into())
-    }
-
-    fn note(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Note, pointer, message.into())
-    }
-}
-
-/// What is known beside a plan's own text.
-#[derive(Debug)]
-pub struct CheckContext<'a> {
-    /// The definitions.
-    pub frameworks: &'a Frameworks,
-    /// Captured help.
-    pub helps: Helps,
-    /// What becomes of a flag that captured help has not.
-    pub unknown: UnknownFlags,
-    /// Leave the version ranges of knobs aside.
-    pub any_version: bool,
-    /// A framework that cannot be asked for its help is left out; else that is an error.
-    pub allow_missing: bool,
-    /// The GPU, where the plan names none.
-    pub gpu: Option<String>,
-    /// What local folders tell about models, by the plan's path.
-    pub models: BTreeMap<String, ModelFacts>,
-    /// Option files of this host, by the plan's path.
-    pub options: BTreeMap<String, Value>,
-    /// What an earlier check found out: it is taken over.
-    pub checked: Option<PlanCheck>,
-}
-
-impl<'a> CheckContext<'a> {
-    /// Nothing but the definitions.
-    #[must_use]
-    pub fn only(frameworks: &'a Frameworks) -> Self {
-        Self {
-            frameworks,
-            helps: Helps::default(),
-            unknown: UnknownFlags::Fail,
-            any_version: false,
-            allow_missing: false,
-            gpu: None,
-            models: BTreeMap::new(),
-            options: BTreeMap::new(),
-            checked: None,
-        }
-    }
-}
-
-/// Checks a plan as its file or row gives it, all findings at once; the plan itself when none of them is an error.
-pub fn load(value: &Value, known: &CheckContext) -> (Vec<Finding>, Option<Plan>) {
+/// Checks a plan as read from its file or row: all findings, and the plan itself if none of them is an error.
+pub fn load(value: &Value, context: &CheckContext) -> (Vec<Finding>, Option<Plan>) {
     let mut found = Vec::new();
     shape::check(value, &shape::PLAN, "", &mut found);
     let wrong: Vec<String> = found.iter().filter(|f| !f.key).map(|f| f.pointer.clone()).collect();
-    // What is not even shaped right would be found again in other words: it is looked at no further, the rest is.
+    // A value of the wrong type is not checked any further; everything else is.
     if !wrong.iter().any(String::is_empty) {
-        let value = sound(value, &wrong);
+        let value = without_wrong_values(value, &wrong);
         let mut more = Vec::new();
-        let plan = meaning(&value, &wrong, known, &mut more);
+        let plan = check_meaning(&value, &wrong, context, &mut more);
         found.extend(more.into_iter().filter(|f| !wrong.iter().any(|wrong| follows(&f.pointer, wrong))));
         if found.iter().all(|f| f.level != Level::Error) {
             return (found, Some(plan));
@@ -138,60 +49,60 @@ pub fn load(value: &Value, known: &CheckContext) -> (Vec<Finding>, Option<Plan>)
     (found, None)
 }
 
-/// True when a finding at `pointer` only follows from the value of a wrong type at `wrong`: it is about that, or about a map
-/// that cannot be judged without it.
+/// True when a finding at `pointer` is only a consequence of the wrongly typed value at `wrong`: it is about that value, or
+/// about a map that cannot be checked without it.
 fn follows(pointer: &str, wrong: &str) -> bool {
     if wrong.starts_with("/dataset/output_len") && pointer == "/dataset/input_len" {
         return true;
     }
-    let decides = ["lower", "upper", "path", "model_path", "name", "id", "rate"];
+    let deciding = ["lower", "upper", "path", "model_path", "name", "id", "rate"];
     let (map, key) = wrong.rsplit_once('/').unwrap_or(("", wrong));
-    format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && decides.contains(&key))
+    format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && deciding.contains(&key))
 }
 
-fn meaning(value: &Value, wrong: &[String], known: &CheckContext, found: &mut Vec<Finding>) -> Plan {
-    let mut as_given = Vec::new();
-    let taken = command::take_over(value, known.frameworks, &mut as_given);
-    secrets::check(value, &mut as_given);
-    let value = &taken.value;
+fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found: &mut Vec<Finding>) -> Plan {
+    let mut in_file = Vec::new();
+    let merged = command::take_over(value, context.frameworks, &mut in_file);
+    secrets::check(value, &mut in_file);
+    let value = &merged.value;
     let mut plan = Plan::read(value);
-    for given in &mut plan.frameworks {
-        given.command = taken.commands.get(&given.name).cloned();
+    for framework in &mut plan.frameworks {
+        framework.command = merged.commands.get(&framework.name).cloned();
     }
     if wrong.iter().any(|wrong| wrong == "/hardware/gpu_count") {
         plan.hardware.gpu_count = None;
     }
-    // An engine on the CPU runs on no GPU, whatever this host has.
+    // An engine on the CPU does not use the GPUs of this host.
     if plan.hardware.gpu_model.is_none() && plan.hardware.gpu_count != Some(0) {
-        plan.hardware.gpu_model.clone_from(&known.gpu);
-        let note = known.gpu.as_ref().map(|gpu| ("hardware.gpu_model".to_string(), gpu.as_str().into()));
+        plan.hardware.gpu_model.clone_from(&context.gpu);
+        let note = context.gpu.as_ref().map(|gpu| ("hardware.gpu_model".to_string(), gpu.as_str().into()));
         plan.defaults.extend(note);
     }
-    check::check(value, &plan, known.frameworks, found);
-    let checked = match &known.checked {
+    check::check(value, &plan, context.frameworks, found);
+    let checked = match &context.checked {
         Some(checked) => checked.clone(),
         None => {
-            let mut checked = flags::check(&plan, known, found);
-            fair::check(&plan, known.frameworks, &mut checked, found);
-            fit::check(&plan, known, found);
+            let mut checked = flags::check(&plan, context, found);
+            fair::check(&plan, context.frameworks, &mut checked, found);
+            fit::check(&plan, context, found);
             checked
         }
     };
-    frameworks::check(value, &plan, &checked, known.frameworks, found);
+    frameworks::check(value, &plan, &checked, context.frameworks, found);
     plan.checked = checked;
-    rules::check(&mut plan, known, found);
+    rules::check(&mut plan, context, found);
     plan.substitute();
     for finding in &mut *found {
-        if let Some(place) = taken.place(&finding.pointer) {
+        if let Some(place) = merged.place(&finding.pointer) {
             finding.pointer.clone_from(place);
         }
     }
-    found.extend(as_given);
+    found.extend(in_file);
     plan
 }
 
-/// The plan without what is wrong in it, and without the nulls that mean nothing.
-fn sound(value: &Value, wrong: &[String]) -> Value {
+/// The plan without its wrongly typed values, and without nulls where null means the same as absent.
+fn without_wrong_values(value: &Value, wrong: &[String]) -> Value {
     let mut value = value.clone();
     for pointer in wrong {
         if let Some(place) = value.pointer_mut(pointer) {

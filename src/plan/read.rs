@@ -1,80 +1,75 @@
-//! A plan that has been checked, with every default that was used.
+//! Reads a checked plan, and records every default it uses.
 
 use serde_json::{Value, json};
 
-use super::given;
-use super::given::FrameworkPlan;
+use super::framework_plan::{FrameworkPlan, frameworks};
+use super::shape::texts;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{
     Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
     SharedPrefix,
 };
-use crate::rows::words::{Arrivals, Endpoint, Strategy};
+use crate::rows::words::{Arrivals, DatasetKind, Endpoint, Strategy};
 
-/// Prompts of a run when the plan does not say.
+/// Default number of prompts per run.
 const NUM_PROMPTS: u64 = 80;
-/// With this many prompts or fewer a run is a flow check.
+/// Maximum number of prompts of a smoke test.
 pub const SMOKE_PROMPTS: u64 = 20;
 
-/// Kinds of workload that are made up; every other is a file.
-pub const MADE_UP: [&str; 3] = ["random", "shared_prefix", "multi_turn"];
-/// What plans call files.
-pub const FILES: [&str; 7] = ["jsonl", "custom", "canonical", "sharegpt", "messages", "mooncake", "trace"];
-
-/// The bracket of a rate search when the plan does not say.
+/// Default settings of a rate search.
 pub const DEFAULT_QPS: Qps =
     Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
 
-/// A plan, normalised.
+/// A plan with all defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Model path or id.
     pub model: String,
-    /// Tokenizer, where it is not the model's.
+    /// Tokenizer, if it differs from the model's.
     pub tokenizer: Option<String>,
-    /// Asked precision.
+    /// Requested precision.
     pub precision: Option<String>,
-    /// Asked quantization.
+    /// Requested quantization.
     pub quantization: Option<String>,
-    /// Parameters of the model, where the plan says.
+    /// Number of parameters of the model, if the plan gives it.
     pub parameters: Option<f64>,
-    /// Bits of a weight in its checkpoint, where the plan says.
+    /// Bits per weight of its checkpoint, if the plan gives it.
     pub weights_bits: Option<f64>,
     /// The GPU budget.
     pub hardware: Hardware,
-    /// Aligned length pairs.
+    /// Scenarios: data set and lengths.
     pub scenarios: Vec<Scenario>,
-    /// Load specs.
+    /// Load points, or rate searches.
     pub loads: Vec<Load>,
-    /// Runs of each unit.
+    /// Number of runs per unit.
     pub repeats: u32,
-    /// How the load is driven.
+    /// Settings of the load generator.
     pub benchmark: Benchmark,
     /// SLA limits.
     pub sla: Members,
-    /// What each scenario counts in a decision over all of them.
+    /// Weight of each scenario in a decision over all of them.
     pub weights: Members,
-    /// Most candidates per framework.
+    /// Maximum number of candidates per framework.
     pub max_candidates: usize,
-    /// How far the search goes: 1, 2 or 3.
+    /// Search tier: 1 (smoke test), 2 (bounded) or 3 (everything).
     pub tier: u64,
-    /// How candidates are made.
+    /// How candidates are generated.
     pub strategy: Strategy,
-    /// Rules that the plan lifts.
+    /// Rules lifted by the plan.
     pub allow: Vec<String>,
-    /// Seed of what is made by chance: the search's, else the benchmark's.
+    /// Seed of random choices in the search: `search.seed`, otherwise `benchmark.seed`.
     pub search_seed: u64,
-    /// The second stage: what speculates is searched, on top of the best that does not.
+    /// True in the second stage, which searches the knobs for speculative decoding on top of the best plain candidate.
     pub speculative: bool,
-    /// What checking it found out.
+    /// Results of the check.
     pub checked: PlanCheck,
     /// Frameworks in the plan's order.
     pub frameworks: Vec<FrameworkPlan>,
-    /// Values that the plan did not give, by dotted name.
+    /// Defaults used, by dotted name.
     pub defaults: Members,
 }
 
-/// Reads values and notes the defaults that it had to take.
+/// Reads values, and records the defaults it uses.
 struct PlanReader<'a> {
     plan: &'a Value,
     defaults: Members,
@@ -83,7 +78,7 @@ struct PlanReader<'a> {
 impl PlanReader<'_> {
     fn or(&mut self, pointer: &str, default: Value) -> Value {
         match self.plan.pointer(pointer).filter(|v| !v.is_null()) {
-            Some(given) => given.clone(),
+            Some(value) => value.clone(),
             None => {
                 self.defaults.insert(super::shape::name(pointer), default.clone());
                 default
@@ -150,15 +145,15 @@ impl Plan {
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
             speculative: false,
             checked: PlanCheck::default(),
-            frameworks: given::frameworks(value),
+            frameworks: frameworks(value),
             defaults: plan.defaults,
         }
     }
 
-    /// A framework's baseline: with tensor parallelism over all GPUs where the plan names no parallelism.
+    /// A framework's baseline flags, with tensor parallelism over all GPUs unless the plan sets a degree of parallelism.
     #[must_use]
-    pub fn base(&self, given: &FrameworkPlan, framework: &Framework) -> Members {
-        let mut base = given.base.clone();
+    pub fn base(&self, section: &FrameworkPlan, framework: &Framework) -> Members {
+        let mut base = section.base.clone();
         let parallel = &framework.parallelism;
         let named = parallel.multiply.iter().any(|knob| base.contains_key(knob) && !parallel.shares(knob, &base));
         let gpus = self.hardware.gpu_count.filter(|gpus| *gpus > 0);
@@ -168,27 +163,23 @@ impl Plan {
         base
     }
 
-    /// The prefix cache is emptied between runs.
+    /// True if the prefix cache is emptied between runs.
     pub(super) fn cache_reset(&self) -> bool {
         self.benchmark.cache == CachePolicy::Reset
     }
 
-    /// Makes the substitutions that checking the plan asks for.
+    /// Applies the substitutions that the check found.
     pub(super) fn substitute(&mut self) {
         for substitution in &self.checked.substitutions {
-            let own = self.frameworks.iter_mut().filter(|given| given.name == substitution.framework);
-            for given in own {
-                given.substitute(&substitution.knob, substitution.to.as_deref());
+            let own = self.frameworks.iter_mut().filter(|section| section.name == substitution.framework);
+            for section in own {
+                section.substitute(&substitution.knob, substitution.to.as_deref());
             }
         }
     }
 }
 
-pub(super) fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
-}
-
-/// Most candidates of a framework: the third tier has no bound unless the plan gives one.
+/// Maximum number of candidates per framework; tier 3 has none unless the plan sets it.
 fn candidates(plan: &mut PlanReader) -> usize {
     let pointer = "/search/max_candidates_per_framework";
     let silent = plan.plan.pointer(pointer).is_none_or(Value::is_null);
@@ -198,14 +189,14 @@ fn candidates(plan: &mut PlanReader) -> usize {
     usize::try_from(plan.count(pointer, 10)).unwrap_or(usize::MAX)
 }
 
-/// The strategy: as given, by either of its two names, else the tier's own.
+/// The strategy from either of its two keys, otherwise the default of the tier.
 fn strategy(plan: &mut PlanReader) -> Strategy {
     let own = if plan.plan["search"]["tier"] == 1 { Strategy::OneAtATime } else { Strategy::BoundedProduct };
-    let given = plan.text(&["/search/strategy", "/search/candidate_generation"]);
-    // A word that is not known was an error before this.
-    let given =
-        given.unwrap_or_else(|| plan.or("/search/strategy", own.as_str().into()).as_str().unwrap_or_default().into());
-    given.parse().unwrap_or(own)
+    let word = plan.text(&["/search/strategy", "/search/candidate_generation"]);
+    // The check has already reported an unknown word.
+    let word =
+        word.unwrap_or_else(|| plan.or("/search/strategy", own.as_str().into()).as_str().unwrap_or_default().into());
+    word.parse().unwrap_or(own)
 }
 
 fn lengths(value: &Value) -> Vec<u32> {
@@ -216,15 +207,16 @@ fn lengths(value: &Value) -> Vec<u32> {
 }
 
 fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
-    let kind = plan.or("/dataset/kind", "random".into()).as_str().unwrap_or_default().to_string();
+    let kind = plan.or("/dataset/kind", DatasetKind::Random.as_str().into()).as_str().unwrap_or_default().to_string();
     let dataset = &plan.plan["dataset"];
     let names = dataset["scenario_names"].as_array();
-    let given: Option<Vec<String>> =
+    let own_names: Option<Vec<String>> =
         names.map(|names| names.iter().filter_map(|n| n.as_str().map(String::from)).collect());
-    if !MADE_UP.contains(&kind.as_str()) {
+    // The check has already reported an unknown kind.
+    if !kind.parse::<DatasetKind>().is_ok_and(DatasetKind::is_generated) {
         let path = dataset["path"].as_str().unwrap_or_default();
         let stem = path.rsplit('/').next().unwrap_or(path).split('.').next().unwrap_or(path);
-        let name = given.and_then(|names| names.into_iter().next()).unwrap_or_else(|| stem.into());
+        let name = own_names.and_then(|names| names.into_iter().next()).unwrap_or_else(|| stem.into());
         let file = Dataset {
             path: path.into(),
             prefix_reuse: dataset["prefix_reuse"] == true,
@@ -250,24 +242,24 @@ fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
         true => input.iter().flat_map(|i| output.iter().map(|o| (*i, *o))).collect(),
         false => input.iter().copied().zip(output).collect(),
     };
-    let given = given.unwrap_or_else(|| match pairs[..] {
+    let names = own_names.unwrap_or_else(|| match pairs[..] {
         [(1000, 1000), (8000, 1000)] => vec!["chat".into(), "summarization".into()],
         _ => pairs.iter().map(|(i, o)| format!("in{i}_out{o}")).collect(),
     });
-    let named = given.into_iter().zip(pairs);
+    let named = names.into_iter().zip(pairs);
     named.map(|(name, (input_len, output_len))| Scenario { name, input_len, output_len, ..model.clone() }).collect()
 }
 
 fn loads(plan: &mut PlanReader) -> Vec<Load> {
-    // One that is not a word for them is a finding of the check.
+    // The check has already reported an unknown word.
     let arrivals = plan.plan.pointer("/benchmark/arrivals").and_then(Value::as_str).and_then(|kind| kind.parse().ok());
     let arrivals = arrivals.filter(|kind| *kind != Arrivals::Poisson);
     let load = |mode| Load { mode, arrivals: arrivals.filter(|_| mode == LoadMode::Open), ..Load::default() };
     let mut loads = Vec::new();
     for rate in plan.plan.pointer("/benchmark/request_rates").and_then(Value::as_array).into_iter().flatten() {
-        let given = rate.get("rate").unwrap_or(rate);
-        let mut one = Load { rate: given.as_f64(), cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) };
-        if given == "trace" {
+        let value = rate.get("rate").unwrap_or(rate);
+        let mut one = Load { rate: value.as_f64(), cap: rate["cap"].as_u64().map(count32), ..load(LoadMode::Open) };
+        if value.as_str().and_then(|word| word.parse().ok()) == Some(Arrivals::Trace) {
             one.arrivals = Some(Arrivals::Trace);
         }
         loads.push(one);
@@ -307,13 +299,13 @@ fn loads(plan: &mut PlanReader) -> Vec<Load> {
 }
 
 fn benchmark(plan: &mut PlanReader) -> Benchmark {
-    let said = plan.plan.pointer("/benchmark/smoke") == Some(&true.into());
+    let smoke = plan.plan.pointer("/benchmark/smoke") == Some(&true.into());
     let pointer = if plan.plan.pointer("/dataset/num_prompts").is_some() {
         "/dataset/num_prompts"
     } else {
         "/benchmark/num_prompts"
     };
-    let num_prompts = plan.count(pointer, if said { SMOKE_PROMPTS } else { NUM_PROMPTS });
+    let num_prompts = plan.count(pointer, if smoke { SMOKE_PROMPTS } else { NUM_PROMPTS });
     Benchmark {
         endpoint: plan
             .or("/benchmark/endpoint", Endpoint::default().as_str().into())
@@ -336,11 +328,11 @@ fn benchmark(plan: &mut PlanReader) -> Benchmark {
             .flatten()
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string())))
             .collect(),
-        smoke: said || num_prompts <= SMOKE_PROMPTS,
+        smoke: smoke || num_prompts <= SMOKE_PROMPTS,
     }
 }
 
-/// Sampling is always sent, so that no server's own defaults decide.
+/// Extra members of the request. The temperature is always sent, so that no server uses a default of its own.
 fn sampling(plan: &mut PlanReader) -> Members {
     let mut members = plan.plan["benchmark"]["extra_request_body"].as_object().cloned().unwrap_or_default();
     if !members.contains_key("temperature") {

@@ -1,9 +1,12 @@
-//! Which flag sets are not run, and why: the one place that decides it, for the findings on a plan and for its candidates.
+//! Decides which flag sets are not run, and why, for the findings about a plan and for its candidates alike.
 
 use serde_json::Value;
 
-use super::shape::said;
-use super::{CheckContext, Finding, FrameworkPlan, Level, Plan};
+use super::context::CheckContext;
+use super::finding::{Finding, Level};
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
+use super::shape::plain_text;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
@@ -14,26 +17,45 @@ use crate::rows::words::FailureClass;
 pub struct Refusal {
     /// `unsupported`, `rule` or `speculative`.
     pub class: FailureClass,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
+    /// The part of the framework's plan that causes it.
+    cause: RefusalCause,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum RefusalCause {
+    /// Checking the flags or the host found it, and reported it.
+    Rejection,
+    /// A knob.
+    Knob(String),
+    /// A knob inside an option file, which is a knob itself.
+    OptionFile { option: String, knob: String },
+    /// The words of `server_command`.
+    ServerCommand,
+    /// The words of `extra_args`.
+    ExtraArgs,
+    /// The degrees of parallelism need more GPUs than the plan has; the first of them.
+    GpuCount(String),
 }
 
 impl Refusal {
-    fn unsupported(reason: String) -> Self {
-        Self { class: FailureClass::Unsupported, reason }
+    fn unsupported(cause: RefusalCause, reason: String) -> Self {
+        Self { class: FailureClass::Unsupported, reason, cause }
     }
 }
 
-/// Adds what a plan's rules leave out of its search; what it lifts becomes a caveat.
-pub fn check(plan: &mut Plan, known: &CheckContext, found: &mut Vec<Finding>) {
-    words(plan, known, found);
+/// Adds findings about what is not run; each lifted rule becomes a caveat.
+pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) {
+    words(plan, context, found);
     let mut caveats = Vec::new();
-    for given in plan.frameworks.iter().filter(|given| given.enabled) {
-        let Some(framework) = known.frameworks.get(&given.definition) else { continue };
-        let mut checking = RuleChecker { plan, given, framework, found, caveats: &mut caveats };
+    for section in plan.frameworks.iter().filter(|section| section.enabled) {
+        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+        let mut checking = RuleChecker { plan, section, framework, found, caveats: &mut caveats };
         checking.base();
         checking.search();
-        super::members::check(given, framework, checking.found);
+        super::members::check(section, framework, checking.found);
     }
     for caveat in caveats {
         if !plan.checked.caveats.contains(&caveat) {
@@ -42,21 +64,22 @@ pub fn check(plan: &mut Plan, known: &CheckContext, found: &mut Vec<Finding>) {
     }
 }
 
-/// The words of `search.allow` are those of some rule.
-fn words(plan: &Plan, known: &CheckContext, found: &mut Vec<Finding>) {
-    let mut words: Vec<&str> = known.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
+/// Every word of `search.allow` must belong to a rule.
+fn words(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
+    let mut words: Vec<&str> =
+        context.frameworks.iter().flat_map(|f| &f.rules).map(|rule| rule.allow.as_str()).collect();
     words.sort_unstable();
     words.dedup();
     for (i, word) in plan.allow.iter().enumerate().filter(|(_, word)| !words.contains(&word.as_str())) {
         let near = super::shape::nearest(word, words.iter().copied());
-        let why = format!("there is no rule {word:?} to lift{near}; there are {}", words.join(", "));
+        let why = format!("unknown rule {word:?} in search.allow{near}; known: {}", words.join(", "));
         found.push(Finding::error(&format!("/search/allow/{i}"), why));
     }
 }
 
 struct RuleChecker<'a, 'b> {
     plan: &'a Plan,
-    given: &'a FrameworkPlan,
+    section: &'a FrameworkPlan,
     framework: &'a Framework,
     found: &'b mut Vec<Finding>,
     caveats: &'b mut Vec<String>,
@@ -64,8 +87,8 @@ struct RuleChecker<'a, 'b> {
 
 impl RuleChecker<'_, '_> {
     fn base(&mut self) {
-        let at = format!("/frameworks/{}", escape(&self.given.name));
-        for (knob, value) in &self.given.base {
+        let at = format!("/frameworks/{}", escape(&self.section.name));
+        for (knob, value) in &self.section.base {
             let pointer = format!("{at}/base_server_flags/{}", escape(knob));
             self.unknown_gpu(knob, value, &pointer);
             for rule in
@@ -74,60 +97,65 @@ impl RuleChecker<'_, '_> {
                 self.hit(rule, knob, value, &pointer, true);
             }
         }
-        let base = self.plan.base(self.given, self.framework);
-        match refusal(self.plan, self.given, self.framework, &base, &Members::new()) {
-            // What a rule refuses in the base was said where it stands.
+        let base = self.plan.base(self.section, self.framework);
+        match refusal(self.plan, self.section, self.framework, &base, &Members::new()) {
+            // A rule has already been reported at the knob.
             None | Some(Refusal { class: FailureClass::Rule, .. }) => {}
             Some(refusal) => {
-                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
-                let at = self.place_in_base(&at, &refusal.reason);
-                // Nothing that is searched makes fewer GPUs of too many, unless the degrees themselves are.
+                let pointer = self.place_in_base(&at, &refusal.cause);
+                // The search cannot lower the number of GPUs unless it varies the degrees of parallelism.
                 let searched =
-                    self.given.space.iter().any(|(knob, _)| self.framework.parallelism.multiply.contains(knob));
-                if Some(&refusal.reason) == gpus(self.plan, self.framework, &base).as_ref() && !searched {
-                    self.found.push(Finding::error(&at, refusal.reason));
-                } else if !told {
-                    self.found.push(Finding::warning(&at, format!("{}; its candidates are skipped", refusal.reason)));
+                    self.section.space.iter().any(|(knob, _)| self.framework.parallelism.multiply.contains(knob));
+                match refusal.cause {
+                    RefusalCause::Rejection => {}
+                    RefusalCause::GpuCount(_) if !searched => {
+                        self.found.push(Finding::error(&pointer, refusal.reason));
+                    }
+                    _ => {
+                        let why = format!("{}; its candidates are skipped", refusal.reason);
+                        self.found.push(Finding::warning(&pointer, why));
+                    }
                 }
             }
         }
     }
 
-    /// Where in the base a refusal stands: at the knob or the words that it begins with or names.
-    fn place_in_base(&self, at: &str, reason: &str) -> String {
-        for part in ["server_command", "extra_args"] {
-            if reason.contains(&format!(" in {part} is unsupported")) {
-                let word = self.given.extra_args.iter().position(|word| {
-                    self.framework.fixed.keys().any(|knob| word.starts_with(&self.framework.flag(knob)))
-                });
-                return match word.filter(|_| part == "extra_args") {
-                    Some(i) => format!("{at}/{part}/{i}"),
-                    None => format!("{at}/{part}"),
-                };
-            }
-        }
-        let first = reason.split(' ').next().unwrap_or_default();
-        let option = self.framework.option_files.keys().find(|option| reason.contains(&format!(" in {option} ")));
-        let mut knobs = option.into_iter().map(String::as_str).chain([first]);
-        match knobs.find(|knob| self.given.base.contains_key(*knob)) {
+    /// The pointer to the cause of a refusal of the baseline.
+    fn place_in_base(&self, at: &str, cause: &RefusalCause) -> String {
+        let base = |knobs: &[&String]| match knobs.iter().find(|knob| self.section.base.contains_key(**knob)) {
             Some(knob) => format!("{at}/base_server_flags/{}", escape(knob)),
             None => format!("{at}/base_server_flags"),
+        };
+        match cause {
+            RefusalCause::Rejection => base(&[]),
+            RefusalCause::Knob(knob) | RefusalCause::GpuCount(knob) => base(&[knob]),
+            RefusalCause::OptionFile { option, knob } => base(&[option, knob]),
+            RefusalCause::ServerCommand => format!("{at}/server_command"),
+            RefusalCause::ExtraArgs => {
+                let is_fixed = |word: &String| {
+                    self.framework.fixed.keys().any(|knob| word.starts_with(&self.framework.flag(knob)))
+                };
+                match self.section.extra_args.iter().position(is_fixed) {
+                    Some(i) => format!("{at}/extra_args/{i}"),
+                    None => format!("{at}/extra_args"),
+                }
+            }
         }
     }
 
     fn search(&mut self) {
-        let at = format!("/frameworks/{}", escape(&self.given.name));
+        let at = format!("/frameworks/{}", escape(&self.section.name));
         let mut each: Vec<(&String, &Value, String)> = Vec::new();
-        for (knob, values) in &self.given.space {
+        for (knob, values) in &self.section.space {
             let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
             each.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
         }
-        for (i, changes) in self.given.list.iter().enumerate() {
+        for (i, changes) in self.section.list.iter().enumerate() {
             let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
             each.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
         }
-        let base = self.plan.base(self.given, self.framework);
-        let refused = refusal(self.plan, self.given, self.framework, &base, &Members::new());
+        let base = self.plan.base(self.section, self.framework);
+        let refused = refusal(self.plan, self.section, self.framework, &base, &Members::new());
         for (knob, value, pointer) in each {
             self.unknown_gpu(knob, value, &pointer);
             if base.get(knob) == Some(value) {
@@ -139,11 +167,10 @@ impl RuleChecker<'_, '_> {
             let mut flags = base.clone();
             flags.insert(knob.clone(), value.clone());
             let changed = Members::from_iter([(knob.clone(), value.clone())]);
-            let refusal = refusal(self.plan, self.given, self.framework, &flags, &changed);
+            let refusal = refusal(self.plan, self.section, self.framework, &flags, &changed);
             if let Some(refusal) = refusal.filter(|r| r.class != FailureClass::Rule && refused.as_ref() != Some(r)) {
-                let told = self.plan.checked.rejections.iter().any(|r| r.reason == refusal.reason);
                 let level = if refusal.class == FailureClass::Speculative { Level::Note } else { Level::Warning };
-                if !told {
+                if refusal.cause != RefusalCause::Rejection {
                     self.found.push(Finding::value(
                         level,
                         &pointer,
@@ -156,26 +183,29 @@ impl RuleChecker<'_, '_> {
 
     fn hit(&mut self, rule: &SearchRule, knob: &str, value: &Value, pointer: &str, in_base: bool) {
         if self.plan.allow.contains(&rule.allow) {
-            let where_ = if in_base { "in the base" } else { "in the search" };
-            let caveat = format!("search.allow lifts {}: {} has {knob} {where_}", rule.allow, self.given.name);
+            let part = if in_base { "base_server_flags" } else { "search_space" };
+            let caveat = format!("search.allow lifts rule {}: {} has {knob} in {part}", rule.allow, self.section.name);
             if !self.caveats.contains(&caveat) {
                 self.caveats.push(caveat);
             }
             return;
         }
-        let lift = format!("search.allow: [{}] lifts this", rule.allow);
+        let lift = format!("allow it with search.allow: [{}]", rule.allow);
         let finding = match (rule.then, in_base) {
             (RuleEffect::Smoke, _) => {
-                let why =
-                    format!("{knob} {} makes a flow check of it, no measurement: {}; {lift}", said(value), rule.reason);
+                let why = format!(
+                    "{knob} {} makes this a smoke test, not a benchmark: {}; {lift}",
+                    plain_text(value),
+                    rule.reason
+                );
                 Finding::warning(pointer, why)
             }
             (RuleEffect::Skip, true) => {
-                Finding::error(pointer, format!("{knob} {} is not run: {}; {lift}", said(value), rule.reason))
+                Finding::error(pointer, format!("{knob} {} is not allowed: {}; {lift}", plain_text(value), rule.reason))
             }
             (RuleEffect::Skip, false) => Finding::warning(
                 pointer,
-                format!("{knob} {} is left out of the search: {}; {lift}", said(value), rule.reason),
+                format!("{knob} {} is dropped from the search: {}; {lift}", plain_text(value), rule.reason),
             ),
         };
         self.found.push(finding);
@@ -185,8 +215,8 @@ impl RuleChecker<'_, '_> {
         let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
         if self.plan.hardware.gpu_model.is_none() && self.plan.hardware.gpu_count != Some(0) {
             let why = format!(
-                "{knob} {} is kept, for the GPU is unknown: {}; say hardware.gpu_model, or bench-validate --gpu",
-                said(value),
+                "{knob} {} could not be checked because the GPU model is unknown: {}; set hardware.gpu_model or use bench-validate --gpu",
+                plain_text(value),
                 rule.reason
             );
             self.found.push(Finding::warning(pointer, why));
@@ -194,37 +224,37 @@ impl RuleChecker<'_, '_> {
     }
 }
 
-/// Why a flag set is not run; `changed` is what the search changes of the baseline.
+/// Why a flag set is not run; `None` if it is. `changed` are the flags in which it differs from the baseline.
 #[must_use]
 pub fn refusal(
     plan: &Plan,
-    given: &FrameworkPlan,
+    section: &FrameworkPlan,
     framework: &Framework,
     flags: &Members,
     changed: &Members,
 ) -> Option<Refusal> {
-    let own = plan.checked.rejections.iter().filter(|r| r.framework == given.name);
+    let own = plan.checked.rejections.iter().filter(|r| r.framework == section.name);
     let hit = |knob: &Option<String>, value: &Option<Value>| match (knob, value) {
         (None, _) => true,
         (Some(knob), None) => flags.get(knob).is_some_and(|value| !value.is_null()),
         (Some(knob), Some(value)) => flags.get(knob) == Some(value),
     };
     if let Some(rejection) = own.into_iter().find(|r| hit(&r.knob, &r.value)) {
-        return Some(Refusal::unsupported(rejection.reason.clone()));
+        return Some(Refusal::unsupported(RefusalCause::Rejection, rejection.reason.clone()));
     }
-    let unsupported = fixed(given, framework, flags)
+    let unsupported = fixed(section, framework, flags)
         .or_else(|| gpu_family(plan, framework, flags))
         .or_else(|| gpus(plan, framework, flags));
     let unsupported =
-        unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| too_short(plan, framework, flags));
-    unsupported.map(Refusal::unsupported).or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
+        unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| sequence_limit(plan, framework, flags));
+    unsupported.or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
         let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
-        let reason = format!("{knob} is speculation, a second stage on the best plain candidate: bench-expand --stage speculative --on results.jsonl");
-        Some(Refusal { class: FailureClass::Speculative, reason })
+        let reason = format!("{knob} is speculative decoding, which is searched in a second stage: bench-expand --stage speculative --on results.jsonl");
+        Some(Refusal { class: FailureClass::Speculative, reason, cause: RefusalCause::Knob(knob.clone()) })
     })
 }
 
-/// The rule that makes a flow check of a flag set.
+/// True if a rule makes a run with these flags a smoke test.
 #[must_use]
 pub fn is_smoke(plan: &Plan, framework: &Framework, flags: &Members) -> bool {
     let rules =
@@ -238,37 +268,48 @@ fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Member
         let members = if rule.place == RuleScope::Any { flags } else { changed };
         if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value)) {
             let reason = format!(
-                "{knob} {} is left out of the search: {}; search.allow: [{}] lifts this",
-                said(value),
+                "{knob} {} is dropped from the search: {}; allow it with search.allow: [{}]",
+                plain_text(value),
                 rule.reason,
                 rule.allow
             );
-            return Some(Refusal { class: FailureClass::Rule, reason });
+            return Some(Refusal { class: FailureClass::Rule, reason, cause: RefusalCause::Knob(knob.clone()) });
         }
     }
     None
 }
 
-/// A knob with one allowed value has another: as a knob, among the words of the command, or in an option file.
-fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<String> {
+/// Refuses another value than the fixed one, as a knob, among the words of the command, or in an option file.
+fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     for (knob, rule) in &framework.fixed {
         let flag = framework.flag(knob);
-        let allowed = said(&rule.value);
-        let refuse = |value: &str, place: &str| {
-            (value != allowed).then(|| format!("{knob} {value}{place} is unsupported, {allowed} is: {}", rule.reason))
+        let allowed = plain_text(&rule.value);
+        let refuse = |value: &str, cause: RefusalCause| {
+            let place = match &cause {
+                RefusalCause::ServerCommand => " in server_command".to_string(),
+                RefusalCause::ExtraArgs => " in extra_args".to_string(),
+                RefusalCause::OptionFile { option, .. } => format!(" in {option}"),
+                _ => String::new(),
+            };
+            let why = || format!("{knob} {value}{place} is not supported, only {allowed}: {}", rule.reason);
+            (value != allowed).then(|| Refusal::unsupported(cause.clone(), why()))
         };
-        if let Some(why) = flags.get(knob).and_then(|value| refuse(&said(value), "")) {
+        if let Some(why) =
+            flags.get(knob).and_then(|value| refuse(&plain_text(value), RefusalCause::Knob(knob.clone())))
+        {
             return Some(why);
         }
-        let command = given.command.as_ref().map_or(&[] as &[String], |command| &command.rest);
-        for (words, place) in [(command, " in server_command"), (&given.extra_args[..], " in extra_args")] {
+        let command = section.command.as_ref().map_or(&[] as &[String], |command| &command.rest);
+        for (words, cause) in
+            [(command, RefusalCause::ServerCommand), (&section.extra_args[..], RefusalCause::ExtraArgs)]
+        {
             let behind = words
                 .iter()
                 .zip(words.iter().skip(1))
                 .filter(|(word, _)| **word == flag)
                 .map(|(_, value)| value.as_str());
             let joined = words.iter().filter_map(|word| word.strip_prefix(flag.as_str())?.strip_prefix('='));
-            if let Some(why) = behind.chain(joined).find_map(|value| refuse(value, place)) {
+            if let Some(why) = behind.chain(joined).find_map(|value| refuse(value, cause.clone())) {
                 return Some(why);
             }
         }
@@ -277,7 +318,8 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
                 .get(option)
                 .and_then(|options| options.get(knob))
                 .or_else(|| flags.get(&format!("{option}.{knob}")));
-            if let Some(why) = inside.and_then(|value| refuse(&said(value), &format!(" in {option}"))) {
+            let cause = RefusalCause::OptionFile { option: option.clone(), knob: knob.clone() };
+            if let Some(why) = inside.and_then(|value| refuse(&plain_text(value), cause)) {
                 return Some(why);
             }
         }
@@ -285,8 +327,8 @@ fn fixed(given: &FrameworkPlan, framework: &Framework, flags: &Members) -> Optio
     None
 }
 
-fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
-    // An unknown GPU is not known to be the wrong one.
+fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    // An unknown GPU may be the right one.
     let gpu = match plan.hardware.gpu_count {
         Some(0) => "the CPU",
         _ => plan.hardware.gpu_model.as_deref()?,
@@ -294,30 +336,35 @@ fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Str
     let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
     let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
     let (rule, knob) = hits.next()?;
-    Some(format!("{knob} {} is unsupported on {gpu}: {}; use {}", said(&rule.value), rule.reason, rule.instead))
+    let why =
+        format!("{knob} {} is not supported on {gpu}: {}; use {}", plain_text(&rule.value), rule.reason, rule.instead);
+    Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
-/// The product of the degrees that multiply, against the budget.
-fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+/// The product of the degrees of parallelism must not exceed `gpu_count`.
+fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     let parallelism = &framework.parallelism;
     let needed = parallelism.gpus(flags)?;
-    // What are GPUs elsewhere are sockets or threads of an engine on the CPU.
+    // On the CPU the degrees count sockets or threads.
     let budget = plan.hardware.gpu_count.map(u64::from).filter(|budget| *budget > 0)?;
-    let (used, shared) = parallelism.parted(flags);
+    let (used, shared) = parallelism.split_degrees(flags);
     let terms = used.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ");
     let shared = shared.into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
     let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
-    (needed > budget).then(|| format!("{terms} needs {needed} GPUs{shared}, and gpu_count is {budget}"))
+    let first = used.first().map(|(knob, _)| knob.to_string()).unwrap_or_default();
+    let why = || format!("{terms} needs {needed} GPUs{shared}, but gpu_count is {budget}");
+    (needed > budget).then(|| Refusal::unsupported(RefusalCause::GpuCount(first), why()))
 }
 
-fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
+fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     let knob = framework.parallelism.nodes.as_ref()?;
     let nodes = flags.get(knob)?.as_u64().filter(|n| *n > 1 && !plan.hardware.multi_node)?;
-    Some(format!("{knob} {nodes} takes {nodes} nodes, and the plan says multi_node: false"))
+    let why = format!("{knob} {nodes} needs {nodes} nodes, but the plan has hardware.multi_node: false");
+    Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
-/// Why its sequence limit does not hold the longest row of a data set. Lengths that a plan gives were checked with the plan.
+/// Why the sequence limit is too short for the longest row of a data set. Lengths in the plan itself are checked with the plan.
 #[must_use]
 pub fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     let limit = framework.sequence_limit.as_ref()?;
@@ -328,6 +375,11 @@ pub fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<
     let longest = known.filter(|dataset| !dataset.estimated).max_by_key(|dataset| dataset.longest)?;
     (holds < longest.longest.into()).then(|| {
         let (knob, name) = (&limit.knob, longest.name());
-        format!("{knob} {holds} does not hold the {} tokens of the longest row of {name}", longest.longest)
+        format!("{knob} {holds} is too short for the longest row of {name} ({} tokens)", longest.longest)
     })
+}
+
+fn sequence_limit(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    let knob = framework.sequence_limit.as_ref()?.knob.clone();
+    Some(Refusal::unsupported(RefusalCause::Knob(knob), too_short(plan, framework, flags)?))
 }

@@ -1,23 +1,23 @@
-//! No secret stands in a plan: not in a value, not behind a flag that takes one, not under a name that says so.
+//! Finds secrets written into a plan: in a value, after a flag that takes one, or under a telling name.
 
 use serde_json::{Map, Value, json};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::base::redact;
 use crate::base::yaml::escape;
 
-const WHY: &str = "E-SECRET-INLINE: no secret in a plan: pass it by name in env";
+const WHY: &str = "E-SECRET-INLINE: do not write secrets into a plan: pass it by name in env";
 
-/// Adds every secret, where it stands.
+/// Adds a finding for every secret, at its place.
 pub fn check(plan: &Value, found: &mut Vec<Finding>) {
     let before = found.len();
     walk(plan, "", found);
-    for (name, given) in plan["frameworks"].as_object().into_iter().flatten() {
+    for (name, section) in plan["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
-        env(given, &at, found);
-        // What only its name or the word before it gives away.
+        env(section, &at, found);
+        // Secrets that only their name or the word before them reveals.
         for part in ["base_server_flags", "search_space"] {
-            for (knob, value) in given[part].as_object().into_iter().flatten() {
+            for (knob, value) in section[part].as_object().into_iter().flatten() {
                 let pointer = format!("{at}/{part}/{}", escape(knob));
                 let own = json!({knob.as_str(): value}).to_string();
                 if redact::holds_secret(&own) && !within(&found[before..], &pointer) {
@@ -27,7 +27,7 @@ pub fn check(plan: &Value, found: &mut Vec<Finding>) {
         }
         for part in ["extra_args", "candidates", "launcher", "mounts"] {
             let pointer = format!("{at}/{part}");
-            if redact::holds_secret(&given[part].to_string()) && !within(&found[before..], &pointer) {
+            if redact::holds_secret(&section[part].to_string()) && !within(&found[before..], &pointer) {
                 found.push(Finding::error(&pointer, WHY));
             }
         }
@@ -38,7 +38,7 @@ fn within(found: &[Finding], pointer: &str) -> bool {
     found.iter().any(|finding| finding.pointer.starts_with(pointer))
 }
 
-/// Every string that has the shape of a secret, but for those with messages of their own.
+/// Every string that looks like a secret, except where a more specific check reports it.
 fn walk(value: &Value, at: &str, found: &mut Vec<Finding>) {
     match value {
         Value::String(text) if redact::holds_secret(text) => found.push(Finding::error(at, WHY)),
@@ -56,11 +56,13 @@ fn walk(value: &Value, at: &str, found: &mut Vec<Finding>) {
     }
 }
 
-fn env(given: &Value, at: &str, found: &mut Vec<Finding>) {
-    for (name, value) in given["env"].as_object().unwrap_or(&Map::new()) {
+fn env(section: &Value, at: &str, found: &mut Vec<Finding>) {
+    for (name, value) in section["env"].as_object().unwrap_or(&Map::new()) {
         let text = value.as_str().unwrap_or_default();
         if (redact::is_secret_name(name) && text.len() >= 6 && !text.starts_with('/')) || redact::holds_secret(text) {
-            let why = format!("E-SECRET-INLINE: no secret in a plan: write `{name}: null` to inherit it by name");
+            let why = format!(
+                "E-SECRET-INLINE: do not write secrets into a plan: write `{name}: null` to inherit it by name"
+            );
             found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
         }
     }

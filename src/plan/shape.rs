@@ -1,11 +1,11 @@
-//! Which keys a plan may have, and what they hold. Data, walked by [`check`].
+//! The keys of a plan and the types of their values, as data for [`check`].
 
 use serde_json::Value;
 
-use super::{Finding, Level};
+use super::finding::{Finding, Level};
 use crate::base::yaml::escape;
 
-/// What a key may hold.
+/// The type of a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// Anything.
@@ -14,23 +14,23 @@ pub enum Shape {
     Text,
     /// true or false.
     Bool,
-    /// A whole number of at least this.
+    /// A whole number, at least this.
     Count(u64),
     /// A number above 0.
     Positive,
-    /// A number above 0, or `trace`: the rate of the data set's own time stamps.
+    /// A number above 0, or `trace`: the rate of the timestamps in the data set.
     Rate,
     /// A number.
     Number,
-    /// A list of one shape.
+    /// A list whose items have this shape.
     List(&'static Shape),
-    /// One of these keys each.
+    /// A map with these keys.
     Keys(&'static [(&'static str, Shape)]),
-    /// Any keys, each of one shape.
+    /// A map with any keys, whose values have this shape.
     Each(&'static Shape),
-    /// Null, or this.
+    /// Null, or this shape.
     Nullable(&'static Shape),
-    /// This, or a list of it.
+    /// This shape, or a list of it.
     OneOrList(&'static Shape),
     /// The first shape, or a map of the second.
     Either(&'static Shape, &'static Shape),
@@ -169,7 +169,7 @@ pub const PLAN: Shape = Keys(&[
     ("version_manifest", Any),
 ]);
 
-/// The keys of a plan's top.
+/// The top-level keys of a plan.
 #[must_use]
 pub fn keys() -> Vec<&'static str> {
     match PLAN {
@@ -178,14 +178,14 @@ pub fn keys() -> Vec<&'static str> {
     }
 }
 
-/// Everything in `value` that is not of `shape`; `at` is its JSON pointer.
+/// Adds a finding for every value that does not have its shape, and for unknown keys; `at` is the JSON pointer of `value`.
 pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
     let mut wrong = |what: &str| {
-        // Whatever stands in an environment or in a header may be a secret: it is not repeated.
+        // Values of environment variables and headers may be secrets: do not repeat them.
         let hidden = ["/env", "/headers"].iter().any(|part| at.contains(part));
         let seen = if hidden { kind(value).to_string() } else { short(value) };
         let subject = if at.is_empty() { "a plan".to_string() } else { name(at) };
-        found.push(Finding::value(Level::Error, at, format!("{subject} is {what}, found {seen}")));
+        found.push(Finding::value(Level::Error, at, format!("{subject} must be {what}, got {seen}")));
     };
     match shape {
         Any => {}
@@ -195,10 +195,10 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         Bool if value.is_boolean() => {}
         Bool => wrong("true or false"),
         Count(least) => {
-            // Only a seed may be larger: everything else is a count that the machine has to hold.
-            let most = if at.ends_with("/seed") { 1 << 53 } else { u64::from(u32::MAX) };
+            // Only a seed may be larger; everything else counts things.
+            let max = if at.ends_with("/seed") { 1 << 53 } else { u64::from(u32::MAX) };
             match value.as_u64() {
-                Some(n) if n > most => wrong(&format!("a whole number of at least {least} and at most {most}")),
+                Some(n) if n > max => wrong(&format!("a whole number of at least {least} and at most {max}")),
                 Some(n) if n >= *least => {}
                 _ => wrong(&format!("a whole number of at least {least}")),
             }
@@ -232,7 +232,7 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
             for (key, element) in value.as_object().into_iter().flatten() {
                 let child = format!("{at}/{}", escape(key));
                 match keys.iter().find(|(known, _)| known == key) {
-                    // Null is as if it were not there.
+                    // Null means the same as absent.
                     Some(_) if element.is_null() => {}
                     Some((_, shape)) => check(element, shape, &child, found),
                     None => {
@@ -246,12 +246,12 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
     }
 }
 
-/// `; did you mean "x"?` when some known name is near.
+/// `; did you mean "x"?` if a known name is similar, otherwise nothing.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let scored = known.map(|known| (strsim::jaro_winkler(known, name), known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
-    // The first letters weigh much in the one score: what has hardly more in common is no typo.
+    // Jaro-Winkler weighs the first letters heavily: names with little more than those in common are not a typo.
     let alike = |known: &str| strsim::normalized_damerau_levenshtein(known, name) > 0.5;
     best.filter(|(score, known)| *score > 0.8 && alike(known))
         .map_or(String::new(), |(_, near)| format!("; did you mean {near:?}?"))
@@ -274,14 +274,18 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A value as a command says it: a string without quotes.
+/// A value as on a command line: a string without quotes.
 #[must_use]
-pub fn said(value: &Value) -> String {
+pub fn plain_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), String::from)
 }
 
-/// A value as a message shows it.
+/// A value for messages: shortened, without secrets.
 pub fn short(value: &Value) -> String {
     let text = crate::base::redact::Redactor::default().redact(&value.to_string());
     if text.chars().count() > 40 { format!("{}…", text.chars().take(40).collect::<String>()) } else { text }
+}
+
+pub(super) fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(String::from)).collect()
 }

@@ -1,4 +1,4 @@
-//! Captured help: run in the place where the server would run, saved, read again.
+//! Captures the help of frameworks where their servers would run, saves it, and reads it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,19 +17,20 @@ use crate::plan::{Command, Plan};
 use crate::rows::kinds::CandidateServer;
 use crate::system::process::{capture, proc};
 
-/// How long help may take: some programs import everything that they have before they print it.
+/// Maximum time for a help command: some programs import everything they have before they print it.
 const HELP_LIMIT: Duration = Duration::from_secs(180);
-/// The largest captured file that is read, and how deep folders are looked into.
+/// Maximum size of a captured file, bytes.
 const MAX_FILE: usize = 8 << 20;
+/// Maximum depth of folders.
 const MAX_DEPTH: usize = 6;
 
-/// Where the servers of one framework of a plan run.
+/// Where the servers of one framework of a plan run, and how to run commands there.
 pub struct HelpSource<'a> {
     /// The framework's name in the plan.
     pub name: String,
     /// Its definition.
     pub framework: &'a Framework,
-    /// How its baseline is started.
+    /// The command and launchers of its baseline.
     pub server: CandidateServer,
     frameworks: &'a Frameworks,
     command: Option<Command>,
@@ -58,7 +59,7 @@ impl<'a> HelpSource<'a> {
         Ok(places)
     }
 
-    /// The same with another launcher.
+    /// Replaces its launcher.
     #[must_use]
     pub fn launched_by(mut self, launched: &LauncherArg) -> Self {
         self.server.launcher = vec![launched.step.clone()];
@@ -66,15 +67,15 @@ impl<'a> HelpSource<'a> {
         self
     }
 
-    /// A short command as it is executed there; `None` where nobody can say how.
+    /// The argv that runs a short command there; `None` if the launcher does not support it.
     ///
     /// # Errors
-    /// A launcher that needs what the plan does not say.
+    /// A launcher with a setting missing from the plan.
     pub fn short(&self, command: &[String]) -> Result<Option<Vec<String>>> {
         self.with(|chain| chain.before(command))
     }
 
-    /// A command on the host whose GPUs it uses.
+    /// The argv that runs a command on the host whose GPUs it uses.
     ///
     /// # Errors
     /// As above.
@@ -82,8 +83,8 @@ impl<'a> HelpSource<'a> {
         self.with(|chain| chain.on_host(command))
     }
 
-    /// A short command of the definition as this server's own command says it. Of a program that the definition does not
-    /// know only the server's help is asked.
+    /// A short command of the definition, with the program of this server's own command. For a program unknown to the definition
+    /// there is only the server's help.
     fn own(&self, short: &[String]) -> Option<Vec<String>> {
         let argv = &self.server.argv;
         self.framework.alike(argv, short).or_else(|| {
@@ -93,7 +94,7 @@ impl<'a> HelpSource<'a> {
         })
     }
 
-    /// The words of its command without model and flags.
+    /// Its command without model and flags.
     fn head(&self) -> &[String] {
         let argv = &self.server.argv;
         let end = self.framework.find(argv).map(|found| found.end);
@@ -101,19 +102,19 @@ impl<'a> HelpSource<'a> {
         &argv[..end.unwrap_or(own).min(argv.len())]
     }
 
-    /// The variables that its commands are run with.
+    /// The environment variables of its commands.
     fn environment(&self) -> Vec<(String, String)> {
         self.server.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
     }
 
-    /// True when its server can be asked for its help.
+    /// True if the help of its server can be captured.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
+    pub fn has_help(&self) -> bool {
         self.framework.help.iter().any(|help| help.of == HelpSubject::Server && self.own(&help.command).is_some())
             && matches!(self.short(&["true".into()]), Ok(Some(_)))
     }
 
-    /// What distinguishes it from other places of the same name.
+    /// Distinguishes it from other places with the same name.
     #[must_use]
     pub fn key(&self) -> String {
         let server = &self.server;
@@ -128,13 +129,13 @@ impl<'a> HelpSource<'a> {
         )
     }
 
-    /// Why it cannot be asked, with the command that was tried, and what to do in a container whose image is not here.
+    /// Why its help could not be captured: the command, and for a container how to pull the image.
     fn failure(&self, command: &[String], e: &Error) -> String {
         let e = e.to_string();
         let command = shell::join(command);
         let why = if e.starts_with(&command) { e } else { format!("{command}: {e}") };
         let pull = self.with(|chain| chain.pull()).ok().and_then(|pull| pull.into_iter().next());
-        pull.map_or(why.clone(), |pull| format!("{why} (is the image here? {})", shell::join(&pull)))
+        pull.map_or(why.clone(), |pull| format!("{why} (if the image is missing: {})", shell::join(&pull)))
     }
 
     fn with<T>(&self, ask: impl FnOnce(&LauncherChain) -> Result<T>) -> Result<T> {
@@ -145,16 +146,16 @@ impl<'a> HelpSource<'a> {
     }
 }
 
-/// Which places were asked for their help, each with the folder of what it printed.
+/// The places whose help has been captured, each with its folder.
 #[derive(Debug, Default)]
-pub struct Asked(BTreeMap<String, String>);
+pub struct HelpCaptures(BTreeMap<String, String>);
 
-impl Asked {
-    /// Asks the places that were not asked yet, saves what they print into folders in `folder`, and reads it.
+impl HelpCaptures {
+    /// Captures the help of places that have none yet into folders in `folder`, and reads it.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn ask(
+    pub fn capture(
         &mut self,
         folder: &Path,
         places: &[HelpSource],
@@ -165,7 +166,7 @@ impl Asked {
         for place in places {
             let key = place.key();
             if !self.0.contains_key(&key) {
-                // Plans may start frameworks of one name by different commands.
+                // Plans may have different commands for frameworks with the same name.
                 let free = |name: &String| !self.0.values().any(|taken| taken == name);
                 let more = (2..).map(|n| format!("{}+{n}", place.name));
                 let name = std::iter::once(place.name.clone()).chain(more).find(free).unwrap_or_default();
@@ -179,8 +180,8 @@ impl Asked {
     }
 }
 
-/// Runs the help and version commands of a framework in its place, as the plan's own command and environment say, and saves
-/// what they print into `folder`. One that cannot be asked is saved as that.
+/// Runs the help and version commands of a framework in its place, with the plan's own command and environment, and saves the
+/// output in `folder`. A failure is saved too.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -188,7 +189,7 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
     let environment = place.environment();
     let mut answered = false;
     for help in &place.framework.help {
-        // Where the server says nothing its client is not asked.
+        // Skip the help of the client if the help of the server failed.
         let Some(own) = place.own(&help.command).filter(|_| answered || help.of == HelpSubject::Server) else {
             continue;
         };
@@ -197,7 +198,7 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
         let file = folder.join(format!("{}_help.txt", file.replace(['/', ' '], "_")));
         let command = match place.short(&own) {
             Ok(Some(command)) => command,
-            Ok(None) => return said(place, "its help cannot be captured in what is already running", notice),
+            Ok(None) => return skipped(place, "cannot capture help from a server that is already running", notice),
             Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
         };
         match capture::succeeding(&command, &environment, HELP_LIMIT) {
@@ -208,13 +209,13 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
             Err(e) => {
                 let why = redact::foreign(&place.failure(&command, &e));
                 if help.of != HelpSubject::Server {
-                    notice.warn(format!("{}: no help of its client: {why}", place.name));
+                    notice.warn(format!("{}: help of its benchmark client not captured: {why}", place.name));
                 }
                 capture::save(&file, &format!("{MISSING}{why}\n"))?;
             }
         }
     }
-    let local = place.server.launcher.iter().all(|step| step.name == "local");
+    let local = place.server.launcher.iter().all(|step| step.is_local());
     let known = local.then(|| crate::serve::package_version(place.framework, &place.server)).flatten();
     let printed = || {
         let command = place.own(&place.framework.version.command)?;
@@ -228,12 +229,12 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
     Ok(())
 }
 
-fn said(place: &HelpSource, why: &str, notice: &Notice) -> Result<()> {
+fn skipped(place: &HelpSource, why: &str, notice: &Notice) -> Result<()> {
     notice.warn(format!("{}: {why}", place.name));
     Ok(())
 }
 
-/// Reads a folder of captured help, with what lies in it.
+/// Reads a folder of captured help, with its subfolders.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -250,7 +251,7 @@ pub fn read(folder: &Path, frameworks: &Frameworks, notice: &Notice) -> Result<H
     }
     let helps = Helps::of(&files, frameworks);
     if helps.is_empty() {
-        let what = "no captured help in it: files such as vllm_serve_help.txt, as --capture-help writes them";
+        let what = "no captured help found; expected files such as vllm_serve_help.txt, as written by --capture-help";
         return Err(Error::new(what).at(stdio::name(folder)));
     }
     Ok(helps)

@@ -1,4 +1,4 @@
-//! What earlier results say to bench-expand: which units are done, and who led.
+//! Reads earlier results for bench-expand: which units are done, and which candidates led.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
 use crate::rows::resume::is_cut;
 use crate::rows::row::Row;
 
-/// Attempts at a unit that fails for a reason that passes.
+/// Maximum number of attempts at a unit with transient failures.
 const ATTEMPTS: u32 = 3;
 
-/// Opens every file and then reads its rows: without one of them what it says would be done again.
+/// Opens all files before reading any rows: if one is missing, its units would run again.
 fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -28,7 +28,7 @@ fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace
     stdio::rows(paths, notice).collect()
 }
 
-/// The keys of the units that result rows close.
+/// The keys of the units that result rows complete.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -36,7 +36,7 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
     let mut keys = BTreeSet::new();
     let mut given_up = 0;
     for (row, place) in rows(paths, notice)? {
-        // Somebody else's results have no units and close none.
+        // Results of other clients do not have units.
         if row.str("record") != Some("result") {
             continue;
         }
@@ -57,22 +57,22 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
         if is_done {
             given_up += usize::from(!closed && result.status != Status::Ok);
             keys.extend(result.units);
-            // What failed again and again closes its unit, though it never said so.
+            // A unit that failed too often is completed by its last failure.
             keys.extend(result.run.and_then(|run| run.unit).filter(|_| !closed));
         }
     }
     if given_up > 0 {
-        notice.say(format!("{given_up} results failed {ATTEMPTS} times for a transient reason and are not tried again; --retry failed tries them"));
+        notice.say(format!("{given_up} results failed {ATTEMPTS} times with transient errors and are not run again; use --retry failed to run them"));
     }
     Ok(keys)
 }
 
-/// Leaves out the units that are done, and candidates that have none left.
-pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
+/// Drops the units that are done, and candidates without units left.
+pub fn drop_done(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
     let mut units = candidates.iter().flat_map(|candidate| &candidate.units);
     if !done.is_empty() && !units.any(|unit| done.contains(&unit.key)) {
-        let why = "none of the finished units of --done are this plan's: another workload or command, or other versions (a sweep's plan.jsonl \
-                   has those of its captured help)";
+        let why = "no completed run in --done matches this plan (workload, command, GPU or version changed): running everything (the \
+                   plan.jsonl of a sweep has the versions of its captured help)";
         notice.warn(why);
     }
     for candidate in candidates.iter_mut() {
@@ -98,7 +98,7 @@ pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
     Ok(rank(entries, &intake))
 }
 
-/// Who did best at which load point, scenario by scenario in the ranking's order; those that missed the SLA behind the others.
+/// The best load point of each candidate, scenario by scenario in ranking order; those that missed the SLA come last.
 #[must_use]
 pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     let mut all = Vec::new();
@@ -111,7 +111,7 @@ pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     all
 }
 
-/// The best candidate of every framework: the one with the best places over all rankings.
+/// The best candidate of every framework: the one with the best places in all rankings.
 #[must_use]
 pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     let mut places: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
@@ -125,7 +125,7 @@ pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     let mut leaders: BTreeMap<String, ((usize, usize), String)> = BTreeMap::new();
     let groups = ranking.groups.len();
     for ((framework, candidate), (ranked, sum)) in places {
-        // Where it has no place it counts as behind everybody.
+        // A ranking without it counts as a place behind all others.
         let score = (groups - ranked.min(groups), sum);
         let best = leaders.entry(framework).or_insert_with(|| (score, candidate.clone()));
         if score < best.0 {

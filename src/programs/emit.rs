@@ -1,4 +1,4 @@
-//! Candidates as the input of somebody else's sweep.
+//! Writes candidates as input for the sweeps of other tools.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Scenario};
 use crate::rows::words::Endpoint;
 use crate::system::process::capture::save;
 
-/// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: its server overrides are what
-/// each candidate changes, its benchmark overrides the scenarios and load points.
+/// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: the changes of each candidate
+/// become server overrides, the scenarios and load points become benchmark overrides.
 ///
 /// # Errors
 /// No candidate of that framework, or a file that cannot be written.
@@ -21,7 +21,7 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
     let own = candidates.iter().filter(|c| c.server.definition == framework.name && c.status.is_none());
     let own: Vec<&Candidate> = own.collect();
     let Some(baseline) = own.iter().find(|c| c.search.baseline).or(own.first()) else {
-        return Err(Error::new(format!("the plan has no candidate of {} to run", framework.title)));
+        return Err(Error::new(format!("no candidate of {} to run in the plan", framework.title)));
     };
     let serve: Vec<Value> =
         own.iter().map(|candidate| named(&candidate.candidate_id, &candidate.server.changed)).collect();
@@ -94,24 +94,25 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
     save(&folder.join("bench_params.json"), &pretty(&bench))?;
     save(
         &folder.join("sweep.sh"),
-        &format!("#!/bin/sh\n# Run it in this folder.\n{environment} {}\n", shell::join(&command)).replace("\n ", "\n"),
+        &format!("#!/bin/sh\n# Run this in its own folder.\n{environment} {}\n", shell::join(&command))
+            .replace("\n ", "\n"),
     )?;
     Ok(own.len())
 }
 
-/// What that tool cannot do: a line each.
+/// What the tool does not support, one line each.
 #[must_use]
-pub fn left_out(candidates: &[Candidate], framework: &Framework) -> Vec<String> {
+pub fn unsupported(candidates: &[Candidate], framework: &Framework) -> Vec<String> {
     let mut lines = Vec::new();
     let other: BTreeSet<&str> =
         candidates.iter().filter(|c| c.server.definition != framework.name).map(|c| c.framework.as_str()).collect();
     if !other.is_empty() {
         let other = other.into_iter().collect::<Vec<_>>().join(", ");
-        lines.push(format!("{other}: left out, the sweep is {}'s alone", framework.title));
+        lines.push(format!("skipping {other}: the sweep supports only {}", framework.title));
     }
     if candidates.iter().flat_map(|c| &c.loads).any(|load| load.qps.is_some()) {
         lines.push(
-            "a rate search becomes rates that double from its lower to its upper end: the tool has no search".into(),
+            "the sweep does not support rate searches: each becomes rates that double from its lower to its upper bound".into(),
         );
     }
     lines
@@ -119,7 +120,7 @@ pub fn left_out(candidates: &[Candidate], framework: &Framework) -> Vec<String> 
 
 fn named(name: &str, members: &Members) -> Value {
     let mut all: Members = [("_benchmark_name".to_string(), Value::from(name))].into_iter().collect();
-    // A knob that is taken away cannot be said there.
+    // The tool cannot remove a flag.
     all.extend(members.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
     Value::Object(all)
 }
@@ -128,7 +129,7 @@ fn label(scenario: &Scenario, load: &str) -> String {
     format!("{}-{load}", scenario.name)
 }
 
-/// The load points of a load: a search, which that tool has not, becomes rates that double from its lower to its upper end.
+/// The load points of a load: a rate search becomes rates that double from its lower to its upper bound.
 fn points(load: &Load) -> Vec<(String, Members)> {
     let one = |key: &str, value: Value| -> (String, Members) {
         (format!("{key}={value}"), [(key.to_string(), value)].into_iter().collect())

@@ -27,10 +27,10 @@ pub fn main() -> ExitCode {
         if let [tool, _] = &args.emit[..]
             && tool != "vllm-sweep"
         {
-            return Err(Error::new(format!("--emit {tool}: vllm-sweep is what can be written")));
+            return Err(Error::new(format!("unknown tool {tool:?} of --emit; known: vllm-sweep")));
         }
         if args.stage == SearchStage::Plain && !args.on.is_empty() {
-            return Err(Error::new("--on is for --stage speculative"));
+            return Err(Error::new("--on requires --stage speculative"));
         }
         let done = earlier::done(&args.done, args.retry, notice)?;
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
@@ -39,17 +39,17 @@ pub fn main() -> ExitCode {
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
         let out = stdio::row_writer()?;
-        let mut expanding = Expander { out, args: &args, frameworks, done, ranking, best, notice };
+        let mut expander = Expander { out, args: &args, frameworks, done, ranking, best, notice };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
         for path in &plans {
-            expanding.file(path)?;
+            expander.file(path)?;
         }
         if plans.is_empty() || !rows.is_empty() {
             let rows: Vec<PathBuf> = rows.into_iter().cloned().collect();
             for row in stdio::rows(&rows, notice) {
                 let (row, place) = row?;
-                expanding.row(&row, &place)?;
+                expander.row(&row, &place)?;
             }
         }
         Ok(ExitStatus::Done)
@@ -69,11 +69,11 @@ struct Expander<'a> {
 impl Expander<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         let source = PlanSource::read(path, self.notice)?;
-        let mut known = CheckContext { gpu: super::preflight::detect(), ..CheckContext::only(&self.frameworks) };
-        match source.and_then(|source| source.check(&mut known, Vec::new(), false, self.notice)) {
-            Some(good) => self.plan(good.plan),
+        let mut context = CheckContext { gpu: super::preflight::detect(), ..CheckContext::only(&self.frameworks) };
+        match source.and_then(|source| source.check(&mut context, Vec::new(), false, self.notice)) {
+            Some(valid) => self.plan(valid.plan),
             None => {
-                self.notice.error(&Error::new("the plan has errors and gives no candidates").at(stdio::name(path)));
+                self.notice.error(&Error::new("the plan has errors: no candidates").at(stdio::name(path)));
                 Ok(())
             }
         }
@@ -101,38 +101,38 @@ impl Expander<'_> {
             let (plan, without) = on_top_of(plan.clone(), &expansions, &leaders, &self.frameworks);
             for framework in without {
                 self.notice
-                    .warn(format!("{framework}: no result of a plain candidate in --on: its second stage is left out"));
+                    .warn(format!("{framework}: no result of a plain candidate in --on: skipping its second stage"));
             }
             expansions = expand(&plan, &self.frameworks)?;
         }
-        expansions.iter().flat_map(|e| plans::told(e, &self.done)).for_each(|line| self.notice.say(line));
+        expansions.iter().flat_map(|e| plans::summary(e, &self.done)).for_each(|line| self.notice.say(line));
         let mut candidates = round_robin(expansions);
         if let Some(best) = &self.best {
             if best.is_empty()
                 || !candidates.iter().any(|c| best.iter().any(|best| best.candidate_id == c.candidate_id))
             {
-                self.notice.warn("no result of --from is of a candidate of this plan");
+                self.notice.warn("no result in --from belongs to a candidate of this plan");
             }
             candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
         }
-        earlier::leave_out(&mut candidates, &self.done, self.notice);
-        let takes = estimate(candidates.iter(), &self.frameworks);
-        if takes.starts > 0 {
-            self.notice.say(format!("{takes}"));
+        earlier::drop_done(&mut candidates, &self.done, self.notice);
+        let estimated = estimate(candidates.iter(), &self.frameworks);
+        if estimated.starts > 0 {
+            self.notice.say(format!("{estimated}"));
         }
         if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
             let why = format!(
-                "the plan is of the third tier, about {:.1} h: say --accept-long-run, or --budget SECONDS",
-                takes.hours()
+                "a tier 3 plan takes up to {:.1} h: use --accept-long-run or --budget SECONDS",
+                estimated.hours()
             );
             self.notice.error(&Error::new(why));
             return Ok(());
         }
         if let [_, folder] = &self.args.emit[..] {
-            let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("there is no definition of vllm"))?;
+            let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("missing definition of vllm"))?;
             let n = emit::vllm_sweep(Path::new(folder), &candidates, vllm)?;
-            emit::left_out(&candidates, vllm).iter().for_each(|what| self.notice.warn(what));
-            self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`: sh sweep.sh there"));
+            emit::unsupported(&candidates, vllm).iter().for_each(|what| self.notice.warn(what));
+            self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`; run sh sweep.sh there"));
             return Ok(());
         }
         candidates.iter().try_for_each(|candidate| self.write(candidate))

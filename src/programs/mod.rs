@@ -1,4 +1,4 @@
-//! One use case per program: what the seven binaries do between their flags and their verb.
+//! One use case per program: connects the flags of the seven programs with the rooms that do the work.
 
 pub mod capture;
 pub mod convert;
@@ -33,14 +33,14 @@ use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::flags::Program;
 
-/// Parses the arguments, runs `verb`, reports its error and gives the exit status.
+/// Parses the arguments, runs `verb`, reports its error and returns the exit status.
 pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatus>) -> ExitCode {
     let program = match P::try_parse() {
         Ok(program) => program,
         Err(e) => return usage(&e),
     };
     redact::hide_environment();
-    // Threads that read standard input outlive the verb: what they report to lives as long as the process.
+    // Threads that read standard input may outlive the verb, so the notice lives as long as the process.
     let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
     let outcome = match program.common().completions {
         Some(shell) => completions::<P>(shell),
@@ -60,7 +60,7 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatu
 
 /// clap's own message: help and version to standard output with status 0, the rest to standard error with status 2.
 fn usage(message: &clap::Error) -> ExitCode {
-    // A vanished terminal is no reason to panic.
+    // Ignore a terminal that is gone.
     let _ = message.print();
     if message.use_stderr() { ExitStatus::Trouble.into() } else { ExitStatus::Done.into() }
 }

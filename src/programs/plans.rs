@@ -1,4 +1,4 @@
-//! Plan files on their way to plan rows; shared by bench-validate and bench-expand.
+//! Reads and checks plan files, for bench-validate and bench-expand.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -19,21 +19,21 @@ use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, Endpoint};
 
-/// The plan files named, with those of folders.
+/// The plan files of these paths, and of the folders among them.
 ///
 /// # Errors
-/// A folder that cannot be read or has none; nothing named at a terminal.
+/// A folder that cannot be read or has no plan; no path, at a terminal.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() { files.extend(stdio::yaml_files(path)?) } else { files.push(path.clone()) }
     }
     if let Some(folder) = paths.first().filter(|_| files.is_empty()) {
-        return Err(Error::new("there is no plan (*.yaml, *.yml) in it").at(stdio::name(folder)));
+        return Err(Error::new("no plan (*.yaml, *.yml) in this folder").at(stdio::name(folder)));
     }
     if paths.is_empty() {
         if std::io::stdin().is_terminal() {
-            return Err(Error::new("no plan given: bench-validate plan.yaml, or - for standard input"));
+            return Err(Error::new("missing PLAN: bench-validate plan.yaml, or - for standard input"));
         }
         files.push(PathBuf::from("-"));
     }
@@ -42,12 +42,12 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// One plan file, read.
 pub struct PlanSource {
-    /// Its name in messages.
+    /// The name in messages.
     name: String,
-    /// Where it came from, for its row.
+    /// Path and digest, for the row.
     file: PlanFile,
     document: Document,
-    /// Strings that other readers of YAML take for something else.
+    /// Pointers to strings that YAML 1.1 readers take for another type.
     hazards: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct CheckedPlan {
 }
 
 impl PlanSource {
-    /// Reads one plan file; `None` when it is no YAML, which was reported.
+    /// Reads one plan file; `None` if it is not valid YAML, which has been reported.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -80,35 +80,34 @@ impl PlanSource {
         Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document, hazards }))
     }
 
-    /// The plan, as far as its own text goes.
+    /// The plan, checked without anything but its own text.
     #[must_use]
     pub fn plain(&self, frameworks: &Frameworks) -> Option<Plan> {
         plan::load(&self.document.value, &CheckContext::only(frameworks)).1
     }
 
-    /// Where the value at a pointer stands: `plan.yaml:4:9`.
+    /// The place of the value at a pointer: `plan.yaml:4:9`.
     #[must_use]
     pub fn place(&self, pointer: &str) -> String {
         format!("{}:{}", self.name, self.document.value_place(pointer))
     }
 
-    /// Checks it and reports what is wrong with it, together with `more`; its row when nothing is.
+    /// Checks it, and reports its findings together with `more`; returns the plan and its row unless there are errors.
     pub fn check(
         &self,
-        known: &mut CheckContext,
+        context: &mut CheckContext,
         more: Vec<Finding>,
         strict: bool,
         notice: &Notice,
     ) -> Option<CheckedPlan> {
-        local(&self.document.value, known);
-        let (mut findings, plan) = plan::load(&self.document.value, known);
+        add_local_files(&self.document.value, context);
+        let (mut findings, plan) = plan::load(&self.document.value, context);
         findings.extend(more);
         for pointer in &self.hazards {
-            // What is wrong with it already was said.
+            // Do not add to an error at the same place.
             if !findings.iter().any(|f| f.pointer == *pointer && f.level == Level::Error) {
                 let text = self.document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-                let why =
-                    format!("{text} is a string here, and something else to readers of YAML 1.1: put it in quotes");
+                let why = format!("{text} is a string here, but another type for YAML 1.1 readers: put it in quotes");
                 findings.push(Finding::value(Level::Warning, pointer, why));
             }
         }
@@ -157,7 +156,7 @@ fn error_line(message: &str, name: &str) -> String {
     }
 }
 
-/// A plan row's plan: what an earlier check found out is taken over.
+/// The plan of a plan row, with the results of its earlier check.
 #[must_use]
 pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
     let known = plan::shape::keys();
@@ -171,36 +170,36 @@ pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>
     plan::load(&value, &CheckContext { gpu: detected.map(String::from), checked, ..CheckContext::only(frameworks) })
 }
 
-/// What this host's files tell about the models and the option files of a plan.
-fn local(plan: &Value, known: &mut CheckContext) {
+/// Adds facts from this host's files: the models and the option files of a plan.
+fn add_local_files(plan: &Value, context: &mut CheckContext) {
     let named = ["", "/path", "/model_path", "/name", "/id"].map(|key| plan.pointer(&format!("/model{key}")));
     let frameworks = || plan["frameworks"].as_object().into_iter().flatten();
     let own = frameworks().map(|(_, given)| given.get("model"));
     for model in named.into_iter().chain(own).flatten().filter_map(Value::as_str) {
-        if let Some(folder) = model_folder(model).filter(|_| !known.models.contains_key(model)) {
-            known.models.insert(model.into(), facts(&folder));
+        if let Some(folder) = model_folder(model).filter(|_| !context.models.contains_key(model)) {
+            context.models.insert(model.into(), facts(&folder));
         }
     }
     for (name, given) in frameworks() {
-        let definition = known.frameworks.get(given["definition"].as_str().unwrap_or(name));
+        let definition = context.frameworks.get(given["definition"].as_str().unwrap_or(name));
         for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
             let listed = given["search_space"][knob].as_array().into_iter().flatten();
             let ordered = given["candidates"].as_array().into_iter().flatten().map(|changes| &changes[knob]);
-            // Among the words at the end every one may be the file.
+            // Any word of extra_args may be the file.
             let words = given["extra_args"].as_array().into_iter().flatten();
             let all = std::iter::once(&given["base_server_flags"][knob]).chain(listed).chain(ordered).chain(words);
             let paths = all.filter_map(Value::as_str).map(|word| word.split('=').next_back().unwrap_or(word));
             for path in paths.map(String::from).collect::<Vec<_>>() {
                 let read = stdio::read_text(Path::new(&path), MAX_BYTES).ok();
                 if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {
-                    known.options.insert(path, document.value);
+                    context.options.insert(path, document.value);
                 }
             }
         }
     }
 }
 
-/// The folder of a model: the path itself, or where the hub's cache has it.
+/// The folder of a model: the path itself, or its folder in the cache of the Hugging Face hub.
 fn model_folder(model: &str) -> Option<PathBuf> {
     let given = PathBuf::from(model);
     if given.is_dir() {
@@ -228,7 +227,7 @@ fn facts(folder: &Path) -> ModelFacts {
     ModelFacts::read(&json("config.json"), &json("model.safetensors.index.json"), files)
 }
 
-/// A plan for people, line by line.
+/// A summary of a plan for people, line by line.
 #[must_use]
 pub fn lines(plan: &Plan) -> Vec<String> {
     let scenarios = plan.scenarios.iter().map(|s| format!("{} {}/{}", s.name, s.input_len, s.output_len));
@@ -248,32 +247,35 @@ pub fn lines(plan: &Plan) -> Vec<String> {
     all
 }
 
-/// What was made of a framework's search space, for people.
+/// A summary of the expansion of a framework's search space, for people.
 #[must_use]
-pub fn told(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
+pub fn summary(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
     let run: Vec<&Candidate> = e.candidates.iter().filter(|c| c.status.is_none()).collect();
     let refused = e.candidates.len() - run.len();
     let finished = run.iter().filter(|c| c.units.iter().all(|unit| done.contains(&unit.key))).count();
     let others = run.iter().filter(|c| !c.search.baseline).count();
     let mut line = match run.len() {
         1 => format!("{}: 1 candidate", e.framework),
-        n => format!("{}: {n} candidates, {others} of {} combinations beside the baseline", e.framework, e.space),
+        n => format!("{}: {n} candidates: the baseline and {others} of {} combinations", e.framework, e.space),
     };
     if refused > 0 {
-        line.push_str(&format!(", {refused} skipped by policy"));
+        line.push_str(&format!(", {refused} skipped"));
     }
     if finished > 0 {
         line.push_str(&format!(", {finished} done"));
     }
-    let never: Vec<String> = e.never_tried.iter().map(|(knob, values)| format!("{knob} {values}")).collect();
+    let value = |knob: &String, value: &Value| format!("{knob}={}", plan::shape::plain_text(value));
+    let values = |values: &Value| values.as_array().cloned().unwrap_or_default();
+    let never = e.never_tried.iter().flat_map(|(knob, all)| values(all).into_iter().map(move |one| value(knob, &one)));
+    let never: Vec<String> = never.collect();
     let mut lines = vec![line];
     if !never.is_empty() {
-        lines.push(format!("{}: never tried: {}", e.framework, never.join(", ")));
+        lines.push(format!("{}: not tested: {}", e.framework, never.join(", ")));
     }
     lines
 }
 
-/// A candidate as a shell's comment and command.
+/// A candidate as a shell comment and a command.
 #[must_use]
 pub fn as_shell(candidate: &Candidate) -> Vec<String> {
     let what =
@@ -281,7 +283,7 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
     let why = if candidate.search.baseline { String::new() } else { format!(" ({})", candidate.search.why) };
     let mut lines = vec![format!("# {}: {what}{why}", candidate.candidate_id)];
     for s in &candidate.substitutions {
-        let what = s.to.as_ref().map_or("left out".into(), |to| format!("now {to}"));
+        let what = s.to.as_ref().map_or("dropped".into(), |to| format!("replaced by {to}"));
         lines.push(format!("# {} is {what}: {}", s.knob, s.reason.replace('\n', " ")));
     }
     lines.push(match &candidate.failure_reason {
@@ -291,7 +293,7 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
     lines
 }
 
-/// The frameworks of a plan whose baseline does not hold the rows of its data sets, which have been read.
+/// Why the baselines of some frameworks are too short for the rows of the data sets, once these have been read.
 #[must_use]
 pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
     let read = plan.scenarios.iter().any(|scenario| scenario.dataset.is_some());
@@ -304,10 +306,10 @@ pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
     given.filter_map(why).collect()
 }
 
-/// Reads the data sets of a plan, and settles what depends on them.
+/// Reads the data sets of a plan, and sets what depends on them.
 ///
 /// # Errors
-/// A file that cannot be read, or that the plan's load cannot be driven with.
+/// A file that cannot be read, or that does not fit the load of the plan.
 pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Result<()> {
     let names: Vec<String> = plan.frameworks.iter().filter(|f| f.enabled).map(|f| f.definition.clone()).collect();
     let takes: Vec<String> = convert::accepted(&names, frameworks)?.into_iter().collect();
@@ -319,12 +321,12 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
         let Some(read) = &scenario.dataset else { continue };
         let wrong = |why: String| Error::new(why).at(given.clone());
         if read.chat && plan.benchmark.endpoint != Endpoint::Chat {
-            let why = "its prompts are lists of messages: set benchmark.endpoint to /v1/chat/completions";
+            let why = "its prompts are lists of messages, which need benchmark.endpoint: /v1/chat/completions";
             return Err(wrong(why.into()));
         }
         if plan.benchmark.num_prompts > read.rows && !read.prefix_reuse {
             let why = format!(
-                "num_prompts is {}, and it has no more rows than {}: ask for fewer, or set prefix_reuse: true to send rows again",
+                "num_prompts is {}, but it has only {} rows: lower num_prompts, or set prefix_reuse: true to repeat rows",
                 plan.benchmark.num_prompts, read.rows
             );
             return Err(wrong(why));
@@ -333,7 +335,7 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
     let own = workload::own_rate(&plan.scenarios);
     for load in plan.loads.iter_mut().filter(|load| load.arrivals == Some(Arrivals::Trace)) {
         let Some(own) = own else {
-            return Err(Error::new("arrivals: trace needs a data set whose rows all have a timestamp"));
+            return Err(Error::new("arrivals: trace requires a data set in which every row has a timestamp"));
         };
         if load.qps.is_none() {
             load.rate.get_or_insert(own);

@@ -1,5 +1,5 @@
-//! What is looked at before anything is started: GPUs, driver, disk, open files, ports, tools, tokens by their names. The
-//! answers are the `environment` of the plan row; what would stop the run is an error.
+//! Preflight checks: GPUs, driver, disk, open files, ports, tools, names of tokens. The results are the `environment` of the
+//! plan row; anything that would stop the run is an error.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::plan::{Finding, Level, MISSING_WAY_OUT, Plan};
 use crate::rows::kinds::{LoadMode, Members, Rejection};
 use crate::system::process::{capture, host, proc};
 
-/// How long one look may take.
-const LOOK: Duration = Duration::from_secs(30);
-/// Free space below which a start may fail, GB.
+/// Maximum time for one command.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// Free disk space below which a start may fail, GB.
 const DISK_GB: f64 = 10.0;
-/// Files that a client needs beside its connections.
+/// Number of open files that a client needs besides its connections.
 const OTHER_FILES: u64 = 64;
-/// Variables that hold tokens; only whether they are set is recorded.
+/// Variables that hold tokens; only their names are recorded, if they are set.
 const TOKENS: [&str; 7] = [
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
@@ -30,36 +30,36 @@ const TOKENS: [&str; 7] = [
     "NVIDIA_API_KEY",
 ];
 
-/// What was seen, what is wrong with it, and what cannot run.
+/// Results of the preflight checks.
 #[derive(Debug, Default)]
 pub struct Preflight {
     /// `gpus, gpu_tool, driver, cuda, disk_free_gb, open_files, container_tools, tokens, ports, cpus, kernel`.
     pub environment: Members,
-    /// What is wrong, by the place in the plan.
+    /// Findings, by their place in the plan.
     pub found: Vec<Finding>,
-    /// Frameworks whose program is not there.
+    /// Frameworks whose program was not found.
     pub rejections: Vec<Rejection>,
 }
 
-/// How a plan is looked at.
+/// Settings of the preflight checks.
 #[derive(Debug, Clone, Copy)]
-pub struct Looking<'a> {
-    /// The command that lists the GPUs; empty: nvidia-smi.
+pub struct PreflightOptions<'a> {
+    /// Command that lists the GPUs; empty for nvidia-smi.
     pub gpu_probe: &'a [String],
-    /// The servers were asked for their help, which tells whether they are there.
-    pub asked: bool,
-    /// A framework that cannot be started is left out; else that is an error.
+    /// True if the help of the servers was captured, which shows whether they can run.
+    pub help_captured: bool,
+    /// True: a framework that cannot be started is skipped; false: it is an error.
     pub allow_missing: bool,
 }
 
-/// Looks at the host of a plan's servers.
+/// Checks the host of a plan's servers.
 #[must_use]
-pub fn look(plan: &Plan, places: &[HelpSource], looking: Looking) -> Preflight {
-    let gpu_probe = looking.gpu_probe;
+pub fn inspect(plan: &Plan, places: &[HelpSource], options: PreflightOptions) -> Preflight {
+    let gpu_probe = options.gpu_probe;
     let mut seen = Preflight::default();
     seen.host(plan);
     for place in places {
-        seen.tools(place, looking);
+        seen.tools(place, options);
     }
     let real: Vec<&HelpSource> = places.iter().filter(|place| !place.framework.simulated).collect();
     if let Some(first) = real.first().filter(|_| plan.hardware.gpu_count != Some(0)) {
@@ -79,19 +79,21 @@ impl Preflight {
         if let Some(free) = host::disk_free_gb(std::path::Path::new(&hub)) {
             self.put("disk_free_gb", free.into());
             if free < DISK_GB {
-                let why = format!("{free} GB are free where models are downloaded to (HF_HOME, else HOME)");
+                let why = format!("only {free} GB free where models are downloaded (HF_HOME, otherwise HOME)");
                 self.found.push(Finding::value(Level::Warning, "/model", why));
             }
         }
         if let Some((soft, hard)) = host::open_files() {
             self.put("open_files", json!({"soft": soft, "hard": hard}));
-            let flying = plan.loads.iter().map(|load| match load.mode {
+            let in_flight = plan.loads.iter().map(|load| match load.mode {
                 LoadMode::Closed => load.concurrency.unwrap_or(1).into(),
                 LoadMode::Open | LoadMode::Burst => load.cap.map_or(u64::from(plan.benchmark.num_prompts), u64::from),
             });
-            let needed = flying.max().unwrap_or(0) + OTHER_FILES;
+            let needed = in_flight.max().unwrap_or(0) + OTHER_FILES;
             if hard < needed {
-                let why = format!("up to {needed} open files are needed, and the limit is {hard} (ulimit -n)");
+                let why = format!(
+                    "the load needs up to {needed} open files, but the limit is {hard}: raise it with ulimit -n"
+                );
                 self.found.push(Finding::value(Level::Error, "/benchmark", why));
             }
         }
@@ -107,17 +109,17 @@ impl Preflight {
                 given.env.iter().filter(|(name, value)| value.is_none() && std::env::var_os(name).is_none())
             {
                 let at = format!("/frameworks/{}/env/{}", escape(&given.name), escape(name));
-                let why = format!("{name} is to be inherited, and is not set");
+                let why = format!("{name} should be inherited but is not set");
                 self.found.push(Finding::key(Level::Warning, &at, why));
             }
         }
     }
 
-    /// What starts the server has to be there.
-    fn tools(&mut self, place: &HelpSource, looking: Looking) {
+    /// The program that starts the server must exist.
+    fn tools(&mut self, place: &HelpSource, options: PreflightOptions) {
         let at = format!("/frameworks/{}", escape(&place.name));
         let title = &place.framework.title;
-        let local = place.server.launcher.iter().all(|step| step.name == "local");
+        let local = place.server.launcher.iter().all(|step| step.is_local());
         let (program, path) = if local {
             (place.server.argv.first().cloned(), place.server.env.get("PATH").and_then(Option::as_deref))
         } else {
@@ -126,16 +128,16 @@ impl Preflight {
             (start.first().cloned(), None)
         };
         let Some(program) = program.filter(|program| proc::on_path_of(program, path).is_empty()) else { return };
-        // A server that was asked for its help said so itself.
-        if local && looking.asked && place.is_asked() {
+        // A missing server has already been reported when its help was captured.
+        if local && options.help_captured && place.has_help() {
             return;
         }
         let where_ = if program.contains('/') { "" } else { " on PATH" };
         let why = match local {
-            true => format!("{title} cannot be started: no {program}{where_}"),
-            false => format!("{title} cannot be started: its launcher needs {program}, which is not on PATH"),
+            true => format!("{title} cannot be started: {program} not found{where_}"),
+            false => format!("{title} cannot be started: its launcher needs {program}, which was not found on PATH"),
         };
-        if !looking.allow_missing {
+        if !options.allow_missing {
             return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
         self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
@@ -143,20 +145,20 @@ impl Preflight {
         self.rejections.push(Rejection { framework: place.name.clone(), knob, value, reason: why });
     }
 
-    /// The GPUs that the plan asks for: there, as many, and free.
+    /// The GPUs of the plan must exist and be free.
     fn gpus(&mut self, plan: &Plan, place: &HelpSource, gpu_probe: &[String]) {
         let query = format!("--query-gpu={}", gpu::QUERY);
         let own = ["nvidia-smi".to_string(), query, "--format=csv,noheader,nounits".into()];
         let probe = if gpu_probe.is_empty() { &own } else { gpu_probe };
         let ask = |command: &[String]| {
             let command = place.on_host(command).map_err(|e| e.to_string())?;
-            capture::succeeding(&command, &[], LOOK).map_err(|e| e.to_string())
+            capture::succeeding(&command, &[], COMMAND_LIMIT).map_err(|e| e.to_string())
         };
         let text = match ask(probe) {
             Ok(text) => text,
-            // A tool that is there, or was asked for, and fails: whatever is wrong with it, a server would meet it too.
+            // The tool exists, or was requested, but fails: a server would have the same problem.
             Err(why) if !gpu_probe.is_empty() || !proc::on_path("nvidia-smi").is_empty() => {
-                let why = format!("the GPUs cannot be looked at: {why}");
+                let why = format!("GPU check failed: {why}");
                 return self.found.push(Finding::key(Level::Error, "/hardware", why));
             }
             Err(why) => return self.without_nvidia(&ask, &why),
@@ -181,21 +183,21 @@ impl Preflight {
             Err(why) => self.found.push(Finding::key(Level::Error, "/hardware", why)),
             Ok(chosen) => {
                 for busy in gpu::busy(&chosen) {
-                    let why = format!("{busy}: free it, or name others in visible_devices; no other number is used");
+                    let why = format!("{busy}: free it, or select other GPUs with visible_devices");
                     self.found.push(Finding::key(Level::Error, "/hardware", why));
                 }
                 let other = plan.hardware.gpu_model.as_ref().filter(|model| {
                     chosen.iter().any(|gpu| !gpu.name.to_lowercase().contains(&last_word(model).to_lowercase()))
                 });
-                if let (Some(model), Some(there)) = (other, chosen.first()) {
-                    let why = format!("the plan says {model}, and {} is there", there.name);
+                if let (Some(model), Some(found)) = (other, chosen.first()) {
+                    let why = format!("the plan has {model}, but this host has {}", found.name);
                     self.found.push(Finding::key(Level::Warning, "/hardware/gpu_model", why));
                 }
             }
         }
     }
 
-    /// AMD's tool where that is there; else nothing is known about GPUs.
+    /// Uses AMD's tool if it is installed; otherwise nothing is known about the GPUs.
     fn without_nvidia(&mut self, ask: &dyn Fn(&[String]) -> Result<String, String>, why: &str) {
         let rocm = ["rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json"].map(String::from);
         if let Ok(text) = ask(&rocm) {
@@ -204,16 +206,16 @@ impl Preflight {
             return;
         }
         self.put("gpu_tool", Value::Null);
-        let why = format!("the GPUs were not looked at: {why}");
+        let why = format!("GPU check skipped: {why}");
         self.found.push(Finding::key(Level::Note, "/hardware", why));
     }
 
-    /// Who listens on the default ports: bench-serve takes free ones, a deploy command does not.
+    /// Records which processes listen on the default ports: bench-serve uses free ports, a deploy command does not.
     fn ports(&mut self, places: &[HelpSource]) {
         let mut taken = Members::new();
         for port in places.iter().map(|place| place.framework.default_port) {
             if !proc::port_is_free(port) {
-                let owner = proc::listeners(port).first().map_or("somebody".into(), proc::Process::label);
+                let owner = proc::listeners(port).first().map_or("unknown process".into(), proc::Process::label);
                 taken.insert(port.to_string(), owner.into());
             }
         }
@@ -225,7 +227,7 @@ fn last_word(model: &str) -> &str {
     model.split_whitespace().find(|word| word.chars().any(|c| c.is_ascii_digit())).unwrap_or(model)
 }
 
-/// The name of the GPUs that were seen, where all are the same.
+/// The name of the GPUs found, if all have the same.
 #[must_use]
 pub fn same_name(environment: &Members) -> Option<String> {
     let gpus = environment.get("gpus")?.as_array()?;
@@ -234,14 +236,14 @@ pub fn same_name(environment: &Members) -> Option<String> {
     names.all(|name| name == first).then(|| first.to_string())
 }
 
-/// The name of this host's GPUs, where all are the same.
+/// The name of this host's GPUs, if all have the same.
 #[must_use]
 pub fn detect() -> Option<String> {
     if proc::on_path("nvidia-smi").is_empty() {
         return None;
     }
     let command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"].map(String::from);
-    let text = capture::succeeding(&command, &[], LOOK).ok()?;
+    let text = capture::succeeding(&command, &[], COMMAND_LIMIT).ok()?;
     let mut names = text.lines().map(str::trim).filter(|name| !name.is_empty());
     let first = names.next()?.to_string();
     names.all(|name| name == first).then_some(first)

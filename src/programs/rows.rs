@@ -1,4 +1,4 @@
-//! Rows against the types of their kinds: `bench-validate --rows FILE`.
+//! Checks rows against the types of their kinds: `bench-validate --rows FILE`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::base::notice::Notice;
 use crate::rows::kinds::{Candidate, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd};
 use crate::rows::row::Row;
 
-/// Checks every row of these files; what is wrong stands with its file and line.
+/// Checks every row of these files, and reports errors with file and line.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -29,21 +29,21 @@ pub fn check(paths: &[PathBuf], notice: &'static Notice) -> Result<ExitStatus> {
             None => {
                 unknown += 1;
                 let kind = row.str("record").unwrap_or("none");
-                notice.plain(format!("{place}: warning: the kind of row {kind:?} is not known"));
+                notice.plain(format!("{place}: warning: unknown kind of row {kind:?}"));
             }
         }
     }
-    notice.say(format!("{n} rows, {wrong} wrong, {unknown} of unknown kinds"));
+    notice.say(format!("{n} rows, {wrong} invalid, {unknown} of unknown kinds"));
     Ok(if wrong > 0 { ExitStatus::No } else { ExitStatus::Done })
 }
 
-/// The row as the type of its kind; `None` for a kind that nobody knows. Somebody else's results have no type.
+/// Reads the row as the type of its kind; `None` for an unknown kind. Results of other clients do not have a type.
 fn typed(row: &Row) -> Option<Result<()>> {
     fn of<T: DeserializeOwned>(row: &Row) -> Result<()> {
         row.view::<T>().map(|_| ())
     }
     if row.str("record").is_some() && row.get("schema_version").and_then(serde_json::Value::as_u64).is_none() {
-        return Some(Err(Error::new("`schema_version` is missing")));
+        return Some(Err(Error::new("missing `schema_version`")));
     }
     Some(match row.record()? {
         "plan" => of::<PlanRow>(row),

@@ -8,54 +8,54 @@ use crate::base::error::{Error, Result};
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::Members;
 
-/// Frameworks of a plan that names none.
+/// Default frameworks of a new plan.
 const USUAL: [&str; 4] = ["sglang", "vllm", "tensorrt_llm", "tokenspeed"];
-/// Tokens that the longest scenario of a new plan needs, with room for a chat template.
+/// Sequence limit for the longest scenario of a new plan, with room for a chat template, tokens.
 const SEQUENCE: u64 = 9216;
 
 /// The text of a new plan.
 ///
 /// # Errors
-/// A framework that no definition has.
+/// An unknown framework.
 pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], frameworks: &Frameworks) -> Result<String> {
     if model.trim().is_empty() {
-        return Err(Error::new("--new needs a model: a path or an id"));
+        return Err(Error::new("--new requires a model: a path or an id"));
     }
     let usual: Vec<String> = USUAL.iter().map(ToString::to_string).collect();
     let names = if names.is_empty() { &usual } else { names };
     let mut text = format!(
-        "# {model} on {gpus} GPU{s}: which framework, and which command?\n\
-         # Check it with `bench-validate THIS`, see its commands with `bench-expand THIS --format sh`, run it with\n\
+        "# {model} on {gpus} GPU{s}: compares frameworks and searches their best server commands.\n\
+         # Check it with `bench-validate THIS`, print its commands with `bench-expand THIS --format sh`, run it with\n\
          # `scripts/sweep THIS`.\n\
          schema_version: 1\n\
          model:\n  \
            path: {model}\n  \
            # precision: bf16\n\
          hardware:\n  \
-           # Say it: some knobs need a GPU family, and weights have to fit.\n  \
+           # Set this: some flags require a GPU family, and it checks that the weights fit.\n  \
            {gpu}\n  \
            gpu_count: {gpus}\n  \
            multi_node: false\n\n\
          dataset:\n  \
            kind: random\n  \
-           # 80 are enough to compare; a p99 can be confirmed from 299 on.\n  \
+           # 80 are enough for a comparison; confirming a p99 takes 299.\n  \
            num_prompts: 80\n  \
-           # Pairs: chat is 1000 tokens in and 1000 out.\n  \
+           # Aligned pairs: chat has 1000 input and 1000 output tokens.\n  \
            scenario_names: [chat, summarization]\n  \
            input_len: [1000, 8000]\n  \
            output_len: [1000, 1000]\n\n\
          benchmark:\n  \
            endpoint: /v1/completions\n  \
-           # null: open loop, its rate searched by qps. 16: closed loop with that many requests in flight.\n  \
+           # null: open loop, with a search for the highest rate (qps). 16: closed loop with 16 requests in flight.\n  \
            max_concurrency: [null, 16]\n  \
            qps: {{lower: 0.25, upper: 8, tolerance: 0.25, max_rounds: 5}}\n\n\
-         # What an answer must keep; a limit names its statistic.\n\
+         # SLA limits; each names its statistic.\n\
          sla:\n  \
            max_p99_ttft_ms: 2000\n  \
            max_p99_tpot_ms: 50\n  \
            min_success_rate: 0.99\n\n\
          search:\n  \
-           # 1: a flow check, 2: bounded, 3: everything.\n  \
+           # 1: smoke test, 2: bounded, 3: everything.\n  \
            tier: 2\n  \
            max_candidates_per_framework: 8\n\n\
          frameworks:\n",
@@ -72,7 +72,7 @@ pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], framewo
     for (i, name) in once.into_iter().enumerate() {
         let unknown = || {
             let near = crate::plan::shape::nearest(name, frameworks.iter().map(|f| f.name.as_str()));
-            Error::new(format!("there is no framework {name:?}{near}"))
+            Error::new(format!("unknown framework {name:?}{near}"))
         };
         let framework = frameworks.get(name).ok_or_else(unknown)?;
         if i > 0 {
@@ -100,8 +100,8 @@ fn section(text: &mut String, framework: &Framework, gpus: u32) {
     let _ = writeln!(text, "  # {}", framework.title);
     let _ = writeln!(text, "  {}:", framework.name);
     for (part, what, members) in [
-        ("base_server_flags", "The baseline: what every candidate starts from.", &base),
-        ("search_space", "What is tried.", search),
+        ("base_server_flags", "The baseline, which every candidate starts from.", &base),
+        ("search_space", "Values to try.", search),
     ] {
         if members.is_empty() {
             continue;
@@ -109,16 +109,16 @@ fn section(text: &mut String, framework: &Framework, gpus: u32) {
         let _ = writeln!(text, "    # {what}\n    {part}:");
         for (knob, value) in members {
             let line = format!("      {knob}: {}", quoted(value));
-            let said = framework.knob(knob).and_then(|knob| knob.meaning.as_deref());
-            match said {
-                Some(said) => _ = writeln!(text, "{line:<50} # {said}"),
+            let meaning = framework.knob(knob).and_then(|knob| knob.meaning.as_deref());
+            match meaning {
+                Some(meaning) => _ = writeln!(text, "{line:<50} # {meaning}"),
                 None => _ = writeln!(text, "{line}"),
             }
         }
     }
 }
 
-/// A value as YAML, in a form that every reader takes for the same: JSON, but for strings that need no quotes.
+/// A value as YAML that all readers agree on: JSON, except for strings that do not need quotes.
 fn quoted(value: &Value) -> String {
     let plain = |text: &str| {
         let safe = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));

@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
         if !args.rows.is_empty() {
             return rows::check(&args.rows, notice);
         }
-        let (folders, names) = args.given();
+        let (folders, names) = args.framework_folders_and_names();
         let frameworks = stdio::frameworks_of(&folders)?;
         let mut out = stdio::row_writer()?;
         if let Some(model) = &args.new {
@@ -38,11 +38,11 @@ pub fn main() -> ExitCode {
             format => format == ValidateFormat::Text,
         };
         let mut exit = ExitStatus::Done;
-        let mut validating = Validator::new(&args, &frameworks, notice)?;
+        let mut validator = Validator::new(&args, &frameworks, notice)?;
         for path in plans::files(&args.plans)? {
-            match validating.file(&path) {
-                Ok(Some(good)) if text => print(&path, &good.plan, &mut out)?,
-                Ok(Some(good)) => out.write(&good.row)?,
+            match validator.file(&path) {
+                Ok(Some(valid)) if text => print(&path, &valid.plan, &mut out)?,
+                Ok(Some(valid)) => out.write(&valid.row)?,
                 Ok(None) => exit = ExitStatus::No,
                 Err(e) => notice.error(&e),
             }
@@ -56,7 +56,7 @@ struct Validator<'a> {
     frameworks: &'a Frameworks,
     notice: &'static Notice,
     helps: Helps,
-    asked: capture::Asked,
+    captures: capture::HelpCaptures,
     gpu: Option<String>,
 }
 
@@ -67,38 +67,38 @@ impl<'a> Validator<'a> {
             None => Helps::default(),
         };
         let gpu = args.gpu.clone().or_else(preflight::detect);
-        Ok(Self { args, frameworks, notice, helps, asked: capture::Asked::default(), gpu })
+        Ok(Self { args, frameworks, notice, helps, captures: capture::HelpCaptures::default(), gpu })
     }
 
     fn file(&mut self, path: &Path) -> Result<Option<plans::CheckedPlan>> {
         let Some(source) = PlanSource::read(path, self.notice)? else { return Ok(None) };
         let (mut more, mut seen): (Vec<Finding>, _) = (Vec::new(), None);
-        let looks = self.args.capture_help.is_some() || self.args.preflight;
-        if let Some(plan) = looks.then(|| source.plain(self.frameworks)).flatten() {
+        let inspect = self.args.capture_help.is_some() || self.args.preflight;
+        if let Some(plan) = inspect.then(|| source.plain(self.frameworks)).flatten() {
             let mut places = capture::HelpSource::all(&plan, self.frameworks)?;
             if let Some(launched) = &self.args.launcher {
                 places = places.into_iter().map(|place| place.launched_by(launched)).collect();
             }
             if let Some(folder) = &self.args.capture_help {
-                self.helps = self.asked.ask(folder, &places, self.frameworks, self.notice)?;
+                self.helps = self.captures.capture(folder, &places, self.frameworks, self.notice)?;
             }
             if self.args.preflight {
-                let looking = preflight::Looking {
+                let options = preflight::PreflightOptions {
                     gpu_probe: self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0),
-                    asked: self.args.capture_help.is_some(),
+                    help_captured: self.args.capture_help.is_some(),
                     allow_missing: self.args.allow_missing,
                 };
-                let looked = preflight::look(&plan, &places, looking);
+                let inspected = preflight::inspect(&plan, &places, options);
                 if let Some(folder) = &self.args.capture_help {
-                    let text = serde_json::to_string_pretty(&looked.environment).unwrap_or_default();
+                    let text = serde_json::to_string_pretty(&inspected.environment).unwrap_or_default();
                     save(&folder.join("preflight.json"), &format!("{text}\n"))?;
                 }
-                more.extend(looked.found);
-                self.gpu = self.gpu.take().or_else(|| preflight::same_name(&looked.environment));
-                seen = Some((looked.environment, looked.rejections));
+                more.extend(inspected.found);
+                self.gpu = self.gpu.take().or_else(|| preflight::same_name(&inspected.environment));
+                seen = Some((inspected.environment, inspected.rejections));
             }
         }
-        let mut known = CheckContext {
+        let mut context = CheckContext {
             helps: self.helps.clone(),
             unknown: self.args.unknown_flags.into(),
             any_version: self.args.any_version,
@@ -106,8 +106,8 @@ impl<'a> Validator<'a> {
             gpu: self.gpu.clone(),
             ..CheckContext::only(self.frameworks)
         };
-        let Some(mut good) = source.check(&mut known, more, self.args.strict, self.notice) else { return Ok(None) };
-        let mut described = good.plan.clone();
+        let Some(mut valid) = source.check(&mut context, more, self.args.strict, self.notice) else { return Ok(None) };
+        let mut described = valid.plan.clone();
         let quiet = Notice::new("bench-validate", true);
         if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
             self.notice.plain(format!("{}: error: {e}", source.place("/dataset/path")));
@@ -116,20 +116,20 @@ impl<'a> Validator<'a> {
         for why in plans::too_short(&described, self.frameworks) {
             self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", source.place("/dataset/path")));
         }
-        let mut checked = PlanCheck::clone(&good.plan.checked);
+        let mut checked = PlanCheck::clone(&valid.plan.checked);
         if let Some((environment, rejections)) = seen {
             checked.environment = environment;
             checked.rejections.extend(rejections);
         }
         if self.args.no_preflight {
-            checked.caveats.push("nothing was looked at before the run (--no-preflight)".into());
+            checked.caveats.push("preflight checks skipped (--no-preflight)".into());
         }
-        good.row.merge(&checked);
-        Ok(Some(good))
+        valid.row.merge(&checked);
+        Ok(Some(valid))
     }
 }
 
 fn print(path: &Path, plan: &Plan, out: &mut RowWriter<File>) -> Result<()> {
-    out.write_line(&format!("{}: good", stdio::name(path)))?;
+    out.write_line(&format!("{}: valid", stdio::name(path)))?;
     plans::lines(plan).iter().try_for_each(|line| out.write_line(line))
 }

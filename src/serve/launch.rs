@@ -103,7 +103,7 @@ impl Launch {
         let help = framework.into_iter().flat_map(|f| f.help.iter().map(move |help| (f, help)));
         let help = help.map(|(framework, help)| beside(framework, &help.command));
         let commands = LaunchCommands {
-            facts: chain.asking()?,
+            facts: chain.fact_queries()?,
             pull: chain.pull()?,
             leftovers: chain.leftovers()?,
             outside: chain.outside()?,

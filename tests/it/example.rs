@@ -43,5 +43,5 @@ fn a_new_plan_is_good_and_expands() {
     let two = new(&["m", "--frameworks", "vllm,sim"]);
     assert!(two.contains("\n  vllm:\n") && two.contains("\n  sim:\n") && !two.contains("sglang:"), "{two}");
     let done = run(program("bench-validate").args(["--new", "m", "--frameworks", "vlm"]), "").expect(2);
-    assert!(done.stderr.contains("there is no framework \"vlm\"; did you mean \"vllm\"?"), "{}", done.stderr);
+    assert!(done.stderr.contains("unknown framework \"vlm\"; did you mean \"vllm\"?"), "{}", done.stderr);
 }

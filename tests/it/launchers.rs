@@ -231,7 +231,7 @@ fn what_a_launcher_needs_is_asked_for() {
         ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "would be taken for a flag"),
         (
             "launcher: dokcer",
-            "there is no launcher \"dokcer\"; there are attach, docker, docker_exec, local, podman, srun, ssh",
+            "unknown launcher \"dokcer\"; known: attach, docker, docker_exec, local, podman, srun, ssh",
         ),
     ] {
         std::fs::write(&plan, zoo_plan("{}") + "    " + more + "\n").unwrap();

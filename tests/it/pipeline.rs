@@ -57,11 +57,11 @@ fn a_sweep_drops_no_framework_without_being_told() {
     let missing = "  vllm:\n    server_command: /nowhere/vllm serve\n";
     std::fs::write(&path, plan(4).replace("max_num_seqs: [64, 100000]", "max_num_seqs: [64]") + missing).unwrap();
     let done = run(mark.put(&mut sweep(&path, &out)), "").expect(1);
-    assert!(done.stderr.contains("vLLM cannot be asked for its help: /nowhere/vllm serve"), "{}", done.stderr);
+    assert!(done.stderr.contains("cannot run vLLM (/nowhere/vllm serve"), "{}", done.stderr);
     assert!(!out.join("raw/0001.jsonl").exists(), "nothing was started");
     let done = run(mark.put(sweep(&path, &out).arg("--allow-missing")), "").expect(0);
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
-    assert!(report.contains("vLLM cannot be asked for its help: /nowhere/vllm serve"), "{report}\n{}", done.stderr);
+    assert!(report.contains("cannot run vLLM (/nowhere/vllm serve"), "{report}\n{}", done.stderr);
     mark.gone_within(Duration::from_secs(3));
 }
 

@@ -95,9 +95,13 @@ fn a_busy_gpu_or_too_few_stop_the_run() {
         .expect(0);
     }
     let done = host.validate("hardware: {gpu_count: 4}\nframeworks: {vllm: {}}\n", &[]).expect(1);
-    assert!(done.stderr.contains("4 GPUs are asked for and 2 are there or named"), "{}", done.stderr);
+    assert!(done.stderr.contains("gpu_count is 4, but 2 are available or selected"), "{}", done.stderr);
     let done = host.validate("hardware: {gpu_count: 1, gpu_model: B200}\nframeworks: {vllm: {}}\n", &[]).expect(0);
-    assert!(done.stderr.contains("warning: the plan says B200, and NVIDIA H100 80GB HBM3 is there"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("warning: the plan has B200, but this host has NVIDIA H100 80GB HBM3"),
+        "{}",
+        done.stderr
+    );
     // A simulated engine takes none.
     host.validate("hardware: {gpu_count: 4}\nframeworks: {sim: {}}\n", &[]).expect(0);
 }
@@ -127,17 +131,21 @@ fn other_tools_and_hosts_without_any() {
     );
     let none = Host::new(&[]);
     let done = none.validate("frameworks: {vllm: {}, sim: {}, sglang: {launcher: docker, image: x}}\n", &[]).expect(1);
-    assert!(done.stderr.contains("its launcher needs docker, which is not on PATH"), "{}", done.stderr);
+    assert!(done.stderr.contains("its launcher needs docker, which was not found on PATH"), "{}", done.stderr);
     let missing = "frameworks: {vllm: {env: {NGC_API_KEY: null}}, sim: {}}\n";
     let done = none.validate(missing, &[]).expect(1);
-    assert!(done.stderr.contains("error: vLLM cannot be started: no vllm on PATH; install it"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("error: vLLM cannot be started: vllm not found on PATH; install it"),
+        "{}",
+        done.stderr
+    );
     let done = none.validate(missing, &["--allow-missing"]).expect(0);
-    assert!(done.stderr.contains("warning: NGC_API_KEY is to be inherited, and is not set"), "{}", done.stderr);
-    assert!(done.stderr.contains("note: the GPUs were not looked at"), "{}", done.stderr);
+    assert!(done.stderr.contains("warning: NGC_API_KEY should be inherited but is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("note: GPU check skipped"), "{}", done.stderr);
     // What is not installed is unsupported, the rest goes on.
     let rows = run(&mut program("bench-expand"), &done.stdout).expect(0).rows();
     assert_eq!((&rows[0]["failure_class"], &rows[1]["status"]), (&json!("unsupported"), &Value::Null));
-    assert!(rows[0]["failure_reason"].as_str().unwrap().contains("no vllm on PATH"));
+    assert!(rows[0]["failure_reason"].as_str().unwrap().contains("vllm not found on PATH"));
 }
 
 #[test]
@@ -210,11 +218,11 @@ fn the_plans_own_command_is_asked_and_checked() {
     // What is asked is asked with the plan's environment, and what it says is told.
     let command = format!("{bin}/vllm serve");
     let done = host.validate(&plan(&command, ""), &capture).expect(1);
-    let said = format!("vLLM cannot be asked for its help: {command} --help=all failed (exit status: 3): no OWN");
+    let said = format!("cannot run vLLM ({command} --help=all failed (exit status: 3): no OWN");
     assert!(done.stderr.contains(&said), "{}", done.stderr);
     let done = host.validate(&plan("/nowhere/vllm serve", ""), &["--allow-missing"]).expect(0);
     assert!(
-        done.stderr.contains("warning: vLLM cannot be started: no /nowhere/vllm; its candidates"),
+        done.stderr.contains("warning: vLLM cannot be started: /nowhere/vllm not found; its candidates"),
         "{}",
         done.stderr
     );

@@ -418,8 +418,8 @@ fn a_gpu_in_use_or_missing_is_refused_and_recorded() {
     let in_use = FREE_GPU.replace(" 4,", " 40000,");
     for (list, hardware, class, said) in [
         (in_use.as_str(), "gpu_count: 1", "gpu_busy", "GPU 0 (NVIDIA H100): 40000 MiB in use"),
-        (FREE_GPU, "gpu_count: 2", "gpu_count", "2 GPUs are asked for and 1 are there"),
-        (FREE_GPU, "gpu_count: 1, visible_devices: \"3\"", "gpu_count", "there is no GPU 3"),
+        (FREE_GPU, "gpu_count: 2", "gpu_count", "gpu_count is 2, but 1 are available"),
+        (FREE_GPU, "gpu_count: 1, visible_devices: \"3\"", "gpu_count", "GPU 3 not found"),
         ("nonsense\n", "gpu_count: 1", "gpu_unknown", "nonsense"),
     ] {
         let folder = scratch();

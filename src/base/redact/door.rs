@@ -1,5 +1,5 @@
-//! The door of a program: which values are secrets in all that it writes. Whoever learns of one says so here; whoever writes
-//! a row, a message or a file asks here.
+//! The secrets of this process. Code that learns a secret adds it here; code that writes a row, a message or a file redacts
+//! it here.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use super::{Redactor, is_reference};
 
 static DOOR: LazyLock<RwLock<Arc<Redactor>>> = LazyLock::new(RwLock::default);
 
-/// These values are secrets from now on, whatever they look like.
+/// Redacts these values from now on, whatever they look like.
 pub fn hide(values: impl IntoIterator<Item = String>) {
     let new: BTreeSet<String> = values.into_iter().flat_map(|value| parts(&value)).collect();
     let mut door = DOOR.write().unwrap_or_else(PoisonError::into_inner);
@@ -20,15 +20,15 @@ pub fn hide(values: impl IntoIterator<Item = String>) {
     }
 }
 
-/// The environment's secrets: the values of variables whose names say so.
+/// Redacts the values of environment variables with secret names.
 pub fn hide_environment() {
-    // Not `vars`, which panics at a value that is no text.
+    // Not `vars`, which panics on a value that is not UTF-8.
     let all =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     hide(all.filter(|(name, value)| is_secret(name, value) && !is_reference(value)).map(|(_, value)| value));
 }
 
-/// The values of the variables that `text`, a plan or a row, names as `${NAME}`.
+/// Redacts the values of the variables that `text`, a plan or a row, names as `${NAME}`.
 pub fn hide_named(text: &str) {
     if !text.contains("${") {
         return;
@@ -38,20 +38,20 @@ pub fn hide_named(text: &str) {
     hide(names.filter(plain).filter_map(|name| std::env::var(name).ok()));
 }
 
-/// What takes out all secrets that are known by now.
+/// A redactor for all secrets known so far.
 #[must_use]
 pub fn redactor() -> Arc<Redactor> {
     DOOR.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// A text that is about to be written, without the values that are known to be secrets.
+/// Our own text without known secrets.
 #[must_use]
 pub fn outgoing(text: &str) -> Cow<'_, str> {
     let redactor = redactor();
     if redactor.finds(text) { Cow::Owned(redactor.without_values(text)) } else { Cow::Borrowed(text) }
 }
 
-/// A text that somebody else wrote: without what has the shape of a secret either.
+/// Another program's text without known secrets and without anything that looks like a secret.
 #[must_use]
 pub fn foreign(text: &str) -> String {
     redactor().redact(text)

@@ -1,4 +1,4 @@
-//! The forms that a value takes on its way: as JSON, a URL, a shell or Basic authentication write it.
+//! The encodings of a value: in JSON, URLs, shells and Basic authentication.
 
 use std::fmt::Write;
 
@@ -6,22 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use regex::{Regex, RegexBuilder};
 
-/// A value shorter than this is not looked for: it would be found in every other word.
+/// Minimum length of a value to search for, bytes: shorter ones occur in too many words.
 pub(super) const SHORTEST: usize = 6;
-/// The most memory of a compiled pattern, in bytes: an environment may hold hundreds of keys.
+/// Maximum memory of a compiled pattern, bytes: an environment may have hundreds of keys.
 const MEMORY: usize = 256 << 20;
 
-/// All that is to be replaced.
+/// Finds known values in all their encodings.
 #[derive(Debug, Clone)]
 pub(super) struct Finder {
-    /// Tells quickly that there is nothing.
+    /// A quick test.
     hint: Regex,
-    /// What is replaced.
+    /// The patterns to replace.
     whole: Regex,
 }
 
 impl Finder {
-    /// Looks for these values in all their forms; `None` without any.
+    /// A finder for these values in all their encodings; `None` if there are none.
     pub(super) fn new(values: &[String]) -> Option<Self> {
         let mut plain: Vec<String> = values.iter().flat_map(|value| forms(value)).collect();
         let mut cores: Vec<String> = values.iter().flat_map(|value| cores(value)).collect();
@@ -47,19 +47,19 @@ impl Finder {
         Some(Self { hint, whole })
     }
 
-    /// True when some value stands in `text` in some form.
+    /// True if `text` contains a value in any encoding.
     pub(super) fn finds(&self, text: &str) -> bool {
         self.hint.is_match(text)
     }
 
-    /// `text` with `[REDACTED:value]` in the place of each value.
+    /// `text` with `[REDACTED:value]` instead of each value.
     pub(super) fn replace(&self, text: &str) -> String {
         self.whole.replace_all(text, "[REDACTED:value]").into_owned()
     }
 }
 
-/// The values that one value is made of: itself, what stands behind `Bearer `, its lines, the password of `user:password` in
-/// Basic authentication.
+/// The secrets in one value: itself, the part after `Bearer `, its lines, the password of `user:password` in Basic
+/// authentication.
 pub(super) fn parts(value: &str) -> Vec<String> {
     let value = value.trim();
     let mut all = vec![value.to_string()];
@@ -82,7 +82,7 @@ pub(super) fn parts(value: &str) -> Vec<String> {
     all
 }
 
-/// A value as others write it.
+/// The encodings of a value.
 fn forms(value: &str) -> Vec<String> {
     let json = json(value);
     vec![
@@ -101,13 +101,13 @@ fn forms(value: &str) -> Vec<String> {
     ]
 }
 
-/// As it stands inside a JSON string.
+/// A value inside a JSON string.
 fn json(value: &str) -> String {
     let quoted = serde_json::Value::from(value).to_string();
     quoted[1..quoted.len() - 1].to_string()
 }
 
-/// With `\u` escapes for everything that is not ASCII, as Python's writer has it.
+/// With `\u` escapes for everything that is not ASCII, as Python writes JSON.
 fn ascii(json: &str, upper: bool) -> String {
     let mut out = String::new();
     for c in json.chars() {
@@ -122,11 +122,11 @@ fn ascii(json: &str, upper: bool) -> String {
     out
 }
 
-/// As a URL has it: all but letters, digits and `kept` as `%XX`.
-fn percent(value: &str, kept: &str, lower: bool) -> String {
+/// Percent-encoded for a URL: everything except letters, digits and `safe` as `%XX`.
+fn percent(value: &str, safe: &str, lower: bool) -> String {
     let mut out = String::new();
     for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || kept.bytes().any(|kept| kept == byte) {
+        if byte.is_ascii_alphanumeric() || safe.bytes().any(|safe| safe == byte) {
             out.push(char::from(byte));
         } else {
             let _ = if lower { write!(out, "%{byte:02x}") } else { write!(out, "%{byte:02X}") };
@@ -135,7 +135,7 @@ fn percent(value: &str, kept: &str, lower: bool) -> String {
     out
 }
 
-/// What base64 makes of the value wherever it begins in a text (`user:VALUE`): the characters that depend on it alone.
+/// The base64 characters that depend on the value alone, for each position at which it may begin in a text (`user:VALUE`).
 fn cores(value: &str) -> Vec<String> {
     let mut all = Vec::new();
     for before in 0..3 {

@@ -1,9 +1,8 @@
-//! Takes secrets out of text before it leaves a program. A redactor must not miss: the patterns are wider than a
-//! scanner's, and values that are known to be secret are replaced wherever they stand, in every form.
+//! Removes secrets from text before it leaves a program. It must not miss any: the patterns are wider than a scanner's, and
+//! known secret values are replaced everywhere, in every encoding.
 //!
-//! A value is secret when a plan names it as `${NAME}`, when it is a variable's whose name says so, when it is sent as a key,
-//! or when it stands behind a flag that takes one. Values of fewer than six characters are left alone: they would be found in
-//! every other word.
+//! A value is secret if a plan names it as `${NAME}`, if the name of its variable says so, if it is sent as a key, or if it
+//! follows a flag that takes a secret. Values of fewer than six characters are not replaced: they occur in too many words.
 
 mod door;
 mod forms;
@@ -19,7 +18,7 @@ pub use self::name::is_secret_name;
 use self::name::{is_plain, is_secret};
 use super::pattern::ascii;
 
-/// Shapes of secrets, with the kind that stands in their place. Wider than gitleaks' on purpose.
+/// Patterns of secrets, with the kind to replace them with. Wider than those of gitleaks on purpose.
 static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.)*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "private_key"),
@@ -36,7 +35,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\bey[A-Za-z0-9_-]{10,}\.ey[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", "jwt"),
     ]
     .map(|(pattern, kind)| {
-        // The letter that ends a colour's escape sequence is no part of the word behind it.
+        // The letter that ends a colour's escape sequence is not part of the next word.
         let pattern =
             pattern.strip_prefix(r"\b").map_or(pattern.into(), |rest| format!(r"(?:\x1b\[[0-9;]*m|\b){rest}"));
         (ascii(&pattern).expect("a fixed pattern"), kind)
@@ -44,7 +43,7 @@ static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .into()
 });
 
-/// What introduces a secret; only the secret behind it is replaced.
+/// Patterns of text that introduces a secret; only the secret after it is replaced.
 static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (r"(?i)\b((?:bearer|basic)\s+)([\w=~@.+/-]{8,})", "authorization"),
@@ -78,28 +77,28 @@ const SECRET_FLAGS: [&str; 12] = [
     "api_key",
     "hf_token",
 ];
-/// Those of them whose value may be a setting.
+/// The secret flags whose value may be an ordinary setting.
 const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
 
-/// Compiles the patterns, which takes some milliseconds: in another thread, while nothing is to be redacted yet.
+/// Compiles the patterns, which takes some milliseconds; call it from another thread ahead of time.
 pub fn warm_up() {
     LazyLock::force(&PATTERNS);
     LazyLock::force(&INTRODUCED);
 }
 
-/// True when a header brings a secret along instead of naming the variable that has it: `Authorization: Bearer …`.
+/// True if a header contains a secret instead of naming its variable: `Authorization: Bearer …`.
 #[must_use]
 pub fn is_inline_header(name: &str, value: &str) -> bool {
     (is_secret_name(name) || holds_secret(value)) && !value.contains("${")
 }
 
-/// True when `text` holds something in the shape of a secret, or something that a flag or a name introduces as one.
+/// True if `text` contains something that looks like a secret, or that a flag or a name introduces as one.
 #[must_use]
 pub fn holds_secret(text: &str) -> bool {
     Redactor::default().redact(text) != text
 }
 
-/// Replaces secrets: the values it was given, and what has a secret's shape.
+/// Replaces secrets: known values, and anything that looks like a secret.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     values: Vec<String>,
@@ -107,28 +106,28 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// `environment` gives names and values; the values of secret names are replaced wherever they stand.
+    /// Replaces the values of the variables in `environment` that have secret names.
     pub fn new(environment: impl Iterator<Item = (String, String)>) -> Self {
         Self::default().with_environment(environment)
     }
 
-    /// The same, and the secrets of `environment` are replaced too.
+    /// Also replaces the secrets in `environment`.
     #[must_use]
     pub fn with_environment(self, environment: impl Iterator<Item = (String, String)>) -> Self {
         let secret = environment.filter(|(name, value)| is_secret(name, value) && !is_reference(value));
         self.with_secrets(secret.map(|(_, value)| value))
     }
 
-    /// The same, and the values that the secret flags of a command are given are replaced too.
+    /// Also replaces the values of the secret flags of a command.
     #[must_use]
     pub fn with_command(self, argv: &[String]) -> Self {
         let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
         let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
         let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
-        let given = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
-        // Others' values may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
+        let all = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
+        // Values of the other flags may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
         let (mixed, keys): (Vec<_>, Vec<_>) =
-            given.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
+            all.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
         // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
         let parts = |(_, value): (&str, String)| {
             let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
@@ -142,7 +141,7 @@ impl Redactor {
         self.with_secrets(values.collect::<Vec<_>>().into_iter())
     }
 
-    /// The same, and these values are secrets whatever they look like, unless they are so short that they stand everywhere.
+    /// Also replaces these values, whatever they look like, unless they are too short.
     #[must_use]
     pub fn with_secrets(mut self, values: impl Iterator<Item = String>) -> Self {
         self.values.extend(values.filter(|value| value.len() >= SHORTEST));
@@ -152,18 +151,18 @@ impl Redactor {
         self
     }
 
-    /// True when this value is replaced already.
+    /// True if this value is already known.
     fn knows(&self, value: &str) -> bool {
         self.values.iter().any(|known| known == value)
     }
 
-    /// True when a value that was given stands in `text`.
+    /// True if `text` contains a known value.
     #[must_use]
     pub fn finds(&self, text: &str) -> bool {
         self.finder.as_ref().is_some_and(|finder| finder.finds(text))
     }
 
-    /// `text` without the values that were given.
+    /// `text` without the known values.
     #[must_use]
     pub fn without_values(&self, text: &str) -> String {
         match &self.finder {
@@ -197,7 +196,7 @@ impl Redactor {
     }
 }
 
-/// `${NAME}` stands for a secret and is none.
+/// True for `${NAME}`, which names a secret but is not one.
 fn is_reference(value: &str) -> bool {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "_}\"'".contains(c);
     value.trim_matches(['"', '\'']).strip_prefix("${").is_some_and(|rest| rest.chars().all(plain))
@@ -208,7 +207,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Synthetic secrets of every known shape, put together here so that none stands in the repository.
+    /// Synthetic secrets of every known shape, put together here so that none is in the repository.
     fn shaped() -> Vec<String> {
         let mut all = Vec::new();
         for seed in ["Ab3", "x9Z", "Q7r", "0dE"] {

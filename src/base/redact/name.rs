@@ -1,4 +1,4 @@
-//! Which names of variables say that their value is a secret.
+//! Recognizes names of variables whose value is a secret.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::base::pattern::ascii;
 
-/// Variables that every process has: a plan may name them, and what they hold stands in every path.
+/// Variables that every process has: their values occur in paths and are not secrets, even if a plan names them.
 const COMMON: [&str; 14] = [
     "HOME",
     "PWD",
@@ -23,12 +23,12 @@ const COMMON: [&str; 14] = [
     "EDITOR",
     "XDG_RUNTIME_DIR",
 ];
-/// A name that ends in one of these says where a secret is, not what it is.
+/// Last words of names whose value is the place of a secret, not the secret.
 const PLACES: [&str; 8] = ["FILE", "PATH", "DIR", "FOLDER", "SOCK", "SOCKET", "URL", "ENV"];
 /// Settings of variables such as `USE_AUTH`.
 const SETTINGS: [&str; 8] = ["default", "enabled", "disabled", "required", "optional", "always", "never", "automatic"];
 
-/// A word that may be part of a secret's name: wide, for values that look like a secret.
+/// A word that may be part of a secret's name, for values that look like a secret.
 static WIDE: LazyLock<Regex> =
     LazyLock::new(|| ascii(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
 /// A word that names a secret, whatever the value looks like: `HF_TOKEN` and not `MAX_TOKENS`, `API_KEYS` and not `KEYBOARD`.
@@ -37,27 +37,28 @@ static NARROW: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a fixed pattern")
 });
 
-/// True when an environment variable of this name may hold a secret.
+/// True if an environment variable with this name may be a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     WIDE.is_match(name)
 }
 
-/// True when a variable of this name that a plan names does not make its value a secret.
+/// True for a variable whose value is not a secret even if a plan names it.
 #[must_use]
 pub(super) fn is_common(name: &str) -> bool {
     COMMON.contains(&name)
 }
 
-/// True when the value of a variable is a secret: by its name alone, or by a name that may be one and a value that looks
-/// like one.
+/// True if the value of a variable is a secret: because of its name alone, or because both name and value look like a
+/// secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
     let last = name.rsplit('_').next().unwrap_or_default().to_ascii_uppercase();
     let named = NARROW.is_match(name) && !PLACES.contains(&last.as_str()) && !SETTINGS.contains(&value);
     named || (is_secret_name(name) && !is_plain(value))
 }
 
-/// A path, a number or a lower-case word: no secret under a name that only may be a secret's (`SSL_KEY_FILE`, `MAX_TOKENS`).
+/// True for a path, a number or lower-case words, which are not secrets under a name that is only suspicious (`SSL_KEY_FILE`,
+/// `MAX_TOKENS`).
 pub(super) fn is_plain(value: &str) -> bool {
     value.starts_with('/') || value.parse::<f64>().is_ok() || value.chars().all(|c| c.is_ascii_lowercase() || c == ' ')
 }

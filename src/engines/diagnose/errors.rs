@@ -1,5 +1,5 @@
-//! The line of a log that names an error best, where no pattern says what it means. What names an error and what only follows
-//! from one is data: `configs/rules/errors.yaml`.
+//! Finds the line of a log that names the error best, if no pattern matches. The patterns for errors and for their consequences
+//! are data: `configs/rules/errors.yaml`.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use crate::base::yaml;
 const SHIPPED: &str = include_str!("../../../configs/rules/errors.yaml");
 
 /// Colours, and the name that `docker compose` puts before each line.
-static DRESS: LazyLock<Regex> =
+static DECORATION: LazyLock<Regex> =
     LazyLock::new(|| ascii(r"\x1b\[[0-9;?]*[A-Za-z]|^[A-Za-z0-9][\w.-]* +\| ").expect("a fixed pattern"));
 
 #[derive(Debug, Deserialize)]
@@ -31,7 +31,7 @@ struct Sampled {
     sample: String,
 }
 
-/// Tells lines that name an error.
+/// Recognizes lines that name an error.
 #[derive(Debug)]
 pub(super) struct Errors {
     named: Regex,
@@ -39,7 +39,7 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    /// The shipped ones.
+    /// The shipped patterns.
     pub(super) fn new() -> Result<Self> {
         let data: Data = yaml::typed(SHIPPED, "configs/rules/errors.yaml")?;
         let any = |list: &[Sampled]| {
@@ -55,12 +55,12 @@ impl Errors {
     }
 }
 
-/// A line of a log without colours, carriage returns and the prefix of a tool that mixes logs.
+/// A line of a log without colours, carriage returns, and the prefix of a tool that merges logs.
 #[must_use]
 pub fn undressed(line: &str) -> String {
-    // The name comes behind a colour in some, and before one in others.
-    let once = DRESS.replace_all(line.trim_end_matches('\r'), "");
-    DRESS.replace_all(&once, "").into_owned()
+    // The name may come before or after a colour.
+    let once = DECORATION.replace_all(line.trim_end_matches('\r'), "");
+    DECORATION.replace_all(&once, "").into_owned()
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sample_is_told_by_its_pattern() {
+    fn every_sample_matches_its_pattern() {
         let (errors, data) = (Errors::new().unwrap(), yaml::typed::<Data>(SHIPPED, "x").unwrap());
         for one in &data.errors {
             assert!(ascii(&one.pattern).unwrap().is_match(&one.sample), "{}", one.sample);

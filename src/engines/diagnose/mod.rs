@@ -1,4 +1,4 @@
-//! From the text of a log to a failure class and a sentence that says what to do. The patterns are data:
+//! From the text of a log to a failure class and advice. The patterns are data:
 //! `configs/rules/failures.yaml` and each framework's own.
 
 mod errors;
@@ -16,7 +16,7 @@ use crate::rows::words::FailureClass;
 
 const SHIPPED: &str = include_str!("../../../configs/rules/failures.yaml");
 
-/// The patterns that apply to one framework, in order.
+/// The failure patterns of one framework, in order.
 #[derive(Debug)]
 pub struct FailurePatterns {
     rules: Vec<DiagnosisRule>,
@@ -32,13 +32,13 @@ struct DiagnosisRule {
 }
 
 impl DiagnosisRule {
-    fn tells(&self, line: &str) -> bool {
+    fn matches(&self, line: &str) -> bool {
         self.regex.is_match(line) && !self.unless.as_ref().is_some_and(|unless| unless.is_match(line))
     }
 
     fn found(&self, line: &str) -> Diagnosis {
         Diagnosis {
-            status: if self.data.status == "oom" { Status::Oom } else { Status::Failed },
+            status: self.data.status,
             class: self.data.class.clone(),
             line: quoted(line),
             advice: self.data.advice.clone(),
@@ -55,19 +55,19 @@ fn quoted(line: &str) -> String {
 pub struct Diagnosis {
     /// `failed` or `oom`.
     pub status: Status,
-    /// The pattern's class.
+    /// The class of the pattern.
     pub class: FailureClass,
-    /// The line that tells.
+    /// The line that matched.
     pub line: String,
     /// What to do about it.
     pub advice: String,
 }
 
 impl FailurePatterns {
-    /// A framework's own patterns, then those for all.
+    /// A framework's own patterns, then the patterns for all frameworks.
     ///
     /// # Errors
-    /// A pattern that is no regular expression.
+    /// An invalid regular expression.
     pub fn new(own: &[FailurePattern]) -> Result<Self> {
         let shipped: Vec<FailurePattern> = yaml::typed(SHIPPED, "configs/rules/failures.yaml")?;
         let rule = |data: FailurePattern| {
@@ -79,22 +79,22 @@ impl FailurePatterns {
         Ok(Self { rules, errors: Errors::new()? })
     }
 
-    /// The last line that names an error and does not merely follow from one.
+    /// The last line that names an error, rather than a consequence of one.
     #[must_use]
     pub fn error<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Option<String> {
         self.errors.last(lines).map(|(_, line)| quoted(line))
     }
 
-    /// True when a server that still answers says that its engine is dead.
+    /// True if a server that still answers reports that its engine is dead.
     #[must_use]
     pub fn engine_is_dead<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
         let rules: Vec<&DiagnosisRule> =
             self.rules.iter().filter(|rule| rule.data.class == FailureClass::EngineDead).collect();
-        lines.any(|line| rules.iter().any(|rule| rule.tells(line)))
+        lines.any(|line| rules.iter().any(|rule| rule.matches(line)))
     }
 
-    /// What the first pattern says that matches any line, the earliest line first. What a healthy server may print as well
-    /// counts only once it has `ended`, where no other pattern matches, and where no error is named after it.
+    /// The diagnosis of the first pattern that matches a line, and of its earliest line. Lines that a healthy server may print too
+    /// count only after it has `ended`, if no other pattern matches and no error follows.
     #[must_use]
     pub fn diagnose<'a>(
         &self,
@@ -110,11 +110,11 @@ impl FailurePatterns {
         };
         let sure = of(false).find_map(|rule| {
             let mut lines = lines.clone();
-            // What it was doing stands before the line that tells.
+            // The line about what it was doing comes before the line about the failure.
             if let Some(after) = &rule.after {
                 lines.find(|line| after.is_match(line))?;
             }
-            Some((rule, lines.find(|line| rule.tells(line))?))
+            Some((rule, lines.find(|line| rule.matches(line))?))
         });
         if let Some((rule, line)) = sure {
             let mut found = rule.found(line);
@@ -128,13 +128,13 @@ impl FailurePatterns {
         }
         let last = self.errors.last(lines.clone()).map_or(0, |(place, _)| place);
         of(true).find_map(|rule| {
-            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.tells(line)).last()?;
+            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.matches(line)).last()?;
             (place >= last).then(|| rule.found(line))
         })
     }
 }
 
-/// Collects what a log tells about capacity and start-up, line by line.
+/// Collects facts about capacity and start-up from a log, line by line.
 #[derive(Debug)]
 pub struct LogFacts {
     patterns: Vec<(FactPattern, Regex)>,
@@ -142,17 +142,17 @@ pub struct LogFacts {
 }
 
 impl LogFacts {
-    /// The facts that a framework's log may tell.
+    /// A collector for the facts of a framework's log.
     ///
     /// # Errors
-    /// A pattern that is no regular expression.
+    /// An invalid regular expression.
     pub fn new(patterns: &[FactPattern]) -> Result<Self> {
         let patterns = patterns.iter().map(|fact| Ok((fact.clone(), ascii(&fact.pattern)?)));
         Ok(Self { patterns: patterns.collect::<Result<_>>()?, found: Members::new() })
     }
 
-    /// Reads one line. Of a fact that is told more than once the first counts, for later ones are of other workers,
-    /// unless its pattern says that the last does.
+    /// Reads one line. The first value of a fact counts, since later ones come from other workers, unless its pattern is for
+    /// the last.
     pub fn read(&mut self, line: &str) {
         for (FactPattern { name, last, .. }, regex) in &self.patterns {
             if !last && self.found.contains_key(name) {
@@ -166,7 +166,7 @@ impl LogFacts {
         }
     }
 
-    /// What was found so far, by name.
+    /// The facts found so far, by name.
     #[must_use]
     pub fn found(&self) -> &Members {
         &self.found
@@ -187,7 +187,7 @@ mod tests {
             let patterns = FailurePatterns::new(&own).unwrap();
             for rule in &patterns.rules {
                 let data = &rule.data;
-                // What has to stand before it is a pattern without an alternative of its own: its plain text will do.
+                // The pattern of `after` has no alternatives, so its plain text matches it.
                 let before = data.after.as_ref().map(|after| after.replace("(?i)", "").replace('\\', ""));
                 let lines: Vec<&str> = before.as_deref().into_iter().chain([data.sample.as_str()]).collect();
                 let phase = data.phase.unwrap_or(ServerPhase::Starting);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fact_is_told_by_its_sample() {
+    fn every_fact_is_found_in_its_sample() {
         for framework in Frameworks::load(&[], &[]).unwrap().iter() {
             for fact in &framework.facts {
                 let mut facts = LogFacts::new(&framework.facts).unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_log_tells_nothing() {
+    fn a_healthy_log_gives_no_diagnosis() {
         let patterns = FailurePatterns::new(&[]).unwrap();
         let lines = ["INFO: started", "loading model out of memory-mapped file", "KV cache size: 1,024 tokens"];
         assert_eq!(patterns.diagnose(lines.into_iter(), ServerPhase::Ready, true), None);

@@ -1,5 +1,4 @@
-//! The command that serves, found among the words of a plan's own: whatever stands before it, and from whichever folder
-//! its program comes.
+//! Finds the serving command in the words of a plan's own command, behind any wrapper and in any folder.
 
 use serde::Deserialize;
 
@@ -11,53 +10,52 @@ use super::Framework;
 pub struct Entry {
     /// The command, as argv.
     pub command: Vec<String>,
-    /// The flag that takes the model there; absent: as the definition says.
+    /// Its flag for the model; absent: the flag of the definition.
     #[serde(default)]
     pub model_flag: Option<String>,
-    /// The words behind the command that print its help; empty: those of the definition's own command.
+    /// The arguments that print its help; empty: those of the definition's main command.
     #[serde(default)]
     pub help: Vec<String>,
 }
 
-/// Where the command that serves stands among the words of a plan's own.
+/// The place of the serving command in the words of a plan's own command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// Index of the program; what is before it wraps it: `numactl -N 0`.
+pub struct EntryPosition {
+    /// Index of the program; the words before it are a wrapper: `numactl -N 0`.
     pub program: usize,
     /// One past the command's last word.
     pub end: usize,
-    /// Which of [`Framework::commands`]; `None`: the definition's own.
+    /// Index in [`Framework::commands`]; `None`: the main command.
     other: Option<usize>,
 }
 
-/// Folders of the system: what lies there has no interpreter of its own beside it.
+/// System folders: a program there does not have its own interpreter next to it.
 const SYSTEM: [&str; 5] = ["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin"];
 
 impl Framework {
-    /// The first place in `words` where this server's command stands; of several that begin there the longest.
+    /// The first serving command in `words`; the longest of several that begin at the same word.
     #[must_use]
-    pub fn find(&self, words: &[String]) -> Option<Found> {
+    pub fn find(&self, words: &[String]) -> Option<EntryPosition> {
         let others = self.commands.iter().enumerate().map(|(i, entry)| (Some(i), &entry.command));
         let all: Vec<_> = std::iter::once((None, &self.command)).chain(others).collect();
         (0..words.len()).find_map(|at| {
             let here = all.iter().filter_map(|(other, command)| {
-                let (program, end) = stands(command, words, at)?;
-                Some(Found { program, end, other: *other })
+                let (program, end) = match_at(command, words, at)?;
+                Some(EntryPosition { program, end, other: *other })
             });
             here.max_by_key(|found| found.end)
         })
     }
 
-    /// The flag that takes the model behind a command; `None`: the model stands right behind it.
+    /// The flag for the model of a command; `None`: the model is its first argument.
     #[must_use]
-    pub fn model_flag_of(&self, found: Option<Found>) -> Option<&String> {
+    pub fn model_flag_of(&self, found: Option<EntryPosition>) -> Option<&String> {
         let other = found.and_then(|found| self.commands.get(found.other?));
         other.and_then(|entry| entry.model_flag.as_ref()).or(self.model_flag.as_ref())
     }
 
-    /// A short command of the definition (`vllm bench serve --help=all`) as the server's own words say it: its wrapper, its
-    /// program, and the programs that lie beside that one. `None` where these words are of some other program, which
-    /// nobody knows how to ask.
+    /// A short command of the definition (`vllm bench serve --help=all`) with the wrapper and program of the server's own
+    /// command, or a program from the same folder. `None` if that command starts an unknown program.
     #[must_use]
     pub fn alike(&self, words: &[String], short: &[String]) -> Option<Vec<String>> {
         let found = self.find(words)?;
@@ -78,7 +76,7 @@ impl Framework {
     }
 }
 
-/// Whether a word is a definition's program: the same name in any folder, any version of an interpreter.
+/// True if a word is a definition's program: the same name in any folder, or any version of the interpreter.
 fn is_program(program: &str, word: &str) -> bool {
     let name = word.rsplit('/').next().unwrap_or(word);
     let python = |name: &str| {
@@ -88,9 +86,8 @@ fn is_program(program: &str, word: &str) -> bool {
     name == program || (python(program) && python(name))
 }
 
-/// Where a command stands whose first word is at `at`: its program and one past its end. An interpreter may have options
-/// of its own before `-m`.
-fn stands(command: &[String], words: &[String], at: usize) -> Option<(usize, usize)> {
+/// The program and end of a command whose first word is at `at`. An interpreter may have options before `-m`.
+fn match_at(command: &[String], words: &[String], at: usize) -> Option<(usize, usize)> {
     let (program, rest) = command.split_first()?;
     if !is_program(program, &words[at]) {
         return None;

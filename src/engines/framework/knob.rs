@@ -1,4 +1,4 @@
-//! What a definition says about its knobs: type, unit, meaning, counterparts, the versions that have it.
+//! Descriptions of knobs: type, unit, meaning, role, and the versions that have them.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::engines::version::FrameworkVersion;
 
-/// What a knob takes.
+/// The type of a knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -28,7 +28,7 @@ pub enum Kind {
     List,
     /// A map, or a string with one.
     Map,
-    /// Several of these.
+    /// Several of these types.
     Any,
 }
 
@@ -36,35 +36,35 @@ pub enum Kind {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Knob {
-    /// What it takes; unknown for a knob that is only named.
+    /// Its type; unknown for a knob that is only named.
     #[serde(rename = "type")]
     pub kind: Option<Kind>,
-    /// All that it takes.
+    /// Its only values, if not empty.
     #[serde(default)]
     pub values: Vec<String>,
-    /// Of what it is a number.
+    /// Its unit.
     pub unit: Option<String>,
-    /// The word for what it is in every framework: a knob with the same word is its counterpart there.
+    /// Its role, the same word in every framework: `tensor_parallel`.
     #[serde(rename = "as")]
     pub role: Option<String>,
-    /// It turns that thing off.
+    /// True if it turns off what its role names.
     #[serde(default)]
     pub inverted: bool,
-    /// The framework's own default, where plans of several frameworks are held against each other.
+    /// The framework's own default, to compare the baselines of frameworks.
     pub default: Option<Value>,
     /// The first version that has it.
     pub since: Option<FrameworkVersion>,
-    /// The first version that has it no more.
+    /// The first version without it.
     pub gone: Option<FrameworkVersion>,
-    /// The knob that it is called now.
+    /// The newer name of the knob.
     pub now: Option<String>,
-    /// What it is.
+    /// Its meaning, for people.
     #[serde(rename = "is")]
     pub meaning: Option<String>,
 }
 
 impl Knob {
-    /// What is wrong with a value; null leaves a knob out.
+    /// What a value must be, if it is not accepted: `a whole number`; null is always accepted.
     #[must_use]
     pub fn refuses(&self, value: &Value) -> Option<String> {
         let whole = value.is_i64() || value.is_u64();
@@ -87,14 +87,14 @@ impl Knob {
         (!self.values.iter().any(|known| known == text)).then(|| format!("one of {}", self.values.join(", ")))
     }
 
-    /// True when this version has it.
+    /// True if this version has it.
     #[must_use]
     pub fn is_in(&self, version: &FrameworkVersion) -> bool {
         self.since.as_ref().is_none_or(|since| since <= version) && self.gone.as_ref().is_none_or(|gone| version < gone)
     }
 }
 
-/// A family of knobs: described, or only named.
+/// A family of knobs, with or without descriptions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Family(pub Vec<(String, Knob)>);
 

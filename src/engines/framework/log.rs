@@ -1,20 +1,20 @@
-//! What a framework's log tells: why it failed, and what it has.
+//! Patterns for a framework's log: failures, and facts about capacity and start-up.
 
-use crate::rows::words::FailureClass;
+use crate::rows::words::{FailureClass, Status};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a server was doing when it failed.
+/// Phase of a server when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerPhase {
-    /// It had not been ready yet.
+    /// It was not ready yet.
     Starting,
-    /// It had been.
+    /// It had been ready.
     Ready,
 }
 
-/// Log text that tells why a server failed.
+/// Log text that shows why a server failed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailurePattern {
@@ -22,25 +22,25 @@ pub struct FailurePattern {
     pub class: FailureClass,
     /// `failed` or `oom`.
     #[serde(default = "failed")]
-    pub status: String,
+    pub status: Status,
     /// A regular expression for one line of the log.
     pub pattern: String,
-    /// Only when an earlier line matches this: what the server was doing.
+    /// Only after a line that matches this, which shows what the server was doing.
     pub after: Option<String>,
-    /// Not when the line matches this too.
+    /// Not if the line matches this too.
     pub unless: Option<String>,
-    /// A healthy server may print it as well: it counts once the server has ended and names no other error after it.
+    /// True if a healthy server may print it too: it counts only after the server has ended without another error after it.
     #[serde(default)]
     pub passing: bool,
-    /// Only `starting` or only `ready`.
+    /// Only in this phase.
     pub phase: Option<ServerPhase>,
-    /// A line that it matches, from a real log.
+    /// A line from a real log that it matches.
     pub sample: String,
     /// What to do about it.
     pub advice: String,
 }
 
-/// A fact that one line of a log tells.
+/// A fact in one line of a log.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FactPattern {
@@ -48,15 +48,15 @@ pub struct FactPattern {
     pub name: String,
     /// A regular expression for one line, whose first group is the value.
     pub pattern: String,
-    /// Of several lines the last counts, not the first: a trial pass prints the same before the real one.
+    /// True if the last of several lines counts instead of the first, because a trial pass prints the same before the real one.
     #[serde(default)]
     pub last: bool,
-    /// A line that it matches, from a real log.
+    /// A line from a real log that it matches.
     pub sample: String,
-    /// The value that the sample gives.
+    /// The value in the sample.
     pub value: Value,
 }
 
-fn failed() -> String {
-    "failed".into()
+fn failed() -> Status {
+    Status::Failed
 }

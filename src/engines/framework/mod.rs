@@ -1,4 +1,4 @@
-//! Framework definitions: what differs between serving frameworks, as data. The format is documented in
+//! Framework definitions: the differences between serving frameworks, as data. The format is documented in
 //! `configs/frameworks/README.md`; adding a framework needs no change here.
 
 mod client;
@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::client::{ClientLoads, FrameworkClient};
-pub use self::entry::{Entry, Found};
+pub use self::entry::{Entry, EntryPosition};
 pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
-pub use self::named::Named;
+pub use self::named::FlagMeaning;
 pub use self::parts::{
     Booleans, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism, PlanStarter,
     ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
@@ -48,11 +48,11 @@ pub struct Frameworks {
 }
 
 impl Frameworks {
-    /// The shipped definitions, and those given as (source name, YAML text), which replace shipped ones of the same name;
-    /// the same for launchers.
+    /// The shipped definitions, and additional ones as (source name, YAML text), which replace shipped ones of the same name;
+    /// likewise for launchers.
     ///
     /// # Errors
-    /// A definition that does not load, with its place.
+    /// An invalid definition, with its place.
     pub fn load(more: &[(String, String)], launchers: &[(String, String)]) -> Result<Self> {
         let shipped =
             SHIPPED.iter().map(|(name, text)| (format!("configs/frameworks/{name}.yaml"), (*text).to_string()));
@@ -91,59 +91,59 @@ pub struct Framework {
     pub name: String,
     /// The name in reports: `vLLM`.
     pub title: String,
-    /// Where flags and behaviour are documented.
+    /// Documentation of flags and behaviour.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// The engine simulates.
+    /// True for a simulated engine.
     #[serde(default)]
     pub simulated: bool,
-    /// The command that serves, as argv: `[vllm, serve]`.
+    /// The serving command, as argv: `[vllm, serve]`.
     pub command: Vec<String>,
     /// Other commands that start the same server: `[sglang, serve]`.
     #[serde(default)]
     pub commands: Vec<Entry>,
-    /// The flag that takes the model; null: the model stands right behind the command.
+    /// The flag for the model; null: the model is the first argument.
     pub model_flag: Option<String>,
-    /// Other flags that take the model.
+    /// Other flags for the model.
     #[serde(default)]
     pub model_flags: Vec<String>,
-    /// Flags that say the model in another way, by a repository or a URL: beside one of these no model is given.
+    /// Flags that select the model by a repository or URL, instead of `model_flag`.
     #[serde(default)]
     pub model_sources: Vec<String>,
-    /// The flag that sets the model's name at the endpoint, where there is one.
+    /// The flag for the model's name at the endpoint, if any.
     pub served_name_flag: Option<String>,
-    /// The flag that takes the address to bind.
+    /// The flag for the address to bind.
     pub host_flag: String,
-    /// The flag that takes the port.
+    /// The flag for the port.
     pub port_flag: String,
-    /// The port of the rendered deploy command.
+    /// The port in the reported command.
     pub default_port: u16,
     /// How a knob becomes a flag.
     pub flags: FlagStyle,
-    /// Environment that the server is started with; null inherits the name.
+    /// Environment variables of the server; null inherits the value.
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,
-    /// Options of launchers, by launcher, where a plan gives none: `docker: --shm-size 16g`.
+    /// Default options of launchers, by launcher: `docker: --shm-size 16g`.
     #[serde(default)]
     pub launcher_options: BTreeMap<String, String>,
-    /// How to see that the server is ready.
+    /// How to check that the server is ready.
     pub probe: ReadinessProbe,
-    /// The knob that limits prompt plus output, where there is one.
+    /// The knob that limits prompt plus output, if any.
     pub sequence_limit: Option<SequenceLimit>,
-    /// Which knobs take GPUs.
+    /// The knobs that set the number of GPUs.
     pub parallelism: Parallelism,
-    /// The version that its flags were checked against.
+    /// The version its flags were checked against.
     #[serde(default)]
     pub checked: Option<FrameworkVersion>,
     /// Knobs by family, as plans spell them (`max_num_seqs`). Those of the family `speculative` are a stage of their own.
     pub knobs: BTreeMap<String, Family>,
-    /// What stays out of a search unless a plan lifts the rule.
+    /// Values that are excluded unless a plan lifts the rule.
     #[serde(default)]
     pub rules: Vec<SearchRule>,
-    /// What a new plan begins with.
+    /// Content of a new plan.
     #[serde(default)]
     pub starter: PlanStarter,
-    /// Knobs of which a higher value asks for more memory.
+    /// Knobs for which a higher value needs more memory.
     #[serde(default)]
     pub memory_knobs: Vec<String>,
     /// Knobs that take the path of an option file, with the name of that file: a map in a plan becomes its content.
@@ -155,57 +155,57 @@ pub struct Framework {
     /// Values that need a GPU family.
     #[serde(default)]
     pub requires: Vec<Requirement>,
-    /// How its version is found.
+    /// How to find its version.
     #[serde(default)]
     pub version: VersionSource,
     /// Commands that print its help.
     #[serde(default)]
     pub help: Vec<HelpCommand>,
-    /// Its own counters, where it exposes any.
+    /// Its own counters, if any.
     #[serde(default)]
     pub metrics: Option<MetricsEndpoint>,
-    /// What its endpoints take.
+    /// What its endpoints accept.
     pub request: RequestStyle,
     /// Path of a POST that empties the prefix cache.
     pub reset_path: Option<String>,
     /// Its own benchmark client, for `bench-load --client`.
     #[serde(default)]
     pub client: Option<FrameworkClient>,
-    /// Log text that tells why it failed, before the rules for all frameworks.
+    /// Its failure patterns, which take precedence over those for all frameworks.
     #[serde(default)]
     pub failures: Vec<FailurePattern>,
-    /// What its log tells about capacity and start-up.
+    /// Facts about capacity and start-up in its log.
     #[serde(default)]
     pub facts: Vec<FactPattern>,
-    /// Regular expressions for the command lines of processes without which the server does not work.
+    /// Regular expressions for the command lines of processes that the server cannot work without.
     #[serde(default)]
     pub workers: Vec<String>,
 }
 
 impl Framework {
-    /// All knobs that the definition knows.
+    /// The names of all knobs.
     pub fn known_knobs(&self) -> impl Iterator<Item = &str> {
         self.described().map(|(name, _)| name)
     }
 
-    /// All knobs with what is said about them.
+    /// All knobs with their descriptions.
     pub fn described(&self) -> impl Iterator<Item = (&str, &Knob)> {
         self.knobs.values().flat_map(|family| &family.0).map(|(name, knob)| (name.as_str(), knob))
     }
 
-    /// The knobs that play a role, whatever the framework calls them: `tensor_parallel`.
+    /// The knobs with a role, whatever their name in this framework: `tensor_parallel`.
     pub fn with_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = (&'a str, &'a Knob)> {
         self.described().filter(move |(_, knob)| knob.role.as_deref() == Some(role))
     }
 
-    /// What is said about a knob; of a dotted one about the map that it is a member of.
+    /// The description of a knob; for a dotted one that of its map.
     #[must_use]
     pub fn knob(&self, name: &str) -> Option<&Knob> {
         let root = name.split('.').next().unwrap_or(name);
         self.described().find(|(known, _)| *known == root).map(|(_, knob)| knob)
     }
 
-    /// True for a knob that belongs to the second stage of a search.
+    /// True for a knob of the second stage of a search.
     #[must_use]
     pub fn is_speculative(&self, knob: &str) -> bool {
         self.knobs.get("speculative").is_some_and(|family| family.0.iter().any(|(known, _)| known == knob))
@@ -223,7 +223,7 @@ impl Framework {
         }
     }
 
-    /// The flag by which this value of a knob is said; `None` for a value that no flag says.
+    /// The flag for this value of a knob; `None` if the value adds nothing to the command.
     #[must_use]
     pub fn spell(&self, knob: &str, value: &Value) -> Option<String> {
         match (value, self.flags.booleans) {
@@ -240,7 +240,7 @@ impl Framework {
         let own = [&self.model_flag, &self.served_name_flag].into_iter().flatten();
         let own: Vec<&String> = own.chain([&self.host_flag, &self.port_flag]).collect();
         if let Some(flag) = self.flags.also.values().find(|to| to.starts_with('-') && !own.contains(to)) {
-            return Err(Error::new(format!("`{flag}` in `flags.also` is not a flag of model, name, host or port")));
+            return Err(Error::new(format!("`{flag}` in `flags.also` is not the flag for model, name, host or port")));
         }
         let known: Vec<&str> = self.known_knobs().collect();
         let named = self.rules.iter().flat_map(|r| &r.knobs).chain(self.fixed.keys());
@@ -259,7 +259,7 @@ impl Framework {
             .chain(self.flags.also.values().filter(|target| !target.starts_with('-')));
         for knob in named {
             if !known.contains(&knob.as_str()) {
-                return Err(Error::new(format!("`{knob}` is used but is in no family of `knobs`")));
+                return Err(Error::new(format!("`{knob}` is used but not declared in `knobs`")));
             }
         }
         Ok(())

@@ -1,11 +1,11 @@
-//! What a flag on a command line is: the model, an address, or a knob.
+//! The meaning of a flag on a command line: the model, an address, or a knob.
 
 use super::{Booleans, Framework, Kind};
 
-/// What a flag says.
+/// The meaning of a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
-    /// Which model is loaded.
+pub enum FlagMeaning {
+    /// The model.
     Model,
     /// The model, by a repository or a URL.
     ModelSource,
@@ -15,58 +15,58 @@ pub enum Named {
     Host,
     /// The port.
     Port,
-    /// A knob, by its name in plans: with members behind dots where it is one of a map.
+    /// A knob, by its name in plans, with dots before members of a map.
     Knob(String),
     /// A knob, switched off.
     KnobOff(String),
 }
 
 impl Framework {
-    /// What `flag` (without `=value`) says; `None` for one that the definition does not know.
+    /// The meaning of `flag` (without `=value`); `None` for an unknown one.
     #[must_use]
-    pub fn named(&self, flag: &str) -> Option<Named> {
+    pub fn named(&self, flag: &str) -> Option<FlagMeaning> {
         if !flag.starts_with('-') {
             return None;
         }
         if let Some(target) = self.flags.also.get(flag) {
-            return if target.starts_with('-') { self.named(target) } else { Some(Named::Knob(target.clone())) };
+            return if target.starts_with('-') { self.named(target) } else { Some(FlagMeaning::Knob(target.clone())) };
         }
         let is = |own: &String| same(own, flag);
         if self.model_sources.iter().any(is) {
-            return Some(Named::ModelSource);
+            return Some(FlagMeaning::ModelSource);
         }
         let models = self.model_flag.iter().chain(&self.model_flags);
         if models.chain(self.commands.iter().filter_map(|entry| entry.model_flag.as_ref())).any(is) {
-            return Some(Named::Model);
+            return Some(FlagMeaning::Model);
         }
         if self.served_name_flag.as_ref().is_some_and(is) {
-            return Some(Named::ServedName);
+            return Some(FlagMeaning::ServedName);
         }
         if is(&self.host_flag) {
-            return Some(Named::Host);
+            return Some(FlagMeaning::Host);
         }
         if is(&self.port_flag) {
-            return Some(Named::Port);
+            return Some(FlagMeaning::Port);
         }
         let knob = |flag: &str| self.described().find(|(name, _)| same(&self.flag(name), flag));
         if let Some((name, _)) = knob(flag) {
-            return Some(Named::Knob(name.into()));
+            return Some(FlagMeaning::Knob(name.into()));
         }
         let off = flag.strip_prefix("--no-").filter(|_| self.flags.booleans == Booleans::NoPrefix);
         if let Some((name, _)) = off.and_then(|rest| knob(&format!("--{rest}"))) {
-            return Some(Named::KnobOff(name.into()));
+            return Some(FlagMeaning::KnobOff(name.into()));
         }
         let (root, members) = flag.split_once('.').filter(|_| self.flags.dotted)?;
         let (name, described) = match self.named(root)? {
-            Named::Knob(name) => self.described().find(|(known, _)| *known == name)?,
+            FlagMeaning::Knob(name) => self.described().find(|(known, _)| *known == name)?,
             _ => return None,
         };
         let map = matches!(described.kind, Some(Kind::Map | Kind::Any));
-        map.then(|| Named::Knob(format!("{name}.{members}")))
+        map.then(|| FlagMeaning::Knob(format!("{name}.{members}")))
     }
 }
 
-/// Parsers of the engines take `_` for `-` inside a long flag.
+/// True for the same flag: the engines accept `_` for `-` in long flags.
 fn same(own: &str, flag: &str) -> bool {
     own == flag || (flag.starts_with("--") && own.replace('_', "-") == flag.replace('_', "-"))
 }

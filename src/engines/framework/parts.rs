@@ -1,4 +1,4 @@
-//! How a framework is called, probed, asked for its version and counters.
+//! Parts of a definition: flags, probes, parallelism, help, versions, counters, requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ pub struct FlagStyle {
     pub words: FlagJoin,
     /// What a boolean knob becomes.
     pub booleans: Booleans,
-    /// Knobs whose flag is not made by the rule: `ctx_size: -c`.
+    /// Flags of knobs that do not follow this rule: `ctx_size: -c`.
     #[serde(default)]
     pub spelled: BTreeMap<String, String>,
-    /// Other names of flags, each with the knob or the flag that it stands for: `-tp: tensor_parallel_size`.
+    /// Other names of flags, each with its knob or flag: `-tp: tensor_parallel_size`.
     #[serde(default)]
     pub also: BTreeMap<String, String>,
     /// A flag with a dot sets one member of a map: `--compilation-config.mode 3`.
@@ -26,21 +26,22 @@ pub struct FlagStyle {
     pub dotted: bool,
 }
 
-/// A server's own counters.
+/// The counters of a server.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsEndpoint {
-    /// Path of a GET that answers in Prometheus' text format.
+    /// Path of a GET that returns Prometheus' text format.
     pub path: String,
-    /// What they tell about a run.
-    pub told: Vec<MetricMapping>,
+    /// Metrics of a run from the counters.
+    #[serde(rename = "told")]
+    pub mappings: Vec<MetricMapping>,
 }
 
-/// One thing that a server's counters tell about a run: what came to a counter, or the mean of what came to a histogram.
+/// A metric of a run: the increase of a counter, or the mean of the values added to a histogram.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricMapping {
-    /// `BLOCK.KEY` of the result, the key with its unit: `cache.hit_tokens`, `phase_metrics.mean_queue_ms`.
+    /// `BLOCK.KEY` in the result; the key has its unit: `cache.hit_tokens`, `phase_metrics.mean_queue_ms`.
     pub name: String,
     /// A counter.
     #[serde(default)]
@@ -88,10 +89,10 @@ pub struct ReadinessProbe {
     /// Lists the models.
     #[serde(default = "models_path")]
     pub models_path: String,
-    /// Most seconds until ready.
+    /// Maximum time until ready, s.
     #[serde(default = "ready_timeout_s")]
     pub ready_timeout_s: u64,
-    /// Seconds that a start usually takes, for estimates.
+    /// Usual time until ready, for estimates, s.
     #[serde(default = "usual_ready_s")]
     pub usual_ready_s: u64,
 }
@@ -114,7 +115,7 @@ fn ready_timeout_s() -> u64 {
 pub struct SequenceLimit {
     /// `max_model_len`.
     pub knob: String,
-    /// The limit is shared by this many sequences: llama.cpp's `parallel`.
+    /// The knob with the number of sequences that share the limit: llama.cpp's `parallel`.
     pub divided_by: Option<String>,
 }
 
@@ -122,18 +123,18 @@ pub struct SequenceLimit {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parallelism {
-    /// The tensor-parallel knob, set to `gpu_count` when a plan names no parallelism; null: the framework has none.
+    /// The tensor-parallel knob, set to `gpu_count` if a plan sets no degree of parallelism; null: not supported.
     pub tensor: Option<String>,
     /// Knobs whose product is the number of GPUs.
     #[serde(default)]
     pub multiply: Vec<String>,
-    /// Knobs that share those GPUs (expert parallelism).
+    /// Degrees within those GPUs (expert parallelism).
     #[serde(default)]
     pub share: Vec<String>,
-    /// Knobs of `multiply` that share those GPUs instead where a switch is on: `dp_size: enable_dp_attention`.
+    /// Knobs of `multiply` that share those GPUs instead if a switch is on: `dp_size: enable_dp_attention`.
     #[serde(default)]
     pub shared_by: BTreeMap<String, String>,
-    /// The knob that says over how many nodes it goes.
+    /// The knob with the number of nodes.
     #[serde(default)]
     pub nodes: Option<String>,
 }
@@ -147,7 +148,7 @@ impl Parallelism {
         knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
     }
 
-    /// True for a degree of `multiply` that a switch among these flags makes one inside the others.
+    /// True for a degree of `multiply` that a switch in these flags puts inside the others.
     #[must_use]
     pub fn shares(&self, knob: &str, flags: &Members) -> bool {
         self.shared_by.get(knob).is_some_and(|switch| flags.get(switch) == Some(&true.into()))
@@ -155,41 +156,41 @@ impl Parallelism {
 
     /// The degrees whose product is the number of GPUs, and those that share these GPUs.
     #[must_use]
-    pub fn parted(&self, flags: &Members) -> (Degrees, Degrees) {
+    pub fn split_degrees(&self, flags: &Members) -> (Degrees, Degrees) {
         let (inside, multiply): (Vec<_>, Vec<_>) =
             Self::degrees(&self.multiply, flags).into_iter().partition(|(knob, _)| self.shares(knob, flags));
         (multiply, Self::degrees(&self.share, flags).into_iter().chain(inside).collect())
     }
 
-    /// How many GPUs a server with these flags takes; `None` where no knob says.
+    /// Number of GPUs of a server with these flags; `None` if no knob sets it.
     #[must_use]
     pub fn gpus(&self, flags: &Members) -> Option<u64> {
-        let (degrees, _) = self.parted(flags);
+        let (degrees, _) = self.split_degrees(flags);
         (!self.multiply.is_empty()).then(|| degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul(*n)))
     }
 }
 
-/// A command that prints help, and how a file with what it printed is recognised.
+/// A command that prints help, and how to recognize a file with its output.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelpCommand {
     /// The command, as argv.
     pub command: Vec<String>,
-    /// Of what it is the help.
+    /// The program it is the help of.
     #[serde(default)]
     pub of: HelpSubject,
-    /// Sets of words: a file whose name has all words of one of them is such a capture. Most words win.
+    /// Lists of words: a file whose name has all words of one list is a capture of it. The longest match wins.
     #[serde(default)]
     pub named: Vec<Vec<String>>,
-    /// A line that stands only in help which lists groups of flags instead of flags.
+    /// Pattern for a line found only in help that lists groups instead of flags.
     #[serde(default)]
     pub grouped: Option<String>,
-    /// It is known not to list all flags.
+    /// True if it does not list all flags.
     #[serde(default)]
     pub incomplete: bool,
 }
 
-/// Of what a help is.
+/// The program a help belongs to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HelpSubject {
@@ -202,19 +203,19 @@ pub enum HelpSubject {
     Sweep,
 }
 
-/// What a new plan begins with.
+/// Content of a new plan.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanStarter {
     /// Flags of the baseline.
     #[serde(default)]
     pub base: Members,
-    /// The main knobs, and values to try.
+    /// The main knobs, with values to try.
     #[serde(default)]
     pub search: Members,
 }
 
-/// How a version is found: the first of these that is there.
+/// How to find the version: the first of these that is available.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionSource {
@@ -227,26 +228,26 @@ pub struct VersionSource {
     /// A quick command that prints it.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Members of `environment` by the packages that tell them, the first that is there: `nccl: [nvidia_nccl_cu13]`.
+    /// Members of `environment`, each with its Python packages, of which the first one installed counts: `nccl: [nvidia_nccl_cu13]`.
     #[serde(default)]
     pub libraries: BTreeMap<String, Vec<String>>,
 }
 
-/// What the endpoints take beyond OpenAI's own members.
+/// What the endpoints accept beyond OpenAI's API.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestStyle {
-    /// `/v1/completions` takes a list of token ids as prompt.
+    /// True if `/v1/completions` accepts a list of token ids as prompt.
     pub token_id_prompts: bool,
-    /// Members that make the answer exactly as long as asked: `{ignore_eos: true}`.
+    /// Members that force the requested output length: `{ignore_eos: true}`.
     pub exact_length: BTreeMap<String, Value>,
-    /// What its chat endpoint takes beside text, with a model that can: `images`, `tools`.
+    /// What its chat endpoint accepts besides text, if the model supports it: `images`, `tools`.
     #[serde(default)]
     pub takes: BTreeSet<String>,
-    /// Endpoints of its own beside OpenAI's: `/generate`.
+    /// Its own endpoints besides OpenAI's: `/generate`.
     #[serde(default)]
     pub endpoints: Vec<String>,
-    /// `per_request` for a server that closes connections which it promised to keep.
+    /// `per_request` for a server that closes connections despite keep-alive.
     #[serde(default)]
     pub connections: Connections,
 }

@@ -1,5 +1,5 @@
-//! What is known to go wrong: values that are fixed, that need another GPU, that stay out of a search unless a plan lifts
-//! their rule.
+//! Known limitations: fixed values, values that need certain GPUs, and values excluded from searches unless a plan allows
+//! them.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,9 +10,9 @@ use serde_json::Value;
 pub struct FixedKnob {
     /// The value.
     pub value: Value,
-    /// Why any other is refused.
+    /// Why other values are refused.
     pub reason: String,
-    /// A model folder with one of these files is for another value: an engine that was built.
+    /// A model folder with one of these files contains a built engine, which needs another value.
     #[serde(default)]
     pub model_files: Vec<String>,
 }
@@ -27,21 +27,21 @@ pub struct Requirement {
     pub value: Value,
     /// GPU families by name, compared without case, as part of the GPU's name.
     pub gpus: Vec<String>,
-    /// Why.
+    /// The reason, for messages.
     pub reason: String,
     /// What to use instead.
     pub instead: String,
 }
 
-/// What stays out of a plan's search unless `search.allow` lifts it.
+/// Values that are excluded unless `search.allow` lifts the rule.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRule {
     /// The word of `search.allow` that lifts it: `memory`, `dbo`.
     pub allow: String,
-    /// The knobs that it is about.
+    /// The knobs it applies to.
     pub knobs: Vec<String>,
-    /// Whether it holds in the search alone.
+    /// Whether it applies only to the search.
     #[serde(default, rename = "where")]
     pub place: RuleScope,
     /// Only numbers above this.
@@ -50,37 +50,37 @@ pub struct SearchRule {
     /// Only these values.
     #[serde(default)]
     pub values: Vec<Value>,
-    /// What follows.
+    /// Its effect.
     #[serde(default)]
     pub then: RuleEffect,
-    /// Why.
+    /// The reason, for messages.
     pub reason: String,
 }
 
-/// Where a rule holds.
+/// Where a rule applies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleScope {
-    /// In the base and in the search space.
+    /// To the base and the search space.
     #[default]
     Any,
-    /// In the search space: the base may have it.
+    /// Only to the search space.
     Search,
 }
 
-/// What follows from a rule.
+/// The effect of a rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleEffect {
     /// The candidate is not run.
     #[default]
     Skip,
-    /// It is run as a flow check, which is not ranked with measurements.
+    /// It is run as a smoke test, which is not ranked with measurements.
     Smoke,
 }
 
 impl SearchRule {
-    /// True when it is about this value of this knob. Null and false leave a knob out, so no rule is about them.
+    /// True if it applies to this value of this knob. It never applies to null and false, which leave a knob out.
     #[must_use]
     pub fn hits(&self, knob: &str, value: &Value) -> bool {
         let on = !value.is_null() && *value != Value::Bool(false);
@@ -91,13 +91,13 @@ impl SearchRule {
 }
 
 impl Requirement {
-    /// True when this value of this knob needs one of the GPUs.
+    /// True if this value of this knob needs one of the GPUs.
     #[must_use]
     pub fn hits(&self, knob: &str, value: &Value) -> bool {
         *value == self.value && self.knobs.iter().any(|known| known == knob)
     }
 
-    /// True when the GPU is of one of the families, by the words of its name.
+    /// True if the GPU belongs to one of the families, by the words of its name.
     #[must_use]
     pub fn allows(&self, gpu: &str) -> bool {
         let words: Vec<String> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_uppercase).collect();

@@ -1,4 +1,4 @@
-//! Launchers within launchers: each starts the command of the next one, and carries its other commands there.
+//! Nested launchers: each starts the command of the next one, and forwards its other commands.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +17,38 @@ pub struct LauncherChain<'a> {
     pub start: Vec<String>,
 }
 
-/// A command that tells facts about where a server runs, ready to be executed.
+/// A complete command whose output contains facts about where a server runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactQuery {
     /// The command.
     pub command: Vec<String>,
-    /// Which facts, by what it prints.
+    /// The facts in its output.
     pub facts: Vec<Fact>,
 }
 
 /// The launchers of these steps, outermost first.
 ///
 /// # Errors
-/// A name that no launcher has, or one within another that cannot hold it.
+/// An unknown launcher, or one inside a launcher that cannot contain it.
 pub fn resolve<'a>(all: &'a Launchers, steps: &[LauncherStep]) -> Result<Vec<&'a Launcher>> {
     let find = |step: &LauncherStep| {
         let known = || all.names().collect::<Vec<_>>().join(", ");
-        let none = || Error::new(format!("there is no launcher {:?}; there are {}", step.name, known()));
+        let none = || Error::new(format!("unknown launcher {:?}; known: {}", step.name, known()));
         all.get(&step.name).ok_or_else(none)
     };
     let found = steps.iter().map(find).collect::<Result<Vec<_>>>()?;
-    let (_, outer) = found.split_last().ok_or_else(|| Error::new("there is no launcher in the list"))?;
+    let (_, outer) = found.split_last().ok_or_else(|| Error::new("the list of launchers is empty"))?;
     match outer.iter().find(|launcher| launcher.there.is_empty()) {
-        Some(closed) => Err(Error::new(format!("nothing can be started within {}", closed.title))),
+        Some(closed) => Err(Error::new(format!("{} cannot contain another launcher", closed.title))),
         None => Ok(found),
     }
 }
 
 impl<'a> LauncherChain<'a> {
-    /// Fills the launchers of a server in: `argv` with its real port but for `{files}`.
+    /// Fills in the launchers of a server; `argv` is complete except for `{files}`.
     ///
     /// # Errors
-    /// A launcher that is not there, or a placeholder that nobody fills.
+    /// An unknown launcher, or a placeholder without a value.
     pub fn new(all: &'a Launchers, server: &CandidateServer, argv: &[String], start: &StartValues) -> Result<Self> {
         let mut steps = Vec::new();
         let mut folder = start.files.to_string();
@@ -72,24 +72,24 @@ impl<'a> LauncherChain<'a> {
         Ok(Self { steps, start: command })
     }
 
-    /// `command` of the launcher at `level`, carried there by those around it.
-    fn carried(&self, level: usize, command: &[String]) -> Result<Vec<String>> {
+    /// Wraps a command of the launcher at `level` into the launchers around it.
+    fn wrap(&self, level: usize, command: &[String]) -> Result<Vec<String>> {
         let mut around = self.steps[..level].iter().rev();
         around.try_fold(command.to_vec(), |command, (launcher, fill)| fill.with(&command).command(&launcher.there))
     }
 
-    /// A command of the launcher at `level`: filled, run where it puts things, carried there.
+    /// The complete argv of a command of the launcher at `level`.
     fn command(&self, level: usize, template: &[String]) -> Result<Vec<String>> {
         let (launcher, fill) = &self.steps[level];
         let command = fill.command(template)?;
         let inside = if launcher.there.is_empty() { level } else { level + 1 };
-        if command.is_empty() { Ok(command) } else { self.carried(inside, &command) }
+        if command.is_empty() { Ok(command) } else { self.wrap(inside, &command) }
     }
 
-    /// What has to be done outside the process tree to stop the server, innermost first; nothing for a plain child.
+    /// The commands that stop the server outside the process tree, innermost first; none for a plain child.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn outside(&self) -> Result<Vec<OutsideStop>> {
         let mut all = Vec::new();
         for (level, (launcher, fill)) in self.steps.iter().enumerate().rev() {
@@ -111,102 +111,103 @@ impl<'a> LauncherChain<'a> {
         Ok(all)
     }
 
-    /// A command run beside the server; `None` where a launcher does not say how.
+    /// The argv that runs a command next to the server; `None` if a launcher does not support it.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn beside(&self, command: &[String]) -> Result<Option<Vec<String>>> {
         self.run(command, |launcher| &launcher.inside)
     }
 
-    /// A short command run as the server would be, while none is there; `None` where a launcher does not say how.
+    /// The argv that runs a short command where the server would run, before it is started; `None` if a launcher does not
+    /// support it.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn before(&self, command: &[String]) -> Result<Option<Vec<String>>> {
         self.run(command, |launcher| &launcher.short)
     }
 
-    /// A command run on the host whose devices the server uses.
+    /// The argv that runs a command on the host whose devices the server uses.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn on_host(&self, command: &[String]) -> Result<Vec<String>> {
         let away = |(launcher, _): &(&Launcher, TemplateValues)| {
             launcher.reached_by != ReachedBy::SameHost && !launcher.there.is_empty()
         };
-        self.carried(self.steps.iter().rposition(away).map_or(0, |last| last + 1), command)
+        self.wrap(self.steps.iter().rposition(away).map_or(0, |last| last + 1), command)
     }
 
     fn run<'l>(&'l self, command: &[String], own: fn(&'l Launcher) -> &'l Vec<String>) -> Result<Option<Vec<String>>> {
-        let mut carried = command.to_vec();
+        let mut wrapped = command.to_vec();
         for (launcher, fill) in self.steps.iter().rev() {
-            let way = if own(launcher).is_empty() { &launcher.there } else { own(launcher) };
-            if !way.is_empty() {
-                carried = fill.with(&carried).command(&launcher.yielding(way, fill.options()))?;
+            let template = if own(launcher).is_empty() { &launcher.there } else { own(launcher) };
+            if !template.is_empty() {
+                wrapped = fill.with(&wrapped).command(&launcher.yielding(template, fill.options()))?;
             } else if !launcher.is_plain() {
                 return Ok(None);
             }
         }
-        Ok(Some(carried))
+        Ok(Some(wrapped))
     }
 
-    /// True when commands of this host see what the server sees.
+    /// True if commands on this host see the same system as the server.
     #[must_use]
     pub fn is_here(&self) -> bool {
         self.steps.iter().all(|(launcher, _)| launcher.is_plain())
     }
 
-    /// What can be asked about where it runs.
+    /// The queries for facts about where it runs.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
-    pub fn asking(&self) -> Result<Vec<FactQuery>> {
+    /// A placeholder without a value.
+    pub fn fact_queries(&self) -> Result<Vec<FactQuery>> {
         let mut all = Vec::new();
         for (level, (launcher, _)) in self.steps.iter().enumerate() {
-            for told in &launcher.manifest {
-                all.push(FactQuery { command: self.command(level, &told.command)?, facts: told.facts.clone() });
+            for query in &launcher.manifest {
+                all.push(FactQuery { command: self.command(level, &query.command)?, facts: query.facts.clone() });
             }
         }
         Ok(all)
     }
 
-    /// The command that fetches what is to be started, for the manifest.
+    /// The commands that pull the images, for the manifest.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn pull(&self) -> Result<Vec<Vec<String>>> {
         let levels = self.steps.iter().enumerate().filter(|(_, (launcher, _))| !launcher.pull.is_empty());
         levels.map(|(level, (launcher, _))| self.command(level, &launcher.pull)).collect()
     }
 
-    /// For each launcher that can leave something behind: how to list that, and how to remove `{stale}`.
+    /// How to list and remove (`{stale}`) leftovers, for each launcher that may have some.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn leftovers(&self) -> Result<Vec<Leftovers>> {
         let mut all = Vec::new();
         for (level, (launcher, _)) in self.steps.iter().enumerate() {
-            if let Some(given) = &launcher.leftovers {
+            if let Some(leftovers) = &launcher.leftovers {
                 all.push(Leftovers {
-                    list: self.command(level, &given.list)?,
-                    remove: self.command(level, &given.remove)?,
+                    list: self.command(level, &leftovers.list)?,
+                    remove: self.command(level, &leftovers.remove)?,
                 });
             }
         }
         Ok(all)
     }
 
-    /// The URL of a server that is there already; `None` for one that is started.
+    /// The URL of a server that is already running; `None` for one to start.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn attached(&self) -> Result<Option<String>> {
         let mut urls = self.steps.iter().filter_map(|(launcher, fill)| Some(fill.text(launcher.base_url.as_ref()?)));
         urls.next_back().transpose()
     }
 
-    /// How clients reach it: by the farthest way of any launcher.
+    /// How clients reach it: the farthest of all launchers.
     #[must_use]
     pub fn reached_by(&self) -> ReachedBy {
         self.steps.iter().map(|(launcher, _)| launcher.reached_by).max().unwrap_or_default()
@@ -223,9 +224,9 @@ fn fill(
     let mut words = step.options.clone();
     words.extend(server.image.clone().map(|image| ("image".to_string(), image)));
     let options = words.remove("options").and_then(|line| shell::split(&line).ok());
-    // A name alone is inherited: its value is in no command line.
+    // A name alone is inherited, so that its value is not on a command line.
     let env = server.env.iter().map(|(name, value)| value.as_ref().map_or(name.clone(), |v| format!("{name}={v}")));
-    // Two launchers of one start keep their files apart.
+    // Two launchers of one start must not share files.
     let name = if level == 0 { start.name.to_string() } else { format!("{}-{}", start.name, level + 1) };
     words.extend([
         ("name".to_string(), format!("bench-{name}")),
@@ -251,7 +252,7 @@ fn fill(
     }
 }
 
-/// Shell commands that make the folder and write the option files into it.
+/// Shell commands that create the folder and write the option files into it.
 fn write_files(folder: &str, files: &BTreeMap<String, String>) -> String {
     let folder = folder.trim_end_matches('/');
     let mut script = format!("umask 077; mkdir -p {}; ", shell::quote(folder));

@@ -1,4 +1,4 @@
-//! What one start fills into a launcher's templates.
+//! Fills the templates of a launcher with the values of one start.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ pub(super) struct TemplateValues {
     pub words: BTreeMap<String, String>,
     /// `{name...}`.
     pub lists: BTreeMap<String, Vec<String>>,
-    /// What one item of a list becomes.
+    /// The template for one item of a list.
     pub items: BTreeMap<String, Vec<String>>,
-    /// The launcher's script, not filled.
+    /// The launcher's script, as a template.
     pub script: String,
 }
 
 impl TemplateValues {
-    /// A template's words; `{argv...}` and the other lists become as many as they have.
+    /// Fills a template; `{argv...}` and other lists expand to one or more words per item.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn command(&self, template: &[String]) -> Result<Vec<String>> {
         let mut fill = self.clone();
         if template.iter().any(|word| word.contains("script}")) {
@@ -38,7 +38,8 @@ impl TemplateValues {
                 Some("argv") => words.extend(self.lists.get("argv").cloned().unwrap_or_default()),
                 Some(list) => {
                     let each = self.items.get(list);
-                    let each = each.ok_or_else(|| Error::new(format!("{}: no list {list:?}", self.launcher)))?;
+                    let each =
+                        each.ok_or_else(|| Error::new(format!("launcher {}: unknown list {list:?}", self.launcher)))?;
                     for item in self.lists.get(list).into_iter().flatten() {
                         words.extend(each.iter().map(|word| word.replace("{item}", item)));
                     }
@@ -49,12 +50,12 @@ impl TemplateValues {
         Ok(words)
     }
 
-    /// The options that the plan gives.
+    /// The options from the plan.
     pub fn options(&self) -> &[String] {
         self.lists.get("options").map_or(&[], Vec::as_slice)
     }
 
-    /// The same with this command as its `{argv...}` and `{command}`.
+    /// These values with this command as `{argv...}` and `{command}`.
     pub fn with(&self, argv: &[String]) -> Self {
         let mut fill = self.clone();
         fill.words.insert("command".into(), shell::join(argv));
@@ -62,10 +63,10 @@ impl TemplateValues {
         fill
     }
 
-    /// Fills `{word}`; a doubled brace stands for itself.
+    /// Fills `{word}`; double braces are literal.
     ///
     /// # Errors
-    /// A placeholder that nobody fills.
+    /// A placeholder without a value.
     pub fn text(&self, template: &str) -> Result<String> {
         let mut out = String::new();
         let mut rest = template;
@@ -78,16 +79,16 @@ impl TemplateValues {
                 rest = &behind[end..];
                 continue;
             }
-            let end =
-                behind.find('}').ok_or_else(|| Error::new(format!("{}: a brace is not closed", self.launcher)))?;
+            let end = behind
+                .find('}')
+                .ok_or_else(|| Error::new(format!("launcher {}: unclosed brace in a template", self.launcher)))?;
             let name = &behind[1..end];
             if name == "grace_s" {
-                // Only the guard knows it, when it stops.
+                // The guard fills it in when it stops the server.
                 out.push_str("{grace_s}");
             } else {
                 let value = self.words.get(name);
-                let value =
-                    value.ok_or_else(|| Error::new(format!("the launcher {} needs {name:?}", self.launcher)))?;
+                let value = value.ok_or_else(|| Error::new(format!("launcher {} requires {name:?}", self.launcher)))?;
                 out.push_str(value);
             }
             rest = &behind[end + 1..];

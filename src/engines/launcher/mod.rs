@@ -1,4 +1,4 @@
-//! Launchers: how a server is started somewhere else than as a plain child, as argv templates. The format is documented in
+//! Launchers: argv templates that start a server in a container, on another host, or in a batch job. The format is documented in
 //! `configs/launchers/README.md`; adding a launcher needs no change here.
 
 mod chain;
@@ -37,10 +37,10 @@ pub struct Launcher {
     /// Where its command is documented.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// What a plan must say: `image`, `host`, ….
+    /// Settings that a plan must have: `image`, `host`, ….
     #[serde(default)]
     pub needs: Vec<String>,
-    /// A script for a shell elsewhere; `{script}` is its text, `{quoted_script}` a word of a command line.
+    /// A shell script for the remote side; `{script}` is its text, `{quoted_script}` a word of a command line.
     #[serde(default)]
     pub script: String,
     /// The command that starts the server. `{argv...}` stands for all its words.
@@ -48,64 +48,64 @@ pub struct Launcher {
     /// What one item of a list becomes: `{env...}` gives these words for each.
     #[serde(default)]
     pub lists: BTreeMap<String, Vec<String>>,
-    /// Words of its commands that are left out where the plan's `options` hold this option: they say the same, or refuse it.
+    /// Words to drop from its commands if the plan's `options` contain this option, because they conflict with it.
     #[serde(default)]
     pub yields: BTreeMap<String, Vec<String>>,
     /// Commands that stop it within `{grace_s}` seconds.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
     pub kill: Vec<Vec<String>>,
-    /// The command that tells whether it still runs; empty where processes tell.
+    /// The command that shows whether it still runs; empty if the processes of this host show it.
     pub inspect: Vec<String>,
-    /// What that prints while it runs.
+    /// Pattern for the output of `inspect` while it runs.
     pub running: String,
-    /// What that prints when it does not.
+    /// Pattern for the output of `inspect` when it does not run.
     pub gone: String,
-    /// Commands that clean up behind it.
+    /// Commands that clean up after it.
     #[serde(default)]
     pub clean: Vec<Vec<String>>,
-    /// How a short command runs where this launcher puts things: its own `stop`, `kill`, `inspect`, `clean` and `manifest`
-    /// then run there, and so does whatever a launcher within it does. Empty: they run here, and nothing goes within.
+    /// How to run a short command where this launcher starts things. Its own `stop`, `kill`, `inspect`, `clean` and `manifest`
+    /// run that way, and so do all commands of launchers inside it. Empty: they run here, and it cannot contain launchers.
     #[serde(default)]
     pub there: Vec<String>,
-    /// The folder there into which the script puts option files (`{write_files}`); absent: they lie where they are here.
+    /// The remote folder into which the script writes option files (`{write_files}`); absent: the local folder.
     #[serde(default)]
     pub folder: Option<String>,
-    /// Commands that tell about the place where the server runs.
+    /// Commands that describe where the server runs.
     #[serde(default)]
     pub manifest: Vec<FactCommand>,
-    /// How a command runs beside the server in what this launcher started; empty: as `there` says.
+    /// How to run a command next to the server (`docker exec`); empty: as `there`.
     #[serde(default)]
     pub inside: Vec<String>,
-    /// How a short command runs in what this launcher starts, before anything is started; empty: as `there` says.
+    /// How to run a short command before the server is started (`docker run --rm`); empty: as `there`.
     #[serde(default)]
     pub short: Vec<String>,
-    /// The command that fetches what is started, for the manifest.
+    /// The command that pulls the image, for the manifest.
     #[serde(default)]
     pub pull: Vec<String>,
-    /// What a bench-serve that was killed together with its guard may have left.
+    /// How to remove leftovers of a bench-serve that was killed together with its guard.
     #[serde(default)]
     pub leftovers: Option<Leftovers>,
-    /// One start of it covers several nodes.
+    /// True if one start covers several nodes.
     #[serde(default)]
     pub multi_node: bool,
-    /// Clients use `{tunnel_port}` of this host, and the launcher's command forwards it.
+    /// True if clients use `{tunnel_port}` of this host, which the launcher's command forwards.
     #[serde(default)]
     pub tunnel: bool,
-    /// Clients use this URL: the server is not started, and not stopped.
+    /// Clients use this URL; the server is neither started nor stopped.
     #[serde(default)]
     pub base_url: Option<String>,
     /// `same_host`, `tunnel` or `network`.
     pub reached_by: ReachedBy,
 }
 
-/// A command and what its output tells.
+/// A command whose output contains facts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FactCommand {
     /// The command.
     pub command: Vec<String>,
-    /// What it tells.
+    /// The facts in its output.
     pub facts: Vec<Fact>,
 }
 
@@ -119,32 +119,32 @@ pub struct Fact {
     pub pattern: String,
 }
 
-/// How things of a dead owner are found and removed.
+/// How to find and remove things of an owner that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leftovers {
-    /// Prints a line `NAME OWNER` for each thing of ours.
+    /// Prints a line `NAME OWNER` for each of our things.
     pub list: Vec<String>,
     /// Removes `{stale}`.
     pub remove: Vec<String>,
 }
 
-/// What has to be done outside the process tree to stop one server, ready to be executed but for `{grace_s}`.
+/// Commands that stop one server outside the process tree, complete except for `{grace_s}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideStop {
-    /// What it is, for messages: `Docker bench-vllm-1`.
+    /// Its name in messages: `Docker bench-vllm-1`.
     pub what: String,
     /// Commands that stop it.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
     pub kill: Vec<Vec<String>>,
-    /// The command that tells whether it runs.
+    /// The command that shows whether it runs.
     pub inspect: Vec<String>,
-    /// What that prints while it runs.
+    /// Pattern for the output of `inspect` while it runs.
     pub running: String,
-    /// What that prints when it does not.
+    /// Pattern for the output of `inspect` when it does not run.
     pub gone: String,
-    /// Commands that clean up behind it.
+    /// Commands that clean up after it.
     pub clean: Vec<Vec<String>>,
 }
 
@@ -163,8 +163,8 @@ impl Launchers {
         let mut all = BTreeMap::new();
         for (name, text) in shipped.chain(more.iter().cloned()) {
             let launcher: Launcher = yaml::typed(&text, &name)?;
-            let told = launcher.manifest.iter().flat_map(|told| &told.facts).map(|fact| &fact.pattern);
-            for pattern in [&launcher.running, &launcher.gone].into_iter().chain(told) {
+            let facts = launcher.manifest.iter().flat_map(|command| &command.facts).map(|fact| &fact.pattern);
+            for pattern in [&launcher.running, &launcher.gone].into_iter().chain(facts) {
                 Regex::new(pattern).context(format!("not a regular expression: {pattern}")).map_err(|e| e.at(&name))?;
             }
             all.insert(launcher.name.clone(), launcher);
@@ -184,39 +184,39 @@ impl Launchers {
     }
 }
 
-/// One start, as templates need to know it.
+/// Values of one start for templates.
 #[derive(Debug, Clone, Copy)]
 pub struct StartValues<'a> {
-    /// New for every start.
+    /// A name that is unique to the start.
     pub name: &'a str,
     /// The server's port.
     pub port: u16,
-    /// The port of this host that is forwarded to it, where one is.
+    /// The port of this host that is forwarded to it, if any.
     pub tunnel_port: u16,
     /// The folder of its artifacts.
     pub files: &'a str,
     /// Its GPUs, `0,1`.
     pub gpus: Option<&'a str>,
-    /// This bench-serve, as what is left behind names its owner.
+    /// This bench-serve, as the owner of what it starts.
     pub owner: &'a str,
 }
 
 impl Launcher {
-    /// True when the server is a plain child on this host.
+    /// True if the server is a plain child process on this host.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.inspect.is_empty() && self.base_url.is_none()
     }
 
-    /// A command of it without what yields to these options of the plan.
+    /// A command of it without the words that conflict with these options of the plan.
     fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
         let mut words = template.to_vec();
-        let given = |option: &str| {
+        let has = |option: &str| {
             options
                 .iter()
                 .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
         };
-        for own in self.yields.iter().filter(|(option, _)| given(option)).map(|(_, own)| own) {
+        for own in self.yields.iter().filter(|(option, _)| has(option)).map(|(_, own)| own) {
             while let Some(at) = words.windows(own.len().max(1)).position(|part| part == own) {
                 words.drain(at..at + own.len());
             }
@@ -224,9 +224,9 @@ impl Launcher {
         words
     }
 
-    /// What it needs to know and `says` does not tell.
-    pub fn missing(&self, says: impl Fn(&str) -> bool) -> Vec<&str> {
-        self.needs.iter().map(String::as_str).filter(|need| !says(need)).collect()
+    /// The settings it needs for which `is_set` is false.
+    pub fn missing(&self, is_set: impl Fn(&str) -> bool) -> Vec<&str> {
+        self.needs.iter().map(String::as_str).filter(|need| !is_set(need)).collect()
     }
 }
 
@@ -328,7 +328,7 @@ mod tests {
         assert!(script.windows(4).any(|w| w == ["%s", "a: 'b'", ">", "/tmp/bench-v-1/o.yaml;"]), "{script:?}");
         assert!(remote.last().unwrap().ends_with("exec vllm serve 'my model' /tmp/bench-v-1/o.yaml"), "{remote:?}");
         let why = chain(&launchers, json!([{"name": "ssh"}])).unwrap_err().to_string();
-        assert!(why.contains("needs \"host\""), "{why}");
+        assert!(why.contains("requires \"host\""), "{why}");
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(nested.reached_by(), ReachedBy::Tunnel);
         let within = json!([{"name": "docker"}, {"name": "ssh", "options": {"host": "h"}}]);
         let why = chain(&launchers, within).unwrap_err().to_string();
-        assert!(why.contains("nothing can be started within Docker"), "{why}");
+        assert!(why.contains("Docker cannot contain another launcher"), "{why}");
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         for name in launchers.names() {
             let options = json!({"host": "h", "container": "c", "url": "http://h:1"});
             let chain = chain(&launchers, json!([{"name": name, "options": options}])).unwrap();
-            assert!(!chain.start.is_empty() && chain.outside().is_ok() && chain.asking().is_ok(), "{name}");
+            assert!(!chain.start.is_empty() && chain.outside().is_ok() && chain.fact_queries().is_ok(), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an OpenAI-compatible endpoint sends: server-sent events and the events in them.
+//! The protocol of OpenAI-compatible endpoints: server-sent events and their content.
 
 pub mod event;
 pub mod sse;

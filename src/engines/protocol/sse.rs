@@ -1,20 +1,20 @@
-//! Server-sent events, split at any byte (WHATWG HTML, "Interpreting an event stream"), as far as an LLM endpoint uses
-//! them: `data` fields, and what says that the answer failed; `id`, `retry` and comments are read over.
+//! Server-sent events, split at any byte (WHATWG HTML, "Interpreting an event stream"), as far as LLM endpoints use
+//! them: `data` fields, and signs that the answer failed; `id` and `retry` are ignored.
 
-/// The largest event that is kept, in bytes.
+/// Maximum size of an event, bytes.
 pub const MAX_EVENT: usize = 1 << 20;
 
-/// The most that is kept of what a server says outside its events, in bytes.
+/// Maximum size of stored text outside events, bytes.
 const MAX_ASIDE: usize = 300;
-/// Names of events that say that the answer failed, alone or behind a dot (`response.failed`).
+/// Names of events for a failed answer, alone or after a dot (`response.failed`).
 const FAILED: [&str; 9] = ["error", "errors", "exception", "fail", "failed", "failure", "abort", "aborted", "fatal"];
 
-/// What a stream says.
+/// A part of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
     /// The data of an event.
     Data(&'a [u8]),
-    /// The server's words on why the answer failed: of an event `error`, or of a line `error: …`.
+    /// The server's error text: from an event `error`, or from a line `error: …`.
     Error(&'a [u8]),
 }
 
@@ -24,9 +24,9 @@ pub struct Splitter {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
-    /// The event under way has a name that says that the answer failed.
+    /// The name of the current event means that the answer failed.
     failed: bool,
-    /// Comments, and lines that are none of an event stream: why an answer failed may stand there.
+    /// Comments, and lines that do not belong to an event stream: they may say why an answer failed.
     aside: Vec<u8>,
     after_cr: bool,
     begun: bool,
@@ -34,7 +34,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next bytes and hands each event that they complete to `event`.
+    /// Reads the next bytes, and calls `event` for each event that they complete.
     pub fn push(&mut self, mut bytes: &[u8], mut event: impl FnMut(Part)) {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr)
@@ -44,14 +44,14 @@ impl Splitter {
                 continue;
             }
             let Some(at) = memchr::memchr2(b'\n', b'\r', bytes) else {
-                self.keep(bytes);
+                self.buffer(bytes);
                 return;
             };
             self.after_cr = bytes[at] == b'\r';
             let begun = self.begun && !self.has_data && !self.failed && self.line.is_empty();
             if let (true, Some(value)) = (begun && bytes[at..].starts_with(b"\n\n"), bytes[..at].strip_prefix(b"data:"))
             {
-                // The usual event: one line and the end of it in this read, and nothing is copied at all.
+                // The usual event is one line and its end in this read: copy nothing.
                 let value = value.strip_prefix(b" ").unwrap_or(value);
                 self.too_large |= value.len() > MAX_EVENT;
                 event(Part::Data(&value[..value.len().min(MAX_EVENT)]));
@@ -59,10 +59,10 @@ impl Splitter {
                 continue;
             }
             if self.line.is_empty() {
-                // The usual case: the whole line is in this read, and nothing is copied but its data.
+                // The whole line is in this read: copy only its data.
                 self.end_line(&bytes[..at], &mut event);
             } else {
-                self.keep(&bytes[..at]);
+                self.buffer(&bytes[..at]);
                 let mut line = std::mem::take(&mut self.line);
                 self.end_line(&line, &mut event);
                 line.clear();
@@ -72,27 +72,27 @@ impl Splitter {
         }
     }
 
-    /// True when the stream ended inside an event: it was cut off.
+    /// True if the stream ended inside an event.
     #[must_use]
     pub fn is_torn(&self) -> bool {
         self.has_data || self.failed || !self.line.is_empty()
     }
 
-    /// True once an event was larger than [`MAX_EVENT`]; what was kept of it is not its whole data.
+    /// True once an event was larger than [`MAX_EVENT`] and was truncated.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.too_large
     }
 
-    /// What the server said outside its events, the beginning of it.
+    /// The beginning of the text that the server sent outside its events.
     #[must_use]
     pub fn aside(&self) -> String {
-        // An event that says that the answer failed, and was cut off.
+        // An error event that was cut off.
         let words = if self.failed && self.has_data { &self.data } else { &self.aside };
         String::from_utf8_lossy(words).trim().to_string()
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn buffer(&mut self, bytes: &[u8]) {
         let room = MAX_EVENT.saturating_sub(self.line.len());
         self.too_large |= bytes.len() > room;
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -104,7 +104,7 @@ impl Splitter {
         if line.is_empty() {
             let has_data = std::mem::take(&mut self.has_data);
             if std::mem::take(&mut self.failed) {
-                // By the standard an event without data is none; its words may be a comment.
+                // The standard ignores an event without data; its error text may be in a comment.
                 event(Part::Error(if self.data.trim_ascii().is_empty() { &self.aside } else { &self.data }));
             } else if has_data {
                 event(Part::Data(&self.data));
@@ -119,8 +119,8 @@ impl Splitter {
         match name {
             b"data" => {}
             b"event" => {
-                // What was said before it belongs to another event.
-                self.failed = says_failed(value);
+                // Text before it belongs to another event.
+                self.failed = is_failure(value);
                 return self.aside.clear();
             }
             b"id" | b"retry" => return,
@@ -148,8 +148,8 @@ impl Splitter {
     }
 }
 
-/// Whether an event's name says that the answer failed.
-fn says_failed(name: &[u8]) -> bool {
+/// True if the name of an event means that the answer failed.
+fn is_failure(name: &[u8]) -> bool {
     let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name).trim_ascii();
     FAILED.iter().any(|failed| last.eq_ignore_ascii_case(failed.as_bytes()))
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_outside_the_events_is_kept_and_bounded() {
+    fn text_outside_events_is_stored_and_bounded() {
         let mut splitter = Splitter::default();
         splitter.push(b": ping\n\n{\"detail\":\"no model\"}\n\n", |_| ());
         assert_eq!(splitter.aside(), "ping {\"detail\":\"no model\"}");

@@ -1,5 +1,5 @@
-//! A plan's own command, read: what it says about model, address and knobs is taken over, so that nothing stands in the
-//! command twice and every check sees it.
+//! Reads a plan's own command, and merges its model, address and knobs into the plan, so that nothing is in the command
+//! twice and every check sees it.
 
 mod parse;
 mod script;
@@ -9,21 +9,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use self::parse::{Piece, Says, is_flag, parse};
-use super::Finding;
-use super::shape::said;
+use self::parse::{ArgumentMeaning, Piece, is_flag, parse};
+use super::finding::Finding;
+use super::shape::{plain_text, texts};
 use crate::base::shell;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, Frameworks, Named};
+use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
 
-/// A plan's own command without what was taken over.
+/// A plan's own command without the parts that were merged into the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Command {
-    /// Its words up to the end of the command that serves.
+    /// Its words up to the end of the serving command.
     pub head: Vec<String>,
-    /// The words that say which model is loaded, where these are not the definition's flag and the plan's model.
+    /// The words that select the model, unless they are the definition's flag with the plan's model.
     pub model: Option<Vec<String>>,
-    /// The flag that takes the model behind such a command; `None`: it stands right behind it.
+    /// The flag for the model; `None`: the model is the first argument.
     pub model_flag: Option<String>,
     /// The address to bind.
     pub host: Option<String>,
@@ -31,18 +31,18 @@ pub struct Command {
     pub rest: Vec<String>,
 }
 
-/// A plan in which the commands have been read.
-pub struct Taken {
-    /// The plan, with what its commands say among its knobs and its environment.
+/// A plan with its commands merged into it.
+pub struct MergedPlan {
+    /// The plan, with the knobs and environment variables of its commands.
     pub value: Value,
     /// The commands, by framework.
     pub commands: BTreeMap<String, Command>,
-    /// Pointers into `value`, each with the one in the plan as given.
+    /// Pointers into `value`, each with its pointer in the plan file.
     places: BTreeMap<String, String>,
 }
 
-impl Taken {
-    /// Where in the plan as given that stands which a finding points at.
+impl MergedPlan {
+    /// The pointer in the plan file for a pointer into `value`.
     pub fn place(&self, pointer: &str) -> Option<&String> {
         let mut parent = pointer;
         loop {
@@ -54,55 +54,57 @@ impl Taken {
     }
 }
 
-/// Reads the commands of a plan's frameworks.
-pub fn take_over(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) -> Taken {
-    let mut taken = Taken { value: plan.clone(), commands: BTreeMap::new(), places: BTreeMap::new() };
+/// Merges the commands of a plan's frameworks into it.
+pub fn take_over(plan: &Value, frameworks: &Frameworks, found: &mut Vec<Finding>) -> MergedPlan {
+    let mut merged = MergedPlan { value: plan.clone(), commands: BTreeMap::new(), places: BTreeMap::new() };
     let model = ["/model", "/model/path", "/model/model_path", "/model/name", "/model/id"];
     let model = model.iter().find_map(|pointer| plan.pointer(pointer)?.as_str()).unwrap_or_default();
-    for (name, given) in plan["frameworks"].as_object().into_iter().flatten().filter(|(_, given)| given.is_object()) {
-        let Some(framework) = frameworks.get(given["definition"].as_str().unwrap_or(name)) else { continue };
-        let mut reading = Reading {
+    for (name, section) in
+        plan["frameworks"].as_object().into_iter().flatten().filter(|(_, section)| section.is_object())
+    {
+        let Some(framework) = frameworks.get(section["definition"].as_str().unwrap_or(name)) else { continue };
+        let mut reading = CommandReader {
             framework,
             at: format!("/frameworks/{}", escape(name)),
-            model: given["model"].as_str().unwrap_or(model).to_string(),
-            given: given.as_object().cloned().unwrap_or_default(),
+            model: section["model"].as_str().unwrap_or(model).to_string(),
+            section: section.as_object().cloned().unwrap_or_default(),
             sources: BTreeMap::new(),
-            places: &mut taken.places,
+            places: &mut merged.places,
             found,
         };
         if let Some(command) = reading.all() {
-            taken.commands.insert(name.clone(), command);
+            merged.commands.insert(name.clone(), command);
         }
-        let given = Value::Object(reading.given);
-        taken.value["frameworks"][name.as_str()] = given;
+        let section = Value::Object(reading.section);
+        merged.value["frameworks"][name.as_str()] = section;
     }
-    taken
+    merged
 }
 
-struct Reading<'a> {
+struct CommandReader<'a> {
     framework: &'a Framework,
     at: String,
     model: String,
-    /// The framework's part of the plan; what is taken over is put into it.
-    given: Map<String, Value>,
-    /// Where each knob was taken from.
+    /// The framework's section of the plan, into which the command is merged.
+    section: Map<String, Value>,
+    /// The part of the plan that each merged knob comes from.
     sources: BTreeMap<String, &'static str>,
     places: &'a mut BTreeMap<String, String>,
     found: &'a mut Vec<Finding>,
 }
 
-impl Reading<'_> {
+impl CommandReader<'_> {
     fn all(&mut self) -> Option<Command> {
-        let line = self.given.get("server_command").and_then(Value::as_str).map(String::from);
+        let line = self.section.get("server_command").and_then(Value::as_str).map(String::from);
         let mut command = self.command(line.as_deref().unwrap_or_default());
         self.arguments(&mut command);
         command
     }
 
-    /// The plan's `server_command`; `None` where it gives none that can be read.
+    /// The plan's `server_command`; `None` without one that can be read.
     fn command(&mut self, line: &str) -> Option<Command> {
         let words = shell::split(line).ok().filter(|words| !words.is_empty())?;
-        // Of a line that was folded, `\` and the space behind it are left of what went on in the next one.
+        // A folded line leaves a `\` and a space before the words of the next line.
         let words = words
             .into_iter()
             .map(|word| if word.trim_start().starts_with('-') { word.trim_start().into() } else { word });
@@ -132,7 +134,7 @@ impl Reading<'_> {
         Some(command)
     }
 
-    /// Where the arguments of a program begin that no definition knows.
+    /// Where the arguments begin, for a program unknown to the definition.
     fn end_of(&self, words: &[String]) -> usize {
         let name = words[0].rsplit('/').next().unwrap_or_default();
         let mut from = 1;
@@ -144,9 +146,9 @@ impl Reading<'_> {
         rest.map_or(words.len(), |n| from + n)
     }
 
-    /// What the plan's `extra_args` say, as far as the command would have it twice.
+    /// Merges those of the plan's `extra_args` that would otherwise be in the command twice.
     fn arguments(&mut self, command: &mut Option<Command>) {
-        let words: Vec<String> = super::read::texts(self.given.get("extra_args").unwrap_or(&Value::Null));
+        let words: Vec<String> = texts(self.section.get("extra_args").unwrap_or(&Value::Null));
         let mut left = Vec::new();
         let mut own = Command::default();
         for piece in parse(self.framework, &words, false, &[&self.model]) {
@@ -159,7 +161,7 @@ impl Reading<'_> {
             }
         }
         if left.len() < words.len() {
-            self.given.insert("extra_args".into(), json!(left));
+            self.section.insert("extra_args".into(), json!(left));
         }
         if own.model.is_some() || own.host.is_some() {
             let whole = command.get_or_insert_with(|| Command {
@@ -172,37 +174,37 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes one piece over; false: it stays where it is.
+    /// Merges one piece into the plan; false: it stays where it is.
     fn piece(&mut self, piece: &Piece, part: &'static str, pointer: &str, command: &mut Command) -> bool {
-        match &piece.says {
-            Says::Other => {
-                self.left(&piece.words[0], part, pointer);
+        match &piece.meaning {
+            ArgumentMeaning::Other => {
+                self.stays(&piece.words[0], part, pointer);
                 return false;
             }
-            Says::Knob(knob, _) if self.framework.fixed.contains_key(knob) => return false,
-            Says::Knob(knob, value) => self.knob(knob, value, part, pointer),
-            Says::Port(port) if port == "{port}" => {}
-            Says::Port(port) => {
-                let why = format!("port {port} in {part} is left out: bench-serve chooses the port of each start");
+            ArgumentMeaning::Knob(knob, _) if self.framework.fixed.contains_key(knob) => return false,
+            ArgumentMeaning::Knob(knob, value) => self.knob(knob, value, part, pointer),
+            ArgumentMeaning::Port(port) if port == "{port}" => {}
+            ArgumentMeaning::Port(port) => {
+                let why = format!("ignoring port {port} in {part}: bench-serve chooses the port of each start");
                 self.found.push(Finding::note(pointer, why));
             }
-            Says::Host(host) if ["127.0.0.1", "localhost", "0.0.0.0", "::"].contains(&host.as_str()) => {
+            ArgumentMeaning::Host(host) if ["127.0.0.1", "localhost", "0.0.0.0", "::"].contains(&host.as_str()) => {
                 command.host = Some(host.clone());
             }
-            Says::Host(host) => {
-                let why = format!("host {host} in {part} is left out: clients on this host use 127.0.0.1");
+            ArgumentMeaning::Host(host) => {
+                let why = format!("ignoring host {host} in {part}: clients on this host use 127.0.0.1");
                 self.found.push(Finding::note(pointer, why));
             }
-            Says::ServedName(name) => {
+            ArgumentMeaning::ServedName(name) => {
                 if *name != self.model {
-                    let why = format!("the model's name {name} in {part} is left out: requests name it {}", self.model);
+                    let why = format!("ignoring served model name {name} in {part}: requests use {}", self.model);
                     self.found.push(Finding::note(pointer, why));
                 }
             }
-            Says::ModelSource => command.model = Some(piece.words.clone()),
-            Says::Model(model) => match self.model_knob() {
+            ArgumentMeaning::ModelSource => command.model = Some(piece.words.clone()),
+            ArgumentMeaning::Model(model) => match self.model_knob() {
                 Some((knob, other)) if other != *model => {
-                    let why = format!("{knob} is {other} in base_server_flags and {model} in {part}: keep one");
+                    let why = format!("{knob} is {other} in base_server_flags but {model} in {part}: keep one");
                     self.found.push(Finding::error(pointer, why));
                 }
                 Some(_) => {}
@@ -216,36 +218,35 @@ impl Reading<'_> {
     /// The model as a knob of the base.
     fn model_knob(&self) -> Option<(String, String)> {
         let flag = self.framework.model_flag.as_ref()?;
-        let base = self.given.get("base_server_flags").and_then(Value::as_object)?;
+        let base = self.section.get("base_server_flags").and_then(Value::as_object)?;
         let (knob, value) = base.iter().find(|(knob, _)| self.framework.flag(knob) == *flag)?;
-        Some((knob.clone(), said(value)))
+        Some((knob.clone(), plain_text(value)))
     }
 
-    /// A model that the plan calls by another name: a path, say. Where the server can be told that name it is served so.
+    /// A model that the plan calls by another name, for example a path. It is served under the plan's name if the framework can.
     fn other_model(&mut self, model: &str, part: &str, pointer: &str, command: &mut Command) {
         let plan = &self.model;
         let last = |text: &str| text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
         let alike = last(model) == last(plan);
         if self.framework.served_name_flag.is_some() {
-            let why = format!("{model} in {part} is served, and reported, as {plan}");
+            let why = format!("{model} in {part} is served and reported as {plan}");
             self.found.push(if alike { Finding::note(pointer, why) } else { Finding::warning(pointer, why) });
-            // A command that was not read has the definition's flag.
+            // Without a command of its own it has the definition's flag.
             let flag = if command.head.is_empty() { &self.framework.model_flag } else { &command.model_flag };
             command.model = Some(flag.iter().cloned().chain([model.to_string()]).collect());
             return;
         }
-        if self.given.get("model").is_some_and(|own| own != model) {
-            let why = format!("the model is {plan} in the plan and {model} in {part}: keep one");
+        if self.section.get("model").is_some_and(|own| own != model) {
+            let why = format!("the model is {plan} in the plan but {model} in {part}: keep one");
             return self.found.push(Finding::error(pointer, why));
         }
-        let why =
-            format!("{model} in {part} takes the place of the plan's model, {plan}: its results are ranked apart");
+        let why = format!("{model} in {part} replaces the plan's model, {plan}: its results are ranked separately");
         self.found.push(Finding::warning(pointer, why));
-        self.given.insert("model".into(), model.into());
+        self.section.insert("model".into(), model.into());
     }
 
     fn knob(&mut self, knob: &str, value: &Value, part: &'static str, pointer: &str) {
-        let base = self.given.entry("base_server_flags").or_insert_with(|| json!({}));
+        let base = self.section.entry("base_server_flags").or_insert_with(|| json!({}));
         if base.is_null() {
             *base = json!({});
         }
@@ -253,11 +254,11 @@ impl Reading<'_> {
         let own = self.sources.get(knob).copied();
         let before = base.get(knob).filter(|before| !before.is_null());
         match before {
-            // The last of several is what a server takes.
+            // Of several values on one command line, the server uses the last.
             Some(other) if own != Some(part) && !same(other, value) => {
-                let (other, value) = (said(other), said(value));
+                let (other, value) = (plain_text(other), plain_text(value));
                 let place = own.unwrap_or("base_server_flags");
-                let why = format!("{knob} is {other} in {place} and {value} in {part}: keep one");
+                let why = format!("{knob} is {other} in {place} but {value} in {part}: keep one");
                 self.found.push(Finding::error(pointer, why));
             }
             Some(_) if own != Some(part) => {}
@@ -269,27 +270,27 @@ impl Reading<'_> {
         }
     }
 
-    /// A knob with a value that no plan could give it stays where it is, and must be nowhere else.
-    fn left(&mut self, word: &str, part: &str, pointer: &str) {
+    /// A knob whose value a plan cannot express stays in the command, and must not be set elsewhere.
+    fn stays(&mut self, word: &str, part: &str, pointer: &str) {
         let flag = word.split('=').next().unwrap_or(word);
-        let Some(Named::Knob(knob) | Named::KnobOff(knob)) = self.framework.named(flag) else { return };
+        let Some(FlagMeaning::Knob(knob) | FlagMeaning::KnobOff(knob)) = self.framework.named(flag) else { return };
         for other in ["base_server_flags", "search_space"] {
-            if self.given.get(other).and_then(|members| members.get(&knob)).is_some_and(|value| !value.is_null()) {
-                let why = format!("{knob} is set in {other} and, as {word}, in {part}: keep one");
+            if self.section.get(other).and_then(|members| members.get(&knob)).is_some_and(|value| !value.is_null()) {
+                let why = format!("{knob} is set both in {other} and, as {word}, in {part}: keep one");
                 return self.found.push(Finding::error(pointer, why));
             }
         }
     }
 
     fn variable(&mut self, name: &str, value: Option<String>, pointer: &str) {
-        let env = self.given.entry("env").or_insert_with(|| json!({}));
+        let env = self.section.entry("env").or_insert_with(|| json!({}));
         if env.is_null() {
             *env = json!({});
         }
         let Some(env) = env.as_object_mut() else { return };
         let value = value.map_or(Value::Null, Value::from);
         if env.get(name).is_some_and(|other| *other != value) {
-            let why = format!("{name} is set in env and, to another value, before server_command: keep one");
+            let why = format!("{name} has one value in env and another before server_command: keep one");
             return self.found.push(Finding::error(pointer, why));
         }
         env.insert(name.into(), value);
@@ -297,7 +298,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether two values are the same on a command line: a map and its JSON text are.
+/// True if two values are the same on a command line, as a map and its JSON text are.
 fn same(one: &Value, other: &Value) -> bool {
     let plain = |value: &Value| match value {
         Value::String(text) => {
@@ -305,5 +306,5 @@ fn same(one: &Value, other: &Value) -> bool {
         }
         _ => value.clone(),
     };
-    plain(one) == plain(other) || said(one) == said(other)
+    plain(one) == plain(other) || plain_text(one) == plain_text(other)
 }

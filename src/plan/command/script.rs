@@ -1,23 +1,23 @@
-//! What a shell would make of the text behind `sh -c`, as far as that is safe to tell without running it.
+//! Reads the script of `sh -c`, as far as that is safe without running it.
 
-/// A script whose last command is plain words.
+/// A script whose last command consists of plain words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// What it does before, with the separator behind it: `source /v/bin/activate && `.
+    /// The commands before it, with the separator: `source /v/bin/activate && `.
     pub before: String,
     /// The words of its last command.
     pub words: Vec<String>,
-    /// They are followed by `"$@"`, the script's own arguments.
+    /// True if `"$@"`, the script's arguments, follows them.
     pub takes_arguments: bool,
 }
 
-/// Words that begin or end what is no plain command.
+/// Words that begin or end a compound command.
 const RESERVED: [&str; 17] = [
     "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}",
     "!", "time",
 ];
 
-/// Reads a script; `None` when its last command is not plain words, or what comes before it does not end before it.
+/// Reads a script; `None` if its last command does not consist of plain words, or if a command before it includes it.
 pub fn read(script: &str) -> Option<Script> {
     let script = script.trim_end_matches(|c: char| c.is_whitespace() || c == ';');
     let mut reader = Reader::default();
@@ -36,7 +36,7 @@ pub fn read(script: &str) -> Option<Script> {
                 _ => reader.push(c),
             },
             (None, '\\') => match chars.next() {
-                // A line that goes on.
+                // The line continues.
                 Some((_, '\n')) => {}
                 Some((_, escaped)) => reader.push(escaped),
                 None => return None,
@@ -83,11 +83,11 @@ struct Reader {
     quote: Option<char>,
     word: Option<String>,
     words: Vec<String>,
-    /// The command so far is plain words.
+    /// True while the command consists of plain words.
     plain: bool,
-    /// It holds `$@`.
+    /// True if it contains `$@`.
     arguments: bool,
-    /// It opens what it may not close.
+    /// True if it opens something that it may not close.
     opens: bool,
     /// Where the command begins.
     from: usize,
@@ -113,7 +113,7 @@ impl Reader {
         self.words.extend(self.word.take());
     }
 
-    /// One command ends, and another begins at `from`; `None` where the first reaches into the second.
+    /// Ends one command; the next begins at `from`. `None` if the first includes the second.
     fn part(&mut self, from: usize) -> Option<()> {
         self.end_of_word();
         if self.opens || self.words.iter().any(|word| RESERVED.contains(&word.as_str())) {

@@ -1,35 +1,35 @@
-//! What stands before a server's command: variables, `env`, `exec`, a shell with a script.
+//! Unwraps a server's command from variables, `env`, `exec` and shells.
 
 use super::script;
 
-/// A command without what only a shell understands.
+/// A command without shell syntax.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Bare {
-    /// Variables that were set before it; `None`: taken over from the caller's environment.
+    /// Variables set before it; `None`: inherited from the caller's environment.
     pub env: Vec<(String, Option<String>)>,
     /// The command.
     pub words: Vec<String>,
 }
 
-/// Options of a shell without meaning for a script of plain commands.
-const IDLE: &str = "ceux";
+/// Options of a shell that do not affect a script of plain commands.
+const NEUTRAL: &str = "ceux";
 
-/// Takes apart what stands before the command.
+/// Unwraps the command.
 ///
 /// # Errors
-/// What nobody but a shell can do.
+/// A command that only a shell can run.
 pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
     let mut env = Vec::new();
     loop {
         if let Some(operator) = words.iter().find(|word| OPERATORS.contains(&word.as_str())) {
             return Err(format!(
-                "no shell reads the command, so {operator:?} in it would be an argument: write the server's command alone, or \
+                "the command does not run in a shell, so {operator:?} would be an argument: write the server's command alone, or \
                  sh -c '…'"
             ));
         }
-        let Some(first) = words.first() else { return Err("there is no command in it".into()) };
+        let Some(first) = words.first() else { return Err("it contains no command".into()) };
         if let Some((name, value)) = assignment(first) {
-            env.push((name.to_string(), taken(name, value)?));
+            env.push((name.to_string(), variable_value(name, value)?));
             words.remove(0);
             continue;
         }
@@ -40,11 +40,13 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
             "env" if !next.is_empty() && !next.starts_with('-') => drop(words.remove(0)),
             "sh" | "bash" | "dash" | "ksh" | "zsh" => match shell(&words)? {
                 Shell::Plain(inner) => words = inner,
-                Shell::Kept(all) => return Ok(Bare { env, words: all }),
+                Shell::Script(all) => return Ok(Bare { env, words: all }),
             },
-            _ if first.starts_with('-') => return Err(format!("it begins with the flag {first}, not with a program")),
+            _ if first.starts_with('-') => return Err(format!("it begins with the flag {first} instead of a program")),
             _ if first.starts_with("~/") || expands(first) => {
-                return Err(format!("no shell reads the command, so {first} is not expanded: write the whole path"));
+                return Err(format!(
+                    "the command does not run in a shell, so {first} is not expanded: write the whole path"
+                ));
             }
             _ => return Ok(Bare { env, words }),
         }
@@ -53,7 +55,7 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
 
 const OPERATORS: [&str; 12] = ["#", "&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"];
 
-/// Whether a shell would put a variable's value into a word; `${NAME}` is put in when the server is started.
+/// True if a shell would expand a word; `${NAME}` is expanded when the server is started.
 fn expands(word: &str) -> bool {
     word.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '('))
 }
@@ -65,14 +67,14 @@ fn assignment(word: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, value))
 }
 
-/// A variable's value; one that is only itself is inherited.
-fn taken(name: &str, value: &str) -> Result<Option<String>, String> {
+/// A variable's value; `None` for `NAME=$NAME`, which inherits it.
+fn variable_value(name: &str, value: &str) -> Result<Option<String>, String> {
     if value == format!("${name}") || value == format!("${{{name}}}") {
         return Ok(None);
     }
     if value.contains('$') || value.contains('`') {
         return Err(format!(
-            "no shell reads the command, so {name}={value} would be taken as it is: write its value in env"
+            "the command does not run in a shell, so {name}={value} is not expanded: write its value in env"
         ));
     }
     Ok(Some(value.to_string()))
@@ -81,44 +83,44 @@ fn taken(name: &str, value: &str) -> Result<Option<String>, String> {
 enum Shell {
     /// The command without the shell.
     Plain(Vec<String>),
-    /// The whole command, made so that what is added at its end reaches the server.
-    Kept(Vec<String>),
+    /// The whole command, changed so that words added at its end reach the server.
+    Script(Vec<String>),
 }
 
 fn shell(words: &[String]) -> Result<Shell, String> {
     let mut at = 1;
-    let mut idle = true;
+    let mut neutral = true;
     while let Some(option) = words.get(at).filter(|word| word.starts_with(['-', '+'])) {
         let letters = option.trim_start_matches(['-', '+']);
         let is_script = !option.starts_with("--") && letters.contains('c');
-        idle &= letters.chars().all(|c| IDLE.contains(c));
+        neutral &= letters.chars().all(|c| NEUTRAL.contains(c));
         at += if letters == "o" || letters == "O" { 2 } else { 1 };
         if is_script {
-            let Some(text) = words.get(at) else { return Err("there is no script behind -c".into()) };
-            return script(&words[..at], text, &words[at + 1..], idle);
+            let Some(text) = words.get(at) else { return Err("the script after -c is missing".into()) };
+            return script(&words[..at], text, &words[at + 1..], neutral);
         }
     }
-    // A script in a file is a program like any other.
-    Ok(Shell::Kept(words.to_vec()))
+    // A script file is a program like any other.
+    Ok(Shell::Script(words.to_vec()))
 }
 
-/// `options` are the shell and its options, `arguments` what follows the script: its name, and its own arguments.
-fn script(options: &[String], text: &str, arguments: &[String], idle: bool) -> Result<Shell, String> {
+/// `options` are the shell and its options; `arguments` are the words after the script: its name and its arguments.
+fn script(options: &[String], text: &str, arguments: &[String], neutral: bool) -> Result<Shell, String> {
     let name = arguments.first().map_or("sh", String::as_str).to_string();
     let Some(read) = script::read(text) else {
         if !text.contains("$@") {
-            let why = "what is added to the command (model, port, flags) does not reach the server behind sh -c: write the \
+            let why = "the model, port and flags added to the command do not reach the server in sh -c: write the \
                        server's own command, or end the script with \"$@\"";
             return Err(why.into());
         }
         let arguments = arguments.iter().skip(1).cloned();
-        return Ok(Shell::Kept(options.iter().cloned().chain([text.to_string(), name]).chain(arguments).collect()));
+        return Ok(Shell::Script(options.iter().cloned().chain([text.to_string(), name]).chain(arguments).collect()));
     };
     let mut inner = read.words;
     if read.takes_arguments {
         inner.extend(arguments.iter().skip(1).cloned());
     }
-    if idle && read.before.is_empty() {
+    if neutral && read.before.is_empty() {
         return Ok(Shell::Plain(inner));
     }
     if inner.first().is_some_and(|word| word == "exec") {
@@ -128,7 +130,7 @@ fn script(options: &[String], text: &str, arguments: &[String], idle: bool) -> R
         inner.insert(0, "env".into());
     }
     let whole = format!("{}exec \"$@\"", read.before);
-    Ok(Shell::Kept(options.iter().cloned().chain([whole, name]).chain(inner).collect()))
+    Ok(Shell::Script(options.iter().cloned().chain([whole, name]).chain(inner).collect()))
 }
 
 #[cfg(test)]
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_and_shells_are_taken_away() {
+    fn variables_and_shells_are_unwrapped() {
         for (line, env, words) in [
             ("vllm serve m", "", "vllm serve m"),
             ("A=1 B='x y' vllm serve m", "A=1 B=x y", "vllm serve m"),
@@ -166,15 +168,15 @@ mod tests {
             assert_eq!(bare_of(line), Ok((env.into(), words.into())), "{line}");
         }
         for (line, said) in [
-            ("sh -c 'vllm serve m | tee log'", "behind sh -c"),
-            ("A=1", "no command"),
+            ("sh -c 'vllm serve m | tee log'", "in sh -c"),
+            ("A=1", "contains no command"),
             ("PATH=/x:$PATH vllm serve", "write its value in env"),
-            ("vllm serve m > log", "no shell"),
-            ("sh -c", "no script"),
+            ("vllm serve m > log", "not run in a shell"),
+            ("sh -c", "script after -c is missing"),
             ("--port 1", "begins with the flag"),
             ("~/v/bin/vllm serve", "write the whole path"),
             ("$HOME/v/bin/vllm serve", "write the whole path"),
-            ("vllm serve m # mine", "no shell"),
+            ("vllm serve m # mine", "not run in a shell"),
         ] {
             assert!(bare_of(line).unwrap_err().contains(said), "{line}");
         }

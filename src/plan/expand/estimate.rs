@@ -1,5 +1,5 @@
-//! How long a search will take, before anything is started. Nobody knows how fast the servers are: what is counted on is an
-//! answer as slow as the SLA allows.
+//! Estimates how long a search takes, before anything is started. The speed of the servers is unknown, so it assumes that
+//! every answer is as slow as the SLA allows.
 
 use std::fmt;
 
@@ -8,32 +8,32 @@ use crate::metrics::rate_search::{ProbeOutcome, RateSearch};
 use crate::metrics::sla;
 use crate::rows::kinds::{Benchmark, Candidate, Load, LoadMode, Members, Qps, Scenario};
 
-/// Time to the first token when no limit says, ms.
+/// Assumed time to first token without a limit, ms.
 const TTFT_MS: f64 = 1000.0;
-/// Time for a further token when no limit says, ms.
+/// Assumed time per output token without a limit, ms.
 const TPOT_MS: f64 = 30.0;
-/// Requests of a burst that a server works on at once.
+/// Assumed number of requests of a burst that a server processes concurrently.
 const BURST: f64 = 64.0;
 
-/// What a list of candidates takes.
+/// The time that a list of candidates takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Estimate {
-    /// Servers that are started.
+    /// Number of server starts.
     pub starts: usize,
-    /// Seconds until they are ready.
+    /// Time until they are ready, in all, s.
     pub start_s: f64,
-    /// Rate searches.
+    /// Number of rate searches.
     pub searches: usize,
-    /// Their probes.
+    /// Number of probes of all searches.
     pub probes: usize,
-    /// Runs beside them.
+    /// Number of other runs.
     pub runs: usize,
-    /// Seconds of load.
+    /// Time under load, in all, s.
     pub load_s: f64,
 }
 
 impl Estimate {
-    /// Hours in all.
+    /// Total time, h.
     #[must_use]
     pub fn hours(&self) -> f64 {
         (self.start_s + self.load_s) / 3600.0
@@ -47,10 +47,15 @@ impl fmt::Display for Estimate {
             s => format!("{:.1} h", s / 3600.0),
         };
         let some = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-        let starts = some(self.starts, "start", "starts");
-        write!(f, "about {}: {starts} ({})", time(self.start_s + self.load_s), time(self.start_s))?;
+        let starts = some(self.starts, "server start", "server starts");
+        let total = time(self.start_s + self.load_s);
+        write!(
+            f,
+            "at most {total} (assumes every answer is as slow as the SLA allows): {starts} ({})",
+            time(self.start_s)
+        )?;
         if self.searches > 0 {
-            let searches = some(self.searches, "search", "searches");
+            let searches = some(self.searches, "rate search", "rate searches");
             write!(f, ", {searches} of {} probes", self.probes / self.searches)?;
         }
         if self.runs > 0 {
@@ -60,11 +65,11 @@ impl fmt::Display for Estimate {
     }
 }
 
-/// What these candidates take, the units that they have left.
+/// The time that the remaining units of these candidates take.
 #[must_use]
 pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks: &Frameworks) -> Estimate {
     let mut all = Estimate::default();
-    // All candidates of a plan are searched in the same way.
+    // All candidates of a plan have the same rate searches.
     let mut known: Vec<(Qps, Vec<f64>)> = Vec::new();
     for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
         all.starts += 1;
@@ -97,7 +102,7 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
     all
 }
 
-/// Seconds of one answer, by the tightest limits.
+/// Time of one answer, by the tightest limits, s.
 fn answer_s(sla: &Members, scenario: &Scenario) -> f64 {
     let limit = |metric: &str| {
         let own = sla.iter().filter(|(key, _)| key.starts_with("max_") && key.ends_with(&format!("_{metric}_ms")));
@@ -126,7 +131,7 @@ fn run_s(load: &Load, bench: &Benchmark, answer: f64) -> f64 {
     }
 }
 
-/// The rates that a search asks a server that can do the middle of its range, by ratio.
+/// The rates that a search probes if the server sustains the geometric middle of its range.
 fn probes(qps: &Qps) -> Vec<f64> {
     let middle = (qps.lower * qps.upper).sqrt();
     let mut search = RateSearch::new(*qps, None);

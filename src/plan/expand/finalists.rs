@@ -1,4 +1,4 @@
-//! The second pass: the baseline and the leaders again, in blocks, at the rates that the first pass found.
+//! The second pass: runs the baselines and the leaders again, in blocks, at the rates found in the first pass.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::unit::{UnitKeys, common};
 use crate::base::random::generator;
 use crate::rows::kinds::{Candidate, Load, LoadMode, Unit};
 
-/// How well a candidate did in a scenario in the first pass.
+/// The best result of a candidate in a scenario of the first pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstPassScore {
     /// The candidate.
@@ -19,8 +19,8 @@ pub struct FirstPassScore {
     pub load: Load,
 }
 
-/// Baselines and leaders of `candidates`, once for each of `repeats`, each block in an order of its own by chance; `best` is in
-/// the order of the ranking, the leader of each scenario first. No candidate stands twice in a row where there are two or more.
+/// The baselines and leaders of `candidates`, once per repeat, in randomized blocks; `best` is in ranking order, the leader of
+/// each scenario first. No candidate runs twice in a row if there are at least two.
 #[must_use]
 pub fn finalists(
     candidates: Vec<Candidate>,
@@ -41,7 +41,7 @@ pub fn finalists(
     for repeat in repeats {
         let mut block = chosen.clone();
         block.shuffle(&mut generator(seed, &["block", &repeat.to_string()]));
-        // The last of one block is not the first of the next.
+        // Do not start a block with the last candidate of the previous one.
         if block.len() > 1 && all.last().is_some_and(|last| last.candidate_id == block[0].candidate_id) {
             block.rotate_left(1);
         }
@@ -50,7 +50,7 @@ pub fn finalists(
     all
 }
 
-/// The candidate with the load points at which it is run again: its own best and the leader's, no search.
+/// The candidate with the load points of the second pass: its own best and the leader's, without rate searches.
 fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate {
     let mut loads: Vec<Load> = Vec::new();
     let mut units = Vec::new();
@@ -85,6 +85,6 @@ fn of_repeat(mut candidate: Candidate, repeat: u32) -> Candidate {
         unit.key = asked.key(&common, &unit.scenario, unit.load, repeat);
     }
     candidate.units = units;
-    candidate.search.why = format!("run {} of the second pass: {}", repeat + 1, candidate.search.why);
+    candidate.search.why = format!("second pass, run {}: {}", repeat + 1, candidate.search.why);
     candidate
 }

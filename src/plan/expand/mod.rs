@@ -1,5 +1,6 @@
-//! Candidates: the baseline first, then what the plan's strategy makes of the search space.
+//! Generates candidates: the baseline first, then flag sets from the search space, by the plan's strategy.
 
+mod candidate;
 mod estimate;
 mod finalists;
 mod render;
@@ -7,36 +8,34 @@ mod space;
 mod strategy;
 mod unit;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::estimate::{Estimate, estimate};
 pub use self::finalists::{FirstPassScore, finalists};
 pub use self::strategy::size;
 pub use self::unit::closes;
 
-use self::space::FlagSet;
+use self::candidate::CandidateBuilder;
+use self::space::{FlagSet, FlagSetSearch, FlagSets};
 
-use super::{FrameworkPlan, Plan, is_smoke, nested};
-use crate::base::digest;
+use super::{FrameworkPlan, Plan};
 use crate::base::error::{Error, Result};
-use crate::engines::framework::{Framework, Frameworks};
-use crate::rows::kinds::{
-    Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, Status, ValidatedFlags,
-};
+use crate::engines::framework::Frameworks;
+use crate::rows::kinds::{Candidate, Members, Status};
 use crate::rows::words::{FailureClass, Strategy};
 
-/// What was made of one framework's search space.
+/// The expansion of one framework's search space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
     /// The framework's name in the plan.
     pub framework: String,
-    /// Its candidates, the baseline first; those that are not run at the end, one for each reason.
+    /// Its candidates, the baseline first; skipped ones last, one for each reason.
     pub candidates: Vec<Candidate>,
-    /// Combinations that the search space holds.
+    /// Number of combinations in the search space.
     pub space: usize,
-    /// Values of knobs that no candidate has, and that nothing forbids.
+    /// Allowed values that no candidate has, by knob.
     pub never_tried: Members,
 }
 
@@ -45,10 +44,10 @@ pub struct Expansion {
 /// # Errors
 /// A framework without a definition.
 pub fn expand(plan: &Plan, frameworks: &Frameworks) -> Result<Vec<Expansion>> {
-    plan.frameworks.iter().map(|given| one(plan, given, frameworks)).collect()
+    plan.frameworks.iter().map(|section| one(plan, section, frameworks)).collect()
 }
 
-/// All candidates in the order in which they are tried: every framework's baseline before any second candidate.
+/// All candidates in the order in which they run: the baselines of all frameworks before any other candidate.
 #[must_use]
 pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
     let mut queues: Vec<_> = expansions.into_iter().map(|e| e.candidates.into_iter()).collect();
@@ -62,34 +61,34 @@ pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
     }
 }
 
-fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
+fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
     let no_definition =
-        || Error::new(format!("there is no framework definition {:?}", given.definition)).at(given.name.clone());
-    let framework = frameworks.get(&given.definition).ok_or_else(no_definition)?;
-    let base = plan.base(given, framework);
+        || Error::new(format!("unknown framework definition {:?}", section.definition)).at(section.name.clone());
+    let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
+    let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
     let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads);
-    let make = CandidateBuilder { plan, given, framework, asked };
-    if !given.enabled {
+    let make = CandidateBuilder { plan, section, framework, asked };
+    if !section.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
         skip(&mut candidate, FailureClass::Excluded, "excluded by the user (enabled: false)".into());
-        let framework = given.name.clone();
+        let framework = section.name.clone();
         return Ok(Expansion { framework, candidates: vec![candidate], space: 1, never_tried: Members::new() });
     }
     let space: Vec<(String, Vec<Value>)> = match plan.tier {
-        1 => strategy::first_tier(&base, &given.space),
-        _ => given.space.clone(),
+        1 => strategy::first_tier(&base, &section.space),
+        _ => section.space.clone(),
     };
-    let (sets, refused, values) = make.sets(baseline, &space);
-    // A list is what somebody wanted to try; any other strategy left something out.
+    let FlagSets { sets, refused, refused_values } = FlagSetSearch { plan, section, framework }.sets(baseline, &space);
+    // A list is complete; any other strategy may leave values out.
     let never_tried = match plan.strategy {
         Strategy::Ordered => Members::new(),
-        _ => space::never_tried(&given.space, &sets, &values),
+        _ => space::never_tried(&section.space, &sets, &refused_values),
     };
     let (of, size) = (
         sets.len() + refused.len(),
-        if plan.strategy == Strategy::Ordered { given.list.len() } else { strategy::size(&space) },
+        if plan.strategy == Strategy::Ordered { section.list.len() } else { strategy::size(&space) },
     );
     let all = sets.into_iter().map(|set| (set, None)).chain(refused.into_iter().map(|(set, why)| (set, Some(why))));
     let mut candidates = Vec::with_capacity(of);
@@ -102,13 +101,13 @@ fn one(plan: &Plan, given: &FrameworkPlan, frameworks: &Frameworks) -> Result<Ex
         }
         candidates.push(candidate);
     }
-    // A baseline that cannot run stays the first all the same.
+    // A skipped baseline still comes first.
     candidates.sort_by_key(|candidate| !candidate.search.baseline);
-    Ok(Expansion { framework: given.name.clone(), candidates, space: size, never_tried })
+    Ok(Expansion { framework: section.name.clone(), candidates, space: size, never_tried })
 }
 
-/// The plan of the second stage: of every framework only what speculates is searched, on top of its best candidate of the
-/// first; and the frameworks that have none.
+/// The plan of the second stage, which searches only the knobs for speculative decoding, on top of the best candidate of
+/// each framework; and the frameworks that have no such candidate.
 #[must_use]
 pub fn on_top_of(
     mut plan: Plan,
@@ -119,16 +118,16 @@ pub fn on_top_of(
     let all = || first.iter().flat_map(|e| &e.candidates);
     let mut without = Vec::new();
     plan.speculative = true;
-    plan.frameworks.retain_mut(|given| {
-        let leader = leaders.get(&given.name);
+    plan.frameworks.retain_mut(|section| {
+        let leader = leaders.get(&section.name);
         let best = leader.and_then(|id| all().find(|candidate| candidate.candidate_id == *id));
-        let (Some(best), Some(framework)) = (best, frameworks.get(&given.definition)) else {
-            without.extend(given.enabled.then(|| given.name.clone()));
+        let (Some(best), Some(framework)) = (best, frameworks.get(&section.definition)) else {
+            without.extend(section.enabled.then(|| section.name.clone()));
             return false;
         };
-        given.base.clone_from(&best.server.flags);
-        given.space.retain(|(knob, _)| framework.is_speculative(knob));
-        given.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
+        section.base.clone_from(&best.server.flags);
+        section.space.retain(|(knob, _)| framework.is_speculative(knob));
+        section.list.retain(|changes| changes.keys().all(|knob| framework.is_speculative(knob)));
         true
     });
     (plan, without)
@@ -140,130 +139,13 @@ fn skip(candidate: &mut Candidate, class: FailureClass, reason: String) {
     candidate.failure_reason = Some(reason);
 }
 
-/// What the candidates of one framework have in common.
-struct CandidateBuilder<'a> {
-    plan: &'a Plan,
-    given: &'a FrameworkPlan,
-    framework: &'a Framework,
-    asked: unit::UnitKeys,
-}
-
-impl CandidateBuilder<'_> {
-    fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
-        SearchPosition {
-            strategy: self.plan.strategy,
-            index,
-            of,
-            space,
-            baseline: set.changed.is_empty(),
-            why: set.why.clone(),
-            never_tried: Members::new(),
-        }
-    }
-
-    fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
-        let (plan, given, framework) = (self.plan, self.given, self.framework);
-        let model = given.model.clone().unwrap_or_else(|| plan.model.clone());
-        // What cannot be put together was an error of the plan.
-        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
-        let files = render::files(framework, &mut rendered);
-        let argv = render::argv(framework, given, &model, &rendered);
-        let mut env = framework.env.clone();
-        env.extend(given.env.clone());
-        if let Some(devices) = &plan.hardware.visible_devices {
-            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
-        }
-        if plan.hardware.gpu_count == Some(0) && !framework.simulated {
-            // A build for GPUs takes what it sees.
-            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
-        }
-        let server = CandidateServer {
-            definition: framework.name.clone(),
-            argv,
-            env,
-            files,
-            flags: set.flags,
-            changed: set.changed,
-            launcher: launchers(given, framework),
-            image: given.image.clone(),
-            mounts: given.mounts.clone(),
-        };
-        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
-        // What is not there changes no id.
-        let local = [LauncherStep::plain("local")];
-        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
-        for more in [json!(server.image), json!(server.mounts), launcher] {
-            if !more.is_null() && more != json!([]) {
-                content.as_array_mut().expect("made as a list above").push(more);
-            }
-        }
-        let validated = self.validated(&server.argv);
-        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == given.name);
-        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
-        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
-        let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
-        let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
-        let mut candidate = Candidate {
-            framework: given.name.clone(),
-            candidate_id: format!("{}-{}", given.name, digest::short(&content)),
-            model,
-            tokenizer: plan.tokenizer.clone(),
-            precision: plan.precision.clone(),
-            quantization: given.quantization.clone().or_else(|| plan.quantization.clone()),
-            hardware: plan.hardware.clone(),
-            gpus: fewer,
-            server_command: render::command(framework, &server),
-            server,
-            scenarios: plan.scenarios.clone(),
-            loads: plan.loads.clone(),
-            units: Vec::new(),
-            benchmark,
-            sla: plan.sla.clone(),
-            weights: plan.weights.clone(),
-            search,
-            version: validated.as_ref().and_then(|validated| validated.version.clone()),
-            validated_cli_flags: validated,
-            substitutions: own.cloned().collect(),
-            caveats: plan.checked.caveats.clone(),
-            simulated: framework.simulated,
-            status: None,
-            failure_class: None,
-            failure_reason: None,
-        };
-        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
-        candidate
-    }
-
-    /// Which flags of a command a captured help accepts.
-    fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
-        let check = self.plan.checked.validated_cli_flags.get(&self.given.name)?;
-        let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
-        let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
-        Some(ValidatedFlags {
-            version: check.version.clone(),
-            server: own(&check.server.accepted),
-            benchmark: check.benchmark.as_ref().map(|verdicts| verdicts.accepted.clone()).unwrap_or_default(),
-            unverifiable: own(&check.server.unverifiable),
-        })
-    }
-}
-
-/// The plan's launchers, with what the framework asks of them where the plan says nothing.
-fn launchers(given: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
-    let mut steps = given.launcher.clone();
-    for step in &mut steps {
-        if let Some(options) = framework.launcher_options.get(&step.name) {
-            step.options.entry("options".into()).or_insert_with(|| options.clone());
-        }
-    }
-    steps
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::{CheckContext, load};
     use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeSet;
 
     /// The expansion of a plan for a framework with the knobs a to d.
     fn expanded(base: &Value, space: &Value, search: &Value) -> Expansion {
@@ -281,18 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_says_how_many_gpus_it_takes_of_the_budget() {
+    fn a_candidate_has_its_number_of_gpus_if_below_the_budget() {
         let frameworks = Frameworks::load(&[], &[]).unwrap();
         let plan = json!({"model": "m", "hardware": {"gpu_count": 4}, "sla": {"max_p50_ttft_ms": 1},
                           "frameworks": {"vllm": {"search_space": {"tensor_parallel_size": [2, 1]}}}});
         let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
         let all = expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap().remove(0);
         let gpus: Vec<Option<u32>> = all.candidates.iter().map(|candidate| candidate.gpus).collect();
-        assert_eq!(gpus, [None, Some(2), Some(1)], "all of the budget is not told again");
+        assert_eq!(gpus, [None, Some(2), Some(1)], "absent if it is the whole budget");
     }
 
     #[test]
-    fn what_a_rule_refuses_uses_up_no_place() {
+    fn refused_flag_sets_do_not_count_towards_the_maximum() {
         let all = expanded(
             &json!({"a": 1}),
             &json!({"a": [9, 1, 2], "b": [9, 3]}),
@@ -311,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_cap_leaves_out_are_told() {
+    fn values_left_out_by_the_maximum_are_reported() {
         let all =
             expanded(&json!({}), &json!({"a": [1, 2, 3], "b": [4, 5]}), &json!({"max_candidates_per_framework": 4}));
         assert_eq!((all.space, all.candidates.len()), (6, 4));

@@ -1,4 +1,4 @@
-//! A flag set as a command: argv first, text for people from it.
+//! Renders a flag set as a command: argv, and from it a shell command.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::engines::framework::{Booleans, Framework};
 use crate::plan::FrameworkPlan;
 use crate::rows::kinds::{CandidateServer, Members};
 
-/// The address that a server binds unless the plan says otherwise.
+/// Default address to bind.
 const HOST: &str = "127.0.0.1";
 
-/// Maps of knobs that take a file, as files by name, with the path of each in its place. JSON is YAML too, and quotes every
-/// string, so that no reader of YAML 1.1 takes `no` for false.
+/// Moves maps of knobs that take a file into files, by name, and puts their paths in place. The files are JSON, which is valid YAML
+/// and quotes every string, so that no YAML 1.1 reader takes `no` for false.
 pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for (knob, name) in &framework.option_files {
@@ -25,21 +25,21 @@ pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, Str
     files
 }
 
-/// The deploy command, with `{port}` for the port.
+/// The server command, with `{port}` for the port.
 pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
     let own = given.command.as_ref();
     let mut argv = own.map_or_else(|| framework.command.clone(), |own| own.head.clone());
-    let given_flag = |flag: &str| flags.keys().any(|knob| framework.flag(knob) == flag);
+    let has_flag = |flag: &str| flags.keys().any(|knob| framework.flag(knob) == flag);
     let model_flag = own.map_or(&framework.model_flag, |own| &own.model_flag);
     match (own.and_then(|own| own.model.as_ref()), model_flag) {
         (Some(words), _) => argv.extend(words.iter().cloned()),
-        // A plan may spell the model as a knob of its own.
-        (None, Some(flag)) if given_flag(flag) => {}
+        // The plan may set the model as a knob.
+        (None, Some(flag)) if has_flag(flag) => {}
         (None, Some(flag)) => argv.extend([flag.clone(), model.to_string()]),
         (None, None) => argv.push(model.to_string()),
     }
     argv.extend(own.iter().flat_map(|own| own.rest.iter().cloned()));
-    if let Some(flag) = framework.served_name_flag.as_ref().filter(|flag| !given_flag(flag)) {
+    if let Some(flag) = framework.served_name_flag.as_ref().filter(|flag| !has_flag(flag)) {
         argv.extend([flag.clone(), model.to_string()]);
     }
     for (knob, value) in flags {
@@ -47,7 +47,7 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
     }
     let host = own.and_then(|own| own.host.as_deref()).unwrap_or(HOST);
     for (flag, value) in [(&framework.host_flag, host), (&framework.port_flag, "{port}")] {
-        if !given_flag(flag) {
+        if !has_flag(flag) {
             argv.extend([flag.clone(), value.to_string()]);
         }
     }
@@ -55,7 +55,7 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
     argv
 }
 
-/// The words that one knob becomes; none when it is null.
+/// The words of one knob; none for null.
 fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
     let Some(flag) = framework.spell(knob, value) else { return Vec::new() };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
@@ -63,24 +63,24 @@ fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
         (Value::Bool(value), Booleans::Value) => vec![flag, value.to_string()],
         (Value::Bool(_), _) => vec![flag],
         (Value::Array(items), _) => std::iter::once(flag).chain(items.iter().map(text)).collect(),
-        // A value that looks like a flag must not be taken for one.
+        // `FLAG=VALUE`, because the value looks like a flag.
         (value, _) if text(value).starts_with('-') && !value.is_number() => vec![format!("{flag}={}", text(value))],
         (value, _) => vec![flag, text(value)],
     }
 }
 
-/// The deploy command as text, with the framework's default port and the environment that it needs.
+/// The server command for a shell, with the framework's default port and its environment variables.
 pub fn command(framework: &Framework, server: &CandidateServer) -> String {
     let port = framework.default_port.to_string();
     let fill = |word: &String| word.replace("{port}", &port).replace("{files}/", "");
     let argv: Vec<String> = server.argv.iter().map(fill).collect();
-    // What the command reads is written first, so that the line stands alone.
+    // Write the files of the command first, so that the line is self-contained.
     let files =
         server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
-    let given = shell::assignments(&server.env);
-    // A secret that the plan names as ${NAME} is the shell's affair.
+    let environment = shell::assignments(&server.env);
+    // The shell expands a secret named as ${NAME}.
     let argv = argv.iter().map(|word| shell::quote_open(word));
-    files.chain(given).chain(argv).collect::<Vec<_>>().join(" ")
+    files.chain(environment).chain(argv).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

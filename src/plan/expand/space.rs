@@ -1,33 +1,41 @@
-//! From a search space to the flag sets that are run, and to those that are not.
+//! From a search space to the flag sets to run, and those that are refused.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{CandidateBuilder, strategy};
+use super::strategy;
 use crate::base::digest;
-use crate::plan::{Refusal, refusal};
+use crate::engines::framework::Framework;
+use crate::plan::{FrameworkPlan, Plan, Refusal, refusal};
 use crate::rows::kinds::Members;
 
 /// One flag set of a framework.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlagSet {
-    /// Baseline and search values together.
+    /// All its flags, those of the baseline included.
     pub flags: Members,
-    /// What differs from the baseline.
+    /// The flags in which it differs from the baseline.
     pub changed: Members,
-    /// Why it is tried.
+    /// Why it is run, in a few words.
     pub why: String,
 }
 
-/// Flag sets that are run; those that are not, and why; values that are refused by themselves.
-pub type FlagSets = (Vec<FlagSet>, Vec<(FlagSet, Refusal)>, Vec<(String, Value)>);
+/// The flag sets of a framework.
+pub struct FlagSets {
+    /// Those that are run, the baseline first.
+    pub sets: Vec<FlagSet>,
+    /// Those that are not run: one for each reason.
+    pub refused: Vec<(FlagSet, Refusal)>,
+    /// Knobs with a value that is refused whatever it is combined with.
+    pub refused_values: Vec<(String, Value)>,
+}
 
-/// Values that no flag set has and nothing refuses.
+/// Allowed values that no flag set has, by knob.
 pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[(String, Value)]) -> Members {
     let has = |set: &FlagSet, knob: &str, value: &Value| set.flags.get(knob).unwrap_or(&Value::Null) == value;
     let mut all = Members::new();
-    // Of a framework that cannot run at all there is nothing to say but that.
+    // If the framework cannot run at all, only that is reported.
     for (knob, values) in space.iter().filter(|_| !sets.is_empty()) {
         let never = values.iter().filter(|value| {
             let is_refused = refused.iter().any(|(other, refused)| other == knob && refused == *value);
@@ -41,13 +49,23 @@ pub fn never_tried(space: &[(String, Vec<Value>)], sets: &[FlagSet], refused: &[
     all
 }
 
-impl CandidateBuilder<'_> {
-    /// The flag sets that are run, the baseline first, without duplicates, at most as many as the plan allows; and one
-    /// that is not run for each reason. These use up no place. And the values that are refused by themselves.
+/// Walks the search space of one framework.
+pub struct FlagSetSearch<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The framework's section of it.
+    pub section: &'a FrameworkPlan,
+    /// Its definition.
+    pub framework: &'a Framework,
+}
+
+impl FlagSetSearch<'_> {
+    /// The flag sets that are run, without duplicates and at most `max_candidates`, and one refused set for each reason.
+    /// Refused sets do not count towards that maximum.
     pub fn sets(&self, baseline: FlagSet, space: &[(String, Vec<Value>)]) -> FlagSets {
         let (plan, base) = (self.plan, baseline.flags.clone());
         let cap = plan.max_candidates.max(1);
-        let refuse = |set: &FlagSet| refusal(plan, self.given, self.framework, &set.flags, &set.changed);
+        let refuse = |set: &FlagSet| refusal(plan, self.section, self.framework, &set.flags, &set.changed);
         let mut seen = BTreeSet::from([self.key(&base)]);
         let mut reasons = BTreeSet::new();
         let (mut sets, mut refused) = (Vec::new(), Vec::new());
@@ -58,17 +76,17 @@ impl CandidateBuilder<'_> {
             Some(_) => {}
         };
         sort(baseline, &mut sets, &mut refused);
-        // A value that is refused whatever stands beside it would refuse all that it is combined with.
-        let (mut left, mut values_refused) = (Vec::new(), Vec::new());
+        // A value that is refused on its own would refuse every combination with it: leave it out.
+        let (mut left, mut refused_values) = (Vec::new(), Vec::new());
         for (knob, values) in space {
             let alone = |value: &Value| Members::from_iter([(knob.clone(), value.clone())]);
             let good = |value: &&Value| {
                 let flags = alone(value);
-                base.get(knob) == Some(value) || refusal(plan, self.given, self.framework, &flags, &flags).is_none()
+                base.get(knob) == Some(value) || refusal(plan, self.section, self.framework, &flags, &flags).is_none()
             };
-            let kept: Vec<Value> = values.iter().filter(good).cloned().collect();
-            if !kept.is_empty() || values.is_empty() {
-                left.push((knob.clone(), kept));
+            let allowed: Vec<Value> = values.iter().filter(good).cloned().collect();
+            if !allowed.is_empty() || values.is_empty() {
+                left.push((knob.clone(), allowed));
             }
             for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
                 let set = self.changed(
@@ -76,13 +94,13 @@ impl CandidateBuilder<'_> {
                     strategy::KnobChange { set: alone(value), why: "a value of the search space".into() },
                 );
                 if refuse(&set).is_some() {
-                    values_refused.push((knob.clone(), value.clone()));
+                    refused_values.push((knob.clone(), value.clone()));
                     sort(set, &mut sets, &mut refused);
                 }
             }
         }
-        let changes = strategy::changes(plan.strategy, &base, &left, &self.given.list, plan.search_seed);
-        // One that refuses nearly all of a huge space has no end that anybody would wait for.
+        let changes = strategy::changes(plan.strategy, &base, &left, &self.section.list, plan.search_seed);
+        // Bounded, in case nearly all of a huge space is refused.
         for change in changes.take(100_000) {
             if sets.len() >= cap {
                 break;
@@ -92,7 +110,7 @@ impl CandidateBuilder<'_> {
                 sort(set, &mut sets, &mut refused);
             }
         }
-        (sets, refused, values_refused)
+        FlagSets { sets, refused, refused_values }
     }
 
     fn changed(&self, base: &Members, change: strategy::KnobChange) -> FlagSet {
@@ -112,9 +130,9 @@ impl CandidateBuilder<'_> {
         FlagSet { flags, changed, why: change.why }
     }
 
-    /// What two flag sets with the same command have in common: a knob that no flag says is in none.
+    /// Equal for flag sets with the same command: knobs that add nothing to the command are left out.
     fn key(&self, flags: &Members) -> String {
-        let said = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
-        digest::canonical(&Value::Object(said.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
+        let in_command = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
+        digest::canonical(&Value::Object(in_command.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
     }
 }

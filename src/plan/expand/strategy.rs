@@ -1,4 +1,4 @@
-//! Search spaces as flag sets, in the order in which they are tried. The baseline is not among them: it comes first anyway.
+//! Turns search spaces into changes of the baseline, in the order in which they run. The baseline itself is not among them.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use crate::base::random::generator;
 use crate::rows::kinds::Members;
 use crate::rows::words::Strategy;
 
-/// Combinations that a random search looks at before it takes what is left for exhausted.
+/// Maximum number of draws for a new combination, after which a random search ends.
 const DRAWS: usize = 10_000;
-/// Knobs of the first tier, and values of each.
+/// Maximum number of knobs in tier 1, and of values of each.
 const TIER_1: (usize, usize) = (6, 2);
 
 /// Knobs and their values, in the plan's order.
 pub type Space = [(String, Vec<Value>)];
 
-/// What a candidate changes, and why it is tried.
+/// The changes of a candidate, and why it is run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnobChange {
-    /// Knobs and values; null takes a knob away.
+    /// Knobs and values; null removes a knob.
     pub set: Members,
     /// In a few words.
     pub why: String,
@@ -33,7 +33,7 @@ impl KnobChange {
     }
 }
 
-/// The space of the first tier: the first six knobs, two values each that the baseline has not.
+/// The search space of tier 1: the first six knobs, each with two values that differ from the baseline.
 #[must_use]
 pub fn first_tier(base: &Members, space: &Space) -> Vec<(String, Vec<Value>)> {
     let some = |(knob, values): &(String, Vec<Value>)| {
@@ -43,7 +43,7 @@ pub fn first_tier(base: &Members, space: &Space) -> Vec<(String, Vec<Value>)> {
     space.iter().take(TIER_1.0).map(some).collect()
 }
 
-/// The changes of a strategy, one after the other; made as they are asked for, for a space may be huge.
+/// The changes of a strategy, generated lazily because a space may be huge.
 pub fn changes<'a>(
     strategy: Strategy,
     base: &'a Members,
@@ -55,7 +55,7 @@ pub fn changes<'a>(
         Strategy::Ordered => Box::new(
             list.iter()
                 .enumerate()
-                .map(|(i, set)| KnobChange::new(set.clone(), &format!("number {} of the plan's list", i + 1))),
+                .map(|(i, set)| KnobChange::new(set.clone(), &format!("number {} in candidates", i + 1))),
         ),
         Strategy::OneAtATime => Box::new(space.iter().flat_map(move |(knob, values)| {
             let other = values.iter().filter(move |value| base.get(knob) != Some(value));
@@ -71,7 +71,7 @@ pub fn changes<'a>(
     }
 }
 
-/// How many combinations a space has.
+/// Number of combinations in a space.
 #[must_use]
 pub fn size(space: &Space) -> usize {
     space.iter().fold(1usize, |size, (_, values)| size.saturating_mul(values.len().max(1)))
@@ -94,7 +94,7 @@ fn product(space: &Space) -> impl Iterator<Item = KnobChange> {
         if !moved {
             at = None;
         }
-        Some(KnobChange::new(set, "next of the product"))
+        Some(KnobChange::new(set, "next combination"))
     })
 }
 
@@ -103,11 +103,11 @@ fn chosen(space: &Space, index: &[usize]) -> Members {
     space.iter().zip(index).filter_map(one).collect()
 }
 
-/// Combinations by chance, none twice.
+/// Random combinations without repetition.
 fn random(space: &Space, mut rng: Pcg64, seed: u64) -> impl Iterator<Item = KnobChange> {
     let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
     let all = if space.is_empty() { 0 } else { size(space) };
-    let why = format!("drawn by chance, seed {seed}");
+    let why = format!("random, seed {seed}");
     std::iter::from_fn(move || {
         for _ in 0..DRAWS {
             if seen.len() >= all {
@@ -122,8 +122,8 @@ fn random(space: &Space, mut rng: Pcg64, seed: u64) -> impl Iterator<Item = Knob
     })
 }
 
-/// Combinations that have every pair of values of two knobs at least once. Greedy: each begins with a pair that is still
-/// missing, and takes for every other knob the value that brings most missing pairs with what it has; by chance among equals.
+/// Combinations that cover every pair of values of two knobs at least once. Greedy: each starts with a missing pair, and picks
+/// for every other knob the value that covers the most missing pairs, at random among equals.
 fn pairwise(space: &Space, mut rng: Pcg64) -> Vec<KnobChange> {
     let knobs: Vec<usize> = space.iter().map(|(_, values)| values.len().max(1)).collect();
     let Some(last) = knobs.len().checked_sub(1) else { return Vec::new() };
@@ -142,12 +142,12 @@ fn pairwise(space: &Space, mut rng: Pcg64) -> Vec<KnobChange> {
         let mut row: Vec<Option<usize>> = vec![None; knobs.len()];
         (row[a], row[b]) = (Some(x), Some(y));
         for knob in (0..knobs.len()).filter(|knob| *knob != a && *knob != b) {
-            let brings = |value: usize| {
-                let had = row.iter().enumerate().filter_map(|(other, v)| Some((other, (*v)?)));
-                had.filter(|(other, v)| missing.contains(&pair(knob, value, *other, *v))).count()
+            let covers = |value: usize| {
+                let fixed = row.iter().enumerate().filter_map(|(other, v)| Some((other, (*v)?)));
+                fixed.filter(|(other, v)| missing.contains(&pair(knob, value, *other, *v))).count()
             };
-            let most = (0..knobs[knob]).map(brings).max().unwrap_or(0);
-            let equal: Vec<usize> = (0..knobs[knob]).filter(|value| brings(*value) == most).collect();
+            let most = (0..knobs[knob]).map(covers).max().unwrap_or(0);
+            let equal: Vec<usize> = (0..knobs[knob]).filter(|value| covers(*value) == most).collect();
             row[knob] = Some(equal[rng.random_range(0..equal.len())]);
         }
         let row: Vec<usize> = row.into_iter().flatten().collect();
@@ -157,7 +157,7 @@ fn pairwise(space: &Space, mut rng: Pcg64) -> Vec<KnobChange> {
                 missing.remove(&(a, row[a], b, row[b]));
             }
         }
-        let why = format!("brings {} pairs of values that were not together yet", before - missing.len());
+        let why = format!("covers {} more pairs of values", before - missing.len());
         all.push(KnobChange::new(chosen(space, &row), &why));
     }
     all
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_space_is_not_made() {
+    fn a_huge_space_is_generated_lazily() {
         let huge = space(&[10; 12]);
         assert_eq!(size(&huge), 1_000_000_000_000);
         for strategy in [Strategy::BoundedProduct, Strategy::Random, Strategy::OneAtATime] {

@@ -7,7 +7,7 @@ use crate::rows::kinds::{Candidate, Load, Scenario, Status, Unit};
 use crate::rows::row::SCHEMA_VERSION;
 use crate::rows::words::FailureClass;
 
-/// Scenario × load × repeat, each with the key of everything that its result depends on.
+/// Scenario × load × repeat, each with a key from everything its result depends on.
 pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Vec<Unit> {
     let common = common(candidate);
     let mut units = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
     units
 }
 
-/// What is asked of every candidate of a plan, as the keys of its units have it.
+/// The scenarios and loads of a plan, in the form that goes into the keys of units.
 #[derive(Debug)]
 pub(super) struct UnitKeys {
     scenarios: Vec<(String, String)>,
@@ -38,7 +38,7 @@ impl UnitKeys {
         }
     }
 
-    /// 16 hexadecimal digits of everything that the result of a unit depends on.
+    /// The key of a unit: 16 hexadecimal digits from everything its result depends on.
     pub(super) fn key(&self, common: &str, scenario: &str, load: usize, repeat: u32) -> String {
         let known = self.scenarios.iter().find(|(name, _)| name == scenario);
         let scenario = known.map_or("", |(_, identity)| identity);
@@ -47,7 +47,7 @@ impl UnitKeys {
     }
 }
 
-/// A digest of what all units of a candidate depend on.
+/// A digest of everything all units of a candidate depend on.
 pub(super) fn common(candidate: &Candidate) -> String {
     let mut hardware = candidate.hardware.clone();
     hardware.gpu_uuids.clear();
@@ -66,7 +66,7 @@ pub(super) fn common(candidate: &Candidate) -> String {
     digest::sha256(digest::canonical(&content).as_bytes())
 }
 
-/// True when a result of this status and class closes its units: what failed for a reason that passes is tried again.
+/// True if a result with this status and class completes its units; transient failures are run again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&FailureClass>) -> bool {
     status != Status::Timeout && !class.is_some_and(FailureClass::is_transient)

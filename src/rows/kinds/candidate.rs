@@ -118,10 +118,22 @@ pub struct LauncherStep {
 }
 
 impl LauncherStep {
-    /// A launcher that needs to know nothing.
+    /// A launcher without options.
     #[must_use]
     pub fn plain(name: &str) -> Self {
         Self { name: name.into(), options: BTreeMap::new() }
+    }
+
+    /// The launcher that starts a plain child process.
+    #[must_use]
+    pub fn local() -> Self {
+        Self::plain("local")
+    }
+
+    /// True for the launcher that starts a plain child process.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.name == "local"
     }
 }
 

@@ -4,6 +4,7 @@
 //! keeps the classes of other versions and tools as they are.
 
 mod arrivals;
+mod dataset;
 mod endpoint;
 mod failure;
 mod limit;
@@ -14,6 +15,7 @@ mod search;
 mod status;
 
 pub use self::arrivals::Arrivals;
+pub use self::dataset::DatasetKind;
 pub use self::endpoint::Endpoint;
 pub use self::failure::FailureClass;
 pub use self::limit::{Basis, Limit};

@@ -1,9 +1,9 @@
-//! How an answer ended, by the server's finish reason.
+//! Whether an answer ended well, by the server's finish reason.
 
 use serde_json::value::RawValue;
 
-/// Reasons of an answer that ended as it should, in the words of OpenAI, vLLM, SGLang, TensorRT-LLM, llama.cpp, Text
-/// Generation Inference, Ollama and the gateways before them. A filter that ends an answer is an end by the rules.
+/// Finish reasons of complete answers, in the words of OpenAI, vLLM, SGLang, TensorRT-LLM, llama.cpp, Text
+/// Generation Inference, Ollama and the gateways before them. An answer ended by a filter counts as complete.
 const WHOLE: [&str; 30] = [
     "stop",
     "length",
@@ -36,9 +36,9 @@ const WHOLE: [&str; 30] = [
     "refusal",
     "sensitive",
 ];
-/// Words that stand where an answer has not ended.
+/// Finish reasons of answers that have not ended.
 const NOT_YET: [&str; 6] = ["", "null", "none", "not_finished", "unfinished", "in_progress"];
-/// Reasons with any of these in them say that the server gave up.
+/// Parts of finish reasons of aborted answers.
 const GAVE_UP: [&str; 19] = [
     "abort",
     "error",
@@ -64,14 +64,14 @@ const GAVE_UP: [&str; 19] = [
 /// A finish reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish<'a> {
-    /// `length`; of `{"type": "length", …}` too.
+    /// `length`; also for `{"type": "length", …}`.
     pub reason: String,
-    /// As the server wrote it.
+    /// The JSON text of the server.
     raw: &'a str,
 }
 
 impl<'a> Finish<'a> {
-    /// The finish reason in a member; `None` while there is none.
+    /// The finish reason in a member; `None` until the answer ends.
     #[must_use]
     pub fn read(raw: Option<&'a RawValue>) -> Option<Self> {
         let raw = raw.map(RawValue::get).filter(|raw| !matches!(*raw, "null" | "\"\""))?;
@@ -81,8 +81,8 @@ impl<'a> Finish<'a> {
         ended.then(|| Self { reason: reason.to_string(), raw })
     }
 
-    /// Why an answer that ended so is no success. A reason that nobody knows is none either: an engine that gives up in a new
-    /// word would be the fastest of all.
+    /// Why an answer with this reason is a failure; `None` if it is complete. An unknown reason is a failure too: otherwise an
+    /// engine that aborts with a new word would be the fastest of all.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let word = self.reason.to_ascii_lowercase();
@@ -91,10 +91,10 @@ impl<'a> Finish<'a> {
             return None;
         }
         if GAVE_UP.iter().any(|part| word.contains(part)) {
-            return Some(format!("the server gave up on the answer: finish_reason {raw}"));
+            return Some(format!("the server aborted the answer: finish_reason {raw}"));
         }
         Some(format!(
-            "nobody knows whether finish_reason {raw} ends a good answer; add it to src/answer/finish.rs if it does"
+            "unknown finish_reason {raw}; if it ends a complete answer, add it to src/engines/protocol/event/finish.rs"
         ))
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_has_not_answered() {
+    fn aborted_answers_are_failures() {
         for good in ["\"stop\"", "\"length\"", "\"STOP\"", "{\"type\":\"length\",\"length\":8}", "\"eos_token\""] {
             assert_eq!(read(good).unwrap().failure(), None, "{good}");
         }
@@ -120,11 +120,11 @@ mod tests {
             "\"network_error\"",
             "{\"type\":\"abort\",\"message\":\"out of memory\"}",
         ] {
-            assert!(read(bad).unwrap().failure().unwrap().contains("gave up"), "{bad}");
+            assert!(read(bad).unwrap().failure().unwrap().contains("aborted"), "{bad}");
         }
         assert!(read(bad_with_words()).unwrap().failure().unwrap().contains("out of memory"));
         for unknown in ["\"banana\"", "7", "{\"kind\":\"x\"}", "true"] {
-            assert!(read(unknown).unwrap().failure().unwrap().contains("nobody knows"), "{unknown}");
+            assert!(read(unknown).unwrap().failure().unwrap().contains("unknown finish_reason"), "{unknown}");
         }
         for not_yet in ["null", "\"\"", "\"null\"", "\"not_finished\""] {
             assert_eq!(read(not_yet), None, "{not_yet}");

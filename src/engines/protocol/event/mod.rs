@@ -1,6 +1,6 @@
-//! One event of a stream, or a whole answer: does it bear a token, does it end the answer, what does it count?
+//! One event of a stream, or a whole answer: whether it contains a token, whether it ends the answer, and its token counts.
 //!
-//! Read without keeping anything: an event of the usual kind allocates nothing.
+//! Parsing the usual kind of event does not allocate.
 
 mod finish;
 mod text;
@@ -11,20 +11,20 @@ use crate::base::redact;
 use self::finish::Finish;
 use self::wire::WireEvent;
 
-/// What one event says.
+/// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Some choice has text, reasoning or tool-call arguments that are not empty.
+    /// True if a choice has text, reasoning or tool-call arguments that are not empty.
     pub has_text: bool,
-    /// It has something that is not reasoning.
+    /// True if it contains something other than reasoning.
     pub has_answer: bool,
-    /// Its text is everything so far: only its count tells whether something is new.
+    /// True if its text is the whole answer so far: only its token count shows whether something is new.
     pub cumulative: bool,
-    /// Why the answer ended, in the event that ends it.
+    /// The finish reason, in the event that ends the answer.
     pub finish_reason: Option<String>,
-    /// Token counts, where the event has them.
+    /// Token counts, if the event has them.
     pub usage: Option<Usage>,
-    /// Why this is no success, though the status was 2xx: the server's error, or a finish reason of one that gave up.
+    /// Why this is a failure despite status 2xx: the server's error, or the finish reason of an aborted answer.
     pub error: Option<String>,
     /// The terminator `[DONE]`.
     pub done: bool,
@@ -42,19 +42,20 @@ pub struct Usage {
 }
 
 impl Event {
-    /// Reads the data of one event, or a whole answer that was not streamed. Data without anything in it says nothing.
+    /// Parses the data of one event, or a whole answer that was not streamed. Empty data gives an empty event.
     ///
     /// # Errors
-    /// When it is neither `[DONE]` nor JSON of that shape; with the beginning of what it is.
+    /// Data that is neither `[DONE]` nor JSON of an event; with its beginning.
     pub fn parse(data: &[u8]) -> Result<Self, String> {
         let data = data.trim_ascii();
         if data == b"[DONE]" || data.is_empty() {
             return Ok(Self { done: !data.is_empty(), ..Self::default() });
         }
-        // Looked through once as a whole, and not string by string.
+        // Check for UTF-8 once as a whole, not string by string.
         let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
-        let odd =
-            |e: serde_json::Error| format!("{e}: {}", redact::outgoing(text).chars().take(WORDS).collect::<String>());
+        let odd = |e: serde_json::Error| {
+            format!("{e}: {}", redact::outgoing(text).chars().take(MAX_QUOTED).collect::<String>())
+        };
         let wire: WireEvent = serde_json::from_str(text).map_err(odd)?;
         let mut event = Self { error: wire.error(), ..Self::default() };
         let full = wire.choices.full.or(wire.text);
@@ -80,15 +81,15 @@ impl Event {
     }
 }
 
-/// The most of what cannot be read that is kept, in characters.
-const WORDS: usize = 200;
+/// Maximum length of quoted data in an error, characters.
+const MAX_QUOTED: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_bears_a_token() {
+    fn which_events_contain_a_token() {
         for (data, bears) in [
             (r#"{"choices":[{"index":0,"text":" a","finish_reason":null}]}"#, true),
             (r#"{"choices":[{"text":""}]}"#, false),

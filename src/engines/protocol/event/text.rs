@@ -1,28 +1,27 @@
-//! Whether a member of an answer bears text, and how many tokens it counts: read in whatever shape a server gives them.
+//! Whether a member of an answer contains text, and token counts, in all shapes that servers use.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Whether there is a text that is not empty: a string, a number that was meant as one, or in a list of parts one under
-/// `text` or its like.
+/// Whether there is text that is not empty: a string, a number meant as one, or a part with `text` or a similar key in a list.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NonEmptyText {
     /// Some text.
     pub text: bool,
-    /// Some text that is not a thought.
+    /// Some text that is not reasoning.
     pub answer: bool,
 }
 
 impl NonEmptyText {
     const NOTHING: Self = Self { text: false, answer: false };
 
-    fn said(full: bool) -> Self {
+    fn full(full: bool) -> Self {
         Self { text: full, answer: full }
     }
 
-    /// Either's.
+    /// Either one's text.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { text: self.text || other.text, answer: self.answer || other.answer }
@@ -48,18 +47,18 @@ impl<'de> Visitor<'de> for Look {
     fn visit_bool<E>(self, _: bool) -> Result<NonEmptyText, E> {
         Ok(NonEmptyText::NOTHING)
     }
-    // A gateway takes a token of digits for a number.
+    // A gateway may send a token of digits as a number.
     fn visit_u64<E>(self, _: u64) -> Result<NonEmptyText, E> {
-        Ok(NonEmptyText::said(true))
+        Ok(NonEmptyText::full(true))
     }
     fn visit_i64<E>(self, _: i64) -> Result<NonEmptyText, E> {
-        Ok(NonEmptyText::said(true))
+        Ok(NonEmptyText::full(true))
     }
     fn visit_f64<E>(self, _: f64) -> Result<NonEmptyText, E> {
-        Ok(NonEmptyText::said(true))
+        Ok(NonEmptyText::full(true))
     }
     fn visit_str<E: de::Error>(self, text: &str) -> Result<NonEmptyText, E> {
-        Ok(NonEmptyText::said(!text.is_empty()))
+        Ok(NonEmptyText::full(!text.is_empty()))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<NonEmptyText, A::Error> {
         let mut full = NonEmptyText::NOTHING;
@@ -83,7 +82,7 @@ impl<'de> Visitor<'de> for Look {
     }
 }
 
-/// The names under which parts have their text.
+/// The keys of text in parts.
 #[derive(Deserialize)]
 enum Key {
     #[serde(rename = "text", alias = "arguments", alias = "function", alias = "content", alias = "refusal")]
@@ -94,7 +93,7 @@ enum Key {
     Other,
 }
 
-/// A count of tokens; what is no count is none, and no reason to lose the answer.
+/// A token count; any other value is ignored, so that the answer is not lost.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Count(pub Option<u32>);
 

@@ -1,4 +1,4 @@
-//! The JSON of an event, in the shapes that servers give it.
+//! The JSON of an event, in all shapes that servers use.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::base::redact;
 use super::finish::Finish;
 use super::text::{Count, NonEmptyText};
 
-/// The most of a server's words that is kept, in characters.
-const WORDS: usize = 300;
+/// Maximum length of a quoted error text, characters.
+const MAX_QUOTED: usize = 300;
 
-/// What an event may have. Of members that nobody needs no shape is asked.
+/// The members of an event. Members that are not needed may have any shape.
 #[derive(Deserialize)]
 pub struct WireEvent<'a> {
     #[serde(borrow, default)]
@@ -43,7 +43,7 @@ pub struct WireEvent<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// What SGLang's `/generate` says of an answer.
+/// Metadata of an answer from SGLang's `/generate`.
 #[derive(Deserialize)]
 pub struct MetaInfo<'a> {
     #[serde(default)]
@@ -59,9 +59,9 @@ pub struct MetaInfo<'a> {
 /// All choices of an event, folded.
 #[derive(Default)]
 pub struct Choices<'a> {
-    /// What they say.
+    /// Their text.
     pub full: NonEmptyText,
-    /// How one of them ended; the bad end goes before the good one.
+    /// The finish reason of one of them; a failure takes precedence.
     pub finish: Option<Finish<'a>>,
     /// An error of one of them.
     error: Option<&'a RawValue>,
@@ -157,7 +157,7 @@ pub struct WireUsage {
     pub prompt_tokens_details: Option<UsageDetails>,
 }
 
-/// What prompt tokens are made of.
+/// Details of the prompt tokens.
 #[derive(Deserialize)]
 pub struct UsageDetails {
     #[serde(default)]
@@ -167,29 +167,32 @@ pub struct UsageDetails {
 impl WireEvent<'_> {
     /// The server's error, if the event is one or has one.
     pub fn error(&self) -> Option<String> {
-        // Before it is cut, so that no half of a secret is left.
-        let words = |raw: &RawValue| redact::outgoing(raw.get()).chars().take(WORDS).collect();
-        let message = says(self.message);
-        let named = says(self.error).or(says(self.choices.error)).or(says(self.errors)).or(says(self.error_message));
+        // Redact before truncating, so that no part of a secret remains.
+        let words = |raw: &RawValue| redact::outgoing(raw.get()).chars().take(MAX_QUOTED).collect();
+        let message = non_empty(self.message);
+        let named = non_empty(self.error)
+            .or(non_empty(self.choices.error))
+            .or(non_empty(self.errors))
+            .or(non_empty(self.error_message));
         if let Some(error) = named {
             return Some(words(error));
         }
         // SGLang's errors are flat: {"object": "error", "message": …}; so are FastChat's, with `error_code`.
         let called = |member: Option<&RawValue>| member.is_some_and(|raw| raw.get().eq_ignore_ascii_case("\"error\""));
         let flat = called(self.object) || called(self.kind) || called(self.status);
-        if let Some(code) = says(self.error_code) {
+        if let Some(code) = non_empty(self.error_code) {
             return Some(message.map_or_else(|| format!("error_code {}", code.get()), words));
         }
         if flat {
-            return Some(message.map_or_else(|| "the server says error, and not why".into(), words));
+            return Some(message.map_or_else(|| "the server reported an error without a message".into(), words));
         }
-        // A gateway's own: {"message": "Internal server error"}, {"detail": …}, and nothing of an answer.
+        // An error of a gateway: {"message": "Internal server error"}, {"detail": …}, without an answer.
         let nothing = !self.choices.any && !self.text.text && self.usage.is_none() && self.meta_info.is_none();
         message.filter(|raw| nothing && raw.get().starts_with('"')).map(words)
     }
 }
 
-/// A member that says something.
-fn says(member: Option<&RawValue>) -> Option<&RawValue> {
+/// A member that is not empty.
+fn non_empty(member: Option<&RawValue>) -> Option<&RawValue> {
     member.filter(|raw| !matches!(raw.get(), "null" | "false" | "0" | "\"\"" | "{}" | "[]"))
 }

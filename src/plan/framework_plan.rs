@@ -1,11 +1,11 @@
-//! The frameworks of a plan, as it gives them.
+//! The frameworks of a plan, as the plan describes them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use super::command::Command;
-use super::read::texts;
+use super::shape::texts;
 use crate::rows::kinds::{LauncherStep, Members};
 
 /// One framework of a plan.
@@ -13,9 +13,9 @@ use crate::rows::kinds::{LauncherStep, Members};
 pub struct FrameworkPlan {
     /// Its name in the plan.
     pub name: String,
-    /// Its definition's name.
+    /// The name of its definition.
     pub definition: String,
-    /// False: the user leaves it out.
+    /// False: excluded by the user.
     pub enabled: bool,
     /// Its launchers, outermost first; `local` alone when the plan names none.
     pub launcher: Vec<LauncherStep>,
@@ -23,28 +23,28 @@ pub struct FrameworkPlan {
     pub image: Option<String>,
     /// Mounts, `HOST:CONTAINER`.
     pub mounts: Vec<String>,
-    /// Command instead of the definition's, without what it says about knobs.
+    /// The plan's own command, if any, without the words that set knobs.
     pub command: Option<Command>,
-    /// Model instead of the plan's.
+    /// Overrides the plan's model.
     pub model: Option<String>,
-    /// Quantization instead of the plan's.
+    /// Overrides the plan's quantization.
     pub quantization: Option<String>,
     /// Flags of the baseline.
     pub base: Members,
-    /// Knobs and their values, in the plan's order.
+    /// Knobs and the values to try, in the plan's order.
     pub space: Vec<(String, Vec<Value>)>,
-    /// An explicit list: what each candidate changes.
+    /// An explicit list of candidates: the changes of each.
     pub list: Vec<Members>,
-    /// The version that the plan says it is.
+    /// Its version according to the plan.
     pub version: Option<String>,
-    /// Words at the end of the command.
+    /// Words appended to the command.
     pub extra_args: Vec<String>,
-    /// Environment; null inherits.
+    /// Environment variables; `None` inherits the value.
     pub env: BTreeMap<String, Option<String>>,
 }
 
 impl FrameworkPlan {
-    /// Another name for a knob; none leaves it out of the search.
+    /// Renames a knob; `None` drops it from the search.
     pub(super) fn substitute(&mut self, knob: &str, to: Option<&str>) {
         let name = |name: &str| match (name == knob, to) {
             (false, _) => Some(name.to_string()),
@@ -62,8 +62,8 @@ impl FrameworkPlan {
     }
 }
 
-/// The launchers that a plan names: a name, a map with it, or a list of those, outermost first.
-pub fn launchers(given: &Value) -> Vec<LauncherStep> {
+/// The launchers in a plan: a name, a map with a name, or a list of those, outermost first.
+pub fn launchers(value: &Value) -> Vec<LauncherStep> {
     let step = |one: &Value| {
         let mut options: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in one.as_object().into_iter().flatten() {
@@ -72,34 +72,34 @@ pub fn launchers(given: &Value) -> Vec<LauncherStep> {
         let named = options.remove("name");
         LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }
     };
-    match given {
-        Value::Null => vec![LauncherStep::plain("local")],
+    match value {
+        Value::Null => vec![LauncherStep::local()],
         Value::Array(all) => all.iter().map(step).collect(),
         one => vec![step(one)],
     }
 }
 
 pub(super) fn frameworks(plan: &Value) -> Vec<FrameworkPlan> {
-    let read = |(name, given): (&String, &Value)| {
-        let text = |key: &str| given[key].as_str().map(String::from);
+    let read = |(name, section): (&String, &Value)| {
+        let text = |key: &str| section[key].as_str().map(String::from);
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let space: Map<String, Value> = given["search_space"].as_object().cloned().unwrap_or_default();
-        let env = given["env"].as_object().cloned().unwrap_or_default();
+        let space: Map<String, Value> = section["search_space"].as_object().cloned().unwrap_or_default();
+        let env = section["env"].as_object().cloned().unwrap_or_default();
         FrameworkPlan {
             name: name.clone(),
             definition: text("definition").unwrap_or_else(|| name.clone()),
-            enabled: given["enabled"] != false,
-            launcher: launchers(&given["launcher"]),
+            enabled: section["enabled"] != false,
+            launcher: launchers(&section["launcher"]),
             image: text("image"),
-            mounts: texts(&given["mounts"]),
+            mounts: texts(&section["mounts"]),
             command: None,
             model: text("model"),
             quantization: text("quantization"),
-            base: given["base_server_flags"].as_object().cloned().unwrap_or_default(),
+            base: section["base_server_flags"].as_object().cloned().unwrap_or_default(),
             space: space.into_iter().map(|(knob, values)| (knob, list(&values))).collect(),
-            list: list(&given["candidates"]).into_iter().filter_map(|one| one.as_object().cloned()).collect(),
+            list: list(&section["candidates"]).into_iter().filter_map(|one| one.as_object().cloned()).collect(),
             version: text("version"),
-            extra_args: texts(&given["extra_args"]),
+            extra_args: texts(&section["extra_args"]),
             env: env.into_iter().map(|(name, value)| (name, value.as_str().map(String::from))).collect(),
         }
     };

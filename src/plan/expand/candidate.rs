@@ -1,0 +1,139 @@
+//! One flag set of a framework as a candidate row.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::space::FlagSet;
+use super::{render, unit};
+use crate::base::digest;
+use crate::engines::framework::Framework;
+use crate::plan::{FrameworkPlan, Plan, is_smoke, nested};
+use crate::rows::kinds::{
+    Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, ValidatedFlags,
+};
+
+/// Builds the candidates of one framework.
+pub struct CandidateBuilder<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The framework's section of it.
+    pub section: &'a FrameworkPlan,
+    /// Its definition.
+    pub framework: &'a Framework,
+    /// The scenarios and loads of the plan, as the keys of its units have them.
+    pub asked: unit::UnitKeys,
+}
+
+impl CandidateBuilder<'_> {
+    /// The place of a flag set in the search.
+    pub fn search(&self, set: &FlagSet, index: usize, of: usize, space: usize) -> SearchPosition {
+        SearchPosition {
+            strategy: self.plan.strategy,
+            index,
+            of,
+            space,
+            baseline: set.changed.is_empty(),
+            why: set.why.clone(),
+            never_tried: Members::new(),
+        }
+    }
+
+    /// The candidate with this flag set.
+    pub fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
+        let (plan, section, framework) = (self.plan, self.section, self.framework);
+        let model = section.model.clone().unwrap_or_else(|| plan.model.clone());
+        // Flags that do not nest have been reported as an error of the plan.
+        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
+        let files = render::files(framework, &mut rendered);
+        let argv = render::argv(framework, section, &model, &rendered);
+        let mut env = framework.env.clone();
+        env.extend(section.env.clone());
+        if let Some(devices) = &plan.hardware.visible_devices {
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
+        }
+        if plan.hardware.gpu_count == Some(0) && !framework.simulated {
+            // A build for GPUs uses every GPU it sees.
+            env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
+        }
+        let server = CandidateServer {
+            definition: framework.name.clone(),
+            argv,
+            env,
+            files,
+            flags: set.flags,
+            changed: set.changed,
+            launcher: launchers(section, framework),
+            image: section.image.clone(),
+            mounts: section.mounts.clone(),
+        };
+        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+        // Absent settings do not change the id.
+        let local = [LauncherStep::local()];
+        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
+        for more in [json!(server.image), json!(server.mounts), launcher] {
+            if !more.is_null() && more != json!([]) {
+                content.as_array_mut().expect("made as a list above").push(more);
+            }
+        }
+        let validated = self.validated(&server.argv);
+        let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == section.name);
+        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
+        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
+        let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
+        let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
+        let mut candidate = Candidate {
+            framework: section.name.clone(),
+            candidate_id: format!("{}-{}", section.name, digest::short(&content)),
+            model,
+            tokenizer: plan.tokenizer.clone(),
+            precision: plan.precision.clone(),
+            quantization: section.quantization.clone().or_else(|| plan.quantization.clone()),
+            hardware: plan.hardware.clone(),
+            gpus: fewer,
+            server_command: render::command(framework, &server),
+            server,
+            scenarios: plan.scenarios.clone(),
+            loads: plan.loads.clone(),
+            units: Vec::new(),
+            benchmark,
+            sla: plan.sla.clone(),
+            weights: plan.weights.clone(),
+            search,
+            version: validated.as_ref().and_then(|validated| validated.version.clone()),
+            validated_cli_flags: validated,
+            substitutions: own.cloned().collect(),
+            caveats: plan.checked.caveats.clone(),
+            simulated: framework.simulated,
+            status: None,
+            failure_class: None,
+            failure_reason: None,
+        };
+        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
+        candidate
+    }
+
+    /// The flags of a command that the captured help accepts.
+    fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
+        let check = self.plan.checked.validated_cli_flags.get(&self.section.name)?;
+        let flags: BTreeSet<&str> = argv.iter().filter_map(|word| word.split('=').next()).collect();
+        let own = |list: &[String]| list.iter().filter(|flag| flags.contains(flag.as_str())).cloned().collect();
+        Some(ValidatedFlags {
+            version: check.version.clone(),
+            server: own(&check.server.accepted),
+            benchmark: check.benchmark.as_ref().map(|verdicts| verdicts.accepted.clone()).unwrap_or_default(),
+            unverifiable: own(&check.server.unverifiable),
+        })
+    }
+}
+
+/// The plan's launchers, with the framework's default options for them.
+fn launchers(section: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
+    let mut steps = section.launcher.clone();
+    for step in &mut steps {
+        if let Some(options) = framework.launcher_options.get(&step.name) {
+            step.options.entry("options".into()).or_insert_with(|| options.clone());
+        }
+    }
+    steps
+}
