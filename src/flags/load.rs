@@ -84,9 +84,6 @@ pub struct Args {
     /// Seed of the schedule and the prompts
     #[arg(long, default_value_t = 1, requires = "url")]
     pub seed: u64,
-    /// Options of all programs
-    #[command(flatten)]
-    pub common: Common,
     /// The workload; its heading applies until the next one
     #[command(flatten)]
     pub workload: WorkloadArgs,
@@ -155,6 +152,9 @@ pub struct Args {
     #[cfg(feature = "tokenizer")]
     #[arg(long, value_name = "FILE", requires = "convert", help_heading = CONVERT)]
     pub tokenizer: Option<PathBuf>,
+    /// Options of all programs
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// How to record the gaps between tokens.

@@ -9,21 +9,30 @@ pub mod sim;
 pub mod validate;
 pub mod workload;
 
-use clap::{Args, Parser};
+use clap::{ArgAction, Args, Parser};
 use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
 
-/// Flags of every program.
+/// Flags of every program: the last group of its help.
 #[derive(Debug, Clone, Args)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 pub struct Common {
     /// Print only warnings and errors on standard error
-    #[arg(short, long, global = true, display_order = 900)]
+    #[arg(short, long, global = true, help_heading = STANDARD)]
     pub quiet: bool,
     /// Print a completion script for this shell and exit
-    #[arg(long, value_name = "SHELL", exclusive = true, display_order = 901)]
+    #[arg(long, value_name = "SHELL", exclusive = true, help_heading = STANDARD)]
     pub completions: Option<Shell>,
+    /// Print help (-h for a summary, --help with details and examples)
+    #[arg(short, long, action = ArgAction::Help, help_heading = STANDARD)]
+    help: Option<bool>,
+    /// Print the version and the commit
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = STANDARD)]
+    version: Option<bool>,
 }
+
+const STANDARD: &str = "Standard options";
 
 /// A program's arguments.
 pub trait Program: Parser {
