@@ -7,7 +7,7 @@ use super::Framework;
 /// Another command that starts the same server.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct EntryPoint {
     /// The command, as argv.
     pub command: Vec<String>,
     /// Its flag for the model; absent: the flag of the definition.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::client::{ClientLoads, FrameworkClient};
-pub use self::entry::{Entry, EntryPosition};
+pub use self::entry::{EntryPoint, EntryPosition};
 pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
@@ -101,7 +101,7 @@ pub struct Framework {
     pub command: Vec<String>,
     /// Other commands that start the same server: `[sglang, serve]`.
     #[serde(default)]
-    pub commands: Vec<Entry>,
+    pub commands: Vec<EntryPoint>,
     /// The flag for the model; null: the model is the first argument.
     pub model_flag: Option<String>,
     /// Other flags for the model.
