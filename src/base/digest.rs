@@ -1,23 +1,39 @@
 //! Ids from content: SHA-256, whole or its first eight hexadecimal digits.
 
-use std::fmt::Write;
-
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of `bytes` as 64 hexadecimal digits.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha256_of(&[bytes])
+}
+
+/// The same of several pieces, one behind the other.
+#[must_use]
+pub fn sha256_of(pieces: &[&[u8]]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hash = Sha256::new();
+    pieces.iter().for_each(|piece| hash.update(piece));
+    let mut hex = String::with_capacity(64);
+    for byte in hash.finalize() {
+        hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    hex
 }
 
 /// The first eight digits of the SHA-256 of `value` in canonical form: keys sorted, no spaces.
 #[must_use]
 pub fn short(value: &Value) -> String {
-    let mut text = sha256(canonical(value).as_bytes());
+    short_of(&canonical(value))
+}
+
+/// The same of a value that is in canonical form already.
+#[must_use]
+pub fn short_of(canonical: &str) -> String {
+    let mut text = sha256(canonical.as_bytes());
     text.truncate(8);
     text
 }
@@ -25,35 +41,54 @@ pub fn short(value: &Value) -> String {
 /// JSON with sorted keys and no spaces: equal values give equal text, whatever the order of their keys.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     write_canonical(value, &mut text);
-    text
+    in_utf8(text)
 }
 
-fn write_canonical(value: &Value, text: &mut String) {
+/// What has its keys in order anyway, such as a string, a list of strings or a `BTreeMap` of them, in canonical form.
+#[must_use]
+pub fn canonical_of(value: &(impl Serialize + ?Sized)) -> String {
+    let mut text = Vec::new();
+    write(value, &mut text);
+    in_utf8(text)
+}
+
+fn in_utf8(text: Vec<u8>) -> String {
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+fn write(value: &(impl Serialize + ?Sized), text: &mut Vec<u8>) {
+    serde_json::to_writer(text, value).expect("it has string keys, and memory takes all that is written");
+}
+
+fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut members: Vec<_> = map.iter().collect();
             members.sort_by_key(|(key, _)| *key);
-            text.push('{');
+            text.push(b'{');
             for (i, (key, value)) in members.into_iter().enumerate() {
-                text.push_str(if i > 0 { "," } else { "" });
-                let _ = write!(text, "{}:", Value::from(key.as_str()));
+                if i > 0 {
+                    text.push(b',');
+                }
+                write(key, text);
+                text.push(b':');
                 write_canonical(value, text);
             }
-            text.push('}');
+            text.push(b'}');
         }
         Value::Array(items) => {
-            text.push('[');
+            text.push(b'[');
             for (i, item) in items.iter().enumerate() {
-                text.push_str(if i > 0 { "," } else { "" });
+                if i > 0 {
+                    text.push(b',');
+                }
                 write_canonical(item, text);
             }
-            text.push(']');
+            text.push(b']');
         }
-        other => {
-            let _ = write!(text, "{other}");
-        }
+        other => write(other, text),
     }
 }
 
@@ -66,6 +101,21 @@ mod tests {
     fn order_of_keys_does_not_matter() {
         assert_eq!(short(&json!({"a": 1, "b": [{"x": 1, "y": 2}]})), short(&json!({"b": [{"y": 2, "x": 1}], "a": 1})));
         assert_ne!(short(&json!({"a": 1})), short(&json!({"a": "1"})));
+    }
+
+    #[test]
+    fn canonical_is_sorted_compact_json() {
+        let value = json!({"b": [1, -2.5, null, true], "a": {"z": "\u{1}\"\\é", "y": []}});
+        assert_eq!(canonical(&value), r#"{"a":{"y":[],"z":"\u0001\"\\é"},"b":[1,-2.5,null,true]}"#);
+        for plain in [json!("x\ny"), json!(["b", "a"]), json!({"a": null, "b": "c"}), json!(null)] {
+            assert_eq!(canonical_of(&plain), canonical(&plain));
+        }
+    }
+
+    #[test]
+    fn pieces_are_one_text() {
+        assert_eq!(sha256_of(&[b"ab", b"", b"c"]), sha256(b"abc"));
+        assert_eq!(short_of(r#"{"a":1}"#), short(&json!({"a": 1})));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::error::{Error, Result};
 /// Plain scalars that are not strings in YAML 1.1 (<https://yaml.org/type/>).
 static HAZARD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9][0-9_]*_[0-9_]*|\d{4}-\d\d?-\d\d?.*)$",
+        r"^(?:y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|[-+]?0[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0b[01_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9][0-9_]*_[0-9_]*|[0-9]{4}-[0-9][0-9]?-[0-9][0-9]?.*)$",
     )
     .expect("a fixed pattern")
 });
@@ -218,7 +218,7 @@ impl Document {
 /// One key as a member of a JSON pointer (RFC 6901).
 #[must_use]
 pub fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+    if key.contains(['~', '/']) { key.replace('~', "~0").replace('/', "~1") } else { key.to_string() }
 }
 
 enum Node {

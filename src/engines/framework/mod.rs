@@ -27,18 +27,12 @@ pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule}
 
 use super::launcher::Launchers;
 use super::version::FrameworkVersion;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Context, Error, Result};
 use crate::base::yaml;
 
-/// The definitions that are compiled in, by name.
-pub const SHIPPED: &[(&str, &str)] = &[
-    ("sglang", include_str!("../../../configs/frameworks/sglang.yaml")),
-    ("vllm", include_str!("../../../configs/frameworks/vllm.yaml")),
-    ("tensorrt_llm", include_str!("../../../configs/frameworks/tensorrt_llm.yaml")),
-    ("tokenspeed", include_str!("../../../configs/frameworks/tokenspeed.yaml")),
-    ("llama_cpp", include_str!("../../../configs/frameworks/llama_cpp.yaml")),
-    ("sim", include_str!("../../../configs/frameworks/sim.yaml")),
-];
+/// The definitions that are compiled in: a test makes them from the YAML files beside them (`BLESS=1`). Every program starts by
+/// reading them, and JSON takes a tenth of the time.
+const SHIPPED: &str = include_str!("../../../configs/frameworks/shipped.json");
 
 /// All known frameworks, by name.
 #[derive(Debug, Clone)]
@@ -54,12 +48,14 @@ impl Frameworks {
     /// # Errors
     /// An invalid definition, with its place.
     pub fn load(more: &[(String, String)], launchers: &[(String, String)]) -> Result<Self> {
-        let shipped =
-            SHIPPED.iter().map(|(name, text)| (format!("configs/frameworks/{name}.yaml"), (*text).to_string()));
-        let mut all = BTreeMap::new();
-        for (name, text) in shipped.chain(more.iter().cloned()) {
-            let framework: Framework = yaml::typed(&text, &name)?;
-            framework.check().map_err(|e| e.at(&name))?;
+        let shipped: Vec<Framework> = serde_json::from_str(SHIPPED)
+            .context("cannot read")
+            .map_err(|e| e.at("configs/frameworks/shipped.json"))?;
+        let mut all: BTreeMap<_, _> =
+            shipped.into_iter().map(|framework| (framework.name.clone(), framework)).collect();
+        for (name, text) in more {
+            let framework: Framework = yaml::typed(text, name)?;
+            framework.check().map_err(|e| e.at(name))?;
             all.insert(framework.name.clone(), framework);
         }
         Ok(Self { all, launchers: Launchers::load(launchers)? })
@@ -263,5 +259,53 @@ impl Framework {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub mod shipped {
+    //! The definitions that are compiled in are those of the YAML files. `BLESS=1` rewrites them.
+
+    use std::fmt::Debug;
+    use std::fs;
+    use std::path::Path;
+
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+
+    use crate::base::error::Result;
+    use crate::base::yaml;
+
+    /// Holds `shipped.json` of a folder to its YAML files, each of which reads as `T` and passes `check`.
+    pub fn is_current<T: DeserializeOwned + Debug>(folder: &str, check: impl Fn(&T) -> Result<()>) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+        files.sort();
+        let mut lines = Vec::new();
+        for path in files {
+            let (name, text) = (path.display().to_string(), fs::read_to_string(&path).unwrap());
+            let typed: T = yaml::typed(&text, &name).unwrap();
+            check(&typed).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let value: Value = yaml::load(&text, &name).unwrap().value;
+            // A definition reads the same in both forms.
+            let same: T = serde_json::from_str(&value.to_string()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(format!("{same:?}"), format!("{typed:?}"));
+            lines.push(value.to_string());
+        }
+        let (path, text) = (folder.join("shipped.json"), format!("[\n{}\n]\n", lines.join(",\n")));
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).unwrap_or_default() == text,
+            "{} is out of date; run the tests once with BLESS=1",
+            path.display()
+        );
+    }
+
+    #[test]
+    fn frameworks_are_current() {
+        is_current("configs/frameworks", super::Framework::check);
     }
 }

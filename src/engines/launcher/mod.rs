@@ -15,16 +15,8 @@ use crate::base::error::{Context, Result};
 use crate::base::yaml;
 use crate::rows::words::ReachedBy;
 
-/// The launchers that are compiled in, by name.
-const SHIPPED: &[(&str, &str)] = &[
-    ("local", include_str!("../../../configs/launchers/local.yaml")),
-    ("docker", include_str!("../../../configs/launchers/docker.yaml")),
-    ("podman", include_str!("../../../configs/launchers/podman.yaml")),
-    ("docker_exec", include_str!("../../../configs/launchers/docker_exec.yaml")),
-    ("attach", include_str!("../../../configs/launchers/attach.yaml")),
-    ("ssh", include_str!("../../../configs/launchers/ssh.yaml")),
-    ("srun", include_str!("../../../configs/launchers/srun.yaml")),
-];
+/// The launchers that are compiled in, made from the YAML files as the frameworks are.
+const SHIPPED: &str = include_str!("../../../configs/launchers/shipped.json");
 
 /// One launcher.
 #[derive(Debug, Clone, Deserialize)]
@@ -158,15 +150,12 @@ impl Launchers {
     /// # Errors
     /// A definition that does not load, with its place.
     pub fn load(more: &[(String, String)]) -> Result<Self> {
-        let shipped =
-            SHIPPED.iter().map(|(name, text)| (format!("configs/launchers/{name}.yaml"), (*text).to_string()));
-        let mut all = BTreeMap::new();
-        for (name, text) in shipped.chain(more.iter().cloned()) {
-            let launcher: Launcher = yaml::typed(&text, &name)?;
-            let facts = launcher.manifest.iter().flat_map(|command| &command.facts).map(|fact| &fact.pattern);
-            for pattern in [&launcher.running, &launcher.gone].into_iter().chain(facts) {
-                Regex::new(pattern).context(format!("not a regular expression: {pattern}")).map_err(|e| e.at(&name))?;
-            }
+        let shipped: Vec<Launcher> =
+            serde_json::from_str(SHIPPED).context("cannot read").map_err(|e| e.at("configs/launchers/shipped.json"))?;
+        let mut all: BTreeMap<_, _> = shipped.into_iter().map(|launcher| (launcher.name.clone(), launcher)).collect();
+        for (name, text) in more {
+            let launcher: Launcher = yaml::typed(text, name)?;
+            launcher.check().map_err(|e| e.at(name))?;
             all.insert(launcher.name.clone(), launcher);
         }
         Ok(Self(all))
@@ -206,6 +195,14 @@ impl Launcher {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.inspect.is_empty() && self.base_url.is_none()
+    }
+
+    fn check(&self) -> Result<()> {
+        let facts = self.manifest.iter().flat_map(|command| &command.facts).map(|fact| &fact.pattern);
+        for pattern in [&self.running, &self.gone].into_iter().chain(facts) {
+            Regex::new(pattern).context(format!("not a regular expression: {pattern}"))?;
+        }
+        Ok(())
     }
 
     /// A command of it without the words that conflict with these options of the plan.
@@ -253,6 +250,11 @@ mod tests {
         };
         let argv: Vec<String> = ["vllm", "serve", "my model", "{files}/o.yaml"].map(String::from).into();
         LauncherChain::new(launchers, &server, &argv, &start)
+    }
+
+    #[test]
+    fn shipped_launchers_are_current() {
+        crate::engines::framework::shipped::is_current("configs/launchers", Launcher::check);
     }
 
     #[test]
@@ -355,7 +357,7 @@ mod tests {
     #[test]
     fn every_shipped_launcher_renders() {
         let launchers = Launchers::load(&[]).unwrap();
-        assert_eq!(launchers.names().count(), SHIPPED.len());
+        assert!(launchers.names().count() >= 7);
         for name in launchers.names() {
             let options = json!({"host": "h", "container": "c", "url": "http://h:1"});
             let chain = chain(&launchers, json!([{"name": name, "options": options}])).unwrap();

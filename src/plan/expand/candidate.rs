@@ -67,15 +67,21 @@ impl CandidateBuilder<'_> {
             image: section.image.clone(),
             mounts: section.mounts.clone(),
         };
-        let mut content = json!([server.definition, server.argv, server.env, server.files, model, plan.hardware]);
+        let mut content = vec![
+            digest::canonical_of(&server.definition),
+            digest::canonical_of(&server.argv),
+            digest::canonical_of(&server.env),
+            digest::canonical_of(&server.files),
+            digest::canonical_of(&model),
+            digest::canonical(&json!(plan.hardware)),
+        ];
         // Absent settings do not change the id.
-        let local = [LauncherStep::local()];
-        let launcher = if server.launcher == local { json!(null) } else { json!(server.launcher) };
-        for more in [json!(server.image), json!(server.mounts), launcher] {
-            if !more.is_null() && more != json!([]) {
-                content.as_array_mut().expect("made as a list above").push(more);
-            }
+        content.extend(server.image.as_ref().map(digest::canonical_of));
+        content.extend((!server.mounts.is_empty()).then(|| digest::canonical_of(&server.mounts)));
+        if !server.launcher.is_empty() && server.launcher != [LauncherStep::local()] {
+            content.push(digest::canonical(&json!(server.launcher)));
         }
+        let content = format!("[{}]", content.join(","));
         let validated = self.validated(&server.argv);
         let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == section.name);
         let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
@@ -84,7 +90,7 @@ impl CandidateBuilder<'_> {
         let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
         let mut candidate = Candidate {
             framework: section.name.clone(),
-            candidate_id: format!("{}-{}", section.name, digest::short(&content)),
+            candidate_id: format!("{}-{}", section.name, digest::short_of(&content)),
             model,
             tokenizer: plan.tokenizer.clone(),
             precision: plan.precision.clone(),

@@ -75,10 +75,12 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
         all.starts += 1;
         let usual = frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
         all.start_s += usual as f64;
+        let answer = |s: &Scenario| (s.name.clone(), answer_s(&sla::of_scenario(&candidate.sla, &s.name), s));
+        let answers: Vec<(String, f64)> = candidate.scenarios.iter().map(answer).collect();
         for unit in &candidate.units {
-            let scenario = candidate.scenarios.iter().find(|s| s.name == unit.scenario);
-            let (Some(scenario), Some(load)) = (scenario, candidate.loads.get(unit.load)) else { continue };
-            let answer = answer_s(&sla::of_scenario(&candidate.sla, &scenario.name), scenario);
+            let answer = answers.iter().find(|(name, _)| *name == unit.scenario);
+            let (Some((_, answer)), Some(load)) = (answer, candidate.loads.get(unit.load)) else { continue };
+            let answer = *answer;
             let bench = &candidate.benchmark;
             all.load_s += f64::from(bench.warmup_requests) * answer;
             match &load.qps {
@@ -105,7 +107,8 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
 /// Time of one answer, by the tightest limits, s.
 fn answer_s(sla: &Members, scenario: &Scenario) -> f64 {
     let limit = |metric: &str| {
-        let own = sla.iter().filter(|(key, _)| key.starts_with("max_") && key.ends_with(&format!("_{metric}_ms")));
+        let end = format!("_{metric}_ms");
+        let own = sla.iter().filter(|(key, _)| key.starts_with("max_") && key.ends_with(&end));
         own.filter_map(|(_, value)| value.as_f64()).min_by(f64::total_cmp)
     };
     let tokens =

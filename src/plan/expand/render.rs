@@ -29,7 +29,8 @@ pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, Str
 pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
     let own = given.command.as_ref();
     let mut argv = own.map_or_else(|| framework.command.clone(), |own| own.head.clone());
-    let has_flag = |flag: &str| flags.keys().any(|knob| framework.flag(knob) == flag);
+    let own_flags: Vec<String> = flags.keys().map(|knob| framework.flag(knob)).collect();
+    let has_flag = |flag: &str| own_flags.iter().any(|own| own == flag);
     let model_flag = own.map_or(&framework.model_flag, |own| &own.model_flag);
     match (own.and_then(|own| own.model.as_ref()), model_flag) {
         (Some(words), _) => argv.extend(words.iter().cloned()),
@@ -72,7 +73,10 @@ fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
 /// The server command for a shell, with the framework's default port and its environment variables.
 pub fn command(framework: &Framework, server: &CandidateServer) -> String {
     let port = framework.default_port.to_string();
-    let fill = |word: &String| word.replace("{port}", &port).replace("{files}/", "");
+    let fill = |word: &String| match word.contains('{') {
+        true => word.replace("{port}", &port).replace("{files}/", ""),
+        false => word.clone(),
+    };
     let argv: Vec<String> = server.argv.iter().map(fill).collect();
     // Write the files of the command first, so that the line is self-contained.
     let files =

@@ -42,8 +42,11 @@ impl UnitKeys {
     pub(super) fn key(&self, common: &str, scenario: &str, load: usize, repeat: u32) -> String {
         let known = self.scenarios.iter().find(|(name, _)| name == scenario);
         let scenario = known.map_or("", |(_, identity)| identity);
-        let content = format!("{common}\n{scenario}\n{}\n{repeat}", self.loads[load]);
-        digest::sha256(content.as_bytes())[..16].to_string()
+        let repeat = repeat.to_string();
+        let parts = [common, "\n", scenario, "\n", &self.loads[load], "\n", &repeat].map(str::as_bytes);
+        let mut key = digest::sha256_of(&parts);
+        key.truncate(16);
+        key
     }
 }
 
@@ -51,23 +54,66 @@ impl UnitKeys {
 pub(super) fn common(candidate: &Candidate) -> String {
     let mut hardware = candidate.hardware.clone();
     hardware.gpu_uuids.clear();
-    let mut content = json!({
-        "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
-        "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
-        "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
-        "hardware": hardware, "benchmark": candidate.benchmark, "client": env!("CARGO_PKG_VERSION_MAJOR"),
-    });
-    if let Some(image) = &candidate.server.image {
-        content["image"] = image.as_str().into();
+    let server = &candidate.server;
+    let plain = |text: &Option<String>| digest::canonical_of(text);
+    // In the order of the keys.
+    let mut members = vec![
+        ("benchmark", digest::canonical(&json!(candidate.benchmark))),
+        ("client", digest::canonical_of(env!("CARGO_PKG_VERSION_MAJOR"))),
+        ("definition", digest::canonical_of(&server.definition)),
+        ("env", digest::canonical_of(&server.env)),
+        ("files", digest::canonical_of(&server.files)),
+        ("framework", digest::canonical_of(&candidate.framework)),
+        ("hardware", digest::canonical(&json!(hardware))),
+        ("model", digest::canonical_of(&candidate.model)),
+        ("precision", plain(&candidate.precision)),
+        ("quantization", plain(&candidate.quantization)),
+        ("schema", SCHEMA_VERSION.to_string()),
+        ("server", digest::canonical_of(&server.argv)),
+    ];
+    if server.image.is_some() {
+        members.insert(7, ("image", plain(&server.image)));
     }
-    if let Some(version) = &candidate.version {
-        content["version"] = version.as_str().into();
+    if candidate.version.is_some() {
+        members.push(("version", plain(&candidate.version)));
     }
-    digest::sha256(digest::canonical(&content).as_bytes())
+    let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    digest::sha256(format!("{{{}}}", members.join(",")).as_bytes())
 }
 
 /// True if a result with this status and class completes its units; transient failures are run again.
 #[must_use]
 pub fn closes(status: Status, class: Option<&FailureClass>) -> bool {
     status != Status::Timeout && !class.is_some_and(FailureClass::is_transient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::framework::Frameworks;
+    use crate::plan::{CheckContext, load};
+
+    #[test]
+    fn what_units_depend_on_is_hashed_as_sorted_json() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let plan = json!({"model": "m \"é\"", "sla": {"max_p50_ttft_ms": 1}, "frameworks": {"vllm": {"env": {"B": "1", "A": null}}}});
+        let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
+        let all = crate::plan::expand::expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap();
+        let mut candidate = all[0].candidates[0].clone();
+        for (image, version) in [(None, None), (Some("vllm:1"), None), (Some("vllm:1"), Some("0.12"))] {
+            (candidate.server.image, candidate.version) = (image.map(String::from), version.map(String::from));
+            let mut content = json!({
+                "schema": SCHEMA_VERSION, "framework": candidate.framework, "server": candidate.server.argv,
+                "env": candidate.server.env, "files": candidate.server.files, "definition": candidate.server.definition,
+                "model": candidate.model, "precision": candidate.precision, "quantization": candidate.quantization,
+                "hardware": candidate.hardware, "benchmark": candidate.benchmark, "client": env!("CARGO_PKG_VERSION_MAJOR"),
+            });
+            for (key, value) in [("image", image), ("version", version)] {
+                if let Some(value) = value {
+                    content[key] = value.into();
+                }
+            }
+            assert_eq!(common(&candidate), digest::sha256(digest::canonical(&content).as_bytes()));
+        }
+    }
 }
