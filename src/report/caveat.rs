@@ -104,8 +104,8 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     let given_up = ranking.failed.iter().filter(|entry| entry.notes.has(Notes::GAVE_UP));
     let given_up: BTreeSet<&str> = given_up.map(|entry| &*entry.framework).collect();
     for framework in given_up {
-        let is_own = |entry: &&Box<Entry>| &*entry.framework == framework && !entry.notes.has(Notes::GAVE_UP);
-        let own = ranking.failed.iter().filter(is_own).filter(|entry| entry.status() != Status::Skipped.as_str());
+        let own = ranking.failed.iter().filter(|entry| &*entry.framework == framework);
+        let own = own.filter(|entry| !entry.notes.has(Notes::GAVE_UP) && entry.status() != Status::Skipped.as_str());
         let failed: BTreeSet<&str> = own.map(|entry| &*entry.candidate_id).collect();
         notes.push(match failed.len() {
             0 => format!("{framework}: stopped early; search incomplete."),

@@ -38,7 +38,7 @@ fn the_third_tier_asks_first_and_has_no_bound() {
         json!({"search_space": {"max_num_seqs": [1, 2, 3, 4, 5], "max_num_batched_tokens": [64, 128, 256, 512]}});
     let done = expand(&json!({"tier": 3}), &space, &[]).expect(2);
     assert!(
-        done.stdout.is_empty() && done.stderr.contains("say --accept-long-run, or --budget SECONDS"),
+        done.stdout.is_empty() && done.stderr.contains("use --accept-long-run or --budget SECONDS"),
         "{}",
         done.stderr
     );
@@ -56,7 +56,7 @@ fn an_ordered_list_is_tried_as_it_stands() {
         changes(&done),
         [json!({}), json!({"max_num_seqs": 8}), json!({"max_num_seqs": 2, "max_num_batched_tokens": 64})]
     );
-    assert_eq!(done.records("candidate")[2]["search"]["why"], "number 3 of the plan's list");
+    assert_eq!(done.records("candidate")[2]["search"]["why"], "number 3 in candidates");
 }
 
 #[test]
@@ -216,5 +216,5 @@ fn candidates_become_the_files_of_vllms_own_sweep() {
         assert!(outer.contains(flag) && help.contains(flag), "{flag}");
     }
     let none = run(program("bench-expand").args(["--emit", "other"]).arg(&to), "").expect(2);
-    assert!(none.stderr.contains("vllm-sweep is what can be written"));
+    assert!(none.stderr.contains("known: vllm-sweep"));
 }

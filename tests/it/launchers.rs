@@ -226,8 +226,8 @@ fn what_a_launcher_needs_is_asked_for() {
     let folder = scratch();
     let plan = folder.path().join("plan.yaml");
     for (more, said) in [
-        ("launcher: docker", "the launcher docker needs image: write `image: NAME`"),
-        ("launcher: ssh", "the launcher ssh needs host: write `launcher: {name: ssh, host: …}`"),
+        ("launcher: docker", "launcher docker requires image: write `image: NAME`"),
+        ("launcher: ssh", "launcher ssh requires host: write `launcher: {name: ssh, host: …}`"),
         ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "would be taken for a flag"),
         (
             "launcher: dokcer",

@@ -87,7 +87,7 @@ fn the_pipe_typed_by_hand_works_as_typed() {
     assert!(oom["failure_reason"].as_str().unwrap().contains("KV cache of 0 tokens"), "{oom:#}");
     let report = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
     for part in [
-        "# Flow check",
+        "# Smoke test, not a benchmark",
         "Best command by framework and scenario",
         "Across frameworks",
         "Tried and not selected",
@@ -275,7 +275,7 @@ fn a_sweep_in_which_nothing_was_measured_is_no_success() {
     assert!(done.stderr.contains("no run produced a result"), "{}", done.stderr);
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
     let said: Vec<&str> = report.lines().filter(|line| line.starts_with("- ")).take(2).collect();
-    assert!(said[0].starts_with("- No result for quick: never started (oom") && said[1].contains("slow"), "{report}");
+    assert!(said[0].starts_with("- No result for quick: failed to start (oom") && said[1].contains("slow"), "{report}");
     mark.gone_within(SOON);
 }
 

@@ -238,7 +238,7 @@ fn a_container_is_asked_with_the_plans_command_and_environment() {
     let done = host.validate(plan, &["--capture-help", &help]).expect(1);
     assert!(
         done.stderr.contains(
-            "failed (exit status: 125): Cannot connect to the Docker daemon (is the image here? docker pull i)"
+            "failed (exit status: 125): Cannot connect to the Docker daemon (if the image is missing: docker pull i)"
         ),
         "{}",
         done.stderr

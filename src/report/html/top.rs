@@ -159,7 +159,7 @@ fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
         _ => {
             let flow = group.key.smoke || group.key.simulated;
             let what = if flow { "Fastest command (not a recommendation):" } else { "Command:" };
-            format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, "Command over all scenarios"))
+            format!("<p class=\"what\">{what}</p>\n{}", box_of(text, "Command over all scenarios"))
         }
     };
     format!(
