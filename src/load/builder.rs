@@ -65,7 +65,7 @@ pub struct RequestBuilder {
 }
 
 /// The response to a probe request.
-struct ProbeAnswer {
+struct BuilderProbe {
     status: u16,
     text: String,
     input: Option<u32>,
@@ -245,7 +245,7 @@ impl RequestBuilder {
         body
     }
 
-    async fn probe(&self, prompt: PromptBody) -> Result<ProbeAnswer> {
+    async fn probe(&self, prompt: PromptBody) -> Result<BuilderProbe> {
         let lost = |e: crate::system::http::HttpFailure| {
             Error::new("the server did not answer").because(e).at(self.client.base().to_string())
         };
@@ -277,7 +277,7 @@ impl RequestBuilder {
         }
         // Redact before cutting: half a secret would not be recognized.
         let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
-        Ok(ProbeAnswer { status: answer.status, text, input })
+        Ok(BuilderProbe { status: answer.status, text, input })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {

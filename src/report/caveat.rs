@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::note::list;
-use crate::rank::{Difference, Entry, Group, GroupKey, LOAD, Notes, Ranking, differences};
+use crate::rank::{Difference, Group, GroupKey, LOAD, Notes, Ranking, differences};
 use crate::rows::kinds::Substitution;
 use crate::rows::words::{LoadMode, Status};
 
