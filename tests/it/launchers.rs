@@ -228,7 +228,7 @@ fn what_a_launcher_needs_is_asked_for() {
     for (more, said) in [
         ("launcher: docker", "launcher docker requires image: write `image: NAME`"),
         ("launcher: ssh", "launcher ssh requires host: write `launcher: {name: ssh, host: …}`"),
-        ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "would be taken for a flag"),
+        ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "must not start with -"),
         (
             "launcher: dokcer",
             "unknown launcher \"dokcer\"; known: attach, docker, docker_exec, local, podman, srun, ssh",
