@@ -131,7 +131,10 @@ fn a_cache_is_emptied_before_each_run_or_the_run_is_not_done() {
     let rows = piped("{keeps_cache: true}", reset, "");
     let result = of(&rows, "result")[0];
     assert_eq!(result["failure_class"], "cache_not_reset", "{result:#}");
-    assert!(result["failure_reason"].as_str().unwrap().contains("POST /reset did not reset the cache: it answered 404"), "{result:#}");
+    assert!(
+        result["failure_reason"].as_str().unwrap().contains("POST /reset did not reset the cache: it answered 404"),
+        "{result:#}"
+    );
     assert!(measured(&rows).is_empty());
 }
 
