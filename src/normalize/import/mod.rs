@@ -160,7 +160,7 @@ impl ImportReading<'_> {
         let meaning = meaning.map(String::from);
         let field = NativeField { field: field.trim_start_matches(['^', '/']).to_string(), unit: unit.into(), meaning };
         self.native.fields.insert(name.to_string(), field);
-        self.metrics.insert(name.to_string(), value);
+        self.metrics.insert(name.to_string(), value.filter(|value| value.is_finite()));
     }
 
     fn null(&mut self, name: &str, why: &str) {
@@ -305,7 +305,8 @@ impl ImportReading<'_> {
             None => self.null("success_rate", "this client does not count failures"),
         }
         let duration = self.duration(sample);
-        let per_second = |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s);
+        let per_second =
+            |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s).filter(|rate| rate.is_finite());
         let tokens = |name: &str| self.metric(name);
         // Of requests that are there one by one with the time of each the totals are theirs.
         let whole = sample.filter(|sample| sample.window().is_some());
@@ -394,7 +395,8 @@ impl ImportReading<'_> {
             let good = f64::from(sample.good);
             self.metrics.insert("slo_attainment".into(), Some(good / f64::from(sample.scheduled)));
             let duration = self.duration(Some(&sample));
-            self.metrics.extend(duration.map(|s| ("goodput".to_string(), Some(good / s))));
+            let goodput = duration.map(|s| good / s).filter(|rate| rate.is_finite());
+            self.metrics.extend(goodput.map(|rate| ("goodput".to_string(), Some(rate))));
         }
         Some(sample)
     }
