@@ -27,6 +27,12 @@ impl Error {
         self
     }
 
+    /// The place, and the error without it.
+    #[must_use]
+    pub fn split_place(mut self) -> (Option<String>, Self) {
+        (self.place.take(), self)
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -71,7 +71,7 @@ impl PlanSource {
         let document = match yaml::load(&text, &name) {
             Ok(document) => document,
             Err(e) => {
-                notice.plain(error_line(&redact::foreign(&e.to_string()), &name));
+                notice.plain(redact::foreign(&error_line(e, &name)));
                 return Ok(None);
             }
         };
@@ -146,14 +146,10 @@ impl PlanSource {
     }
 }
 
-/// `file:line:column: message` as `file:line:column: error: message`.
-fn error_line(message: &str, name: &str) -> String {
-    let end = message.find(": ").filter(|_| message.starts_with(name)).unwrap_or(0);
-    if end == 0 {
-        format!("{name}: error: {message}")
-    } else {
-        format!("{}: error{}", &message[..end], &message[end..])
-    }
+/// `file:line:column: error: message`; the file alone where the error has no place.
+fn error_line(e: Error, name: &str) -> String {
+    let (place, e) = e.split_place();
+    format!("{}: error: {e}", place.as_deref().unwrap_or(name))
 }
 
 /// The plan of a plan row, with the results of its earlier check.

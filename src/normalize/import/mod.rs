@@ -297,10 +297,12 @@ impl ImportReading<'_> {
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
         let sent = self.number(&counts.sent).or(together).or(asked);
-        let rate = completed.zip(sent.filter(|sent| *sent > 0.0)).map(|(completed, sent)| completed / sent);
-        match rate {
-            Some(rate) => {
-                self.metrics.insert("success_rate".into(), Some(rate));
+        match completed.zip(sent) {
+            Some((completed, sent)) if sent > 0.0 && completed <= sent => {
+                self.metrics.insert("success_rate".into(), Some(completed / sent));
+            }
+            Some((completed, sent)) => {
+                self.null("success_rate", &format!("{completed} of {sent} requests succeeded: not a rate"));
             }
             None => self.null("success_rate", "this client does not count failures"),
         }
