@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::rows::kinds::Scenario;
+use crate::base::error::{Error, Result};
+use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
 
 /// The workload of bench-load --url.
 #[derive(Debug, Clone, Args)]
@@ -39,7 +40,49 @@ pub struct WorkloadArgs {
     pub prefix_reuse: bool,
 }
 
-fn scenario(text: &str) -> Result<Scenario, String> {
+impl WorkloadArgs {
+    /// The scenarios; of a file of prompts, only its path and what is to be done with it.
+    ///
+    /// # Errors
+    /// A shared prefix that is not shorter than its prompts.
+    pub fn scenarios(&self) -> Result<Vec<Scenario>> {
+        let mut all = self.scenarios.clone();
+        for scenario in &mut all {
+            scenario.range_ratio = self.range_ratio.filter(|ratio| *ratio > 0.0);
+            scenario.shared_prefix = self.prefix.map(|tokens| SharedPrefix { tokens, groups: self.groups });
+            scenario.turns = self.turns.filter(|turns| *turns > 1);
+            scenario.kind = match (scenario.shared_prefix, scenario.turns) {
+                (_, Some(_)) => "multi_turn",
+                (Some(_), None) => "shared_prefix",
+                (None, None) => "random",
+            }
+            .into();
+            if self.prefix.is_some_and(|prefix| prefix >= scenario.input_len) {
+                let why = format!(
+                    "--prefix must be shorter than the prompts of {}, which have {} tokens",
+                    scenario.name, scenario.input_len
+                );
+                return Err(Error::new(why));
+            }
+        }
+        all.extend(self.datasets.iter().map(|path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("dataset");
+            let file = Dataset {
+                path: path.display().to_string(),
+                prefix_reuse: self.prefix_reuse,
+                default_output_len: self.output_len,
+                ..Dataset::default()
+            };
+            Scenario { kind: "file".into(), dataset: Some(file), ..Scenario::random(stem, 0, 0) }
+        }));
+        for scenario in &mut all {
+            scenario.think_s = self.think.map(|think| think.as_secs_f64()).filter(|s| *s > 0.0);
+        }
+        Ok(all)
+    }
+}
+
+fn scenario(text: &str) -> std::result::Result<Scenario, String> {
     let wrong = || format!("{text:?} is not NAME=PROMPT_TOKENS:OUTPUT_TOKENS, such as chat=1000:200");
     let (name, lengths) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
     let (input, output) = lengths.split_once(':').ok_or_else(wrong)?;
@@ -47,7 +90,7 @@ fn scenario(text: &str) -> Result<Scenario, String> {
     Ok(Scenario::random(name, length(input)?, length(output)?))
 }
 
-fn ratio(text: &str) -> Result<f64, String> {
+fn ratio(text: &str) -> std::result::Result<f64, String> {
     let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..1.0).contains(ratio));
     ratio.ok_or_else(|| "must be at least 0 and below 1".into())
 }

@@ -23,20 +23,7 @@ pub fn command(
     flag("--model", endpoint.model_id.clone());
     flag("--endpoint", bench.endpoint.to_string());
     flag("--framework", candidate.server.definition.clone());
-    match &scenario.dataset {
-        Some(dataset) => {
-            flag("--dataset", dataset.path.clone());
-            dataset.default_output_len.iter().for_each(|n| flag("--output-len", n.to_string()));
-        }
-        None => flag("--scenario", format!("{}={}:{}", scenario.name, scenario.input_len, scenario.output_len)),
-    }
-    scenario.range_ratio.iter().for_each(|ratio| flag("--range-ratio", ratio.to_string()));
-    if let Some(prefix) = scenario.shared_prefix {
-        flag("--prefix", prefix.tokens.to_string());
-        flag("--groups", prefix.groups.to_string());
-    }
-    scenario.turns.iter().for_each(|turns| flag("--turns", turns.to_string()));
-    scenario.think_s.iter().for_each(|think| flag("--think", think.to_string()));
+    scenario.flags().into_iter().for_each(|(name, value)| flag(name, value));
     flag("--num-prompts", measured_requests(bench.num_prompts, bench.duration_s, load).to_string());
     match bench.warmup_s {
         Some(seconds) => flag("--warmup-s", seconds.to_string()),
@@ -66,9 +53,9 @@ pub fn command(
         (!bench.ignore_eos, "--no-ignore-eos"),
         (bench.whole_answers, "--no-stream"),
         (bench.continuous_usage, "--continuous-usage"),
-        (scenario.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic), "--prefix-reuse"),
     ];
     argv.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_string()));
+    argv.extend(scenario.prefix_reuse().then(|| "--prefix-reuse".to_string()));
     argv
 }
 

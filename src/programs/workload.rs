@@ -8,46 +8,16 @@ use crate::base::notice::Notice;
 use crate::flags::workload::WorkloadArgs;
 use crate::load::dataset;
 use crate::load::dataset::DatasetEntry;
-use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
+use crate::rows::kinds::{Dataset, Scenario};
 
 /// The scenarios of the command line, with the lengths and counts of their files.
 ///
 /// # Errors
-/// A file that cannot be read or has no row that can be sent.
+/// A prefix as long as its prompts; a file that cannot be read or has no row that can be sent.
 pub fn scenarios(args: &WorkloadArgs, notice: &Notice) -> Result<Vec<Scenario>> {
-    let mut all = args.scenarios.clone();
+    let mut all = args.scenarios()?;
     for scenario in &mut all {
-        scenario.range_ratio = args.range_ratio.filter(|ratio| *ratio > 0.0);
-        scenario.shared_prefix = args.prefix.map(|tokens| SharedPrefix { tokens, groups: args.groups });
-        scenario.turns = args.turns.filter(|turns| *turns > 1);
-        scenario.kind = match (scenario.shared_prefix, scenario.turns) {
-            (_, Some(_)) => "multi_turn",
-            (Some(_), None) => "shared_prefix",
-            (None, None) => "random",
-        }
-        .into();
-        if args.prefix.is_some_and(|prefix| prefix >= scenario.input_len) {
-            let why = format!(
-                "--prefix must be shorter than the prompts of {}, which have {} tokens",
-                scenario.name, scenario.input_len
-            );
-            return Err(Error::new(why));
-        }
-    }
-    for path in &args.datasets {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("dataset");
-        let file = Dataset {
-            path: path.display().to_string(),
-            prefix_reuse: args.prefix_reuse,
-            default_output_len: args.output_len,
-            ..Dataset::default()
-        };
-        let mut scenario = Scenario { kind: "file".into(), dataset: Some(file), ..Scenario::random(stem, 0, 0) };
-        describe(&mut scenario, notice)?;
-        all.push(scenario);
-    }
-    for scenario in &mut all {
-        scenario.think_s = args.think.map(|think| think.as_secs_f64()).filter(|s| *s > 0.0);
+        describe(scenario, notice)?;
     }
     Ok(all)
 }

@@ -132,6 +132,33 @@ impl Scenario {
             || self.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse)
     }
 
+    /// The flags of `bench-load --url` that ask for this scenario, with their values.
+    #[must_use]
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = Vec::new();
+        match &self.dataset {
+            Some(dataset) => {
+                flags.push(("--dataset", dataset.path.clone()));
+                flags.extend(dataset.default_output_len.map(|n| ("--output-len", n.to_string())));
+            }
+            None => flags.push(("--scenario", format!("{}={}:{}", self.name, self.input_len, self.output_len))),
+        }
+        flags.extend(self.range_ratio.map(|ratio| ("--range-ratio", ratio.to_string())));
+        if let Some(prefix) = self.shared_prefix {
+            flags.push(("--prefix", prefix.tokens.to_string()));
+            flags.push(("--groups", prefix.groups.to_string()));
+        }
+        flags.extend(self.turns.map(|turns| ("--turns", turns.to_string())));
+        flags.extend(self.think_s.map(|think| ("--think", think.to_string())));
+        flags
+    }
+
+    /// True where the switch `--prefix-reuse` belongs to these flags.
+    #[must_use]
+    pub fn prefix_reuse(&self) -> bool {
+        self.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic)
+    }
+
     /// What decides the prompts: everything but where a file lies.
     ///
     /// # Panics
