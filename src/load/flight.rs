@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+use super::health::Lateness;
 use super::jobs;
 use super::jobs::{Job, Jobs, SessionSettings};
 use super::pace::pace;
@@ -74,8 +75,8 @@ pub struct InFlight {
     pub tasks: JoinSet<RequestOutcome>,
     /// The requests that have no row yet, by phase and number.
     pub open: BTreeSet<(Phase, u32)>,
-    /// Sent − due of the measured requests, ms; empty in closed loop.
-    pub lags: Vec<f64>,
+    /// When the measured requests left.
+    pub lateness: Lateness,
     /// Gaps between token-bearing chunks, µs.
     pub gaps: Histogram<u64>,
     /// Gaps between tokens, µs; `None` once a request does not say how many tokens its chunks have.
@@ -93,7 +94,7 @@ impl InFlight {
         Self {
             tasks: JoinSet::new(),
             open: BTreeSet::new(),
-            lags: Vec::new(),
+            lateness: Lateness::default(),
             gaps: histogram(),
             token_gaps: Some(histogram()),
             done: 0,
@@ -210,7 +211,9 @@ impl InFlight {
         }
         self.done += 1;
         if let (Some(due), Some(sent)) = (row.due_us, row.sent_us) {
-            self.lags.push(sent.since(due).0);
+            self.lateness.lags.push(sent.since(due).0);
+            let answered = row.first_token_us.or(row.end_us).filter(|_| row.status == RequestStatus::Ok);
+            self.lateness.latencies.extend(answered.map(|at| at.since(due).0));
         }
         if row.status == RequestStatus::Ok {
             self.ok += 1;

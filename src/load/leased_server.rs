@@ -136,6 +136,7 @@ impl<'a> LeasedServer<'a> {
             probe: None,
             shard,
             repeat: unit.repeat,
+            attempt: 0,
             seed: bench.seed,
             warmup_s: bench.warmup_s,
             schedule_sha256: None,

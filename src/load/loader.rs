@@ -29,6 +29,8 @@ use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
 
+/// Times that a run is measured: twice if the client fell behind in it. A rate search repeats its probes itself.
+const ATTEMPTS: u32 = 2;
 /// Number of open files besides the streams of requests.
 const OTHER_FILES: u64 = 64;
 
@@ -170,33 +172,49 @@ impl Loader<'_> {
                 }
             };
             let sent = sent.entry(&scenario.name).or_default();
-            if bench.cache == CachePolicy::Reset {
-                let reset = builder.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
-                match self.driver.unless_stopped(lease, reset).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(why)) => {
-                        not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::CacheNotReset, &why)?;
-                        continue;
-                    }
-                    Err(_) => break,
+            for attempt in 0..ATTEMPTS {
+                let mut run = run.clone();
+                if attempt > 0 {
+                    run.run_id = format!("{}/again", run.run_id);
+                    run.attempt = attempt;
                 }
-                sent.clear();
-            }
-            let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
-            if let (None, Some(qps)) = (load.rate, load.qps) {
-                let until = leased.time_left().map(|left| Instant::now() + left);
-                let command = |load: &Load, seed| leased.command(scenario, load, seed);
-                let context = SearchContext { run: &run, spec, qps, command: &command, until, lease };
-                if search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some() {
+                if bench.cache == CachePolicy::Reset {
+                    let reset = builder.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
+                    match self.driver.unless_stopped(lease, reset).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(why)) => {
+                            not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::CacheNotReset, &why)?;
+                            break;
+                        }
+                        Err(_) => return Ok(()),
+                    }
+                    sent.clear();
+                }
+                let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
+                if let (None, Some(qps)) = (load.rate, load.qps) {
+                    let until = leased.time_left().map(|left| Instant::now() + left);
+                    let command = |load: &Load, seed| leased.command(scenario, load, seed);
+                    let context = SearchContext { run: &run, spec, qps, command: &command, until, lease };
+                    if search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some() {
+                        return Ok(());
+                    }
                     break;
                 }
-                continue;
+                let begun = Instant::now();
+                let outcome = self.driver.trial(run, spec, sent, false, lease).await?;
+                if outcome.stopped.is_some() {
+                    return Ok(());
+                }
+                self.driver.longest = self.driver.longest.max(begun.elapsed());
+                let possible = self.skip_reason(&leased, scenario, load, &limits).is_none()
+                    && (bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts));
+                if !outcome.saturated || shard.is_some() || attempt + 1 == ATTEMPTS || !possible {
+                    break;
+                }
+                self.driver
+                    .notice
+                    .warn(format!("{}: the load generator fell behind; measuring this run again", scenario.name));
             }
-            let begun = Instant::now();
-            if self.driver.trial(run, spec, sent, false, lease).await?.stopped.is_some() {
-                break;
-            }
-            self.driver.longest = self.driver.longest.max(begun.elapsed());
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ pub struct Heartbeat {
     over: Arc<AtomicBool>,
     begun: Instant,
     cpu_before: f64,
+    host_before: Option<HostCpu>,
 }
 
 impl Heartbeat {
@@ -68,7 +69,7 @@ impl Heartbeat {
                 last = Instant::now();
             }
         });
-        Self { longest_us, over, begun: Instant::now(), cpu_before: cpu_seconds() }
+        Self { longest_us, over, begun: Instant::now(), cpu_before: cpu_seconds(), host_before: HostCpu::now() }
     }
 
     /// Measures how long a task of the run waits for its turn: a process that runs but has too much to do is late as well.
@@ -99,6 +100,42 @@ impl Heartbeat {
     }
 }
 
+impl Heartbeat {
+    /// Share of this host's CPU time that was busy since the start, from 0 to 1; `None` if /proc/stat does not say.
+    #[must_use]
+    pub fn host_cpu_share(&self) -> Option<f64> {
+        self.host_before?.busy_until(HostCpu::now()?)
+    }
+}
+
+/// The CPU time of all CPUs of this host since its boot, ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HostCpu {
+    all: u64,
+    idle: u64,
+}
+
+impl HostCpu {
+    fn now() -> Option<Self> {
+        Self::read(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// From the text of /proc/stat, see proc(5): user nice system idle iowait irq softirq steal; guest is part of user.
+    fn read(stat: &str) -> Option<Self> {
+        let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+        let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        Some(Self { all: ticks.iter().sum(), idle })
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "ticks, far below 2^52")]
+    fn busy_until(self, after: Self) -> Option<f64> {
+        let all = after.all.checked_sub(self.all).filter(|all| *all > 0)?;
+        let idle = after.idle.checked_sub(self.idle)?.min(all);
+        Some((all - idle) as f64 / all as f64)
+    }
+}
+
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.over.store(true, Relaxed);
@@ -110,4 +147,19 @@ fn cpu_seconds() -> f64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
         (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HostCpu;
+
+    #[test]
+    fn what_is_neither_idle_nor_waiting_for_a_disk_is_busy() {
+        let at = |text: &str| HostCpu::read(text);
+        let before = at("cpu  100 0 50 800 50 0 0 0 30 0\ncpu0 1 1\n").unwrap();
+        let after = at("cpu  160 0 70 815 55 0 0 0 60 0\n").unwrap();
+        assert_eq!(before.busy_until(after), Some(0.8));
+        assert_eq!(before.busy_until(before), None);
+        assert_eq!((at(""), at("intr 1 2 3"), at("cpu  1 2 x")), (None, None, None));
+    }
 }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::flight::{InFlight, PendingSessions};
-use super::health::client_health;
 use super::jobs;
 use super::jobs::{Job, Jobs};
 use super::pace::Heartbeat;
@@ -28,9 +27,6 @@ use crate::system::lease::{ClientLease, monotonic_ns};
 
 /// From the start of the clock to time zero, so that the pacing thread has started by then.
 const LEAD: Duration = Duration::from_millis(5);
-
-/// The failure reason of a run whose client was too slow.
-const SATURATED: &str = "load generator fell behind schedule (CPU-bound); use an idle machine or a lower rate";
 
 /// How a run ended.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +64,8 @@ impl LoadRun<'_> {
         let RunSpec { builder, scenario, entries, bench, load_index, .. } = recorder.spec;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = recorder.run.probe.map_or(String::new(), |p| p.to_string());
-        let trial = format!("{load_index}/{}/{probe}", recorder.run.repeat);
+        let again = if recorder.run.attempt > 0 { format!("/{}", recorder.run.attempt) } else { String::new() };
+        let trial = format!("{load_index}/{}/{probe}{again}", recorder.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
         let n = recorder.run.workload.num_prompts;
         let items = match WorkloadItems::new(scenario, purpose, recorder.run.seed, (entries, n), self.sent) {
@@ -177,20 +174,19 @@ fn end(
         row.end_us = Some(now);
         recorder.write(row)?;
     }
-    let health = client_health(&mut flight.lags, heartbeat, &recorder.run.load);
+    let (health, behind) = flight.lateness.health(heartbeat, &recorder.run.load);
     let client = ClientHealth { connections: flight.connections(), ..health };
-    let failure = stop.map(StopReason::end);
-    let slow = || client.saturated.then_some((Status::Ok, FailureClass::ClientSaturated, SATURATED));
-    let (status, class, reason) = match failure.or_else(slow) {
-        Some((status, class, reason)) => (status, Some(class), Some(reason)),
-        None => (Status::Ok, None, None),
+    let (status, class, reason) = match (stop.map(StopReason::end), behind) {
+        (Some((status, class, reason)), _) => (status, Some(class), Some(reason.to_string())),
+        (None, Some(why)) => (Status::Ok, Some(FailureClass::ClientSaturated), Some(why)),
+        (None, None) => (Status::Ok, None, None),
     };
     let end = RunEnd {
         run_id: recorder.run.run_id.clone(),
         shard: recorder.run.shard,
         status,
         failure_class: class,
-        failure_reason: reason.map(String::from),
+        failure_reason: reason,
         duration_s: now.seconds(),
         client,
         server_metrics,

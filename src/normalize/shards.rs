@@ -49,6 +49,7 @@ fn worst(a: &ClientHealth, b: &ClientHealth) -> ClientHealth {
         late_share: most(a.late_share, b.late_share),
         heartbeat_gap_ms: most(a.heartbeat_gap_ms, b.heartbeat_gap_ms),
         cpu_share: most(a.cpu_share, b.cpu_share),
+        host_cpu_share: most(a.host_cpu_share, b.host_cpu_share),
         connections: a.connections.into_iter().chain(b.connections).reduce(|a, b| a + b),
         saturated: a.saturated || b.saturated,
     }

@@ -166,7 +166,7 @@ fn an_interrupt_ends_the_run_with_whole_rows() {
 }
 
 #[test]
-fn a_pause_of_the_client_is_seen_and_the_run_is_not_ranked() {
+fn a_run_in_which_the_client_paused_is_not_ranked_and_measured_again() {
     let server = Running::zoo(&["--token-ms", "20"]);
     let mut command = program("bench-load");
     let args = ["--quiet", "--url", &server.url, "--model", "zoo", "--scenario", "s=4:20", "--concurrency", "2"];
@@ -181,9 +181,18 @@ fn a_pause_of_the_client_is_seen_and_the_run_is_not_ranked() {
     kill(pid, Signal::SIGCONT);
     let mut done = finish(child, Duration::from_secs(30)).expect(0);
     done.stdout.insert_str(0, &before);
-    assert_eq!(done.records("run_end")[0]["failure_class"], "client_saturated", "{}", done.stdout);
-    let result = &run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result")[0];
-    assert_eq!((&result["status"], &result["quality"]["client_saturated"]), (&"failed".into(), &true.into()));
+    let ends = done.records("run_end");
+    assert_eq!((ends.len(), &ends[0]["failure_class"]), (2, &"client_saturated".into()), "{}", done.stdout);
+    let why = ends[0]["failure_reason"].as_str().unwrap();
+    assert!(why.starts_with("the load generator got no CPU for "), "{why}");
+    let runs = done.records("run");
+    assert_eq!((&runs[0]["attempt"], &runs[1]["attempt"]), (&Value::Null, &1.into()));
+    let results = run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result");
+    // The second attempt replaces the first. On a busy machine the client may fall behind once more.
+    let [result] = &results[..] else { panic!("{results:#?}") };
+    assert_eq!(result["attempts"], 2);
+    let saturated = result["quality"]["client_saturated"] == true;
+    assert_eq!(result["status"], if saturated { "failed" } else { "ok" });
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub struct Run {
     pub shard: Option<Shard>,
     /// From 0.
     pub repeat: u32,
+    /// 1 where the client fell behind in this run before, and measures it again; otherwise 0 or absent.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub attempt: u32,
     /// Seed of the schedule and the prompts.
     pub seed: u64,
     /// Seconds of the same load before the measured requests; the load then continues until the last of them returns.
@@ -54,6 +57,11 @@ pub struct Run {
     pub simulated: bool,
     /// RFC 3339, UTC.
     pub started_at: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde passes it")]
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 0
 }
 
 /// One of several clients that share a load: every so-manieth session of its schedule.
@@ -198,6 +206,9 @@ pub struct ClientHealth {
     /// CPU seconds of the client over the run's duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
+    /// Share of this host's CPU time that was busy during the run, whoever used it, from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_cpu_share: Option<f64>,
     /// Connections that answers came on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,

@@ -153,6 +153,14 @@ impl Scenario {
         flags
     }
 
+    /// True where `n` more requests have prompts after `sent` rows of its data set went to a server; random prompts never end.
+    #[must_use]
+    pub fn has_prompts_for(&self, sent: usize, n: u32) -> bool {
+        let enough =
+            |dataset: &Dataset| dataset.prefix_reuse || dataset.synthetic || sent + n as usize <= dataset.rows as usize;
+        self.dataset.as_ref().is_none_or(enough)
+    }
+
     /// True where the switch `--prefix-reuse` belongs to these flags.
     #[must_use]
     pub fn prefix_reuse(&self) -> bool {
