@@ -48,7 +48,7 @@ pub fn proposal(framework: &Framework, gpus: u64, facts: &ModelFacts) -> Option<
     let (name, knob) = framework.with_role("expert_parallel").next()?;
     let value = match knob.kind {
         Some(Kind::Flag) => Value::Bool(true),
-        _ => (2..=gpus).filter(|n| gpus % n == 0).find(|n| facts.shares_experts(gpus / n))?.into(),
+        _ => (2..=gpus).filter(|n| gpus.is_multiple_of(*n)).find(|n| facts.shares_experts(gpus / n))?.into(),
     };
     Some((name.to_string(), value))
 }

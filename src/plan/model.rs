@@ -44,7 +44,10 @@ impl ModelFacts {
     #[must_use]
     pub fn shares_experts(&self, gpus: u64) -> bool {
         match (self.expert_width, self.block) {
-            (Some(width), Some(block)) => width % gpus.max(1) == 0 && (width / gpus.max(1)) % block == 0,
+            (Some(width), Some(block)) => {
+                let gpus = gpus.max(1);
+                width.is_multiple_of(gpus) && (width / gpus).is_multiple_of(block)
+            }
             _ => true,
         }
     }

@@ -187,7 +187,7 @@ impl Parallelism {
             let above_1 = |degrees: Degrees| degrees.into_iter().filter(|(_, n)| *n > 1).collect::<Degrees>();
             let knobs: Vec<String> = divisor.knobs.iter().filter(|knob| inside(knob)).cloned().collect();
             let (divides, of) = (above_1(Self::degrees(&knobs, flags)), Self::degrees(&divisor.of, flags));
-            let uneven = !of.is_empty() && product(&of) % product(&divides) != 0;
+            let uneven = !of.is_empty() && !product(&of).is_multiple_of(product(&divides));
             // What is 1 explains nothing, unless all is.
             let shown = if of.iter().any(|(_, n)| *n > 1) { above_1(of) } else { of };
             uneven.then_some((divides, shown))
