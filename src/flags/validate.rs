@@ -48,7 +48,7 @@ pub struct Args {
     /// Treat warnings as errors
     #[arg(long)]
     pub strict: bool,
-    /// Folder with additional framework definitions; with --new also names of frameworks: sglang,vllm
+    /// Folder with additional framework definitions; with --new also names of frameworks, sglang,vllm (otherwise those on PATH)
     #[arg(long, value_name = "DIR")]
     pub frameworks: Vec<String>,
     /// GPU model to assume if neither the plan nor this host provides one

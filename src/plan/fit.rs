@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::context::CheckContext;
-use super::finding::Finding;
+use super::finding::{Finding, Level};
 use super::framework_plan::FrameworkPlan;
 use super::model::{ModelFacts, bits};
+use super::named::NamedSize;
 use super::read::Plan;
 use crate::base::yaml;
 use crate::base::yaml::escape;
@@ -15,6 +16,10 @@ use crate::engines::framework::Framework;
 
 /// Share of a GPU's memory available to weights; the rest is for the KV cache, activations and the runtime.
 const USABLE: f64 = 0.9;
+/// A size in a name is rounded: share of it that a model has at least.
+const ROUNDED: f64 = 0.9;
+/// Bits of a weight where nothing says them: those of most checkpoints, and the fewest that are served.
+const BITS: (f64, f64) = (16.0, 4.0);
 /// Memory of GPUs by the words of their names; the first match is used.
 static GPUS: LazyLock<Vec<GpuMemory>> = LazyLock::new(|| {
     yaml::typed(include_str!("../../configs/rules/gpus.yaml"), "configs/rules/gpus.yaml")
@@ -40,59 +45,160 @@ pub fn memory_gb(gpu: &str) -> Option<f64> {
     in_name.or_else(|| family().map(|gpu| gpu.gb))
 }
 
-/// Warns about weights that do not fit, with the arithmetic.
+/// Adds findings about weights that do not fit, with the arithmetic. It is an error if they certainly exceed the memory of all
+/// GPUs of the plan, whose model the plan itself names.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     let on_gpus = plan.hardware.gpu_count != Some(0);
+    let Some((gpu, memory)) = plan.hardware.gpu_model.as_ref().and_then(|gpu| Some((gpu, memory_gb(gpu)?))) else {
+        return;
+    };
     for section in plan.frameworks.iter().filter(|section| section.enabled && on_gpus) {
         let Some(framework) = context.frameworks.get(&section.definition) else { continue };
-        let facts = context.models.get(section.model.as_ref().unwrap_or(&plan.model)).cloned().unwrap_or_default();
-        let Some((size, what)) = weights(plan, section, framework, &facts) else { continue };
-        let (share, gpus) = sharing(plan, section, framework);
-        let each = size / share;
-        let Some((gpu, memory)) = plan.hardware.gpu_model.as_ref().and_then(|gpu| Some((gpu, memory_gb(gpu)?))) else {
+        if has_other_weights(section, framework) {
             continue;
-        };
-        if each > memory * USABLE {
-            let at = format!("/frameworks/{}/base_server_flags", escape(&section.name));
-            let how = if each > memory { "do not fit" } else { "barely fit" };
-            let why = format!(
-                "the weights {how}: {what} take {size:.0} GB, {each:.0} GB on each of {gpus}, but {gpu} has {memory:.0} GB, about {:.0} % of it available to weights",
-                USABLE * 100.0
-            );
-            found.push(Finding::warning(&at, why));
         }
+        let model = section.model.as_ref().unwrap_or(&plan.model);
+        let facts = context.models.get(model).cloned().unwrap_or_default();
+        let Some(weights) = Weights::of(plan, section, framework, model, &facts) else { continue };
+        let shared = Sharing::of(plan, section, framework);
+        let each = weights.gb / shared.gpus;
+        if each <= memory * USABLE {
+            continue;
+        }
+        let at = format!("/frameworks/{}/base_server_flags", escape(&section.name));
+        let sure = weights.least_gb / shared.gpus > memory;
+        let own = !plan.defaults.contains_key("hardware.gpu_model");
+        let level = match sure && own && !shared.searched && framework.parallelism.tensor.is_some() {
+            true => Level::Error,
+            false => Level::Warning,
+        };
+        let how = if each > memory { "do not fit" } else { "barely fit" };
+        let way_out = match (level, weights.by_name) {
+            (Level::Error, true) => "; if the name misleads, set model.parameters and model.weights_bits",
+            _ => "",
+        };
+        let where_ = match shared.gpus > 1.0 {
+            true => format!(", {each:.0} GB on each of {}", shared.what),
+            false => " on one GPU".into(),
+        };
+        let why = format!(
+            "the weights {how}: {} take {:.0} GB{where_}, but {gpu} has {memory:.0} GB, about {:.0} % of it available to weights{way_out}",
+            weights.what,
+            weights.gb,
+            USABLE * 100.0
+        );
+        found.push(Finding::value(level, &at, why));
     }
 }
 
-/// The size of the weights in GB, and the source of that number.
-fn weights(plan: &Plan, section: &FrameworkPlan, framework: &Framework, facts: &ModelFacts) -> Option<(f64, String)> {
-    let quantized = framework.with_role("quantization");
-    let by_flag = quantized.filter_map(|(name, _)| section.base.get(name)?.as_str()).find_map(bits);
-    let asked = section.quantization.as_deref().or(plan.quantization.as_deref()).and_then(bits);
-    let quantized = by_flag.or(asked);
-    if let (Some(bytes), None) = (facts.bytes, quantized) {
-        return Some((bytes / 1e9, "its files".into()));
-    }
-    let parameters = plan.parameters.or(facts.parameters)?;
-    let known = quantized.or_else(|| plan.precision.as_deref().and_then(bits)).or(plan.weights_bits).or(facts.bits)?;
-    Some((parameters * known / 8e9, format!("{:.1}e9 parameters at {known} bits", parameters / 1e9)))
+/// True if a flag, or a value of the search, leaves weights off the GPUs or changes the model.
+fn has_other_weights(section: &FrameworkPlan, framework: &Framework) -> bool {
+    let listed = section.list.iter().flat_map(|changes| changes.keys());
+    let all = section.base.keys().chain(section.space.iter().map(|(knob, _)| knob)).chain(listed);
+    let other = &framework.parallelism.other_weights;
+    all.into_iter().any(|knob| other.iter().any(|name| knob == name || knob.starts_with(&format!("{name}."))))
 }
 
-/// How many GPUs share the weights, and the degrees of parallelism behind it; replicas do not share.
-fn sharing(plan: &Plan, section: &FrameworkPlan, framework: &Framework) -> (f64, String) {
-    let mut terms: Vec<(String, u64)> = Vec::new();
-    for role in ["tensor_parallel", "pipeline_parallel"] {
-        let knobs = framework.with_role(role);
-        let degree = knobs.filter_map(|(name, _)| Some((name, section.base.get(name)?.as_u64()?))).next();
-        terms.extend(degree.filter(|(_, n)| *n > 1).map(|(name, n)| (name.to_string(), n)));
+/// The size of the weights, and the source of that number.
+struct Weights {
+    /// Their likely size, GB.
+    gb: f64,
+    /// Their size at least, GB; 0 where the number is not sure.
+    least_gb: f64,
+    /// What takes that much.
+    what: String,
+    /// True if only the name of the model says how large it is.
+    by_name: bool,
+}
+
+impl Weights {
+    fn of(
+        plan: &Plan,
+        section: &FrameworkPlan,
+        framework: &Framework,
+        model: &str,
+        facts: &ModelFacts,
+    ) -> Option<Self> {
+        let mut words = framework.with_role("quantization").filter_map(|(name, _)| section.base.get(name)?.as_str());
+        let words = words.next().or(section.quantization.as_deref()).or(plan.quantization.as_deref());
+        let quantized = words.filter(|word| *word != "none");
+        let by_flag = quantized.and_then(bits);
+        if let (Some(bytes), None) = (facts.bytes, by_flag) {
+            let gb = bytes / 1e9;
+            return Some(Self { gb, least_gb: gb, what: "its files".into(), by_name: false });
+        }
+        let gb = |parameters: f64, bits: f64| parameters * bits / 8e9;
+        let billions = |parameters: f64| format!("{:.1}e9 parameters", parameters / 1e9);
+        let stated = by_flag.or_else(|| plan.precision.as_deref().and_then(bits)).or(plan.weights_bits).or(facts.bits);
+        if let Some(parameters) = plan.parameters.or(facts.parameters) {
+            let bits = stated?;
+            let gb = gb(parameters, bits);
+            // What a config.json says is an estimate for layers that it does not describe in full.
+            let least_gb = plan.parameters.map_or(0.0, |_| gb);
+            return Some(Self {
+                gb,
+                least_gb,
+                what: format!("{} at {bits} bits", billions(parameters)),
+                by_name: false,
+            });
+        }
+        let named = NamedSize::of(model);
+        let parameters = named.parameters?;
+        // A checkpoint keeps the format in its name, whatever the precision of the computation is.
+        let known = by_flag.or(named.bits).or(stated);
+        let (likely, least) = match (known, quantized) {
+            (Some(bits), _) => (bits, bits),
+            // In a format that is not known here.
+            (None, Some(_)) => (BITS.1, BITS.1),
+            (None, None) => BITS,
+        };
+        let assumed = if known.is_some() { "" } else { " (assumed)" };
+        let least_gb = if named.stated { gb(parameters, least) * ROUNDED } else { 0.0 };
+        let what = format!("{} (by its name) at {likely} bits{assumed}", billions(parameters));
+        Some(Self { gb: gb(parameters, likely), least_gb, what, by_name: true })
     }
-    if terms.is_empty() {
-        let parallel = framework.parallelism.multiply.iter().any(|knob| section.base.contains_key(knob));
-        let all = plan.hardware.gpu_count.filter(|_| !parallel).unwrap_or(1);
-        return (all.into(), format!("{all} GPUs"));
+}
+
+/// The GPUs that share the weights; replicas do not share.
+struct Sharing {
+    /// How many they are.
+    gpus: f64,
+    /// The degrees of parallelism behind it.
+    what: String,
+    /// True if the search varies these degrees.
+    searched: bool,
+}
+
+impl Sharing {
+    fn of(plan: &Plan, section: &FrameworkPlan, framework: &Framework) -> Self {
+        let parallel = &framework.parallelism;
+        let roles = ["tensor_parallel", "pipeline_parallel"];
+        let sharing: Vec<&str> =
+            roles.iter().flat_map(|role| framework.with_role(role)).map(|(name, _)| name).collect();
+        let experts: Vec<&str> = framework.with_role("expert_parallel").map(|(name, _)| name).collect();
+        let listed = section.list.iter().flat_map(|changes| changes.keys());
+        let mut varied = section.space.iter().map(|(knob, _)| knob).chain(listed);
+        let searched = varied.any(|knob| {
+            let knob = knob.as_str();
+            sharing.contains(&knob) || experts.contains(&knob) || parallel.multiply.iter().any(|other| other == knob)
+        });
+        // Whole experts are dealt out over the replicas too.
+        let dealt = |knob: &&str| {
+            section.base.get(*knob).is_some_and(|value| *value == true || value.as_u64().is_some_and(|n| n > 1))
+        };
+        let over_all = experts.iter().any(dealt);
+        let shares = |knob: &&String| over_all || sharing.contains(&knob.as_str());
+        let degree = |knob: &String| Some((knob.clone(), section.base.get(knob)?.as_u64().filter(|n| *n > 1)?));
+        let terms: Vec<(String, u64)> = parallel.multiply.iter().filter(shares).filter_map(degree).collect();
+        if terms.is_empty() {
+            let named = parallel.multiply.iter().any(|knob| section.base.contains_key(knob));
+            let all = plan.hardware.gpu_count.filter(|_| !named).unwrap_or(1);
+            return Self { gpus: all.into(), what: format!("{all} GPUs"), searched };
+        }
+        let gpus = terms.iter().fold(1.0, |product, (_, n)| product * *n as f64);
+        let what = terms.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(" × ");
+        Self { gpus, what, searched }
     }
-    let share = terms.iter().fold(1.0, |product, (_, n)| product * *n as f64);
-    (share, terms.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(" × "))
 }
 
 #[cfg(test)]

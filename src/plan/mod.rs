@@ -4,6 +4,7 @@ pub mod check;
 mod command;
 mod context;
 pub mod expand;
+mod experts;
 mod fair;
 mod finding;
 mod fit;
@@ -13,7 +14,9 @@ mod frameworks;
 mod limits;
 mod members;
 mod model;
+mod named;
 mod read;
+mod refusal;
 mod rules;
 mod secrets;
 pub mod shape;
@@ -22,14 +25,16 @@ use serde_json::Value;
 
 pub use self::command::Command;
 pub use self::context::{CheckContext, UnknownFlags};
+pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
 pub use self::fit::memory_gb;
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
 pub use self::members::nested;
 pub use self::model::{ModelFacts, parameters};
+pub use self::named::NamedSize;
 pub use self::read::{DEFAULT_QPS, Plan};
-pub use self::rules::{Refusal, is_smoke, refusal, too_short};
+pub use self::refusal::{Refusal, is_smoke, refusal, too_short};
 
 /// Checks a plan as read from its file or row: all findings, and the plan itself if none of them is an error.
 pub fn load(value: &Value, context: &CheckContext) -> (Vec<Finding>, Option<Plan>) {
@@ -85,6 +90,7 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
             let mut checked = flags::check(&plan, context, found);
             fair::check(&plan, context.frameworks, &mut checked, found);
             fit::check(&plan, context, found);
+            experts::check(&plan, context, found);
             checked
         }
     };

@@ -11,6 +11,10 @@ pub struct ModelFacts {
     pub bits: Option<f64>,
     /// Size of its weights in bytes, from the index of its files.
     pub bytes: Option<f64>,
+    /// Columns of one expert, from `config.json`.
+    pub expert_width: Option<u64>,
+    /// Number of columns that share a scale in an FP8 checkpoint, from `config.json`.
+    pub block: Option<u64>,
     /// Names of its files.
     pub files: Vec<String>,
 }
@@ -26,7 +30,26 @@ impl ModelFacts {
             Some(q) => q["bits"].as_f64().or_else(|| q["quant_method"].as_str().and_then(bits)),
             None => stored.and_then(bits),
         };
-        Self { parameters: parameters(text), bits, bytes: index["metadata"]["total_size"].as_f64(), files }
+        Self {
+            parameters: parameters(text),
+            bits,
+            bytes: index["metadata"]["total_size"].as_f64(),
+            expert_width: text["moe_intermediate_size"].as_u64(),
+            block: quantization.and_then(|q| q["weight_block_size"][0].as_u64()).filter(|block| *block > 0),
+            files,
+        }
+    }
+
+    /// True if so many GPUs can share each expert: each gets whole blocks of it.
+    #[must_use]
+    pub fn shares_experts(&self, gpus: u64) -> bool {
+        match (self.expert_width, self.block) {
+            (Some(width), Some(block)) => {
+                let gpus = gpus.max(1);
+                width.is_multiple_of(gpus) && (width / gpus).is_multiple_of(block)
+            }
+            _ => true,
+        }
     }
 }
 
@@ -61,8 +84,11 @@ pub(super) fn bits(name: &str) -> Option<f64> {
     let name = name.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     match () {
-        () if has(&["mxfp4", "nvfp4", "fp4", "int4", "awq", "gptq", "w4a"]) => Some(4.5),
-        () if has(&["fp8", "int8", "w8a8", "mxfp8", "modelopt"]) => Some(8.0),
+        () if has(&["gptq", "awq"]) && has(&["int8", "8bit"]) => Some(8.0),
+        () if has(&["fp4", "int4", "awq", "gptq", "w4a", "4bit", "bitsandbytes"]) || name.starts_with("q4") => {
+            Some(4.5)
+        }
+        () if has(&["fp8", "int8", "w8a", "8bit", "float8", "modelopt"]) || name.starts_with("q8") => Some(8.0),
         () if has(&["bf16", "bfloat16", "fp16", "float16", "half"]) => Some(16.0),
         () if has(&["fp32", "float32", "float"]) => Some(32.0),
         () => None,
@@ -73,6 +99,15 @@ pub(super) fn bits(name: &str) -> Option<f64> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn experts_are_shared_in_whole_blocks() {
+        let config = json!({"moe_intermediate_size": 1536, "quantization_config": {"weight_block_size": [128, 128]}});
+        let facts = ModelFacts::read(&config, &Value::Null, Vec::new());
+        assert_eq!([1, 2, 4, 8, 5].map(|gpus| facts.shares_experts(gpus)), [true, true, true, false, false]);
+        let no_blocks = ModelFacts::read(&json!({"moe_intermediate_size": 1536}), &Value::Null, Vec::new());
+        assert!(no_blocks.shares_experts(8));
+    }
 
     #[test]
     fn parameters_by_the_arithmetic_of_a_config() {

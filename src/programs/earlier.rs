@@ -71,8 +71,8 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
 pub fn drop_done(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
     let mut units = candidates.iter().flat_map(|candidate| &candidate.units);
     if !done.is_empty() && !units.any(|unit| done.contains(&unit.key)) {
-        let why = "no completed run in --done matches this plan (workload, command, GPU or version changed): running everything (the \
-                   plan.jsonl of a sweep has the versions of its captured help)";
+        let why = "no run in --done belongs to this plan, so everything is run: its model, command, GPUs, workload or framework \
+                   version is another one (to go on with a sweep give its plan.jsonl, which has the versions of its captured help)";
         notice.warn(why);
     }
     for candidate in candidates.iter_mut() {

@@ -1,7 +1,7 @@
 //! Writes candidates as input for the sweeps of other tools.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -12,17 +12,35 @@ use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Scenario};
 use crate::rows::words::Endpoint;
 use crate::system::process::capture::save;
 
-/// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: the changes of each candidate
-/// become server overrides, the scenarios and load points become benchmark overrides.
+/// Writes a sweep for each entry of a plan that is of this framework, and returns the folders with their numbers of candidates:
+/// the folder itself if there is one entry, otherwise one named after each in it, because a sweep starts one command.
 ///
 /// # Errors
 /// No candidate of that framework, or a file that cannot be written.
-pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework) -> Result<usize> {
-    let own = candidates.iter().filter(|c| c.server.definition == framework.name && c.status.is_none());
-    let own: Vec<&Candidate> = own.collect();
-    let Some(baseline) = own.iter().find(|c| c.search.baseline).or(own.first()) else {
-        return Err(Error::new(format!("no candidate of {} to run in the plan", framework.title)));
+pub fn vllm_sweeps(folder: &Path, candidates: &[Candidate], framework: &Framework) -> Result<Vec<(PathBuf, usize)>> {
+    let mut entries: Vec<(&str, Vec<&Candidate>)> = Vec::new();
+    for candidate in candidates.iter().filter(|c| c.server.definition == framework.name && c.status.is_none()) {
+        match entries.iter_mut().find(|(name, _)| *name == candidate.framework) {
+            Some((_, own)) => own.push(candidate),
+            None => entries.push((&candidate.framework, vec![candidate])),
+        }
+    }
+    let several = entries.len() > 1;
+    let sweep = |(name, own): &(&str, Vec<&Candidate>)| {
+        let folder = if several { folder.join(name) } else { folder.to_path_buf() };
+        vllm_sweep(&folder, own, framework)?;
+        Ok((folder, own.len()))
     };
+    match entries.is_empty() {
+        true => Err(Error::new(format!("no candidate of {} to run in the plan", framework.title))),
+        false => entries.iter().map(sweep).collect(),
+    }
+}
+
+/// Writes `serve_params.json`, `bench_params.json` and `sweep.sh` for `vllm bench sweep serve`: the changes of each candidate
+/// become server overrides, the scenarios and load points become benchmark overrides.
+fn vllm_sweep(folder: &Path, own: &[&Candidate], framework: &Framework) -> Result<()> {
+    let Some(baseline) = own.iter().find(|c| c.search.baseline).or(own.first()) else { return Ok(()) };
     let serve: Vec<Value> =
         own.iter().map(|candidate| named(&candidate.candidate_id, &candidate.server.changed)).collect();
     let mut bench = Vec::new();
@@ -96,8 +114,7 @@ pub fn vllm_sweep(folder: &Path, candidates: &[Candidate], framework: &Framework
         &folder.join("sweep.sh"),
         &format!("#!/bin/sh\n# Run this in its own folder.\n{environment} {}\n", shell::join(&command))
             .replace("\n ", "\n"),
-    )?;
-    Ok(own.len())
+    )
 }
 
 /// What the tool does not support, one line each.

@@ -121,18 +121,19 @@ impl Expander<'_> {
             self.notice.say(format!("{estimated}"));
         }
         if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
-            let why = format!(
-                "a tier 3 plan takes up to {:.1} h: use --accept-long-run or --budget SECONDS",
-                estimated.hours()
-            );
+            let why = format!("a tier 3 plan takes {}: use --accept-long-run or --budget SECONDS", estimated.range());
             self.notice.error(&Error::new(why));
             return Ok(());
         }
         if let [_, folder] = &self.args.emit[..] {
             let vllm = self.frameworks.get("vllm").ok_or_else(|| Error::new("missing definition of vllm"))?;
-            let n = emit::vllm_sweep(Path::new(folder), &candidates, vllm)?;
+            let sweeps = emit::vllm_sweeps(Path::new(folder), &candidates, vllm)?;
             emit::unsupported(&candidates, vllm).iter().for_each(|what| self.notice.warn(what));
-            self.notice.say(format!("{folder}: {n} candidates for `vllm bench sweep serve`; run sh sweep.sh there"));
+            for (folder, n) in sweeps {
+                let folder = folder.display();
+                self.notice
+                    .say(format!("{folder}: {n} candidates for `vllm bench sweep serve`; run sh sweep.sh there"));
+            }
             return Ok(());
         }
         candidates.iter().try_for_each(|candidate| self.write(candidate))

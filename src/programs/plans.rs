@@ -172,8 +172,10 @@ fn add_local_files(plan: &Value, context: &mut CheckContext) {
     let frameworks = || plan["frameworks"].as_object().into_iter().flatten();
     let own = frameworks().map(|(_, given)| given.get("model"));
     for model in named.into_iter().chain(own).flatten().filter_map(Value::as_str) {
-        if let Some(folder) = model_folder(model).filter(|_| !context.models.contains_key(model)) {
-            context.models.insert(model.into(), facts(&folder));
+        if !context.models.contains_key(model)
+            && let Some(facts) = local_facts(model)
+        {
+            context.models.insert(model.into(), facts);
         }
     }
     for (name, given) in frameworks() {
@@ -210,6 +212,12 @@ fn model_folder(model: &str) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).collect();
     found.sort();
     found.pop()
+}
+
+/// Facts about a model whose files are on this host.
+#[must_use]
+pub fn local_facts(model: &str) -> Option<ModelFacts> {
+    model_folder(model).map(|folder| facts(&folder))
 }
 
 fn facts(folder: &Path) -> ModelFacts {

@@ -5,25 +5,74 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
 use crate::engines::framework::{Framework, Frameworks};
+use crate::plan::{ModelFacts, NamedSize, expert_proposal};
 use crate::rows::kinds::Members;
+use crate::system::process::proc;
 
 /// Default frameworks of a new plan.
 const USUAL: [&str; 4] = ["sglang", "vllm", "tensorrt_llm", "tokenspeed"];
+/// The framework whose models are GGUF files.
+const GGUF: &str = "llama_cpp";
 /// Sequence limit for the longest scenario of a new plan, with room for a chat template, tokens.
 const SEQUENCE: u64 = 9216;
+
+/// Number of parameters from which a model may have experts although its name does not say so.
+const SPARSE: f64 = 100e9;
+
+/// What a new plan is for.
+#[derive(Debug)]
+pub struct NewPlan<'a> {
+    /// Path or id of the model.
+    pub model: &'a str,
+    /// Facts from the model's files, if they are on this host.
+    pub facts: Option<ModelFacts>,
+    /// Number of GPUs; 0 for an engine on the CPU.
+    pub gpus: u32,
+    /// The GPU's name, if known.
+    pub gpu: Option<String>,
+    /// The frameworks; empty for those found on this host.
+    pub names: &'a [String],
+}
+
+/// One framework of a new plan.
+struct FrameworkChoice<'a> {
+    framework: &'a Framework,
+    /// False: only shown, as a comment.
+    active: bool,
+    /// The command to start it with, where that is not the definition's.
+    command: Option<String>,
+}
 
 /// The text of a new plan.
 ///
 /// # Errors
 /// An unknown framework.
-pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], frameworks: &Frameworks) -> Result<String> {
-    if model.trim().is_empty() {
+pub fn plan(new: &NewPlan, frameworks: &Frameworks, notice: &Notice) -> Result<String> {
+    if new.model.trim().is_empty() {
         return Err(Error::new("--new requires a model: a path or an id"));
     }
-    let usual: Vec<String> = USUAL.iter().map(ToString::to_string).collect();
-    let names = if names.is_empty() { &usual } else { names };
-    let mut text = format!(
+    let mut text = head(new);
+    for (i, choice) in choices(new, frameworks, notice)?.iter().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        let (title, section) = (&choice.framework.title, section(choice, new));
+        if choice.active {
+            let _ = write!(text, "  # {title}\n{section}");
+            continue;
+        }
+        let _ = writeln!(text, "  # {title} is not on PATH. To compare it too, uncomment this and say how it starts:");
+        section.lines().for_each(|line| _ = writeln!(text, "  #{}", line.strip_prefix(' ').unwrap_or(line)));
+    }
+    Ok(text)
+}
+
+/// Everything before the frameworks.
+fn head(new: &NewPlan) -> String {
+    let gpus = new.gpus;
+    format!(
         "# {model} on {gpus} GPU{s}: compares frameworks and searches their best server commands.\n\
          # Check it with `bench-validate THIS`, print its commands with `bench-expand THIS --format sh`, run it with\n\
          # `scripts/sweep THIS`.\n\
@@ -57,36 +106,85 @@ pub fn plan(model: &str, gpus: u32, gpu: Option<&str>, names: &[String], framewo
          search:\n  \
            # 1: smoke test, 2: bounded, 3: everything.\n  \
            tier: 2\n  \
+           # Every value of every knob first, then every pair of values.\n  \
+           strategy: pairwise\n  \
            max_candidates_per_framework: 8\n\n\
          frameworks:\n",
-        model = quoted(&Value::from(model)),
-        gpu = gpu.map_or("# gpu_model: NVIDIA H100 80GB HBM3".into(), |gpu| format!("gpu_model: {}", Value::from(gpu))),
+        model = quoted(&Value::from(new.model)),
+        gpu = new.gpu.as_ref().map_or("# gpu_model: NVIDIA H100 80GB HBM3".into(), |gpu| format!(
+            "gpu_model: {}",
+            Value::from(gpu.as_str())
+        )),
         s = if gpus == 1 { "" } else { "s" },
-    );
-    let mut once: Vec<&String> = Vec::new();
-    for name in names {
-        if !once.contains(&name) {
-            once.push(name);
-        }
-    }
-    for (i, name) in once.into_iter().enumerate() {
-        let unknown = || {
-            let near = crate::plan::shape::nearest(name, frameworks.iter().map(|f| f.name.as_str()));
-            Error::new(format!("unknown framework {name:?}{near}"))
-        };
-        let framework = frameworks.get(name).ok_or_else(unknown)?;
-        if i > 0 {
-            text.push('\n');
-        }
-        section(&mut text, framework, gpus);
-    }
-    Ok(text)
+    )
 }
 
-fn section(text: &mut String, framework: &Framework, gpus: u32) {
+/// The frameworks of a new plan: those asked for, otherwise the usual ones, of which those on PATH are active, or all if none is.
+fn choices<'a>(new: &NewPlan, frameworks: &'a Frameworks, notice: &Notice) -> Result<Vec<FrameworkChoice<'a>>> {
+    if !new.names.is_empty() {
+        let mut all: Vec<FrameworkChoice> = Vec::new();
+        for name in new.names {
+            let unknown = || {
+                let near = crate::plan::shape::nearest(name, frameworks.iter().map(|f| f.name.as_str()));
+                Error::new(format!("unknown framework {name:?}{near}"))
+            };
+            let framework = frameworks.get(name).ok_or_else(unknown)?;
+            if all.iter().all(|choice| choice.framework.name != *name) {
+                all.push(FrameworkChoice { framework, active: true, command: None });
+            }
+        }
+        return Ok(all);
+    }
+    let is_gguf = new.model.to_ascii_lowercase().contains("gguf");
+    let names = if is_gguf { vec![GGUF] } else { USUAL.to_vec() };
+    let listed = names.into_iter().filter_map(|name| frameworks.get(name));
+    let mut all: Vec<FrameworkChoice> = listed
+        .map(|framework| {
+            let found = installed(framework);
+            FrameworkChoice { framework, active: found.is_some(), command: found.flatten() }
+        })
+        .collect();
+    if all.iter().all(|choice| !choice.active) {
+        let programs: Vec<&str> = all.iter().map(|choice| program(choice.framework)).collect();
+        let why = format!(
+            "none of {} is on PATH: the plan has their frameworks all the same; say in each how it starts (server_command, or launcher and image), or delete it",
+            programs.join(", ")
+        );
+        notice.warn(why);
+        all.iter_mut().for_each(|choice| choice.active = true);
+    }
+    // The ones to edit come last.
+    all.sort_by_key(|choice| !choice.active);
+    Ok(all)
+}
+
+/// The program that shows on PATH that a framework is installed: an interpreter alone shows nothing.
+fn program(framework: &Framework) -> &str {
+    let own = framework.commands.iter().map(|entry| &entry.command).chain([&framework.command]).rev();
+    let mut programs = own.filter_map(|command| command.first());
+    programs.find(|program| !program.starts_with("python")).map_or(framework.name.as_str(), String::as_str)
+}
+
+/// Whether a framework is on PATH, and the command to start it with if that is not the definition's.
+fn installed(framework: &Framework) -> Option<Option<String>> {
+    let program = program(framework);
+    let other = framework.commands.iter().find(|entry| entry.command.first().is_some_and(|first| first == program));
+    let command = match framework.command.first().is_some_and(|first| first == program) {
+        true => None,
+        false => Some(crate::base::shell::join(&other?.command)),
+    };
+    (!proc::on_path(program).is_empty()).then_some(command)
+}
+
+/// The part of the plan for one framework.
+fn section(choice: &FrameworkChoice, new: &NewPlan) -> String {
+    let framework = choice.framework;
+    let mut text = String::new();
+    let _ = writeln!(text, "  {}:", framework.name);
+    how_it_starts(&mut text, choice);
     let mut base = Members::new();
-    if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 0) {
-        base.insert(tensor.clone(), gpus.into());
+    if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| new.gpus > 0) {
+        base.insert(tensor.clone(), new.gpus.into());
     }
     if let Some(limit) = &framework.sequence_limit {
         let shared = limit.divided_by.as_ref().map_or(1, |by| {
@@ -96,25 +194,70 @@ fn section(text: &mut String, framework: &Framework, gpus: u32) {
         base.insert(limit.knob.clone(), (SEQUENCE * shared).into());
     }
     base.extend(framework.starter.base.clone());
-    let search = &framework.starter.search;
-    let _ = writeln!(text, "  # {}", framework.title);
-    let _ = writeln!(text, "  {}:", framework.name);
-    for (part, what, members) in [
-        ("base_server_flags", "The baseline, which every candidate starts from.", &base),
-        ("search_space", "Values to try.", search),
-    ] {
-        if members.is_empty() {
-            continue;
+    let _ = writeln!(text, "    # The baseline, which every candidate starts from.\n    base_server_flags:");
+    base.iter().for_each(|(knob, value)| knob_line(&mut text, framework, knob, value, ""));
+    expert_parallel(&mut text, framework, new);
+    if !framework.starter.search.is_empty() {
+        let _ = writeln!(text, "    # Values to try.\n    search_space:");
+        framework.starter.search.iter().for_each(|(knob, value)| knob_line(&mut text, framework, knob, value, ""));
+    }
+    text
+}
+
+/// The command of a framework, and ways to start it from elsewhere.
+fn how_it_starts(text: &mut String, choice: &FrameworkChoice) {
+    let framework = choice.framework;
+    let folder = if framework.version.package.is_some() { "/path/to/venv/bin/" } else { "/path/to/" };
+    let elsewhere = format!("server_command: {folder}{}", crate::base::shell::join(&framework.command));
+    let _ = match &choice.command {
+        _ if framework.simulated => Ok(()),
+        _ if !choice.active => writeln!(text, "    {elsewhere}"),
+        Some(command) => writeln!(text, "    server_command: {command}\n    # To start it in a container:"),
+        None => writeln!(text, "    # To start it from a virtual environment, or in a container:\n    # {elsewhere}"),
+    };
+    if let Some(image) = &framework.starter.image {
+        let _ = writeln!(text, "    # launcher: docker\n    # image: {image}");
+    }
+}
+
+/// Expert parallelism, where several GPUs may be unable to share the experts of a model.
+fn expert_parallel(text: &mut String, framework: &Framework, new: &NewPlan) {
+    let gpus = u64::from(new.gpus);
+    if gpus < 2 || framework.parallelism.tensor.is_none() {
+        return;
+    }
+    let named = NamedSize::of(new.model);
+    let dense = named.stated && !named.experts && named.parameters.is_some_and(|n| n < SPARSE);
+    if new.facts.is_none() && dense {
+        return;
+    }
+    // Those of a model whose expert a single GPU must hold: one that is not known may be like that.
+    let unknown = ModelFacts { expert_width: Some(1), block: Some(1), ..ModelFacts::default() };
+    let facts = new.facts.as_ref().unwrap_or(&unknown);
+    let Some((knob, value)) = expert_proposal(framework, gpus, facts).filter(|_| !facts.shares_experts(gpus)) else {
+        return;
+    };
+    let (why, comment) = match (facts.expert_width, facts.block, &new.facts) {
+        (Some(width), Some(block), Some(_)) => {
+            (format!("{gpus} GPUs cannot share the {width} columns of an expert in whole FP8 blocks of {block}."), "")
         }
-        let _ = writeln!(text, "    # {what}\n    {part}:");
-        for (knob, value) in members {
-            let line = format!("      {knob}: {}", quoted(value));
-            let meaning = framework.knob(knob).and_then(|knob| knob.meaning.as_deref());
-            match meaning {
-                Some(meaning) => _ = writeln!(text, "{line:<50} # {meaning}"),
-                None => _ = writeln!(text, "{line}"),
-            }
-        }
+        _ => (
+            "For FP8 models whose experts the GPUs cannot share in whole blocks: 1536 / 8 is no multiple of 128."
+                .into(),
+            "# ",
+        ),
+    };
+    let _ = writeln!(text, "      # {why}");
+    knob_line(text, framework, &knob, &value, comment);
+}
+
+/// One knob with its meaning.
+fn knob_line(text: &mut String, framework: &Framework, knob: &str, value: &Value, comment: &str) {
+    let line = format!("      {comment}{knob}: {}", quoted(value));
+    let meaning = framework.knob(knob).and_then(|knob| knob.meaning.as_deref());
+    match meaning {
+        Some(meaning) => _ = writeln!(text, "{line:<50} # {meaning}"),
+        None => _ = writeln!(text, "{line}"),
     }
 }
 

@@ -29,7 +29,10 @@ pub fn main() -> ExitCode {
         let frameworks = stdio::frameworks_of(&folders)?;
         let mut out = stdio::row_writer()?;
         if let Some(model) = &args.new {
-            let text = starter::plan(model, args.gpus, args.gpu.as_deref(), &names, &frameworks)?;
+            let gpu = args.gpu.clone().or_else(|| preflight::detect().filter(|_| args.gpus > 0));
+            let facts = plans::local_facts(model);
+            let new = starter::NewPlan { model, facts, gpus: args.gpus, gpu, names: &names };
+            let text = starter::plan(&new, &frameworks, notice)?;
             out.write_line(text.trim_end())?;
             return Ok(ExitStatus::Done);
         }

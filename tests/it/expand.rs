@@ -218,3 +218,20 @@ fn candidates_become_the_files_of_vllms_own_sweep() {
     let none = run(program("bench-expand").args(["--emit", "other"]).arg(&to), "").expect(2);
     assert!(none.stderr.contains("known: vllm-sweep"));
 }
+
+#[test]
+fn two_entries_of_vllm_become_two_sweeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = json!({"schema_version": 1, "record": "plan", "model": "m", "sla": {"max_p50_ttft_ms": 1},
+        "dataset": {"scenario_names": ["chat"], "input_len": [100], "output_len": [10], "num_prompts": 40},
+        "benchmark": {"max_concurrency": [4]},
+        "frameworks": {"old": {"definition": "vllm", "server_command": "/old/bin/vllm serve"},
+                       "new": {"definition": "vllm", "server_command": "/new/bin/vllm serve", "search_space": {"max_num_seqs": [8]}}}});
+    let to = folder.path().join("sweep");
+    run(program("bench-expand").args(["--emit", "vllm-sweep"]).arg(&to), &format!("{plan}\n")).expect(0);
+    for (name, n) in [("old", 1), ("new", 2)] {
+        let read = |file: &str| fs::read_to_string(to.join(name).join(file)).unwrap();
+        assert!(read("sweep.sh").contains(&format!("/{name}/bin/vllm serve m")), "{}", read("sweep.sh"));
+        assert_eq!(serde_json::from_str::<Value>(&read("serve_params.json")).unwrap().as_array().unwrap().len(), n);
+    }
+}

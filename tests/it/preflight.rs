@@ -276,3 +276,30 @@ fn plans_with_other_commands_are_asked_apart() {
     command.current_dir(host.0.path()).args(["--capture-help", "help", "a.yaml", "b.yaml"]);
     run(&mut command, "").expect(0);
 }
+
+#[test]
+fn an_engine_on_the_cpu_gets_no_gpus_in_a_container_either() {
+    let asked = tempfile::tempdir().unwrap();
+    let log = asked.path().join("asked");
+    let docker = format!("echo \"$*\" >> '{}'", log.display());
+    let host = Host::new(&[("docker", &docker), ("podman", &docker), ("nvidia-smi", "exit 1")]);
+    let help = asked.path().join("help");
+    let frameworks = |count: u32| {
+        format!(
+            "hardware: {{gpu_count: {count}}}\nframeworks:\n  vllm: {{launcher: docker, image: i}}\n  other: {{definition: vllm, launcher: podman, image: i}}\n"
+        )
+    };
+    let capture = ["--allow-missing", "--capture-help", help.to_str().unwrap()];
+    let done = host.validate(&frameworks(0), &capture);
+    assert!(!done.stderr.contains("GPU check failed"), "{}", done.stderr);
+    let text = fs::read_to_string(&log).unwrap();
+    let runs: Vec<&str> = text.lines().filter(|line| line.starts_with("run ")).collect();
+    assert!(
+        !runs.is_empty() && runs.iter().all(|line| !line.contains("--gpus") && !line.contains("--device")),
+        "{text}"
+    );
+    // What the two tools are asked for otherwise.
+    host.validate(&frameworks(1), &capture);
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains("--gpus") && text.contains("--device nvidia.com/gpu=0"), "{text}");
+}

@@ -20,8 +20,8 @@ pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
 pub use self::parts::{
-    Booleans, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism, PlanStarter,
-    ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
+    Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism,
+    PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
 
@@ -252,6 +252,8 @@ impl Framework {
             .chain(self.starter.search.keys())
             .chain(self.flags.spelled.keys())
             .chain(self.parallelism.shared_by.iter().flat_map(|(knob, switch)| [knob, switch]))
+            .chain(self.parallelism.divisors.iter().flat_map(|divisor| divisor.knobs.iter().chain(&divisor.of)))
+            .chain(&self.parallelism.other_weights)
             .chain(self.flags.also.values().filter(|target| !target.starts_with('-')));
         for knob in named {
             if !known.contains(&knob.as_str()) {

@@ -134,9 +134,25 @@ pub struct Parallelism {
     /// Knobs of `multiply` that share those GPUs instead if a switch is on: `dp_size: enable_dp_attention`.
     #[serde(default)]
     pub shared_by: BTreeMap<String, String>,
+    /// Degrees that must divide others.
+    #[serde(default)]
+    pub divisors: Vec<Divisor>,
+    /// Knobs with which the GPUs hold other weights than those of the checkpoint, or only some of them.
+    #[serde(default)]
+    pub other_weights: Vec<String>,
     /// The knob with the number of nodes.
     #[serde(default)]
     pub nodes: Option<String>,
+}
+
+/// Degrees whose product must divide the product of others, or the server does not start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Divisor {
+    /// The degrees that divide; one of [`Parallelism::shared_by`] only while its switch is on.
+    pub knobs: Vec<String>,
+    /// The degrees that are divided.
+    pub of: Vec<String>,
 }
 
 /// Degrees of parallelism by their knobs.
@@ -162,12 +178,33 @@ impl Parallelism {
         (multiply, Self::degrees(&self.share, flags).into_iter().chain(inside).collect())
     }
 
+    /// The first degrees that must divide others but do not, and those others. Unless the flags set one of the others, nothing
+    /// is known about them.
+    #[must_use]
+    pub fn uneven(&self, flags: &Members) -> Option<(Degrees, Degrees)> {
+        let inside = |knob: &String| !self.multiply.contains(knob) || self.shares(knob, flags);
+        self.divisors.iter().find_map(|divisor| {
+            let above_1 = |degrees: Degrees| degrees.into_iter().filter(|(_, n)| *n > 1).collect::<Degrees>();
+            let knobs: Vec<String> = divisor.knobs.iter().filter(|knob| inside(knob)).cloned().collect();
+            let (divides, of) = (above_1(Self::degrees(&knobs, flags)), Self::degrees(&divisor.of, flags));
+            let uneven = !of.is_empty() && !product(&of).is_multiple_of(product(&divides));
+            // What is 1 explains nothing, unless all is.
+            let shown = if of.iter().any(|(_, n)| *n > 1) { above_1(of) } else { of };
+            uneven.then_some((divides, shown))
+        })
+    }
+
     /// Number of GPUs of a server with these flags; `None` if no knob sets it.
     #[must_use]
     pub fn gpus(&self, flags: &Members) -> Option<u64> {
         let (degrees, _) = self.split_degrees(flags);
-        (!self.multiply.is_empty()).then(|| degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul(*n)))
+        (!self.multiply.is_empty()).then(|| product(&degrees))
     }
+}
+
+/// The product of degrees, at least 1.
+fn product(degrees: &Degrees) -> u64 {
+    degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul((*n).max(1)))
 }
 
 /// A command that prints help, and how to recognize a file with its output.
@@ -213,6 +250,9 @@ pub struct PlanStarter {
     /// The main knobs, with values to try.
     #[serde(default)]
     pub search: Members,
+    /// Its container image, as its own documentation names it.
+    #[serde(default)]
+    pub image: Option<String>,
 }
 
 /// How to find the version: the first of these that is available.

@@ -1,8 +1,10 @@
 //! Generates candidates: the baseline first, then flag sets from the search space, by the plan's strategy.
 
 mod candidate;
+mod change;
 mod estimate;
 mod finalists;
+mod pairwise;
 mod render;
 mod space;
 mod strategy;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::change::KnobChange;
 use super::strategy;
 use crate::base::digest;
 use crate::engines::framework::Framework;
@@ -89,17 +90,20 @@ impl FlagSetSearch<'_> {
                 left.push((knob.clone(), allowed));
             }
             for value in values.iter().filter(|value| base.get(knob) != Some(value)) {
-                let set = self.changed(
-                    &base,
-                    strategy::KnobChange { set: alone(value), why: "a value of the search space".into() },
-                );
-                if refuse(&set).is_some() {
+                let set =
+                    self.changed(&base, KnobChange { set: alone(value), why: "a value of the search space".into() });
+                let varied = |other: &String| space.iter().any(|(knob, _)| knob == other);
+                if refuse(&set).is_some_and(|why| !why.may_be_lifted(knob, varied)) {
                     refused_values.push((knob.clone(), value.clone()));
                     sort(set, &mut sets, &mut refused);
                 }
             }
         }
-        let changes = strategy::changes(plan.strategy, &base, &left, &self.section.list, plan.search_seed);
+        let allowed = |set: &Members| {
+            let set = self.changed(&base, KnobChange { set: set.clone(), why: String::new() });
+            refuse(&set).is_none()
+        };
+        let changes = strategy::changes(plan.strategy, &base, &left, &self.section.list, plan.search_seed, &allowed);
         // Bounded, in case nearly all of a huge space is refused.
         for change in changes.take(100_000) {
             if sets.len() >= cap {
@@ -113,7 +117,7 @@ impl FlagSetSearch<'_> {
         FlagSets { sets, refused, refused_values }
     }
 
-    fn changed(&self, base: &Members, change: strategy::KnobChange) -> FlagSet {
+    fn changed(&self, base: &Members, change: KnobChange) -> FlagSet {
         let mut flags = base.clone();
         let mut changed = Members::new();
         for (knob, value) in change.set {
