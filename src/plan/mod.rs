@@ -13,9 +13,11 @@ mod frameworks;
 mod limits;
 mod members;
 mod model;
+mod option_precedence;
 mod read;
 mod rules;
 mod secrets;
+mod served;
 pub mod shape;
 
 use serde_json::Value;
@@ -23,7 +25,6 @@ use serde_json::Value;
 pub use self::command::Command;
 pub use self::context::{CheckContext, UnknownFlags};
 pub use self::finding::{Finding, Level};
-pub use self::fit::memory_gb;
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
 pub use self::members::nested;
@@ -90,6 +91,10 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
     };
     frameworks::check(value, &plan, &checked, context.frameworks, found);
     plan.checked = checked;
+    if context.checked.is_none() {
+        served::check(&mut plan, context, found);
+        option_precedence::check(&plan, context, found);
+    }
     rules::check(&mut plan, context, found);
     plan.substitute();
     for finding in &mut *found {

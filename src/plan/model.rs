@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::shape::texts;
+
 /// Facts about a model, from its local folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelFacts {
@@ -13,6 +15,8 @@ pub struct ModelFacts {
     pub bytes: Option<f64>,
     /// Names of its files.
     pub files: Vec<String>,
+    /// `architectures` in `config.json`.
+    pub classes: Vec<String>,
 }
 
 impl ModelFacts {
@@ -26,7 +30,8 @@ impl ModelFacts {
             Some(q) => q["bits"].as_f64().or_else(|| q["quant_method"].as_str().and_then(bits)),
             None => stored.and_then(bits),
         };
-        Self { parameters: parameters(text), bits, bytes: index["metadata"]["total_size"].as_f64(), files }
+        let bytes = index["metadata"]["total_size"].as_f64();
+        Self { parameters: parameters(text), bits, bytes, files, classes: texts(&config["architectures"]) }
     }
 }
 

@@ -8,7 +8,7 @@ use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::shape::plain_text;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
+use crate::engines::framework::{Framework, Requirement, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
 use crate::rows::words::FailureClass;
 
@@ -91,9 +91,9 @@ impl RuleChecker<'_, '_> {
         for (knob, value) in &self.section.base {
             let pointer = format!("{at}/base_server_flags/{}", escape(knob));
             self.unknown_gpu(knob, value, &pointer);
-            for rule in
-                self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any && rule.hits(knob, value))
-            {
+            let architecture = self.plan.architecture(self.section);
+            let rules = self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any);
+            for rule in rules.filter(|rule| rule.hits(knob, value, architecture)) {
                 self.hit(rule, knob, value, &pointer, true);
             }
         }
@@ -161,7 +161,8 @@ impl RuleChecker<'_, '_> {
             if base.get(knob) == Some(value) {
                 continue;
             }
-            for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value)) {
+            let architecture = self.plan.architecture(self.section);
+            for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value, architecture)) {
                 self.hit(rule, knob, value, &pointer, false);
             }
             let mut flags = base.clone();
@@ -212,15 +213,24 @@ impl RuleChecker<'_, '_> {
     }
 
     fn unknown_gpu(&mut self, knob: &str, value: &Value, pointer: &str) {
-        let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
-        if self.plan.hardware.gpu_model.is_none() && self.plan.hardware.gpu_count != Some(0) {
-            let why = format!(
-                "{knob} {} could not be checked because the GPU model is unknown: {}; set hardware.gpu_model or use bench-validate --gpu",
-                plain_text(value),
-                rule.reason
-            );
-            self.found.push(Finding::warning(pointer, why));
+        if self.plan.hardware.gpu_count == Some(0) {
+            return;
         }
+        let architecture = self.plan.architecture(self.section);
+        let gpu = self.plan.hardware.gpu_model.as_deref();
+        let unsure = |rule: &&Requirement| rule.needs_gpu() && gpu.is_none_or(|gpu| rule.allows(gpu).is_none());
+        let mut hits = self.framework.requires.iter().filter(|rule| rule.hits(knob, value, architecture));
+        let Some(rule) = hits.find(unsure) else { return };
+        let (what, reason) = (plain_text(value), &rule.reason);
+        let why = match gpu {
+            None => format!(
+                "{knob} {what} could not be checked because the GPU model is unknown: {reason}; set hardware.gpu_model or use bench-validate --gpu"
+            ),
+            Some(gpu) => format!(
+                "{knob} {what} could not be checked because the compute capability of {gpu} is unknown: {reason}"
+            ),
+        };
+        self.found.push(Finding::warning(pointer, why));
     }
 }
 
@@ -243,11 +253,11 @@ pub fn refusal(
         return Some(Refusal::unsupported(RefusalCause::Rejection, rejection.reason.clone()));
     }
     let unsupported = fixed(section, framework, flags)
-        .or_else(|| gpu_family(plan, framework, flags))
+        .or_else(|| required(plan, section, framework, flags))
         .or_else(|| gpus(plan, framework, flags));
     let unsupported =
         unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| sequence_limit(plan, framework, flags));
-    unsupported.or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
+    unsupported.or_else(|| by_rule(plan, section, framework, flags, changed)).or_else(|| {
         let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
         let reason = format!("{knob} is speculative decoding, which is searched in a second stage: bench-expand --stage speculative --on results.jsonl");
         Some(Refusal { class: FailureClass::Speculative, reason, cause: RefusalCause::Knob(knob.clone()) })
@@ -256,17 +266,25 @@ pub fn refusal(
 
 /// True if a rule makes a run with these flags a smoke test.
 #[must_use]
-pub fn is_smoke(plan: &Plan, framework: &Framework, flags: &Members) -> bool {
+pub fn is_smoke(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> bool {
+    let architecture = plan.architecture(section);
     let rules =
         framework.rules.iter().filter(|rule| rule.then == RuleEffect::Smoke && !plan.allow.contains(&rule.allow));
-    rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value)))
+    rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value, architecture)))
 }
 
-fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Members) -> Option<Refusal> {
+fn by_rule(
+    plan: &Plan,
+    section: &FrameworkPlan,
+    framework: &Framework,
+    flags: &Members,
+    changed: &Members,
+) -> Option<Refusal> {
+    let architecture = plan.architecture(section);
     for rule in framework.rules.iter().filter(|rule| rule.then == RuleEffect::Skip && !plan.allow.contains(&rule.allow))
     {
         let members = if rule.place == RuleScope::Any { flags } else { changed };
-        if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value)) {
+        if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value, architecture)) {
             let reason = format!(
                 "{knob} {} is dropped from the search: {}; allow it with search.allow: [{}]",
                 plain_text(value),
@@ -327,17 +345,26 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
     None
 }
 
-fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+/// Refuses values that this model does not allow, or not on this GPU.
+fn required(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    let architecture = plan.architecture(section);
+    let on_cpu = plan.hardware.gpu_count == Some(0);
+    let gpu = if on_cpu { Some("the CPU") } else { plan.hardware.gpu_model.as_deref() };
     // An unknown GPU may be the right one.
-    let gpu = match plan.hardware.gpu_count {
-        Some(0) => "the CPU",
-        _ => plan.hardware.gpu_model.as_deref()?,
+    let is_met = |rule: &Requirement| match gpu.filter(|_| rule.needs_gpu()) {
+        Some(_) if on_cpu => false,
+        Some(gpu) => rule.allows(gpu) != Some(false),
+        None => rule.needs_gpu(),
     };
-    let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
-    let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
-    let (rule, knob) = hits.next()?;
-    let why =
-        format!("{knob} {} is not supported on {gpu}: {}; use {}", plain_text(&rule.value), rule.reason, rule.instead);
+    let wanted = framework.requires.iter().filter(|rule| !is_met(rule));
+    let hit = |rule: &Requirement| flags.iter().find(|(knob, value)| rule.hits(knob, value, architecture));
+    let (rule, (knob, value)) = wanted.filter_map(|rule| Some((rule, hit(rule)?))).next()?;
+    let place = match (rule.needs_gpu(), gpu, architecture) {
+        (true, Some(gpu), _) => format!(" on {gpu}"),
+        (_, _, Some(architecture)) => format!(" with {} models", architecture.name),
+        _ => String::new(),
+    };
+    let why = format!("{knob} {} is not supported{place}: {}; use {}", plain_text(value), rule.reason, rule.instead);
     Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
