@@ -8,7 +8,7 @@ use crate::base::yaml::escape;
 use crate::engines::architecture::{ModelArchitecture, Served, ServedModels};
 use crate::engines::framework::Framework;
 use crate::engines::version::FrameworkVersion;
-use crate::rows::kinds::PlanCheck;
+use crate::rows::kinds::{PlanCheck, Rejection};
 
 impl Plan {
     /// The architecture of the model that a framework serves, if it is a known one.
@@ -34,32 +34,36 @@ pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) 
         let name = ModelArchitecture::of(model, &facts.classes).map_or("", |own| own.name.as_str());
         plan.checked.architectures.insert(model.clone(), name.into());
     }
+    let mut rejections = Vec::new();
     for section in plan.frameworks.iter().filter(|section| section.enabled && !context.any_version) {
         let framework = context.frameworks.get(&section.definition);
-        let finding = framework.and_then(|framework| unserved(plan, section, framework));
-        found.extend(finding);
+        let Some((served, why)) = framework.and_then(|framework| unserved(plan, section, framework)) else { continue };
+        let at = format!("/frameworks/{}", escape(&section.name));
+        let way_out = "set enabled: false, or use --any-version if yours does";
+        found.push(match served {
+            Served::No if context.allow_missing => {
+                let framework = section.name.clone();
+                rejections.push(Rejection { framework, knob: None, value: None, reason: why.clone() });
+                Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped"))
+            }
+            Served::No => Finding::key(Level::Error, &at, format!("{why}: {way_out}; --allow-missing skips it")),
+            Served::NotYet | Served::Yes => Finding::key(Level::Warning, &at, format!("{why}: {way_out}")),
+        });
     }
+    plan.checked.rejections.extend(rejections);
 }
 
-fn unserved(plan: &Plan, section: &FrameworkPlan, framework: &Framework) -> Option<Finding> {
+/// Why a framework does not serve the model, and whether that is sure; `None` if it does.
+fn unserved(plan: &Plan, section: &FrameworkPlan, framework: &Framework) -> Option<(Served, String)> {
     let architecture = plan.architecture(section)?;
-    let served = ServedModels::of(&framework.name)?;
+    let read = ServedModels::of(&framework.name)?;
     let version = version(section, &plan.checked);
-    let at = format!("/frameworks/{}", escape(&section.name));
+    let served = read.serves(architecture, version.as_ref());
+    let release = match (served, version) {
+        (Served::Yes, _) => return None,
+        (Served::No, Some(version)) => version.text().to_string(),
+        (Served::No | Served::NotYet, _) => format!("up to {}", read.checked.text()),
+    };
     let (title, name) = (&framework.title, &architecture.name);
-    let from = format!("{}, {}", served.source, served.date);
-    let way_out = "set enabled: false, or use --any-version if yours does";
-    match (served.serves(architecture, version.as_ref()), version) {
-        (Served::Yes, _) => None,
-        (Served::No, version) => {
-            let version = version.map_or(String::new(), |version| format!(" {}", version.text()));
-            let why = format!("{title}{version} does not serve {name} models ({from}): {way_out}");
-            Some(Finding::key(Level::Error, &at, why))
-        }
-        (Served::NotYet, _) => {
-            let last = served.checked.text();
-            let why = format!("{title} up to {last} does not serve {name} models ({from}): {way_out}");
-            Some(Finding::key(Level::Warning, &at, why))
-        }
-    }
+    Some((served, format!("{title} {release} does not serve {name} models ({}, {})", read.source, read.date)))
 }
