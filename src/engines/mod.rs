@@ -1,8 +1,10 @@
 //! The differences between serving frameworks, as data: definitions, launchers, help, versions, failures, protocols.
 
+pub mod architecture;
 pub mod diagnose;
 pub mod framework;
 pub mod gpu;
+pub mod gpu_model;
 pub mod help;
 pub mod launcher;
 pub mod prometheus;

@@ -5,10 +5,22 @@ use std::collections::BTreeMap;
 use super::framework::MetricMapping;
 use crate::rows::kinds::Members;
 
-/// Samples by name, summed over their labels.
+/// The samples of one metric, over all its labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct MetricSample {
+    /// Their sum.
+    pub sum: f64,
+    /// Their number.
+    pub series: u32,
+}
+
+/// MetricSamples by the name of their metric.
+pub type MetricSamples = BTreeMap<String, MetricSample>;
+
+/// Reads samples.
 #[must_use]
-pub fn parse(text: &str) -> BTreeMap<String, f64> {
-    let mut samples = BTreeMap::new();
+pub fn parse(text: &str) -> MetricSamples {
+    let mut samples = MetricSamples::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         // `name{labels} value [timestamp]`; a label's value may hold spaces and braces in quotes.
         let (name, rest) = match line.find('{') {
@@ -20,7 +32,9 @@ pub fn parse(text: &str) -> BTreeMap<String, f64> {
         };
         let value = rest.split_whitespace().next().and_then(|value| value.parse::<f64>().ok());
         if let Some(value) = value.filter(|value| value.is_finite()) {
-            *samples.entry(name.to_string()).or_insert(0.0) += value;
+            let sample = samples.entry(name.to_string()).or_default();
+            sample.sum += value;
+            sample.series += 1;
         }
     }
     samples
@@ -43,18 +57,20 @@ fn closing(text: &str) -> Option<usize> {
 
 /// The metrics of a run from the samples before and after it. A counter that fell was reset, and is left out.
 #[must_use]
-pub fn between(mappings: &[MetricMapping], before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Members {
+pub fn between(mappings: &[MetricMapping], before: &MetricSamples, after: &MetricSamples) -> Members {
     let growth = |name: &str| {
-        let now = after.get(name)?;
-        Some(now - before.get(name).unwrap_or(&0.0)).filter(|growth| *growth >= 0.0)
+        let then = before.get(name).map_or(0.0, |sample| sample.sum);
+        Some(after.get(name)?.sum - then).filter(|growth| *growth >= 0.0)
     };
-    let value = |mapping: &MetricMapping| match (&mapping.delta, &mapping.mean) {
-        (Some(name), _) => growth(name),
-        (None, Some(name)) => {
+    let value = |mapping: &MetricMapping| match (&mapping.delta, &mapping.mean, &mapping.gauge) {
+        (Some(name), ..) => growth(name),
+        (None, Some(name), _) => {
             let (sum, count) = (growth(&format!("{name}_sum"))?, growth(&format!("{name}_count"))?);
             (count > 0.0).then(|| sum / count)
         }
-        (None, None) => None,
+        // Each rank has a series of its own.
+        (None, None, Some(name)) => after.get(name).map(|sample| sample.sum / f64::from(sample.series.max(1))),
+        (None, None, None) => None,
     };
     let found = mappings.iter().filter_map(|one| Some((one.name.clone(), (value(one)? * one.times).into())));
     found.collect()
@@ -70,15 +86,21 @@ mod tests {
         let before = parse(
             "# HELP x\n# TYPE x counter\nx{a=\"1 } \\\" 2\",b=\"c\"} 1\nx{a=\"2\"} 2.5e0 1700000000\nq_sum 1\nq_count 2\nbad\nn NaN\n",
         );
-        assert_eq!(before, BTreeMap::from([("x".into(), 3.5), ("q_sum".into(), 1.0), ("q_count".into(), 2.0)]));
-        let after = parse("x 10\nq_sum 3\nq_count 6\ngone 1\nz 0");
+        let sum = |name: &str| before.get(name).map(|sample| (sample.sum, sample.series));
+        assert_eq!((sum("x"), sum("q_sum"), sum("q_count")), (Some((3.5, 2)), Some((1.0, 1)), Some((2.0, 1))));
+        assert_eq!(before.len(), 3);
+        let after = parse("x 10\nq_sum 3\nq_count 6\ngone 1\nz{rank=\"0\"} 2\nz{rank=\"1\"} 3");
         let mappings: Vec<MetricMapping> = serde_json::from_value(json!([
             {"name": "cache.x", "delta": "x"}, {"name": "phase_metrics.q_ms", "mean": "q", "times": 1000},
             {"name": "cache.none", "delta": "none"}, {"name": "cache.new", "delta": "gone"},
+            {"name": "spec_decode.length", "gauge": "z"}, {"name": "spec_decode.rate", "gauge": "none"},
         ]))
         .unwrap();
         let found = between(&mappings, &before, &after);
-        assert_eq!(json!(found), json!({"cache.x": 6.5, "phase_metrics.q_ms": 500.0, "cache.new": 1.0}));
+        assert_eq!(
+            json!(found),
+            json!({"cache.x": 6.5, "phase_metrics.q_ms": 500.0, "cache.new": 1.0, "spec_decode.length": 2.5})
+        );
         // The counter was reset.
         assert_eq!(between(&mappings[..1], &after, &before), Members::new());
     }

@@ -4,14 +4,43 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 
-/// A version: `0.32.0`, `0.5.10.post1`, `1.3.0rc14`, `b11434`. Compared by its numbers; a pre-release sorts before its release.
+/// A version: `0.32.0`, `0.5.10.post1`, `1.3.0rc14`, `b11434`. Compared by its numbers, then by its stage:
+/// `1.3.0.dev2` < `1.3.0rc2` < `1.3.0rc14` < `1.3.0` < `1.3.0.post1`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FrameworkVersion {
     text: String,
     numbers: Vec<u64>,
-    /// True for a pre-release: `rc`, `dev` and so on.
-    early: bool,
+    stage: ReleaseStage,
+}
+
+/// Where a version stands beside its release, each with its own number; in the order of PEP 440.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ReleaseStage {
+    Development(u64),
+    Alpha(u64),
+    Beta(u64),
+    Candidate(u64),
+    Release,
+    Post(u64),
+}
+
+impl ReleaseStage {
+    /// The stage of a suffix such as `rc14`; a word that names no stage (`cu129`) describes the build of a release.
+    fn of(suffix: &str) -> Self {
+        let letters = suffix.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (word, rest) = suffix.split_at(letters);
+        let number = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number = rest[..number].parse().unwrap_or(0);
+        match word.to_ascii_lowercase().as_str() {
+            "dev" | "nightly" => Self::Development(number),
+            "a" | "alpha" => Self::Alpha(number),
+            "b" | "beta" => Self::Beta(number),
+            "rc" | "c" | "pre" | "preview" => Self::Candidate(number),
+            "post" => Self::Post(number),
+            _ => Self::Release,
+        }
+    }
 }
 
 impl FrameworkVersion {
@@ -20,7 +49,7 @@ impl FrameworkVersion {
     pub fn parse(text: &str) -> Option<Self> {
         let bare = text.trim().trim_start_matches(['v', 'b']);
         let mut numbers = Vec::new();
-        let mut early = false;
+        let mut stage = ReleaseStage::Release;
         // The part after + describes the build.
         for part in bare.split('+').next()?.split(['.', '-']) {
             let digits = part.bytes().take_while(u8::is_ascii_digit).count();
@@ -31,14 +60,14 @@ impl FrameworkVersion {
                 Err(_) => {}
             }
             if !rest.is_empty() {
-                early = !rest.starts_with("post");
+                stage = ReleaseStage::of(rest);
                 break;
             }
         }
         while numbers.len() > 1 && numbers.last() == Some(&0) {
             numbers.pop();
         }
-        (!numbers.is_empty()).then(|| Self { text: text.trim().to_string(), numbers, early })
+        (!numbers.is_empty()).then(|| Self { text: text.trim().to_string(), numbers, stage })
     }
 
     /// Its original text.
@@ -72,7 +101,7 @@ impl PartialOrd for FrameworkVersion {
 
 impl Ord for FrameworkVersion {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.numbers.cmp(&other.numbers).then_with(|| other.early.cmp(&self.early))
+        self.numbers.cmp(&other.numbers).then(self.stage.cmp(&other.stage))
     }
 }
 
@@ -91,5 +120,29 @@ mod tests {
         assert_eq!(cmp("v0.32.0+cpu", "0.32.0"), Ordering::Equal);
         assert_eq!(cmp("b11434", "11434"), Ordering::Equal);
         assert_eq!(FrameworkVersion::parse("latest"), None);
+    }
+
+    #[test]
+    fn stages_before_and_after_a_release_are_ordered() {
+        let sorted = [
+            "1.2.1",
+            "1.3.0.dev7",
+            "1.3.0a1",
+            "1.3.0b1",
+            "1.3.0rc2",
+            "1.3.0rc18",
+            "1.3.0rc19",
+            "1.3.0",
+            "1.3.0.post1",
+            "1.3.0.post2",
+            "1.3.1rc1",
+            "1.4.0rc1",
+        ];
+        let sorted: Vec<FrameworkVersion> =
+            sorted.into_iter().map(|text| FrameworkVersion::parse(text).unwrap()).collect();
+        assert!(sorted.windows(2).all(|pair| pair[0] < pair[1]), "{sorted:?}");
+        let same = |a: &str, b: &str| FrameworkVersion::parse(a) == FrameworkVersion::parse(b);
+        // A tag of an image: the word says how it was built.
+        assert!(same("v0.5.19-cu129", "0.5.19") && same("1.3.0rc18+cuda13", "v1.3.0rc18"));
     }
 }

@@ -66,7 +66,7 @@ pub struct Args {
     /// What to do with a flag missing from the captured --help
     #[arg(long, value_enum, default_value_t = UnknownFlagPolicy::Fail, help_heading = "Flags")]
     pub unknown_flags: UnknownFlagPolicy,
-    /// Skip the check that the installed version supports each flag
+    /// Skip the check that the installed version supports each flag and the model
     #[arg(long, help_heading = "Flags")]
     pub any_version: bool,
     /// Check GPUs, driver, disk, open files, ports, tools and tokens where the plans would run

@@ -1,6 +1,5 @@
 //! Builds the bodies of requests for one server, after finding out which members the server accepts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +10,7 @@ use crate::base::notice::Notice;
 use crate::base::random::generator;
 use crate::base::redact;
 use crate::engines::framework::{MetricMapping, MetricsEndpoint};
-use crate::engines::prometheus;
+use crate::engines::prometheus::{self, MetricSamples};
 use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::Members;
@@ -86,7 +85,7 @@ impl RequestBuilder {
     }
 
     /// The server's counters now; `None` if it does not expose any.
-    pub async fn counters(&self) -> Option<BTreeMap<String, f64>> {
+    pub async fn counters(&self) -> Option<MetricSamples> {
         let path = &self.metrics.as_ref()?.path;
         let (status, body) = tokio::time::timeout(COUNTERS, self.client.get(path)).await.ok()?.ok()?;
         (status == 200).then(|| prometheus::parse(&String::from_utf8_lossy(&body)))

@@ -1,18 +1,14 @@
 //! Whether the weights fit: their size over the GPUs that share them, against the memory of one.
 
-use std::sync::LazyLock;
-
-use serde::Deserialize;
-
 use super::context::CheckContext;
 use super::finding::{Finding, Level};
 use super::framework_plan::FrameworkPlan;
 use super::model::{ModelFacts, bits};
 use super::named::NamedSize;
 use super::read::Plan;
-use crate::base::yaml;
 use crate::base::yaml::escape;
 use crate::engines::framework::Framework;
+use crate::engines::gpu_model::memory_gb;
 
 /// Share of a GPU's memory available to weights; the rest is for the KV cache, activations and the runtime.
 const USABLE: f64 = 0.9;
@@ -20,30 +16,6 @@ const USABLE: f64 = 0.9;
 const ROUNDED: f64 = 0.9;
 /// Bits of a weight where nothing says them: those of most checkpoints, and the fewest that are served.
 const BITS: (f64, f64) = (16.0, 4.0);
-/// Memory of GPUs by the words of their names; the first match is used.
-static GPUS: LazyLock<Vec<GpuMemory>> = LazyLock::new(|| {
-    yaml::typed(include_str!("../../configs/rules/gpus.yaml"), "configs/rules/gpus.yaml")
-        .expect("compiled in, and tested")
-});
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GpuMemory {
-    name: String,
-    gb: f64,
-}
-
-/// Memory of one GPU in GB: from its own name, otherwise from its family.
-#[must_use]
-pub fn memory_gb(gpu: &str) -> Option<f64> {
-    let words: Vec<String> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_uppercase).collect();
-    let in_name = words.iter().zip(words.iter().skip(1).map(String::as_str).chain([""])).find_map(|(word, next)| {
-        let number = word.strip_suffix("GB").unwrap_or(if next == "GB" { word } else { "" });
-        number.parse::<f64>().ok()
-    });
-    let family = || GPUS.iter().find(|gpu| gpu.name.split(' ').all(|part| words.iter().any(|word| word == part)));
-    in_name.or_else(|| family().map(|gpu| gpu.gb))
-}
 
 /// Adds findings about weights that do not fit, with the arithmetic. It is an error if they certainly exceed the memory of all
 /// GPUs of the plan, whose model the plan itself names.
@@ -198,19 +170,5 @@ impl Sharing {
         let gpus = terms.iter().fold(1.0, |product, (_, n)| product * *n as f64);
         let what = terms.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(" × ");
         Self { gpus, what, searched }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_by_a_gpus_name() {
-        assert_eq!(memory_gb("NVIDIA H100 80GB HBM3"), Some(80.0));
-        assert_eq!(memory_gb("NVIDIA A100-SXM4-40GB"), Some(40.0));
-        assert_eq!(memory_gb("H200"), Some(141.0));
-        assert_eq!(memory_gb("NVIDIA GeForce RTX 5090"), Some(32.0));
-        assert_eq!(memory_gb("Tesla of tomorrow"), None);
     }
 }

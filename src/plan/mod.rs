@@ -15,10 +15,12 @@ mod limits;
 mod members;
 mod model;
 mod named;
+mod option_precedence;
 mod read;
 mod refusal;
 mod rules;
 mod secrets;
+mod served;
 pub mod shape;
 
 use serde_json::Value;
@@ -27,7 +29,6 @@ pub use self::command::Command;
 pub use self::context::{CheckContext, UnknownFlags};
 pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
-pub use self::fit::memory_gb;
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
 pub use self::members::nested;
@@ -96,6 +97,10 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
     };
     frameworks::check(value, &plan, &checked, context.frameworks, found);
     plan.checked = checked;
+    if context.checked.is_none() {
+        served::check(&mut plan, context, found);
+        option_precedence::check(&plan, context, found);
+    }
     rules::check(&mut plan, context, found);
     plan.substitute();
     for finding in &mut *found {

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::shape::texts;
+
 /// Facts about a model, from its local folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelFacts {
@@ -17,6 +19,8 @@ pub struct ModelFacts {
     pub block: Option<u64>,
     /// Names of its files.
     pub files: Vec<String>,
+    /// `architectures` in `config.json`.
+    pub classes: Vec<String>,
 }
 
 impl ModelFacts {
@@ -37,6 +41,7 @@ impl ModelFacts {
             expert_width: text["moe_intermediate_size"].as_u64(),
             block: quantization.and_then(|q| q["weight_block_size"][0].as_u64()).filter(|block| *block > 0),
             files,
+            classes: texts(&config["architectures"]),
         }
     }
 

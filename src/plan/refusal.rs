@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::shape::plain_text;
-use crate::engines::framework::{Framework, RuleEffect, RuleScope};
+use crate::engines::framework::{Framework, Requirement, RuleEffect, RuleScope};
 use crate::rows::kinds::Members;
 use crate::rows::words::FailureClass;
 
@@ -72,12 +72,12 @@ pub fn refusal(
         return Some(Refusal::unsupported(RefusalCause::Rejection, rejection.reason.clone()));
     }
     let unsupported = fixed(section, framework, flags)
-        .or_else(|| gpu_family(plan, framework, flags))
+        .or_else(|| required(plan, section, framework, flags))
         .or_else(|| gpus(plan, framework, flags))
         .or_else(|| uneven(framework, flags));
     let unsupported =
         unsupported.or_else(|| nodes(plan, framework, flags)).or_else(|| sequence_limit(plan, framework, flags));
-    unsupported.or_else(|| by_rule(plan, framework, flags, changed)).or_else(|| {
+    unsupported.or_else(|| by_rule(plan, section, framework, flags, changed)).or_else(|| {
         let knob = changed.keys().find(|knob| !plan.speculative && framework.is_speculative(knob))?;
         let reason = format!("{knob} is speculative decoding, which is searched in a second stage: bench-expand --stage speculative --on results.jsonl");
         Some(Refusal { class: FailureClass::Speculative, reason, cause: RefusalCause::Knob(knob.clone()) })
@@ -86,17 +86,25 @@ pub fn refusal(
 
 /// True if a rule makes a run with these flags a smoke test.
 #[must_use]
-pub fn is_smoke(plan: &Plan, framework: &Framework, flags: &Members) -> bool {
+pub fn is_smoke(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> bool {
+    let architecture = plan.architecture(section);
     let rules =
         framework.rules.iter().filter(|rule| rule.then == RuleEffect::Smoke && !plan.allow.contains(&rule.allow));
-    rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value)))
+    rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value, architecture)))
 }
 
-fn by_rule(plan: &Plan, framework: &Framework, flags: &Members, changed: &Members) -> Option<Refusal> {
+fn by_rule(
+    plan: &Plan,
+    section: &FrameworkPlan,
+    framework: &Framework,
+    flags: &Members,
+    changed: &Members,
+) -> Option<Refusal> {
+    let architecture = plan.architecture(section);
     for rule in framework.rules.iter().filter(|rule| rule.then == RuleEffect::Skip && !plan.allow.contains(&rule.allow))
     {
         let members = if rule.place == RuleScope::Any { flags } else { changed };
-        if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value)) {
+        if let Some((knob, value)) = members.iter().find(|(knob, value)| rule.hits(knob, value, architecture)) {
             let reason = format!(
                 "{knob} {} is dropped from the search: {}; allow it with search.allow: [{}]",
                 plain_text(value),
@@ -157,17 +165,26 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
     None
 }
 
-fn gpu_family(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+/// Refuses values that this model does not allow, or not on this GPU.
+fn required(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    let architecture = plan.architecture(section);
+    let on_cpu = plan.hardware.gpu_count == Some(0);
+    let gpu = if on_cpu { Some("the CPU") } else { plan.hardware.gpu_model.as_deref() };
     // An unknown GPU may be the right one.
-    let gpu = match plan.hardware.gpu_count {
-        Some(0) => "the CPU",
-        _ => plan.hardware.gpu_model.as_deref()?,
+    let is_met = |rule: &Requirement| match gpu.filter(|_| rule.needs_gpu()) {
+        Some(_) if on_cpu => false,
+        Some(gpu) => rule.allows(gpu) != Some(false),
+        None => rule.needs_gpu(),
     };
-    let wanted = framework.requires.iter().filter(|rule| !rule.allows(gpu));
-    let mut hits = wanted.filter_map(|rule| Some((rule, flags.iter().find(|(knob, value)| rule.hits(knob, value))?.0)));
-    let (rule, knob) = hits.next()?;
-    let why =
-        format!("{knob} {} is not supported on {gpu}: {}; use {}", plain_text(&rule.value), rule.reason, rule.instead);
+    let wanted = framework.requires.iter().filter(|rule| !is_met(rule));
+    let hit = |rule: &Requirement| flags.iter().find(|(knob, value)| rule.hits(knob, value, architecture));
+    let (rule, (knob, value)) = wanted.filter_map(|rule| Some((rule, hit(rule)?))).next()?;
+    let place = match (rule.needs_gpu(), gpu, architecture) {
+        (true, Some(gpu), _) => format!(" on {gpu}"),
+        (_, _, Some(architecture)) => format!(" with {} models", architecture.name),
+        _ => String::new(),
+    };
+    let why = format!("{knob} {} is not supported{place}: {}; use {}", plain_text(value), rule.reason, rule.instead);
     Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 

@@ -9,7 +9,7 @@ use super::read::Plan;
 use super::refusal::{Refusal, RefusalCause, refusal};
 use super::shape::plain_text;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, RuleEffect, RuleScope, SearchRule};
+use crate::engines::framework::{Framework, Requirement, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
 use crate::rows::words::FailureClass;
 
@@ -58,9 +58,9 @@ impl RuleChecker<'_, '_> {
         for (knob, value) in &self.section.base {
             let pointer = format!("{at}/base_server_flags/{}", escape(knob));
             self.unknown_gpu(knob, value, &pointer);
-            for rule in
-                self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any && rule.hits(knob, value))
-            {
+            let architecture = self.plan.architecture(self.section);
+            let rules = self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any);
+            for rule in rules.filter(|rule| rule.hits(knob, value, architecture)) {
                 self.hit(rule, knob, value, &pointer, true);
             }
         }
@@ -136,7 +136,8 @@ impl RuleChecker<'_, '_> {
             if base.get(knob) == Some(value) {
                 continue;
             }
-            for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value)) {
+            let architecture = self.plan.architecture(self.section);
+            for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value, architecture)) {
                 self.hit(rule, knob, value, &pointer, false);
             }
             let mut flags = base.clone();
@@ -188,14 +189,23 @@ impl RuleChecker<'_, '_> {
     }
 
     fn unknown_gpu(&mut self, knob: &str, value: &Value, pointer: &str) {
-        let Some(rule) = self.framework.requires.iter().find(|rule| rule.hits(knob, value)) else { return };
-        if self.plan.hardware.gpu_model.is_none() && self.plan.hardware.gpu_count != Some(0) {
-            let why = format!(
-                "{knob} {} could not be checked because the GPU model is unknown: {}; set hardware.gpu_model or use bench-validate --gpu",
-                plain_text(value),
-                rule.reason
-            );
-            self.found.push(Finding::warning(pointer, why));
+        if self.plan.hardware.gpu_count == Some(0) {
+            return;
         }
+        let architecture = self.plan.architecture(self.section);
+        let gpu = self.plan.hardware.gpu_model.as_deref();
+        let unsure = |rule: &&Requirement| rule.needs_gpu() && gpu.is_none_or(|gpu| rule.allows(gpu).is_none());
+        let mut hits = self.framework.requires.iter().filter(|rule| rule.hits(knob, value, architecture));
+        let Some(rule) = hits.find(unsure) else { return };
+        let (what, reason) = (plain_text(value), &rule.reason);
+        let why = match gpu {
+            None => format!(
+                "{knob} {what} could not be checked because the GPU model is unknown: {reason}; set hardware.gpu_model or use bench-validate --gpu"
+            ),
+            Some(gpu) => format!(
+                "{knob} {what} could not be checked because the compute capability of {gpu} is unknown: {reason}"
+            ),
+        };
+        self.found.push(Finding::warning(pointer, why));
     }
 }

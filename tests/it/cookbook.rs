@@ -59,8 +59,12 @@ fn cookbook_is_current() {
     assert!(stale.is_empty(), "out of date: {stale:?}; run scripts/cookbook");
 }
 
-/// The plan that an entry's facts are, without what every plan has.
-fn expected(facts: &Value) -> Value {
+/// The plan that an entry's facts are, without what every plan has and without the frameworks that are left out.
+fn expected(facts: &Value, entry: &Entry) -> Value {
+    let mut frameworks = facts["frameworks"].as_object().cloned().unwrap();
+    for (name, _) in &entry.left_out {
+        assert!(frameworks.shift_remove(name).is_some(), "{}: {name} is left out and was not there", entry.id);
+    }
     json!({
         "source": {"id": facts["id"]},
         "model": {"path": facts["model"], "precision": facts["precision"]},
@@ -72,7 +76,7 @@ fn expected(facts: &Value) -> Value {
             "extra_request_body": facts["extra_request_body"],
         },
         "search": {"max_candidates_per_framework": facts["max_candidates_per_framework"]},
-        "frameworks": facts["frameworks"],
+        "frameworks": frameworks,
     })
 }
 
@@ -118,9 +122,9 @@ fn every_plan_says_what_the_facts_say_but_for_listed_corrections() {
         assert_eq!(facts["set"], entry.set, "{}", entry.id);
         let plan = yaml::load(&text::plan(&table, entry), &entry.id).unwrap_or_else(|e| panic!("{e}")).value;
         let (mut fact, mut plan_says) = (Vec::new(), Vec::new());
-        leaves(&expected(facts), "", &mut fact);
+        leaves(&expected(facts, entry), "", &mut fact);
         leaves(&said(&plan), "", &mut plan_says);
-        for corrected in &entry.corrected {
+        for corrected in entry.corrected.iter().chain(&entry.shared) {
             for place in corrected.places() {
                 let take = |from: &mut Vec<(String, Value)>| {
                     let at = from.iter().position(|(at, _)| at == place);
@@ -189,4 +193,37 @@ fn every_framework_begins_with_its_baseline() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn frameworks_that_serve_a_model_in_no_release_are_left_out() {
+    let (_, entries) = table::read();
+    let mut out: Vec<&str> = Vec::new();
+    for entry in &entries {
+        assert!(!entry.frameworks.is_empty(), "{}", entry.id);
+        out.extend(entry.left_out.iter().map(|(name, _)| name.as_str()));
+    }
+    let count = |framework: &str| out.iter().filter(|name| **name == framework).count();
+    assert_eq!((count("tokenspeed"), count("tensorrt_llm"), count("vllm"), out.len()), (22, 8, 1, 31));
+}
+
+#[test]
+fn every_value_to_try_can_run_on_the_smallest_gpus() {
+    let (table, entries) = table::read();
+    let folder = scratch();
+    for entry in &entries {
+        let gpu = entry.card(&table, entry.gpus).expect("it fits");
+        let plan = text::plan(&table, entry);
+        let plan = match &entry.gpu {
+            Some(_) => plan,
+            None => plan.replace("hardware:\n", &format!("hardware:\n  gpu_model: {}\n", gpu.name)),
+        };
+        fs::write(folder.path().join(format!("{}.yaml", entry.id)), plan).unwrap();
+    }
+    let done = run(program("bench-validate").args(["--format", "jsonl"]).arg(folder.path()), "");
+    let words = ["not supported", "does not serve", "dropped from the search", "do not fit", "divide"];
+    // Knobs that newer releases no longer have are the source's.
+    let is_refused = |line: &&str| words.iter().any(|word| line.contains(word)) && !line.contains("assumed version");
+    let refused: Vec<&str> = done.stderr.lines().filter(is_refused).collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
 }

@@ -116,7 +116,7 @@ fn the_gpu_that_is_there_decides_what_is_searched() {
             .count()
     };
     assert_eq!(fa3(&Host::with_gpus(FREE), &[]), 1);
-    assert_eq!(fa3(&Host::with_gpus(&FREE.replace("H100 80GB HBM3", "L40S")), &[]), 0);
+    assert_eq!(fa3(&Host::with_gpus(&FREE.replace("H100 80GB HBM3", "B200")), &[]), 0);
     assert_eq!(fa3(&Host::with_gpus(FREE), &["--gpu", "NVIDIA GeForce RTX 5090"]), 0);
 }
 

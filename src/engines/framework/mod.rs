@@ -6,6 +6,7 @@ mod entry;
 mod knob;
 mod log;
 mod named;
+mod options;
 mod parts;
 mod rules;
 
@@ -19,12 +20,14 @@ pub use self::entry::{EntryPoint, EntryPosition};
 pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
+pub use self::options::OptionPrecedence;
 pub use self::parts::{
     Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism,
     PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
 
+use super::architecture::ModelArchitecture;
 use super::launcher::Launchers;
 use super::version::FrameworkVersion;
 use crate::base::error::{Context, Error, Result};
@@ -145,6 +148,15 @@ pub struct Framework {
     /// Knobs that take the path of an option file, with the name of that file: a map in a plan becomes its content.
     #[serde(default)]
     pub option_files: BTreeMap<String, String>,
+    /// Knobs that an option file can set too, each with its member there: `kv_cache_config.free_gpu_memory_fraction`.
+    #[serde(default)]
+    pub option_members: BTreeMap<String, String>,
+    /// What counts if an option file and a flag give the same setting; absent: not known.
+    #[serde(default)]
+    pub option_precedence: Option<OptionPrecedence>,
+    /// By launcher, its settings for a server of several ranks that the launcher has to start.
+    #[serde(default)]
+    pub ranks: BTreeMap<String, BTreeMap<String, String>>,
     /// Knobs with one allowed value.
     #[serde(default)]
     pub fixed: BTreeMap<String, FixedKnob>,
@@ -254,11 +266,18 @@ impl Framework {
             .chain(self.parallelism.shared_by.iter().flat_map(|(knob, switch)| [knob, switch]))
             .chain(self.parallelism.divisors.iter().flat_map(|divisor| divisor.knobs.iter().chain(&divisor.of)))
             .chain(&self.parallelism.other_weights)
-            .chain(self.flags.also.values().filter(|target| !target.starts_with('-')));
+            .chain(self.flags.also.values().filter(|target| !target.starts_with('-')))
+            .chain(self.option_members.keys());
         for knob in named {
             if !known.contains(&knob.as_str()) {
                 return Err(Error::new(format!("`{knob}` is used but not declared in `knobs`")));
             }
+        }
+        let mut models = self.rules.iter().flat_map(|r| &r.models).chain(self.requires.iter().flat_map(|r| &r.models));
+        if let Some(word) = models.find(|word| !ModelArchitecture::is_known(word)) {
+            return Err(Error::new(format!(
+                "`{word}` in `models` is not an architecture or trait of configs/rules/architectures.yaml"
+            )));
         }
         Ok(())
     }

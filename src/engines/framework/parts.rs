@@ -49,6 +49,9 @@ pub struct MetricMapping {
     /// A histogram or summary, without `_sum` and `_count`.
     #[serde(default)]
     pub mean: Option<String>,
+    /// A gauge: its value after the run.
+    #[serde(default)]
+    pub gauge: Option<String>,
     /// Factor to the unit of the key.
     #[serde(default = "once")]
     pub times: f64,

@@ -1,8 +1,11 @@
 //! Known limitations: fixed values, values that need certain GPUs, and values excluded from searches unless a plan allows
 //! them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::engines::architecture::ModelArchitecture;
+use crate::engines::gpu_model::{GpuModel, words};
 
 /// A knob with one allowed value.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,16 +20,27 @@ pub struct FixedKnob {
     pub model_files: Vec<String>,
 }
 
-/// A knob's value that needs one of these GPUs, by name.
+/// Values of knobs that need a GPU or another model.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {
     /// The knobs.
     pub knobs: Vec<String>,
-    /// The value.
-    pub value: Value,
+    /// The values; a single one needs no list. Empty: any value.
+    #[serde(default, alias = "value", deserialize_with = "one_or_many")]
+    pub values: Vec<Value>,
+    /// Values that it does not apply to.
+    #[serde(default)]
+    pub except: Vec<Value>,
+    /// Only for models of these architectures or with these traits; empty: for all.
+    #[serde(default)]
+    pub models: Vec<String>,
     /// GPU families by name, compared without case, as part of the GPU's name.
+    #[serde(default)]
     pub gpus: Vec<String>,
+    /// First numbers of the CUDA compute capabilities of GPUs: 9 for Hopper. Without this and `gpus` no GPU helps.
+    #[serde(default)]
+    pub capabilities: Vec<u32>,
     /// The reason, for messages.
     pub reason: String,
     /// What to use instead.
@@ -50,6 +64,12 @@ pub struct SearchRule {
     /// Only these values.
     #[serde(default)]
     pub values: Vec<Value>,
+    /// Not these values.
+    #[serde(default)]
+    pub except: Vec<Value>,
+    /// Only for models of these architectures or with these traits; empty: for all.
+    #[serde(default)]
+    pub models: Vec<String>,
     /// Its effect.
     #[serde(default)]
     pub then: RuleEffect,
@@ -80,27 +100,95 @@ pub enum RuleEffect {
 }
 
 impl SearchRule {
-    /// True if it applies to this value of this knob. It never applies to null and false, which leave a knob out.
+    /// True if it applies to this value of this knob, with this model. It never applies to null and false, which leave a knob
+    /// out.
     #[must_use]
-    pub fn hits(&self, knob: &str, value: &Value) -> bool {
-        let on = !value.is_null() && *value != Value::Bool(false);
-        on && self.knobs.iter().any(|known| known == knob)
-            && (self.values.is_empty() || self.values.contains(value))
+    pub fn hits(&self, knob: &str, value: &Value, architecture: Option<&ModelArchitecture>) -> bool {
+        is_on(value)
+            && self.knobs.iter().any(|known| known == knob)
+            && is_among(value, &self.values, &self.except)
+            && is_for(&self.models, architecture)
             && self.above.is_none_or(|limit| value.as_f64().is_some_and(|n| n > limit))
     }
 }
 
 impl Requirement {
-    /// True if this value of this knob needs one of the GPUs.
+    /// True if it is about this value of this knob, with this model.
     #[must_use]
-    pub fn hits(&self, knob: &str, value: &Value) -> bool {
-        *value == self.value && self.knobs.iter().any(|known| known == knob)
+    pub fn hits(&self, knob: &str, value: &Value, architecture: Option<&ModelArchitecture>) -> bool {
+        is_on(value)
+            && self.knobs.iter().any(|known| known == knob)
+            && is_among(value, &self.values, &self.except)
+            && is_for(&self.models, architecture)
     }
 
-    /// True if the GPU belongs to one of the families, by the words of its name.
+    /// True if some GPU meets it.
     #[must_use]
-    pub fn allows(&self, gpu: &str) -> bool {
-        let words: Vec<String> = gpu.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_uppercase).collect();
-        self.gpus.iter().any(|family| words.contains(&family.to_ascii_uppercase()))
+    pub fn needs_gpu(&self) -> bool {
+        !self.gpus.is_empty() || !self.capabilities.is_empty()
+    }
+
+    /// Whether a GPU meets it, by its name; `None` if that is not known.
+    #[must_use]
+    pub fn allows(&self, gpu: &str) -> Option<bool> {
+        let words = words(gpu);
+        if self.gpus.iter().any(|family| words.contains(&family.to_ascii_uppercase())) {
+            return Some(true);
+        }
+        if self.capabilities.is_empty() {
+            return Some(false);
+        }
+        let major = GpuModel::named(gpu)?.major();
+        Some(major.is_some_and(|major| self.capabilities.contains(&major)))
+    }
+}
+
+/// Null and false leave a knob out.
+fn is_on(value: &Value) -> bool {
+    !value.is_null() && *value != Value::Bool(false)
+}
+
+fn is_among(value: &Value, values: &[Value], except: &[Value]) -> bool {
+    (values.is_empty() || values.contains(value)) && !except.contains(value)
+}
+
+/// True if a rule for `models` applies to an architecture; a rule for all models does so without one too.
+fn is_for(models: &[String], architecture: Option<&ModelArchitecture>) -> bool {
+    models.is_empty() || architecture.is_some_and(|architecture| models.iter().any(|word| architecture.is(word)))
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Value>, D::Error> {
+    Ok(match Value::deserialize(source)? {
+        Value::Array(values) => values,
+        value => vec![value],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_requirement_is_met_by_a_gpus_capability() {
+        let requires = json!({"knobs": ["a"], "value": "fa3", "capabilities": [8, 9], "gpus": ["MI300X"], "reason": "", "instead": ""});
+        let rule: Requirement = serde_json::from_value(requires).unwrap();
+        assert!(rule.hits("a", &"fa3".into(), None) && !rule.hits("a", &"fa4".into(), None));
+        let allows = |gpu: &str| rule.allows(gpu);
+        assert_eq!((allows("NVIDIA A100-SXM4-80GB"), allows("NVIDIA H200")), (Some(true), Some(true)));
+        assert_eq!(
+            (allows("NVIDIA B200"), allows("AMD MI300X"), allows("AMD MI250X")),
+            (Some(false), Some(true), Some(false))
+        );
+        assert_eq!(allows("Tesla of tomorrow"), None);
+    }
+
+    #[test]
+    fn a_rule_for_models_needs_a_known_model() {
+        let rule = json!({"allow": "dense", "knobs": ["a"], "except": ["dsa"], "models": ["dsa"], "reason": ""});
+        let rule: SearchRule = serde_json::from_value(rule).unwrap();
+        let hits = |value: &str, model: &str| rule.hits("a", &value.into(), ModelArchitecture::named(model));
+        assert!(hits("fa3", "zai-org/GLM-5-FP8") && !hits("dsa", "zai-org/GLM-5-FP8"));
+        assert!(!hits("fa3", "deepseek-ai/DeepSeek-V3") && !hits("fa3", "m"));
     }
 }

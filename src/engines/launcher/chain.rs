@@ -236,7 +236,12 @@ fn fill(
         ("stale".to_string(), "{stale}".to_string()),
         ("remote_env".to_string(), shell::assignments(&server.env).join(" ")),
     ]);
-    let lists = BTreeMap::from([
+    words.entry("ranks".into()).or_insert_with(|| "1".into());
+    // A list that is none of those below has the words of the setting with its name.
+    let settings = launcher.lists.keys().map(|list| (list.clone(), words.remove(list).unwrap_or_default()));
+    let mut lists: BTreeMap<String, Vec<String>> =
+        settings.map(|(list, line)| (list, shell::split(&line).unwrap_or_default())).collect();
+    lists.extend([
         ("env".to_string(), env.collect()),
         ("mounts".to_string(), server.mounts.clone()),
         ("gpu".to_string(), start.gpus.into_iter().flat_map(|gpus| gpus.split(',')).map(String::from).collect()),

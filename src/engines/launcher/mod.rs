@@ -302,6 +302,25 @@ mod tests {
     }
 
     #[test]
+    fn ranks_are_tasks_of_a_job_step() {
+        let launchers = Launchers::load(&[]).unwrap();
+        let start = |options: serde_json::Value| {
+            let step = json!([{"name": "srun", "options": options}]);
+            chain(&launchers, step).unwrap().start.join(" ")
+        };
+        let one = start(json!({"options": "-p gpu"}));
+        assert!(one.contains("--ntasks=1 --unbuffered -p gpu vllm serve"), "{one}");
+        let ranks = json!({"ranks": "8", "mpi": "pmix", "wrapper": "trtllm-llmapi-launch", "options": "-p gpu"});
+        let several = start(ranks.clone());
+        let words = "--ntasks=8 --mpi=pmix --unbuffered -p gpu trtllm-llmapi-launch vllm serve";
+        assert!(several.contains(words), "{several}");
+        let mut own = ranks;
+        own["options"] = "--ntasks=4 --mpi=pmi2".into();
+        let own = start(own);
+        assert!(!own.contains("--ntasks=8") && !own.contains("--mpi=pmix"), "{own}");
+    }
+
+    #[test]
     fn no_shipped_framework_gives_podman_what_it_refuses() {
         let frameworks = crate::engines::framework::Frameworks::load(&[], &[]).unwrap();
         let launchers = frameworks.launchers();

@@ -56,14 +56,15 @@ impl CandidateBuilder<'_> {
             // A build for GPUs uses every GPU it sees.
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
         }
+        let launcher = launchers(section, framework, &set.flags);
         let server = CandidateServer {
+            launcher,
             definition: framework.name.clone(),
             argv,
             env,
             files,
             flags: set.flags,
             changed: set.changed,
-            launcher: launchers(section, framework),
             image: section.image.clone(),
             mounts: section.mounts.clone(),
         };
@@ -84,7 +85,7 @@ impl CandidateBuilder<'_> {
         let content = format!("[{}]", content.join(","));
         let validated = self.validated(&server.argv);
         let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == section.name);
-        let smoke = plan.benchmark.smoke || is_smoke(plan, framework, &server.flags);
+        let smoke = plan.benchmark.smoke || is_smoke(plan, section, framework, &server.flags);
         let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
         let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
         let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
@@ -133,12 +134,16 @@ impl CandidateBuilder<'_> {
     }
 }
 
-/// The plan's launchers, with the framework's default options for them.
-fn launchers(section: &FrameworkPlan, framework: &Framework) -> Vec<LauncherStep> {
+/// The plan's launchers, with the framework's default settings for them.
+fn launchers(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Vec<LauncherStep> {
+    let command = section.command.as_ref().map_or(&[] as &[String], |command| &command.head);
     let mut steps = section.launcher.clone();
     for step in &mut steps {
         if let Some(options) = framework.launcher_options.get(&step.name) {
             step.options.entry("options".into()).or_insert_with(|| options.clone());
+        }
+        for (key, value) in framework.rank_settings(&step.name, flags, command) {
+            step.options.entry(key).or_insert(value);
         }
     }
     steps

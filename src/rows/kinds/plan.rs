@@ -44,6 +44,10 @@ pub struct PlanCheck {
     /// What is not run, and why.
     #[serde(default)]
     pub rejections: Vec<Rejection>,
+    /// By model, its architecture as the model's own files tell it; empty for one that is not in the table. Other models are
+    /// known by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub architectures: BTreeMap<String, String>,
     /// Flags against captured help, by framework; only with `--help-dir`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub validated_cli_flags: BTreeMap<String, FlagCheck>,

@@ -3,7 +3,8 @@
 use std::fs;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use serving_bench::engines::architecture::{ModelArchitecture, Served, ServedModels};
 
 use crate::harness::root;
 
@@ -43,6 +44,8 @@ struct Set {
     command: Members,
     base: Members,
     search: Members,
+    #[serde(default)]
+    corrected: Vec<Correction>,
     models: Vec<Members>,
 }
 
@@ -68,13 +71,19 @@ pub struct Entry {
     pub extra_request_body: Option<Members>,
     #[serde(default)]
     pub corrected: Vec<Correction>,
+    /// Corrections of its set that concern it.
+    #[serde(skip)]
+    pub shared: Vec<Correction>,
+    /// Frameworks of its set of which no release serves the model, and why.
+    #[serde(skip)]
+    pub left_out: Vec<(String, String)>,
     /// What a plan says of each framework.
     #[serde(skip)]
     pub frameworks: Members,
 }
 
 /// What a plan says otherwise than the facts.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
     what: Value,
@@ -90,10 +99,26 @@ impl Correction {
             place => place.as_str().into_iter().collect(),
         }
     }
+
+    /// Without the places that begin so.
+    fn forget(&mut self, beginning: &str) {
+        let left = self.places().into_iter().filter(|place| !place.starts_with(beginning));
+        self.what = left.map(String::from).collect::<Vec<_>>().into();
+    }
+
+    /// True for an entry that says something else, now that it is corrected.
+    fn concerns(&self, entry: &Entry) -> bool {
+        let differs = |place: &str| {
+            let mut parts = place.split('.').skip(1);
+            let framework = parts.next().and_then(|name| entry.frameworks.get(name));
+            framework.is_some_and(|framework| parts.fold(framework, |value, part| &value[part]) != &self.was)
+        };
+        self.places().into_iter().any(differs)
+    }
 }
 
 /// Every column there is; those of `Entry`, and those that only stand in for `$name`.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "id",
     "model",
     "gpus",
@@ -112,6 +137,8 @@ const COLUMNS: [&str; 25] = [
     "requests",
     "length",
     "ep",
+    "experts",
+    "block",
     "attention",
     "trust",
     "command",
@@ -141,6 +168,12 @@ fn entry(set: &Set, row: &Members) -> Entry {
     if let Some(key) = columns.keys().find(|key| !COLUMNS.contains(&key.as_str())) {
         panic!("scripts/cookbook.yaml: {}: there is no column {key:?}", row["id"]);
     }
+    let architecture = ModelArchitecture::named(row["model"].as_str().unwrap_or_default());
+    let searches_experts = columns.get("ep").is_some_and(|ep| !ep.is_null());
+    columns.insert("experts".into(), if searches_experts { json!([false, true]) } else { Value::Null });
+    if architecture.is_some_and(|architecture| architecture.is("mla")) {
+        columns.insert("block".into(), Value::Null);
+    }
     let whole = serde_json::from_value(columns.clone().into());
     let mut entry: Entry = whole.unwrap_or_else(|e| panic!("scripts/cookbook.yaml: {}: {e}", row["id"]));
     entry.set.clone_from(&set.name);
@@ -148,6 +181,10 @@ fn entry(set: &Set, row: &Members) -> Entry {
     let own = |column: &str| columns.get(column).cloned().unwrap_or_default();
     let empty = Members::new();
     for (name, command) in merged(&set.command, own("command").as_object().unwrap_or(&empty), &columns) {
+        if let Some(why) = architecture.and_then(|architecture| unserved(&name, architecture)) {
+            entry.left_out.push((name, why));
+            continue;
+        }
         let both = |shared: &Members, column: &str| {
             let shared = shared.get(&name).cloned().unwrap_or_default();
             merged(shared.as_object().unwrap_or(&empty), &part(&own(column), &name), &columns)
@@ -161,7 +198,21 @@ fn entry(set: &Set, row: &Members) -> Entry {
         framework.insert("search_space".into(), both(&set.search, "search").into());
         entry.frameworks.insert(name, framework.into());
     }
+    for (name, _) in &entry.left_out {
+        let of = format!("frameworks.{name}.");
+        entry.corrected.iter_mut().for_each(|corrected| corrected.forget(&of));
+    }
+    entry.corrected.retain(|corrected| !corrected.places().is_empty());
+    let shared = set.corrected.iter().filter(|corrected| corrected.concerns(&entry)).cloned();
+    entry.shared = shared.collect();
     entry
+}
+
+/// Why no release of a framework serves this architecture; `None` if one does.
+fn unserved(framework: &str, architecture: &ModelArchitecture) -> Option<String> {
+    let served = ServedModels::of(framework).filter(|served| served.serves(architecture, None) == Served::NotYet)?;
+    let (last, name) = (served.checked.text(), &architecture.name);
+    Some(format!("no release up to {last} serves {name} models ({}, {})", served.source, served.date))
 }
 
 /// A set's members with a model's own, in the order that the head of the table describes.

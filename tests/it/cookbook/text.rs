@@ -91,7 +91,10 @@ fn head(out: &mut String, table: &Table, entry: &Entry) {
     comment(out, 0, &title);
     comment(out, 0, &weights(table, entry));
     comment(out, 0, &format!("Its size is from {}.", entry.source));
-    for corrected in &entry.corrected {
+    for (framework, why) in &entry.left_out {
+        comment(out, 0, &format!("Left out: {framework}: {why}."));
+    }
+    for corrected in entry.corrected.iter().chain(&entry.shared) {
         let places: Vec<String> = corrected.places().into_iter().map(short).collect();
         comment(out, 0, &format!("Corrected: {}, {}: {}.", places.join(", "), was(&corrected.was), corrected.why));
     }
@@ -173,7 +176,11 @@ fn benchmark(out: &mut String, table: &Table, entry: &Entry) {
 pub fn list(table: &Table, entries: &[Entry]) -> String {
     let mut out = String::from("| id | model | GPUs | memory each GPU needs | note |\n|---|---|---|---|---|\n");
     for entry in entries {
+        let without: Vec<String> = entry.left_out.iter().map(|(framework, _)| framework.clone()).collect();
         let mut notes: Vec<String> = Vec::new();
+        if !without.is_empty() {
+            notes.push(format!("without {}", listed(&without)));
+        }
         for corrected in &entry.corrected {
             let places = corrected.places();
             notes.push(format!("{}, {}: {}", short(places[0]), was(&corrected.was), corrected.why));
