@@ -132,6 +132,9 @@ pub struct Args {
     /// Run this framework's own benchmark client instead, and write its result as a native row
     #[arg(long, value_name = "FRAMEWORK", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client: Option<String>,
+    /// Number of times to measure a run, at most, if the load generator fell behind in it
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = PIPELINE)]
+    pub attempts: u32,
     /// Drive part I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,

@@ -29,8 +29,6 @@ use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
 
-/// Times that a run is measured: twice if the client fell behind in it. A rate search repeats its probes itself.
-const ATTEMPTS: u32 = 2;
 /// Number of open files besides the streams of requests.
 const OTHER_FILES: u64 = 64;
 
@@ -172,10 +170,12 @@ impl Loader<'_> {
                 }
             };
             let sent = sent.entry(&scenario.name).or_default();
-            for attempt in 0..ATTEMPTS {
+            // A rate search repeats its probes itself.
+            let attempts = if shard.is_some() { 1 } else { self.driver.options.attempts };
+            for attempt in 0..attempts {
                 let mut run = run.clone();
                 if attempt > 0 {
-                    run.run_id = format!("{}/again", run.run_id);
+                    run.run_id = format!("{}/attempt-{}", run.run_id, attempt + 1);
                     run.attempt = attempt;
                 }
                 if bench.cache == CachePolicy::Reset {
@@ -208,7 +208,7 @@ impl Loader<'_> {
                 self.driver.longest = self.driver.longest.max(begun.elapsed());
                 let possible = self.skip_reason(&leased, scenario, load, &limits).is_none()
                     && (bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts));
-                if !outcome.saturated || shard.is_some() || attempt + 1 == ATTEMPTS || !possible {
+                if !outcome.saturated || attempt + 1 == attempts || !possible {
                     break;
                 }
                 self.driver

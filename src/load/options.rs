@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub client: Option<String>,
     /// Our part of each load, if other clients hold the same leases.
     pub shard: Option<Shard>,
+    /// Times that a run is measured at most, if the client fell behind in it.
+    pub attempts: u32,
     /// Reads data sets.
     pub read_dataset: DatasetReader,
 }

@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
             headers: if args.url.is_some() { Vec::new() } else { args.headers()? },
             client: args.client.clone(),
             shard: args.shard,
+            attempts: args.attempts,
             read_dataset: entries,
         };
         signal = match target(&args, notice)? {

@@ -37,7 +37,7 @@ impl Seen {
         let folder = scratch();
         let file = folder.path().join("truth.jsonl");
         let server = Running::truth(&[&["--spare", "1"], flags].concat(), &file);
-        let args = ["--quiet", "--url", &server.url, "--warmup", "1"];
+        let args = ["--quiet", "--url", &server.url, "--warmup", "1", "--attempts", "1"];
         let done = run(program("bench-load").args(args).args(load), "").expect(0);
         let results = run(&mut program("bench-normalize"), &done.stdout).expect(0).records("result");
         let [result] = &results[..] else { panic!("{} results", results.len()) };

@@ -28,7 +28,7 @@ pub struct Run {
     pub shard: Option<Shard>,
     /// From 0.
     pub repeat: u32,
-    /// 1 where the client fell behind in this run before, and measures it again; otherwise 0 or absent.
+    /// How often this run was measured before, because the client fell behind in it; absent for 0.
     #[serde(default, skip_serializing_if = "is_first")]
     pub attempt: u32,
     /// Seed of the schedule and the prompts.
