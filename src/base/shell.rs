@@ -51,6 +51,12 @@ pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
     argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
+/// A command line as a comment, every line of it.
+#[must_use]
+pub fn comment(text: &str) -> String {
+    format!("# {}", text.replace('\n', "\n# "))
+}
+
 /// The variables of an environment as assignments before a command; inherited ones are left out.
 #[must_use]
 pub fn assignments(env: &BTreeMap<String, Option<String>>) -> Vec<String> {

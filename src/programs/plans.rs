@@ -294,7 +294,7 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
         (Some(why), _) => lines.push(format!("# skipped: {}", why.replace('\n', " "))),
         (None, None) => lines.push(candidate.server_command.clone()),
         (None, Some(launch)) => {
-            lines.push(format!("# the server in it: {}", candidate.server_command));
+            lines.push(shell::comment(&format!("the server in it: {}", candidate.server_command)));
             lines.push(launch.clone());
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
+use crate::base::shell;
 use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
 use crate::flags::serve::Args;
 use crate::programs::stdio;
@@ -62,7 +63,7 @@ fn lines(candidate: &Candidate, port: Option<u16>, launchers: &Launchers) -> Res
     let target = LaunchTarget { name, port: &port, gpus: gpus.as_deref(), refused_limits };
     let server = server_command(&candidate.server, &port);
     Ok(match launch_command(launchers, &candidate.server, &target)? {
-        Some(launch) => vec![format!("# the server in it: {server}"), launch],
+        Some(launch) => vec![shell::comment(&format!("the server in it: {server}")), launch],
         None => vec![server],
     })
 }

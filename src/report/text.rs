@@ -1,5 +1,6 @@
 //! Numbers and words for people, and what keeps a cell a cell.
 
+use crate::base::shell;
 use crate::rank::{Entry, Trial};
 use crate::rows::words::SearchEndReason;
 
@@ -62,7 +63,7 @@ pub const BIND: &str = "A server command binds the address after --host (127.0.0
 #[must_use]
 pub fn commands(entry: &Entry) -> String {
     let commands = entry.commands();
-    let own = format!("# the server in it: {}", commands.server);
+    let own = shell::comment(&format!("the server in it: {}", commands.server));
     let own = if commands.launch.is_empty() { "" } else { &own };
     let lines = [commands.deploy(), own, commands.benchmark].into_iter().filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
