@@ -41,11 +41,13 @@ impl Launcher {
     /// the launcher would have to drop words of its own.
     #[must_use]
     pub fn with_defaults(&self, defaults: &str, own: &str) -> String {
-        let (Ok(defaults), Ok(own)) = (shell::split(defaults), shell::split(own)) else { return own.to_string() };
-        let set = own.iter().filter(|word| word.starts_with('-')).map(|word| word.split('=').next().unwrap_or(word));
+        let (Ok(all), Ok(words)) = (shell::split(defaults), shell::split(own)) else { return own.to_string() };
+        let set = words.iter().filter(|word| word.starts_with('-')).map(|word| word.split('=').next().unwrap_or(word));
         let taken = self.refuses.keys().map(String::as_str).chain(set);
-        let defaults = taken.fold(defaults, |all, option| without_option(&all, option));
-        shell::join(&[defaults, own].concat())
+        let kept = taken.fold(all.clone(), |kept, option| without_option(&kept, option));
+        // As written where nothing is dropped: the text is part of a candidate's id.
+        let defaults = if kept == all { defaults.to_string() } else { shell::join(&kept) };
+        [defaults.as_str(), own].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
     /// True if it shows a server only its own GPUs, numbered from 0, whatever their numbers on the host.
