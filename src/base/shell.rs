@@ -32,14 +32,29 @@ pub fn quote_open(word: &str) -> String {
     if references(word).is_empty() {
         return quote(word);
     }
-    let escape = |c: char| if "\\\"`".contains(c) { format!("\\{c}") } else { c.to_string() };
-    format!("\"{}\"", word.chars().map(escape).collect::<String>())
+    // Any other $ is text.
+    let opens = |rest: &str| {
+        rest.starts_with("${")
+            && rest.split('}').next().is_some_and(|open| !references(&format!("{open}}}")).is_empty())
+    };
+    let escape = |(at, c): (usize, char)| match c {
+        '\\' | '"' | '`' => format!("\\{c}"),
+        '$' if !opens(&word[at..]) => "\\$".to_string(),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", word.char_indices().map(escape).collect::<String>())
 }
 
 /// A command line that a POSIX shell reads back as exactly `argv`.
 #[must_use]
 pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
     argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// A command line as a comment, every line of it.
+#[must_use]
+pub fn comment(text: &str) -> String {
+    format!("# {}", text.replace('\n', "\n# "))
 }
 
 /// The variables of an environment as assignments before a command; inherited ones are left out.
@@ -117,6 +132,7 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(split(r#"a "b \"c" d\ e"#).unwrap(), ["a", "b \"c", "d e"]);
         assert!(split("'open").is_err());
+        assert_eq!(quote_open("a ${KEY} $(b) $$ ${c} `d`"), "\"a ${KEY} \\$(b) \\$\\$ \\${c} \\`d\\`\"");
     }
 
     proptest! {

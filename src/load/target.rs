@@ -95,6 +95,7 @@ impl Target {
                 mounts: Vec::new(),
             },
             server_command: format!("(a server that was already running at {base})"),
+            launch_command: None,
             scenarios: self.scenarios.clone(),
             loads: self.loads.clone(),
             units,

@@ -270,6 +270,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         hardware,
         sla: sla::of_scenario(&candidate.sla, ""),
         server_command: candidate.server_command.clone(),
+        launch_command: candidate.launch_command.clone(),
         quality: Quality {
             simulated: candidate.simulated || server.is_some_and(|s| s.simulated),
             smoke: candidate.benchmark.smoke,

@@ -48,9 +48,7 @@ impl<'a> HelpSource<'a> {
         for expansion in expand(plan, frameworks)?.into_iter().filter(|e| enabled.contains(e.framework.as_str())) {
             let Some(baseline) = expansion.candidates.into_iter().next() else { continue };
             let Some(framework) = frameworks.get(&baseline.server.definition) else { continue };
-            let count = baseline.hardware.gpu_count.unwrap_or(0);
-            let listed = || (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
-            let gpus = baseline.hardware.visible_devices.clone().or_else(|| (count > 0).then(listed));
+            let gpus = baseline.hardware.devices();
             let given = plan.frameworks.iter().find(|given| given.name == expansion.framework);
             let command = given.and_then(|given| given.command.clone());
             let name = expansion.framework;
@@ -95,7 +93,7 @@ impl<'a> HelpSource<'a> {
     }
 
     /// Its command without model and flags.
-    fn head(&self) -> &[String] {
+    pub(super) fn head(&self) -> &[String] {
         let argv = &self.server.argv;
         let end = self.framework.find(argv).map(|found| found.end);
         let own = self.command.as_ref().map_or(argv.len(), |command| command.head.len());
@@ -103,7 +101,7 @@ impl<'a> HelpSource<'a> {
     }
 
     /// The environment variables of its commands.
-    fn environment(&self) -> Vec<(String, String)> {
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
         self.server.env.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
     }
 
@@ -129,19 +127,12 @@ impl<'a> HelpSource<'a> {
         )
     }
 
-    /// Why its help could not be captured: the command, and for a container how to pull the image.
-    fn failure(&self, command: &[String], e: &Error) -> String {
-        let e = e.to_string();
-        let command = shell::join(command);
-        let why = if e.starts_with(&command) { e } else { format!("{command}: {e}") };
-        let pull = self.with(|chain| chain.pull()).ok().and_then(|pull| pull.into_iter().next());
-        pull.map_or(why.clone(), |pull| format!("{why} (if the image is missing: {})", shell::join(&pull)))
-    }
-
-    fn with<T>(&self, ask: impl FnOnce(&LauncherChain) -> Result<T>) -> Result<T> {
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&LauncherChain) -> Result<T>) -> Result<T> {
         let name = format!("capture-{}", std::process::id());
         let (owner, gpus) = (proc::owner(), self.gpus.as_deref());
-        let start = StartValues { name: &name, port: 0, tunnel_port: 0, files: "/tmp", gpus, owner: &owner };
+        let refused_limits = &[];
+        let start =
+            StartValues { name: &name, port: 0, tunnel_port: 0, files: "/tmp", gpus, owner: &owner, refused_limits };
         ask(&LauncherChain::new(self.frameworks.launchers(), &self.server, &["true".to_string()], &start)?)
     }
 }
@@ -187,6 +178,7 @@ impl HelpCaptures {
 /// When a file cannot be written.
 fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
     let environment = place.environment();
+    let reached = place.reach(notice);
     let mut answered = false;
     for help in &place.framework.help {
         // Skip the help of the client if the help of the server failed.
@@ -201,13 +193,17 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
             Ok(None) => return skipped(place, "cannot capture help from a server that is already running", notice),
             Err(e) => return Err(e.at(format!("--capture-help {}", place.name))),
         };
-        match capture::succeeding(&command, &environment, HELP_LIMIT) {
+        let asked = match &reached {
+            Ok(()) => capture::succeeding(&command, &environment, HELP_LIMIT).map_err(|e| failure(&command, &e)),
+            Err(e) => Err(e.to_string()),
+        };
+        match asked {
             Ok(text) => {
                 answered = true;
                 capture::save(&file, &redact::foreign(&text))?;
             }
-            Err(e) => {
-                let why = redact::foreign(&place.failure(&command, &e));
+            Err(why) => {
+                let why = redact::foreign(&why);
                 if help.of != HelpSubject::Server {
                     notice.warn(format!("{}: help of its benchmark client not captured: {why}", place.name));
                 }
@@ -215,8 +211,10 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
             }
         }
     }
-    let local = place.server.launcher.iter().all(|step| step.is_local());
-    let known = local.then(|| crate::serve::package_version(place.framework, &place.server)).flatten();
+    if !answered && reached.is_err() {
+        return Ok(());
+    }
+    let known = place.is_local().then(|| crate::serve::package_version(place.framework, &place.server)).flatten();
     let printed = || {
         let command = place.own(&place.framework.version.command)?;
         let command = place.short(&command).ok()?.filter(|command| !command.is_empty())?;
@@ -227,6 +225,12 @@ fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
         capture::save(&folder.join(file), &format!("{}\n", redact::foreign(text.trim())))?;
     }
     Ok(())
+}
+
+/// Why a help command failed: the command, and what it printed last.
+fn failure(command: &[String], e: &Error) -> String {
+    let (e, command) = (e.to_string(), shell::join(command));
+    if e.starts_with(&command) { e } else { format!("{command}: {e}") }
 }
 
 fn skipped(place: &HelpSource, why: &str, notice: &Notice) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::plans::PlanSource;
 use crate::programs::{earlier, emit, plans, stdio};
 use crate::rank::Ranking;
+use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::Candidate;
 use crate::rows::row::Row;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
         let out = stdio::row_writer()?;
-        let mut expander = Expander { out, args: &args, frameworks, done, ranking, best, notice };
+        let mut expander = Expander { out, args: &args, frameworks, done, ranking, best, notice, says_bind: false };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
         for path in &plans {
@@ -64,6 +65,8 @@ struct Expander<'a> {
     ranking: Option<Ranking>,
     best: Option<Vec<FirstPassScore>>,
     notice: &'static Notice,
+    /// It has been said what the commands bind.
+    says_bind: bool,
 }
 
 impl Expander<'_> {
@@ -142,7 +145,12 @@ impl Expander<'_> {
     fn write(&mut self, candidate: &Candidate) -> Result<()> {
         match self.args.format {
             ExpandFormat::Jsonl => self.out.write_typed("candidate", candidate),
-            ExpandFormat::Sh => plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line)),
+            ExpandFormat::Sh => {
+                if !std::mem::replace(&mut self.says_bind, true) {
+                    self.out.write_line(&format!("# {BIND}"))?;
+                }
+                plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line))
+            }
         }
     }
 }

@@ -290,10 +290,14 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
         let what = s.to.as_ref().map_or("dropped".into(), |to| format!("replaced by {to}"));
         lines.push(format!("# {} is {what}: {}", s.knob, s.reason.replace('\n', " ")));
     }
-    lines.push(match &candidate.failure_reason {
-        Some(why) => format!("# skipped: {}", why.replace('\n', " ")),
-        None => candidate.server_command.clone(),
-    });
+    match (&candidate.failure_reason, &candidate.launch_command) {
+        (Some(why), _) => lines.push(format!("# skipped: {}", why.replace('\n', " "))),
+        (None, None) => lines.push(candidate.server_command.clone()),
+        (None, Some(launch)) => {
+            lines.push(shell::comment(&format!("the server in it: {}", candidate.server_command)));
+            lines.push(launch.clone());
+        }
+    }
     lines
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::capture::HelpSource;
+use crate::base::notice::Notice;
 use crate::base::yaml::escape;
 use crate::engines::gpu;
 use crate::engines::gpu::Gpu;
@@ -54,12 +55,12 @@ pub struct PreflightOptions<'a> {
 
 /// Checks the host of a plan's servers.
 #[must_use]
-pub fn inspect(plan: &Plan, places: &[HelpSource], options: PreflightOptions) -> Preflight {
+pub fn inspect(plan: &Plan, places: &[HelpSource], options: PreflightOptions, notice: &Notice) -> Preflight {
     let gpu_probe = options.gpu_probe;
     let mut seen = Preflight::default();
     seen.host(plan);
     for place in places {
-        seen.tools(place, options);
+        seen.tools(place, options, notice);
     }
     let real: Vec<&HelpSource> = places.iter().filter(|place| !place.framework.simulated).collect();
     if let Some(first) = real.first().filter(|_| plan.hardware.gpu_count != Some(0)) {
@@ -115,27 +116,17 @@ impl Preflight {
         }
     }
 
-    /// The program that starts the server must exist.
-    fn tools(&mut self, place: &HelpSource, options: PreflightOptions) {
-        let at = format!("/frameworks/{}", escape(&place.name));
-        let title = &place.framework.title;
-        let local = place.server.launcher.iter().all(|step| step.is_local());
-        let (program, path) = if local {
-            (place.server.argv.first().cloned(), place.server.env.get("PATH").and_then(Option::as_deref))
-        } else {
-            let Ok(command) = place.on_host(&["true".into()]) else { return };
-            let start = place.short(&["true".into()]).ok().flatten().unwrap_or(command);
-            (start.first().cloned(), None)
-        };
-        let Some(program) = program.filter(|program| proc::on_path_of(program, path).is_empty()) else { return };
+    /// The program that starts the server must exist, in a container too.
+    fn tools(&mut self, place: &HelpSource, options: PreflightOptions, notice: &Notice) {
         // A missing server has already been reported when its help was captured.
-        if local && options.help_captured && place.has_help() {
+        if options.help_captured && place.has_help() {
             return;
         }
-        let where_ = if program.contains('/') { "" } else { " on PATH" };
-        let why = match local {
-            true => format!("{title} cannot be started: {program} not found{where_}"),
-            false => format!("{title} cannot be started: its launcher needs {program}, which was not found on PATH"),
+        let at = format!("/frameworks/{}", escape(&place.name));
+        let why = match place.look(notice) {
+            Ok(None) => return,
+            Ok(Some(note)) => return self.found.push(Finding::key(Level::Note, &at, note)),
+            Err(e) => format!("{} cannot be started: {e}", place.framework.title),
         };
         if !options.allow_missing {
             return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));

@@ -7,8 +7,10 @@ use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::base::shell;
+use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
 use crate::flags::serve::Args;
 use crate::programs::stdio;
+use crate::report::text::BIND;
 use crate::rows::kinds::Candidate;
 use crate::serve::{ServeOptions, serve};
 use crate::system::process::{guard, signals};
@@ -54,17 +56,21 @@ pub fn main() -> ExitCode {
     exit
 }
 
-/// The command that would be started, quoted for a shell.
-fn command(candidate: &Candidate, port: Option<u16>) -> String {
-    let fill = |word: &String| port.map_or_else(|| word.clone(), |port| word.replace("{port}", &port.to_string()));
-    let argv: Vec<String> = candidate.server.argv.iter().map(fill).collect();
-    let words =
-        shell::assignments(&candidate.server.env).into_iter().chain(argv.iter().map(|word| shell::quote_open(word)));
-    words.collect::<Vec<_>>().join(" ")
+/// The command that would be started, quoted for a shell; where a launcher starts it, after the server's own as a comment.
+fn lines(candidate: &Candidate, port: Option<u16>, launchers: &Launchers) -> Result<Vec<String>> {
+    let (name, port) = (candidate.candidate_id.as_str(), port.map_or("{port}".to_string(), |port| port.to_string()));
+    let (gpus, refused_limits) = (candidate.hardware.devices(), &[]);
+    let target = LaunchTarget { name, port: &port, gpus: gpus.as_deref(), refused_limits };
+    let server = server_command(&candidate.server, &port);
+    Ok(match launch_command(launchers, &candidate.server, &target)? {
+        Some(launch) => vec![shell::comment(&format!("the server in it: {server}")), launch],
+        None => vec![server],
+    })
 }
 
 fn dry_run(args: &Args, notice: &'static Notice) -> Result<ExitStatus> {
-    let mut out = stdio::row_writer()?;
+    let (mut out, frameworks) = (stdio::row_writer()?, stdio::frameworks(args.frameworks.as_deref())?);
+    let mut says_bind = false;
     for row in stdio::rows(&args.files, notice) {
         let (row, place) = row?;
         if row.record() != Some("candidate") {
@@ -72,7 +78,15 @@ fn dry_run(args: &Args, notice: &'static Notice) -> Result<ExitStatus> {
         }
         match row.view::<Candidate>() {
             Ok(candidate) if candidate.status.is_some() => {}
-            Ok(candidate) => out.write_line(&command(&candidate, args.port))?,
+            Ok(candidate) => match lines(&candidate, args.port, frameworks.launchers()) {
+                Ok(lines) => {
+                    if !std::mem::replace(&mut says_bind, true) {
+                        notice.say(BIND);
+                    }
+                    lines.iter().try_for_each(|line| out.write_line(line))?;
+                }
+                Err(e) => notice.error(&e.at(place)),
+            },
             Err(e) => notice.error(&e.at(place)),
         }
     }

@@ -91,7 +91,7 @@ impl<'a> Validator<'a> {
                     help_captured: self.args.capture_help.is_some(),
                     allow_missing: self.args.allow_missing,
                 };
-                let inspected = preflight::inspect(&plan, &places, options);
+                let inspected = preflight::inspect(&plan, &places, options, self.notice);
                 if let Some(folder) = &self.args.capture_help {
                     let text = serde_json::to_string_pretty(&inspected.environment).unwrap_or_default();
                     save(&folder.join("preflight.json"), &format!("{text}\n"))?;

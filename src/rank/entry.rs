@@ -103,6 +103,25 @@ pub struct Entry {
     pub tried: Option<(bool, u32)>,
 }
 
+/// The commands of a row; each empty where the row has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowCommands<'a> {
+    /// Starts the server through its launchers; empty for a server without one.
+    pub launch: &'a str,
+    /// The server's own.
+    pub server: &'a str,
+    /// The client's.
+    pub benchmark: &'a str,
+}
+
+impl<'a> RowCommands<'a> {
+    /// The command to deploy.
+    #[must_use]
+    pub fn deploy(&self) -> &'a str {
+        if self.launch.is_empty() { self.server } else { self.launch }
+    }
+}
+
 impl Entry {
     /// The row's line.
     #[must_use]
@@ -137,11 +156,13 @@ impl Entry {
         self.member(path).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The server's command and the benchmark's; empty where the row has none.
+    /// The commands of its row.
     #[must_use]
-    pub fn commands(&self) -> [&str; 2] {
-        let server = Some(self.text(&["server_command"])).filter(|command| !command.is_empty());
-        [server.unwrap_or_else(|| self.text(&["launch_command"])), self.text(&["benchmark_command"])]
+    pub fn commands(&self) -> RowCommands<'_> {
+        let [launch, server] = [self.text(&["launch_command"]), self.text(&["server_command"])];
+        // Rows of other tools name the server's command so.
+        let (launch, server) = if server.is_empty() { ("", launch) } else { (launch, server) };
+        RowCommands { launch, server, benchmark: self.text(&["benchmark_command"]) }
     }
 
     /// A metric that was measured, by its key in `metrics`.

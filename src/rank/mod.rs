@@ -30,7 +30,7 @@ pub use self::combined::{CombinedRanking, Score};
 pub use self::coverage::SearchCoverage;
 pub use self::criterion::{RankBy, RankOptions, Throughput};
 pub use self::decision::{Decision, Ties};
-pub use self::entry::{Entry, RunInfo, SortKeys, TokenLength};
+pub use self::entry::{Entry, RowCommands, RunInfo, SortKeys, TokenLength};
 pub use self::group::{Group, Missing};
 pub use self::intake::Intake;
 pub use self::key::{Difference, GroupKey, LOAD, differences};

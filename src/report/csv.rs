@@ -21,6 +21,7 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
         "failure_class",
         "failure_reason",
         "changed",
+        "launch_command",
         "server_command",
         "benchmark_command",
         "provisional",
@@ -58,7 +59,8 @@ fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Mis
     cells.extend(entry.simulated_and_smoke().map(flag));
     cells.extend([entry.failure_class(), entry.failure_reason()].map(text));
     cells.push(text(&entry.changes()));
-    cells.extend(entry.commands().iter().map(|command| text(command)));
+    let commands = entry.commands();
+    cells.extend([commands.launch, commands.server, commands.benchmark].map(text));
     let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
     cells.push(if missing.is_empty() { String::new() } else { "true".into() });
     cells.push(text(&missing.join("; ")));

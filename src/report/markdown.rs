@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::columns::{Column, columns};
 use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
-use super::text::{answer, candidate, changes, commands as commands_of, load, number, plain, verdict};
+use super::text::{BIND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
@@ -238,6 +238,9 @@ pub fn place(group: &Group, ranked: &RankedCandidate) -> &'static str {
 
 fn commands(out: &mut String, ranking: &Ranking) {
     put(out, "\n## Commands");
+    if !ranking.groups.is_empty() {
+        put(out, &format!("\n{BIND}"));
+    }
     for group in &ranking.groups {
         let title = note::group_title(ranking, group);
         for ranked in group.best_of_frameworks() {

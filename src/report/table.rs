@@ -5,7 +5,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Style};
 
 use super::columns::{Column, columns};
-use super::text::{candidate, changes, load, plain, verdict, wrap};
+use super::text::{candidate, changes, load, plain, verdict, whole, wrap};
 use super::{Report, caveat, note};
 use crate::rank::{Decision, Group, Ranking, Trial};
 
@@ -45,10 +45,10 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
         out.push_str(&ranked(ranking, group, look));
         out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
-        let command =
-            group.ranked.first().map(|first| first.best.entry().commands()[0].to_string()).unwrap_or_default();
+        let command = group.ranked.first().map(|first| first.best.entry().commands().deploy()).unwrap_or_default();
         if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
-            out.push_str(&wrap(&plain(&command, true), look.width, "    "));
+            // On one line, so that it can be copied.
+            out.push_str(&format!("    {}\n", whole(command)));
         }
         out.push('\n');
     }

@@ -1,5 +1,6 @@
 //! Numbers and words for people, and what keeps a cell a cell.
 
+use crate::base::shell;
 use crate::rank::{Entry, Trial};
 use crate::rows::words::SearchEndReason;
 
@@ -53,11 +54,19 @@ pub fn changes(entry: &Entry) -> String {
     if changes.is_empty() { entry.candidate_id.to_string() } else { changes }
 }
 
-/// The command that serves and the one that measured, a line each.
+/// What to change in a server command for a deployment; said once in a report.
+pub const BIND: &str = "A server command binds the address after --host (127.0.0.1: only this host) and the port after --port: change both for a \
+                        deployment.";
+
+/// The command to deploy, the server's own as a comment where a launcher starts it, and the client's that measured it, a line
+/// each.
 #[must_use]
 pub fn commands(entry: &Entry) -> String {
-    let commands: Vec<&str> = entry.commands().into_iter().filter(|command| !command.is_empty()).collect();
-    commands.join("\n")
+    let commands = entry.commands();
+    let own = shell::comment(&format!("the server in it: {}", commands.server));
+    let own = if commands.launch.is_empty() { "" } else { &own };
+    let lines = [commands.deploy(), own, commands.benchmark].into_iter().filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
@@ -96,6 +105,17 @@ fn searched(entry: &Entry) -> String {
 /// unless `long`.
 #[must_use]
 pub fn plain(text: &str, long: bool) -> String {
+    let line = whole(text);
+    let most = if long { 3 * MAX_CELL } else { MAX_CELL };
+    match line.chars().count() > most {
+        true => line.chars().take(most - 1).chain(['…']).collect(),
+        false => line,
+    }
+}
+
+/// As [`plain`], however long it is: a command is worth nothing without its end.
+#[must_use]
+pub fn whole(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -104,10 +124,6 @@ pub fn plain(text: &str, long: bool) -> String {
             c if c.is_control() => line.extend(c.escape_default()),
             c => line.push(c),
         }
-    }
-    let most = if long { 3 * MAX_CELL } else { MAX_CELL };
-    if line.chars().count() > most {
-        line = line.chars().take(most - 1).chain(['…']).collect();
     }
     line
 }

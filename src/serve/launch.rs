@@ -16,7 +16,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::redact::Redactor;
 use crate::base::{digest, redact, shell};
 use crate::engines::framework::Framework;
-use crate::engines::launcher::{LauncherChain, StartValues, resolve};
+use crate::engines::launcher::{LaunchTarget, LauncherChain, ResourceLimit, StartValues, launch_command, resolve};
 use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smoke};
 use crate::rows::words::FailureClass;
 use crate::rows::words::ReachedBy;
@@ -54,6 +54,8 @@ pub struct Launch {
     pub reached_by: ReachedBy,
     /// The server was already running (`--attach`).
     pub attached: bool,
+    /// The command to deploy through its launchers, where it is not the candidate's: some limits could not be raised.
+    pub launch_command: Option<String>,
 }
 
 impl Launch {
@@ -61,7 +63,7 @@ impl Launch {
     ///
     /// # Errors
     /// When no port is free, a file cannot be written, or the command names an unset environment variable.
-    pub fn prepare(candidate: &Candidate, options: &ServeOptions) -> Result<Self> {
+    pub fn prepare(candidate: &Candidate, options: &ServeOptions, refused_limits: &[ResourceLimit]) -> Result<Self> {
         let port = match options.port {
             Some(port) => port,
             None => proc::free_port().context("no free port found")?,
@@ -83,14 +85,12 @@ impl Launch {
             candidate.server.argv.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
         let argv = named.iter().map(|word| expand_references(word)).collect::<Result<Vec<String>>>()?;
         let launchers = options.frameworks.launchers();
-        let devices = candidate.hardware.visible_devices.clone().or_else(|| {
-            let count = candidate.hardware.gpu_count.filter(|count| *count > 0)?;
-            Some((0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
-        });
+        let devices = candidate.hardware.devices();
         let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
         let client_port = if tunnel { proc::free_port().context("no free port found")? } else { port };
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
-        let start = StartValues { name: &name, port, tunnel_port: client_port, files: &files, gpus, owner: &owner };
+        let tunnel_port = client_port;
+        let start = StartValues { name: &name, port, tunnel_port, files: &files, gpus, owner: &owner, refused_limits };
         let chain = LauncherChain::new(launchers, &candidate.server, &argv, &start)?;
         let shown = LauncherChain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
@@ -104,12 +104,20 @@ impl Launch {
         let help = help.map(|(framework, help)| beside(framework, &help.command));
         let commands = LaunchCommands {
             facts: chain.fact_queries()?,
-            pull: chain.pull()?,
+            images: chain.images()?,
             leftovers: chain.leftovers()?,
             outside: chain.outside()?,
             help: help.collect::<Result<Vec<_>>>()?.into_iter().filter(|command| !command.is_empty()).collect(),
             version: framework.map(|f| beside(f, &f.version.command)).transpose()?.unwrap_or_default(),
             is_here: chain.is_here(),
+        };
+        let launch_command = match (refused_limits, framework) {
+            ([], _) | (_, None) => None,
+            (_, Some(framework)) => {
+                let (name, port) = (candidate.candidate_id.as_str(), framework.default_port.to_string());
+                let target = LaunchTarget { name, port: &port, gpus, refused_limits };
+                launch_command(launchers, &candidate.server, &target)?
+            }
         };
         let (attached, reached_by) = (chain.attached()?, chain.reached_by());
         let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
@@ -140,6 +148,7 @@ impl Launch {
             base_url,
             reached_by,
             attached: attached.is_some(),
+            launch_command,
         })
     }
 

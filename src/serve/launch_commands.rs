@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engines::launcher::{FactQuery, Leftovers, OutsideStop};
+use crate::engines::launcher::{FactQuery, ImagePull, Leftovers, OutsideStop};
 use crate::system::process::capture::output;
 use crate::system::process::proc::is_dead;
 
@@ -14,8 +14,8 @@ pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 pub struct LaunchCommands {
     /// Commands that report facts about the place where the server runs.
     pub facts: Vec<FactQuery>,
-    /// Commands that fetch what is started.
-    pub pull: Vec<Vec<String>>,
+    /// The images of its containers.
+    pub images: Vec<ImagePull>,
     /// What an earlier bench-serve may have left, and the command that removes it.
     pub leftovers: Vec<Leftovers>,
     /// How to stop what runs outside the process tree.

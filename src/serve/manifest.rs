@@ -124,7 +124,7 @@ impl Manifest {
                 .collect::<Vec<Value>>(),
             "visible_devices": candidate.hardware.visible_devices,
             "commands": {
-                "pull": launch.commands.pull.iter().map(line).collect::<Vec<_>>(),
+                "pull": launch.commands.images.iter().map(|image| line(&image.pull)).collect::<Vec<_>>(),
                 "start": shell::join(&launch.shown_argv()),
                 "stop": commands(|outside| &outside.stop), "kill": commands(|outside| &outside.kill),
                 "clean": commands(|outside| &outside.clean),

@@ -18,6 +18,7 @@ mod launch;
 mod launch_commands;
 mod leased;
 mod lifecycle;
+mod limits;
 mod log;
 mod manifest;
 mod options;

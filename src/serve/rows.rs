@@ -52,6 +52,9 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
     };
     row.set("record", "server");
     row.merge(&server);
+    if let Some(command) = &launch.launch_command {
+        row.set("launch_command", command.as_str());
+    }
     row
 }
 

@@ -14,6 +14,7 @@ use super::probe;
 use super::probe::ProbeResult;
 use super::workers::Workers;
 use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
 use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
@@ -21,6 +22,7 @@ use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{Candidate, ServerState, Status};
 use crate::rows::words::FailureClass;
 use crate::system::http::{ClientOptions, HttpClient};
+use crate::system::process::image;
 
 /// The shortest and the longest time between two probes.
 const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
@@ -38,6 +40,8 @@ pub struct StartContext<'a> {
     pub gpus: &'a [Gpu],
     /// Capture the framework's help beside this start.
     pub capture_help: bool,
+    /// Shows the progress of a pull.
+    pub notice: &'a Notice,
 }
 
 /// A server that is ready.
@@ -102,6 +106,19 @@ pub(super) async fn until_ready(
     let capturing = async { if context.capture_help { capture_help(launch).await } else { None } };
     tokio::pin!(interrupted, capturing);
     let mut help = None;
+    for one in &launch.commands.images {
+        tokio::select! {
+            biased;
+            step = &mut interrupted => {
+                let why = "bench-serve was interrupted while an image was pulled; rerun to resume";
+                let failure = CandidateFailure::new(FailureClass::Interrupted, why);
+                return Err(FailedStart { next: step, ..failure.into() });
+            }
+            pulled = image::ensured(one, context.notice) => {
+                pulled.map_err(|e| CandidateFailure::new(FailureClass::NotStarted, e.to_string()))?;
+            }
+        }
+    }
     let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
     let started = Instant::now();
     let not_started = |e: Error| CandidateFailure::new(FailureClass::NotStarted, e.to_string());

@@ -55,6 +55,7 @@ pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &
             begun: Instant::now(),
             models_started: BTreeSet::new(),
             helps: BTreeMap::new(),
+            limits_raised: BTreeMap::new(),
             smoke_tested: BTreeSet::new(),
             smoke_failed: false,
             probe: GpuProbe::find(&options.gpu_probe),
@@ -83,6 +84,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) probe: Option<GpuProbe>,
     /// The captured help by definition, launcher and image; `None` where it could not be captured.
     helps: BTreeMap<String, Option<PathBuf>>,
+    /// Launchers' commands that were asked whether every limit can be raised, and the answers.
+    pub(super) limits_raised: BTreeMap<Vec<String>, bool>,
     /// Frameworks that were checked with `--smoke`.
     smoke_tested: BTreeSet<String>,
     pub(super) smoke_failed: bool,
@@ -154,7 +157,8 @@ impl Supervisor<'_> {
         if let Err(why) = preflight::launchable(candidate, &self.options.frameworks) {
             return self.fail(row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
         }
-        let launch = match Launch::prepare(candidate, self.options) {
+        let refused_limits = self.refused_limits(candidate).await;
+        let launch = match Launch::prepare(candidate, self.options, &refused_limits) {
             Ok(launch) => launch,
             Err(e) => {
                 return self.fail(row, None, CandidateFailure::new(FailureClass::NotStarted, e.to_string())).await;
@@ -181,7 +185,8 @@ impl Supervisor<'_> {
         };
         let server = &candidate.server;
         let kind = format!("{} {:?} {:?}", server.definition, server.launcher, server.image);
-        let context = StartContext { candidate, framework, gpus: &gpus, capture_help: !self.helps.contains_key(&kind) };
+        let (capture_help, notice) = (!self.helps.contains_key(&kind), self.notice);
+        let context = StartContext { candidate, framework, gpus: &gpus, capture_help, notice };
         match start::until_ready(&launch, context, self.options, interrupted).await {
             Ok(mut ready) => {
                 // The help is captured once, even when there is none.

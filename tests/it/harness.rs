@@ -187,6 +187,11 @@ impl Mark {
         Self(format!("bench-it-{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Puts the mark on a command.
     pub fn put<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("BENCH_IT_MARK", &self.0)

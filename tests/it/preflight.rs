@@ -150,7 +150,7 @@ fn other_tools_and_hosts_without_any() {
 
 #[test]
 fn help_is_captured_through_a_launcher() {
-    let docker = "echo \"$*\" >>\"$0.asked\"; while [ \"$1\" != the-image ]; do shift; done; shift; exec \"$@\"";
+    let docker = "echo \"$*\" >>\"$0.asked\"; [ \"$1\" = run ] || exit 0; while [ \"$1\" != the-image ]; do shift; done; shift; exec \"$@\"";
     let host = Host::new(&[("docker", docker)]);
     let help = host.0.path().join("help").display().to_string();
     let launcher = ["--capture-help", &help, "--launcher", "docker:image=the-image,options=--shm-size 1g"];
@@ -160,7 +160,7 @@ fn help_is_captured_through_a_launcher() {
     assert!(accepted.as_array().is_some_and(|flags| flags.contains(&json!("--max-num-seqs"))), "{}", done.stderr);
     let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
     assert!(
-        asked.starts_with("run --rm --init ") && asked.contains(" --shm-size 1g the-image bench-sim --help\n"),
+        asked.contains("\nrun --rm --init ") && asked.contains(" --shm-size 1g the-image bench-sim --help\n"),
         "{asked}"
     );
     assert!(asked.contains("the-image bench-sim --version"), "{asked}");
@@ -230,26 +230,78 @@ fn the_plans_own_command_is_asked_and_checked() {
 
 #[test]
 fn a_container_is_asked_with_the_plans_command_and_environment() {
-    let docker = "echo \"$*\" >>\"$0.asked\"; echo 'Cannot connect to the Docker daemon' >&2; exit 125";
+    let docker = "echo \"$*\" >>\"$0.asked\"; [ \"$1\" = image ] && exit; echo 'no GPU' >&2; exit 125";
     let host = Host::new(&[("docker", docker)]);
     let help = host.0.path().join("help").display().to_string();
     let plan =
         "frameworks: {vllm: {launcher: docker, image: i, server_command: /opt/vllm serve, env: {A: b}}, sim: {}}\n";
     let done = host.validate(plan, &["--capture-help", &help]).expect(1);
+    assert!(done.stderr.contains("/opt/vllm serve --help=all failed (exit status: 125): no GPU"), "{}", done.stderr);
+    let asked = || fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
     assert!(
-        done.stderr.contains(
-            "failed (exit status: 125): Cannot connect to the Docker daemon (if the image is missing: docker pull i)"
-        ),
+        asked().starts_with("image inspect --format {{.Id}} i\nrun --rm --init --gpus \"device=0\" "),
         "{}",
-        done.stderr
+        asked()
     );
-    let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
-    assert!(asked.contains("-e A=b ") && asked.ends_with(" i /opt/vllm serve --help=all\n"), "{asked}");
+    assert!(asked().contains("-e A=b ") && asked().ends_with(" i /opt/vllm serve --help=all\n"), "{}", asked());
     let none = "hardware: {gpu_count: 0}\n".to_string() + plan;
     host.validate(&none, &["--capture-help", &help, "--allow-missing"]).expect(0);
-    let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
-    let last: Vec<&str> = asked.lines().collect();
-    assert!(last[0].contains("--gpus") && !last[1].contains("--gpus"), "{asked}");
+    assert!(!asked().lines().last().unwrap().contains("--gpus"), "{}", asked());
+}
+
+/// A `docker` without the image, whose pull prints this and ends so.
+fn pulling(said: &str, status: u32) -> Host {
+    let docker = format!(
+        "echo \"$*\" >>\"$0.asked\"\ncase $1 in image) exit 1 ;; pull) echo 'layer 1: done'; echo '{said}' >&2; exit {status} ;; esac\n\
+         while [ \"$1\" != reg.example/i:1 ]; do shift; done; shift; exec \"$@\""
+    );
+    Host::new(&[("docker", &docker)])
+}
+
+#[test]
+fn an_image_is_pulled_before_its_help_is_captured() {
+    let plan = "frameworks: {sim: {launcher: docker, image: \"reg.example/i:1\", search_space: {max_num_seqs: [8]}}}\n";
+    for capture in [true, false] {
+        let host = pulling("", 0);
+        let help = host.0.path().join("help").display().to_string();
+        let more: &[&str] = if capture { &["--capture-help", &help] } else { &[] };
+        let done = host.validate(plan, more).expect(0);
+        let progress = "pulling image reg.example/i:1: docker pull reg.example/i:1\nlayer 1: done\n";
+        assert!(done.stderr.contains(progress), "{}", done.stderr);
+        let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
+        let verbs: Vec<&str> = asked.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(verbs[..3], ["image", "pull", "run"], "{asked}");
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_one_error_that_says_what_to_do() {
+    let plan = "frameworks: {vllm: {launcher: docker, image: \"reg.example/i:1\"}, sim: {}}\n";
+    for (said, what) in [
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "the Docker daemon does not answer (Cannot connect",
+        ),
+        ("Error response from daemon: pull access denied for i, may require docker login", "the registry refuses it ("),
+        ("Error response from daemon: manifest for i:1 not found: manifest unknown", "no such image ("),
+        ("dial tcp: lookup reg.example: no such host", "its registry cannot be reached ("),
+        ("it broke", "cannot be pulled (it broke): check the image"),
+    ] {
+        let host = pulling(said, 1);
+        let help = host.0.path().join("help").display().to_string();
+        for capture in [&["--capture-help", &help][..], &[]] {
+            let done = host.validate(plan, capture).expect(1);
+            let found: Vec<&str> = done.stderr.lines().filter(|line| line.contains(": error: ")).collect();
+            assert_eq!(found.len(), 1, "{}", done.stderr);
+            assert!(found[0].contains("image reg.example/i:1: ") && found[0].contains(what), "{}", found[0]);
+            assert!(found[0].ends_with("--allow-missing runs the other frameworks"), "{}", found[0]);
+            let done = host.validate(plan, &[capture, &["--allow-missing"]].concat()).expect(0);
+            assert!(done.stderr.contains("its candidates are skipped"), "{}", done.stderr);
+        }
+        // No help was asked for without the image.
+        let asked = fs::read_to_string(host.0.path().join("docker.asked")).unwrap();
+        assert!(!asked.contains("run "), "{asked}");
+    }
 }
 
 #[test]

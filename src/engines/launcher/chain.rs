@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::fill::TemplateValues;
-use super::{Fact, Launcher, Launchers, Leftovers, OutsideStop, StartValues};
+use super::{Fact, ImagePull, Launcher, Launchers, Leftovers, LimitCheck, OutsideStop, ResourceLimit, StartValues};
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::rows::kinds::{CandidateServer, LauncherStep};
 use crate::rows::words::ReachedBy;
 
 /// The launchers of one start, outermost first, filled in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LauncherChain<'a> {
-    steps: Vec<(&'a Launcher, TemplateValues)>,
+    pub(super) steps: Vec<(&'a Launcher, TemplateValues)>,
+    /// Limits that cannot be raised where it is started.
+    pub(super) refused_limits: &'a [ResourceLimit],
     /// The command that starts the server.
     pub start: Vec<String>,
 }
@@ -24,6 +26,15 @@ pub struct FactQuery {
     pub command: Vec<String>,
     /// The facts in its output.
     pub facts: Vec<Fact>,
+}
+
+/// The limits that one launcher sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitQuery {
+    /// The words that set each.
+    pub limits: BTreeMap<ResourceLimit, Vec<String>>,
+    /// The complete command that tells whether it raises any limit.
+    pub check: Option<LimitCheck>,
 }
 
 /// The launchers of these steps, outermost first.
@@ -49,7 +60,7 @@ impl<'a> LauncherChain<'a> {
     ///
     /// # Errors
     /// An unknown launcher, or a placeholder without a value.
-    pub fn new(all: &'a Launchers, server: &CandidateServer, argv: &[String], start: &StartValues) -> Result<Self> {
+    pub fn new(all: &'a Launchers, server: &CandidateServer, argv: &[String], start: &StartValues<'a>) -> Result<Self> {
         let mut steps = Vec::new();
         let mut folder = start.files.to_string();
         for (level, (launcher, step)) in resolve(all, &server.launcher)?.into_iter().zip(&server.launcher).enumerate() {
@@ -67,13 +78,13 @@ impl<'a> LauncherChain<'a> {
         let mut command: Vec<String> = argv.iter().map(|word| word.replace("{files}", &folder)).collect();
         for (launcher, fill) in steps.iter_mut().rev() {
             *fill = fill.with(&command);
-            command = fill.command(&launcher.yielding(&launcher.start, fill.options()))?;
+            command = fill.command(&launcher.applicable(&launcher.start, fill.options(), start.refused_limits))?;
         }
-        Ok(Self { steps, start: command })
+        Ok(Self { steps, refused_limits: start.refused_limits, start: command })
     }
 
     /// Wraps a command of the launcher at `level` into the launchers around it.
-    fn wrap(&self, level: usize, command: &[String]) -> Result<Vec<String>> {
+    pub(super) fn wrap(&self, level: usize, command: &[String]) -> Result<Vec<String>> {
         let mut around = self.steps[..level].iter().rev();
         around.try_fold(command.to_vec(), |command, (launcher, fill)| fill.with(&command).command(&launcher.there))
     }
@@ -172,13 +183,38 @@ impl<'a> LauncherChain<'a> {
         Ok(all)
     }
 
-    /// The commands that pull the images, for the manifest.
+    /// How to get the images, for each launcher that starts a container.
     ///
     /// # Errors
     /// A placeholder without a value.
-    pub fn pull(&self) -> Result<Vec<Vec<String>>> {
+    pub fn images(&self) -> Result<Vec<ImagePull>> {
         let levels = self.steps.iter().enumerate().filter(|(_, (launcher, _))| !launcher.pull.is_empty());
-        levels.map(|(level, (launcher, _))| self.command(level, &launcher.pull)).collect()
+        let one = |(level, (launcher, fill)): (usize, &(&Launcher, TemplateValues))| {
+            Ok(ImagePull {
+                image: fill.words.get("image").cloned().unwrap_or_default(),
+                has: self.command(level, &launcher.has_image)?,
+                pull: self.command(level, &launcher.pull)?,
+                failures: launcher.pull_failures.clone(),
+            })
+        };
+        levels.map(one).collect()
+    }
+
+    /// The limits that the launchers' commands set, with the words that do so, and how to find out that they are raised.
+    ///
+    /// # Errors
+    /// A placeholder without a value.
+    pub fn limits(&self) -> Result<Vec<LimitQuery>> {
+        let levels = self.steps.iter().enumerate().filter(|(_, (launcher, _))| !launcher.limits.is_empty());
+        let one = |(level, (launcher, _)): (usize, &(&Launcher, TemplateValues))| {
+            let check = launcher.raises_limits.clone();
+            let command = check.as_ref().map(|check| self.command(level, &check.command)).transpose()?;
+            Ok(LimitQuery {
+                limits: launcher.limits.clone(),
+                check: check.zip(command).map(|(check, command)| LimitCheck { command, ..check }),
+            })
+        };
+        levels.map(one).collect()
     }
 
     /// How to list and remove (`{stale}`) leftovers, for each launcher that may have some.
@@ -214,7 +250,8 @@ impl<'a> LauncherChain<'a> {
     }
 }
 
-fn fill(
+/// The values of one launcher of a start.
+pub(super) fn fill(
     launcher: &Launcher,
     step: &LauncherStep,
     server: &CandidateServer,
@@ -246,7 +283,7 @@ fn fill(
         ("mounts".to_string(), server.mounts.clone()),
         ("gpu".to_string(), start.gpus.into_iter().flat_map(|gpus| gpus.split(',')).map(String::from).collect()),
         ("gpus".to_string(), start.gpus.map(String::from).into_iter().collect()),
-        ("options".to_string(), options.unwrap_or_default()),
+        ("options".to_string(), launcher.accepted(options.unwrap_or_default())),
     ]);
     TemplateValues {
         launcher: launcher.name.clone(),
@@ -258,7 +295,7 @@ fn fill(
 }
 
 /// Shell commands that create the folder and write the option files into it.
-fn write_files(folder: &str, files: &BTreeMap<String, String>) -> String {
+pub(super) fn write_files(folder: &str, files: &BTreeMap<String, String>) -> String {
     let folder = folder.trim_end_matches('/');
     let mut script = format!("umask 077; mkdir -p {}; ", shell::quote(folder));
     for (name, text) in files {

@@ -2,14 +2,21 @@
 //! `configs/launchers/README.md`; adding a launcher needs no change here.
 
 mod chain;
+mod deploy;
 mod fill;
+mod image;
+mod limit;
+mod options;
 
 use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-pub use self::chain::{FactQuery, LauncherChain, resolve};
+pub use self::chain::{FactQuery, LauncherChain, LimitQuery, resolve};
+pub use self::deploy::{LaunchTarget, launch_command, server_command};
+pub use self::image::{ImageFailure, ImagePull};
+pub use self::limit::{HardLimits, LimitCheck, ResourceLimit};
 
 use crate::base::error::{Context, Result};
 use crate::base::yaml;
@@ -43,6 +50,18 @@ pub struct Launcher {
     /// Words to drop from its commands if the plan's `options` contain this option, because they conflict with it.
     #[serde(default)]
     pub yields: BTreeMap<String, Vec<String>>,
+    /// Parts of `start` that only bench-serve needs: the command to deploy is without them.
+    #[serde(default)]
+    pub bookkeeping: Vec<Vec<String>>,
+    /// Options to drop from the plan's `options`, with their value, if these contain the words as well.
+    #[serde(default)]
+    pub refuses: BTreeMap<String, Vec<String>>,
+    /// Parts of `start` that set a resource limit, dropped where the limit cannot be raised.
+    #[serde(default)]
+    pub limits: BTreeMap<ResourceLimit, Vec<String>>,
+    /// How to find out that it raises any limit; absent: up to the hard limits of this process.
+    #[serde(default)]
+    pub raises_limits: Option<LimitCheck>,
     /// Commands that stop it within `{grace_s}` seconds.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
@@ -72,9 +91,15 @@ pub struct Launcher {
     /// How to run a short command before the server is started (`docker run --rm`); empty: as `there`.
     #[serde(default)]
     pub short: Vec<String>,
-    /// The command that pulls the image, for the manifest.
+    /// The command that succeeds if the image is present.
+    #[serde(default)]
+    pub has_image: Vec<String>,
+    /// The command that pulls the image: run if `has_image` fails.
     #[serde(default)]
     pub pull: Vec<String>,
+    /// What to do if the image cannot be pulled, by what the command prints; the first that matches.
+    #[serde(default)]
+    pub pull_failures: Vec<ImageFailure>,
     /// How to remove leftovers of a bench-serve that was killed together with its guard.
     #[serde(default)]
     pub leftovers: Option<Leftovers>,
@@ -188,6 +213,8 @@ pub struct StartValues<'a> {
     pub gpus: Option<&'a str>,
     /// This bench-serve, as the owner of what it starts.
     pub owner: &'a str,
+    /// Limits that cannot be raised where it is started.
+    pub refused_limits: &'a [ResourceLimit],
 }
 
 impl Launcher {
@@ -199,26 +226,12 @@ impl Launcher {
 
     fn check(&self) -> Result<()> {
         let facts = self.manifest.iter().flat_map(|command| &command.facts).map(|fact| &fact.pattern);
-        for pattern in [&self.running, &self.gone].into_iter().chain(facts) {
+        let failures = self.pull_failures.iter().map(|failure| &failure.pattern);
+        let limits = self.raises_limits.iter().map(|check| &check.pattern);
+        for pattern in [&self.running, &self.gone].into_iter().chain(facts).chain(failures).chain(limits) {
             Regex::new(pattern).context(format!("not a regular expression: {pattern}"))?;
         }
         Ok(())
-    }
-
-    /// A command of it without the words that conflict with these options of the plan.
-    fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
-        let mut words = template.to_vec();
-        let has = |option: &str| {
-            options
-                .iter()
-                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
-        };
-        for own in self.yields.iter().filter(|(option, _)| has(option)).map(|(_, own)| own) {
-            while let Some(at) = words.windows(own.len().max(1)).position(|part| part == own) {
-                words.drain(at..at + own.len());
-            }
-        }
-        words
     }
 
     /// The settings it needs for which `is_set` is false.
@@ -228,159 +241,4 @@ impl Launcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::shell;
-    use crate::rows::kinds::CandidateServer;
-    use serde_json::json;
-
-    fn chain(launchers: &Launchers, steps: serde_json::Value) -> crate::base::error::Result<LauncherChain<'_>> {
-        let server: CandidateServer = serde_json::from_value(json!({
-            "definition": "vllm", "argv": ["vllm", "serve", "my model"], "launcher": steps, "flags": {}, "image": "vllm/vllm:1",
-            "env": {"HF_TOKEN": null, "A": "b c"}, "mounts": ["/models:/models:ro"], "files": {"o.yaml": "a: 'b'"},
-        }))
-        .unwrap();
-        let start = StartValues {
-            name: "v-1",
-            port: 8123,
-            tunnel_port: 8124,
-            files: "/logs/v-1",
-            gpus: Some("0,1"),
-            owner: "here:1:2",
-        };
-        let argv: Vec<String> = ["vllm", "serve", "my model", "{files}/o.yaml"].map(String::from).into();
-        LauncherChain::new(launchers, &server, &argv, &start)
-    }
-
-    #[test]
-    fn shipped_launchers_are_current() {
-        crate::engines::framework::shipped::is_current("configs/launchers", Launcher::check);
-    }
-
-    #[test]
-    fn a_container_of_its_own() {
-        let launchers = Launchers::load(&[]).unwrap();
-        let docker = chain(&launchers, json!([{"name": "docker", "options": {"options": "--shm-size 16g"}}])).unwrap();
-        let start = shell::join(&docker.start);
-        for part in [
-            "--name bench-v-1",
-            "--cidfile /logs/v-1/cid",
-            "--shm-size 16g",
-            "-e 'A=b c' -e HF_TOKEN",
-            "-v /models:/models:ro -v /logs/v-1:/logs/v-1:ro",
-            "--gpus '\"device=0,1\"'",
-            "vllm/vllm:1 vllm serve 'my model' /logs/v-1/o.yaml",
-        ] {
-            assert!(start.contains(part), "{part}: {start}");
-        }
-        let outside = &docker.outside().unwrap()[0];
-        assert_eq!(outside.stop[0].join(" "), "docker stop -t {grace_s} bench-v-1");
-        assert_eq!(outside.inspect[3], "{{.State.Running}}");
-        assert_eq!(docker.reached_by(), ReachedBy::SameHost);
-        assert_eq!(launchers.get("docker").unwrap().missing(|need| need == "image"), Vec::<&str>::new());
-    }
-
-    #[test]
-    fn words_of_its_own_yield_to_options_of_the_plan() {
-        let launchers = Launchers::load(&[]).unwrap();
-        let start = |options: &str| {
-            let step = json!([{"name": "podman", "options": {"options": options}}]);
-            chain(&launchers, step).unwrap().start.join(" ")
-        };
-        let plain = start("");
-        assert!(plain.contains("--ipc host --ulimit host --device nvidia.com/gpu=0"), "{plain}");
-        for options in ["--shm-size 16g", "--shm-size=16g", "--ipc private"] {
-            let start = start(options);
-            assert!(!start.contains("--ipc host") && start.contains(options), "{start}");
-        }
-        let limited = start("--ulimit memlock=-1 --ulimit stack=67108864");
-        assert!(!limited.contains("--ulimit host") && limited.contains("--ipc host"), "{limited}");
-        // A short command too.
-        let step = json!([{"name": "docker", "options": {"options": "--gpus all"}}]);
-        let short = chain(&launchers, step).unwrap().before(&["true".into()]).unwrap().unwrap().join(" ");
-        assert!(short.contains("--gpus all") && !short.contains("device="), "{short}");
-    }
-
-    #[test]
-    fn ranks_are_tasks_of_a_job_step() {
-        let launchers = Launchers::load(&[]).unwrap();
-        let start = |options: serde_json::Value| {
-            let step = json!([{"name": "srun", "options": options}]);
-            chain(&launchers, step).unwrap().start.join(" ")
-        };
-        let one = start(json!({"options": "-p gpu"}));
-        assert!(one.contains("--ntasks=1 --unbuffered -p gpu vllm serve"), "{one}");
-        let ranks = json!({"ranks": "8", "mpi": "pmix", "wrapper": "trtllm-llmapi-launch", "options": "-p gpu"});
-        let several = start(ranks.clone());
-        let words = "--ntasks=8 --mpi=pmix --unbuffered -p gpu trtllm-llmapi-launch vllm serve";
-        assert!(several.contains(words), "{several}");
-        let mut own = ranks;
-        own["options"] = "--ntasks=4 --mpi=pmi2".into();
-        let own = start(own);
-        assert!(!own.contains("--ntasks=8") && !own.contains("--mpi=pmix"), "{own}");
-    }
-
-    #[test]
-    fn no_shipped_framework_gives_podman_what_it_refuses() {
-        let frameworks = crate::engines::framework::Frameworks::load(&[], &[]).unwrap();
-        let launchers = frameworks.launchers();
-        for framework in frameworks.iter() {
-            for (name, options) in &framework.launcher_options {
-                let step = json!([{"name": name, "options": {"options": options}}]);
-                let start = chain(launchers, step).unwrap().start;
-                let has = |word: &str| start.iter().any(|own| own.starts_with(word));
-                let host = start.windows(2).any(|pair| pair == ["--ipc", "host"]);
-                assert!(name != "podman" || !(host && has("--shm-size")), "{}: {start:?}", framework.name);
-            }
-        }
-    }
-
-    #[test]
-    fn on_another_host_every_word_survives_its_shells() {
-        let launchers = Launchers::load(&[]).unwrap();
-        assert_eq!(launchers.get("ssh").unwrap().missing(|need| need == "image"), ["host"]);
-        let options = json!({"host": "gpu1", "options": "-p 2222 -i 'my key'"});
-        let ssh = chain(&launchers, json!([{"name": "ssh", "options": options}])).unwrap();
-        assert!(ssh.start.windows(3).any(|w| w == ["-p", "2222", "-i"]), "{:?}", ssh.start);
-        let remote = shell::split(ssh.start.last().unwrap()).unwrap();
-        assert_eq!(&remote[..3], ["exec", "env", "A=b c"]);
-        // The option file's text is one word of the script.
-        let script = shell::split(remote.last().unwrap()).unwrap();
-        assert!(script.windows(4).any(|w| w == ["%s", "a: 'b'", ">", "/tmp/bench-v-1/o.yaml;"]), "{script:?}");
-        assert!(remote.last().unwrap().ends_with("exec vllm serve 'my model' /tmp/bench-v-1/o.yaml"), "{remote:?}");
-        let why = chain(&launchers, json!([{"name": "ssh"}])).unwrap_err().to_string();
-        assert!(why.contains("requires \"host\""), "{why}");
-    }
-
-    #[test]
-    fn one_within_another_is_carried_there() {
-        let launchers = Launchers::load(&[]).unwrap();
-        let inner = json!({"name": "docker_exec", "options": {"container": "c"}});
-        let nested = chain(&launchers, json!([{"name": "ssh", "options": {"host": "gpu1"}}, inner])).unwrap();
-        let remote = shell::split(nested.start.last().unwrap()).unwrap();
-        let script = shell::split(remote.last().unwrap()).unwrap();
-        assert!(script.windows(3).any(|w| w == ["exec", "docker", "exec"]), "{script:?}");
-        // The innermost is stopped first, through the outer one; then that.
-        let outside = nested.outside().unwrap();
-        let what: Vec<&str> = outside.iter().map(|o| o.what.as_str()).collect();
-        assert_eq!(what, ["docker exec bench-v-1-2", "ssh bench-v-1"]);
-        let stop = &outside[0].stop[0];
-        assert_eq!((stop[0].as_str(), stop[stop.len() - 2].as_str()), ("ssh", "gpu1"));
-        assert_eq!(shell::split(stop.last().unwrap()).unwrap()[..3], ["docker", "exec", "c"]);
-        assert_eq!(nested.reached_by(), ReachedBy::Tunnel);
-        let within = json!([{"name": "docker"}, {"name": "ssh", "options": {"host": "h"}}]);
-        let why = chain(&launchers, within).unwrap_err().to_string();
-        assert!(why.contains("Docker cannot contain another launcher"), "{why}");
-    }
-
-    #[test]
-    fn every_shipped_launcher_renders() {
-        let launchers = Launchers::load(&[]).unwrap();
-        assert!(launchers.names().count() >= 7);
-        for name in launchers.names() {
-            let options = json!({"host": "h", "container": "c", "url": "http://h:1"});
-            let chain = chain(&launchers, json!([{"name": name, "options": options}])).unwrap();
-            assert!(!chain.start.is_empty() && chain.outside().is_ok() && chain.fact_queries().is_ok(), "{name}");
-        }
-    }
-}
+mod tests;

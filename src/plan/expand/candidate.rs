@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::space::FlagSet;
 use super::{render, unit};
-use crate::base::digest;
+use crate::base::{digest, shell};
 use crate::engines::framework::Framework;
+use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
 use crate::plan::{FrameworkPlan, Plan, is_smoke, nested};
 use crate::rows::kinds::{
     Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, ValidatedFlags,
@@ -21,6 +22,8 @@ pub struct CandidateBuilder<'a> {
     pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
+    /// All launchers.
+    pub launchers: &'a Launchers,
     /// The scenarios and loads of the plan, as the keys of its units have them.
     pub asked: unit::UnitKeys,
 }
@@ -49,14 +52,14 @@ impl CandidateBuilder<'_> {
         let argv = render::argv(framework, section, &model, &rendered);
         let mut env = framework.env.clone();
         env.extend(section.env.clone());
-        if let Some(devices) = &plan.hardware.visible_devices {
+        let launcher = launchers(section, framework, &set.flags, self.launchers);
+        if let Some(devices) = plan.hardware.visible_devices.as_ref().filter(|_| !self.renumbers_gpus(&launcher)) {
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
         }
         if plan.hardware.gpu_count == Some(0) && !framework.simulated {
             // A build for GPUs uses every GPU it sees.
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
         }
-        let launcher = launchers(section, framework, &set.flags);
         let server = CandidateServer {
             launcher,
             definition: framework.name.clone(),
@@ -89,16 +92,23 @@ impl CandidateBuilder<'_> {
         let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
         let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
         let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
+        let candidate_id = format!("{}-{}", section.name, digest::short_of(&content));
+        let port = framework.default_port.to_string();
+        let (gpus, refused_limits) = (plan.hardware.devices(), &[]);
+        let target = LaunchTarget { name: &candidate_id, port: &port, gpus: gpus.as_deref(), refused_limits };
+        // What a launcher lacks has been reported as an error of the plan.
+        let launch_command = launch_command(self.launchers, &server, &target).unwrap_or_default();
         let mut candidate = Candidate {
             framework: section.name.clone(),
-            candidate_id: format!("{}-{}", section.name, digest::short_of(&content)),
+            candidate_id,
             model,
             tokenizer: plan.tokenizer.clone(),
             precision: plan.precision.clone(),
             quantization: section.quantization.clone().or_else(|| plan.quantization.clone()),
             hardware: plan.hardware.clone(),
             gpus: fewer,
-            server_command: render::command(framework, &server),
+            server_command: server_command(&server, &port),
+            launch_command,
             server,
             scenarios: plan.scenarios.clone(),
             loads: plan.loads.clone(),
@@ -120,6 +130,13 @@ impl CandidateBuilder<'_> {
         candidate
     }
 
+    /// Whether the innermost launcher shows a server only its own GPUs, so that their numbers on the host mean nothing there.
+    fn renumbers_gpus(&self, steps: &[LauncherStep]) -> bool {
+        let Some(step) = steps.last() else { return false };
+        let options = step.options.get("options").and_then(|line| shell::split(line).ok()).unwrap_or_default();
+        self.launchers.get(&step.name).is_some_and(|launcher| launcher.renumbers_gpus(&options))
+    }
+
     /// The flags of a command that the captured help accepts.
     fn validated(&self, argv: &[String]) -> Option<ValidatedFlags> {
         let check = self.plan.checked.validated_cli_flags.get(&self.section.name)?;
@@ -135,12 +152,13 @@ impl CandidateBuilder<'_> {
 }
 
 /// The plan's launchers, with the framework's default settings for them.
-fn launchers(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Vec<LauncherStep> {
+fn launchers(section: &FrameworkPlan, framework: &Framework, flags: &Members, known: &Launchers) -> Vec<LauncherStep> {
     let command = section.command.as_ref().map_or(&[] as &[String], |command| &command.head);
     let mut steps = section.launcher.clone();
     for step in &mut steps {
-        if let Some(options) = framework.launcher_options.get(&step.name) {
-            step.options.entry("options".into()).or_insert_with(|| options.clone());
+        if let (Some(options), Some(launcher)) = (framework.launcher_options.get(&step.name), known.get(&step.name)) {
+            let own = step.options.remove("options").unwrap_or_default();
+            step.options.insert("options".into(), launcher.with_defaults(options, &own));
         }
         for (key, value) in framework.rank_settings(&step.name, flags, command) {
             step.options.entry(key).or_insert(value);

@@ -70,7 +70,8 @@ fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<
     let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
     let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads);
-    let make = CandidateBuilder { plan, section, framework, asked };
+    let launchers = frameworks.launchers();
+    let make = CandidateBuilder { plan, section, framework, launchers, asked };
     if !section.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);

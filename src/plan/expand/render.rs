@@ -1,13 +1,12 @@
-//! Renders a flag set as a command: argv, and from it a shell command.
+//! Renders a flag set as a command: argv, and the option files in it.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::base::shell;
 use crate::engines::framework::{Booleans, Framework};
 use crate::plan::FrameworkPlan;
-use crate::rows::kinds::{CandidateServer, Members};
+use crate::rows::kinds::Members;
 
 /// Default address to bind.
 const HOST: &str = "127.0.0.1";
@@ -68,23 +67,6 @@ fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
         (value, _) if text(value).starts_with('-') && !value.is_number() => vec![format!("{flag}={}", text(value))],
         (value, _) => vec![flag, text(value)],
     }
-}
-
-/// The server command for a shell, with the framework's default port and its environment variables.
-pub fn command(framework: &Framework, server: &CandidateServer) -> String {
-    let port = framework.default_port.to_string();
-    let fill = |word: &String| match word.contains('{') {
-        true => word.replace("{port}", &port).replace("{files}/", ""),
-        false => word.clone(),
-    };
-    let argv: Vec<String> = server.argv.iter().map(fill).collect();
-    // Write the files of the command first, so that the line is self-contained.
-    let files =
-        server.files.iter().map(|(name, text)| format!("printf %s {} > {} &&", shell::quote(text), shell::quote(name)));
-    let environment = shell::assignments(&server.env);
-    // The shell expands a secret named as ${NAME}.
-    let argv = argv.iter().map(|word| shell::quote_open(word));
-    files.chain(environment).chain(argv).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::table::{HtmlRow, table};
 use super::top::box_of;
 use crate::rank::{Decision, Ranking};
 use crate::report::handoff::{PROFILERS, behind, lengths};
-use crate::report::text::{candidate, commands as commands_of};
+use crate::report::text::{BIND, candidate, commands as commands_of};
 use crate::report::{Report, caveat, facts, markdown, note};
 
 /// The best of every framework; only the winner's is open.
@@ -13,9 +13,10 @@ pub fn commands(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
     }
-    let mut out = String::from(
+    let mut out = format!(
         "<section id=\"commands\"><h2>Commands</h2>\n<p>The best candidate of each framework: the server command, then the client that measured it. Commands that missed the SLA are \
-         marked and not for deployment.</p>\n",
+         marked and not for deployment. {}</p>\n",
+        line(BIND)
     );
     for group in &ranking.groups {
         out.push_str(&format!("<h3>{}</h3>\n", line(&note::group_title(ranking, group))));

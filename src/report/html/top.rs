@@ -95,7 +95,7 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
         out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&caption)));
     }
     out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{}", answer.main))));
-    let text = group.ranked.first().map(|first| first.best.entry().commands()[0].to_string()).unwrap_or_default();
+    let text = group.ranked.first().map(|first| first.best.entry().commands().deploy()).unwrap_or_default();
     let flow = group.key.smoke || group.key.simulated;
     match (&group.decision, text.is_empty()) {
         (Decision::None { .. }, _) => {
@@ -108,7 +108,7 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
                 (false, true) => "Command:",
                 (false, false) => "Command of the provisional winner:",
             };
-            out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(&text, &format!("Command for {title}"))));
+            out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(text, &format!("Command for {title}"))));
         }
     }
     if !matches!(group.decision, Decision::None { .. }) {
@@ -152,7 +152,7 @@ fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
         None => ("none", "–", "Some scenarios have no SLA"),
     };
     let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
-    let [text, _] = ranked.best.entry().commands();
+    let text = ranked.best.entry().commands().deploy();
     let shown = match first.passed {
         Some(false) => "<p class=\"nothing\">No command to deploy: no candidate meets every SLA.</p>\n".to_string(),
         _ if text.is_empty() => String::new(),

@@ -33,8 +33,13 @@ pub struct Candidate {
     pub gpus: Option<u32>,
     /// How the server is started.
     pub server: CandidateServer,
-    /// The command to deploy, with the framework's default port; quoted for a POSIX shell.
+    /// The server's own command, with the framework's default port; quoted for a POSIX shell. It is the command to deploy unless
+    /// there is a `launch_command`.
     pub server_command: String,
+    /// The command to deploy through the plan's launchers, as it is run, with image, mounts and option files; absent for a server
+    /// without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_command: Option<String>,
     /// The scenarios of the plan, all of them.
     pub scenarios: Vec<Scenario>,
     /// The load specs of the plan, all of them.

@@ -31,6 +31,19 @@ pub struct Hardware {
     pub driver: Option<String>,
 }
 
+impl Hardware {
+    /// The GPUs that a server is given, `0,1`: as named, else the first of the host; `None` for a server without GPUs.
+    #[must_use]
+    pub fn devices(&self) -> Option<String> {
+        let first = |count: u32| (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+        match (self.gpu_count, &self.visible_devices) {
+            (Some(0), _) => None,
+            (_, Some(named)) => Some(named.clone()),
+            (count, None) => count.map(first),
+        }
+    }
+}
+
 /// One load point, or a search for one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -37,8 +37,11 @@ pub struct ResultRow {
     pub sla: Members,
     /// By the source document's names; a metric that was not measured is null or absent.
     pub metrics: BTreeMap<String, Option<f64>>,
-    /// The command to deploy.
+    /// The server's own command: the one to deploy unless there is a `launch_command`.
     pub server_command: String,
+    /// The command to deploy through the plan's launchers, as it was run; absent for a server without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_command: Option<String>,
     /// The command that measured; null for a candidate that never ran.
     pub benchmark_command: Option<String>,
     /// How latencies spread, by `ttft_ms`, `tpot_ms`, `e2e_ms`, `ttfat_ms`.
@@ -119,6 +122,7 @@ impl ResultRow {
             sla: Members::new(),
             metrics: BTreeMap::new(),
             server_command: String::new(),
+            launch_command: None,
             benchmark_command: None,
             statistics: BTreeMap::new(),
             verdict: None,

@@ -17,7 +17,7 @@ use crate::base::{redact, shell};
 /// # Errors
 /// When it cannot be executed or takes longer than `limit`.
 pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
-    run(argv, &[], limit).map(|(text, _)| text)
+    outcome(argv, &[], limit).map(|(text, _)| text)
 }
 
 /// Runs `argv`, which must succeed, and returns its standard output and error together. `environment` is added to this
@@ -26,14 +26,19 @@ pub fn capture(argv: &[String], limit: Duration) -> Result<String> {
 /// # Errors
 /// When it cannot be executed, takes longer than `limit`, or fails: the reason is the last line of its output.
 pub fn succeeding(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<String> {
-    let (text, status) = run(argv, environment, limit)?;
+    let (text, status) = outcome(argv, environment, limit)?;
     if status.success() {
         return Ok(text);
     }
+    Err(Error::new(format!("{} failed ({status}): {}", shell::join(argv), last_line(&text))))
+}
+
+/// The last line of what a failed command printed that says why.
+#[must_use]
+pub fn last_line(text: &str) -> &str {
     // Some commands end with a hint about their --help; the error is the line before it.
-    let error =
-        text.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("Run '")).unwrap_or_default();
-    Err(Error::new(format!("{} failed ({status}): {}", shell::join(argv), error.trim())))
+    let says = |line: &&str| !line.trim().is_empty() && !line.starts_with("Run '");
+    text.lines().rev().find(says).unwrap_or_default().trim()
 }
 
 /// Runs `argv` without input and without blocking the runtime; returns its streams separately, whatever its status.
@@ -51,15 +56,20 @@ pub async fn output(argv: &[String], environment: &[(String, String)], limit: Du
     }
 }
 
-fn cannot_execute(program: &str, because: std::io::Error) -> Error {
+pub(super) fn cannot_execute(program: &str, because: std::io::Error) -> Error {
     Error::new(format!("cannot execute {program:?}")).because(because)
 }
 
-fn too_slow(limit: Duration) -> Error {
+pub(super) fn too_slow(limit: Duration) -> Error {
     Error::new(format!("it did not finish within {} s", limit.as_secs()))
 }
 
-fn run(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<(String, ExitStatus)> {
+/// Runs `argv` and returns its standard output and error together, and its status. `environment` is added to this process's
+/// own.
+///
+/// # Errors
+/// When it cannot be executed or takes longer than `limit`.
+pub fn outcome(argv: &[String], environment: &[(String, String)], limit: Duration) -> Result<(String, ExitStatus)> {
     let [program, arguments @ ..] = argv else { return Err(Error::new("no command")) };
     let (mut read, write) = std::io::pipe().context("cannot create a pipe")?;
     let copy = write.try_clone().context("cannot copy a pipe")?;

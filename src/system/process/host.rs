@@ -2,13 +2,22 @@
 
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
+
+use crate::engines::launcher::HardLimits;
 
 /// Maximum number of open files of a process: the soft and the hard limit.
 #[must_use]
 pub fn open_files() -> Option<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE).ok()
+}
+
+/// The hard limits of this process for what it starts.
+#[must_use]
+pub fn hard_limits() -> HardLimits {
+    let hard = |resource| getrlimit(resource).ok().map(|(_, hard)| hard).filter(|hard| *hard != RLIM_INFINITY);
+    HardLimits { memlock: hard(Resource::RLIMIT_MEMLOCK), stack: hard(Resource::RLIMIT_STACK) }
 }
 
 /// Free space in the file system of a path, GB.

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod group;
 pub mod guard;
 pub mod host;
+pub mod image;
 pub mod proc;
 pub mod signals;
 
