@@ -13,7 +13,7 @@ use super::shape::Shape::{
     self, Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text,
     Values, Word,
 };
-use super::shape::{DefaultValue, Key, plain_text};
+use super::shape::{DefaultValue, PlanKey, plain_text};
 use crate::metrics::sla::SCENARIOS;
 use crate::rows::words::{Latency, Limit, Statistic};
 
@@ -58,7 +58,7 @@ fn schema(shape: &Shape) -> Value {
 }
 
 /// Null means the same as absent.
-fn property(key: &Key) -> Value {
+fn property(key: &PlanKey) -> Value {
     let mut described = json!({"description": sentence(key)});
     let own = described.as_object_mut().unwrap();
     if let Some(default) = key.default.filter(|default| *default != DefaultValue::Null) {
@@ -71,7 +71,7 @@ fn property(key: &Key) -> Value {
     described
 }
 
-fn sentence(key: &Key) -> String {
+fn sentence(key: &PlanKey) -> String {
     match key.unit {
         Some(unit) => format!("{} Unit: {unit}.", key.meaning),
         None => key.meaning.into(),
@@ -100,7 +100,9 @@ fn words(shape: &Shape) -> String {
         Positive => "number above 0".into(),
         Rate => "number above 0, or trace".into(),
         Number => "number".into(),
-        List(item) => format!("list of {}", words(item)),
+        List(Text) => "list of strings".into(),
+        List(Any) => "list".into(),
+        List(item) => format!("list, each {}", words(item)),
         Values => "list".into(),
         Limits => "map of limits".into(),
         Keys(_) => "map".into(),
@@ -120,7 +122,7 @@ fn roff(text: &str) -> String {
 }
 
 /// The keys of a map, and after them those of the maps inside it.
-fn list(page: &mut String, keys: &[Key], at: &str) {
+fn list(page: &mut String, keys: &[PlanKey], at: &str) {
     for key in keys {
         let mut facts = vec![words(&key.shape)];
         facts.extend(key.unit.map(String::from));

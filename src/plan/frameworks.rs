@@ -75,8 +75,8 @@ fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<
             let uses: Vec<&str> = settings.iter().copied().filter(|setting| *setting != "mounts").collect();
             let why = match (key.as_str(), &uses[..]) {
                 ("mounts", _) => format!("mounts belongs beside launcher {}, not in it", launcher.name),
-                (_, []) => format!("launcher {} does not use {key}, nor any other key", launcher.name),
-                _ => format!("launcher {} does not use {key}; it uses {}{near}", launcher.name, uses.join(", ")),
+                (_, []) => format!("{key} is not used by launcher {}, nor is any other key", launcher.name),
+                _ => format!("{key} is not used by launcher {}; it uses {}{near}", launcher.name, uses.join(", ")),
             };
             found.push(Finding::key(Code::KeyLauncher, &place(level, key), why));
         }
@@ -122,7 +122,7 @@ fn unused(all: &Frameworks, known: &[&Launcher], section: &Value, at: &str, foun
             let others =
                 all.launchers().iter().filter(|launcher| uses(launcher)).map(|launcher| launcher.name.as_str());
             let (own, others) = (own.join(", "), others.collect::<Vec<_>>().join(" or "));
-            let why = format!("launcher {own} does not use {key}: write `launcher: NAME` with {others}");
+            let why = format!("{key} is not used by launcher {own}: write `launcher: NAME` with {others}");
             let at = at.strip_suffix("/launcher").unwrap_or(at);
             found.push(Finding::key(Code::KeyLauncher, &format!("{at}/{key}"), why));
         }
@@ -142,7 +142,14 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
                 if !captured.is_some_and(|help| help.accepted.contains(&flag) || help.unknown.contains(&flag)) {
                     let near = nearest(knob, framework.known_knobs());
                     let why = format!("unknown knob {knob:?} of {}{near}", framework.title);
-                    found.push(Finding::key(Code::KnobTypo, &pointer, why));
+                    // All flags of a simulated engine are known.
+                    found.push(if near.is_empty() && !framework.simulated {
+                        let verify = "check that your version has it with bench-validate --capture-help DIR";
+                        let why = format!("{why}: it is passed on as {flag}; {verify}");
+                        Finding::key(Code::KnobUnknown, &pointer, why)
+                    } else {
+                        Finding::key(Code::KnobTypo, &pointer, why)
+                    });
                 }
                 continue;
             };

@@ -28,7 +28,7 @@ pub enum Shape {
     /// SLA limits by their keys, which are those of [`crate::rows::words::Limit`], and `scenarios` with the same by name.
     Limits,
     /// A map with these keys.
-    Keys(&'static [Key]),
+    Keys(&'static [PlanKey]),
     /// A map with any keys, whose values have this shape.
     Each(&'static Shape),
     /// Null, or this shape.
@@ -50,13 +50,13 @@ pub struct Words {
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct PlanKey {
     /// Its name.
     pub name: &'static str,
     /// The type of its value.
     pub shape: Shape,
     /// Which programs use it; empty: it is only passed on in the plan row.
-    pub used_by: &'static [Program],
+    pub used_by: &'static [KeyUser],
     /// What it means, as a sentence.
     pub meaning: &'static str,
     /// Unit of its value, if it has one.
@@ -69,7 +69,7 @@ pub struct Key {
 
 /// A program that uses a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub enum KeyUser {
     /// bench-validate.
     Validate,
     /// bench-expand.
@@ -82,7 +82,7 @@ pub enum Program {
     Rank,
 }
 
-impl Program {
+impl KeyUser {
     /// Its name without `bench-`.
     #[must_use]
     pub const fn short(self) -> &'static str {
@@ -128,11 +128,11 @@ impl DefaultValue {
     }
 }
 
-impl Key {
+impl PlanKey {
     pub(super) const fn new(
         name: &'static str,
         shape: Shape,
-        used_by: &'static [Program],
+        used_by: &'static [KeyUser],
         meaning: &'static str,
     ) -> Self {
         Self { name, shape, used_by, meaning, unit: None, default: None, also: &[] }
@@ -160,7 +160,7 @@ impl Key {
     }
 }
 
-fn members(shape: &Shape) -> &'static [Key] {
+fn members(shape: &Shape) -> &'static [PlanKey] {
     match shape {
         Shape::Keys(keys) => keys,
         Shape::Either(_, inner) | Shape::Each(inner) | Shape::List(inner) => members(inner),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::finding::Finding;
 use super::keys::{self, PLAN, WHOLE};
 use super::shape::Shape::{self, Each, Either, Keys, List, Nullable, OneOrList};
-use super::shape::{Key, name, nearest_name};
+use super::shape::{PlanKey, name, nearest_name};
 use crate::base::yaml::escape;
 use crate::engines::framework::Frameworks;
 use crate::rows::words::{FindingCode as Code, Limit};
@@ -119,7 +119,7 @@ impl Spelling<'_> {
         }
     }
 
-    fn unknown(&mut self, key: &str, value: &Value, keys: &'static [Key], at: &str) {
+    fn unknown(&mut self, key: &str, value: &Value, keys: &'static [PlanKey], at: &str) {
         let pointer = format!("{at}/{}", escape(key));
         let place = if at.is_empty() { "a plan".to_string() } else { name(at) };
         if at.is_empty() && RESERVED.contains(&key) {
@@ -140,7 +140,7 @@ impl Spelling<'_> {
         }
     }
 
-    fn meant(&self, key: &str, value: &Value, keys: &'static [Key], at: &str) -> Option<Meant> {
+    fn meant(&self, key: &str, value: &Value, keys: &'static [PlanKey], at: &str) -> Option<Meant> {
         let own = |right: &str| Meant::moved(format!("{right:?}"), format!("{at}/{right}"), value);
         if let Some(right) = keys.iter().find(|right| right.also.contains(&key)) {
             return Some(own(right.name));
@@ -198,7 +198,7 @@ fn elsewhere(key: &str) -> Option<String> {
 }
 
 /// The pointer to a used key of this name in these keys, or in the sections among them.
-fn find(keys: &'static [Key], at: &str, key: &str) -> Option<String> {
+fn find(keys: &'static [PlanKey], at: &str, key: &str) -> Option<String> {
     let own = keys.iter().find(|own| !own.used_by.is_empty() && (own.name == key || own.also.contains(&key)));
     if let Some(own) = own {
         return Some(format!("{at}/{}", own.name));

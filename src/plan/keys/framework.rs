@@ -1,14 +1,14 @@
 //! The keys of one framework.
 
-use crate::plan::shape::Program::{Expand, Serve, Validate};
+use crate::plan::shape::KeyUser::{Expand, Serve, Validate};
 use crate::plan::shape::Shape::{Any, Bool, Each, Either, List, Nullable, OneOrList, Text, Values};
-use crate::plan::shape::{DefaultValue, Key};
+use crate::plan::shape::{DefaultValue, PlanKey};
 
-pub(super) const FRAMEWORK: &[Key] = &[
-    Key::new("enabled", Bool, &[Expand], "false: leave this framework out.").or(DefaultValue::Switch(true)),
-    Key::new("definition", Text, &[Validate, Expand, Serve], "Name of its definition. Default: its own name.")
+pub(super) const FRAMEWORK: &[PlanKey] = &[
+    PlanKey::new("enabled", Bool, &[Expand], "false: leave this framework out.").or(DefaultValue::Switch(true)),
+    PlanKey::new("definition", Text, &[Validate, Expand, Serve], "Name of its definition. Default: its own name.")
         .also(&["framework", "engine"]),
-    Key::new(
+    PlanKey::new(
         "launcher",
         OneOrList(&Either(&Text, &Each(&Text))),
         &[Serve],
@@ -16,47 +16,52 @@ pub(super) const FRAMEWORK: &[Key] = &[
     )
     .or(DefaultValue::Word("local"))
     .also(&["run_with", "runner"]),
-    Key::new("image", Text, &[Serve], "Container image, for a launcher that starts containers.").also(&[
+    PlanKey::new("image", Text, &[Serve], "Container image, for a launcher that starts containers.").also(&[
         "container_image",
         "docker_image",
         "container",
     ]),
-    Key::new(
+    PlanKey::new(
         "mounts",
         List(&Text),
         &[Serve],
         "HOST:CONTAINER, for a launcher that starts containers; ~ is the home folder.",
     )
     .also(&["volumes", "volume", "mount", "binds"]),
-    Key::new("env", Each(&Nullable(&Text)), &[Serve], "Environment variables; null inherits the value of bench-serve.")
-        .also(&["environment", "envs", "env_vars"]),
-    Key::new("model", Text, &[Expand, Serve], "Instead of the plan's model, for example another checkpoint of it.")
+    PlanKey::new(
+        "env",
+        Each(&Nullable(&Text)),
+        &[Serve],
+        "Environment variables; null inherits the value of bench-serve.",
+    )
+    .also(&["environment", "envs", "env_vars"]),
+    PlanKey::new("model", Text, &[Expand, Serve], "Instead of the plan's model, for example another checkpoint of it.")
         .also(&["model_path"]),
-    Key::new("quantization", Text, &[Validate, Expand], "Instead of model.quantization."),
-    Key::new("extra_args", List(&Text), &[Validate, Serve], "Words at the end of the command.").also(&[
+    PlanKey::new("quantization", Text, &[Validate, Expand], "Instead of model.quantization."),
+    PlanKey::new("extra_args", List(&Text), &[Validate, Serve], "Words at the end of the command.").also(&[
         "args",
         "extra_flags",
         "extra_server_args",
     ]),
-    Key::new(
+    PlanKey::new(
         "server_command",
         Text,
         &[Validate, Serve],
         "The command instead of the definition's, without a shell; flags in it are read.",
     )
     .also(&["command", "cmd", "server_cmd"]),
-    Key::new(
+    PlanKey::new(
         "base_server_flags",
         Each(&Any),
         &[Validate, Expand, Serve],
         "The baseline: knobs and their values, which every candidate starts from.",
     )
     .also(&["flags", "server_flags", "base", "baseline", "server_args", "knobs"]),
-    Key::new("search_space", Each(&Values), &[Validate, Expand], "Knobs, each with a list of values to try.")
+    PlanKey::new("search_space", Each(&Values), &[Validate, Expand], "Knobs, each with a list of values to try.")
         .also(&["search", "space", "grid", "sweep"]),
-    Key::new("candidates", List(&Each(&Any)), &[Expand], "With strategy ordered: what each candidate changes."),
-    Key::new("version", Text, &[Validate], "Its version, for checks without a captured help."),
-    Key::new("backend_policy", Text, &[], "For the reader."),
-    Key::new("config_source", Text, &[], "For the reader."),
-    Key::new("notes", Any, &[], "Notes for the reader."),
+    PlanKey::new("candidates", List(&Each(&Any)), &[Expand], "With strategy ordered: what each candidate changes."),
+    PlanKey::new("version", Text, &[Validate], "Its version, for checks without a captured help."),
+    PlanKey::new("backend_policy", Text, &[], "For the reader."),
+    PlanKey::new("config_source", Text, &[], "For the reader."),
+    PlanKey::new("notes", Any, &[], "Notes for the reader."),
 ];

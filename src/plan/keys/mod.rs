@@ -6,11 +6,11 @@ mod workload;
 
 use serde_json::Value;
 
-use super::shape::Program::{Expand, Load, Rank, Serve, Validate};
+use super::shape::KeyUser::{Expand, Load, Rank, Serve, Validate};
 use super::shape::Shape::{
     Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, OneOrList, Positive, Text, Word,
 };
-use super::shape::{DefaultValue, Key, Shape, Words};
+use super::shape::{DefaultValue, PlanKey, Shape, Words};
 use crate::rows::words::{Strategy, UnknownWord};
 
 pub use self::workload::{DEFAULT_QPS, SMOKE_PROMPTS};
@@ -20,7 +20,7 @@ pub const WHOLE: Shape = Keys(PLAN);
 
 /// The key at a JSON pointer; in a map with any names, such as `frameworks`, any name leads on.
 #[must_use]
-pub fn at(pointer: &str) -> Option<&'static Key> {
+pub fn at(pointer: &str) -> Option<&'static PlanKey> {
     let (mut shape, mut found) = (&WHOLE, None);
     for part in pointer.split('/').skip(1) {
         (shape, found) = inside(shape, part)?;
@@ -29,7 +29,7 @@ pub fn at(pointer: &str) -> Option<&'static Key> {
 }
 
 /// The shape of the part of a value, and its key if it has one.
-fn inside(shape: &'static Shape, part: &str) -> Option<(&'static Shape, Option<&'static Key>)> {
+fn inside(shape: &'static Shape, part: &str) -> Option<(&'static Shape, Option<&'static PlanKey>)> {
     match shape {
         Keys(keys) => keys.iter().find(|key| key.name == part).map(|key| (&key.shape, Some(key))),
         Each(inner) | List(inner) => Some((inner, None)),
@@ -53,31 +53,46 @@ const STRATEGY: Words = Words {
     },
 };
 
-const MODEL: &[Key] = &[
-    Key::new("path", Text, &[Expand, Serve, Load], "Path or id of the model."),
-    Key::new("model_path", Text, &[Expand, Serve, Load], "Another name of path."),
-    Key::new("name", Text, &[Expand, Serve, Load], "Another name of path."),
-    Key::new("id", Text, &[Expand, Serve, Load], "Another name of path."),
-    Key::new("tokenizer", Text, &[Load], "Path or id of the tokenizer, for other clients, if it is not the model's."),
-    Key::new("tokenizer_path", Text, &[Load], "Another name of tokenizer."),
-    Key::new("revision", Text, &[], "Commit or tag of the model, for the reader. The server's own flag selects it."),
-    Key::new("precision", Text, &[Validate, Expand], "Number format of the weights: checks that they fit."),
-    Key::new("dtype", Text, &[Validate, Expand], "Another name of precision."),
-    Key::new("quantization", Nullable(&Text), &[Validate, Expand], "How the weights are quantized; none means null."),
-    Key::new("parameters", Positive, &[Validate], "Number of parameters: checks that the weights fit.")
+const MODEL: &[PlanKey] = &[
+    PlanKey::new("path", Text, &[Expand, Serve, Load], "Path or id of the model."),
+    PlanKey::new("model_path", Text, &[Expand, Serve, Load], "Another name of path."),
+    PlanKey::new("name", Text, &[Expand, Serve, Load], "Another name of path."),
+    PlanKey::new("id", Text, &[Expand, Serve, Load], "Another name of path."),
+    PlanKey::new(
+        "tokenizer",
+        Text,
+        &[Load],
+        "Path or id of the tokenizer, for other clients, if it is not the model's.",
+    ),
+    PlanKey::new("tokenizer_path", Text, &[Load], "Another name of tokenizer."),
+    PlanKey::new(
+        "revision",
+        Text,
+        &[],
+        "Commit or tag of the model, for the reader. The server's own flag selects it.",
+    ),
+    PlanKey::new("precision", Text, &[Validate, Expand], "Number format of the weights: checks that they fit."),
+    PlanKey::new("dtype", Text, &[Validate, Expand], "Another name of precision."),
+    PlanKey::new(
+        "quantization",
+        Nullable(&Text),
+        &[Validate, Expand],
+        "How the weights are quantized; none means null.",
+    ),
+    PlanKey::new("parameters", Positive, &[Validate], "Number of parameters: checks that the weights fit.")
         .also(&["params", "num_parameters"]),
-    Key::new("weights_bits", Positive, &[Validate], "Size of a weight in the checkpoint.").unit("bits"),
+    PlanKey::new("weights_bits", Positive, &[Validate], "Size of a weight in the checkpoint.").unit("bits"),
 ];
 
-const HARDWARE: &[Key] = &[
-    Key::new(
+const HARDWARE: &[PlanKey] = &[
+    PlanKey::new(
         "gpu_model",
         Text,
         &[Validate, Expand],
         "Name of the GPUs. Default: that of this host's, if all are alike.",
     )
     .also(&["gpu", "gpu_type", "gpu_name"]),
-    Key::new(
+    PlanKey::new(
         "gpu_count",
         Count(0),
         &[Validate, Expand, Serve],
@@ -86,18 +101,19 @@ const HARDWARE: &[Key] = &[
     .unit("GPUs")
     .or(DefaultValue::Whole(1))
     .also(&["gpus", "num_gpus", "n_gpus", "ngpus"]),
-    Key::new("visible_devices", Either(&Text, &List(&Any)), &[Serve], "Indexes or ids of the GPUs to use: 0,1.")
+    PlanKey::new("visible_devices", Either(&Text, &List(&Any)), &[Serve], "Indexes or ids of the GPUs to use: 0,1.")
         .also(&["cuda_visible_devices", "devices", "gpu_ids"]),
-    Key::new("multi_node", Bool, &[Validate, Expand], "Permit servers over several nodes.")
+    PlanKey::new("multi_node", Bool, &[Validate, Expand], "Permit servers over several nodes.")
         .or(DefaultValue::Switch(false)),
 ];
 
-const SEARCH: &[Key] = &[
-    Key::new("tier", Count(1), &[Expand], "1: smoke test, 2: bounded, 3: all combinations.").or(DefaultValue::Whole(2)),
-    Key::new("strategy", Word(STRATEGY), &[Expand], "How candidates are made. Default in tier 1: one_at_a_time.")
+const SEARCH: &[PlanKey] = &[
+    PlanKey::new("tier", Count(1), &[Expand], "1: smoke test, 2: bounded, 3: all combinations.")
+        .or(DefaultValue::Whole(2)),
+    PlanKey::new("strategy", Word(STRATEGY), &[Expand], "How candidates are made. Default in tier 1: one_at_a_time.")
         .or(DefaultValue::Word(Strategy::BoundedProduct.as_str())),
-    Key::new("candidate_generation", Word(STRATEGY), &[Expand], "Another name of strategy."),
-    Key::new(
+    PlanKey::new("candidate_generation", Word(STRATEGY), &[Expand], "Another name of strategy."),
+    PlanKey::new(
         "max_candidates_per_framework",
         Count(1),
         &[Expand],
@@ -105,46 +121,52 @@ const SEARCH: &[Key] = &[
     )
     .or(DefaultValue::Whole(10))
     .also(&["max_candidates", "candidates"]),
-    Key::new("allow", List(&Text), &[Validate, Expand], "Rules to lift, by their words; each is noted in the report."),
-    Key::new("seed", Count(0), &[Expand], "Seed of random candidates. Default: benchmark.seed."),
-    Key::new("resume", Bool, &[], "Ignored: scripts/sweep PLAN --out DIR resumes in DIR."),
-    Key::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),
+    PlanKey::new(
+        "allow",
+        List(&Text),
+        &[Validate, Expand],
+        "Rules to lift, by their words; each is noted in the report.",
+    ),
+    PlanKey::new("seed", Count(0), &[Expand], "Seed of random candidates. Default: benchmark.seed."),
+    PlanKey::new("resume", Bool, &[], "Ignored: scripts/sweep PLAN --out DIR resumes in DIR."),
+    PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),
 ];
 
 /// The keys of a plan.
-pub const PLAN: &[Key] = &[
-    Key::new("schema_version", Count(1), &[Validate], "Version of this format, at most 2.").or(DefaultValue::Whole(1)),
-    Key::new("name", Text, &[], "A name for the reader."),
-    Key::new("notes", Any, &[], "Notes for the reader."),
-    Key::new("source", Any, &[], "Where the plan comes from, for the reader."),
-    Key::new(
+pub const PLAN: &[PlanKey] = &[
+    PlanKey::new("schema_version", Count(1), &[Validate], "Version of this format, at most 2.")
+        .or(DefaultValue::Whole(1)),
+    PlanKey::new("name", Text, &[], "A name for the reader."),
+    PlanKey::new("notes", Any, &[], "Notes for the reader."),
+    PlanKey::new("source", Any, &[], "Where the plan comes from, for the reader."),
+    PlanKey::new(
         "model",
         Either(&Text, &Keys(MODEL)),
         &[Validate, Expand, Serve, Load],
         "The model: a path or an id, or a map with these keys.",
     ),
-    Key::new("precision", Text, &[Validate, Expand], "Another name of model.precision."),
-    Key::new("hardware", Keys(HARDWARE), &[Validate, Expand, Serve], "The GPU budget.").also(&["resources"]),
-    Key::new(
+    PlanKey::new("precision", Text, &[Validate, Expand], "Another name of model.precision."),
+    PlanKey::new("hardware", Keys(HARDWARE), &[Validate, Expand, Serve], "The GPU budget.").also(&["resources"]),
+    PlanKey::new(
         "dataset",
         Keys(workload::DATASET),
         &[Expand, Load],
         "The prompts, one scenario for each pair of lengths.",
     )
     .also(&["data", "workload"]),
-    Key::new("benchmark", Keys(workload::BENCHMARK), &[Expand, Load], "The load, and how it is measured.")
+    PlanKey::new("benchmark", Keys(workload::BENCHMARK), &[Expand, Load], "The load, and how it is measured.")
         .also(&["bench", "load"]),
-    Key::new("search", Keys(SEARCH), &[Expand], "Which candidates are tried."),
-    Key::new("sla", Limits, &[Load, Rank], "The SLA limits, each named by its statistic and latency.")
+    PlanKey::new("search", Keys(SEARCH), &[Expand], "Which candidates are tried."),
+    PlanKey::new("sla", Limits, &[Load, Rank], "The SLA limits, each named by its statistic and latency.")
         .also(&["slo", "slos", "slas", "goodput"]),
-    Key::new(
+    PlanKey::new(
         "frameworks",
         Each(&Keys(framework::FRAMEWORK)),
         &[Validate, Expand, Serve],
         "The frameworks to compare, by name; a name is that of a definition unless definition says otherwise.",
     )
     .also(&["engines", "servers", "backends"]),
-    Key::new("version_manifest", Any, &[], "Versions of images and packages, for the reader."),
+    PlanKey::new("version_manifest", Any, &[], "Versions of images and packages, for the reader."),
 ];
 
 /// The names of the top-level keys of a plan.
@@ -171,7 +193,7 @@ mod tests {
     /// Each spelling of another tool stands once among the keys of a map, and is none of them.
     #[test]
     fn other_spellings_are_not_ambiguous() {
-        fn check(keys: &[Key]) {
+        fn check(keys: &[PlanKey]) {
             for key in keys {
                 for also in key.also {
                     let own = keys.iter().filter(|other| other.name == *also || other.also.contains(also));

@@ -19,8 +19,7 @@ impl OtherFormat {
                 "this is YAML, not rows; of a plan, bench-validate PLAN makes a row, and bench-expand PLAN.yaml candidates"
             }
             Self::Csv => {
-                "this is CSV, not rows; use the .jsonl file that it was made from (bench-rank reads results.jsonl, \
-                 bench-load --convert FILE makes rows of a data set)"
+                "this is CSV, not rows; the .jsonl file that it was made from has the rows (bench-load --convert reads data sets)"
             }
             Self::Json => {
                 "this is one JSON document over several lines, not rows; write one object per line: jq -c . FILE, \
