@@ -70,7 +70,7 @@ fn is_yaml(lines: &[&str]) -> bool {
             && (behind.is_empty() || behind.starts_with(' '))
     };
     let may_be = |line: &&str| line.starts_with(['#', ' ', '-', '}', ']']) || is_key(line);
-    lines.iter().filter(|line| is_key(line)).count() >= 1 && lines.iter().all(|line| may_be(line)) && lines.len() >= 2
+    lines.len() >= 2 && lines.iter().any(is_key) && lines.iter().all(may_be)
 }
 
 #[cfg(test)]
