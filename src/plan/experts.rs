@@ -9,6 +9,7 @@ use super::model::ModelFacts;
 use super::read::Plan;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
+use crate::rows::words::FindingCode as Code;
 
 /// Warns about baselines whose GPUs share the experts of a model in parts of blocks.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
