@@ -21,8 +21,9 @@ Examples:
   bench-validate --help-dir help plan.yaml        check every flag against help captured before
   bench-validate --preflight plan.yaml            also check GPUs, disk, ports and tools
   bench-validate --rows results.jsonl             check rows against the types of their kinds
+  bench-validate --explain W-P99-N                what the code of a finding means, and how to mend it
 
-Findings are printed on standard error as file:line:column: error|warning|note: message.
+Findings are printed on standard error as file:line:column: error|warning|note: CODE: message. bench-plan(5) has every key of a plan.
 
 Exit status:
   0  all plans are valid, perhaps with warnings
@@ -84,6 +85,9 @@ pub struct Args {
     /// Check the rows of FILE against the types of their kinds; may be repeated; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plans", "new"], help_heading = "Instead")]
     pub rows: Vec<PathBuf>,
+    /// Explain the code of a finding: what it means, why it matters, how to mend it
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Instead")]
+    pub explain: Option<String>,
     /// Write a new plan for MODEL to standard output
     #[arg(long, value_name = "MODEL", conflicts_with = "plans", help_heading = "Instead")]
     pub new: Option<String>,

@@ -4,18 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::finding::{Finding, Level};
+use super::finding::Finding;
+use super::keys;
 use super::limits;
-use super::read::DEFAULT_QPS;
 use super::read::Plan;
 use crate::engines::framework::Frameworks;
-use crate::rows::kinds::{CachePolicy, LoadMode};
-use crate::rows::words::{Arrivals, DatasetKind, Endpoint, Strategy, UnknownWord};
+use crate::rows::kinds::LoadMode;
+use crate::rows::words::{DatasetKind, Endpoint, FindingCode as Code, Strategy};
 
 /// Maximum number of combinations in tier 3.
 const MAX_COMBINATIONS: usize = 10_000;
-/// Prompt tokens of the default scenarios.
-const DEFAULT_INPUT: [u64; 2] = [1000, 8000];
 /// Members of a request that the workload sets.
 const WORKLOAD: [&str; 7] =
     ["prompt", "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens"];
@@ -47,19 +45,23 @@ fn load_points(value: &Value, plan: &Plan, reported: ReportedLoads, found: &mut 
     let open = plan.loads.iter().any(|load| load.mode == LoadMode::Open);
     if value["benchmark"]["arrivals"].is_string() && !open {
         let why = "arrivals has no effect: no load of this plan is open loop";
-        found.push(Finding::warning("/benchmark/arrivals", why));
+        found.push(Finding::value(Code::NoEffectWarning, "/benchmark/arrivals", why));
     }
     if plan.sla.is_empty() && plan.loads.iter().any(|load| load.qps.is_some()) {
         let why = "without an SLA every rate passes, so the search only finds its upper bound: set limits in sla";
-        found.push(Finding::warning("/benchmark", why));
+        found.push(Finding::value(Code::SlaMissing, "/benchmark", why));
     }
     let duplicates = plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load));
     for (i, load) in duplicates.filter(|_| !reported.duplicate) {
         let text = load.rate.map_or(format!("load {}", i + 1), |rate| format!("request rate {rate}"));
-        found.push(Finding::error("/benchmark", format!("duplicate {text}")));
+        found.push(Finding::value(Code::Duplicate, "/benchmark", format!("duplicate {text}")));
     }
     if plan.loads.is_empty() && !reported.none {
-        found.push(Finding::error("/benchmark", "no load given: set max_concurrency, request_rates or burst"));
+        found.push(Finding::value(
+            Code::Empty,
+            "/benchmark",
+            "no load given: set max_concurrency, request_rates or burst",
+        ));
     }
 }
 
@@ -69,11 +71,15 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
         let duplicate = plan.scenarios[..i].iter().any(|other| other.name == scenario.name);
         if duplicate && value["dataset"]["scenario_names"].is_null() {
             let why = format!("duplicate pair {}/{}", scenario.input_len, scenario.output_len);
-            found.push(Finding::error("/dataset/input_len", why));
+            found.push(Finding::value(Code::Duplicate, "/dataset/input_len", why));
         }
     }
     if plan.model.starts_with('-') || plan.model.chars().any(char::is_control) {
-        found.push(Finding::error("/model", "the model must be a path or an id, on one line and not starting with -"));
+        found.push(Finding::value(
+            Code::Range,
+            "/model",
+            "the model must be a path or an id, on one line and not starting with -",
+        ));
     }
     let named =
         plan.hardware.visible_devices.as_ref().map(|names| names.split(',').filter(|n| !n.trim().is_empty()).count());
@@ -81,7 +87,7 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
         (named, value["hardware"]["gpu_count"].as_u64().filter(|n| named.is_some_and(|m| m as u64 != *n)))
     {
         let why = format!("visible_devices names {named} GPUs, but gpu_count is {count}");
-        found.push(Finding::error("/hardware/visible_devices", why));
+        found.push(Finding::value(Code::Conflict, "/hardware/visible_devices", why));
     }
     let endpoint = plan.benchmark.endpoint;
     let own = endpoint == Endpoint::Generate;
@@ -91,10 +97,10 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
             .filter(|framework| !framework.request.endpoints.iter().any(|e| e == endpoint.as_str()));
         if let Some(framework) = own {
             let why = format!("{} does not have {endpoint}; all frameworks have /v1/completions", framework.title);
-            found.push(Finding::error("/benchmark/endpoint", why));
+            found.push(Finding::value(Code::Endpoint, "/benchmark/endpoint", why));
         }
     }
-    let random = kind(&value["dataset"]) == Ok(DatasetKind::Random);
+    let random = kind(&value["dataset"]) == DatasetKind::Random;
     for section in plan.frameworks.iter().filter(|section| section.enabled && random) {
         let Some(framework) = frameworks.get(&section.definition) else { continue };
         for (knob, values) in &section.space {
@@ -109,7 +115,7 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
                 let why = format!(
                     "{knob} is searched, but random prompts do not share a prefix: this only measures its overhead"
                 );
-                found.push(Finding::warning(&at, why));
+                found.push(Finding::value(Code::PrefixRandom, &at, why));
             }
         }
     }
@@ -119,18 +125,15 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
 fn search(plan: &Value, found: &mut Vec<Finding>) {
     let search = &plan["search"];
     if search["tier"].as_u64().is_some_and(|tier| tier > 3) {
-        found.push(Finding::error("/search/tier", "tier must be 1 (smoke test), 2 (bounded) or 3 (everything)"));
-    }
-    for key in ["strategy", "candidate_generation"] {
-        let Some(word) = search[key].as_str() else { continue };
-        let known = Strategy::OF_PLANS.map(Strategy::as_str);
-        if !known.contains(&word) {
-            let why = UnknownWord::new("strategy", word, known.into_iter()).to_string();
-            found.push(Finding::error(&format!("/search/{key}"), why));
-        }
+        found.push(Finding::value(
+            Code::Range,
+            "/search/tier",
+            "tier must be 1 (smoke test), 2 (bounded) or 3 (everything)",
+        ));
     }
     if search["strategy"].is_string() && search["candidate_generation"].is_string() {
-        found.push(Finding::error(
+        found.push(Finding::value(
+            Code::TwoPlaces,
             "/search/candidate_generation",
             "candidate_generation is another name for strategy: keep one",
         ));
@@ -142,7 +145,7 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
             let why = format!(
                 "{name} has {size} combinations, but tier 3 runs at most {MAX_COMBINATIONS}: try fewer values, or set max_candidates_per_framework"
             );
-            found.push(Finding::error("/search/tier", why));
+            found.push(Finding::value(Code::Range, "/search/tier", why));
         }
     }
     let ordered = ["strategy", "candidate_generation"].iter().any(|key| search[*key] == Strategy::Ordered.as_str());
@@ -152,18 +155,18 @@ fn search(plan: &Value, found: &mut Vec<Finding>) {
         if ordered && !listed && section["enabled"] != false {
             let why =
                 "strategy ordered needs candidates, the list of changes to try: without it only the baseline runs";
-            found.push(Finding::key(Level::Warning, &at, why.into()));
+            found.push(Finding::key(Code::NoEffectWarning, &at, why));
         }
         if listed && !ordered {
             let why = "candidates is ignored: only strategy ordered uses it";
-            found.push(Finding::warning(&format!("{at}/candidates"), why));
+            found.push(Finding::value(Code::NoEffectWarning, &format!("{at}/candidates"), why));
         }
     }
     for pointer in ["/search/resume", "/search/output_dir", "/benchmark/output_dir"] {
         if plan.pointer(pointer).is_some_and(|value| !value.is_null()) {
             let key = pointer.rsplit('/').next().unwrap_or_default();
             let why = format!("{key} is ignored: scripts/sweep PLAN --out DIR resumes in DIR");
-            found.push(Finding::note(pointer, why));
+            found.push(Finding::value(Code::Ignored, pointer, why));
         }
     }
     framework_set(plan, found);
@@ -183,52 +186,58 @@ fn framework_set(plan: &Value, found: &mut Vec<Finding>) {
             named(enabled),
             named(set)
         );
-        found.push(Finding::warning("/benchmark/framework_set", why));
+        found.push(Finding::value(Code::NoEffectWarning, "/benchmark/framework_set", why));
     }
 }
 
 fn missing(plan: &Value, found: &mut Vec<Finding>) {
     let model = ["/model/path", "/model/model_path", "/model/name", "/model/id"];
     if !plan["model"].is_string() && !model.iter().any(|p| plan.pointer(p).is_some()) {
-        found.push(Finding::error("/model", "missing `model`: a path or an id, or a map with `path`"));
+        found.push(Finding::value(Code::Missing, "/model", "missing `model`: a path or an id, or a map with `path`"));
     }
     for pointer in std::iter::once("/model").chain(model) {
         if plan.pointer(pointer).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty()) {
-            found.push(Finding::error(pointer, "`model` is empty: set a path or an id"));
+            found.push(Finding::value(Code::Empty, pointer, "`model` is empty: set a path or an id"));
         }
     }
     if plan["frameworks"].as_object().is_none_or(serde_json::Map::is_empty) {
-        found.push(Finding::error("/frameworks", "missing `frameworks`: a map with at least one framework"));
+        found.push(Finding::value(
+            Code::Missing,
+            "/frameworks",
+            "missing `frameworks`: a map with at least one framework",
+        ));
     }
     if let Some(kind) = plan["source"]["kind"].as_str().filter(|kind| !SOURCES.contains(kind)) {
-        found.push(Finding::note("/source/kind", format!("unknown kind of source {kind:?}: ignored")));
+        found.push(Finding::value(Code::Ignored, "/source/kind", format!("unknown kind of source {kind:?}: ignored")));
     }
     if plan["dataset"]["canonical_jsonl"].is_string() {
         let why = "canonical_jsonl is not supported: write kind: canonical and path";
-        found.push(Finding::key(Level::Error, "/dataset/canonical_jsonl", why.into()));
+        found.push(Finding::key(Code::NoEffect, "/dataset/canonical_jsonl", why));
     }
     if plan["schema_version"].as_u64().is_some_and(|v| v > 2) {
-        found.push(Finding::error("/schema_version", "unknown schema version; this version reads up to 2"));
+        found.push(Finding::value(
+            Code::Range,
+            "/schema_version",
+            "unknown schema version; this version reads up to 2",
+        ));
     }
 }
 
-/// The kind of a plan's data set.
-fn kind(dataset: &Value) -> Result<DatasetKind, UnknownWord> {
-    dataset["kind"].as_str().map_or(Ok(DatasetKind::default()), str::parse)
+/// The kind of a plan's data set; the check of types has reported an unknown word.
+fn kind(dataset: &Value) -> DatasetKind {
+    dataset["kind"].as_str().and_then(|kind| kind.parse().ok()).unwrap_or_default()
 }
 
 fn dataset(plan: &Value, found: &mut Vec<Finding>) {
     let dataset = &plan["dataset"];
-    let kind = match kind(dataset) {
-        Ok(kind) => kind,
-        Err(why) => return found.push(Finding::error("/dataset/kind", why.to_string())),
-    };
-    let mut wrong = |key: &str, why: String| found.push(Finding::error(&format!("/dataset/{key}"), why));
+    let kind = kind(dataset);
+    let mut wrong =
+        |code: Code, key: &str, why: String| found.push(Finding::value(code, &format!("/dataset/{key}"), why));
     let mut file_only = vec!["path", "prefix_reuse"];
     let mut made_only = vec!["input_len", "range_ratio", "prefix_len", "groups", "turns", "think_s", "pairing"];
     let made = kind.is_generated();
     if !made && dataset["path"].as_str().is_none_or(str::is_empty) {
-        wrong("kind", format!("dataset.kind {kind} requires dataset.path"));
+        wrong(Code::Missing, "kind", format!("dataset.kind {kind} requires dataset.path"));
     }
     let needed = match kind {
         DatasetKind::SharedPrefix => Some("prefix_len"),
@@ -236,48 +245,41 @@ fn dataset(plan: &Value, found: &mut Vec<Finding>) {
         _ => None,
     };
     if let Some(key) = needed.filter(|key| dataset[*key].is_null()) {
-        wrong("kind", format!("dataset.kind {kind} requires dataset.{key}"));
+        wrong(Code::Missing, "kind", format!("dataset.kind {kind} requires dataset.{key}"));
     }
     let unused = if made { &mut file_only } else { &mut made_only };
     if kind == DatasetKind::Random {
         unused.extend(["prefix_len", "groups", "turns", "think_s"]);
     }
     for key in unused.iter().filter(|key| !dataset[**key].is_null()) {
-        wrong(key, format!("{key} has no effect with dataset.kind {kind}"));
+        wrong(Code::NoEffect, key, format!("{key} has no effect with dataset.kind {kind}"));
     }
     if dataset["range_ratio"].as_f64().is_some_and(|ratio| !(0.0..1.0).contains(&ratio)) {
-        wrong("range_ratio", "range_ratio must be at least 0 and below 1".into());
+        wrong(Code::Range, "range_ratio", "range_ratio must be at least 0 and below 1".into());
     }
     if dataset["think_s"].as_f64().is_some_and(|s| s < 0.0) {
-        wrong("think_s", "think_s must be at least 0".into());
+        wrong(Code::Range, "think_s", "think_s must be at least 0".into());
     }
     if !made {
         return;
     }
-    let lengths = |key: &str| -> Vec<u64> {
-        let all = dataset[key].as_array().cloned().unwrap_or_else(|| vec![dataset[key].clone()]);
+    let lengths = |value: &Value| -> Vec<u64> {
+        let all = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
         all.iter().filter_map(Value::as_u64).collect()
     };
-    let input = lengths("input_len");
-    let input = if input.is_empty() { DEFAULT_INPUT.to_vec() } else { input };
+    let given = lengths(&dataset["input_len"]);
+    let input = if given.is_empty() { lengths(&keys::default_at("/dataset/input_len")) } else { given };
     if let Some(prefix) = dataset["prefix_len"].as_u64().filter(|_| kind != DatasetKind::Random)
         && input.iter().any(|input| *input <= prefix)
     {
-        wrong("prefix_len", "prefix_len is part of input_len, so it must be less than input_len".into());
+        wrong(Code::Lengths, "prefix_len", "prefix_len is part of input_len, so it must be less than input_len".into());
     }
     pairs(dataset, found);
 }
 
 /// Length pairs and the names of their scenarios.
 fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
-    let product = match dataset["pairing"].as_str() {
-        None | Some("aligned") => false,
-        Some("product") => true,
-        Some(other) => {
-            let why = format!("pairing must be aligned or product, got {other:?}");
-            return found.push(Finding::error("/dataset/pairing", why));
-        }
-    };
+    let product = dataset["pairing"] == "product";
     let length = |key: &str| match &dataset[key] {
         Value::Null => None,
         Value::Array(items) => Some(items.len()),
@@ -285,7 +287,7 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
     };
     let (input, output, names) = (length("input_len"), length("output_len"), length("scenario_names"));
     if input == Some(0) && output == Some(0) {
-        found.push(Finding::error("/dataset/input_len", "input_len is empty: no scenario to run"));
+        found.push(Finding::value(Code::Empty, "/dataset/input_len", "input_len is empty: no scenario to run"));
     }
     let pairs = if product { input.unwrap_or(2) * output.unwrap_or(2) } else { input.unwrap_or(2) };
     if input != output && !product {
@@ -296,37 +298,41 @@ fn pairs(dataset: &Value, found: &mut Vec<Finding>) {
             count(input),
             count(output)
         );
-        found.push(Finding::error("/dataset/input_len", why));
+        found.push(Finding::value(Code::Lengths, "/dataset/input_len", why));
     } else if let Some(names) = names
         && names != pairs
     {
-        found.push(Finding::error("/dataset/scenario_names", format!("{names} names for {pairs} scenarios")));
+        found.push(Finding::value(
+            Code::Lengths,
+            "/dataset/scenario_names",
+            format!("{names} names for {pairs} scenarios"),
+        ));
     }
     let mut seen = BTreeSet::new();
     for (i, name) in dataset["scenario_names"].as_array().into_iter().flatten().enumerate() {
         if !seen.insert(name.as_str()) {
-            found.push(Finding::error(&format!("/dataset/scenario_names/{i}"), format!("duplicate name {name}")));
+            found.push(Finding::value(
+                Code::Duplicate,
+                &format!("/dataset/scenario_names/{i}"),
+                format!("duplicate name {name}"),
+            ));
         }
     }
 }
 
 fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
     let benchmark = &plan["benchmark"];
-    if let Some(endpoint) = benchmark["endpoint"].as_str()
-        && let Err(why) = endpoint.parse::<Endpoint>()
-    {
-        found.push(Finding::error("/benchmark/endpoint", why.to_string()));
-    }
     if !benchmark["warmup_s"].is_null() && !benchmark["warmup_requests"].is_null() {
         let why = "warmup_s warms up under the measured load, warmup_requests with sequential requests: keep one";
-        found.push(Finding::error("/benchmark/warmup_s", why));
+        found.push(Finding::value(Code::TwoPlaces, "/benchmark/warmup_s", why));
     }
     for (name, value) in benchmark["headers"].as_object().into_iter().flatten() {
         if crate::base::redact::is_inline_header(name, value.as_str().unwrap_or_default()) {
             let at = format!("/benchmark/headers/{}", crate::base::yaml::escape(name));
-            found.push(Finding::error(
+            found.push(Finding::value(
+                Code::SecretInline,
                 &at,
-                "E-SECRET-INLINE: do not write secrets into a plan: write ${NAME} and set NAME",
+                "do not write secrets into a plan: write ${NAME} and set NAME",
             ));
         }
     }
@@ -335,41 +341,36 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
         && own != other
     {
         let why = format!("the tokenizer is {own} in model and {other} in benchmark: keep one");
-        found.push(Finding::error("/benchmark/tokenizer", why));
-    }
-    if let Some(Err(why)) = benchmark["arrivals"].as_str().map(str::parse::<Arrivals>) {
-        found.push(Finding::error("/benchmark/arrivals", why));
-    }
-    if benchmark["cache"].is_string() && serde_json::from_value::<CachePolicy>(benchmark["cache"].clone()).is_err() {
-        found.push(Finding::error("/benchmark/cache", "cache must be unique_prompts or reset"));
+        found.push(Finding::value(Code::TwoPlaces, "/benchmark/tokenizer", why));
     }
     if plan.pointer("/dataset/num_prompts").is_some() && benchmark["num_prompts"].is_u64() {
         let why = "num_prompts is set in both dataset and benchmark: keep one";
-        found.push(Finding::error("/benchmark/num_prompts", why));
+        found.push(Finding::value(Code::TwoPlaces, "/benchmark/num_prompts", why));
     }
     for key in WORKLOAD.iter().filter(|key| !benchmark["extra_request_body"][**key].is_null()) {
         let why = format!("{key} is set by the workload and cannot be in extra_request_body");
-        found.push(Finding::error(&format!("/benchmark/extra_request_body/{key}"), why));
+        found.push(Finding::value(Code::NoEffect, &format!("/benchmark/extra_request_body/{key}"), why));
     }
     if benchmark["repeats"].as_u64().is_some_and(|n| n > 1000) {
-        found.push(Finding::error("/benchmark/repeats", "repeats must be at most 1000"));
+        found.push(Finding::value(Code::Range, "/benchmark/repeats", "repeats must be at most 1000"));
     }
     let reported = loads(benchmark, found);
     let qps = &benchmark["qps"];
     if qps.is_object() {
-        let lower = qps["lower"].as_f64().unwrap_or(DEFAULT_QPS.lower);
-        let upper = qps["upper"].as_f64().unwrap_or(DEFAULT_QPS.upper);
+        let number = |key: &str| {
+            qps[key].as_f64().or(keys::default_at(&format!("/benchmark/qps/{key}")).as_f64()).unwrap_or_default()
+        };
+        let (lower, upper) = (number("lower"), number("upper"));
         if lower <= 0.0 || upper <= lower {
-            found.push(Finding::error("/benchmark/qps", "lower must be above 0 and below upper"));
+            found.push(Finding::value(Code::Range, "/benchmark/qps", "lower must be above 0 and below upper"));
         } else {
-            let rounds = i32::try_from(qps["max_rounds"].as_u64().unwrap_or(5)).unwrap_or(i32::MAX);
-            let reached = (upper - lower) / 2f64.powi(rounds);
-            let tolerance = qps["tolerance"].as_f64().unwrap_or(0.1);
+            let (rounds, tolerance) = (number("max_rounds"), number("tolerance"));
+            let reached = (upper - lower) / 2f64.powf(rounds);
             if reached > tolerance {
                 let why = format!(
                     "max_rounds {rounds} narrows the rate to {reached:.2} requests per second, not to the tolerance of {tolerance}"
                 );
-                found.push(Finding::warning("/benchmark/qps", why));
+                found.push(Finding::value(Code::QpsTolerance, "/benchmark/qps", why));
             }
         }
     }
@@ -385,18 +386,18 @@ fn loads(benchmark: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
         if entries.is_empty() && benchmark[other].is_null() && benchmark["burst"] != true {
             let why = format!("{part} is empty: no load given");
             reported.none = true;
-            found.push(Finding::error(&format!("/benchmark/{part}"), why));
+            found.push(Finding::value(Code::Empty, &format!("/benchmark/{part}"), why));
         }
         let mut seen = BTreeSet::new();
         for (i, entry) in entries.iter().enumerate() {
             if entry.is_object() && entry["rate"].is_null() {
                 let why = "missing rate: write {rate: 4, cap: 16}";
-                found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
+                found.push(Finding::value(Code::Missing, &format!("/benchmark/{part}/{i}"), why));
             }
             if !seen.insert(entry.to_string()) {
                 let why = format!("duplicate load {entry}");
                 reported.duplicate = true;
-                found.push(Finding::error(&format!("/benchmark/{part}/{i}"), why));
+                found.push(Finding::value(Code::Duplicate, &format!("/benchmark/{part}/{i}"), why));
             }
         }
     }

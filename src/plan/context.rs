@@ -41,12 +41,14 @@ pub struct CheckContext<'a> {
     pub models: BTreeMap<String, ModelFacts>,
     /// Option files on this host, by the path in the plan.
     pub options: BTreeMap<String, Value>,
+    /// The home folder of this process's user.
+    pub home: Option<String>,
     /// The results of an earlier check, which are used again.
     pub checked: Option<PlanCheck>,
 }
 
 impl<'a> CheckContext<'a> {
-    /// A context with the definitions alone.
+    /// A context with the definitions and the home folder alone.
     #[must_use]
     pub fn only(frameworks: &'a Frameworks) -> Self {
         Self {
@@ -58,6 +60,7 @@ impl<'a> CheckContext<'a> {
             gpu: None,
             models: BTreeMap::new(),
             options: BTreeMap::new(),
+            home: std::env::var("HOME").ok().filter(|home| home.starts_with('/')),
             checked: None,
         }
     }

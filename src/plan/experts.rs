@@ -9,6 +9,7 @@ use super::model::ModelFacts;
 use super::read::Plan;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
+use crate::rows::words::FindingCode as Code;
 
 /// Warns about baselines whose GPUs share the experts of a model in parts of blocks.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
@@ -39,7 +40,7 @@ fn uneven_blocks(plan: &Plan, section: &FrameworkPlan, framework: &Framework, fa
         "{among} GPUs share each expert, {} columns of {width} on each, which is not divisible by the model's FP8 block of {block}{way_out}",
         width as f64 / among as f64
     );
-    Some(Finding::warning(&format!("/frameworks/{}/base_server_flags", escape(&section.name)), why))
+    Some(Finding::value(Code::Experts, &format!("/frameworks/{}/base_server_flags", escape(&section.name)), why))
 }
 
 /// The knob for expert parallelism, and the least value with which so many GPUs share the experts of a model in whole blocks.

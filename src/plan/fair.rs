@@ -8,6 +8,7 @@ use super::read::Plan;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::Endpoint;
+use crate::rows::words::FindingCode as Code;
 
 /// Roles of knobs in which the baselines should agree, with their names in messages.
 const ROLES: [(&str, &str); 6] = [
@@ -32,13 +33,13 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut PlanCheck, foun
         if values.iter().any(|(_, value)| *value != values[0].1) {
             let list: Vec<String> = values.iter().map(|(framework, value)| format!("{framework} {value}")).collect();
             let why = format!("the baselines differ in {name}: {}", list.join(", "));
-            found.push(Finding::note("/frameworks", why.clone()));
+            found.push(Finding::value(Code::Unequal, "/frameworks", why.clone()));
             checked.caveats.push(why);
         }
     }
     if plan.benchmark.endpoint == Endpoint::Generate && all.len() > 1 {
         let why = "only one framework has /generate; use /v1/completions to compare several";
-        found.push(Finding::warning("/benchmark/endpoint", why));
+        found.push(Finding::value(Code::EndpointUnequal, "/benchmark/endpoint", why));
         checked.caveats.push("measured on /generate, which not all frameworks have".into());
     }
 }

@@ -1,21 +1,14 @@
 //! What is wrong with a plan, and where.
 
-/// Severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Information: the plan is correct.
-    Note,
-    /// The plan works, but perhaps not as intended.
-    Warning,
-    /// The plan cannot be used: no row is written.
-    Error,
-}
+pub use crate::rows::words::FindingLevel as Level;
+
+use crate::rows::words::FindingCode;
 
 /// One finding about a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its severity.
-    pub level: Level,
+    /// What it is about; says its severity too.
+    pub code: FindingCode,
     /// JSON pointer to its subject.
     pub pointer: String,
     /// True: it is about the key; false: about the value.
@@ -26,24 +19,18 @@ pub struct Finding {
 
 impl Finding {
     /// A finding about a value.
-    pub fn value(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: false, message }
+    pub fn value(code: FindingCode, pointer: &str, message: impl Into<String>) -> Self {
+        Self { code, pointer: pointer.to_string(), key: false, message: message.into() }
     }
 
     /// A finding about a key.
-    pub fn key(level: Level, pointer: &str, message: String) -> Self {
-        Self { level, pointer: pointer.to_string(), key: true, message }
+    pub fn key(code: FindingCode, pointer: &str, message: impl Into<String>) -> Self {
+        Self { key: true, ..Self::value(code, pointer, message) }
     }
 
-    pub(super) fn error(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Error, pointer, message.into())
-    }
-
-    pub(super) fn warning(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Warning, pointer, message.into())
-    }
-
-    pub(super) fn note(pointer: &str, message: impl Into<String>) -> Self {
-        Self::value(Level::Note, pointer, message.into())
+    /// Its severity.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.code.level()
     }
 }

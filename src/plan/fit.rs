@@ -1,7 +1,7 @@
 //! Whether the weights fit: their size over the GPUs that share them, against the memory of one.
 
 use super::context::CheckContext;
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::model::{ModelFacts, bits};
 use super::named::NamedSize;
@@ -9,6 +9,7 @@ use super::read::Plan;
 use crate::base::yaml::escape;
 use crate::engines::framework::Framework;
 use crate::engines::gpu_model::memory_gb;
+use crate::rows::words::FindingCode as Code;
 
 /// Share of a GPU's memory available to weights; the rest is for the KV cache, activations and the runtime.
 const USABLE: f64 = 0.9;
@@ -40,13 +41,13 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
         let at = format!("/frameworks/{}/base_server_flags", escape(&section.name));
         let sure = weights.least_gb / shared.gpus > memory;
         let own = !plan.defaults.contains_key("hardware.gpu_model");
-        let level = match sure && own && !shared.searched && framework.parallelism.tensor.is_some() {
-            true => Level::Error,
-            false => Level::Warning,
+        let code = match sure && own && !shared.searched && framework.parallelism.tensor.is_some() {
+            true => Code::MemorySurely,
+            false => Code::Memory,
         };
         let how = if each > memory { "do not fit" } else { "barely fit" };
-        let way_out = match (level, weights.by_name) {
-            (Level::Error, true) => "; if the name misleads, set model.parameters and model.weights_bits",
+        let way_out = match (code, weights.by_name) {
+            (Code::MemorySurely, true) => "; if the name misleads, set model.parameters and model.weights_bits",
             _ => "",
         };
         let where_ = match shared.gpus > 1.0 {
@@ -59,7 +60,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
             weights.gb,
             USABLE * 100.0
         );
-        found.push(Finding::value(level, &at, why));
+        found.push(Finding::value(code, &at, why));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::context::{CheckContext, UnknownFlags};
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::shape::{nearest, plain_text};
@@ -12,6 +12,7 @@ use crate::engines::framework::{FixedKnob, Framework, HelpSubject, Knob};
 use crate::engines::help::{CapturedHelp, FlagVerdict, HelpFlags};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{FlagCheck, PlanCheck, Rejection, Substitution, Verdicts};
+use crate::rows::words::FindingCode as Code;
 
 /// What to do about a framework that cannot be started.
 pub const MISSING_WAY_OUT: &str = "install it, fix server_command, env, image or launcher, or set enabled: false; \
@@ -67,10 +68,14 @@ impl FlagChecker<'_, '_> {
         if let Some(why) = captured.and_then(|captured| captured.missing.as_ref()) {
             let why = format!("cannot run {} ({why})", self.framework.title);
             if self.context.allow_missing {
-                self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
+                self.found.push(Finding::key(
+                    Code::FrameworkSkipped,
+                    &at,
+                    format!("{why}; its candidates are skipped"),
+                ));
                 return self.reject(None, None, why);
             }
-            return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
+            return self.found.push(Finding::key(Code::FrameworkMissing, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
         for one in uses(section, &at) {
             self.knob(&one);
@@ -81,7 +86,7 @@ impl FlagChecker<'_, '_> {
             // If any help was captured, say that this framework has none.
             if !self.context.helps.is_empty() && !self.framework.simulated {
                 let why = format!("no captured help for {}: its flags were not checked", self.framework.title);
-                self.found.push(Finding::key(Level::Note, &at, why.clone()));
+                self.found.push(Finding::key(Code::FlagsUnchecked, &at, why.clone()));
                 self.checked.caveats.push(why);
             }
             return;
@@ -103,7 +108,7 @@ impl FlagChecker<'_, '_> {
                 "{n} flags of {0} could not be verified: its captured help is incomplete",
                 self.framework.title
             );
-            self.found.push(Finding::key(Level::Note, &at, why));
+            self.found.push(Finding::key(Code::FlagsUnchecked, &at, why));
         }
         self.checked.validated_cli_flags.insert(section.name.clone(), check);
     }
@@ -162,8 +167,8 @@ impl FlagChecker<'_, '_> {
         match other {
             Some(now) => self.substitute(one, Some(now), why),
             None if !one.in_base => self.substitute(one, None, why),
-            None if assumed => self.found.push(Finding::warning(&one.pointer, why)),
-            None => self.found.push(Finding::error(&one.pointer, why)),
+            None if assumed => self.found.push(Finding::value(Code::FlagSkipped, &one.pointer, why)),
+            None => self.found.push(Finding::value(Code::Flag, &one.pointer, why)),
         }
     }
 
@@ -187,13 +192,17 @@ impl FlagChecker<'_, '_> {
             (UnknownFlags::Drop, _) if !one.in_base => self.substitute(one, None, why),
             _ if expected && !one.in_base => self.substitute(one, None, why),
             (UnknownFlags::Reject, _) => {
-                self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
+                self.found.push(Finding::value(
+                    Code::FlagSkipped,
+                    &one.pointer,
+                    format!("{why}; candidates with it are skipped"),
+                ));
                 self.reject(Some(one.knob), None, why);
             }
             _ => {
                 let way = other
                     .map_or(String::new(), |now| format!("; it is called {now} there (--unknown-flags translate)"));
-                self.found.push(Finding::key(Level::Error, &one.pointer, format!("{why}{way}")));
+                self.found.push(Finding::key(Code::Flag, &one.pointer, format!("{why}{way}")));
             }
         }
     }
@@ -221,9 +230,13 @@ impl FlagChecker<'_, '_> {
             let near = nearest(&plain_text(value), choices.iter().map(String::as_str));
             let why = format!("{flag} must be one of {}, got {}{near}", choices.join(", "), plain_text(value));
             if one.in_base || matches!(self.context.unknown, UnknownFlags::Fail | UnknownFlags::Translate) {
-                self.found.push(Finding::error(&one.pointer, why));
+                self.found.push(Finding::value(Code::KnobValue, &one.pointer, why));
             } else {
-                self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
+                self.found.push(Finding::value(
+                    Code::FlagSkipped,
+                    &one.pointer,
+                    format!("{why}; candidates with it are skipped"),
+                ));
                 self.reject(Some(one.knob), Some((*value).clone()), why);
             }
         }
@@ -254,10 +267,14 @@ impl FlagChecker<'_, '_> {
             }
             let why = self.lacks(flag, &self.searched_in(flag));
             if self.context.unknown == UnknownFlags::Reject {
-                self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
+                self.found.push(Finding::value(
+                    Code::FlagSkipped,
+                    &pointer,
+                    format!("{why}; its candidates are skipped"),
+                ));
                 self.reject(None, None, why);
             } else {
-                self.found.push(Finding::error(&pointer, why));
+                self.found.push(Finding::value(Code::Flag, &pointer, why));
             }
         }
     }
@@ -273,7 +290,7 @@ impl FlagChecker<'_, '_> {
             let refused = !choices.is_empty() && !choices.contains(&value);
             if verdict == FlagVerdict::Unknown || (verdict == FlagVerdict::Accepted && refused) {
                 let why = format!("{} is not supported: its help does not accept {flag} {value}", self.framework.title);
-                self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
+                self.found.push(Finding::key(Code::Unsupported, at, format!("{why}; its candidates are skipped")));
                 self.reject(None, None, why);
             }
         }
@@ -285,14 +302,18 @@ impl FlagChecker<'_, '_> {
         let files = self.context.models.get(model).map_or(&[] as &[String], |facts| &facts.files);
         if let Some(file) = files.iter().find(|file| rule.model_files.contains(file)) {
             let why = format!("{model} contains {file}, so it is a built engine, not a model: {}", rule.reason);
-            self.found.push(Finding::key(Level::Warning, at, format!("{why}; its candidates are skipped")));
+            self.found.push(Finding::key(Code::Unsupported, at, format!("{why}; its candidates are skipped")));
             self.reject(None, None, why);
         }
         for (i, word) in self.section.extra_args.iter().enumerate() {
             let path = word.split('=').next_back().unwrap_or(word);
             if let Some(why) = self.other_in_file(knob, rule, path) {
                 let pointer = format!("{at}/extra_args/{i}");
-                self.found.push(Finding::warning(&pointer, format!("{why}; its candidates are skipped")));
+                self.found.push(Finding::value(
+                    Code::Unsupported,
+                    &pointer,
+                    format!("{why}; its candidates are skipped"),
+                ));
                 self.reject(None, None, why);
             }
         }
@@ -300,7 +321,11 @@ impl FlagChecker<'_, '_> {
         for one in all.iter().filter(|one| self.framework.option_files.contains_key(one.knob)) {
             for path in one.values.iter().filter_map(|value| value.as_str()) {
                 if let Some(why) = self.other_in_file(knob, rule, path) {
-                    self.found.push(Finding::warning(&one.pointer, format!("{why}; candidates with it are skipped")));
+                    self.found.push(Finding::value(
+                        Code::Unsupported,
+                        &one.pointer,
+                        format!("{why}; candidates with it are skipped"),
+                    ));
                     self.reject(Some(one.knob), Some(path.into()), why);
                 }
             }
@@ -331,14 +356,14 @@ impl FlagChecker<'_, '_> {
                 self.framework.title,
                 verdicts.unknown.join(", ")
             );
-            self.found.push(Finding::key(Level::Note, at, why));
+            self.found.push(Finding::key(Code::FlagsUnchecked, at, why));
         }
         Some(verdicts)
     }
 
     fn substitute(&mut self, one: &KnobUse, to: Option<&str>, why: String) {
         let what = to.map_or("dropped from the search".to_string(), |to| format!("using {to}"));
-        self.found.push(Finding::key(Level::Note, &one.pointer, format!("{why}: {what}")));
+        self.found.push(Finding::key(Code::FlagRenamed, &one.pointer, format!("{why}: {what}")));
         let (framework, knob, to) = (self.section.name.clone(), one.knob.to_string(), to.map(String::from));
         let substitution = Substitution { framework, knob, to, reason: why };
         if !self

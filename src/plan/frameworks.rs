@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::launchers;
 use super::read::Plan;
 use super::shape::nearest;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks};
-use crate::engines::launcher::resolve;
+use crate::engines::launcher::{Launcher, resolve};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
+use crate::rows::words::FindingCode as Code;
 
 /// Adds findings about the frameworks of a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
@@ -20,16 +21,17 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         let Some(framework) = frameworks.get(definition) else {
             let near = nearest(definition, frameworks.iter().map(|f| f.name.as_str()));
             let why = format!("unknown framework definition {definition:?}{near} (--frameworks DIR adds definitions)");
-            found.push(Finding::key(Level::Error, &at, why));
+            found.push(Finding::key(Code::Framework, &at, why));
             continue;
         };
         launcher(frameworks, section, &at, found);
         if let Err(why) = crate::base::shell::split(section["server_command"].as_str().unwrap_or_default()) {
-            found.push(Finding::error(&format!("{at}/server_command"), why));
+            found.push(Finding::value(Code::Command, &format!("{at}/server_command"), why));
         }
         if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none())
         {
-            found.push(Finding::error(
+            found.push(Finding::value(
+                Code::Version,
                 &format!("{at}/version"),
                 format!("{version:?} is not a version; write for example 0.32.0"),
             ));
@@ -40,14 +42,14 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
             framework.fixed.iter().filter(|(knob, _)| section["search_space"].get(knob.as_str()).is_some())
         {
             let why = format!("{knob} cannot be searched: {}", rule.reason);
-            found.push(Finding::error(&format!("{at}/search_space/{}", escape(knob)), why));
+            found.push(Finding::value(Code::KnobFixed, &format!("{at}/search_space/{}", escape(knob)), why));
         }
         if plan.cache_reset() && framework.reset_path.is_none() && section["enabled"] != false {
             let why = format!(
                 "cache: reset is not supported by {}, which cannot empty its cache: use unique_prompts",
                 framework.title
             );
-            found.push(Finding::error("/benchmark/cache", why));
+            found.push(Finding::value(Code::CacheReset, "/benchmark/cache", why));
         }
         sequence(plan, framework, section, &at, found);
     }
@@ -59,26 +61,70 @@ fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<
     let steps = launchers(&section["launcher"]);
     let known = match resolve(frameworks.launchers(), &steps) {
         Ok(known) => known,
-        Err(e) => return found.push(Finding::error(&at, e.to_string())),
+        Err(e) => return found.push(Finding::value(Code::Launcher, &at, e.to_string())),
     };
     let place = |level: usize, key: &str| match &section["launcher"] {
         Value::Array(_) => format!("{at}/{level}/{key}"),
         _ => format!("{at}/{key}"),
     };
+    unused(frameworks, &known, section, &at, found);
     for (level, (launcher, step)) in known.iter().zip(&steps).enumerate() {
+        let settings = launcher.settings();
+        for key in step.options.keys().filter(|key| *key == "mounts" || !settings.contains(key.as_str())) {
+            let near = nearest(key, settings.iter().copied());
+            let uses: Vec<&str> = settings.iter().copied().filter(|setting| *setting != "mounts").collect();
+            let why = match (key.as_str(), &uses[..]) {
+                ("mounts", _) => format!("mounts belongs beside launcher {}, not in it", launcher.name),
+                (_, []) => format!("{key} is not used by launcher {}, nor is any other key", launcher.name),
+                _ => format!("{key} is not used by launcher {}; it uses {}{near}", launcher.name, uses.join(", ")),
+            };
+            found.push(Finding::key(Code::KeyLauncher, &place(level, key), why));
+        }
         for need in launcher.missing(|need| step.options.contains_key(need) || section[need].is_string()) {
             let example = if need == "image" {
                 "image: NAME".into()
             } else {
                 format!("launcher: {{name: {}, {need}: …}}", launcher.name)
             };
-            found.push(Finding::error(&at, format!("launcher {} requires {need}: write `{example}`", launcher.name)));
+            found.push(Finding::value(
+                Code::Launcher,
+                &at,
+                format!("launcher {} requires {need}: write `{example}`", launcher.name),
+            ));
         }
         if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
-            found.push(Finding::error(&place(level, "host"), format!("host {host:?} must not start with -")));
+            found.push(Finding::value(
+                Code::Command,
+                &place(level, "host"),
+                format!("host {host:?} must not start with -"),
+            ));
         }
         if let Some(Err(why)) = step.options.get("options").map(|line| crate::base::shell::split(line)) {
-            found.push(Finding::error(&place(level, "options"), format!("options of {}: {why}", launcher.name)));
+            found.push(Finding::value(
+                Code::Command,
+                &place(level, "options"),
+                format!("options of {}: {why}", launcher.name),
+            ));
+        }
+    }
+}
+
+/// What a section says for containers must be used by one of its launchers.
+fn unused(all: &Frameworks, known: &[&Launcher], section: &Value, at: &str, found: &mut Vec<Finding>) {
+    // What is said about a running server is only a description.
+    if known.iter().any(|launcher| launcher.base_url.is_some()) {
+        return;
+    }
+    for key in ["image", "mounts"].into_iter().filter(|key| !section[*key].is_null()) {
+        let uses = |launcher: &Launcher| launcher.settings().contains(key);
+        if !known.iter().any(|launcher| uses(launcher)) {
+            let own: Vec<&str> = known.iter().map(|launcher| launcher.name.as_str()).collect();
+            let others =
+                all.launchers().iter().filter(|launcher| uses(launcher)).map(|launcher| launcher.name.as_str());
+            let (own, others) = (own.join(", "), others.collect::<Vec<_>>().join(" or "));
+            let why = format!("{key} is not used by launcher {own}: write `launcher: NAME` with {others}");
+            let at = at.strip_suffix("/launcher").unwrap_or(at);
+            found.push(Finding::key(Code::KeyLauncher, &format!("{at}/{key}"), why));
         }
     }
 }
@@ -96,7 +142,14 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
                 if !captured.is_some_and(|help| help.accepted.contains(&flag) || help.unknown.contains(&flag)) {
                     let near = nearest(knob, framework.known_knobs());
                     let why = format!("unknown knob {knob:?} of {}{near}", framework.title);
-                    found.push(Finding::key(Level::Error, &pointer, why));
+                    // All flags of a simulated engine are known.
+                    found.push(if near.is_empty() && !framework.simulated {
+                        let verify = "check that your version has it with bench-validate --capture-help DIR";
+                        let why = format!("{why}: it is passed on as {flag}; {verify}");
+                        Finding::key(Code::KnobUnknown, &pointer, why)
+                    } else {
+                        Finding::key(Code::KnobTypo, &pointer, why)
+                    });
                 }
                 continue;
             };
@@ -106,13 +159,14 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
             }
             let values = values.as_array().map_or(&[] as &[Value], Vec::as_slice);
             if values.is_empty() {
-                found.push(Finding::error(&pointer, format!("{knob} has an empty list of values to try")));
+                found.push(Finding::value(Code::Empty, &pointer, format!("{knob} has an empty list of values to try")));
             }
             for (i, value) in values.iter().enumerate() {
                 let pointer = format!("{pointer}/{i}");
                 refuse(knob, described.refuses(value).filter(|_| !knob.contains('.')), value, &pointer, found);
                 if values[..i].contains(value) {
-                    found.push(Finding::warning(
+                    found.push(Finding::value(
+                        Code::DuplicateValue,
                         &pointer,
                         format!("duplicate value {} of {knob}", super::shape::plain_text(value)),
                     ));
@@ -125,7 +179,11 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
 /// Reports a value that the knob does not accept.
 fn refuse(knob: &str, why: Option<String>, value: &Value, pointer: &str, found: &mut Vec<Finding>) {
     if let Some(what) = why {
-        found.push(Finding::error(pointer, format!("{knob} must be {what}, got {}", super::shape::short(value))));
+        found.push(Finding::value(
+            Code::KnobValue,
+            pointer,
+            format!("{knob} must be {what}, got {}", super::shape::short(value)),
+        ));
     }
 }
 
@@ -149,7 +207,7 @@ fn sequence(plan: &Plan, framework: &Framework, section: &Value, at: &str, found
         if value > 0 && value / divisor < needed {
             let shared = limit.divided_by.as_ref().map_or(String::new(), |by| format!(" shared by {by} {divisor}"));
             let why = format!("{} {value}{shared} is too short for the longest scenario ({needed} tokens)", limit.knob);
-            found.push(Finding::error(&pointer, why));
+            found.push(Finding::value(Code::Sequence, &pointer, why));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::shape::plain_text;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
 use crate::rows::kinds::Members;
+use crate::rows::words::FindingCode as Code;
 
 /// Moves dotted knobs into the maps they belong to; a map may be written as JSON text.
 ///
@@ -69,7 +70,7 @@ pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Fin
         let is_map = framework.knob(knob).is_some_and(|knob| matches!(knob.kind, Some(Kind::Map | Kind::Any)));
         let text = value.as_str().filter(|text| is_map && text.trim_start().starts_with('{'));
         if let Some(Err(e)) = text.map(serde_json::from_str::<Value>) {
-            found.push(Finding::error(pointer, format!("{knob} is not JSON: {e}")));
+            found.push(Finding::value(Code::KnobValue, pointer, format!("{knob} is not JSON: {e}")));
             continue;
         }
         let inside = |other: &str| knob.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
@@ -81,7 +82,7 @@ pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Fin
             let pair = [((*other).clone(), (*map).clone()), ((*knob).clone(), (*value).clone())];
             nested(&pair.into_iter().collect()).err().filter(|_| !invalid)
         });
-        found.extend(wrong.map(|why| Finding::error(pointer, why)));
+        found.extend(wrong.map(|why| Finding::value(Code::KnobValue, pointer, why)));
     }
 }
 

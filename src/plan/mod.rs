@@ -3,17 +3,21 @@
 pub mod check;
 mod command;
 mod context;
+mod document;
 pub mod expand;
 mod experts;
+pub mod explain;
 mod fair;
 mod finding;
 mod fit;
 mod flags;
 mod framework_plan;
 mod frameworks;
+pub mod keys;
 mod limits;
 mod members;
 mod model;
+mod mounts;
 mod named;
 mod option_precedence;
 mod read;
@@ -22,6 +26,8 @@ mod rules;
 mod secrets;
 mod served;
 pub mod shape;
+mod spelling;
+mod types;
 
 use serde_json::Value;
 
@@ -31,39 +37,50 @@ pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
+pub use self::keys::DEFAULT_QPS;
 pub use self::members::nested;
 pub use self::model::{ModelFacts, parameters};
 pub use self::named::NamedSize;
-pub use self::read::{DEFAULT_QPS, Plan};
+pub use self::read::Plan;
 pub use self::refusal::{Refusal, is_smoke, refusal, too_short};
 
 /// Checks a plan as read from its file or row: all findings, and the plan itself if none of them is an error.
 pub fn load(value: &Value, context: &CheckContext) -> (Vec<Finding>, Option<Plan>) {
     let mut found = Vec::new();
-    shape::check(value, &shape::PLAN, "", &mut found);
-    let wrong: Vec<String> = found.iter().filter(|f| !f.key).map(|f| f.pointer.clone()).collect();
+    let corrected = spelling::correct(value, context.frameworks, &mut found);
+    let mut typed = Vec::new();
+    types::check(&corrected.value, &keys::WHOLE, "", &mut typed);
+    let wrong: Vec<String> = typed.iter().map(|f| f.pointer.clone()).collect();
+    found.extend(typed);
+    let mut plan = None;
     // A value of the wrong type is not checked any further; everything else is.
     if !wrong.iter().any(String::is_empty) {
-        let value = without_wrong_values(value, &wrong);
+        let value = without_wrong_values(&corrected.value, &wrong);
         let mut more = Vec::new();
-        let plan = check_meaning(&value, &wrong, context, &mut more);
+        plan = Some(check_meaning(&value, &wrong, context, &mut more));
         found.extend(more.into_iter().filter(|f| !wrong.iter().any(|wrong| follows(&f.pointer, wrong))));
-        if found.iter().all(|f| f.level != Level::Error) {
-            return (found, Some(plan));
+    }
+    let plan = plan.filter(|_| found.iter().all(|f| f.level() != Level::Error));
+    for finding in &mut found {
+        if let Some(place) = corrected.place(&finding.pointer) {
+            finding.pointer = place;
         }
     }
-    (found, None)
+    (found, plan)
 }
 
-/// True when a finding at `pointer` is only a consequence of the wrongly typed value at `wrong`: it is about that value, or
-/// about a map that cannot be checked without it.
+/// True when a finding at `pointer` is only a consequence of the wrong value at `wrong`: it is about that value, or about
+/// something that cannot be checked without it.
 fn follows(pointer: &str, wrong: &str) -> bool {
-    if wrong.starts_with("/dataset/output_len") && pointer == "/dataset/input_len" {
-        return true;
-    }
+    let depends = match wrong {
+        "/dataset/kind" => pointer.starts_with("/dataset/"),
+        "/dataset/pairing" => ["/dataset/input_len", "/dataset/scenario_names"].contains(&pointer),
+        "/search/strategy" | "/search/candidate_generation" => pointer.ends_with("/candidates"),
+        _ => wrong.starts_with("/dataset/output_len") && pointer == "/dataset/input_len",
+    };
     let deciding = ["lower", "upper", "path", "model_path", "name", "id", "rate"];
     let (map, key) = wrong.rsplit_once('/').unwrap_or(("", wrong));
-    format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && deciding.contains(&key))
+    depends || format!("{pointer}/").starts_with(&format!("{wrong}/")) || (pointer == map && deciding.contains(&key))
 }
 
 fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found: &mut Vec<Finding>) -> Plan {
@@ -74,6 +91,7 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
     let mut plan = Plan::read(value);
     for framework in &mut plan.frameworks {
         framework.command = merged.commands.get(&framework.name).cloned();
+        mounts::fill_in(framework, context.frameworks, context.home.as_deref(), found);
     }
     if wrong.iter().any(|wrong| wrong == "/hardware/gpu_count") {
         plan.hardware.gpu_count = None;

@@ -3,12 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::context::CheckContext;
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::served;
 use crate::base::yaml::escape;
 use crate::engines::framework::Framework;
+use crate::rows::words::FindingCode as Code;
 
 /// Where a plan gives a setting: candidates of a list do not meet each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: 
                 (None, _) => "only one of them counts".to_string(),
             };
             let why = format!("{own} in {} is the same setting as {}: {wins}; keep one", member.option, flag.knob);
-            found.push(Finding::error(member.pointer, why));
+            found.push(Finding::value(Code::OptionTwice, member.pointer, why));
             continue;
         }
         let Some((map, _)) = own.split_once('.').filter(|_| precedence.is_some() && flag_wins != Some(true)) else {
@@ -87,14 +88,17 @@ fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: 
         let inside = |member: &&OptionMember| member.member.split('.').next() == Some(map);
         let Some(member) = members.iter().filter(meets).find(inside) else { continue };
         let write = format!("{map} in {option} replaces it; write {option}.{own} instead", option = member.option);
-        let (level, why) = match flag_wins {
-            Some(_) => (Level::Error, format!("{which} ignores {}: {write}", flag.knob)),
+        let (code, why) = match flag_wins {
+            Some(_) => (Code::OptionTwice, format!("{which} ignores {}: {write}", flag.knob)),
             None => {
                 let since = precedence.map_or("", |order| order.flags_since.text());
-                (Level::Warning, format!("{title} before {since} ignores {}: {write}, or set `version`", flag.knob))
+                (
+                    Code::OptionIgnored,
+                    format!("{title} before {since} ignores {}: {write}, or set `version`", flag.knob),
+                )
             }
         };
-        found.push(Finding::value(level, &flag.pointer, why));
+        found.push(Finding::value(code, &flag.pointer, why));
     }
 }
 

@@ -1,24 +1,15 @@
 //! Reads a checked plan, and records every default it uses.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::framework_plan::{FrameworkPlan, frameworks};
+use super::keys::{SMOKE_PROMPTS, default_at};
 use super::shape::texts;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{
-    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, MAX_PROBES, Members, PlanCheck, Qps, Scenario,
-    SharedPrefix,
+    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario, SharedPrefix,
 };
-use crate::rows::words::{Arrivals, DatasetKind, Endpoint, Strategy};
-
-/// Default number of prompts per run.
-const NUM_PROMPTS: u64 = 80;
-/// Maximum number of prompts of a smoke test.
-pub const SMOKE_PROMPTS: u64 = 20;
-
-/// Default settings of a rate search.
-pub const DEFAULT_QPS: Qps =
-    Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
+use crate::rows::words::{Arrivals, DatasetKind, Strategy};
 
 /// A plan with all defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +67,12 @@ struct PlanReader<'a> {
 }
 
 impl PlanReader<'_> {
+    /// The value of a key; where it is absent, its default, which is recorded.
+    fn value(&mut self, pointer: &str) -> Value {
+        self.or(pointer, default_at(pointer))
+    }
+
+    /// The same with another default than the key's own.
     fn or(&mut self, pointer: &str, default: Value) -> Value {
         match self.plan.pointer(pointer).filter(|v| !v.is_null()) {
             Some(value) => value.clone(),
@@ -90,8 +87,16 @@ impl PlanReader<'_> {
         pointers.iter().find_map(|pointer| self.plan.pointer(pointer)?.as_str().map(String::from))
     }
 
-    fn count(&mut self, pointer: &str, default: u64) -> u64 {
-        self.or(pointer, default.into()).as_u64().unwrap_or(default)
+    fn count(&mut self, pointer: &str) -> u64 {
+        self.value(pointer).as_u64().unwrap_or_default()
+    }
+
+    fn number(&mut self, pointer: &str) -> f64 {
+        self.value(pointer).as_f64().unwrap_or_default()
+    }
+
+    fn is_set(&self, pointer: &str) -> bool {
+        self.plan.pointer(pointer) == Some(&Value::Bool(true))
     }
 }
 
@@ -107,7 +112,7 @@ impl Plan {
         let scenarios = scenarios(&mut plan);
         let model =
             plan.text(&["/model", "/model/path", "/model/model_path", "/model/name", "/model/id"]).unwrap_or_default();
-        let gpu_count = plan.or("/hardware/gpu_count", json!(1)).as_u64().map(count32);
+        let gpu_count = plan.value("/hardware/gpu_count").as_u64().map(count32);
         let visible = value.pointer("/hardware/visible_devices").map(|v| match v {
             Value::Array(ids) => ids.iter().map(|id| id.to_string().replace('"', "")).collect::<Vec<_>>().join(","),
             other => other.as_str().unwrap_or_default().to_string(),
@@ -129,17 +134,17 @@ impl Plan {
                 gpu_model: plan.text(&["/hardware/gpu_model"]),
                 gpu_count,
                 visible_devices: visible,
-                multi_node: value.pointer("/hardware/multi_node") == Some(&Value::Bool(true)),
+                multi_node: plan.is_set("/hardware/multi_node"),
                 ..Hardware::default()
             },
             scenarios,
             loads: loads(&mut plan),
-            repeats: count32(plan.count("/benchmark/repeats", 1)),
+            repeats: count32(plan.count("/benchmark/repeats")),
             benchmark: benchmark(&mut plan),
             sla,
             weights: value["dataset"]["weights"].as_object().cloned().unwrap_or_default(),
             max_candidates: candidates(&mut plan),
-            tier: plan.count("/search/tier", 2),
+            tier: plan.count("/search/tier"),
             strategy: strategy(&mut plan),
             allow: texts(&value["search"]["allow"]),
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),
@@ -186,7 +191,7 @@ fn candidates(plan: &mut PlanReader) -> usize {
     if silent && plan.plan["search"]["tier"] == 3 {
         return usize::MAX;
     }
-    usize::try_from(plan.count(pointer, 10)).unwrap_or(usize::MAX)
+    usize::try_from(plan.count(pointer)).unwrap_or(usize::MAX)
 }
 
 /// The strategy from either of its two keys, otherwise the default of the tier.
@@ -207,7 +212,7 @@ fn lengths(value: &Value) -> Vec<u32> {
 }
 
 fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
-    let kind = plan.or("/dataset/kind", DatasetKind::Random.as_str().into()).as_str().unwrap_or_default().to_string();
+    let kind = plan.value("/dataset/kind").as_str().unwrap_or_default().to_string();
     let dataset = &plan.plan["dataset"];
     let names = dataset["scenario_names"].as_array();
     let own_names: Option<Vec<String>> =
@@ -236,8 +241,8 @@ fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
         ..Scenario::random("", 0, 0)
     };
     let product = dataset["pairing"] == "product";
-    let input = lengths(&plan.or("/dataset/input_len", json!([1000, 8000])));
-    let output = lengths(&plan.or("/dataset/output_len", json!([1000, 1000])));
+    let input = lengths(&plan.value("/dataset/input_len"));
+    let output = lengths(&plan.value("/dataset/output_len"));
     let pairs: Vec<(u32, u32)> = match product {
         true => input.iter().flat_map(|i| output.iter().map(|o| (*i, *o))).collect(),
         false => input.iter().copied().zip(output).collect(),
@@ -264,33 +269,27 @@ fn loads(plan: &mut PlanReader) -> Vec<Load> {
         }
         loads.push(one);
     }
-    if plan.plan.pointer("/benchmark/burst") == Some(&true.into()) {
+    if plan.is_set("/benchmark/burst") {
         loads.push(load(LoadMode::Burst));
     }
     let concurrency = match plan.plan.pointer("/benchmark/max_concurrency") {
         Some(Value::Array(items)) => items.clone(),
         Some(one) => vec![one.clone()],
-        None if loads.is_empty() => vec![plan.or("/benchmark/max_concurrency", json!(null))],
+        None if loads.is_empty() => vec![plan.value("/benchmark/max_concurrency")],
         None => Vec::new(),
     };
     for entry in concurrency {
         loads.push(match entry.as_u64() {
             Some(n) => Load { concurrency: Some(count32(n)), ..load(LoadMode::Closed) },
             None => {
-                let mut number = |key: &str, default: f64| {
-                    plan.or(&format!("/benchmark/qps/{key}"), json!(default)).as_f64().unwrap_or(default)
+                let qps = Qps {
+                    lower: plan.number("/benchmark/qps/lower"),
+                    upper: plan.number("/benchmark/qps/upper"),
+                    tolerance: plan.number("/benchmark/qps/tolerance"),
+                    max_rounds: count32(plan.count("/benchmark/qps/max_rounds")),
+                    max_probes: count32(plan.count("/benchmark/qps/max_probes")),
+                    prune: plan.is_set("/benchmark/qps/prune"),
                 };
-                let default = DEFAULT_QPS;
-                let (lower, upper, tolerance) = (
-                    number("lower", default.lower),
-                    number("upper", default.upper),
-                    number("tolerance", default.tolerance),
-                );
-                let prune = plan.plan.pointer("/benchmark/qps/prune") == Some(&true.into());
-                let rounds = plan.count("/benchmark/qps/max_rounds", default.max_rounds.into());
-                let probes = plan.count("/benchmark/qps/max_probes", default.max_probes.into());
-                let qps =
-                    Qps { lower, upper, tolerance, max_rounds: count32(rounds), max_probes: count32(probes), prune };
                 Load { qps: Some(qps), ..load(LoadMode::Open) }
             }
         });
@@ -299,25 +298,26 @@ fn loads(plan: &mut PlanReader) -> Vec<Load> {
 }
 
 fn benchmark(plan: &mut PlanReader) -> Benchmark {
-    let smoke = plan.plan.pointer("/benchmark/smoke") == Some(&true.into());
+    let smoke = plan.is_set("/benchmark/smoke");
     let pointer = if plan.plan.pointer("/dataset/num_prompts").is_some() {
         "/dataset/num_prompts"
     } else {
         "/benchmark/num_prompts"
     };
-    let num_prompts = plan.count(pointer, if smoke { SMOKE_PROMPTS } else { NUM_PROMPTS });
+    let usual = if smoke { SMOKE_PROMPTS.into() } else { default_at("/benchmark/num_prompts") };
+    let num_prompts = plan.or(pointer, usual).as_u64().unwrap_or_default();
     Benchmark {
         endpoint: plan
-            .or("/benchmark/endpoint", Endpoint::default().as_str().into())
+            .value("/benchmark/endpoint")
             .as_str()
             .and_then(|endpoint| endpoint.parse().ok())
             .unwrap_or_default(),
         num_prompts: count32(num_prompts),
         duration_s: plan.plan.pointer("/benchmark/duration_s").and_then(Value::as_f64),
-        warmup_requests: count32(plan.count("/benchmark/warmup_requests", 2)),
+        warmup_requests: count32(plan.count("/benchmark/warmup_requests")),
         warmup_s: plan.plan.pointer("/benchmark/warmup_s").and_then(Value::as_f64),
-        seed: plan.count("/benchmark/seed", 1),
-        ignore_eos: plan.or("/benchmark/ignore_eos", true.into()) == true,
+        seed: plan.count("/benchmark/seed"),
+        ignore_eos: plan.value("/benchmark/ignore_eos") == true,
         extra_request_body: sampling(plan),
         cache: serde_json::from_value(plan.plan["benchmark"]["cache"].clone()).unwrap_or_default(),
         whole_answers: plan.plan["benchmark"]["stream"] == false,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::context::CheckContext;
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::refusal::{Refusal, RefusalCause, refusal};
@@ -11,7 +11,7 @@ use super::shape::plain_text;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Requirement, RuleEffect, RuleScope, SearchRule};
 use crate::rows::kinds::Members;
-use crate::rows::words::FailureClass;
+use crate::rows::words::{FailureClass, FindingCode as Code};
 
 /// Adds findings about what is not run; each lifted rule becomes a caveat.
 pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) {
@@ -40,7 +40,7 @@ fn words(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for (i, word) in plan.allow.iter().enumerate().filter(|(_, word)| !words.contains(&word.as_str())) {
         let near = super::shape::nearest(word, words.iter().copied());
         let why = format!("unknown rule {word:?} in search.allow{near}; known: {}", words.join(", "));
-        found.push(Finding::error(&format!("/search/allow/{i}"), why));
+        found.push(Finding::value(Code::Word, &format!("/search/allow/{i}"), why));
     }
 }
 
@@ -78,10 +78,12 @@ impl RuleChecker<'_, '_> {
                 };
                 match refusal.cause {
                     RefusalCause::Rejection => {}
-                    _ if !searched => self.found.push(Finding::error(&pointer, refusal.reason)),
+                    _ if !searched => {
+                        self.found.push(Finding::value(Code::Gpus, &pointer, refusal.reason));
+                    }
                     _ => {
                         let why = format!("{}; its candidates are skipped", refusal.reason);
-                        self.found.push(Finding::warning(&pointer, why));
+                        self.found.push(Finding::value(Code::Unsupported, &pointer, why));
                     }
                 }
             }
@@ -145,11 +147,12 @@ impl RuleChecker<'_, '_> {
             let changed = Members::from_iter([(knob.clone(), value.clone())]);
             let refusal = refusal(self.plan, self.section, self.framework, &flags, &changed);
             if let Some(refusal) = refusal.filter(|r| r.class != FailureClass::Rule && refused.as_ref() != Some(r)) {
-                let level = if refusal.class == FailureClass::Speculative { Level::Note } else { Level::Warning };
+                let speculative = refusal.class == FailureClass::Speculative;
+                let code = if speculative { Code::Speculative } else { Code::Unsupported };
                 let lifted = refusal.may_be_lifted(knob, |other| self.varies(std::slice::from_ref(other)));
                 if refusal.cause != RefusalCause::Rejection && !lifted {
                     self.found.push(Finding::value(
-                        level,
+                        code,
                         &pointer,
                         format!("{}; its candidates are skipped", refusal.reason),
                     ));
@@ -175,12 +178,15 @@ impl RuleChecker<'_, '_> {
                     plain_text(value),
                     rule.reason
                 );
-                Finding::warning(pointer, why)
+                Finding::value(Code::RuleSkipped, pointer, why)
             }
-            (RuleEffect::Skip, true) => {
-                Finding::error(pointer, format!("{knob} {} is not allowed: {}; {lift}", plain_text(value), rule.reason))
-            }
-            (RuleEffect::Skip, false) => Finding::warning(
+            (RuleEffect::Skip, true) => Finding::value(
+                Code::Rule,
+                pointer,
+                format!("{knob} {} is not allowed: {}; {lift}", plain_text(value), rule.reason),
+            ),
+            (RuleEffect::Skip, false) => Finding::value(
+                Code::RuleSkipped,
                 pointer,
                 format!("{knob} {} is dropped from the search: {}; {lift}", plain_text(value), rule.reason),
             ),
@@ -206,6 +212,6 @@ impl RuleChecker<'_, '_> {
                 "{knob} {what} could not be checked because the compute capability of {gpu} is unknown: {reason}"
             ),
         };
-        self.found.push(Finding::warning(pointer, why));
+        self.found.push(Finding::value(Code::GpuUnknown, pointer, why));
     }
 }

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use super::finding::Finding;
 use crate::base::redact;
 use crate::base::yaml::escape;
+use crate::rows::words::FindingCode as Code;
 
-const WHY: &str = "E-SECRET-INLINE: do not write secrets into a plan: pass it by name in env";
+const WHY: &str = "do not write secrets into a plan: pass it by name in env";
 
 /// Adds a finding for every secret, at its place.
 pub fn check(plan: &Value, found: &mut Vec<Finding>) {
@@ -21,14 +22,14 @@ pub fn check(plan: &Value, found: &mut Vec<Finding>) {
                 let pointer = format!("{at}/{part}/{}", escape(knob));
                 let own = json!({knob.as_str(): value}).to_string();
                 if redact::holds_secret(&own) && !within(&found[before..], &pointer) {
-                    found.push(Finding::error(&pointer, WHY));
+                    found.push(Finding::value(Code::SecretInline, &pointer, WHY));
                 }
             }
         }
         for part in ["extra_args", "candidates", "launcher", "mounts"] {
             let pointer = format!("{at}/{part}");
             if redact::holds_secret(&section[part].to_string()) && !within(&found[before..], &pointer) {
-                found.push(Finding::error(&pointer, WHY));
+                found.push(Finding::value(Code::SecretInline, &pointer, WHY));
             }
         }
     }
@@ -41,7 +42,7 @@ fn within(found: &[Finding], pointer: &str) -> bool {
 /// Every string that looks like a secret, except where a more specific check reports it.
 fn walk(value: &Value, at: &str, found: &mut Vec<Finding>) {
     match value {
-        Value::String(text) if redact::holds_secret(text) => found.push(Finding::error(at, WHY)),
+        Value::String(text) if redact::holds_secret(text) => found.push(Finding::value(Code::SecretInline, at, WHY)),
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{at}/{i}"), found));
         }
@@ -60,10 +61,8 @@ fn env(section: &Value, at: &str, found: &mut Vec<Finding>) {
     for (name, value) in section["env"].as_object().unwrap_or(&Map::new()) {
         let text = value.as_str().unwrap_or_default();
         if (redact::is_secret_name(name) && text.len() >= 6 && !text.starts_with('/')) || redact::holds_secret(text) {
-            let why = format!(
-                "E-SECRET-INLINE: do not write secrets into a plan: write `{name}: null` to inherit it by name"
-            );
-            found.push(Finding::error(&format!("{at}/env/{}", escape(name)), why));
+            let why = format!("do not write secrets into a plan: write `{name}: null` to inherit it by name");
+            found.push(Finding::value(Code::SecretInline, &format!("{at}/env/{}", escape(name)), why));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a framework serves the plan's model at all, by what was read in its releases.
 
 use super::context::CheckContext;
-use super::finding::{Finding, Level};
+use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use crate::base::yaml::escape;
@@ -9,6 +9,7 @@ use crate::engines::architecture::{ModelArchitecture, Served, ServedModels};
 use crate::engines::framework::Framework;
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Rejection};
+use crate::rows::words::FindingCode as Code;
 
 impl Plan {
     /// The architecture of the model that a framework serves, if it is a known one.
@@ -44,10 +45,10 @@ pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) 
             Served::No if context.allow_missing => {
                 let framework = section.name.clone();
                 rejections.push(Rejection { framework, knob: None, value: None, reason: why.clone() });
-                Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped"))
+                Finding::key(Code::ModelDoubtful, &at, format!("{why}; its candidates are skipped"))
             }
-            Served::No => Finding::key(Level::Error, &at, format!("{why}: {way_out}; --allow-missing skips it")),
-            Served::NotYet | Served::Yes => Finding::key(Level::Warning, &at, format!("{why}: {way_out}")),
+            Served::No => Finding::key(Code::ModelUnserved, &at, format!("{why}: {way_out}; --allow-missing skips it")),
+            Served::NotYet | Served::Yes => Finding::key(Code::ModelDoubtful, &at, format!("{why}: {way_out}")),
         });
     }
     plan.checked.rejections.extend(rejections);

@@ -87,8 +87,10 @@ impl Expander<'_> {
             return self.out.write(row);
         }
         let (findings, plan) = plans::of_row(row, &self.frameworks);
-        for finding in findings.iter().filter(|f| f.level == Level::Error) {
-            self.notice.error(&Error::new(format!("{}: {}", finding.pointer, finding.message)).at(place.clone()));
+        for finding in findings.iter().filter(|f| f.level() == Level::Error) {
+            self.notice.error(
+                &Error::new(format!("{}: {}: {}", finding.code, finding.pointer, finding.message)).at(place.clone()),
+            );
         }
         plan.map_or(Ok(()), |plan| self.plan(plan))
     }

@@ -15,9 +15,10 @@ use crate::engines::framework::Frameworks;
 use crate::plan;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
+use crate::rows::jsonl;
 use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
 use crate::rows::row::Row;
-use crate::rows::words::{Arrivals, Endpoint};
+use crate::rows::words::{Arrivals, Endpoint, FindingCode as Code};
 
 /// The plan files of these paths, and of the folders among them.
 ///
@@ -68,7 +69,9 @@ impl PlanSource {
         let name = stdio::name(path);
         let text = stdio::read_text(path, MAX_BYTES)?;
         redact::hide_named(&text);
-        let document = match yaml::load(&text, &name) {
+        let read =
+            not_a_plan(&text).map_or_else(|| yaml::load(&text, &name), |why| Err(Error::new(why).at(name.clone())));
+        let document = match read {
             Ok(document) => document,
             Err(e) => {
                 notice.plain(redact::foreign(&error_line(e, &name)));
@@ -105,14 +108,14 @@ impl PlanSource {
         findings.extend(more);
         for pointer in &self.hazards {
             // Do not add to an error at the same place.
-            if !findings.iter().any(|f| f.pointer == *pointer && f.level == Level::Error) {
+            if !findings.iter().any(|f| f.pointer == *pointer && f.level() == Level::Error) {
                 let text = self.document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
                 let why = format!("{text} is a string here, but another type for YAML 1.1 readers: put it in quotes");
-                findings.push(Finding::value(Level::Warning, pointer, why));
+                findings.push(Finding::value(Code::Yaml11, pointer, why));
             }
         }
         self.report(&mut findings, strict, notice);
-        let bad = |f: &Finding| f.level == Level::Error || (strict && f.level == Level::Warning);
+        let bad = |f: &Finding| f.level() == Level::Error || (strict && f.level() == Level::Warning);
         let plan = plan.filter(|_| !findings.iter().any(bad))?;
         let row = self.row(&plan);
         Some(CheckedPlan { plan, row })
@@ -121,16 +124,15 @@ impl PlanSource {
     fn report(&self, findings: &mut [Finding], strict: bool, notice: &Notice) {
         let document = &self.document;
         let place = |f: &Finding| if f.key { document.key_place(&f.pointer) } else { document.value_place(&f.pointer) };
-        findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level)));
+        findings.sort_by_key(|f| (place(f), std::cmp::Reverse(f.level())));
         for finding in findings.iter() {
-            let level = match finding.level {
-                Level::Note => "note",
-                Level::Warning if !strict => "warning",
-                Level::Warning | Level::Error => "error",
+            let level = match finding.level() {
+                Level::Warning if strict => Level::Error,
+                level => level,
             };
             let message = redact::foreign(&finding.message);
-            let line = format!("{}:{}: {level}: {message}", self.name, place(finding));
-            if finding.level == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
+            let line = format!("{}:{}: {level}: {}: {message}", self.name, place(finding), finding.code);
+            if finding.level() == Level::Note { notice.plain_note(line) } else { notice.plain(line) }
         }
     }
 
@@ -146,22 +148,31 @@ impl PlanSource {
     }
 }
 
-/// `file:line:column: error: message`; the file alone where the error has no place.
+/// What a file is, if it cannot be a plan: rows, or CSV.
+fn not_a_plan(text: &str) -> Option<String> {
+    let first = text.lines().find(|line| !line.trim().is_empty())?;
+    if let Some(record) = Row::parse(first).ok().as_ref().and_then(Row::record) {
+        return Some(format!("this is a {record} row, not a plan: check rows with bench-validate --rows FILE"));
+    }
+    jsonl::is_csv(text)
+        .then(|| "this is CSV, not a plan: bench-validate --new MODEL writes a plan to start from".into())
+}
+
+/// `file:line:column: error: E-YAML: message`; the file alone where the error has no place.
 fn error_line(e: Error, name: &str) -> String {
     let (place, e) = e.split_place();
-    format!("{}: error: {e}", place.as_deref().unwrap_or(name))
+    format!("{}: error: {}: {e}", place.as_deref().unwrap_or(name), Code::Yaml)
 }
 
 /// The plan of a plan row, with the results of its earlier check.
 #[must_use]
 pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>) {
-    let known = plan::shape::keys();
-    let members = row.map().iter().filter(|(key, _)| known.contains(&key.as_str()));
+    let members = row.map().iter().filter(|(key, _)| plan::keys::names().any(|known| known == *key));
     let value = Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect());
     let detected = row.get("defaults").and_then(|defaults| defaults["hardware.gpu_model"].as_str());
     let checked = match row.get("substitutions").map(|_| row.view::<PlanCheck>()).transpose() {
         Ok(checked) => checked,
-        Err(e) => return (vec![Finding::value(Level::Error, "", e.to_string())], None),
+        Err(e) => return (vec![Finding::value(Code::Type, "", e.to_string())], None),
     };
     plan::load(&value, &CheckContext { gpu: detected.map(String::from), checked, ..CheckContext::only(frameworks) })
 }

@@ -10,8 +10,9 @@ use crate::base::notice::Notice;
 use crate::base::yaml::escape;
 use crate::engines::gpu;
 use crate::engines::gpu::Gpu;
-use crate::plan::{Finding, Level, MISSING_WAY_OUT, Plan};
+use crate::plan::{Finding, MISSING_WAY_OUT, Plan};
 use crate::rows::kinds::{LoadMode, Members, Rejection};
+use crate::rows::words::FindingCode as Code;
 use crate::system::process::{capture, host, proc};
 
 /// Maximum time for one command.
@@ -81,7 +82,7 @@ impl Preflight {
             self.put("disk_free_gb", free.into());
             if free < DISK_GB {
                 let why = format!("only {free} GB free where models are downloaded (HF_HOME, otherwise HOME)");
-                self.found.push(Finding::value(Level::Warning, "/model", why));
+                self.found.push(Finding::value(Code::HostWarning, "/model", why));
             }
         }
         if let Some((soft, hard)) = host::open_files() {
@@ -95,7 +96,7 @@ impl Preflight {
                 let why = format!(
                     "the load needs up to {needed} open files, but the limit is {hard}: raise it with ulimit -n"
                 );
-                self.found.push(Finding::value(Level::Error, "/benchmark", why));
+                self.found.push(Finding::value(Code::Host, "/benchmark", why));
             }
         }
         let set = TOKENS.iter().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
@@ -111,7 +112,7 @@ impl Preflight {
             {
                 let at = format!("/frameworks/{}/env/{}", escape(&given.name), escape(name));
                 let why = format!("{name} should be inherited but is not set");
-                self.found.push(Finding::key(Level::Warning, &at, why));
+                self.found.push(Finding::key(Code::HostWarning, &at, why));
             }
         }
     }
@@ -125,13 +126,13 @@ impl Preflight {
         let at = format!("/frameworks/{}", escape(&place.name));
         let why = match place.look(notice) {
             Ok(None) => return,
-            Ok(Some(note)) => return self.found.push(Finding::key(Level::Note, &at, note)),
+            Ok(Some(note)) => return self.found.push(Finding::key(Code::HostUnchecked, &at, note)),
             Err(e) => format!("{} cannot be started: {e}", place.framework.title),
         };
         if !options.allow_missing {
-            return self.found.push(Finding::key(Level::Error, &at, format!("{why}; {MISSING_WAY_OUT}")));
+            return self.found.push(Finding::key(Code::FrameworkMissing, &at, format!("{why}; {MISSING_WAY_OUT}")));
         }
-        self.found.push(Finding::key(Level::Warning, &at, format!("{why}; its candidates are skipped")));
+        self.found.push(Finding::key(Code::FrameworkSkipped, &at, format!("{why}; its candidates are skipped")));
         let (knob, value) = (None, None);
         self.rejections.push(Rejection { framework: place.name.clone(), knob, value, reason: why });
     }
@@ -150,14 +151,14 @@ impl Preflight {
             // The tool exists, or was requested, but fails: a server would have the same problem.
             Err(why) if !gpu_probe.is_empty() || !proc::on_path("nvidia-smi").is_empty() => {
                 let why = format!("GPU check failed: {why}");
-                return self.found.push(Finding::key(Level::Error, "/hardware", why));
+                return self.found.push(Finding::key(Code::Host, "/hardware", why));
             }
             Err(why) => return self.without_nvidia(&ask, &why),
         };
         self.put("gpu_tool", probe[0].as_str().into());
         let all = match gpu::parse(&text) {
             Ok(all) => all,
-            Err(e) => return self.found.push(Finding::key(Level::Error, "/hardware", e.to_string())),
+            Err(e) => return self.found.push(Finding::key(Code::Host, "/hardware", e.to_string())),
         };
         let shown = |gpu: &Gpu| {
             json!({"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "used_mib": gpu.used_mib,
@@ -171,18 +172,18 @@ impl Preflight {
         self.put("cuda", cuda.map_or(Value::Null, Value::from));
         let asked = &plan.hardware;
         match gpu::choose(all, asked.visible_devices.as_deref(), asked.gpu_count) {
-            Err(why) => self.found.push(Finding::key(Level::Error, "/hardware", why)),
+            Err(why) => self.found.push(Finding::key(Code::Host, "/hardware", why)),
             Ok(chosen) => {
                 for busy in gpu::busy(&chosen) {
                     let why = format!("{busy}: free it, or select other GPUs with visible_devices");
-                    self.found.push(Finding::key(Level::Error, "/hardware", why));
+                    self.found.push(Finding::key(Code::Host, "/hardware", why));
                 }
                 let other = plan.hardware.gpu_model.as_ref().filter(|model| {
                     chosen.iter().any(|gpu| !gpu.name.to_lowercase().contains(&last_word(model).to_lowercase()))
                 });
                 if let (Some(model), Some(found)) = (other, chosen.first()) {
                     let why = format!("the plan has {model}, but this host has {}", found.name);
-                    self.found.push(Finding::key(Level::Warning, "/hardware/gpu_model", why));
+                    self.found.push(Finding::key(Code::HostWarning, "/hardware/gpu_model", why));
                 }
             }
         }
@@ -198,7 +199,7 @@ impl Preflight {
         }
         self.put("gpu_tool", Value::Null);
         let why = format!("GPU check skipped: {why}");
-        self.found.push(Finding::key(Level::Note, "/hardware", why));
+        self.found.push(Finding::key(Code::HostUnchecked, "/hardware", why));
     }
 
     /// Records which processes listen on the default ports: bench-serve uses free ports, a deploy command does not.

@@ -5,17 +5,19 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::engines::help::Helps;
 use crate::flags::validate::{Args, ValidateFormat};
+use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
 use crate::programs::{capture, plans, preflight, rows, starter, stdio};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::PlanCheck;
+use crate::rows::words::FindingCode;
 use crate::system::process::capture::save;
 
 /// Runs the program with the arguments of this process.
@@ -24,6 +26,9 @@ pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         if !args.rows.is_empty() {
             return rows::check(&args.rows, notice);
+        }
+        if let Some(code) = &args.explain {
+            return explain(code);
         }
         let (folders, names) = args.framework_folders_and_names();
         let frameworks = stdio::frameworks_of(&folders)?;
@@ -52,6 +57,19 @@ pub fn main() -> ExitCode {
         }
         Ok(exit)
     })
+}
+
+/// Prints what a code means.
+fn explain(text: &str) -> Result<ExitStatus> {
+    let code: FindingCode = text
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|_| Error::new(format!("unknown code {text:?}; did you mean {}?", FindingCode::nearest(text))))?;
+    let mut out = stdio::row_writer()?;
+    if let Some(explanation) = Explanation::all()?.get(&code) {
+        out.write_line(&format!("{code}: {explanation}"))?;
+    }
+    Ok(ExitStatus::Done)
 }
 
 struct Validator<'a> {
@@ -113,11 +131,12 @@ impl<'a> Validator<'a> {
         let mut described = valid.plan.clone();
         let quiet = Notice::new("bench-validate", true);
         if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
-            self.notice.plain(format!("{}: error: {e}", source.place("/dataset/path")));
+            self.notice.plain(format!("{}: error: {}: {e}", source.place("/dataset/path"), FindingCode::Dataset));
             return Ok(None);
         }
         for why in plans::too_short(&described, self.frameworks) {
-            self.notice.plain(format!("{}: warning: {why}; its candidates are skipped", source.place("/dataset/path")));
+            let (place, code) = (source.place("/dataset/path"), FindingCode::Unsupported);
+            self.notice.plain(format!("{place}: warning: {code}: {why}; its candidates are skipped"));
         }
         let mut checked = PlanCheck::clone(&valid.plan.checked);
         if let Some((environment, rejections)) = seen {

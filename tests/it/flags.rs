@@ -35,7 +35,8 @@ fn expand(done: &Output) -> Vec<Value> {
 
 fn lines<'a>(done: &'a Output, level: &str) -> Vec<&'a str> {
     let level = format!(": {level}: ");
-    done.stderr.lines().filter_map(|line| Some(line.split_once(&level)?.1)).collect()
+    let said = |line: &'a str| Some(line.split_once(&level)?.1.split_once(": ")?.1);
+    done.stderr.lines().filter_map(said).collect()
 }
 
 #[test]

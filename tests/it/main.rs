@@ -4,6 +4,7 @@
 mod cookbook;
 mod example;
 mod expand;
+mod findings;
 mod flags;
 mod harness;
 mod launchers;

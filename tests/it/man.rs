@@ -50,7 +50,8 @@ fn page(command: &Command) -> String {
     page.push_str(".SH SEE ALSO\n");
     let others: Vec<String> = commands().iter().map(|c| c.get_name().to_string()).filter(|n| *n != name).collect();
     let others = others.iter().map(|n| format!(".BR {} (1)", n.replace('-', "\\-")));
-    page.push_str(&others.chain([".BR bench (7)".to_string()]).collect::<Vec<_>>().join(",\n"));
+    let plans = ["bench-validate", "bench-expand"].contains(&name.as_str()).then(|| ".BR bench\\-plan (5)".to_string());
+    page.push_str(&others.chain(plans).chain([".BR bench (7)".to_string()]).collect::<Vec<_>>().join(",\n"));
     page.push('\n');
     page
 }

@@ -78,7 +78,8 @@ fn a_busy_gpu_or_too_few_stop_the_run() {
     let done =
         host.validate("hardware: {gpu_count: 2}\nframeworks: {vllm: {}}\n", &["--capture-help", &help]).expect(1);
     assert!(
-        done.stdout.is_empty() && done.stderr.contains("error: GPU 1 (NVIDIA H100 80GB HBM3): 40000 MiB in use"),
+        done.stdout.is_empty()
+            && done.stderr.contains("error: E-HOST: GPU 1 (NVIDIA H100 80GB HBM3): 40000 MiB in use"),
         "{}",
         done.stderr
     );
@@ -98,7 +99,7 @@ fn a_busy_gpu_or_too_few_stop_the_run() {
     assert!(done.stderr.contains("gpu_count is 4, but 2 are available or selected"), "{}", done.stderr);
     let done = host.validate("hardware: {gpu_count: 1, gpu_model: B200}\nframeworks: {vllm: {}}\n", &[]).expect(0);
     assert!(
-        done.stderr.contains("warning: the plan has B200, but this host has NVIDIA H100 80GB HBM3"),
+        done.stderr.contains("warning: W-HOST: the plan has B200, but this host has NVIDIA H100 80GB HBM3"),
         "{}",
         done.stderr
     );
@@ -135,13 +136,13 @@ fn other_tools_and_hosts_without_any() {
     let missing = "frameworks: {vllm: {env: {NGC_API_KEY: null}}, sim: {}}\n";
     let done = none.validate(missing, &[]).expect(1);
     assert!(
-        done.stderr.contains("error: vLLM cannot be started: vllm not found on PATH; install it"),
+        done.stderr.contains("error: E-FRAMEWORK-MISSING: vLLM cannot be started: vllm not found on PATH; install it"),
         "{}",
         done.stderr
     );
     let done = none.validate(missing, &["--allow-missing"]).expect(0);
-    assert!(done.stderr.contains("warning: NGC_API_KEY should be inherited but is not set"), "{}", done.stderr);
-    assert!(done.stderr.contains("note: GPU check skipped"), "{}", done.stderr);
+    assert!(done.stderr.contains("warning: W-HOST: NGC_API_KEY should be inherited but is not set"), "{}", done.stderr);
+    assert!(done.stderr.contains("note: N-HOST: GPU check skipped"), "{}", done.stderr);
     // What is not installed is unsupported, the rest goes on.
     let rows = run(&mut program("bench-expand"), &done.stdout).expect(0).rows();
     assert_eq!((&rows[0]["failure_class"], &rows[1]["status"]), (&json!("unsupported"), &Value::Null));
@@ -222,7 +223,8 @@ fn the_plans_own_command_is_asked_and_checked() {
     assert!(done.stderr.contains(&said), "{}", done.stderr);
     let done = host.validate(&plan("/nowhere/vllm serve", ""), &["--allow-missing"]).expect(0);
     assert!(
-        done.stderr.contains("warning: vLLM cannot be started: /nowhere/vllm not found; its candidates"),
+        done.stderr
+            .contains("warning: W-FRAMEWORK-MISSING: vLLM cannot be started: /nowhere/vllm not found; its candidates"),
         "{}",
         done.stderr
     );

@@ -8,7 +8,7 @@ mod image;
 mod limit;
 mod options;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -192,6 +192,11 @@ impl Launchers {
         self.0.get(name)
     }
 
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Launcher> {
+        self.0.values()
+    }
+
     /// The names of all.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -234,10 +239,66 @@ impl Launcher {
         Ok(())
     }
 
+    /// The settings of a plan that its commands use: `image`, `host`, `options`, ….
+    #[must_use]
+    pub fn settings(&self) -> BTreeSet<&str> {
+        let lists = self.lists.values().chain([
+            &self.start,
+            &self.there,
+            &self.inside,
+            &self.short,
+            &self.has_image,
+            &self.pull,
+            &self.inspect,
+        ]);
+        let lists = lists.chain(self.stop.iter().chain(&self.kill).chain(&self.clean));
+        let facts = self.manifest.iter().map(|query| &query.command);
+        let leftovers = self.leftovers.iter().flat_map(|leftovers| [&leftovers.list, &leftovers.remove]);
+        let words = lists
+            .chain(facts)
+            .chain(leftovers)
+            .flatten()
+            .chain([&self.script])
+            .chain(&self.folder)
+            .chain(&self.base_url);
+        let named = words.flat_map(|word| placeholders(word)).filter(|name| !FILLED_IN.contains(name));
+        named.chain(self.needs.iter().map(String::as_str)).collect()
+    }
+
     /// The settings it needs for which `is_set` is false.
     pub fn missing(&self, is_set: impl Fn(&str) -> bool) -> Vec<&str> {
         self.needs.iter().map(String::as_str).filter(|need| !is_set(need)).collect()
     }
+}
+
+/// Placeholders that a start fills in, whatever the plan says.
+const FILLED_IN: [&str; 17] = [
+    "argv",
+    "command",
+    "env",
+    "files",
+    "gpu",
+    "gpus",
+    "grace_s",
+    "item",
+    "name",
+    "owner",
+    "port",
+    "remote_env",
+    "script",
+    "quoted_script",
+    "stale",
+    "tunnel_port",
+    "write_files",
+];
+
+/// The names in `{name}` and `{name...}`.
+fn placeholders(word: &str) -> impl Iterator<Item = &str> {
+    word.split('{').skip(1).filter_map(|behind| {
+        let name = behind.split_once('}')?.0;
+        let name = name.strip_suffix("...").unwrap_or(name);
+        (!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).then_some(name)
+    })
 }
 
 #[cfg(test)]

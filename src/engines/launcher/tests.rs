@@ -53,6 +53,19 @@ fn a_container_of_its_own() {
 }
 
 #[test]
+fn settings_are_what_its_commands_name() {
+    let launchers = Launchers::load(&[]).unwrap();
+    let settings = |name: &str| launchers.get(name).unwrap().settings().into_iter().collect::<Vec<_>>();
+    assert_eq!(settings("docker"), ["image", "mounts", "options"]);
+    assert_eq!(settings("podman"), ["image", "mounts", "options"]);
+    assert_eq!(settings("srun"), ["mpi", "options", "ranks", "wrapper"]);
+    assert_eq!(settings("ssh"), ["host", "options"]);
+    assert_eq!(settings("docker_exec"), ["container"]);
+    assert_eq!(settings("attach"), ["url"]);
+    assert!(settings("local").is_empty());
+}
+
+#[test]
 fn words_of_its_own_yield_to_options_of_the_plan() {
     let launchers = Launchers::load(&[]).unwrap();
     let start = |options: &str| {

@@ -15,6 +15,7 @@ use super::shape::{plain_text, texts};
 use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
+use crate::rows::words::FindingCode as Code;
 
 /// A plan's own command without the parts that were merged into the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl CommandReader<'_> {
         {
             Ok(bare) => bare,
             Err(why) => {
-                self.found.push(Finding::error(&pointer, format!("server_command: {why}")));
+                self.found.push(Finding::value(Code::Command, &pointer, format!("server_command: {why}")));
                 return None;
             }
         };
@@ -186,26 +187,26 @@ impl CommandReader<'_> {
             ArgumentMeaning::Port(port) if port == "{port}" => {}
             ArgumentMeaning::Port(port) => {
                 let why = format!("ignoring port {port} in {part}: bench-serve chooses the port of each start");
-                self.found.push(Finding::note(pointer, why));
+                self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
             }
             ArgumentMeaning::Host(host) if ["127.0.0.1", "localhost", "0.0.0.0", "::"].contains(&host.as_str()) => {
                 command.host = Some(host.clone());
             }
             ArgumentMeaning::Host(host) => {
                 let why = format!("ignoring host {host} in {part}: clients on this host use 127.0.0.1");
-                self.found.push(Finding::note(pointer, why));
+                self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
             }
             ArgumentMeaning::ServedName(name) => {
                 if *name != self.model {
                     let why = format!("ignoring served model name {name} in {part}: requests use {}", self.model);
-                    self.found.push(Finding::note(pointer, why));
+                    self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
                 }
             }
             ArgumentMeaning::ModelSource => command.model = Some(piece.words.clone()),
             ArgumentMeaning::Model(model) => match self.model_knob() {
                 Some((knob, other)) if other != *model => {
                     let why = format!("{knob} is {other} in base_server_flags but {model} in {part}: keep one");
-                    self.found.push(Finding::error(pointer, why));
+                    self.found.push(Finding::value(Code::Conflict, pointer, why));
                 }
                 Some(_) => {}
                 None if *model == self.model => {}
@@ -230,7 +231,11 @@ impl CommandReader<'_> {
         let alike = last(model) == last(plan);
         if self.framework.served_name_flag.is_some() {
             let why = format!("{model} in {part} is served and reported as {plan}");
-            self.found.push(if alike { Finding::note(pointer, why) } else { Finding::warning(pointer, why) });
+            self.found.push(if alike {
+                Finding::value(Code::CommandReplaced, pointer, why)
+            } else {
+                Finding::value(Code::CommandModel, pointer, why)
+            });
             // Without a command of its own it has the definition's flag.
             let flag = if command.head.is_empty() { &self.framework.model_flag } else { &command.model_flag };
             command.model = Some(flag.iter().cloned().chain([model.to_string()]).collect());
@@ -238,10 +243,10 @@ impl CommandReader<'_> {
         }
         if self.section.get("model").is_some_and(|own| own != model) {
             let why = format!("the model is {plan} in the plan but {model} in {part}: keep one");
-            return self.found.push(Finding::error(pointer, why));
+            return self.found.push(Finding::value(Code::Conflict, pointer, why));
         }
         let why = format!("{model} in {part} replaces the plan's model, {plan}: its results are ranked separately");
-        self.found.push(Finding::warning(pointer, why));
+        self.found.push(Finding::value(Code::CommandModel, pointer, why));
         self.section.insert("model".into(), model.into());
     }
 
@@ -259,7 +264,7 @@ impl CommandReader<'_> {
                 let (other, value) = (plain_text(other), plain_text(value));
                 let place = own.unwrap_or("base_server_flags");
                 let why = format!("{knob} is {other} in {place} but {value} in {part}: keep one");
-                self.found.push(Finding::error(pointer, why));
+                self.found.push(Finding::value(Code::Conflict, pointer, why));
             }
             Some(_) if own != Some(part) => {}
             _ => {
@@ -277,7 +282,7 @@ impl CommandReader<'_> {
         for other in ["base_server_flags", "search_space"] {
             if self.section.get(other).and_then(|members| members.get(&knob)).is_some_and(|value| !value.is_null()) {
                 let why = format!("{knob} is set both in {other} and, as {word}, in {part}: keep one");
-                return self.found.push(Finding::error(pointer, why));
+                return self.found.push(Finding::value(Code::Conflict, pointer, why));
             }
         }
     }
@@ -291,7 +296,7 @@ impl CommandReader<'_> {
         let value = value.map_or(Value::Null, Value::from);
         if env.get(name).is_some_and(|other| *other != value) {
             let why = format!("{name} has one value in env and another before server_command: keep one");
-            return self.found.push(Finding::error(pointer, why));
+            return self.found.push(Finding::value(Code::Conflict, pointer, why));
         }
         env.insert(name.into(), value);
         self.places.insert(format!("{}/env/{}", self.at, escape(name)), pointer.into());

@@ -1,6 +1,7 @@
 //! Rows in and out: a reader that reports malformed lines and skips them, and a writer with one write per row.
 
 mod clean;
+mod format;
 mod reader;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use super::row::{Row, SCHEMA_VERSION};
 use crate::base::error::{Context, Error, Result};
 
 pub use self::clean::{foreign, outgoing};
+pub use self::format::is_csv;
 pub use self::reader::{LineBatch, MAX_LINE, RowReader};
 
 /// The place of a line: `stdin:17`. Made for every line, formatted only for a message.

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, ErrorKind};
 use std::sync::Arc;
 
-use super::RowPlace;
+use super::{RowPlace, format};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::redact;
@@ -20,6 +20,8 @@ pub struct RowReader<R> {
     line: u64,
     max_line: usize,
     buffer: Vec<u8>,
+    /// True once the first bytes were looked at.
+    begun: bool,
 }
 
 /// One line of the source.
@@ -93,7 +95,7 @@ fn parsed<T>(
 impl<R: BufRead> RowReader<R> {
     /// `name` is what messages call the source: `stdin` or the path.
     pub fn new(source: R, name: impl Into<Arc<str>>) -> Self {
-        Self { source, name: name.into(), line: 0, max_line: MAX_LINE, buffer: Vec::new() }
+        Self { source, name: name.into(), line: 0, max_line: MAX_LINE, buffer: Vec::new(), begun: false }
     }
 
     /// Another limit than [`MAX_LINE`].
@@ -148,8 +150,23 @@ impl<R: BufRead> RowReader<R> {
     /// Reads a line into the buffer and says whether it is torn; `None` at the end. Lines that are too long are reported and
     /// skipped.
     fn next_line(&mut self, notice: &Notice) -> Result<Option<bool>> {
+        let unreadable = |e: io::Error, place: RowPlace| Error::new("cannot read").because(e).at(place);
+        if !self.begun {
+            self.begun = true;
+            let place = self.place();
+            let other = loop {
+                match self.source.fill_buf() {
+                    Ok(start) => break format::of(start),
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    Err(e) => return Err(unreadable(e, place)),
+                }
+            };
+            if let Some(other) = other {
+                return Err(Error::new(other.instead()).at(place));
+            }
+        }
         loop {
-            match self.read_line().map_err(|e| Error::new("cannot read").because(e).at(self.place()))? {
+            match self.read_line().map_err(|e| unreadable(e, self.place()))? {
                 LineContent::End => return Ok(None),
                 LineContent::Text { torn } => return Ok(Some(torn)),
                 LineContent::TooLong => notice
@@ -233,6 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn another_format_is_said_once() {
+        for (text, said) in [
+            ("# a plan\nmodel: m\nframeworks:\n  sim: {}\n", "YAML"),
+            ("a,b,c\n1,2,3\n", "CSV"),
+            ("{\n  \"a\": 1\n}\n", "one JSON document"),
+        ] {
+            let mut reader = RowReader::new(text.as_bytes(), "f");
+            let error = reader.next(&Notice::new("test", true)).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
     fn a_batch_has_what_stands_on_its_lines() {
         let bytes = b"\xef\xbb\xbf{\"a\":1}\r\n\n{\"b\":\n{\"b\":2}\n{\"torn\":";
         let (one_by_one, exit) = read(bytes, MAX_LINE);
@@ -252,8 +282,12 @@ mod tests {
         fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), lines in "(\\{\"a\":[0-9]{1,3}\\}\r?\n|[\\[\\{\"]{1,30}\n){0,5}") {
             let mut all = lines.into_bytes();
             all.extend(bytes);
-            let (rows, _) = read(&all, 64);
-            proptest::prop_assert!(rows.iter().all(|(_, line)| line.len() <= 64));
+            let notice = Notice::new("test", true);
+            let mut reader = RowReader::new(&all[..], "f").with_max_line(64);
+            // A file that is no file of rows ends with one error.
+            while let Ok(Some(row)) = reader.next(&notice) {
+                proptest::prop_assert!(row.line().len() <= 64);
+            }
         }
     }
 }

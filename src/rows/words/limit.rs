@@ -72,18 +72,33 @@ impl Limit {
         if let Some(limit) = Self::known(key) {
             return Ok(limit);
         }
-        for latency in Latency::ALL {
-            if key == format!("max_{latency}_ms") {
-                return Err(format!(
-                    "{key} does not name a statistic: write {} or {}",
-                    latency.limit_key(Statistic::P99),
-                    latency.limit_key(Statistic::Mean)
-                ));
-            }
+        let (statistic, latency) = parts(key);
+        if let (None, Some(latency)) = (statistic, latency) {
+            return Err(format!(
+                "{key} does not name a statistic: write {} or {}",
+                latency.limit_key(Statistic::P99),
+                latency.limit_key(Statistic::Mean)
+            ));
+        }
+        Err(format!("unknown SLA limit {key}; did you mean {}?", Self::meant(key).key()))
+    }
+
+    /// The limit that somebody who wrote another key most likely meant: of the same statistic and latency in any order, otherwise
+    /// the one with the most similar key.
+    #[must_use]
+    pub fn meant(key: &str) -> Self {
+        if let (statistic, Some(latency)) = parts(key) {
+            return Self::Latency { statistic: statistic.unwrap_or(Statistic::P99), latency };
+        }
+        let has = |words: &[&str]| words.iter().any(|word| key.to_ascii_lowercase().contains(word));
+        if has(&["success", "error", "fail"]) {
+            return Self::SuccessRate;
+        }
+        if has(&["attainment", "goodput"]) {
+            return Self::Attainment;
         }
         let similar = |limit: &Self| strsim::jaro_winkler(limit.key(), key);
-        let near = Self::all().max_by(|a, b| similar(a).total_cmp(&similar(b)));
-        Err(format!("unknown SLA limit {key}; did you mean {}?", near.map_or("", Self::key)))
+        Self::all().max_by(|a, b| similar(a).total_cmp(&similar(b))).unwrap_or(Self::SuccessRate)
     }
 
     /// The metric that it limits; `in_flight` limits none.
@@ -123,6 +138,27 @@ impl Limit {
             Self::Latency { .. } | Self::SuccessRate | Self::Attainment | Self::InFlight => Ok(()),
         }
     }
+}
+
+/// The statistic and the latency in a key, however they are spelt and ordered: `ttft_p99`, `p99_time_to_first_token`.
+fn parts(key: &str) -> (Option<Statistic>, Option<Latency>) {
+    let mut text: String =
+        key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    for (long, short) in [
+        ("time_to_first_token", "ttft"),
+        ("time_per_output_token", "tpot"),
+        ("inter_token_latency", "itl"),
+        ("end_to_end_latency", "e2e"),
+        ("request_latency", "e2e"),
+        ("e2el", "e2e"),
+        ("p99_9", "p999"),
+        ("average", "mean"),
+        ("avg", "mean"),
+    ] {
+        text = text.replace(long, short);
+    }
+    let words = || text.split('_');
+    (words().find_map(Statistic::of), words().find_map(|word| word.parse().ok()))
 }
 
 impl fmt::Display for Limit {

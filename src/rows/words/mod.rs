@@ -7,6 +7,7 @@ mod arrivals;
 mod dataset;
 mod endpoint;
 mod failure;
+mod finding;
 mod limit;
 mod metric;
 mod phase;
@@ -18,6 +19,7 @@ pub use self::arrivals::Arrivals;
 pub use self::dataset::DatasetKind;
 pub use self::endpoint::Endpoint;
 pub use self::failure::FailureClass;
+pub use self::finding::{FindingCode, FindingLevel};
 pub use self::limit::{Basis, Limit};
 pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
@@ -167,6 +169,8 @@ mod tests {
         check(Statistic::ALL);
         check(Latency::ALL);
         check(Basis::ALL);
+        check(FindingLevel::ALL);
+        check(FindingCode::ALL);
     }
 
     #[test]
