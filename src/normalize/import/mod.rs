@@ -140,8 +140,9 @@ struct ImportReading<'a> {
 }
 
 impl ImportReading<'_> {
+    /// A number at one of these places that is not negative.
     fn number(&self, places: &JsonPlaces) -> Option<f64> {
-        at(places, self.result, self.top).and_then(|(value, _)| value.as_f64())
+        at(places, self.result, self.top).and_then(|(value, _)| value.as_f64()).filter(|value| *value >= 0.0)
     }
 
     fn metric(&self, name: &str) -> Option<f64> {
@@ -173,7 +174,7 @@ impl ImportReading<'_> {
         let format = self.format;
         for (name, number) in &format.metrics {
             let Some((value, place)) = at(&number.at, self.result, self.top) else { continue };
-            match value.as_f64().filter(|value| value.is_finite()) {
+            match value.as_f64().filter(|value| value.is_finite() && *value >= 0.0) {
                 Some(value) => {
                     self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
                 }
@@ -296,7 +297,13 @@ impl ImportReading<'_> {
         let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
-        let sent = self.number(&counts.sent).or(together).or(asked);
+        // Where the counts contradict each other, failures that were counted did happen.
+        let stated = completed.zip(self.number(&counts.failed)).map(|(completed, failed)| completed + failed);
+        let sent = self.number(&counts.sent).map(|sent| match stated {
+            Some(stated) if completed.is_some_and(|completed| completed <= sent) => sent.max(stated),
+            _ => sent,
+        });
+        let sent = sent.or(together).or(asked);
         match completed.zip(sent) {
             Some((completed, sent)) if sent > 0.0 && completed <= sent => {
                 self.metrics.insert("success_rate".into(), Some(completed / sent));
@@ -467,6 +474,48 @@ mod tests {
             Just(json!([1e308, -1, null, "NaN"])),
             Just(json!("Infinity")),
         ]
+    }
+
+    #[test]
+    fn what_no_client_measures_is_no_number() {
+        type Change = fn(&str, f64) -> Value;
+        let changes: [Change; 4] = [
+            |place, x| if place.contains("tt") || place.contains("lat") { json!(-x) } else { json!(x) },
+            |place, x| if place.contains("itl") || place.contains("lat") { json!(0) } else { json!(x) },
+            |place, x| if place.contains("lat") || place.contains("e2e") { json!("NaN") } else { json!(x) },
+            |_, x| json!(-x),
+        ];
+        fn change(value: &mut Value, place: &str, how: Change) {
+            match value {
+                Value::Number(number) => *value = how(place, number.as_f64().unwrap()),
+                Value::Array(items) => items.iter_mut().for_each(|item| change(item, place, how)),
+                Value::Object(members) => members.iter_mut().for_each(|(key, item)| change(item, key, how)),
+                _ => {}
+            }
+        }
+        for content in contents() {
+            let format = ImportFormat::of(&content).unwrap();
+            for how in changes {
+                let mut content = content.clone();
+                change(&mut content, "", how);
+                for found in results(format, &content, &ImportOverrides::default()).unwrap_or_default() {
+                    for (name, value) in &found.row.metrics {
+                        let latency = ["ttft", "tpot", "itl", "e2e"].iter().any(|word| name.contains(word));
+                        let possible = value.is_none_or(|value| value > 0.0 || (value == 0.0 && !latency));
+                        assert!(possible, "{}: {name} {value:?}", format.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn counted_failures_did_happen() {
+        let content = json!({"endpoint_type": "vllm", "completed": 8, "failed": 3, "num_prompts": 8, "duration": 2.0,
+            "total_output_tokens": 80, "output_throughput": 40.0, "request_throughput": 4.0});
+        let format = ImportFormat::of(&content).unwrap();
+        let found = results(format, &content, &ImportOverrides::default()).unwrap();
+        assert_eq!(found[0].row.metrics["failed"], Some(3.0));
     }
 
     proptest! {
