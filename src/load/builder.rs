@@ -68,6 +68,7 @@ struct BuilderProbe {
     status: u16,
     text: String,
     input: Option<u32>,
+    error: Option<String>,
 }
 
 /// A prompt in the form that a body has.
@@ -252,37 +253,54 @@ impl RequestBuilder {
         let endpoint = self.spec.endpoint.as_str();
         let exchange = async {
             let mut answer = self.client.post(endpoint, body).await.map_err(lost)?;
-            let body = answer.body().await.map_err(lost)?;
+            let mut body = Vec::new();
+            // The beginning of an answer that is cut off shows whether the server accepts the request.
+            loop {
+                match answer.chunk().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(chunk.as_ref()),
+                    Ok(None) => break,
+                    Err(_) if !body.is_empty() => break,
+                    Err(failure) => return Err(lost(failure)),
+                }
+            }
             Ok((answer, body))
         };
         let (answer, body) = tokio::time::timeout(self.limit, exchange).await.map_err(|_| {
             let why = format!("{endpoint} did not answer a small request within {} s", self.limit.as_secs_f64());
             Error::new(why).at(self.client.base().to_string())
         })??;
-        let mut input = None;
+        let (mut input, mut error, mut failed) = (None, None, None);
         let mut look = |data: &[u8]| {
             if let Ok(event) = Event::parse(data) {
+                error = error.take().or(event.error);
                 input = event.usage.and_then(|usage| usage.input).or(input);
             }
         };
         if self.spec.stream {
-            // An error event has no token count.
-            Splitter::default().push(&body, |part| match part {
-                Part::Data(data) => look(data),
-                Part::Error(_) => {}
-            });
+            let mut splitter = Splitter::default();
+            let mut read = |part: Part<'_>| match part {
+                Part::Data(data) | Part::Body(data) => look(data),
+                Part::Error(words) => failed = Some(String::from_utf8_lossy(words).into_owned()),
+            };
+            splitter.push(&body, &mut read);
+            splitter.end(&mut read);
         } else {
             look(&body)
         }
         // Redact before cutting: half a secret would not be recognized.
         let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
-        Ok(BuilderProbe { status: answer.status, text, input })
+        let error = failed.or(error).map(|why| redact::outgoing(&why).chars().take(300).collect());
+        Ok(BuilderProbe { status: answer.status, text, input, error })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
         let answer = self.probe(PromptBody::Text(format!(" {word}").repeat(times))).await?;
-        answer.input.ok_or_else(|| {
-            Error::new("the server does not report prompt tokens, so the length of a text cannot be set exactly")
+        let error = answer.error;
+        answer.input.ok_or_else(|| match error {
+            Some(why) => Error::new(format!("the server answers small requests with an error: {why}")),
+            None => {
+                Error::new("the server does not report prompt tokens, so the length of a text cannot be set exactly")
+            }
         })
     }
 

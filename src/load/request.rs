@@ -170,7 +170,11 @@ impl StreamReading {
             let waiting = self.stamps.is_empty();
             let chunk = tokio::select! {
                 biased;
-                chunk = answer.chunk() => chunk?,
+                chunk = answer.chunk() => match chunk {
+                    // What follows the terminator is of no use, so its loss costs no answer.
+                    Err(_) if self.done && failed.is_none() => break,
+                    chunk => chunk?,
+                },
                 () = &mut alarm => {
                     let now = Instant::now();
                     if waiting {
@@ -197,6 +201,7 @@ impl StreamReading {
                     failed = match part {
                         Part::Data(data) => self.event(data, now).err(),
                         Part::Error(words) => Some(error_event(words)),
+                        Part::Body(_) => None,
                     };
                 }
             });
@@ -208,7 +213,25 @@ impl StreamReading {
                 alarm.as_mut().reset((read + idle).min(begun + total));
             }
         }
-        Ok(())
+        self.end()
+    }
+
+    /// The end of a stream, which may complete its last event.
+    fn end(&mut self) -> Result<(), HttpFailure> {
+        let (now, mut splitter, mut failed) = (self.how.clock.now(), std::mem::take(&mut self.splitter), None);
+        splitter.end(|part| {
+            failed = match part {
+                Part::Data(data) => self.event(data, now).err(),
+                Part::Error(words) => Some(error_event(words)),
+                // Only its error counts: a whole answer has no times.
+                Part::Body(body) => Event::parse(body)
+                    .ok()
+                    .and_then(|event| event.error)
+                    .map(|why| HttpFailure { class: RequestStatus::ErrorEvent, why }),
+            };
+        });
+        self.splitter = splitter;
+        failed.map_or(Ok(()), Err)
     }
 
     /// A response that is not streamed.
@@ -250,8 +273,8 @@ impl StreamReading {
                 self.row.first_answer_us.get_or_insert(now);
             }
         }
-        if event.usage.is_some() {
-            self.counted = event.usage;
+        if let Some(usage) = event.usage {
+            self.counted = Some(self.counted.unwrap_or_default().then(usage));
         }
         Ok(())
     }

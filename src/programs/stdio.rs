@@ -229,14 +229,36 @@ pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When it cannot be read, is longer, or is not UTF-8.
 pub fn read_text(path: &Path, limit: usize) -> Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let at = |e: Error| e.at(name(path));
     let size = open(path)?
         .take(limit as u64 + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(|e| at(Error::new("cannot read").because(e)))?;
-    if size > limit { Err(at(Error::new(format!("larger than {limit} bytes")))) } else { Ok(text) }
+    if size > limit {
+        return Err(at(Error::new(format!("larger than {limit} bytes"))));
+    }
+    String::from_utf8(bytes).map_err(|e| at(Error::new("cannot read").because(no_text(e.as_bytes()))))
 }
+
+/// What bytes that are not UTF-8 are, by their beginning.
+fn no_text(bytes: &[u8]) -> String {
+    let known = KINDS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
+    known.map_or_else(|| "it is not text in UTF-8".into(), |(_, what)| (*what).into())
+}
+
+/// Beginnings of files that are not text in UTF-8, and what to do with these.
+const KINDS: [(&[u8], &str); 9] = [
+    (b"PAR1", "it is a Parquet file: convert it to JSON first"),
+    (b"\x1f\x8b", "it is compressed (gzip): unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed (Zstandard): unpack it first"),
+    (b"\xfd7zXZ", "it is compressed (xz): unpack it first"),
+    (b"BZh", "it is compressed (bzip2): unpack it first"),
+    (b"PK\x03\x04", "it is a ZIP archive: unpack it first"),
+    (b"\xff\xfe", "it is UTF-16: convert it to UTF-8 first"),
+    (b"\xfe\xff", "it is UTF-16: convert it to UTF-8 first"),
+    (b"ARROW1", "it is an Arrow file: convert it to JSON first"),
+];
 
 /// A data set, read as `known` says, and the SHA-256 of its bytes.
 ///

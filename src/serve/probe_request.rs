@@ -95,6 +95,7 @@ impl ProbeRequest<'_> {
             let room = TEXT_LIMIT.saturating_sub(bytes.len());
             bytes.extend(chunk.as_ref().iter().take(room));
             splitter.push(chunk.as_ref(), |part| match part {
+                Part::Body(_) => {}
                 Part::Data(data) => match Event::parse(data) {
                     Ok(event) => {
                         if has_token(&event) {

@@ -43,6 +43,8 @@ fn a_bad_answer_is_never_a_good_request() {
         ("error-name", "error_event", "the engine fell over"),
         ("error-line", "error_event", "the engine fell over"),
         ("odd-finish", "error_event", "banana"),
+        ("filter", "error_event", "a filter ended the answer"),
+        ("json-error", "error_event", "the engine fell over"),
         ("empty", "no_token", ""),
         ("shed", "http_5xx", "no"),
         ("limit", "http_429", ""),
@@ -96,7 +98,20 @@ fn a_server_that_closes_behind_an_answer_loses_no_answer() {
 
 #[test]
 fn an_odd_answer_that_is_whole_counts() {
-    for manner in ["well", "no-done", "no-usage", "usage-every", "role-first", "one-chunk", "reasoning", "http10"] {
+    for manner in [
+        "well",
+        "no-done",
+        "done-unended",
+        "torn-done",
+        "no-usage",
+        "usage-every",
+        "odd-usage",
+        "role-first",
+        "one-chunk",
+        "reasoning",
+        "almost-json",
+        "http10",
+    ] {
         let rows = piped(&format!("{{answers: {manner}}}"), |plan| plan, "");
         for request in measured(&rows) {
             assert_eq!(request["status"], "ok", "{manner}: {request}");

@@ -5,7 +5,7 @@
 pub const MAX_EVENT: usize = 1 << 20;
 
 /// Maximum size of stored text outside events, bytes.
-const MAX_ASIDE: usize = 300;
+const MAX_ASIDE: usize = 4096;
 /// Names of events for a failed answer, alone or after a dot (`response.failed`).
 const FAILED: [&str; 9] = ["error", "errors", "exception", "fail", "failed", "failure", "abort", "aborted", "fatal"];
 
@@ -16,6 +16,8 @@ pub enum Part<'a> {
     Data(&'a [u8]),
     /// The server's error text: from an event `error`, or from a line `error: …`.
     Error(&'a [u8]),
+    /// A body that is no event stream: a JSON error under status 200, or a page of a proxy.
+    Body(&'a [u8]),
 }
 
 /// Splits a byte stream into its events.
@@ -30,6 +32,8 @@ pub struct Splitter {
     aside: Vec<u8>,
     after_cr: bool,
     begun: bool,
+    /// An event has been handed on.
+    any: bool,
     too_large: bool,
 }
 
@@ -54,6 +58,7 @@ impl Splitter {
                 // The usual event is one line and its end in this read: copy nothing.
                 let value = value.strip_prefix(b" ").unwrap_or(value);
                 self.too_large |= value.len() > MAX_EVENT;
+                self.any = true;
                 event(Part::Data(&value[..value.len().min(MAX_EVENT)]));
                 bytes = &bytes[at + 2..];
                 continue;
@@ -69,6 +74,29 @@ impl Splitter {
                 self.line = line;
             }
             bytes = &bytes[at + 1..];
+        }
+    }
+
+    /// Reads the end of the stream: the terminator needs no blank line, and a stream without events may be a body of another kind.
+    pub fn end(&mut self, mut event: impl FnMut(Part)) {
+        let data = match self.line.strip_prefix(b"data:") {
+            Some(value) if !self.has_data => value,
+            None if self.line.is_empty() && self.has_data => &self.data,
+            _ => &b""[..],
+        };
+        if !self.failed && data.trim_ascii() == b"[DONE]" {
+            (self.has_data, self.any) = (false, true);
+            self.line.clear();
+            self.data.clear();
+            return event(Part::Data(b"[DONE]"));
+        }
+        if !self.line.is_empty() && !self.line.starts_with(b"data:") && !self.line.starts_with(b"event:") {
+            let line = std::mem::take(&mut self.line);
+            self.put_aside(line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line));
+            self.line = line;
+        }
+        if !self.any && !self.has_data && !self.aside.is_empty() {
+            event(Part::Body(&self.aside));
         }
     }
 
@@ -107,6 +135,7 @@ impl Splitter {
                 // The standard ignores an event without data; its error text may be in a comment.
                 event(Part::Error(if self.data.trim_ascii().is_empty() { &self.aside } else { &self.data }));
             } else if has_data {
+                self.any = true;
                 event(Part::Data(&self.data));
             }
             self.data.clear();
@@ -167,6 +196,7 @@ mod tests {
                 events.push(match part {
                     Part::Data(data) => String::from_utf8_lossy(data).into_owned(),
                     Part::Error(why) => format!("ERROR {}", String::from_utf8_lossy(why)),
+                    Part::Body(body) => format!("BODY {}", String::from_utf8_lossy(body)),
                 });
             });
         }
@@ -196,6 +226,38 @@ mod tests {
         ] {
             assert_eq!(split(&[text.as_bytes()]), (events.into_iter().map(String::from).collect(), torn), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_end_completes_a_terminator_and_a_body() {
+        for (text, wanted) in [
+            ("data: a\n\ndata: [DONE]", Some("[DONE]")),
+            ("data: a\n\ndata: [DONE]\n", Some("[DONE]")),
+            ("data: a\n\ndata: cut", None),
+            ("data: a\n\nevent: error\ndata: [DONE]", None),
+            ("data: a\n\nInternal Server Error", None),
+            ("{\"detail\": \"no\"}", Some("{\"detail\": \"no\"}")),
+            ("{\n  \"detail\": \"no\"\n}", Some("{   \"detail\": \"no\" }")),
+            ("<html>\n", Some("<html>")),
+            ("", None),
+        ] {
+            let (mut splitter, mut got) = (Splitter::default(), None);
+            splitter.push(text.as_bytes(), |_| ());
+            splitter.end(|part| match part {
+                Part::Data(data) | Part::Body(data) => got = Some(String::from_utf8_lossy(data).into_owned()),
+                Part::Error(_) => {}
+            });
+            assert_eq!(got.as_deref(), wanted, "{text:?}");
+            assert_eq!(
+                splitter.is_torn(),
+                text.contains("cut") || text.ends_with(['r', '}']) || text.contains("error"),
+                "{text:?}"
+            );
+        }
+        let mut splitter = Splitter::default();
+        splitter.push(b"data: a\n\nInternal Server Error", |_| ());
+        splitter.end(|_| ());
+        assert_eq!(splitter.aside(), "Internal Server Error");
     }
 
     #[test]

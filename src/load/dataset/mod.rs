@@ -4,8 +4,10 @@
 //! `extra_request_body`, `session`, `timestamp` (ms) and `metadata` if known. Unknown keys are
 //! preserved and never sent.
 
+mod container;
 mod read;
 mod shapes;
+mod talk;
 
 use serde_json::{Value, json};
 

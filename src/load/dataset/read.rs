@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::shapes::{RowParts, parts, role, text_of};
-use super::{DatasetEntry, Prompt, estimate};
+use super::talk::talk;
+use super::{DatasetEntry, Prompt, container, estimate};
+use crate::rows::jsonl::quote_bare;
 use crate::rows::row::parse_value;
 
 /// How to read a file.
@@ -47,16 +49,10 @@ pub fn read(text: &str, options: &ReadOptions) -> DatasetFile {
 fn lines(text: &str, options: &ReadOptions) -> DatasetFile {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut read = DatasetFile::default();
-    if text.trim_start().starts_with('[') {
-        match parse_value(text) {
-            Ok(Value::Array(rows)) => {
-                for row in rows {
-                    read.add(row, options);
-                }
-            }
-            Ok(_) => {}
-            Err(e) => read.broken.push((1, e.to_string())),
-        }
+    if text.trim_start().starts_with('[')
+        && let Ok(Value::Array(rows)) = row(text)
+    {
+        rows.into_iter().for_each(|row| read.add(row, options));
         return read;
     }
     if let Some(head) = columns(text) {
@@ -65,13 +61,23 @@ fn lines(text: &str, options: &ReadOptions) -> DatasetFile {
         read.broken.push((1, why));
         return read;
     }
+    let mut rows = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        match parse_value(line) {
-            Ok(row) => read.add(row, options),
+        match row(line) {
+            Ok(row) => rows.push(row),
             Err(e) => read.broken.push((number, e.to_string())),
         }
     }
+    if rows.is_empty() && !read.broken.is_empty() {
+        (rows, read.broken) = container::values(text);
+    }
+    container::unwrapped(rows).into_iter().for_each(|row| read.add(row, options));
     read
+}
+
+/// A row, also with Python's bare words: who scores a row NaN has a good prompt all the same.
+fn row(text: &str) -> crate::base::error::Result<Value> {
+    parse_value(text).or_else(|e| parse_value(&quote_bare(text)).map_err(|_| e))
 }
 
 /// The header of a CSV file; `None` for JSON.
@@ -91,6 +97,7 @@ fn columns(text: &str) -> Option<String> {
 impl DatasetFile {
     fn add(&mut self, row: Value, options: &ReadOptions) {
         let Value::Object(row) = row else { return self.skip("not a JSON object".into()) };
+        let row = talk(row);
         let id = row.get("id").or(row.get("custom_id")).map(|id| id.as_str().map_or(id.to_string(), String::from));
         let rows =
             if options.turns { turns(row, id.unwrap_or_else(|| format!("{}", self.entries.len()))) } else { vec![row] };
@@ -249,6 +256,22 @@ mod tests {
         for (row, prompt, output_len) in [
             (json!({"instruction": "What?", "context": "ground", "response": "12345678"}), json!("What?\n\nground"), 2),
             (json!({"prompt": "p", "completion": "12345678"}), json!("p"), 2),
+            (json!({"question": "Why?", "answer": "12345678", "system_prompt": "s"}), json!("s\n\nWhy?"), 2),
+            (json!({"query": "Why?", "response": "12345678"}), json!("Why?"), 2),
+            (json!({"input": "Who?", "context": "ground", "answers": ["Bob"]}), json!("Who?\n\nground"), 9),
+            (json!({"body": {"input": [user("q")], "max_output_tokens": 7}}), json!([user("q")]), 7),
+            (json!({"prompt": "p", "output_tokens_count": 12}), json!("p"), 12),
+            (json!({"data": ["q", "12345678"]}), json!([user("q")]), 2),
+            (
+                json!({"conversations": [{"from": "Human", "value": "q"}, {"from": "GPT", "value": "12345678"}]}),
+                json!([user("q")]),
+                2,
+            ),
+            (
+                json!({"instruction": "2", "input": "more", "output": "12345678", "history": [["1", "a"]]}),
+                json!([user("1"), {"role": "assistant", "content": "a"}, user("2\n\nmore")]),
+                2,
+            ),
             (json!({"prompt": "p", "output_len": 500.0}), json!("p"), 500),
             (json!({"prompt": "p", "output_len": "500"}), json!("p"), 500),
             (
@@ -274,6 +297,10 @@ mod tests {
             (json!({"image": "a.jpg", "messages": [user("<image> what?")]}), "a file (image)"),
             (json!({"prompt": "p", "timestamp": "noon"}), "timestamp"),
             (json!({"prompt": "p", "tools": "{calc"}), "not JSON"),
+            (json!({"prompt": "p", "output_len": -3}), "output_len is -3"),
+            (json!({"prompt": "p", "max_tokens": 0}), "max_tokens is 0"),
+            (json!({"prompt": "p", "output_len": "many"}), "output_len is \"many\""),
+            (json!({"question": "Which?", "choice_A": "a", "choice_B": "b"}), "choice_A"),
         ] {
             let read = one(&row, &wanted());
             let found = read.skipped.keys().any(|reason| reason.contains(why));
@@ -283,6 +310,9 @@ mod tests {
         assert_eq!(dated.entries[0].timestamp, Some(1500.0));
         let csv = read("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n", &wanted());
         assert!(csv.entries.is_empty() && csv.broken.len() == 1 && csv.broken[0].1.contains("CSV"), "{csv:?}");
+        // Half an assistant's talk as text is one session too.
+        let turns = ReadOptions { turns: true, ..wanted() };
+        assert_eq!(one(&json!({"data": ["1", "a", "2", "b"]}), &turns).entries.len(), 2);
     }
 
     #[test]

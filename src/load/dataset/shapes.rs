@@ -30,10 +30,23 @@ const SAMPLING: [&str; 16] = [
     "chat_template_kwargs",
 ];
 /// Members for the output length; the first one present counts.
-const OUTPUT: [&str; 6] =
-    ["output_len", "output_length", "max_completion_tokens", "max_tokens", "max_new_tokens", "output_tokens"];
+const OUTPUT: [&str; 9] = [
+    "output_len",
+    "output_length",
+    "max_completion_tokens",
+    "max_tokens",
+    "max_new_tokens",
+    "max_output_tokens",
+    "output_tokens",
+    "output_tokens_count",
+    "completion_tokens",
+];
 /// Members for the prompt length.
-const INPUT: [&str; 4] = ["input_len", "input_length", "prompt_tokens", "input_tokens"];
+const INPUT: [&str; 5] = ["input_len", "input_length", "prompt_tokens", "input_tokens", "prompt_tokens_count"];
+/// Questions without an instruction; the first one present counts.
+const QUESTION: [&str; 3] = ["question", "query", "input"];
+/// Answers to choose from, which are part of a question.
+const CHOICES: [&str; 4] = ["choices", "options", "endings", "choice_A"];
 /// Files outside of the messages that are part of the prompt.
 const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
 /// Members that bench-load sets itself.
@@ -89,8 +102,17 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         }
     } else if let Some(Value::String(instruction)) = row.remove("instruction") {
         ("instruction", Prompt::Text(instruction))
+    } else if let Some(messages) = take(&mut row, &["input"]) {
+        let (messages, last) = conversation(&messages, &mut needs)?;
+        answer = last;
+        ("messages", Prompt::Messages(messages))
+    } else if let Some(question) = text(&mut row, &QUESTION) {
+        if let Some(key) = CHOICES.iter().find(|key| row.contains_key(**key)) {
+            return Err(format!("has {key}, which belongs to its question and would not be sent"));
+        }
+        ("question", Prompt::Text(question))
     } else {
-        return Err("has none of prompt, messages, conversations, instruction and hash_ids".into());
+        return Err("has none of prompt, messages, conversations, instruction, question and hash_ids".into());
     };
     let prompt = match prompt {
         Prompt::Text(first) => {
@@ -134,8 +156,9 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         }
     }
     // The length is a member of the row or one of its sampling members.
-    let output_len = count(&mut row, &OUTPUT).or(count(&mut extra, &OUTPUT));
-    let input_len = count(&mut row, &INPUT);
+    let (own, sampled) = (count(&mut row, &OUTPUT)?, count(&mut extra, &OUTPUT)?);
+    let output_len = own.or(sampled);
+    let input_len = count(&mut row, &INPUT).unwrap_or_default();
     for key in OURS {
         row.remove(key);
     }
@@ -159,15 +182,21 @@ fn take(row: &mut Map<String, Value>, keys: &[&str]) -> Option<Value> {
     row.remove(*key)
 }
 
-fn count(members: &mut Members, keys: &[&str]) -> Option<u32> {
-    let mut found = None;
+/// Removes these members, and gives the first length among them; an error if only other numbers or texts are there.
+fn count(members: &mut Members, keys: &[&str]) -> Result<Option<u32>, String> {
+    let (mut found, mut odd) = (None, None);
     for key in keys {
-        if let Some(n) = members.get(*key).and_then(whole) {
-            members.remove(*key);
-            found = found.or(Some(n).filter(|n| *n > 0));
+        let Some(value) = members.get(*key).filter(|value| value.is_number() || value.is_string()) else { continue };
+        match whole(value).filter(|n| *n > 0) {
+            Some(n) => found = found.or(Some(n)),
+            None => odd = odd.or(Some(format!("{key} is {value}, not a number of tokens of at least 1"))),
         }
+        members.remove(*key);
     }
-    found
+    match (found, odd) {
+        (None, Some(why)) => Err(why),
+        (found, _) => Ok(found),
+    }
 }
 
 /// A whole number, also as `500.0` or `"500"`.
@@ -218,12 +247,13 @@ fn tools(value: Value) -> Option<Value> {
 /// The error, to be prefixed with "message N".
 pub fn role(message: &Value) -> Result<&'static str, String> {
     let role = message["role"].as_str().or(message["from"].as_str());
-    match role.ok_or("has no role")? {
-        "human" | "user" => Ok("user"),
-        "gpt" | "assistant" | "chatgpt" | "bing" | "bard" | "model" | "function_call" => Ok("assistant"),
+    let role = role.ok_or("has no role")?;
+    match role.to_ascii_lowercase().as_str() {
+        "human" | "user" | "prompter" => Ok("user"),
+        "gpt" | "assistant" | "chatgpt" | "bing" | "bard" | "model" | "ai" | "bot" | "function_call" => Ok("assistant"),
         "system" | "developer" => Ok("system"),
         "tool" | "function" | "observation" => Ok("tool"),
-        other => Err(format!("has an unknown role {other:?}")),
+        _ => Err(format!("has an unknown role {role:?}")),
     }
 }
 

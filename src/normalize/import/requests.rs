@@ -74,15 +74,17 @@ fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
         chunks.as_ref().and_then(|(chunks, start)| Some(pick(chunks)? * map.start_seconds - start))
     };
     let ttft = number(&map.ttft).map(|at| at * map.ttft_seconds.unwrap_or(map.seconds)).or(chunk(<[f64]>::first));
-    let gaps = list(&map.gaps).map(|gaps| gaps.iter().sum::<f64>() * map.seconds);
+    let output = tokens(&map.output);
+    // Several tokens without a gap have no known end: the client did not see them one by one, or wrote no numbers.
+    let gaps = list(&map.gaps).filter(|gaps| !gaps.is_empty() || output.is_none_or(|n| n <= 1));
+    let gaps = gaps.map(|gaps| gaps.iter().sum::<f64>() * map.seconds);
     let whole = number(&map.e2e).map(|at| at * map.seconds);
     let last = ttft.zip(gaps).map(|(ttft, gaps)| ttft + gaps).or(chunk(<[f64]>::last)).or(whole);
-    let output = tokens(&map.output);
     // Without a first token, or without any, it was none that succeeded, whatever its client thought; a time before the start
     // is how one that does not stream says that there was no first token to see.
     let ok = error.is_none() && ttft.is_some_and(|ttft| ttft != 0.0) && output != Some(0);
     let ttft = ttft.filter(|ttft| *ttft > 0.0);
-    let at = |seconds: Option<f64>| seconds.map(|s| Micros::from_seconds(s.max(0.0)));
+    let at = |seconds: Option<f64>| seconds.filter(|s| *s > 0.0).map(Micros::from_seconds);
     let request = Request {
         sent_us: Some(Micros(0)),
         first_token_us: at(ttft),
@@ -109,10 +111,11 @@ fn at_its_time(request: Request, seconds: f64) -> Request {
     }
 }
 
-/// Statistics of a latency, ms.
+/// Statistics of a latency, ms; none that is 0, which no client measures.
 pub fn statistics(sample: &Sample, latency: Latency) -> impl Iterator<Item = (Statistic, f64)> {
     let all = Statistic::ALL.iter().copied();
-    all.filter_map(move |statistic| Some((statistic, sample.statistic(latency, statistic)?)))
+    let of = move |statistic| sample.statistic(latency, statistic).filter(|ms| *ms > 0.0);
+    all.filter_map(move |statistic| Some((statistic, of(statistic)?)))
 }
 
 /// More than a hundredth of the answers are shorter than asked.

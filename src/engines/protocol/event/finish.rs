@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 /// Finish reasons of complete answers, in the words of OpenAI, vLLM, SGLang, TensorRT-LLM, llama.cpp, Text
-/// Generation Inference, Ollama and the gateways before them. An answer ended by a filter counts as complete.
-const WHOLE: [&str; 30] = [
+/// Generation Inference, Ollama and the gateways before them.
+const WHOLE: [&str; 25] = [
     "stop",
     "length",
     "eos",
@@ -30,12 +30,10 @@ const WHOLE: [&str; 30] = [
     "complete",
     "completed",
     "finished",
-    "content_filter",
-    "safety",
-    "recitation",
-    "refusal",
-    "sensitive",
 ];
+/// Parts of finish reasons of answers that a filter ended early.
+const FILTERED: [&str; 8] =
+    ["filter", "safety", "recitation", "refusal", "sensitive", "blocklist", "prohibited", "guardrail"];
 /// Finish reasons of answers that have not ended.
 const NOT_YET: [&str; 6] = ["", "null", "none", "not_finished", "unfinished", "in_progress"];
 /// Parts of finish reasons of aborted answers.
@@ -90,6 +88,9 @@ impl<'a> Finish<'a> {
         if WHOLE.contains(&word.as_str()) {
             return None;
         }
+        if FILTERED.iter().any(|part| word.contains(part)) {
+            return Some(format!("a filter ended the answer early: finish_reason {raw}"));
+        }
         if GAVE_UP.iter().any(|part| word.contains(part)) {
             return Some(format!("the server aborted the answer: finish_reason {raw}"));
         }
@@ -121,6 +122,9 @@ mod tests {
             "{\"type\":\"abort\",\"message\":\"out of memory\"}",
         ] {
             assert!(read(bad).unwrap().failure().unwrap().contains("aborted"), "{bad}");
+        }
+        for filtered in ["\"content_filter\"", "\"SAFETY\"", "\"content_filtered\"", "\"refusal\""] {
+            assert!(read(filtered).unwrap().failure().unwrap().contains("filter"), "{filtered}");
         }
         assert!(read(bad_with_words()).unwrap().failure().unwrap().contains("out of memory"));
         for unknown in ["\"banana\"", "7", "{\"kind\":\"x\"}", "true"] {

@@ -3,13 +3,15 @@
 //! Parsing the usual kind of event does not allocate.
 
 mod finish;
+mod lenient;
+mod mend;
 mod text;
 mod wire;
 
 use crate::base::redact;
 
 use self::finish::Finish;
-use self::wire::WireEvent;
+use self::wire::{WireEvent, WireUsage};
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +43,27 @@ pub struct Usage {
     pub cached: Option<u32>,
 }
 
+impl Usage {
+    /// The counts after a later event: a missing count, or one of 0, does not replace one.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        let newer = |new: Option<u32>, old: Option<u32>| new.filter(|n| *n > 0).or(old).or(new);
+        Self {
+            input: newer(later.input, self.input),
+            output: newer(later.output, self.output),
+            cached: newer(later.cached, self.cached),
+        }
+    }
+
+    fn of(usage: &WireUsage) -> Self {
+        Self {
+            input: usage.prompt_tokens.0.or(usage.input_tokens.0),
+            output: usage.completion_tokens.0.or(usage.output_tokens.0),
+            cached: usage.cached(),
+        }
+    }
+}
+
 impl Event {
     /// Parses the data of one event, or a whole answer that was not streamed. Empty data gives an empty event.
     ///
@@ -48,25 +71,29 @@ impl Event {
     /// Data that is neither `[DONE]` nor JSON of an event; with its beginning.
     pub fn parse(data: &[u8]) -> Result<Self, String> {
         let data = data.trim_ascii();
-        if data == b"[DONE]" || data.is_empty() {
-            return Ok(Self { done: !data.is_empty(), ..Self::default() });
+        if matches!(data, b"[DONE]" | b"" | b"null") {
+            return Ok(Self { done: data == b"[DONE]", ..Self::default() });
         }
         // Check for UTF-8 once as a whole, not string by string.
         let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
         let odd = |e: serde_json::Error| {
             format!("{e}: {}", redact::outgoing(text).chars().take(MAX_QUOTED).collect::<String>())
         };
-        let wire: WireEvent = serde_json::from_str(text).map_err(odd)?;
+        let mended;
+        let wire: WireEvent = match serde_json::from_str(text) {
+            Ok(wire) => wire,
+            Err(e) => {
+                mended = mend::json(text).ok_or_else(|| odd(e))?;
+                serde_json::from_str(&mended).map_err(odd)?
+            }
+        };
         let mut event = Self { error: wire.error(), ..Self::default() };
         let full = wire.choices.full.or(wire.text);
         (event.has_text, event.has_answer) = (full.text, full.answer);
         let mut finish = wire.choices.finish;
-        event.usage = wire.usage.map(|usage| Usage {
-            input: usage.prompt_tokens.0,
-            output: usage.completion_tokens.0,
-            cached: usage.prompt_tokens_details.and_then(|details| details.cached_tokens.0),
-        });
-        if let Some(meta) = wire.meta_info {
+        let usage = wire.usage.0.or(wire.choices.usage).or(wire.x_groq.0.and_then(|own| own.usage.0));
+        event.usage = usage.as_ref().map(Usage::of);
+        if let Some(meta) = wire.meta_info.0 {
             event.cumulative = true;
             finish = Finish::read(meta.finish_reason);
             event.usage = Some(Usage {
@@ -99,7 +126,19 @@ mod tests {
             (r#"{"choices":[{"delta":{"content":null,"reasoning_content":"x"}}]}"#, true),
             (r#"{"choices":[{"delta":{"reasoning":"x"}}]}"#, true),
             (r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"x"}]}}]}"#, true),
-            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}]}"#, false),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":""}}]}}]}"#, false),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":{"a":1}}}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"audio":{"id":"a","transcript":"x"}}}]}"#, true),
+            (r#"{"choices":[{"delta":{"audio":{"id":"a","expires_at":17}}}]}"#, false),
+            (r#"{"choices":[{"delta":{"reasoning_text":"x"}}]}"#, true),
+            (r#"{"choices":[{"delta":{"thinking_blocks":[{"type":"thinking","thinking":"x"}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]}}]}"#, false),
+            (r#"{"choices":[{"delta":"x"},null]}"#, false),
+            (r#"{"choices":[{"delta":[],"text":"x"}]}"#, true),
+            (r#"{"choices":{}}"#, false),
+            (r#"{"choices":[{"delta":{"content":"\ud83d"},"logprobs":{"logprob":-Infinity}}],"cost":NaN}"#, true),
+            ("null", false),
             (r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]}}]}"#, true),
             (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, false),
             (r#"{"choices":[{"text":"\ud83d\ude00"}],"usage":null}"#, true),
@@ -153,6 +192,11 @@ mod tests {
             (r#"{"type":"error","message":"overloaded"}"#, "overloaded"),
             (r#"{"status":"error"}"#, "error"),
             (r#"{"detail":"model not loaded"}"#, "model not loaded"),
+            (r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, "field required"),
+            (r#"{"code":1013,"msg":"upstream overloaded"}"#, "upstream overloaded"),
+            (r#"{"choices":[{"delta":{"error":{"message":"inner"}}}]}"#, "inner"),
+            (r#"{"detail":"a","message":"b"}"#, "b"),
+            (r#"{"choices":[{"text":"x","finish_reason":"content_filter"}]}"#, "filter"),
         ] {
             let error = Event::parse(data.as_bytes()).unwrap().error;
             assert!(error.as_ref().is_some_and(|error| error.contains(words)), "{data}: {error:?}");
@@ -161,6 +205,7 @@ mod tests {
             r#"{"error":false,"errors":[],"error_code":0,"choices":[{"text":"a"}]}"#,
             r#"{"status":"ok","type":"chunk","choices":[{"text":"a"}]}"#,
             r#"{"message":"Hello","choices":[{"text":"a","finish_reason":""}]}"#,
+            r#"{"message":"queued","choices":[]}"#,
         ] {
             let event = Event::parse(data.as_bytes()).unwrap();
             assert_eq!((event.error, event.finish_reason), (None, None), "{data}");
@@ -181,6 +226,37 @@ mod tests {
             let data = format!(r#"{{"choices":[{{"text":"a"}}],"usage":{{"completion_tokens":{count}}}}}"#);
             let event = Event::parse(data.as_bytes()).unwrap();
             assert_eq!((event.has_text, event.usage.unwrap().output), (true, output), "{data}");
+        }
+    }
+
+    #[test]
+    fn counts_have_other_names_and_places() {
+        for (data, wanted) in [
+            (r#"{"usage":{"input_tokens":5,"output_tokens":7,"input_tokens_details":{"cached_tokens":4}}}"#, Some(4)),
+            (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"input_tokens":0,"output_tokens":0}}"#, None),
+            (r#"{"choices":[{"text":"","usage":{"prompt_tokens":5,"completion_tokens":7}}]}"#, None),
+            (r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":7}}}"#, None),
+            (r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":"none"}}"#, None),
+        ] {
+            let usage = Event::parse(data.as_bytes()).unwrap().usage;
+            assert_eq!(usage, Some(Usage { input: Some(5), output: Some(7), cached: wanted }), "{data}");
+        }
+        for data in [r#"{"usage":"n/a","choices":[]}"#, r#"{"usage":[],"x_groq":7}"#, r#"{"usage":8}"#] {
+            assert_eq!(Event::parse(data.as_bytes()).unwrap().usage, None, "{data}");
+        }
+    }
+
+    #[test]
+    fn a_later_zero_replaces_no_count() {
+        let counts = |n| Usage { input: n, output: n, cached: n };
+        for (before, later, wanted) in [
+            (Some(8), Some(9), Some(9)),
+            (Some(8), Some(0), Some(8)),
+            (Some(8), None, Some(8)),
+            (None, Some(0), Some(0)),
+            (None, None, None),
+        ] {
+            assert_eq!(counts(before).then(counts(later)), counts(wanted));
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Whether there is text that is not empty: a string, a number meant as one, or a part with `text` or a similar key in a list.
 #[derive(Debug, Default, Clone, Copy)]
@@ -73,6 +74,7 @@ impl<'de> Visitor<'de> for Look {
             match key {
                 Key::Text => full = full.or(members.next_value()?),
                 Key::Thought => full.text |= members.next_value::<NonEmptyText>()?.text,
+                Key::Arguments => full = full.or(members.next_value::<Arguments>()?.0),
                 Key::Other => {
                     members.next_value::<IgnoredAny>()?;
                 }
@@ -85,12 +87,32 @@ impl<'de> Visitor<'de> for Look {
 /// The keys of text in parts.
 #[derive(Deserialize)]
 enum Key {
-    #[serde(rename = "text", alias = "arguments", alias = "function", alias = "content", alias = "refusal")]
+    #[serde(
+        rename = "text",
+        alias = "function",
+        alias = "content",
+        alias = "refusal",
+        alias = "name",
+        alias = "transcript"
+    )]
     Text,
+    /// Of a function, mostly as a text, sometimes as an object.
+    #[serde(rename = "arguments")]
+    Arguments,
     #[serde(rename = "thinking", alias = "reasoning", alias = "reasoning_content", alias = "summary")]
     Thought,
     #[serde(other)]
     Other,
+}
+
+/// The arguments of a function.
+struct Arguments(NonEmptyText);
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(source)?.get();
+        Ok(Self(NonEmptyText::full(!matches!(raw, "\"\"" | "null" | "false"))))
+    }
 }
 
 /// A token count; any other value is ignored, so that the answer is not lost.
