@@ -1,7 +1,7 @@
 //! Plans: their keys and values, and the checks of a plan.
 
 pub mod check;
-mod command;
+pub mod command;
 mod context;
 pub mod expand;
 mod experts;
@@ -15,6 +15,7 @@ mod limits;
 mod members;
 mod model;
 mod named;
+mod option_files;
 mod option_precedence;
 mod read;
 mod refusal;
@@ -22,6 +23,7 @@ mod rules;
 mod secrets;
 mod served;
 pub mod shape;
+mod unknown;
 
 use serde_json::Value;
 
@@ -92,6 +94,7 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
             fair::check(&plan, context.frameworks, &mut checked, found);
             fit::check(&plan, context, found);
             experts::check(&plan, context, found);
+            option_files::check(&plan, context, found);
             checked
         }
     };
