@@ -1,4 +1,4 @@
-//! Captured `--help` texts: their flags, the choices of each, and whether they are complete.
+//! Captured help of frameworks, and which file is whose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -6,111 +6,13 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::framework::{Framework, Frameworks, HelpCommand, HelpSubject};
+use super::help_flags::HelpFlags;
 use super::version::FrameworkVersion;
 use crate::base::pattern::ascii;
 
-/// Flags in a usage: `[--flag`, `| --flag`.
-static USAGE: LazyLock<Regex> = LazyLock::new(|| ascii(r"[\[|{(]\s*(--[A-Za-z0-9][\w-]*)").expect("a fixed pattern"));
-/// A flag at the beginning of a text, with its choices if it has any.
-static FLAG: LazyLock<Regex> = LazyLock::new(|| {
-    ascii(r"^(--?[A-Za-z0-9][\w-]*)(?:[ =](?:\{([^{}\s]+)\}|\[([^\]\s]+\|[^\]\s]+)\]|<([^>\s]+\|[^>\s]+)>))?")
-        .expect("a fixed pattern")
-});
 /// A version in the output of a version command.
 static VERSION: LazyLock<Regex> =
     LazyLock::new(|| ascii(r"\bv?(\d+(?:\.\d+)+[\w.+-]*|b\d{3,})").expect("a fixed pattern"));
-
-/// Maximum indent of a line that declares a flag, characters.
-const MAX_INDENT: usize = 8;
-
-/// The flags in the help of one program.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HelpFlags {
-    /// Flags, each with its choices; empty if it accepts anything.
-    flags: BTreeMap<String, Vec<String>>,
-    /// The files it was read from.
-    pub files: Vec<String>,
-    /// True if one of them lists all flags.
-    complete: bool,
-}
-
-/// Whether a flag is in the help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlagVerdict {
-    /// Listed in the help.
-    Accepted,
-    /// Not listed in the help.
-    Unknown,
-    /// Not in the help, which is known to be incomplete.
-    Unverifiable,
-}
-
-impl HelpFlags {
-    /// The verdict on a flag.
-    #[must_use]
-    pub fn verdict(&self, flag: &str) -> FlagVerdict {
-        match (self.flags.contains_key(flag), self.complete) {
-            (true, _) => FlagVerdict::Accepted,
-            (false, true) => FlagVerdict::Unknown,
-            (false, false) => FlagVerdict::Unverifiable,
-        }
-    }
-
-    /// The choices of a flag; empty if it accepts anything.
-    #[must_use]
-    pub fn choices(&self, flag: &str) -> &[String] {
-        self.flags.get(flag).map_or(&[], Vec::as_slice)
-    }
-
-    /// All flags.
-    pub fn flags(&self) -> impl Iterator<Item = &str> {
-        self.flags.keys().map(String::as_str)
-    }
-
-    fn add(&mut self, file: &str, text: &str, help: &HelpCommand) {
-        let flags = read(text);
-        let grouped = help.grouped.as_ref().and_then(|pattern| Regex::new(pattern).ok());
-        let grouped = grouped.is_some_and(|pattern| text.lines().any(|line| pattern.is_match(line)));
-        // A text that only mentions --help is an error message or an overview.
-        let empty = flags.keys().all(|flag| ["--help", "-h", "--version"].contains(&flag.as_str()));
-        self.complete |= !help.incomplete && !grouped && !empty;
-        self.files.push(file.to_string());
-        for (flag, choices) in flags {
-            let known = self.flags.entry(flag).or_default();
-            if known.is_empty() {
-                *known = choices;
-            }
-        }
-    }
-}
-
-/// The flags that a help text declares, with their choices; not those that its prose only mentions.
-fn read(text: &str) -> BTreeMap<String, Vec<String>> {
-    let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut usage = false;
-    for line in text.lines() {
-        let trimmed = line.trim();
-        usage = (usage || trimmed.to_ascii_lowercase().starts_with("usage:")) && !trimmed.is_empty();
-        if usage {
-            for found in USAGE.captures_iter(trimmed) {
-                flags.entry(found[1].to_string()).or_default();
-            }
-        }
-        // Prose is indented further than any flag.
-        let mut rest = if line.len() - line.trim_start().len() <= MAX_INDENT { trimmed } else { "" };
-        while let Some(found) = FLAG.captures(rest) {
-            let choices = (2..5).find_map(|i| found.get(i)).map_or("", |choices| choices.as_str());
-            let choices = choices.split([',', '|']).filter(|c| !c.is_empty()).map(String::from);
-            let known = flags.entry(found[1].to_string()).or_default();
-            known.extend(choices.filter(|_| !usage));
-            // Another spelling may follow after a comma; after two spaces there is prose.
-            let behind = &rest[found[0].len()..];
-            let Some(comma) = behind.find(',').filter(|at| !behind[..*at].contains("  ")) else { break };
-            rest = behind[comma + 1..].trim_start();
-        }
-    }
-    flags
-}
 
 /// The captured help of one framework.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,7 +59,7 @@ impl Helps {
                 }
                 continue;
             }
-            captured.shown.entry(help.of).or_default().add(file, text, help);
+            captured.shown.entry(help.of).or_default().add(file, text, help, &framework.flags);
             captured.version = captured.version.take().or(version);
         }
         Self(all)
@@ -213,44 +115,7 @@ fn version_of(folder: &str, framework: &Framework) -> Option<FrameworkVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_declared_flags_are_read() {
-        let text = "usage: x serve [-h] [--tp-size N] [--a | --no-a]\n\
-                    \x20          [--later {x,y}]\n\n\
-                    Prose that mentions --nothing.\n\n\
-                    options:\n\
-                    \x20 -h, --help            show this help\n\
-                    \x20 --dtype {auto,half}   as --elsewhere says, or --other\n\
-                    \x20 --count COUNT, -c COUNT\n\
-                    \x20 --tensor_parallel_size, --tp_size INTEGER  Size.\n\
-                    \x20 --backend [pytorch|tensorrt]  Which one.\n\
-                    -t,    --threads N      number, see --threads-batch\n";
-        let flags = read(text);
-        let names: Vec<&str> = flags.keys().map(String::as_str).collect();
-        assert_eq!(
-            names,
-            [
-                "--a",
-                "--backend",
-                "--count",
-                "--dtype",
-                "--help",
-                "--later",
-                "--no-a",
-                "--tensor_parallel_size",
-                "--threads",
-                "--tp-size",
-                "--tp_size",
-                "-c",
-                "-h",
-                "-t"
-            ]
-        );
-        assert_eq!(flags["--dtype"], ["auto", "half"]);
-        assert_eq!(flags["--backend"], ["pytorch", "tensorrt"]);
-        assert_eq!(flags["--count"], [""; 0]);
-    }
+    use crate::engines::help_flags::FlagVerdict;
 
     #[test]
     fn files_are_assigned_by_their_names() {

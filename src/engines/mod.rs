@@ -6,6 +6,7 @@ pub mod framework;
 pub mod gpu;
 pub mod gpu_model;
 pub mod help;
+pub mod help_flags;
 pub mod launcher;
 pub mod prometheus;
 pub mod protocol;

@@ -17,6 +17,8 @@ Examples:
   bench-validate plan.yaml | bench-expand         plan rows for the pipeline
   bench-validate configs/cookbook-llm             every plan in a folder
   bench-validate --new Qwen/Qwen3-32B --gpus 4    a new plan with comments, to start from
+  bench-validate --new --from-command 'docker run --gpus all vllm/vllm-openai:v0.32.0 --model Qwen/Qwen3-32B -tp 4'
+                                                  a new plan whose baseline is this command
   bench-validate --capture-help help plan.yaml    run each framework's --help where it would serve, and check against it
   bench-validate --help-dir help plan.yaml        check every flag against help captured before
   bench-validate --preflight plan.yaml            also check GPUs, disk, ports and tools
@@ -88,19 +90,16 @@ pub struct Args {
     /// Explain the code of a finding: what it means, why it matters, how to mend it
     #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Instead")]
     pub explain: Option<String>,
-    /// Write a new plan for MODEL to standard output
-    #[arg(long, value_name = "MODEL", conflicts_with = "plans", help_heading = "Instead")]
+    /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "Instead")]
     pub new: Option<String>,
-    /// With --new: number of GPUs; 0 for an engine on the CPU
-    #[arg(
-        long,
-        alias = "num-gpus",
-        alias = "gpu-count",
-        value_name = "N",
-        default_value = "1",
-        help_heading = "Instead"
-    )]
-    pub gpus: u32,
+    /// With --new: the plan whose baseline is this command (docker run, podman run or the server's own), a file with it, or -
+    /// for standard input
+    #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "Instead")]
+    pub from_command: Option<String>,
+    /// With --new: number of GPUs, by default 1 or what --from-command needs; 0 for an engine on the CPU
+    #[arg(long, alias = "num-gpus", alias = "gpu-count", value_name = "N", help_heading = "Instead")]
+    pub gpus: Option<u32>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,

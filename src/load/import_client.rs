@@ -14,10 +14,12 @@ use super::recorder::not_run;
 use super::stop::StopReason;
 use crate::base::error::{Context, Error, Result};
 use crate::base::{redact, shell};
-use crate::engines::framework::FrameworkClient;
+use crate::engines::framework::{Framework, FrameworkClient};
 use crate::rows::jsonl;
 use crate::rows::jsonl::quote_bare;
-use crate::rows::kinds::{ClientInfo as ImportClientName, Load, LoadMode, Members, Native, Run, Scenario, Status};
+use crate::rows::kinds::{
+    Candidate, ClientInfo as ImportClientName, LauncherStep, Load, LoadMode, Members, Native, Run, Scenario, Status,
+};
 use crate::rows::row::{Row, parse_value};
 use crate::rows::words::FailureClass;
 use crate::system::process::group::ProcessGroup;
@@ -31,23 +33,49 @@ const RESULT: &str = "result.json";
 /// When a unit lacks its scenario or load, or rows cannot be written.
 pub async fn run_import_units(
     driver: &mut RunDriver<'_>,
+    framework: &Framework,
     client: &FrameworkClient,
     leased: LeasedServer<'_>,
 ) -> Result<()> {
+    let installation = Installation::of(framework, leased.candidate);
     for unit in &leased.candidate.units {
         let (scenario, load) = leased.scenario_and_load(unit)?;
         let run = leased.run_row(None, unit, scenario, load, driver.options.shard);
-        if run_unit(driver, client, &leased, run, scenario).await?.is_some() {
+        if run_unit(driver, client, &installation, &leased, run, scenario).await?.is_some() {
             break;
         }
     }
     Ok(())
 }
 
+/// Where the client's program is: beside that of the server, if both are of one framework and run on this host.
+struct Installation<'a> {
+    /// The framework and the server's command; `None`: the program is searched in PATH.
+    beside: Option<(&'a Framework, &'a [String])>,
+    /// The server's environment variables: an installation may need them.
+    env: Vec<(&'a String, &'a String)>,
+}
+
+impl<'a> Installation<'a> {
+    fn of(framework: &'a Framework, candidate: &'a Candidate) -> Self {
+        let server = &candidate.server;
+        let here = framework.name == server.definition && server.launcher.iter().all(LauncherStep::is_local);
+        let beside = here.then_some((framework, &server.argv[..])).filter(|(_, argv)| framework.find(argv).is_some());
+        let env = server.env.iter().filter(|_| beside.is_some());
+        Self { beside, env: env.filter_map(|(name, value)| Some((name, value.as_ref()?))).collect() }
+    }
+
+    /// A command with the program of this installation.
+    fn command(&self, argv: Vec<String>) -> Vec<String> {
+        self.beside.and_then(|(framework, server)| framework.alike(server, &argv)).unwrap_or(argv)
+    }
+}
+
 /// Runs the client for one unit; why it ended early.
 async fn run_unit(
     driver: &mut RunDriver<'_>,
     client: &FrameworkClient,
+    installation: &Installation<'_>,
     leased: &LeasedServer<'_>,
     run: Run,
     scenario: &Scenario,
@@ -56,7 +84,7 @@ async fn run_unit(
     let mut run = Run { client: ImportClientName { name: program, version: "unknown".into(), commit: None }, ..run };
     let folder = TempDir::with_prefix("bench-client-").context("cannot make a folder for the client's result")?;
     let argv = match argv(client, leased, scenario, &run, &folder.path().display().to_string()) {
-        Ok(argv) => argv,
+        Ok(argv) => installation.command(argv),
         Err(why) => {
             not_run(&mut driver.out, &run, Status::Skipped, FailureClass::Unsupported, &why)?;
             return Ok(None);
@@ -64,7 +92,7 @@ async fn run_unit(
     };
     run.benchmark_command = redact::foreign(&shell::join(&argv));
     driver.notice.say(format!("{}: {}", run.workload.scenario, run.benchmark_command));
-    let running = execute(&argv, driver.options.api_key.as_deref());
+    let running = execute(&argv, &installation.env, driver.options.api_key.as_deref());
     let done = match driver.unless_stopped(leased.lease, running).await {
         Ok(done) => done,
         Err(why) => {
@@ -93,10 +121,10 @@ async fn run_unit(
 }
 
 /// Runs a command in a process group of its own, which is killed when this future is dropped.
-async fn execute(argv: &[String], api_key: Option<&str>) -> Result<(), String> {
+async fn execute(argv: &[String], env: &[(&String, &String)], api_key: Option<&str>) -> Result<(), String> {
     let mut log = tempfile::tempfile().map_err(|e| e.to_string())?;
     let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).stdin(Stdio::null()).process_group(0);
+    command.args(&argv[1..]).envs(env.iter().copied()).stdin(Stdio::null()).process_group(0);
     if let Some(key) = api_key {
         command.env("OPENAI_API_KEY", key);
     }

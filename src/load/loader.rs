@@ -114,10 +114,10 @@ impl Loader<'_> {
         let definition = frameworks.get(name);
         let leased = LeasedServer { candidate: &candidate, server: &server, definition, lease: lease.as_ref() };
         if let Some(name) = &self.driver.options.client {
-            let client = frameworks.get(name).and_then(|framework| framework.client.as_ref());
-            let client = client
-                .ok_or_else(|| Error::new(format!("no framework definition {name:?} with a benchmark client")))?;
-            return run_import_units(&mut self.driver, client, leased).await;
+            let of = frameworks.get(name).and_then(|framework| Some((framework, framework.client.as_ref()?)));
+            let (framework, client) =
+                of.ok_or_else(|| Error::new(format!("no framework definition {name:?} with a benchmark client")))?;
+            return run_import_units(&mut self.driver, framework, client, leased).await;
         }
         // A server that was already running needs no definition; bench-serve has one for every server that it starts.
         if definition.is_none() && lease.is_some() {

@@ -2,14 +2,17 @@
 
 use serde_json::Value;
 
+use super::command::is_flag;
 use super::context::{CheckContext, UnknownFlags};
 use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
 use super::shape::{nearest, plain_text};
+use super::unknown;
 use crate::base::yaml::escape;
-use crate::engines::framework::{FixedKnob, Framework, HelpSubject, Knob};
-use crate::engines::help::{CapturedHelp, FlagVerdict, HelpFlags};
+use crate::engines::framework::{FixedKnob, FlagMeaning, Framework, HelpSubject, Knob};
+use crate::engines::help::CapturedHelp;
+use crate::engines::help_flags::{FlagVerdict, HelpFlags};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{FlagCheck, PlanCheck, Rejection, Substitution, Verdicts};
 use crate::rows::words::FindingCode as Code;
@@ -126,7 +129,18 @@ impl FlagChecker<'_, '_> {
     }
 
     fn verdict(&mut self, flag: &str) -> Option<FlagVerdict> {
-        let verdict = self.server()?.verdict(flag);
+        let shown = self.server()?;
+        let mut verdict = shown.verdict(flag);
+        if verdict != FlagVerdict::Accepted {
+            // Its parser may rewrite a short form that its help does not list: `-O3`.
+            let other = match self.framework.named(flag) {
+                Some(FlagMeaning::Knob(knob)) => self.framework.flag(root(&knob)),
+                _ => flag.to_string(),
+            };
+            if shown.verdict(&other) == FlagVerdict::Accepted {
+                verdict = FlagVerdict::Accepted;
+            }
+        }
         file(&mut self.verdicts, flag, verdict);
         Some(verdict)
     }
@@ -216,6 +230,10 @@ impl FlagChecker<'_, '_> {
     /// The files in which a flag was looked up, and the nearest flag there.
     fn searched_in(&self, flag: &str) -> String {
         let Some(shown) = self.server() else { return String::new() };
+        let several = shown.ambiguous(flag);
+        if !several.is_empty() {
+            return format!(" ({}): it may be {}", shown.files.join(", "), several.join(" or "));
+        }
         format!(" ({}){}", shown.files.join(", "), nearest(flag, shown.flags()))
     }
 
@@ -225,10 +243,15 @@ impl FlagChecker<'_, '_> {
         if choices.is_empty() {
             return;
         }
-        let plain = |value: &&&Value| value.is_string() || value.is_number();
-        for value in one.values.iter().filter(plain).filter(|value| !choices.contains(&plain_text(value))) {
-            let near = nearest(&plain_text(value), choices.iter().map(String::as_str));
-            let why = format!("{flag} must be one of {}, got {}{near}", choices.join(", "), plain_text(value));
+        // A list is several values of the flag, and each must be one of its choices.
+        let refused = |value: &Value| {
+            let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            let plain = items.iter().filter(|item| item.is_string() || item.is_number()).map(plain_text);
+            plain.into_iter().find(|text| !choices.contains(text))
+        };
+        for (value, wrong) in one.values.iter().filter_map(|value| Some((value, refused(value)?))) {
+            let near = nearest(&wrong, choices.iter().map(String::as_str));
+            let why = format!("{flag} must be one of {}, got {wrong}{near}", choices.join(", "));
             if one.in_base || matches!(self.context.unknown, UnknownFlags::Fail | UnknownFlags::Translate) {
                 self.found.push(Finding::value(Code::KnobValue, &one.pointer, why));
             } else {
@@ -259,10 +282,16 @@ impl FlagChecker<'_, '_> {
         let extra =
             self.section.extra_args.iter().enumerate().map(|(i, word)| (word.clone(), format!("{at}/extra_args/{i}")));
         let words = words.into_iter().map(|word| (word, format!("{at}/server_command"))).chain(extra);
-        flags.extend(words.filter(|(word, _)| word.len() > 2 && word.starts_with("--")));
+        flags.extend(words.filter(|(word, _)| is_flag(word) && word != "--"));
+        // A program that the definition does not know may have flags of its own.
+        let own_program = self.section.command.as_ref().is_none_or(|command| framework.find(&command.head).is_some());
         for (word, pointer) in flags {
             let flag = word.split('=').next().unwrap_or_default();
-            if self.verdict(flag) != Some(FlagVerdict::Unknown) {
+            let verdict = self.verdict(flag);
+            if verdict.is_none() && own_program {
+                self.found.extend(unknown::flag(flag, &pointer, framework, self.context.frameworks));
+            }
+            if verdict != Some(FlagVerdict::Unknown) {
                 continue;
             }
             let why = self.lacks(flag, &self.searched_in(flag));

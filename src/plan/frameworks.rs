@@ -6,6 +6,7 @@ use super::finding::Finding;
 use super::framework_plan::launchers;
 use super::read::Plan;
 use super::shape::nearest;
+use super::unknown;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::engines::launcher::{Launcher, resolve};
@@ -25,9 +26,6 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
             continue;
         };
         launcher(frameworks, section, &at, found);
-        if let Err(why) = crate::base::shell::split(section["server_command"].as_str().unwrap_or_default()) {
-            found.push(Finding::value(Code::Command, &format!("{at}/server_command"), why));
-        }
         if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none())
         {
             found.push(Finding::value(
@@ -37,7 +35,7 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
             ));
         }
         let captured = checked.validated_cli_flags.get(name).map(|check| &check.server);
-        knobs(framework, section, &at, captured, found);
+        knobs(framework, frameworks, section, &at, captured, found);
         for (knob, rule) in
             framework.fixed.iter().filter(|(knob, _)| section["search_space"].get(knob.as_str()).is_some())
         {
@@ -129,32 +127,29 @@ fn unused(all: &Frameworks, known: &[&Launcher], section: &Value, at: &str, foun
     }
 }
 
-fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Verdicts>, found: &mut Vec<Finding>) {
+fn knobs(
+    framework: &Framework,
+    frameworks: &Frameworks,
+    section: &Value,
+    at: &str,
+    captured: Option<&Verdicts>,
+    found: &mut Vec<Finding>,
+) {
     let list = section["candidates"].as_array().into_iter().flatten().enumerate();
     let list = list.map(|(i, changes)| (format!("candidates/{i}"), changes));
     let parts = ["base_server_flags", "search_space"].map(|part| (part.to_string(), &section[part]));
     for (part, members) in parts.into_iter().chain(list) {
         for (knob, values) in members.as_object().into_iter().flatten() {
             let pointer = format!("{at}/{part}/{}", escape(knob));
-            let Some(described) = framework.knob(knob) else {
-                // Captured help takes precedence: it has the flag, or the missing flag has already been reported.
-                let flag = framework.flag(knob);
-                if !captured.is_some_and(|help| help.accepted.contains(&flag) || help.unknown.contains(&flag)) {
-                    let near = nearest(knob, framework.known_knobs());
-                    let why = format!("unknown knob {knob:?} of {}{near}", framework.title);
-                    // All flags of a simulated engine are known.
-                    found.push(if near.is_empty() && !framework.simulated {
-                        let verify = "check that your version has it with bench-validate --capture-help DIR";
-                        let why = format!("{why}: it is passed on as {flag}; {verify}");
-                        Finding::key(Code::KnobUnknown, &pointer, why)
-                    } else {
-                        Finding::key(Code::KnobTypo, &pointer, why)
-                    });
-                }
-                continue;
-            };
-            if part != "search_space" {
-                refuse(knob, described.refuses(values).filter(|_| !knob.contains('.')), values, &pointer, found);
+            let described = framework.knob(knob);
+            let searched = part == "search_space";
+            if described.is_none() {
+                found.extend(unknown::knob(knob, &pointer, searched, framework, captured, frameworks));
+            }
+            let refuses =
+                |value: &Value| described.and_then(|known| known.refuses(value)).filter(|_| !knob.contains('.'));
+            if !searched {
+                refuse(knob, refuses(values), values, &pointer, found);
                 continue;
             }
             let values = values.as_array().map_or(&[] as &[Value], Vec::as_slice);
@@ -163,7 +158,7 @@ fn knobs(framework: &Framework, section: &Value, at: &str, captured: Option<&Ver
             }
             for (i, value) in values.iter().enumerate() {
                 let pointer = format!("{pointer}/{i}");
-                refuse(knob, described.refuses(value).filter(|_| !knob.contains('.')), value, &pointer, found);
+                refuse(knob, refuses(value), value, &pointer, found);
                 if values[..i].contains(value) {
                     found.push(Finding::value(
                         Code::DuplicateValue,

@@ -67,9 +67,8 @@ pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Fin
         all.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
     }
     for (knob, value, pointer) in &all {
-        let is_map = framework.knob(knob).is_some_and(|knob| matches!(knob.kind, Some(Kind::Map | Kind::Any)));
-        let text = value.as_str().filter(|text| is_map && text.trim_start().starts_with('{'));
-        if let Some(Err(e)) = text.map(serde_json::from_str::<Value>) {
+        let wrong = value.as_str().filter(|text| is_json(framework, knob, text)).map(serde_json::from_str::<Value>);
+        if let Some(Err(e)) = wrong {
             found.push(Finding::value(Code::KnobValue, pointer, format!("{knob} is not JSON: {e}")));
             continue;
         }
@@ -84,6 +83,30 @@ pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Fin
         });
         found.extend(wrong.map(|why| Finding::value(Code::KnobValue, pointer, why)));
     }
+    let rest = section.command.iter().flat_map(|command| &command.rest);
+    let words = rest.map(|word| (word, format!("{at}/server_command")));
+    let words =
+        words.chain(section.extra_args.iter().enumerate().map(|(i, word)| (word, format!("{at}/extra_args/{i}"))));
+    for (word, pointer) in words {
+        let text = if word.starts_with('-') { word.split_once('=').map_or("", |(_, value)| value) } else { word };
+        if let Some(Err(e)) = begins_as_json(text).then(|| serde_json::from_str::<Value>(text)) {
+            found.push(Finding::value(Code::KnobValue, &pointer, format!("{word} is not JSON: {e}")));
+        }
+    }
+}
+
+/// True for text that must be JSON: of a map, or of a knob that the definition does not know.
+fn is_json(framework: &Framework, knob: &str, text: &str) -> bool {
+    match framework.knob(knob).map(|knob| knob.kind) {
+        Some(Some(Kind::Map | Kind::Any)) => text.trim_start().starts_with('{'),
+        Some(None) | None => begins_as_json(text),
+        Some(Some(_)) => false,
+    }
+}
+
+/// True for text that begins as a JSON object does, and as no template of a chat does.
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Plans: their keys and values, and the checks of a plan.
 
 pub mod check;
-mod command;
+pub mod command;
 mod context;
 mod document;
 pub mod expand;
@@ -19,6 +19,7 @@ mod members;
 mod model;
 mod mounts;
 mod named;
+mod option_files;
 mod option_precedence;
 mod read;
 mod refusal;
@@ -28,6 +29,7 @@ mod served;
 pub mod shape;
 mod spelling;
 mod types;
+mod unknown;
 
 use serde_json::Value;
 
@@ -110,6 +112,7 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
             fair::check(&plan, context.frameworks, &mut checked, found);
             fit::check(&plan, context, found);
             experts::check(&plan, context, found);
+            option_files::check(&plan, context, found);
             checked
         }
     };

@@ -8,6 +8,7 @@ pub mod expand;
 pub mod import;
 pub mod load;
 pub mod normalize;
+mod pasted;
 mod place;
 pub mod plans;
 pub mod preflight;

@@ -262,7 +262,7 @@ fn knob_line(text: &mut String, framework: &Framework, knob: &str, value: &Value
 }
 
 /// A value as YAML that all readers agree on: JSON, except for strings that do not need quotes.
-fn quoted(value: &Value) -> String {
+pub(super) fn quoted(value: &Value) -> String {
     let plain = |text: &str| {
         let safe = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
         let word = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '/');

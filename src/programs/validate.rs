@@ -14,7 +14,7 @@ use crate::flags::validate::{Args, ValidateFormat};
 use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
-use crate::programs::{capture, plans, preflight, rows, starter, stdio};
+use crate::programs::{capture, pasted, plans, preflight, rows, starter, stdio};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::FindingCode;
@@ -34,9 +34,16 @@ pub fn main() -> ExitCode {
         let frameworks = stdio::frameworks_of(&folders)?;
         let mut out = stdio::row_writer()?;
         if let Some(model) = &args.new {
-            let gpu = args.gpu.clone().or_else(|| preflight::detect().filter(|_| args.gpus > 0));
+            if let Some(command) = &args.from_command {
+                let own = Some(model.as_str()).filter(|model| !model.is_empty());
+                let text = pasted::plan(command, own, args.gpus, args.gpu.as_deref(), &frameworks, notice)?;
+                out.write_line(text.trim_end())?;
+                return Ok(ExitStatus::Done);
+            }
+            let gpus = args.gpus.unwrap_or(1);
+            let gpu = args.gpu.clone().or_else(|| preflight::detect().filter(|_| gpus > 0));
             let facts = plans::local_facts(model);
-            let new = starter::NewPlan { model, facts, gpus: args.gpus, gpu, names: &names };
+            let new = starter::NewPlan { model, facts, gpus, gpu, names: &names };
             let text = starter::plan(&new, &frameworks, notice)?;
             out.write_line(text.trim_end())?;
             return Ok(ExitStatus::Done);

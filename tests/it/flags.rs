@@ -257,3 +257,50 @@ fn path_of_the_programs() -> String {
     let folder = Path::new(program.get_program()).parent().unwrap();
     format!("{}:/usr/bin:/bin", folder.display())
 }
+
+#[test]
+fn a_flag_is_accepted_as_its_parser_reads_it() {
+    // vLLM takes _ for -, members of maps, short forms with their value, and beginnings that are no other flag's.
+    let words = "[--mm_encoder_tp_mode, data, --compilation_config.pass_config.fuse_allreduce_rms, \"true\", -cc.mode=3, -O3, \
+                  --limit-mm, '{}', --no-enable-log-requests, -asc, \"2\", --kv-transfer-config.kv_role, kv_both]";
+    let done = validate(&format!("  vllm: {{extra_args: {words}}}\n"), &[]).expect(0);
+    assert_eq!(lines(&done, "warning").len() + lines(&done, "error").len(), 0, "{}", done.stderr);
+    // SGLang takes beginnings, and no underscores where its help has none.
+    let sglang = |words: &str| validate(&format!("  sglang: {{extra_args: [{words}]}}\n"), &[]);
+    let done = sglang("--tp, \"1\", --mem-frac, \"0.8\", --enable-metrics, --log-requests-l, \"1\"").expect(0);
+    assert_eq!(lines(&done, "error").len(), 0, "{}", done.stderr);
+    let done = sglang("--log_requests_level, \"1\"").expect(1);
+    assert!(lines(&done, "error")[0].ends_with("did you mean \"--log-requests-level\"?"), "{}", done.stderr);
+    // The beginning of several flags is none of them, and these are named.
+    let done = sglang("--enable-dp").expect(1);
+    assert!(lines(&done, "error")[0].contains("it may be --"), "{}", done.stderr);
+    // llama.cpp takes _ for -, and its short forms are flags as well.
+    let done =
+        validate("  llama_cpp: {extra_args: [--cache_reuse, \"64\", -lv, \"4\", -ctxcp, \"8\"]}\n", &[]).expect(0);
+    assert_eq!(lines(&done, "error").len(), 0, "{}", done.stderr);
+    let done = validate("  llama_cpp: {extra_args: [-zz, \"4\"]}\n", &[]).expect(1);
+    assert!(lines(&done, "error")[0].contains("does not have -zz"), "{}", done.stderr);
+    // Each item of a list must be a choice.
+    let done =
+        validate("  sglang: {base_server_flags: {moe_a2a_backend: deepep, disaggregation_mode: [null, x]}}\n", &[])
+            .expect(1);
+    assert!(lines(&done, "error")[0].contains("got x"), "{}", done.stderr);
+}
+
+#[test]
+fn unknown_flags_are_verified_by_the_help() {
+    let knobs = "{grammar_backend: xgrammar, device: cuda, moe_dense_tp_size: 1}";
+    let done = validate(
+        &format!("  sglang: {{base_server_flags: {knobs}, search_space: {{mm_attention_backend: [fa3]}}}}\n"),
+        &[],
+    );
+    let done = done.expect(0);
+    assert_eq!(lines(&done, "warning").len(), 0, "{}", done.stderr);
+    let argv = expand(&done)[1]["server"]["argv"].to_string();
+    for words in ["\"--grammar-backend\",\"xgrammar\"", "\"--device\",\"cuda\"", "\"--mm-attention-backend\",\"fa3\""] {
+        assert!(argv.contains(words), "{argv}");
+    }
+    let done = validate("  sglang: {base_server_flags: {grammar_frontend: xgrammar}}\n", &[]).expect(1);
+    assert!(lines(&done, "error")[0].contains("SGLang 0.5.23 does not have --grammar-frontend"), "{}", done.stderr);
+    assert_eq!(lines(&done, "error").len(), 1, "{}", done.stderr);
+}

@@ -460,6 +460,35 @@ fn foreign(client: &str, plan: &str) -> (Output, String) {
 }
 
 #[test]
+fn the_client_is_that_of_the_servers_installation() {
+    let folder = scratch();
+    let installed = folder.path().join("venv/bin");
+    std::fs::create_dir_all(&installed).unwrap();
+    std::os::unix::fs::symlink(bin_dir().join("examples/zoo"), installed.join("zoo")).unwrap();
+    std::os::unix::fs::symlink(root().join("tests/fixtures/bin/zoo-client"), installed.join("zoo-client")).unwrap();
+    let (calls, server) = (folder.path().join("calls"), installed.join("zoo"));
+    // Its environment is the server's; PATH has neither.
+    let own = format!(
+        "    server_command: {}\n    env: {{ZOO_CLIENT_CALLS: {}}}\n    base_server_flags:",
+        server.display(),
+        calls.display()
+    );
+    let plan = crate::harness::zoo_plan("{}").replace("    base_server_flags:", &own);
+    std::fs::write(folder.path().join("plan.yaml"), &plan).unwrap();
+    let fixtures = root().join("tests/fixtures").display().to_string();
+    let script = format!(
+        "bench-expand -q --frameworks {fixtures} plan.yaml | bench-serve -q --frameworks {fixtures} | bench-load -q --frameworks {fixtures} --client zoo"
+    );
+    let mut command = bash(&script);
+    let done = run(command.current_dir(folder.path()).env("ZOO_CLIENT", ""), "").expect(0);
+    let native = done.records("native");
+    assert_eq!(native.len(), 1, "{}{}", done.stdout, done.stderr);
+    let said = native[0]["run"]["benchmark_command"].as_str().unwrap();
+    assert!(said.starts_with(&format!("{}/zoo-client ", installed.display())), "{said}\n{plan}");
+    assert!(calls.exists(), "{}", done.stdout);
+}
+
+#[test]
 fn another_client_runs_against_the_leased_server_and_what_it_says_is_kept() {
     let plan =
         crate::harness::zoo_plan("{}").replace("max_concurrency: [2]", "max_concurrency: [2], request_rates: [5]");

@@ -22,8 +22,8 @@ pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
 pub use self::options::OptionPrecedence;
 pub use self::parts::{
-    Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, MetricMapping, MetricsEndpoint, Parallelism,
-    PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
+    Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping, MetricsEndpoint,
+    Parallelism, PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
 

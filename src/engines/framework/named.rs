@@ -1,6 +1,6 @@
 //! The meaning of a flag on a command line: the model, an address, or a knob.
 
-use super::{Booleans, Framework, Kind};
+use super::{Booleans, Framework, Kind, Leniency};
 
 /// The meaning of a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,13 +56,36 @@ impl Framework {
         if let Some((name, _)) = off.and_then(|rest| knob(&format!("--{rest}"))) {
             return Some(FlagMeaning::KnobOff(name.into()));
         }
-        let (root, members) = flag.split_once('.').filter(|_| self.flags.dotted)?;
+        let Some((root, members)) = flag.split_once('.').filter(|_| self.flags.dotted) else {
+            return self.abbreviated(flag);
+        };
+        if let Some(knob) = self.flags.also.get(&format!("{root}.")) {
+            return Some(FlagMeaning::Knob(format!("{knob}.{members}")));
+        }
         let (name, described) = match self.named(root)? {
             FlagMeaning::Knob(name) => self.described().find(|(known, _)| *known == name)?,
             _ => return None,
         };
         let map = matches!(described.kind, Some(Kind::Map | Kind::Any));
         map.then(|| FlagMeaning::Knob(format!("{name}.{members}")))
+    }
+
+    /// The meaning of the beginning of a flag, up to a dash, if its parser takes that. Only of those flags that every start has or
+    /// that the plan counts with: another one may be a whole flag that the definition does not know.
+    fn abbreviated(&self, flag: &str) -> Option<FlagMeaning> {
+        let accepts = self.flags.lenient.contains(&Leniency::Prefixes) && flag.starts_with("--");
+        let beginning = format!("{}-", flag.replace('_', "-"));
+        let begins = |own: &str| accepts && own.replace('_', "-").starts_with(&beginning);
+        let (parallel, limit) = (&self.parallelism, self.sequence_limit.as_ref().map(|limit| &limit.knob));
+        let degrees = parallel.multiply.iter().chain(&parallel.share).chain(&parallel.tensor).chain(&parallel.nodes);
+        let counted: Vec<&String> = degrees.chain(limit).collect();
+        let knobs = self.described().map(|(name, _)| (self.flag(name), FlagMeaning::Knob(name.into())));
+        let own = self.model_flag.iter().map(|flag| (flag.clone(), FlagMeaning::Model));
+        let own = own.chain(self.served_name_flag.iter().map(|flag| (flag.clone(), FlagMeaning::ServedName)));
+        let mut found = own.chain(knobs).filter(|(own, _)| begins(own)).map(|(_, meaning)| meaning);
+        let only = found.next().filter(|_| found.next().is_none())?;
+        let safe = !matches!(&only, FlagMeaning::Knob(name) if !counted.contains(&name));
+        safe.then_some(only)
     }
 }
 

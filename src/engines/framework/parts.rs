@@ -24,6 +24,21 @@ pub struct FlagStyle {
     /// A flag with a dot sets one member of a map: `--compilation-config.mode 3`.
     #[serde(default)]
     pub dotted: bool,
+    /// What the parser of the command line accepts besides the flags as its help lists them.
+    #[serde(default)]
+    pub lenient: BTreeSet<Leniency>,
+}
+
+/// What a parser of command lines accepts besides the flags as its help lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leniency {
+    /// The value of a short flag of one letter, without a space: `-O3`.
+    Attached,
+    /// The beginning of a long flag, if no other flag begins like it: `--tp` for `--tp-size`.
+    Prefixes,
+    /// `_` for `-` in a long flag: `--max_num_seqs`.
+    Underscores,
 }
 
 /// The counters of a server.

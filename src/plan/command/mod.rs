@@ -1,7 +1,10 @@
 //! Reads a plan's own command, and merges its model, address and knobs into the plan, so that nothing is in the command
 //! twice and every check sees it.
 
+pub mod line;
+mod names;
 mod parse;
+pub mod pasted;
 mod script;
 mod wrap;
 
@@ -9,10 +12,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use self::parse::{ArgumentMeaning, Piece, is_flag, parse};
+pub use self::parse::is_flag;
+use self::parse::{ArgumentMeaning, Piece, parse};
 use super::finding::Finding;
 use super::shape::{plain_text, texts};
-use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
 use crate::rows::words::FindingCode as Code;
@@ -97,54 +100,75 @@ struct CommandReader<'a> {
 impl CommandReader<'_> {
     fn all(&mut self) -> Option<Command> {
         let line = self.section.get("server_command").and_then(Value::as_str).map(String::from);
+        let named = self.names();
         let mut command = self.command(line.as_deref().unwrap_or_default());
+        self.adopt(named, &mut command);
         self.arguments(&mut command);
         command
     }
 
     /// The plan's `server_command`; `None` without one that can be read.
     fn command(&mut self, line: &str) -> Option<Command> {
-        let words = shell::split(line).ok().filter(|words| !words.is_empty())?;
-        // A folded line leaves a `\` and a space before the words of the next line.
-        let words = words
-            .into_iter()
-            .map(|word| if word.trim_start().starts_with('-') { word.trim_start().into() } else { word });
         let pointer = format!("{}/server_command", self.at);
-        let bare = match wrap::bare(words.filter(|word: &String| !word.trim().is_empty() || word.is_empty()).collect())
-        {
+        let words = self.line(line, &pointer)?;
+        self.words(words, &pointer)
+    }
+
+    /// The words of the only command of a line; `export NAME=VALUE` before it goes to `env`.
+    fn line(&mut self, line: &str, pointer: &str) -> Option<Vec<String>> {
+        let mut all = match line::commands(line) {
+            Ok(all) => all,
+            Err(why) => {
+                self.found.push(Finding::value(Code::Command, pointer, format!("server_command: {why}")));
+                return None;
+            }
+        };
+        let last = all.pop()?;
+        for before in &all {
+            let Some(variables) = wrap::exported(&before.words) else {
+                let operator = if line[before.to..].starts_with("&&") { "&&" } else { ";" };
+                let why = format!("server_command: {}", line::refused(operator));
+                self.found.push(Finding::value(Code::Command, pointer, why));
+                return None;
+            };
+            for (name, value) in variables {
+                self.variable(&name, value, pointer);
+            }
+        }
+        if !last.ignored.is_empty() {
+            let what = last.ignored.join(" ");
+            let why = format!(
+                "ignoring {what} in server_command: bench-serve saves the server's log and keeps it in the foreground"
+            );
+            self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
+        }
+        Some(last.words)
+    }
+
+    /// Merges the words of a command; `None` if only a shell can run it.
+    fn words(&mut self, words: Vec<String>, pointer: &str) -> Option<Command> {
+        let bare = match wrap::bare(words) {
             Ok(bare) => bare,
             Err(why) => {
-                self.found.push(Finding::value(Code::Command, &pointer, format!("server_command: {why}")));
+                self.found.push(Finding::value(Code::Command, pointer, format!("server_command: {why}")));
                 return None;
             }
         };
         for (name, value) in bare.env {
-            self.variable(&name, value, &pointer);
+            self.variable(&name, value, pointer);
         }
         let found = self.framework.find(&bare.words);
-        let end = found.map_or_else(|| self.end_of(&bare.words), |found| found.end);
+        let end = found.map_or_else(|| end_of(&bare.words, &self.model), |found| found.end);
         let (head, arguments) = bare.words.split_at(end);
         let model_flag = self.framework.model_flag_of(found).cloned();
         let mut command = Command { head: head.to_vec(), model_flag, ..Command::default() };
         let positional = found.is_some() && command.model_flag.is_none();
         for piece in parse(self.framework, arguments, positional, &[&self.model]) {
-            if !self.piece(&piece, "server_command", &pointer, &mut command) {
+            if !self.piece(&piece, "server_command", pointer, &mut command) {
                 command.rest.extend(piece.words);
             }
         }
         Some(command)
-    }
-
-    /// Where the arguments begin, for a program unknown to the definition.
-    fn end_of(&self, words: &[String]) -> usize {
-        let name = words[0].rsplit('/').next().unwrap_or_default();
-        let mut from = 1;
-        if name.starts_with("python") {
-            let options = words[1..].iter().take_while(|word| is_flag(word)).count();
-            from += options + usize::from(words[1..=options].last().is_some_and(|word| word == "-m"));
-        }
-        let rest = words.iter().skip(from).position(|word| is_flag(word) || *word == self.model);
-        rest.map_or(words.len(), |n| from + n)
     }
 
     /// Merges those of the plan's `extra_args` that would otherwise be in the command twice.
@@ -164,6 +188,11 @@ impl CommandReader<'_> {
         if left.len() < words.len() {
             self.section.insert("extra_args".into(), json!(left));
         }
+        self.adopt(own, command);
+    }
+
+    /// Takes model and host of `own` into the command, which is the definition's where the plan has none.
+    fn adopt(&mut self, own: Command, command: &mut Option<Command>) {
         if own.model.is_some() || own.host.is_some() {
             let whole = command.get_or_insert_with(|| Command {
                 head: self.framework.command.clone(),
@@ -301,6 +330,18 @@ impl CommandReader<'_> {
         env.insert(name.into(), value);
         self.places.insert(format!("{}/env/{}", self.at, escape(name)), pointer.into());
     }
+}
+
+/// Where the arguments begin, for a program unknown to the definition.
+fn end_of(words: &[String], model: &str) -> usize {
+    let name = words[0].rsplit('/').next().unwrap_or_default();
+    let mut from = 1;
+    if name.starts_with("python") {
+        let options = words[1..].iter().take_while(|word| is_flag(word)).count();
+        from += options + usize::from(words[1..=options].last().is_some_and(|word| word == "-m"));
+    }
+    let rest = words.iter().skip(from).position(|word| is_flag(word) || *word == model);
+    rest.map_or(words.len(), |n| from + n)
 }
 
 /// True if two values are the same on a command line, as a map and its JSON text are.

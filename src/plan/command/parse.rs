@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::engines::framework::{Booleans, FlagMeaning, Framework, Kind};
+use crate::engines::framework::{Booleans, FlagMeaning, Framework, Kind, Leniency};
 
 /// Words of a command line that belong together: a flag and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,11 +70,15 @@ pub fn is_flag(word: &str) -> bool {
 
 /// The meaning of a flag and its value, and their number of words; `None` for an unknown flag or an invalid value.
 fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usize)> {
-    let (flag, joined) = match words[0].split_once('=') {
+    let (mut flag, mut joined) = match words[0].split_once('=') {
         Some((flag, value)) => (flag, Some(value)),
         None => (words[0].as_str(), None),
     };
-    let named = framework.named(flag)?;
+    if let Some((letter, value)) = attached(framework, &words[0]) {
+        (flag, joined) = (letter, Some(value));
+    }
+    // `--map.list+`: one more item of a list, which has no name of its own in a plan.
+    let named = framework.named(flag).filter(|_| !flag.ends_with('+'))?;
     let (kind, name) = match &named {
         FlagMeaning::Knob(name) | FlagMeaning::KnobOff(name) => (framework.knob(name)?.kind, name.clone()),
         _ => (Some(Kind::Text), String::new()),
@@ -113,6 +117,15 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
         FlagMeaning::Knob(_) => ArgumentMeaning::Knob(name, value(kind?, text)?),
     };
     Some((meaning, n))
+}
+
+/// `-O3` as `-O` and `3`, if the parser takes that.
+fn attached<'a>(framework: &Framework, word: &'a str) -> Option<(&'a str, &'a str)> {
+    let (end, _) = word.char_indices().nth(2).filter(|_| !word.starts_with("--"))?;
+    let (letter, value) = (&word[..end], word[end..].trim_start_matches('='));
+    let taken = framework.flags.lenient.contains(&Leniency::Attached) && framework.named(word).is_none();
+    let is_value = value.starts_with(|c: char| c.is_ascii_digit());
+    (taken && is_value && framework.named(letter).is_some()).then_some((letter, value))
 }
 
 fn number_or_text(text: &str) -> Value {

@@ -141,6 +141,8 @@ words! {
         OptionTwice = "E-OPTION",
         /// A flag that an option file may make ineffective.
         OptionIgnored = "W-OPTION",
+        /// An option file that cannot be read here.
+        OptionUnread = "W-OPTION-FILE",
         /// Experts that the GPUs cannot share in whole blocks.
         Experts = "W-EXPERTS",
         /// Baselines that differ.
@@ -210,6 +212,7 @@ impl FindingCode {
             | Self::MountHome
             | Self::ModelDoubtful
             | Self::OptionIgnored
+            | Self::OptionUnread
             | Self::CommandModel
             | Self::KnobUnknown
             | Self::FlagSkipped

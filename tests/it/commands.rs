@@ -1,0 +1,371 @@
+//! Pasted commands: as a plan's `server_command`, and as a new plan.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Output, program, run, scratch};
+
+fn candidates(plan: &str) -> (Output, Vec<Value>) {
+    let folder = scratch();
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    let done = run(program("bench-expand").arg("plan.yaml").current_dir(folder.path()), "").expect(0);
+    let rows = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (done, rows)
+}
+
+/// The plan that bench-validate writes for a command.
+fn new_plan(line: &str) -> Output {
+    let mut command = program("bench-validate");
+    run(command.args(["--new", "--from-command", line]).env("HOME", "/home/me").env("PWD", "/work"), "").expect(0)
+}
+
+/// The words of the baseline after the program, without those that bench-serve sets: model's name, host and port.
+fn argv(candidate: &Value) -> String {
+    let words: Vec<&str> =
+        candidate["server"]["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < words.len() {
+        match words[at] {
+            "--served-model-name" | "--alias" | "--host" | "--port" => at += 1,
+            word => kept.push(word),
+        }
+        at += 1;
+    }
+    kept.join(" ")
+}
+
+/// A command's flags in one order: that of a plan differs from that of a line.
+fn sorted(command: &str) -> Vec<String> {
+    let mut flags: Vec<String> = command.split(" --").map(String::from).collect();
+    flags[1..].sort();
+    flags
+}
+
+/// A pasted line, its framework, the baseline's command, and members of the candidate that must be so.
+type Pasted = (&'static str, &'static str, &'static str, Value);
+
+fn pasted() -> Vec<Pasted> {
+    let docker = |image: &str| json!({"/server/launcher/0/name": "docker", "/server/image": image});
+    vec![
+        (
+            "vllm serve Qwen/Qwen3-32B -tp 4 --max-model-len 16384 --port 8049 --host 0.0.0.0",
+            "vllm",
+            "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 4 --max-model-len 16384",
+            json!({"/hardware/gpu_count": 4}),
+        ),
+        (
+            "vllm serve Qwen/Qwen3-32B",
+            "vllm",
+            "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 1",
+            json!({"/hardware/gpu_count": 1}),
+        ),
+        (
+            "VLLM_USE_V1=1 CUDA_VISIBLE_DEVICES=2,3 vllm serve m/x --tensor-parallel 2",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 2",
+            json!({"/server/env/VLLM_USE_V1": "1", "/server/env/CUDA_VISIBLE_DEVICES": "2,3", "/hardware/visible_devices": "2,3"}),
+        ),
+        (
+            "CUDA_VISIBLE_DEVICES=0,1 vllm serve m/x",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 1",
+            json!({"/hardware/gpu_count": 2}),
+        ),
+        (
+            "vllm serve m/x -tp 8 -O3 -cc.cudagraph_mode=FULL --compilation_config.pass_config.fuse_allreduce_rms true --mm-encoder-tp-mode data --disable-log-stats",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 8 --optimization-level 3 --mm-encoder-tp-mode data --disable-log-stats --compilation-config {\"cudagraph_mode\":\"FULL\",\"pass_config\":{\"fuse_allreduce_rms\":true}}",
+            json!({}),
+        ),
+        (
+            "python3 -m vllm.entrypoints.openai.api_server --model m/x --tensor-parallel-size 2 --enable-prefix-caching",
+            "vllm",
+            "python3 -m vllm.entrypoints.openai.api_server --model m/x --tensor-parallel-size 2 --enable-prefix-caching",
+            json!({}),
+        ),
+        (
+            "uv run vllm serve m/x --no-enable-prefix-caching",
+            "vllm",
+            "uv run vllm serve m/x --no-enable-prefix-caching --tensor-parallel-size 1",
+            json!({}),
+        ),
+        (
+            "conda run -n x --no-capture-output vllm serve m/x -tp=2",
+            "vllm",
+            "conda run -n x --no-capture-output vllm serve m/x --tensor-parallel-size 2",
+            json!({}),
+        ),
+        (
+            "numactl -N 0 -m 0 /v/bin/vllm serve m/x -pp 2 -tp 2",
+            "vllm",
+            "numactl -N 0 -m 0 /v/bin/vllm serve m/x --pipeline-parallel-size 2 --tensor-parallel-size 2",
+            json!({"/hardware/gpu_count": 4}),
+        ),
+        (
+            "nohup vllm serve m/x -tp 2 > vllm.log 2>&1 &",
+            "vllm",
+            "nohup vllm serve m/x --tensor-parallel-size 2",
+            json!({}),
+        ),
+        (
+            "# Serve it\nexport HF_TOKEN=$HF_TOKEN\nexport VLLM_ATTENTION_BACKEND=FLASHINFER\nMODEL=m/x\nvllm serve $MODEL \\\n  -tp 2 \\  \n  --max-num-seqs 64  # enough\n",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 2 --max-num-seqs 64",
+            json!({"/server/env/HF_TOKEN": null, "/server/env/VLLM_ATTENTION_BACKEND": "FLASHINFER"}),
+        ),
+        (
+            "source /v/bin/activate && vllm serve m/x -tp 2",
+            "vllm",
+            "bash -c source /v/bin/activate && exec \"$@\" sh vllm serve m/x --tensor-parallel-size 2",
+            json!({}),
+        ),
+        ("bash -c 'vllm serve m/x -tp 2'", "vllm", "vllm serve m/x --tensor-parallel-size 2", json!({})),
+        (
+            "pip install vllm && vllm serve m/x -tp 2 --chat-template 'a && b'",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 2 --chat-template a && b",
+            json!({}),
+        ),
+        (
+            "python -m sglang.launch_server --model-path m/x --tp 8 --dp 2 --enable-dp-attention --host 0.0.0.0 --port 30000",
+            "sglang",
+            "python -m sglang.launch_server --model-path m/x --tp-size 8 --dp-size 2 --enable-dp-attention",
+            json!({"/hardware/gpu_count": 8}),
+        ),
+        (
+            "python3 -m sglang.launch_server --model m/x --tp=4 --context 8192 --device cuda --grammar-backend xgrammar",
+            "sglang",
+            "python3 -m sglang.launch_server --model-path m/x --tp-size 4 --context-length 8192 --device cuda --grammar-backend xgrammar",
+            json!({}),
+        ),
+        (
+            "sglang serve --model-path m/x --cuda-graph-bs 1 2 4 8 --mem-fraction 0.8",
+            "sglang",
+            "sglang serve --model-path m/x --cuda-graph-bs-decode 1 2 4 8 --mem-fraction-static 0.8 --tp-size 1",
+            json!({}),
+        ),
+        (
+            "trtllm-serve m/x --tp_size 4 --ep_size 4 --max_batch_size 64 --extra_llm_api_options o.yaml",
+            "tensorrt_llm",
+            "trtllm-serve m/x --tp_size 4 --ep_size 4 --max_batch_size 64 --extra_llm_api_options o.yaml",
+            json!({"/hardware/gpu_count": 4}),
+        ),
+        (
+            "llama-server -hf ggml-org/gemma-3-4b-it-GGUF:Q4_K_M -c 32768 -np 4 -ngl 99 -fa on --jinja",
+            "llama_cpp",
+            "llama-server -hf ggml-org/gemma-3-4b-it-GGUF:Q4_K_M --ctx-size 32768 --parallel 4 --n-gpu-layers 99 --flash-attn on --jinja",
+            json!({}),
+        ),
+        (
+            "./build/bin/llama-server -m /models/x.gguf --ctx_size 4096 --temp 0.7",
+            "llama_cpp",
+            "./build/bin/llama-server --model /models/x.gguf --ctx-size 4096 --temp 0.7",
+            json!({"/model": "/models/x.gguf"}),
+        ),
+        (
+            "CUDA_VISIBLE_DEVICES='' llama-server -m /models/x.gguf",
+            "llama_cpp",
+            "llama-server --model /models/x.gguf",
+            json!({"/hardware/gpu_count": 0, "/server/env/CUDA_VISIBLE_DEVICES": ""}),
+        ),
+        (
+            "docker run --runtime nvidia --gpus all -v ~/.cache/huggingface:/root/.cache/huggingface --env \"HF_TOKEN=$HF_TOKEN\" -p 8000:8000 --ipc=host vllm/vllm-openai:v0.32.0 --model m/x -tp 8",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 8",
+            json!({"/server/launcher/0/options/options": "--entrypoint \"\" --runtime nvidia", "/server/image": "vllm/vllm-openai:v0.32.0",
+                "/server/mounts/0": "/home/me/.cache/huggingface:/root/.cache/huggingface", "/server/env/HF_TOKEN": null, "/hardware/gpu_count": 8}),
+        ),
+        (
+            "docker run --gpus all vllm/vllm-openai:v0.32.0 m/x -tp 2",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 2",
+            docker("vllm/vllm-openai:v0.32.0"),
+        ),
+        (
+            "docker run -it --rm --gpus '\"device=1\"' --shm-size 32g lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path m/x",
+            "sglang",
+            "python3 -m sglang.launch_server --model-path m/x --tp-size 1",
+            json!({"/hardware/visible_devices": "1", "/server/launcher/0/options/options": "--shm-size 32g"}),
+        ),
+        (
+            "docker run --gpus 2 --entrypoint python3 vllm/vllm-openai -m vllm.entrypoints.openai.api_server --model m/x",
+            "vllm",
+            "python3 -m vllm.entrypoints.openai.api_server --model m/x --tensor-parallel-size 1",
+            json!({"/hardware/gpu_count": 2}),
+        ),
+        (
+            "podman run --device nvidia.com/gpu=all --security-opt label=disable docker.io/vllm/vllm-openai --model m/x",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 1",
+            json!({"/server/launcher/0/name": "podman"}),
+        ),
+        (
+            "sudo docker run --gpus all --name x -d nvcr.io/nvidia/tensorrt-llm/release:1.3.0 trtllm-serve serve m/x --tp_size 2",
+            "tensorrt_llm",
+            "trtllm-serve serve m/x --tp_size 2",
+            json!({}),
+        ),
+        (
+            "docker run --gpus all -v /m:/m ghcr.io/ggml-org/llama.cpp:server-cuda -m /m/x.gguf -c 4096",
+            "llama_cpp",
+            "llama-server --model /m/x.gguf --ctx-size 4096",
+            json!({"/server/mounts/0": "/m:/m"}),
+        ),
+        (
+            "docker run --gpus all vllm/vllm-openai bash -lc 'vllm serve m/x -tp 2'",
+            "vllm",
+            "bash -lc exec \"$@\" sh vllm serve m/x --tensor-parallel-size 2",
+            json!({}),
+        ),
+        (
+            "tokenspeed serve m/x --tensor-parallel-size 4",
+            "tokenspeed",
+            "tokenspeed serve m/x --tensor-parallel-size 4",
+            json!({}),
+        ),
+        (
+            "vllm serve m/x --tensor-parallel-size 8 --nnodes 2 --pipeline-parallel-size 2",
+            "vllm",
+            "vllm serve m/x --tensor-parallel-size 8 --nnodes 2 --pipeline-parallel-size 2",
+            json!({"/hardware/multi_node": true, "/hardware/gpu_count": 16}),
+        ),
+    ]
+}
+
+#[test]
+fn a_pasted_command_is_the_baseline_of_a_new_plan() {
+    let mut wrong = Vec::new();
+    for (line, framework, wanted, members) in pasted() {
+        let plan = new_plan(line);
+        let (done, rows) = candidates(&plan.stdout);
+        let Some(baseline) = rows.first() else { panic!("{line}\n{}\n{}", plan.stdout, done.stderr) };
+        let ok = baseline["framework"] == framework && sorted(&argv(baseline)) == sorted(wanted);
+        if !ok || done.stderr.contains(": error: ") || !plan.stderr.is_empty() {
+            wrong.push(format!(
+                "{line}\n  wanted {wanted}\n  came   {}\n{}{}",
+                argv(baseline),
+                plan.stderr,
+                done.stderr
+            ));
+        }
+        for (pointer, value) in members.as_object().unwrap() {
+            if baseline.pointer(pointer) != Some(value) {
+                wrong.push(format!(
+                    "{line}\n  {pointer} is {:?}, not {value}\n{}",
+                    baseline.pointer(pointer),
+                    plan.stdout
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_same_lines_are_read_as_a_server_command() {
+    // Without containers, and without lines before the server's, which a plan has other keys for.
+    let lines = pasted()
+        .into_iter()
+        .filter(|(line, ..)| !line.contains(" run ") || line.starts_with("uv ") || line.starts_with("conda "));
+    let mut wrong = Vec::new();
+    for (line, framework, wanted, _) in lines.filter(|(line, ..)| !line.contains("MODEL=") && !line.contains("&& ")) {
+        let model = if line.contains("/models/x.gguf") {
+            "/models/x.gguf"
+        } else if line.contains("gemma") {
+            "gemma"
+        } else {
+            "m/x"
+        };
+        let model = if line.contains("Qwen3-32B") { "Qwen/Qwen3-32B" } else { model };
+        let gpus = if line.contains("nnodes") { 16 } else { 8 };
+        let tp = wanted.contains("tensor-parallel-size 1") || wanted.contains("tp-size 1");
+        let base = match (tp, framework) {
+            (true, "sglang") => "{tp_size: 1}",
+            (true, _) => "{tensor_parallel_size: 1}",
+            (false, _) => "{}",
+        };
+        let plan = format!(
+            "model: {model}\nhardware: {{gpu_count: {gpus}, multi_node: true}}\nbenchmark: {{max_concurrency: [1]}}\n\
+             dataset: {{input_len: [100], output_len: [100]}}\nsla: {{max_p50_ttft_ms: 1000}}\n\
+             frameworks:\n  {framework}: {{server_command: {}, base_server_flags: {base}}}\n",
+            json!(line)
+        );
+        let (done, rows) = candidates(&plan);
+        let came = rows.first().map(argv).unwrap_or_default();
+        if sorted(&came) != sorted(wanted) {
+            wrong.push(format!("{line}\n  wanted {wanted}\n  came   {came}\n{}", done.stderr));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_pasted_command_comes_from_a_file_or_standard_input_too() {
+    let folder = scratch();
+    std::fs::write(
+        folder.path().join("serve.sh"),
+        "#!/bin/sh\nset -e\nvllm serve m/x -tp 2 --api-key sk-0123456789abcdef0123\n",
+    )
+    .unwrap();
+    let from = |source: &str, input: &str| {
+        let mut command = program("bench-validate");
+        run(command.args(["--new", "--from-command", source]).current_dir(folder.path()), input).expect(0)
+    };
+    let done = from("serve.sh", "");
+    assert!(done.stdout.contains("path: m/x") && done.stdout.contains("tensor_parallel_size: 2"), "{}", done.stdout);
+    assert!(
+        !done.stdout.contains("sk-0123") && done.stderr.contains("api_key is a secret"),
+        "{}{}",
+        done.stdout,
+        done.stderr
+    );
+    assert!(from("-", "vllm serve m/y").stdout.contains("path: m/y"));
+    // A model and a number of GPUs replace what it says.
+    let mut command = program("bench-validate");
+    let done =
+        run(command.args(["--new", "/models/z", "--gpus", "4", "--from-command", "vllm serve m/y"]), "").expect(0);
+    assert!(done.stdout.contains("path: /models/z") && done.stdout.contains("gpu_count: 4"), "{}", done.stdout);
+    for (line, why) in [
+        ("python train.py", "starts no server of a known framework"),
+        ("docker run --gpus all ubuntu sleep 1", "starts no server of a known framework"),
+        ("docker run --gpus all", "the image is missing"),
+        ("python -m sglang.launch_server --tp 2", "names no model"),
+        ("vllm serve 'm", "unclosed single quote"),
+    ] {
+        let mut command = program("bench-validate");
+        let done = run(command.args(["--new", "--from-command", line]), "").expect(2);
+        assert!(done.stderr.contains(why), "{line}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn other_names_of_knobs_are_the_knobs() {
+    let plan = "model: m/x\nhardware: {gpu_count: 8}\nbenchmark: {max_concurrency: [1]}\n\
+                dataset: {input_len: [100], output_len: [100]}\nsla: {max_p50_ttft_ms: 1000}\nframeworks:\n  \
+                sglang: {base_server_flags: {tensor_parallel_size: 2, port: 30000, host: 0.0.0.0, served_model_name: y}}\n  \
+                vllm: {base_server_flags: {no_enable_prefix_caching: true}, search_space: {no_async_scheduling: [true, false]}}\n";
+    let (done, rows) = candidates(plan);
+    let sglang = argv(rows.iter().find(|row| row["framework"] == "sglang").unwrap());
+    assert_eq!(sglang, "python -m sglang.launch_server --model-path m/x --tp-size 2");
+    assert!(done.stderr.contains("ignoring port 30000"), "{}", done.stderr);
+    let vllm: Vec<String> = rows.iter().filter(|row| row["framework"] == "vllm").map(argv).collect();
+    assert!(vllm[0].ends_with("--no-enable-prefix-caching --tensor-parallel-size 8"), "{vllm:?}");
+    assert!(vllm.iter().any(|argv| argv.contains("--no-async-scheduling")), "{vllm:?}");
+}
+
+#[test]
+fn flags_that_no_definition_knows_are_passed_on() {
+    let plan = "model: m/x\nhardware: {gpu_count: 1}\nbenchmark: {max_concurrency: [1]}\n\
+                dataset: {input_len: [100], output_len: [100]}\nsla: {max_p50_ttft_ms: 1000}\nframeworks:\n  \
+                vllm: {base_server_flags: {mm_processor_cache_type: shm, disable_log_stats: true}, \
+                       search_space: {uvicorn_log_level: [warning, error], mm_encoder_tp_mode: [data]}}\n";
+    let (done, rows) = candidates(plan);
+    let all: Vec<String> = rows.iter().map(argv).collect();
+    assert!(all.iter().all(|argv| argv.contains("--mm-processor-cache-type shm --disable-log-stats")), "{all:?}");
+    for words in ["--uvicorn-log-level error", "--mm-encoder-tp-mode data"] {
+        assert!(all.iter().any(|argv| argv.contains(words)), "{words}: {all:?}");
+    }
+    let warned =
+        done.stderr.lines().filter(|line| line.contains(": warning: ") && line.contains("--capture-help")).count();
+    assert!(warned >= 3 && !done.stderr.contains(": error: "), "{}", done.stderr);
+}
