@@ -28,7 +28,9 @@ fn of<'a>(rows: &'a [Value], record: &str) -> Vec<&'a Value> {
 }
 
 fn measured(rows: &[Value]) -> Vec<&Value> {
-    of(rows, "request").into_iter().filter(|row| row["phase"] == "measured").collect()
+    // Of the first attempt: on a busy machine the client may have measured its run again.
+    let first = |row: &&Value| !row["run_id"].as_str().unwrap().contains("/attempt-");
+    of(rows, "request").into_iter().filter(|row| row["phase"] == "measured").filter(first).collect()
 }
 
 #[test]

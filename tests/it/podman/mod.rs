@@ -176,9 +176,19 @@ fn an_image_and_the_program_in_it_must_exist() {
     let none = plan.replace(&image, "localhost/bench-it/none:1");
     let elsewhere = plan.clone() + "    server_command: /opt/none/zoo\n";
     for (plan, allowed, status, said) in [
-        (&none, None, 1, "error: zoo cannot be started: image localhost/bench-it/none:1: "),
-        (&elsewhere, None, 1, "error: zoo cannot be started: /opt/none/zoo not found in image localhost/bench-it/"),
-        (&elsewhere, Some("--allow-missing"), 0, "warning: zoo cannot be started: /opt/none/zoo not found in image"),
+        (&none, None, 1, "error: E-FRAMEWORK-MISSING: zoo cannot be started: image localhost/bench-it/none:1: "),
+        (
+            &elsewhere,
+            None,
+            1,
+            "error: E-FRAMEWORK-MISSING: zoo cannot be started: /opt/none/zoo not found in image localhost/bench-it/",
+        ),
+        (
+            &elsewhere,
+            Some("--allow-missing"),
+            0,
+            "warning: W-FRAMEWORK-MISSING: zoo cannot be started: /opt/none/zoo not found in image",
+        ),
     ] {
         // Another framework, or none would be left.
         let plan = plan.clone() + "  sim: {}\n";

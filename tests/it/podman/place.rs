@@ -99,13 +99,15 @@ impl Place {
     pub fn plan(&mut self, names: &str, flags: &str) -> Option<String> {
         let launcher = self.launcher(names)?;
         let mark = if names.contains("ssh") { self.mark.text().to_string() } else { "null".to_string() };
+        // What runs already has its image.
+        let own = names.ends_with("podman") || names.ends_with("docker");
+        let image = if own { format!("    image: {}\n", self.image.0) } else { String::new() };
         Some(format!(
             "model: zoo\nhardware: {{gpu_count: 0}}\n\
              dataset: {{num_prompts: 4, scenario_names: [s], input_len: [8], output_len: [3]}}\n\
              benchmark: {{max_concurrency: [2], warmup_requests: 1}}\nframeworks:\n  zoo:\n\
-             \x20   base_server_flags: {{options: {{a: 1}}{flags}}}\n    launcher: {launcher}\n    image: {}\n    \
-             env: {{BENCH_IT_MARK: {mark}}}\n",
-            self.image.0
+             \x20   base_server_flags: {{options: {{a: 1}}{flags}}}\n    launcher: {launcher}\n{image}    \
+             env: {{BENCH_IT_MARK: {mark}}}\n"
         ))
     }
 
