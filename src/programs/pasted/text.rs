@@ -59,6 +59,7 @@ impl PastedServer<'_> {
                min_success_rate: 0.99\n\n\
              search:\n  \
                tier: 2\n  \
+               strategy: pairwise\n  \
                max_candidates_per_framework: 8\n\n\
              frameworks:\n  \
                {}:\n",
