@@ -21,10 +21,10 @@ Examples:
                                                            speculative decoding, on top of the best plain candidate
   bench-expand plan.yaml --emit vllm-sweep sweep/          parameter files for `vllm bench sweep serve`
 
-The baseline of each framework comes first, then candidates from its search space by search.strategy, without duplicates,
-up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows,
-one for each reason, and do not count towards that maximum. The estimate assumes that every answer takes half of the time
-that the SLA allows, and at most all of it; that servers start in the usual time of their framework; and that a rate search
+The baseline of each framework comes first, then candidates from its search space by search.strategy, without duplicates, \
+up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows, \
+one for each reason, and do not count towards that maximum. The estimate assumes that every answer takes half of the time \
+that the SLA allows, and at most all of it; that servers start in the usual time of their framework; and that a rate search \
 takes its usual course.
 
 Exit status:

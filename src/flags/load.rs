@@ -22,7 +22,7 @@ Examples:
   bench-load --convert ShareGPT.json > prompts.jsonl
   bench-load --url http://127.0.0.1:8000 --endpoint /v1/chat/completions --dataset prompts.jsonl --rate 2 > raw.jsonl
 
-Open loop (--rate) sends at times drawn from the seed in advance and counts latency from the due time; closed loop
+Open loop (--rate) sends at times drawn from the seed in advance and counts latency from the due time; closed loop \
 (--concurrency) keeps N requests in flight and counts latency from the send time. Requests are never retried.
 
 Exit status:

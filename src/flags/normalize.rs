@@ -16,13 +16,13 @@ Examples:
   bench-normalize sweep/results                        every run of a `vllm bench sweep` folder
   bench-normalize raw/*.jsonl --to llm-d | head -1 > report.yaml
 
-Several files are attempts in the order given: for a unit that was run more than once, the latest attempt counts. A run
-without an end is failed (interrupted). The SLA is recomputed for every run, and for result rows of other tools that have
+Several files are attempts in the order given: for a unit that was run more than once, the latest attempt counts. A run \
+without an end is failed (interrupted). The SLA is recomputed for every run, and for result rows of other tools that have \
 thresholds: a row whose verdict contradicts its own numbers is reported. A row with `passed` but no thresholds is believed.
 
-Results of other clients are recognized by their keys: vllm bench serve and sweep, sglang.bench_serving and
-auto_benchmark, tokenspeed bench serve, tensorrt_llm benchmark_serving, guidellm, aiperf, genai-perf,
-inference-benchmarker, inference-perf, evalscope perf, InferenceX, llm-optimizer. `native` in the row says where each
+Results of other clients are recognized by their keys: vllm bench serve and sweep, sglang.bench_serving and \
+auto_benchmark, tokenspeed bench serve, tensorrt_llm benchmark_serving, guidellm, aiperf, genai-perf, \
+inference-benchmarker, inference-perf, evalscope perf, InferenceX, llm-optimizer. `native` in the row says where each \
 number comes from.
 
 Exit status:

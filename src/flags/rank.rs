@@ -23,12 +23,12 @@ Examples:
   bench-rank --baseline last-release.jsonl results.jsonl && echo no regression
   bench-rank results.jsonl --format jsonl | jq 'select(.rank == 1) | .server_command'
 
-Candidates are ordered by: meets the SLA, throughput, output tokens per second, lower TTFT, lower TPOT (ITL is used and
-marked where TPOT is missing), fewer GPUs. Missing values rank last. A candidate has one place per scenario and load mode,
-that of its best load point. Repeats of a load point count as one: their mean is ranked, and all their requests together
+Candidates are ordered by: meets the SLA, throughput, output tokens per second, lower TTFT, lower TPOT (ITL is used and \
+marked where TPOT is missing), fewer GPUs. Missing values rank last. A candidate has one place per scenario and load mode, \
+that of its best load point. Repeats of a load point count as one: their mean is ranked, and all their requests together \
 decide the SLA. The SLA is recomputed for every row that has thresholds.
 
-Rows are ranked separately if they differ in load mode, model, GPU model or budget, client, workload, endpoint, sampling,
+Rows are ranked separately if they differ in load mode, model, GPU model or budget, client, workload, endpoint, sampling, \
 precision, quantization, cache policy, simulated or real, smoke test or benchmark.
 
 Exit status:

@@ -17,7 +17,7 @@ Examples:
   bench-expand plan.yaml | bench-serve --dry-run
   bench-expand plan.yaml | bench-serve --smoke | jq '[.framework, .status, .smoke.ok]'
 
-The program after `--` is run once per server, with the server row on standard input and BENCH_BASE_URL,
+The program after `--` is run once per server, with the server row on standard input and BENCH_BASE_URL, \
 BENCH_MODEL, BENCH_CANDIDATE_ID and BENCH_ARTIFACTS in its environment.
 
 Exit status:

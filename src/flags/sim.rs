@@ -11,8 +11,8 @@ Examples:
   curl -N http://127.0.0.1:8000/v1/completions -d '{\"prompt\": \"one two\", \"max_tokens\": 8, \"stream\": true}'
   bench-load --url http://127.0.0.1:8000 --scenario chat=200:40 --concurrency 4
 
-A step takes base + prefill-token · prompt tokens + decode-seq · sequences + kv-token · KV tokens of the batch. The KV
-cache has memory-tokens − 2 · max-num-batched-tokens − 64 · max-num-seqs tokens; if it cannot hold one sequence of
+A step takes base + prefill-token · prompt tokens + decode-seq · sequences + kv-token · KV tokens of the batch. The KV \
+cache has memory-tokens − 2 · max-num-batched-tokens − 64 · max-num-seqs tokens; if it cannot hold one sequence of \
 max-model-len, the engine is out of memory.
 
 Exit status:
