@@ -36,6 +36,29 @@ pub struct NewPlan<'a> {
     pub names: &'a [String],
 }
 
+/// How a new plan measures and searches.
+pub const WORKLOAD: &str = "\
+benchmark:
+  endpoint: /v1/completions
+  # null: open loop, with a search for the highest rate (qps). 16: closed loop with 16 requests in flight.
+  max_concurrency: [null, 16]
+  qps: {lower: 0.25, upper: 8, tolerance: 0.25, max_rounds: 5}
+
+# SLA limits; each names its statistic.
+sla:
+  max_p99_ttft_ms: 2000
+  max_p99_tpot_ms: 50
+  min_success_rate: 0.99
+
+search:
+  # 1: smoke test, 2: bounded, 3: everything.
+  tier: 2
+  # Every value of every knob first, then every pair of values.
+  strategy: pairwise
+  max_candidates_per_framework: 8
+
+";
+
 /// One framework of a new plan.
 struct FrameworkChoice<'a> {
     framework: &'a Framework,
@@ -93,23 +116,7 @@ fn head(new: &NewPlan) -> String {
            scenario_names: [chat, summarization]\n  \
            input_len: [1000, 8000]\n  \
            output_len: [1000, 1000]\n\n\
-         benchmark:\n  \
-           endpoint: /v1/completions\n  \
-           # null: open loop, with a search for the highest rate (qps). 16: closed loop with 16 requests in flight.\n  \
-           max_concurrency: [null, 16]\n  \
-           qps: {{lower: 0.25, upper: 8, tolerance: 0.25, max_rounds: 5}}\n\n\
-         # SLA limits; each names its statistic.\n\
-         sla:\n  \
-           max_p99_ttft_ms: 2000\n  \
-           max_p99_tpot_ms: 50\n  \
-           min_success_rate: 0.99\n\n\
-         search:\n  \
-           # 1: smoke test, 2: bounded, 3: everything.\n  \
-           tier: 2\n  \
-           # Every value of every knob first, then every pair of values.\n  \
-           strategy: pairwise\n  \
-           max_candidates_per_framework: 8\n\n\
-         frameworks:\n",
+         {WORKLOAD}frameworks:\n",
         model = quoted(&Value::from(new.model)),
         gpu = new.gpu.as_ref().map_or("# gpu_model: NVIDIA H100 80GB HBM3".into(), |gpu| format!(
             "gpu_model: {}",

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{PastedServer, container::Container};
 use crate::base::shell;
-use crate::programs::starter::quoted;
+use crate::programs::starter::{WORKLOAD, quoted};
 use crate::rows::kinds::Members;
 
 /// The scenarios of a new plan: name, prompt and output tokens.
@@ -47,21 +47,7 @@ impl PastedServer<'_> {
                scenario_names: [{}]\n  \
                input_len: [{}]\n  \
                output_len: [{}]\n\n\
-             benchmark:\n  \
-               endpoint: /v1/completions\n  \
-               # null: open loop, with a search for the highest rate (qps). 16: closed loop with 16 requests in flight.\n  \
-               max_concurrency: [null, 16]\n  \
-               qps: {{lower: 0.25, upper: 8, tolerance: 0.25, max_rounds: 5}}\n\n\
-             # SLA limits; each names its statistic.\n\
-             sla:\n  \
-               max_p99_ttft_ms: 2000\n  \
-               max_p99_tpot_ms: 50\n  \
-               min_success_rate: 0.99\n\n\
-             search:\n  \
-               tier: 2\n  \
-               strategy: pairwise\n  \
-               max_candidates_per_framework: 8\n\n\
-             frameworks:\n  \
+             {WORKLOAD}frameworks:\n  \
                {}:\n",
             list(|(name, ..)| (*name).to_string()),
             list(|(_, input, _)| input.to_string()),
