@@ -22,12 +22,22 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
-use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Scenario, Server, Status};
+use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Qps, Run, Scenario, Server, Status};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, FailureClass};
 use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
+
+/// The server's prefix cache before a run.
+enum CacheState {
+    /// As the plan wants it.
+    Ready,
+    /// It could not be emptied; a row says why.
+    NotReset,
+    /// A signal, a lost lease or a reader that left ended the wait.
+    Stopped,
+}
 
 /// Number of open files besides the streams of requests.
 const OTHER_FILES: u64 = 64;
@@ -170,53 +180,100 @@ impl Loader<'_> {
                 }
             };
             let sent = sent.entry(&scenario.name).or_default();
-            // A rate search repeats its probes itself.
-            let attempts = if shard.is_some() { 1 } else { self.driver.options.attempts };
-            for attempt in 0..attempts {
-                let mut run = run.clone();
-                if attempt > 0 {
-                    run.run_id = format!("{}/attempt-{}", run.run_id, attempt + 1);
-                    run.attempt = attempt;
-                }
-                if bench.cache == CachePolicy::Reset {
-                    let reset = builder.reset_cache(definition.and_then(|d| d.reset_path.as_deref()));
-                    match self.driver.unless_stopped(lease, reset).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(why)) => {
-                            not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::CacheNotReset, &why)?;
-                            break;
-                        }
-                        Err(_) => return Ok(()),
-                    }
-                    sent.clear();
-                }
-                let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
-                if let (None, Some(qps)) = (load.rate, load.qps) {
-                    let until = leased.time_left().map(|left| Instant::now() + left);
-                    let command = |load: &Load, seed| leased.command(scenario, load, seed);
-                    let context = SearchContext { run: &run, spec, qps, command: &command, until, lease };
-                    if search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some() {
-                        return Ok(());
-                    }
-                    break;
-                }
-                let begun = Instant::now();
-                let outcome = self.driver.trial(run, spec, sent, false, lease).await?;
-                if outcome.stopped.is_some() {
-                    return Ok(());
-                }
-                self.driver.longest = self.driver.longest.max(begun.elapsed());
-                let possible = self.skip_reason(&leased, scenario, load, &limits).is_none()
-                    && (bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts));
-                if !outcome.saturated || attempt + 1 == attempts || !possible {
-                    break;
-                }
-                self.driver
-                    .notice
-                    .warn(format!("{}: the load generator fell behind; measuring this run again", scenario.name));
+            let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
+            let ended = match (load.rate, load.qps) {
+                (None, Some(qps)) => self.search_unit(&leased, &run, spec, qps, sent).await?,
+                _ => self.run_unit(&leased, &run, spec, load, sent).await?,
+            };
+            if ended {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Searches for the highest rate of a unit; true if no further unit can run.
+    async fn search_unit(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        run: &Run,
+        spec: RunSpec<'_>,
+        qps: Qps,
+        sent: &mut BTreeSet<usize>,
+    ) -> Result<bool> {
+        match self.reset_cache(leased, run, spec.builder, sent).await? {
+            CacheState::Ready => {}
+            CacheState::NotReset => return Ok(false),
+            CacheState::Stopped => return Ok(true),
+        }
+        let until = leased.time_left().map(|left| Instant::now() + left);
+        let command = |load: &Load, seed| leased.command(spec.scenario, load, seed);
+        let context = SearchContext { run, spec, qps, command: &command, until, lease: leased.lease };
+        Ok(search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some())
+    }
+
+    /// Measures a unit at its load, again if the client fell behind; true if no further unit can run.
+    async fn run_unit(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        run: &Run,
+        spec: RunSpec<'_>,
+        load: &Load,
+        sent: &mut BTreeSet<usize>,
+    ) -> Result<bool> {
+        let (bench, scenario) = (spec.bench, spec.scenario);
+        let attempts = if run.shard.is_some() { 1 } else { self.driver.options.attempts };
+        for attempt in 0..attempts {
+            let mut run = run.clone();
+            if attempt > 0 {
+                let why = format!("{}: the load generator fell behind; measuring this run again", scenario.name);
+                self.driver.notice.warn(why);
+                run.run_id = format!("{}/attempt-{}", run.run_id, attempt + 1);
+                run.attempt = attempt;
+            }
+            match self.reset_cache(leased, &run, spec.builder, sent).await? {
+                CacheState::Ready => {}
+                CacheState::NotReset => return Ok(false),
+                CacheState::Stopped => return Ok(true),
+            }
+            let begun = Instant::now();
+            let outcome = self.driver.trial(run, spec, sent, false, leased.lease).await?;
+            if outcome.stopped.is_some() {
+                return Ok(true);
+            }
+            self.driver.longest = self.driver.longest.max(begun.elapsed());
+            let has_prompts =
+                bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts);
+            if !outcome.saturated || !has_prompts || self.skip_reason(leased, scenario, load, spec.sla).is_some() {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Empties the server's prefix cache, if that is asked before each run.
+    async fn reset_cache(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        run: &Run,
+        builder: &RequestBuilder,
+        sent: &mut BTreeSet<usize>,
+    ) -> Result<CacheState> {
+        if leased.candidate.benchmark.cache != CachePolicy::Reset {
+            return Ok(CacheState::Ready);
+        }
+        let reset = builder.reset_cache(leased.definition.and_then(|d| d.reset_path.as_deref()));
+        match self.driver.unless_stopped(leased.lease, reset).await {
+            Ok(Ok(())) => {
+                sent.clear();
+                Ok(CacheState::Ready)
+            }
+            Ok(Err(why)) => {
+                not_run(&mut self.driver.out, run, Status::Failed, FailureClass::CacheNotReset, &why)?;
+                Ok(CacheState::NotReset)
+            }
+            Err(_) => Ok(CacheState::Stopped),
+        }
     }
 
     /// Why a unit is skipped.
