@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::command::Command;
 use super::shape::texts;
+use crate::base::yaml::escape;
 use crate::rows::kinds::{LauncherStep, Members};
 
 /// One framework of a plan.
@@ -43,7 +44,65 @@ pub struct FrameworkPlan {
     pub env: BTreeMap<String, Option<String>>,
 }
 
+/// Where a plan gives a knob a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettingScope {
+    /// In the baseline.
+    Base,
+    /// As a value to try.
+    Search,
+    /// In this one of the listed candidates.
+    Candidate(usize),
+}
+
+impl SettingScope {
+    /// True if one command may have settings of both.
+    pub(super) fn meets(self, other: Self) -> bool {
+        self == other
+            || !matches!(
+                (self, other),
+                (Self::Candidate(_), Self::Candidate(_) | Self::Search) | (Self::Search, Self::Candidate(_))
+            )
+    }
+}
+
+/// A value that a plan gives a knob.
+#[derive(Debug, Clone)]
+pub(super) struct KnobSetting<'a> {
+    /// The knob, perhaps dotted.
+    pub knob: &'a str,
+    /// The value.
+    pub value: &'a Value,
+    /// JSON pointer to it.
+    pub pointer: String,
+    /// Where it stands.
+    pub scope: SettingScope,
+}
+
 impl FrameworkPlan {
+    /// Every value of every knob, in the order of the plan: the baseline's, those to try, those of the listed candidates.
+    pub(super) fn settings(&self) -> Vec<KnobSetting<'_>> {
+        let at = format!("/frameworks/{}", escape(&self.name));
+        let mut all = Vec::new();
+        let mut add = |knob, value, part: &str, scope| {
+            all.push(KnobSetting { knob, value, pointer: format!("{at}/{part}"), scope });
+        };
+        for (knob, value) in &self.base {
+            add(knob.as_str(), value, &format!("base_server_flags/{}", escape(knob)), SettingScope::Base);
+        }
+        for (knob, values) in &self.space {
+            for (i, value) in values.iter().enumerate() {
+                add(knob, value, &format!("search_space/{}/{i}", escape(knob)), SettingScope::Search);
+            }
+        }
+        for (i, changes) in self.list.iter().enumerate() {
+            for (knob, value) in changes {
+                add(knob, value, &format!("candidates/{i}/{}", escape(knob)), SettingScope::Candidate(i));
+            }
+        }
+        all
+    }
+
     /// Renames a knob; `None` drops it from the search.
     pub(super) fn substitute(&mut self, knob: &str, to: Option<&str>) {
         let name = |name: &str| match (name == knob, to) {

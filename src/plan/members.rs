@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::finding::Finding;
-use super::framework_plan::FrameworkPlan;
+use super::framework_plan::{FrameworkPlan, KnobSetting};
 use super::shape::plain_text;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Kind};
@@ -54,33 +54,24 @@ fn map<'a>(place: &'a mut Value, name: &str, knob: &str) -> Result<&'a mut Map<S
 /// Adds findings for invalid JSON text, and for members of something that is not a map.
 pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
     let at = format!("/frameworks/{}", escape(&section.name));
-    let mut all: Vec<(&String, &Value, String)> = Vec::new();
-    all.extend(
-        section.base.iter().map(|(knob, value)| (knob, value, format!("{at}/base_server_flags/{}", escape(knob)))),
-    );
-    for (knob, values) in &section.space {
-        let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
-        all.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
-    }
-    for (i, changes) in section.list.iter().enumerate() {
-        let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
-        all.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
-    }
-    for (knob, value, pointer) in &all {
+    let all = section.settings();
+    for KnobSetting { knob, value, pointer, .. } in &all {
         let wrong = value.as_str().filter(|text| is_json(framework, knob, text)).map(serde_json::from_str::<Value>);
         if let Some(Err(e)) = wrong {
             found.push(Finding::value(Code::KnobValue, pointer, format!("{knob} is not JSON: {e}")));
             continue;
         }
         let inside = |other: &str| knob.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
-        let wrong = all.iter().filter(|(other, ..)| inside(other)).find_map(|(other, map, _)| {
-            // Invalid JSON is reported once, at its own place.
-            let invalid = map
-                .as_str()
-                .is_some_and(|text| text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_err());
-            let pair = [((*other).clone(), (*map).clone()), ((*knob).clone(), (*value).clone())];
-            nested(&pair.into_iter().collect()).err().filter(|_| !invalid)
-        });
+        let wrong = all.iter().filter(|other| inside(other.knob)).find_map(
+            |KnobSetting { knob: other, value: map, .. }| {
+                // Invalid JSON is reported once, at its own place.
+                let invalid = map.as_str().is_some_and(|text| {
+                    text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_err()
+                });
+                let pair = [((*other).to_string(), (*map).clone()), ((*knob).to_string(), (*value).clone())];
+                nested(&pair.into_iter().collect()).err().filter(|_| !invalid)
+            },
+        );
         found.extend(wrong.map(|why| Finding::value(Code::KnobValue, pointer, why)));
     }
     let rest = section.command.iter().flat_map(|command| &command.rest);

@@ -4,9 +4,8 @@ use serde_json::Value;
 
 use super::context::CheckContext;
 use super::finding::Finding;
-use super::framework_plan::FrameworkPlan;
+use super::framework_plan::KnobSetting;
 use super::read::Plan;
-use crate::base::yaml::escape;
 use crate::engines::framework::Framework;
 use crate::rows::words::FindingCode as Code;
 
@@ -24,8 +23,8 @@ struct OptionFile<'a> {
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for section in plan.frameworks.iter().filter(|section| section.enabled) {
         let Some(framework) = context.frameworks.get(&section.definition) else { continue };
-        let at = format!("/frameworks/{}", escape(&section.name));
-        let set = settings(section, &at);
+        let mut set = section.settings();
+        set.retain(|setting| !setting.value.is_null());
         for file in files(framework, &set, context, found) {
             for member in &file.members {
                 conflict(framework, &file, member, &set, found);
@@ -34,32 +33,14 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     }
 }
 
-/// Every knob with a value and its place.
-fn settings<'a>(section: &'a FrameworkPlan, at: &str) -> Vec<(&'a str, &'a Value, String)> {
-    let mut all: Vec<(&str, &Value, String)> = Vec::new();
-    all.extend(
-        section.base.iter().map(|(knob, v)| (knob.as_str(), v, format!("{at}/base_server_flags/{}", escape(knob)))),
-    );
-    for (knob, values) in &section.space {
-        let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
-        all.extend(values.iter().enumerate().map(|(i, value)| (knob.as_str(), value, pointer(i))));
-    }
-    for (i, changes) in section.list.iter().enumerate() {
-        let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
-        all.extend(changes.iter().map(|(knob, value)| (knob.as_str(), value, pointer(knob))));
-    }
-    all.retain(|(_, value, _)| !value.is_null());
-    all
-}
-
 fn files<'a>(
     framework: &Framework,
-    set: &[(&'a str, &'a Value, String)],
+    set: &[KnobSetting<'a>],
     context: &CheckContext,
     found: &mut Vec<Finding>,
 ) -> Vec<OptionFile<'a>> {
     let mut all = Vec::new();
-    for (name, value, pointer) in set {
+    for KnobSetting { knob: name, value, pointer, .. } in set {
         let (knob, inside) = name.split_once('.').map_or((*name, None), |(knob, inside)| (knob, Some(inside)));
         if !framework.option_files.contains_key(knob) {
             continue;
@@ -93,22 +74,16 @@ fn members(value: &Value, at: &str, all: &mut Vec<String>) {
     }
 }
 
-fn conflict(
-    framework: &Framework,
-    file: &OptionFile,
-    member: &str,
-    set: &[(&str, &Value, String)],
-    found: &mut Vec<Finding>,
-) {
+fn conflict(framework: &Framework, file: &OptionFile, member: &str, set: &[KnobSetting], found: &mut Vec<Finding>) {
     let named = |knob: &String| framework.option_members.get(knob).map_or(knob.as_str(), String::as_str) == member;
     let counted = framework.parallelism.multiply.iter().find(|knob| named(knob));
-    if let Some(knob) = counted.filter(|counted| !set.iter().any(|(knob, ..)| knob == counted)) {
+    if let Some(knob) = counted.filter(|counted| !set.iter().any(|setting| setting.knob == *counted)) {
         let why = format!("{member} in {}: set it as the flag {knob}, with which the plan counts GPUs", file.knob);
         return found.push(Finding::value(Code::OptionTwice, &file.pointer, why));
     }
     // Those that the definition lists are compared with the version at hand.
     let listed = |knob: &str| framework.fixed.contains_key(knob) || framework.option_members.contains_key(knob);
-    if let Some((knob, ..)) = set.iter().find(|(knob, ..)| *knob == member && !listed(knob)) {
+    if let Some(KnobSetting { knob, .. }) = set.iter().find(|setting| setting.knob == member && !listed(setting.knob)) {
         let why = format!("{knob} is set both as a flag and in {}: keep one", file.knob);
         found.push(Finding::value(Code::OptionTwice, &file.pointer, why));
     }

@@ -4,39 +4,11 @@ use serde_json::{Map, Value};
 
 use super::context::CheckContext;
 use super::finding::Finding;
-use super::framework_plan::FrameworkPlan;
+use super::framework_plan::{FrameworkPlan, KnobSetting, SettingScope};
 use super::read::Plan;
 use super::served;
-use crate::base::yaml::escape;
 use crate::engines::framework::Framework;
 use crate::rows::words::FindingCode as Code;
-
-/// Where a plan gives a setting: candidates of a list do not meet each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Base,
-    Search,
-    Candidate(usize),
-}
-
-impl Scope {
-    /// True if one command may have settings of both.
-    fn meets(self, other: Self) -> bool {
-        self == other
-            || !matches!(
-                (self, other),
-                (Self::Candidate(_), Self::Candidate(_) | Self::Search) | (Self::Search, Self::Candidate(_))
-            )
-    }
-}
-
-/// A knob of a plan with one of its values.
-struct Given<'a> {
-    knob: &'a str,
-    value: &'a Value,
-    pointer: String,
-    scope: Scope,
-}
 
 /// A member of an option file.
 struct OptionMember<'a> {
@@ -45,7 +17,7 @@ struct OptionMember<'a> {
     /// `kv_cache_config.dtype`.
     member: String,
     pointer: &'a str,
-    scope: Scope,
+    scope: SettingScope,
 }
 
 /// Adds findings about every framework with option files.
@@ -59,7 +31,9 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
 }
 
 fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
-    let given = given(section);
+    let mut given = section.settings();
+    // Null and false add nothing to the command.
+    given.retain(|setting| !setting.value.is_null() && *setting.value != false);
     let members = members(&given, framework, context);
     let version = served::version(section, &plan.checked);
     let precedence = framework.option_precedence.as_ref();
@@ -102,38 +76,8 @@ fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: 
     }
 }
 
-/// Every knob with every value that adds something to the command.
-fn given(section: &FrameworkPlan) -> Vec<Given<'_>> {
-    let at = format!("/frameworks/{}", escape(&section.name));
-    let base = section.base.iter().map(|(knob, value)| Given {
-        knob,
-        value,
-        pointer: format!("{at}/base_server_flags/{}", escape(knob)),
-        scope: Scope::Base,
-    });
-    let searched = section.space.iter().flat_map(|(knob, values)| {
-        let pointer = format!("{at}/search_space/{}", escape(knob));
-        values.iter().enumerate().map(move |(i, value)| Given {
-            knob,
-            value,
-            pointer: format!("{pointer}/{i}"),
-            scope: Scope::Search,
-        })
-    });
-    let listed = section.list.iter().enumerate().flat_map(|(i, changes)| {
-        let pointer = format!("{at}/candidates/{i}");
-        changes.iter().map(move |(knob, value)| Given {
-            knob,
-            value,
-            pointer: format!("{pointer}/{}", escape(knob)),
-            scope: Scope::Candidate(i),
-        })
-    });
-    base.chain(searched).chain(listed).filter(|given| !given.value.is_null() && *given.value != false).collect()
-}
-
 /// The members that the option files of a plan set, as maps, as dotted knobs or in a file on this host.
-fn members<'a>(given: &'a [Given<'a>], framework: &Framework, context: &CheckContext) -> Vec<OptionMember<'a>> {
+fn members<'a>(given: &'a [KnobSetting<'a>], framework: &Framework, context: &CheckContext) -> Vec<OptionMember<'a>> {
     let mut all = Vec::new();
     for one in given {
         let (option, inside) = one.knob.split_once('.').unwrap_or((one.knob, ""));

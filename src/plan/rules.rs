@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::context::CheckContext;
 use super::finding::Finding;
-use super::framework_plan::FrameworkPlan;
+use super::framework_plan::{FrameworkPlan, KnobSetting, SettingScope};
 use super::read::Plan;
 use super::refusal::{Refusal, RefusalCause, refusal};
 use super::shape::plain_text;
@@ -121,19 +121,12 @@ impl RuleChecker<'_, '_> {
     }
 
     fn search(&mut self) {
-        let at = format!("/frameworks/{}", escape(&self.section.name));
-        let mut each: Vec<(&String, &Value, String)> = Vec::new();
-        for (knob, values) in &self.section.space {
-            let pointer = |i: usize| format!("{at}/search_space/{}/{i}", escape(knob));
-            each.extend(values.iter().enumerate().map(|(i, value)| (knob, value, pointer(i))));
-        }
-        for (i, changes) in self.section.list.iter().enumerate() {
-            let pointer = |knob: &str| format!("{at}/candidates/{i}/{}", escape(knob));
-            each.extend(changes.iter().map(|(knob, value)| (knob, value, pointer(knob))));
-        }
         let base = self.plan.base(self.section, self.framework);
         let refused = refusal(self.plan, self.section, self.framework, &base, &Members::new());
-        for (knob, value, pointer) in each {
+        for KnobSetting { knob, value, pointer, scope } in self.section.settings() {
+            if scope == SettingScope::Base {
+                continue;
+            }
             self.unknown_gpu(knob, value, &pointer);
             if base.get(knob) == Some(value) {
                 continue;
@@ -143,8 +136,8 @@ impl RuleChecker<'_, '_> {
                 self.hit(rule, knob, value, &pointer, false);
             }
             let mut flags = base.clone();
-            flags.insert(knob.clone(), value.clone());
-            let changed = Members::from_iter([(knob.clone(), value.clone())]);
+            flags.insert(knob.into(), value.clone());
+            let changed = Members::from_iter([(knob.to_string(), value.clone())]);
             let refusal = refusal(self.plan, self.section, self.framework, &flags, &changed);
             if let Some(refusal) = refusal.filter(|r| r.class != FailureClass::Rule && refused.as_ref() != Some(r)) {
                 let speculative = refusal.class == FailureClass::Speculative;
