@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::version::FrameworkVersion;
 use crate::base::yaml;
@@ -48,7 +48,8 @@ impl ModelTrait {
 pub struct ModelArchitecture {
     /// Its name in rules and messages.
     pub name: String,
-    /// How the names of its models begin.
+    /// How the names of its models begin, in lower case.
+    #[serde(deserialize_with = "lower_case")]
     names: Vec<String>,
     /// Their names in `architectures` of `config.json`.
     #[serde(default)]
@@ -91,11 +92,16 @@ impl ModelArchitecture {
     #[must_use]
     pub fn named(model: &str) -> Option<&'static Self> {
         let name = last_part(model).to_ascii_lowercase();
-        let begins = |architecture: &&'static Self| {
-            let fits = architecture.names.iter().filter(|own| name.starts_with(&own.to_ascii_lowercase()));
-            fits.map(String::len).max()
+        let fits = |architecture: &'static Self| {
+            let own = architecture.names.iter().filter(|own| name.starts_with(own.as_str()));
+            Some((own.map(String::len).max()?, architecture))
         };
-        TABLE.architectures.iter().filter(|architecture| begins(architecture).is_some()).max_by_key(begins)
+        TABLE
+            .architectures
+            .iter()
+            .filter_map(fits)
+            .max_by_key(|(length, _)| *length)
+            .map(|(_, architecture)| architecture)
     }
 
     /// The architecture of a model by its name and the `architectures` of its `config.json`, which decide; the name chooses where
@@ -151,6 +157,10 @@ impl ServedModels {
             _ => Served::Yes,
         }
     }
+}
+
+fn lower_case<'de, D: Deserializer<'de>>(names: D) -> Result<Vec<String>, D::Error> {
+    Vec::<String>::deserialize(names).map(|names| names.iter().map(|name| name.to_ascii_lowercase()).collect())
 }
 
 /// The last part of a model's id or path; of a folder of the hub's cache the model's name.

@@ -122,10 +122,11 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
     let mut all = Estimate::default();
     // All candidates of a plan have the same rate searches.
     let mut known: Vec<(Qps, Vec<Vec<f64>>)> = Vec::new();
+    let mut usual: Vec<(Qps, f64, Vec<f64>)> = Vec::new();
     for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
         all.starts += 1;
-        let usual = frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
-        all.start_s += usual as f64;
+        let ready = frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
+        all.start_s += ready as f64;
         let answers: Vec<(&str, f64)> = candidate
             .scenarios
             .iter()
@@ -155,11 +156,16 @@ pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks:
                 (warm + burst) * answer + rates.iter().map(|rate| open_s(*rate, bench, answer)).sum::<f64>()
             };
             let keeps = (BATCH / likely.max(0.001)).clamp(qps.lower, qps.upper);
-            let usual = rates(qps, Some(keeps / 2.0).filter(|_| burst > 0.0), keeps);
+            let likely_at = usual.iter().position(|(other, rate, _)| other == qps && *rate == keeps);
+            let likely_at = likely_at.unwrap_or_else(|| {
+                usual.push((*qps, keeps, rates(qps, Some(keeps / 2.0).filter(|_| burst > 0.0), keeps)));
+                usual.len() - 1
+            });
+            let usual = &usual[likely_at].2;
             let most_s = known[at].1.iter().map(|rates| sum(rates, most)).fold(0.0, f64::max);
             all.searches += 1;
             all.probes += usual.len();
-            all.search.add(sum(&usual, likely).min(most_s), most_s);
+            all.search.add(sum(usual, likely).min(most_s), most_s);
         }
     }
     all
