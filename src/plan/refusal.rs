@@ -191,21 +191,21 @@ fn required(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: 
 /// The product of the degrees of parallelism must not exceed `gpu_count`.
 fn gpus(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal> {
     let parallelism = &framework.parallelism;
-    let needed = parallelism.gpus(flags)?;
     // On the CPU the degrees count sockets or threads.
     let budget = plan.hardware.gpu_count.map(u64::from).filter(|budget| *budget > 0)?;
+    let needed = parallelism.gpus(flags).filter(|needed| *needed > budget)?;
     let (used, shared) = parallelism.split_degrees(flags);
     let terms = terms(&used);
     let shared = shared.into_iter().filter(|(_, n)| *n > 1);
     let shared = shared.map(|(knob, _)| knob).collect::<Vec<_>>().join(", ");
     let shared = if shared.is_empty() { shared } else { format!(" ({shared} shares them)") };
     let first = used.first().map(|(knob, _)| knob.to_string()).unwrap_or_default();
-    let why = || format!("{terms} needs {needed} GPUs{shared}, but gpu_count is {budget}");
-    (needed > budget).then(|| Refusal::unsupported(RefusalCause::GpuCount(first), why()))
+    let why = format!("{terms} needs {needed} GPUs{shared}, but gpu_count is {budget}");
+    Some(Refusal::unsupported(RefusalCause::GpuCount(first), why))
 }
 
 /// `tp_size 8 × pp_size 2`.
-fn terms(degrees: &[(String, u64)]) -> String {
+fn terms(degrees: &[(&str, u64)]) -> String {
     degrees.iter().map(|(knob, n)| format!("{knob} {n}")).collect::<Vec<_>>().join(" × ")
 }
 
@@ -213,7 +213,7 @@ fn terms(degrees: &[(String, u64)]) -> String {
 fn uneven(framework: &Framework, flags: &Members) -> Option<Refusal> {
     let (divides, of) = framework.parallelism.uneven(flags)?;
     let why = format!("{} must be divisible by {}", terms(&of), terms(&divides));
-    let knobs = divides.into_iter().chain(of).map(|(knob, _)| knob).collect();
+    let knobs = divides.into_iter().chain(of).map(|(knob, _)| knob.to_string()).collect();
     Some(Refusal::unsupported(RefusalCause::Uneven(knobs), why))
 }
 

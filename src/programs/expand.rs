@@ -10,7 +10,7 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::expand::{Args, ExpandFormat, SearchStage};
-use crate::plan::expand::{FirstPassScore, estimate, expand, finalists, on_top_of, round_robin};
+use crate::plan::expand::{Estimator, FirstPassScore, expand, finalists, on_top_of, round_robin};
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::plans::PlanSource;
 use crate::programs::{earlier, emit, plans, stdio};
@@ -40,7 +40,17 @@ pub fn main() -> ExitCode {
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
         let out = stdio::row_writer()?;
-        let mut expander = Expander { out, args: &args, frameworks, done, ranking, best, notice, says_bind: false };
+        let mut expander = Expander {
+            out,
+            args: &args,
+            frameworks,
+            done,
+            ranking,
+            best,
+            notice,
+            estimator: Estimator::default(),
+            says_bind: false,
+        };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
         for path in &plans {
@@ -65,6 +75,7 @@ struct Expander<'a> {
     ranking: Option<Ranking>,
     best: Option<Vec<FirstPassScore>>,
     notice: &'static Notice,
+    estimator: Estimator,
     /// It has been said what the commands bind.
     says_bind: bool,
 }
@@ -121,7 +132,7 @@ impl Expander<'_> {
             candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
         }
         earlier::drop_done(&mut candidates, &self.done, self.notice);
-        let estimated = estimate(candidates.iter(), &self.frameworks);
+        let estimated = self.estimator.estimate(candidates.iter(), &self.frameworks);
         if estimated.starts > 0 {
             self.notice.say(format!("{estimated}"));
         }

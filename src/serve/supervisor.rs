@@ -17,7 +17,6 @@ use super::start::{FailedStart, StartContext};
 use super::{preflight, rows, start};
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
-use crate::base::redact;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{Candidate, Members, ServerState};
 use crate::rows::row::Row;
@@ -43,7 +42,6 @@ pub struct ServeSummary {
 /// When rows cannot be read or written, or no client took a lease. A failed candidate is not an error.
 pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &Notice) -> Result<ServeSummary> {
     guard::adopt_orphans()?;
-    std::thread::spawn(redact::warm_up);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {

@@ -7,60 +7,14 @@
 mod door;
 mod forms;
 mod name;
+mod patterns;
 
-use std::sync::LazyLock;
-
-use regex::{Captures, Regex};
+use regex::Captures;
 
 pub use self::door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
 use self::forms::{Finder, SHORTEST};
 pub use self::name::is_secret_name;
 use self::name::{is_plain, is_secret};
-use super::pattern::ascii;
-
-/// Patterns of secrets, with the kind to replace them with. Wider than those of gitleaks on purpose.
-static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
-    [
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.)*?(-----END [A-Z ]*PRIVATE KEY-----|$)", "private_key"),
-        (r"\bhf_[A-Za-z0-9]{20,}", "huggingface"),
-        (r"\bapi_org_[A-Za-z0-9]{20,}", "huggingface"),
-        (r"\bsk-[A-Za-z0-9_-]{16,}", "api_key"),
-        (r"\bnvapi-[\w-]{20,}", "nvidia"),
-        (r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b", "aws"),
-        (r"\bABSK[A-Za-z0-9+/]{40,}={0,2}", "aws"),
-        (r"\b(?:gh[pours]_[0-9A-Za-z]{20,}|github_pat_\w{20,})", "github"),
-        (r"\bglpat-[\w-]{16,}", "gitlab"),
-        (r"\bxox[abprs]-[\w-]{10,}", "slack"),
-        (r"\bAIza[\w-]{30,}", "google"),
-        (r"\bey[A-Za-z0-9_-]{10,}\.ey[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", "jwt"),
-    ]
-    .map(|(pattern, kind)| {
-        // The letter that ends a colour's escape sequence is not part of the next word.
-        let pattern =
-            pattern.strip_prefix(r"\b").map_or(pattern.into(), |rest| format!(r"(?:\x1b\[[0-9;]*m|\b){rest}"));
-        (ascii(&pattern).expect("a fixed pattern"), kind)
-    })
-    .into()
-});
-
-/// Patterns of text that introduces a secret; only the secret after it is replaced.
-static INTRODUCED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
-    [
-        (r"(?i)\b((?:bearer|basic)\s+)([\w=~@.+/-]{8,})", "authorization"),
-        (r"(://)([^/\s:@]+:[^/\s@]+)@", "userinfo"),
-        (r"(?i)([?&](?:token|key|sig|api_key)=)([^&\s]+)", "query"),
-        (
-            r#"(?i)((?:^|[\s'"\[(])--?(?:api-key|admin-api-key|hf-token|token|ssl-keyfile-password|password)(?:=|\s+|['"],\s*['"]))([^\s'"-][^\s'"]+)"#,
-            "flag",
-        ),
-        (
-            r#"(?i)(\b[A-Z0-9_]*(?:TOKEN|API_KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE)\b['"]?\s*[=:]\s*['"]?)([^\s'",}\]]{6,})"#,
-            "value",
-        ),
-    ]
-    .map(|(pattern, kind)| (ascii(pattern).expect("a fixed pattern"), kind))
-    .into()
-});
 
 /// Flags whose value is a secret.
 const SECRET_FLAGS: [&str; 12] = [
@@ -79,12 +33,6 @@ const SECRET_FLAGS: [&str; 12] = [
 ];
 /// The secret flags whose value may be an ordinary setting.
 const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
-
-/// Compiles the patterns, which takes some milliseconds; call it from another thread ahead of time.
-pub fn warm_up() {
-    LazyLock::force(&PATTERNS);
-    LazyLock::force(&INTRODUCED);
-}
 
 /// True if a header contains a secret instead of naming its variable: `Authorization: Bearer …`.
 #[must_use]
@@ -175,17 +123,16 @@ impl Redactor {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut text = self.without_values(text);
-        for (regex, kind) in PATTERNS.iter() {
-            if regex.is_match(&text) {
-                text = regex.replace_all(&text, format!("[REDACTED:{kind}]")).into_owned();
-            }
-        }
-        for (regex, kind) in INTRODUCED.iter() {
+        for pattern in patterns::possible(&text) {
+            let (regex, kind) = (pattern.regex(), pattern.kind);
             let replace = |found: &Captures| {
+                if !pattern.introduced {
+                    return format!("[REDACTED:{kind}]");
+                }
                 if found[2].starts_with("[REDACTED") || is_reference(&found[2]) {
                     return found[0].to_string();
                 }
-                let end = if *kind == "userinfo" { "@" } else { "" };
+                let end = if kind == "userinfo" { "@" } else { "" };
                 format!("{}[REDACTED:{kind}]{end}", &found[1])
             };
             if regex.is_match(&text) {

@@ -174,12 +174,15 @@ pub struct Divisor {
 }
 
 /// Degrees of parallelism by their knobs.
-pub type Degrees = Vec<(String, u64)>;
+pub type Degrees<'a> = Vec<(&'a str, u64)>;
 
 impl Parallelism {
     /// The degrees that these flags set, of these knobs.
-    fn degrees(knobs: &[String], flags: &Members) -> Degrees {
-        knobs.iter().filter_map(|knob| Some((knob.clone(), flags.get(knob)?.as_u64()?))).collect()
+    fn degrees<'a>(
+        knobs: impl IntoIterator<Item = &'a String>,
+        flags: &Members,
+    ) -> impl Iterator<Item = (&'a str, u64)> {
+        knobs.into_iter().filter_map(|knob| Some((knob.as_str(), flags.get(knob)?.as_u64()?)))
     }
 
     /// True for a degree of `multiply` that a switch in these flags puts inside the others.
@@ -190,25 +193,29 @@ impl Parallelism {
 
     /// The degrees whose product is the number of GPUs, and those that share these GPUs.
     #[must_use]
-    pub fn split_degrees(&self, flags: &Members) -> (Degrees, Degrees) {
+    pub fn split_degrees(&self, flags: &Members) -> (Degrees<'_>, Degrees<'_>) {
         let (inside, multiply): (Vec<_>, Vec<_>) =
-            Self::degrees(&self.multiply, flags).into_iter().partition(|(knob, _)| self.shares(knob, flags));
-        (multiply, Self::degrees(&self.share, flags).into_iter().chain(inside).collect())
+            Self::degrees(&self.multiply, flags).partition(|(knob, _)| self.shares(knob, flags));
+        (multiply, Self::degrees(&self.share, flags).chain(inside).collect())
     }
 
     /// The first degrees that must divide others but do not, and those others. Unless the flags set one of the others, nothing
     /// is known about them.
     #[must_use]
-    pub fn uneven(&self, flags: &Members) -> Option<(Degrees, Degrees)> {
-        let inside = |knob: &String| !self.multiply.contains(knob) || self.shares(knob, flags);
+    pub fn uneven(&self, flags: &Members) -> Option<(Degrees<'_>, Degrees<'_>)> {
+        let inside = |knob: &&String| !self.multiply.contains(knob) || self.shares(knob, flags);
         self.divisors.iter().find_map(|divisor| {
-            let above_1 = |degrees: Degrees| degrees.into_iter().filter(|(_, n)| *n > 1).collect::<Degrees>();
-            let knobs: Vec<String> = divisor.knobs.iter().filter(|knob| inside(knob)).cloned().collect();
-            let (divides, of) = (above_1(Self::degrees(&knobs, flags)), Self::degrees(&divisor.of, flags));
-            let uneven = !of.is_empty() && !product(&of).is_multiple_of(product(&divides));
+            let knobs = divisor.knobs.iter().filter(inside);
+            let divides: Degrees = Self::degrees(knobs, flags).filter(|(_, n)| *n > 1).collect();
+            let mut of: Degrees = Self::degrees(&divisor.of, flags).collect();
+            if of.is_empty() || product(&of).is_multiple_of(product(&divides)) {
+                return None;
+            }
             // What is 1 explains nothing, unless all is.
-            let shown = if of.iter().any(|(_, n)| *n > 1) { above_1(of) } else { of };
-            uneven.then_some((divides, shown))
+            if of.iter().any(|(_, n)| *n > 1) {
+                of.retain(|(_, n)| *n > 1);
+            }
+            Some((divides, of))
         })
     }
 
@@ -221,7 +228,7 @@ impl Parallelism {
 }
 
 /// The product of degrees, at least 1.
-fn product(degrees: &Degrees) -> u64 {
+fn product(degrees: &[(&str, u64)]) -> u64 {
     degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul((*n).max(1)))
 }
 

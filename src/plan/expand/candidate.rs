@@ -26,6 +26,8 @@ pub struct CandidateBuilder<'a> {
     pub launchers: &'a Launchers,
     /// The scenarios and loads of the plan, as the keys of its units have them.
     pub asked: unit::UnitKeys,
+    /// The plan's hardware, as it goes into the id of a candidate.
+    pub hardware: String,
 }
 
 impl CandidateBuilder<'_> {
@@ -77,7 +79,7 @@ impl CandidateBuilder<'_> {
             digest::canonical_of(&server.env),
             digest::canonical_of(&server.files),
             digest::canonical_of(&model),
-            digest::canonical(&json!(plan.hardware)),
+            self.hardware.clone(),
         ];
         // Absent settings do not change the id.
         content.extend(server.image.as_ref().map(digest::canonical_of));

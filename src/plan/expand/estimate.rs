@@ -116,59 +116,73 @@ impl fmt::Display for Estimate {
     }
 }
 
-/// The time that the remaining units of these candidates take.
-#[must_use]
-pub fn estimate<'a>(candidates: impl Iterator<Item = &'a Candidate>, frameworks: &Frameworks) -> Estimate {
-    let mut all = Estimate::default();
-    // All candidates of a plan have the same rate searches.
-    let mut known: Vec<(Qps, Vec<Vec<f64>>)> = Vec::new();
-    let mut usual: Vec<(Qps, f64, Vec<f64>)> = Vec::new();
-    for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
-        all.starts += 1;
-        let ready = frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
-        all.start_s += ready as f64;
-        let answers: Vec<(&str, f64)> = candidate
-            .scenarios
-            .iter()
-            .map(|scenario| {
-                let limits = sla::of_scenario(&candidate.sla, &scenario.name);
-                all.assumed |= is_assumed(&limits);
-                (scenario.name.as_str(), answer_s(&limits, scenario))
-            })
-            .collect();
-        for unit in &candidate.units {
-            let answer = answers.iter().find(|(name, _)| *name == unit.scenario);
-            let (Some((_, most)), Some(load)) = (answer, candidate.loads.get(unit.load)) else { continue };
-            let (most, likely) = (*most, *most * LIKELY);
-            let bench = &candidate.benchmark;
-            let warm = f64::from(bench.warmup_requests);
-            let Some(qps) = &load.qps else {
-                all.runs += 1;
-                all.run.add(warm * likely + run_s(load, bench, likely), warm * most + run_s(load, bench, most));
-                continue;
-            };
-            let at = known.iter().position(|(other, _)| other == qps).unwrap_or_else(|| {
-                known.push((*qps, longest(qps)));
-                known.len() - 1
-            });
-            let burst = if qps.upper / qps.lower > WIDE { 1.0 } else { 0.0 };
-            let sum = |rates: &[f64], answer: f64| {
-                (warm + burst) * answer + rates.iter().map(|rate| open_s(*rate, bench, answer)).sum::<f64>()
-            };
-            let keeps = (BATCH / likely.max(0.001)).clamp(qps.lower, qps.upper);
-            let likely_at = usual.iter().position(|(other, rate, _)| other == qps && *rate == keeps);
-            let likely_at = likely_at.unwrap_or_else(|| {
-                usual.push((*qps, keeps, rates(qps, Some(keeps / 2.0).filter(|_| burst > 0.0), keeps)));
-                usual.len() - 1
-            });
-            let usual = &usual[likely_at].2;
-            let most_s = known[at].1.iter().map(|rates| sum(rates, most)).fold(0.0, f64::max);
-            all.searches += 1;
-            all.probes += usual.len();
-            all.search.add(sum(usual, likely).min(most_s), most_s);
+/// Estimates lists of candidates.
+#[derive(Debug, Default)]
+pub struct Estimator {
+    /// The rates of the searches that may take longest. Most candidates, and most plans, have the same rate searches.
+    longest: Vec<(Qps, Vec<Vec<f64>>)>,
+    /// The rates of a search on a server that keeps up to a rate.
+    usual: Vec<(Qps, f64, Vec<f64>)>,
+}
+
+impl Estimator {
+    /// The time that the remaining units of these candidates take.
+    #[must_use]
+    pub fn estimate<'a>(
+        &mut self,
+        candidates: impl Iterator<Item = &'a Candidate>,
+        frameworks: &Frameworks,
+    ) -> Estimate {
+        let mut all = Estimate::default();
+        let Self { longest: known, usual } = self;
+        for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
+            all.starts += 1;
+            let ready =
+                frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
+            all.start_s += ready as f64;
+            let answers: Vec<(&str, f64)> = candidate
+                .scenarios
+                .iter()
+                .map(|scenario| {
+                    let limits = sla::of_scenario(&candidate.sla, &scenario.name);
+                    all.assumed |= is_assumed(&limits);
+                    (scenario.name.as_str(), answer_s(&limits, scenario))
+                })
+                .collect();
+            for unit in &candidate.units {
+                let answer = answers.iter().find(|(name, _)| *name == unit.scenario);
+                let (Some((_, most)), Some(load)) = (answer, candidate.loads.get(unit.load)) else { continue };
+                let (most, likely) = (*most, *most * LIKELY);
+                let bench = &candidate.benchmark;
+                let warm = f64::from(bench.warmup_requests);
+                let Some(qps) = &load.qps else {
+                    all.runs += 1;
+                    all.run.add(warm * likely + run_s(load, bench, likely), warm * most + run_s(load, bench, most));
+                    continue;
+                };
+                let at = known.iter().position(|(other, _)| other == qps).unwrap_or_else(|| {
+                    known.push((*qps, longest(qps)));
+                    known.len() - 1
+                });
+                let burst = if qps.upper / qps.lower > WIDE { 1.0 } else { 0.0 };
+                let sum = |rates: &[f64], answer: f64| {
+                    (warm + burst) * answer + rates.iter().map(|rate| open_s(*rate, bench, answer)).sum::<f64>()
+                };
+                let keeps = (BATCH / likely.max(0.001)).clamp(qps.lower, qps.upper);
+                let likely_at = usual.iter().position(|(other, rate, _)| other == qps && *rate == keeps);
+                let likely_at = likely_at.unwrap_or_else(|| {
+                    usual.push((*qps, keeps, rates(qps, Some(keeps / 2.0).filter(|_| burst > 0.0), keeps)));
+                    usual.len() - 1
+                });
+                let usual = &usual[likely_at].2;
+                let most_s = known[at].1.iter().map(|rates| sum(rates, most)).fold(0.0, f64::max);
+                all.searches += 1;
+                all.probes += usual.len();
+                all.search.add(sum(usual, likely).min(most_s), most_s);
+            }
         }
+        all
     }
-    all
 }
 
 /// The tightest limit on a latency, ms.
@@ -245,7 +259,7 @@ mod tests {
                           "dataset": {"scenario_names": ["chat"], "input_len": [100], "output_len": [100], "num_prompts": 40}});
         let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
         let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
-        estimate(round_robin(expand(&plan, &frameworks).unwrap()).iter(), &frameworks)
+        Estimator::default().estimate(round_robin(expand(&plan, &frameworks).unwrap()).iter(), &frameworks)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::seq::SliceRandom;
 
-use super::unit::{UnitKeys, common};
+use super::unit::UnitKeys;
 use crate::base::random::generator;
 use crate::rows::kinds::{Candidate, Load, LoadMode, Unit};
 
@@ -78,8 +78,8 @@ fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate 
 
 fn of_repeat(mut candidate: Candidate, repeat: u32) -> Candidate {
     let mut units = std::mem::take(&mut candidate.units);
-    let asked = UnitKeys::of(&candidate.scenarios, &candidate.loads);
-    let common = common(&candidate);
+    let asked = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
+    let common = asked.common(&candidate);
     for unit in &mut units {
         unit.repeat = repeat;
         unit.key = asked.key(&common, &unit.scenario, unit.load, repeat);

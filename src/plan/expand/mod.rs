@@ -12,9 +12,9 @@ mod unit;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-pub use self::estimate::{Estimate, estimate};
+pub use self::estimate::{Estimate, Estimator};
 pub use self::finalists::{FirstPassScore, finalists};
 pub use self::strategy::size;
 pub use self::unit::closes;
@@ -23,6 +23,7 @@ use self::candidate::CandidateBuilder;
 use self::space::{FlagSet, FlagSetSearch, FlagSets};
 
 use super::{FrameworkPlan, Plan};
+use crate::base::digest;
 use crate::base::error::{Error, Result};
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Candidate, Members, Status};
@@ -69,9 +70,10 @@ fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<
     let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
     let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
-    let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads);
+    let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads, &plan.hardware);
+    let hardware = digest::canonical(&json!(plan.hardware));
     let launchers = frameworks.launchers();
-    let make = CandidateBuilder { plan, section, framework, launchers, asked };
+    let make = CandidateBuilder { plan, section, framework, launchers, asked, hardware };
     if !section.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
@@ -147,7 +149,6 @@ mod tests {
     use super::*;
     use crate::plan::{CheckContext, load};
     use proptest::prelude::*;
-    use serde_json::json;
     use std::collections::BTreeSet;
 
     /// The expansion of a plan for a framework with the knobs a to d.

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::base::digest;
-use crate::rows::kinds::{Candidate, Load, Scenario, Status, Unit};
+use crate::rows::kinds::{Candidate, Hardware, Load, Scenario, Status, Unit};
 use crate::rows::row::SCHEMA_VERSION;
 use crate::rows::words::FailureClass;
 
 /// Scenario × load × repeat, each with a key from everything its result depends on.
 pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Vec<Unit> {
-    let common = common(candidate);
+    let common = asked.common(candidate);
     let mut units = Vec::new();
     for repeat in 0..repeats {
         for scenario in &candidate.scenarios {
@@ -22,19 +22,22 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
     units
 }
 
-/// The scenarios and loads of a plan, in the form that goes into the keys of units.
+/// The scenarios, loads and hardware of a plan, in the form that goes into the keys of units.
 #[derive(Debug)]
 pub(super) struct UnitKeys {
     scenarios: Vec<(String, String)>,
     loads: Vec<String>,
+    hardware: String,
 }
 
 impl UnitKeys {
-    pub(super) fn of(scenarios: &[Scenario], loads: &[Load]) -> Self {
+    pub(super) fn of(scenarios: &[Scenario], loads: &[Load], hardware: &Hardware) -> Self {
         let scenario = |s: &Scenario| (s.name.clone(), digest::canonical(&s.identity()));
+        let hardware = Hardware { gpu_uuids: Vec::new(), ..hardware.clone() };
         Self {
             scenarios: scenarios.iter().map(scenario).collect(),
             loads: loads.iter().map(|load| digest::canonical(&json!(load))).collect(),
+            hardware: digest::canonical(&json!(hardware)),
         }
     }
 
@@ -48,37 +51,35 @@ impl UnitKeys {
         key.truncate(16);
         key
     }
-}
 
-/// A digest of everything all units of a candidate depend on.
-pub(super) fn common(candidate: &Candidate) -> String {
-    let mut hardware = candidate.hardware.clone();
-    hardware.gpu_uuids.clear();
-    let server = &candidate.server;
-    let plain = |text: &Option<String>| digest::canonical_of(text);
-    // In the order of the keys.
-    let mut members = vec![
-        ("benchmark", digest::canonical(&json!(candidate.benchmark))),
-        ("client", digest::canonical_of(env!("CARGO_PKG_VERSION_MAJOR"))),
-        ("definition", digest::canonical_of(&server.definition)),
-        ("env", digest::canonical_of(&server.env)),
-        ("files", digest::canonical_of(&server.files)),
-        ("framework", digest::canonical_of(&candidate.framework)),
-        ("hardware", digest::canonical(&json!(hardware))),
-        ("model", digest::canonical_of(&candidate.model)),
-        ("precision", plain(&candidate.precision)),
-        ("quantization", plain(&candidate.quantization)),
-        ("schema", SCHEMA_VERSION.to_string()),
-        ("server", digest::canonical_of(&server.argv)),
-    ];
-    if server.image.is_some() {
-        members.insert(7, ("image", plain(&server.image)));
+    /// A digest of everything all units of a candidate depend on.
+    pub(super) fn common(&self, candidate: &Candidate) -> String {
+        let server = &candidate.server;
+        let plain = |text: &Option<String>| digest::canonical_of(text);
+        // In the order of the keys.
+        let mut members = vec![
+            ("benchmark", digest::canonical(&json!(candidate.benchmark))),
+            ("client", digest::canonical_of(env!("CARGO_PKG_VERSION_MAJOR"))),
+            ("definition", digest::canonical_of(&server.definition)),
+            ("env", digest::canonical_of(&server.env)),
+            ("files", digest::canonical_of(&server.files)),
+            ("framework", digest::canonical_of(&candidate.framework)),
+            ("hardware", self.hardware.clone()),
+            ("model", digest::canonical_of(&candidate.model)),
+            ("precision", plain(&candidate.precision)),
+            ("quantization", plain(&candidate.quantization)),
+            ("schema", SCHEMA_VERSION.to_string()),
+            ("server", digest::canonical_of(&server.argv)),
+        ];
+        if server.image.is_some() {
+            members.insert(7, ("image", plain(&server.image)));
+        }
+        if candidate.version.is_some() {
+            members.push(("version", plain(&candidate.version)));
+        }
+        let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        digest::sha256(format!("{{{}}}", members.join(",")).as_bytes())
     }
-    if candidate.version.is_some() {
-        members.push(("version", plain(&candidate.version)));
-    }
-    let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
-    digest::sha256(format!("{{{}}}", members.join(",")).as_bytes())
 }
 
 /// True if a result with this status and class completes its units; transient failures are run again.
@@ -100,6 +101,7 @@ mod tests {
         let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
         let all = crate::plan::expand::expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap();
         let mut candidate = all[0].candidates[0].clone();
+        let keys = UnitKeys::of(&[], &[], &candidate.hardware);
         for (image, version) in [(None, None), (Some("vllm:1"), None), (Some("vllm:1"), Some("0.12"))] {
             (candidate.server.image, candidate.version) = (image.map(String::from), version.map(String::from));
             let mut content = json!({
@@ -113,7 +115,7 @@ mod tests {
                     content[key] = value.into();
                 }
             }
-            assert_eq!(common(&candidate), digest::sha256(digest::canonical(&content).as_bytes()));
+            assert_eq!(keys.common(&candidate), digest::sha256(digest::canonical(&content).as_bytes()));
         }
     }
 }
