@@ -1,11 +1,5 @@
 //! Recognizes names of variables whose value is a secret.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
-use crate::base::pattern::ascii;
-
 /// Variables that every process has: their values occur in paths and are not secrets, even if a plan names them.
 const COMMON: [&str; 14] = [
     "HOME",
@@ -28,19 +22,36 @@ const PLACES: [&str; 8] = ["FILE", "PATH", "DIR", "FOLDER", "SOCK", "SOCKET", "U
 /// Settings of variables such as `USE_AUTH`.
 const SETTINGS: [&str; 8] = ["default", "enabled", "disabled", "required", "optional", "always", "never", "automatic"];
 
-/// A word that may be part of a secret's name, for values that look like a secret.
-static WIDE: LazyLock<Regex> =
-    LazyLock::new(|| ascii(r"(?i)(TOKEN|KEY|SECRET|PASS|CRED|AUTH|COOKIE)").expect("a fixed pattern"));
-/// A word that names a secret, whatever the value looks like: `HF_TOKEN` and not `MAX_TOKENS`, `API_KEYS` and not `KEYBOARD`.
-static NARROW: LazyLock<Regex> = LazyLock::new(|| {
-    ascii(r"(?i)(?:^|[_.-])\w*?(?:TOKEN|KEYS?|SECRETS?|PASS|PASSWORDS?|PASSWD|PASSPHRASE|CREDS?|CREDENTIALS?|AUTH|AUTHORIZATION|COOKIES?)(?:[_.-]|$)")
-        .expect("a fixed pattern")
-});
+/// Words that may be part of a secret's name, for values that look like a secret.
+const WIDE: [&str; 7] = ["TOKEN", "KEY", "SECRET", "PASS", "CRED", "AUTH", "COOKIE"];
+/// Ends of words that name a secret, whatever the value looks like: `HF_TOKEN` and not `MAX_TOKENS`, `API_KEYS` and not
+/// `KEYBOARD`.
+const NARROW: [&str; 18] = [
+    "TOKEN",
+    "KEY",
+    "KEYS",
+    "SECRET",
+    "SECRETS",
+    "PASS",
+    "PASSWORD",
+    "PASSWORDS",
+    "PASSWD",
+    "PASSPHRASE",
+    "CRED",
+    "CREDS",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "AUTH",
+    "AUTHORIZATION",
+    "COOKIE",
+    "COOKIES",
+];
 
 /// True if an environment variable with this name may be a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    WIDE.is_match(name)
+    let name = name.to_ascii_uppercase();
+    WIDE.iter().any(|word| name.contains(word))
 }
 
 /// True for a variable whose value is not a secret even if a plan names it.
@@ -52,8 +63,10 @@ pub(super) fn is_common(name: &str) -> bool {
 /// True if the value of a variable is a secret: because of its name alone, or because both name and value look like a
 /// secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
-    let last = name.rsplit('_').next().unwrap_or_default().to_ascii_uppercase();
-    let named = NARROW.is_match(name) && !PLACES.contains(&last.as_str()) && !SETTINGS.contains(&value);
+    let upper = name.to_ascii_uppercase();
+    let says_so = upper.split(['_', '.', '-']).any(|word| NARROW.iter().any(|end| word.ends_with(end)));
+    let last = upper.rsplit('_').next().unwrap_or_default();
+    let named = says_so && !PLACES.contains(&last) && !SETTINGS.contains(&value);
     named || (is_secret_name(name) && !is_plain(value))
 }
 
