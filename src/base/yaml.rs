@@ -54,29 +54,38 @@ impl fmt::Display for YamlPlace {
 pub struct Document {
     /// The content, with keys in the order of the file.
     pub value: Value,
-    keys: BTreeMap<String, YamlPlace>,
-    values: BTreeMap<String, YamlPlace>,
+    places: BTreeMap<String, NodePlace>,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct NodePlace {
+    /// Its key; items of lists have none.
+    key: Option<YamlPlace>,
+    value: YamlPlace,
+    /// It is text that YAML 1.1 readers take for another type unless it has quotes.
+    hazard: bool,
 }
 
 impl Document {
     /// The place of the value at `pointer`, or of its nearest parent with a place.
     #[must_use]
     pub fn value_place(&self, pointer: &str) -> YamlPlace {
-        nearest(&self.values, pointer)
+        nearest(&self.places, pointer)
     }
 
     /// The place of the last key of `pointer`; for an item of a list, which does not have a key, the place of its value.
     #[must_use]
     pub fn key_place(&self, pointer: &str) -> YamlPlace {
-        self.keys.get(pointer).copied().unwrap_or_else(|| self.value_place(pointer))
+        self.places.get(pointer).and_then(|place| place.key).unwrap_or_else(|| self.value_place(pointer))
     }
 }
 
-fn nearest(places: &BTreeMap<String, YamlPlace>, pointer: &str) -> YamlPlace {
+fn nearest(places: &BTreeMap<String, NodePlace>, pointer: &str) -> YamlPlace {
     let mut pointer = pointer;
     loop {
         if let Some(place) = places.get(pointer) {
-            return *place;
+            return place.value;
         }
         match pointer.rfind('/') {
             Some(at) => pointer = &pointer[..at],
@@ -95,9 +104,10 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
     }
     // The parser lets duplicate keys pass: they are reported below, with the place of the first one.
     let root: Spanned<Node> = parse(text, name, DuplicateKeyPolicy::PassThrough)?;
-    let mut document = Document { value: Value::Null, keys: BTreeMap::new(), values: BTreeMap::new() };
-    document.value =
-        document.place(root, String::new()).map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
+    let mut document = Document { value: Value::Null, places: BTreeMap::new() };
+    document.value = document
+        .place(root, String::new(), None)
+        .map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
     Ok(document)
 }
 
@@ -111,9 +121,7 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
         let at = usize::try_from(place.column - 1).unwrap_or(0);
         line.and_then(|line| line.chars().nth(at)).is_some_and(|c| "\"'|>".contains(c))
     };
-    let other =
-        |pointer: &String| document.value.pointer(pointer).and_then(Value::as_str).is_some_and(|s| HAZARD.is_match(s));
-    let all = document.values.iter().filter(|(pointer, place)| other(pointer) && !quoted(place));
+    let all = document.places.iter().filter(|(_, place)| place.hazard && !quoted(&place.value));
     all.map(|(pointer, _)| pointer.clone()).collect()
 }
 
@@ -185,34 +193,49 @@ fn first_line(text: &str) -> String {
 
 impl Document {
     /// Records the place of everything. Fails for a duplicate key, with its place and a message.
-    fn place(&mut self, spanned: Spanned<Node>, pointer: String) -> Result<Value, (YamlPlace, String)> {
-        let at = |location: serde_yaml::Location| YamlPlace {
-            line: location.line().max(1),
-            column: location.column().max(1),
-        };
-        self.values.insert(pointer.clone(), at(spanned.referenced));
+    fn place(
+        &mut self,
+        spanned: Spanned<Node>,
+        pointer: String,
+        key: Option<YamlPlace>,
+    ) -> Result<Value, (YamlPlace, String)> {
+        let value = at(spanned.referenced);
+        let hazard = matches!(&spanned.value, Node::Leaf(Value::String(text)) if HAZARD.is_match(text));
+        let node = NodePlace { key, value, hazard };
         Ok(match spanned.value {
-            Node::Leaf(value) => value,
+            Node::Leaf(value) => {
+                self.places.insert(pointer, node);
+                value
+            }
             Node::List(items) => {
                 let items = items.into_iter().enumerate();
-                let items = items.map(|(i, item)| self.place(item, format!("{pointer}/{i}")));
-                items.collect::<Result<Vec<_>, _>>()?.into()
+                let items = items.map(|(i, item)| self.place(item, format!("{pointer}/{i}"), None));
+                let items: Vec<Value> = items.collect::<Result<_, _>>()?;
+                self.places.insert(pointer, node);
+                items.into()
             }
             Node::Members(members) => {
                 let mut map = Map::new();
                 for (key, value) in members {
-                    let child = format!("{pointer}/{}", escape(&key.value));
-                    if let Some(first) = self.keys.insert(child.clone(), at(key.referenced)) {
+                    let (child, own) = (format!("{pointer}/{}", escape(&key.value)), at(key.referenced));
+                    if map.contains_key(&key.value)
+                        && let Some(first) = self.places.get(&child).and_then(|place| place.key)
+                    {
                         let what = format!("duplicate key {:?}, first in line {}", key.value, first.line);
-                        return Err((at(key.referenced), what));
+                        return Err((own, what));
                     }
-                    let value = self.place(value, child)?;
+                    let value = self.place(value, child, Some(own))?;
                     map.insert(key.value, value);
                 }
+                self.places.insert(pointer, node);
                 Value::Object(map)
             }
         })
     }
+}
+
+fn at(location: serde_yaml::Location) -> YamlPlace {
+    YamlPlace { line: location.line().max(1), column: location.column().max(1) }
 }
 
 /// One key as a member of a JSON pointer (RFC 6901).

@@ -1,5 +1,7 @@
 //! Finds secrets written into a plan: in a value, after a flag that takes one, or under a telling name.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::finding::Finding;
@@ -12,7 +14,7 @@ const WHY: &str = "do not write secrets into a plan: pass it by name in env";
 /// Adds a finding for every secret, at its place.
 pub fn check(plan: &Value, found: &mut Vec<Finding>) {
     let before = found.len();
-    walk(plan, "", found);
+    walk(plan, &PlanNode { parent: None, key: "".into() }, found);
     for (name, section) in plan["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
         env(section, &at, found);
@@ -39,18 +41,49 @@ fn within(found: &[Finding], pointer: &str) -> bool {
     found.iter().any(|finding| finding.pointer.starts_with(pointer))
 }
 
+/// A node of a plan by the keys that lead to it, so that a pointer is only written where something is found.
+struct PlanNode<'a> {
+    parent: Option<&'a PlanNode<'a>>,
+    key: Cow<'a, str>,
+}
+
+impl PlanNode<'_> {
+    fn pointer(&self) -> String {
+        self.parent.map_or(String::new(), |parent| format!("{}/{}", parent.pointer(), escape(&self.key)))
+    }
+
+    fn depth(&self) -> usize {
+        self.parent.map_or(0, |parent| parent.depth() + 1)
+    }
+
+    /// The key below the root that leads to it.
+    fn part(&self) -> &str {
+        match self.parent {
+            Some(parent) if parent.parent.is_some() => parent.part(),
+            _ => &self.key,
+        }
+    }
+}
+
 /// Every string that looks like a secret, except where a more specific check reports it.
-fn walk(value: &Value, at: &str, found: &mut Vec<Finding>) {
+fn walk(value: &Value, at: &PlanNode, found: &mut Vec<Finding>) {
     match value {
-        Value::String(text) if redact::holds_secret(text) => found.push(Finding::value(Code::SecretInline, at, WHY)),
+        Value::String(text) if redact::holds_secret(text) => {
+            found.push(Finding::value(Code::SecretInline, &at.pointer(), WHY));
+        }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{at}/{i}"), found));
+            for (i, item) in items.iter().enumerate() {
+                walk(item, &PlanNode { parent: Some(at), key: i.to_string().into() }, found);
+            }
         }
         Value::Object(members) => {
-            let own =
-                |key: &str| at.starts_with("/frameworks/") && key == "env" || at == "/benchmark" && key == "headers";
+            let own = |key: &str| match at.part() {
+                "frameworks" => key == "env" && at.depth() > 1,
+                "benchmark" => key == "headers" && at.depth() == 1,
+                _ => false,
+            };
             for (key, value) in members.iter().filter(|(key, _)| !own(key)) {
-                walk(value, &format!("{at}/{}", escape(key)), found);
+                walk(value, &PlanNode { parent: Some(at), key: key.into() }, found);
             }
         }
         _ => {}
