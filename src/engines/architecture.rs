@@ -13,6 +13,16 @@ static TABLE: LazyLock<ArchitectureTable> = LazyLock::new(|| {
         .expect("compiled in, and tested")
 });
 
+/// How the names of all models begin, the longest first; of equally long ones the last in the table.
+static BY_NAME: LazyLock<Vec<(&'static str, &'static ModelArchitecture)>> = LazyLock::new(|| {
+    let own = |architecture: &'static ModelArchitecture| {
+        architecture.names.iter().map(move |name| (name.as_str(), architecture))
+    };
+    let mut all: Vec<_> = TABLE.architectures.iter().rev().flat_map(own).collect();
+    all.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    all
+});
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArchitectureTable {
@@ -92,16 +102,9 @@ impl ModelArchitecture {
     #[must_use]
     pub fn named(model: &str) -> Option<&'static Self> {
         let name = last_part(model).to_ascii_lowercase();
-        let fits = |architecture: &'static Self| {
-            let own = architecture.names.iter().filter(|own| name.starts_with(own.as_str()));
-            Some((own.map(String::len).max()?, architecture))
-        };
-        TABLE
-            .architectures
-            .iter()
-            .filter_map(fits)
-            .max_by_key(|(length, _)| *length)
-            .map(|(_, architecture)| architecture)
+        let first = name.bytes().next()?;
+        let known = BY_NAME.iter().filter(|(own, _)| own.as_bytes().first() == Some(&first));
+        known.into_iter().find(|(own, _)| name.starts_with(own)).map(|(_, architecture)| *architecture)
     }
 
     /// The architecture of a model by its name and the `architectures` of its `config.json`, which decide; the name chooses where
