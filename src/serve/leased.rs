@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{Child, StoppedServer};
 use super::diagnosis::{ServerDiagnosis, crashed};
+use super::events::CandidateEvents;
 use super::failure::{CandidateFailure, LeaseOutcome, NextStep};
 use super::gpus::GpuSampler;
 use super::launch::Launch;
@@ -27,6 +28,7 @@ impl Supervisor<'_> {
     /// Writes the `server` row, waits until the server has been used, stops it, writes its `server_end`.
     pub(super) async fn lease(
         &mut self,
+        events: &CandidateEvents,
         row: Row,
         StartContext { candidate, framework, gpus, .. }: StartContext<'_>,
         launch: &Launch,
@@ -45,7 +47,7 @@ impl Supervisor<'_> {
         let facts = rows::ServerFacts { endpoint, budget_left, cold, gpus };
         let server_row = rows::server(row.clone(), candidate, launch, &ready, facts);
         launch.enter(ServerState::Ready, Some(self.options.lease_timeout));
-        self.notice.clear();
+        events.ready(self.notice, ready.ready, cold);
         let written = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) };
         if let Err(e) = written {
             ready.child.stop(self.options.grace).await;
@@ -135,6 +137,9 @@ impl Supervisor<'_> {
                 launch.server_id,
                 stop.survivors.join(", ")
             ));
+        }
+        if let Some(failed) = &failed {
+            events.failed(self.notice, &rows::reason(launch, failed), Some(launch));
         }
         let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), (log.facts(), gpu));
         // A smoke test writes no server row, so its end is the whole candidate row.

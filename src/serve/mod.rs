@@ -10,6 +10,7 @@
 
 mod child;
 mod diagnosis;
+mod events;
 mod exec_per_server;
 mod failure;
 mod give_up;

@@ -97,7 +97,7 @@ pub fn server_end(
 }
 
 /// The failure reason without secrets: it may quote the server.
-fn reason(launch: &Launch, failed: &CandidateFailure) -> String {
+pub fn reason(launch: &Launch, failed: &CandidateFailure) -> String {
     launch.redactor().redact(&failed.reason)
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
+use super::events::CandidateEvents;
 use super::failure::{CandidateFailure, NextStep};
 use super::give_up::FailureTally;
 use super::gpus::GpuProbe;
@@ -119,6 +120,7 @@ impl Supervisor<'_> {
             }
             if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
                 let why = "the time budget (--budget) was used up before its turn";
+                CandidateEvents::of(&candidate).skipped(self.notice, why);
                 self.out.write(&rows::skipped(row, FailureClass::Budget, why))?;
                 continue;
             }
@@ -131,6 +133,7 @@ impl Supervisor<'_> {
             if let (Some(limit), Some(framework)) = (self.options.give_up, framework)
                 && let Some(why) = self.tally.reason_to_skip(&candidate, framework, limit)
             {
+                CandidateEvents::of(&candidate).skipped(self.notice, &why);
                 self.out.write(&rows::skipped(row, FailureClass::GaveUp, &why))?;
                 continue;
             }
@@ -145,25 +148,28 @@ impl Supervisor<'_> {
 
     /// One candidate, from its row to its `server_end`.
     async fn one(&mut self, row: Row, candidate: &Candidate) -> Result<NextStep> {
+        let events = CandidateEvents::of(candidate);
         let Some(framework) = self.options.frameworks.get(&candidate.server.definition) else {
             let why = format!(
                 "unknown framework definition {:?}; add its folder with --frameworks DIR",
                 candidate.server.definition
             );
-            return self.fail(row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+            return self.fail(&events, row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
         };
         if let Err(why) = preflight::launchable(candidate, &self.options.frameworks) {
-            return self.fail(row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+            return self.fail(&events, row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
         }
         let refused_limits = self.refused_limits(candidate).await;
         let launch = match Launch::prepare(candidate, self.options, &refused_limits) {
             Ok(launch) => launch,
             Err(e) => {
-                return self.fail(row, None, CandidateFailure::new(FailureClass::NotStarted, e.to_string())).await;
+                return self
+                    .fail(&events, row, None, CandidateFailure::new(FailureClass::NotStarted, e.to_string()))
+                    .await;
             }
         };
         if let Err(failure) = launch.check_port() {
-            return self.fail(row, Some(&launch), failure).await;
+            return self.fail(&events, row, Some(&launch), failure).await;
         }
         // bench-serve neither checks nor samples the GPUs of an attached server.
         let gpus = match &self.probe {
@@ -172,9 +178,9 @@ impl Supervisor<'_> {
         };
         let gpus = match gpus {
             Ok(gpus) => gpus,
-            Err(failure) => return self.fail(row, Some(&launch), failure).await,
+            Err(failure) => return self.fail(&events, row, Some(&launch), failure).await,
         };
-        self.notice.progress(format!("starting {} ({})", candidate.candidate_id, framework.title));
+        events.starting(self.notice);
         let interrupted = async {
             tokio::select! {
                 signal = self.signals.next() => NextStep::Signal(signal),
@@ -189,14 +195,20 @@ impl Supervisor<'_> {
             Ok(mut ready) => {
                 // The help is captured once, even when there is none.
                 ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
-                self.lease(row, context, &launch, ready).await
+                self.lease(&events, row, context, &launch, ready).await
             }
-            Err(failed) => self.fail(row, Some(&launch), failed).await,
+            Err(failed) => self.fail(&events, row, Some(&launch), failed).await,
         }
     }
 
     /// Stops what was started and writes the candidate's row as its `server_end`.
-    async fn fail(&mut self, row: Row, launch: Option<&Launch>, failed: impl Into<FailedStart>) -> Result<NextStep> {
+    async fn fail(
+        &mut self,
+        events: &CandidateEvents,
+        row: Row,
+        launch: Option<&Launch>,
+        failed: impl Into<FailedStart>,
+    ) -> Result<NextStep> {
         let FailedStart { failure, child, mut next } = failed.into();
         let flags = row.get("server").and_then(|server| server["flags"].as_object()).cloned().unwrap_or_default();
         self.tally.failed(row.str("framework").unwrap_or_default(), flags, &failure);
@@ -226,9 +238,10 @@ impl Supervisor<'_> {
                 launch.enter(ServerState::Released, None);
             }
         }
-        self.notice.clear();
         self.smoke_failed = true;
-        self.out.write(&rows::failed(row, launch, &failure, exit, stop, facts))?;
+        let end = rows::failed(row, launch, &failure, exit, stop, facts);
+        events.failed(self.notice, end.str("failure_reason").unwrap_or_default(), launch);
+        self.out.write(&end)?;
         Ok(next)
     }
 }
