@@ -10,7 +10,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     sha256_of(&[bytes])
 }
 
-/// The same of several pieces, one behind the other.
+/// The digest of several pieces, concatenated.
 #[must_use]
 pub fn sha256_of(pieces: &[&[u8]]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -46,7 +46,7 @@ pub fn canonical(value: &Value) -> String {
     in_utf8(text)
 }
 
-/// What has its keys in order anyway, such as a string, a list of strings or a `BTreeMap` of them, in canonical form.
+/// A value whose keys are already in order (a string, a list of strings, a `BTreeMap` of them) in canonical form.
 #[must_use]
 pub fn canonical_of(value: &(impl Serialize + ?Sized)) -> String {
     let mut text = Vec::new();
@@ -59,7 +59,7 @@ fn in_utf8(text: Vec<u8>) -> String {
 }
 
 fn write(value: &(impl Serialize + ?Sized), text: &mut Vec<u8>) {
-    serde_json::to_writer(text, value).expect("it has string keys, and memory takes all that is written");
+    serde_json::to_writer(text, value).expect("a value with string keys, written into memory");
 }
 
 fn write_canonical(value: &Value, text: &mut Vec<u8>) {

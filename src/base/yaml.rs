@@ -172,7 +172,7 @@ fn message(error: &serde_yaml::Error) -> String {
         Refused::NullIntoString { .. } | Refused::Unexpected { expected: "string scalar", .. } => {
             "a key must be a string (put it in quotes)".into()
         }
-        Refused::NonFiniteFloat { value, .. } => format!("a number must be finite, found {value}"),
+        Refused::NonFiniteFloat { value, .. } => format!("a number must be finite, got {value}"),
         Refused::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
         Refused::MergeKeyNotAllowed { .. } => "YAML merge keys are not allowed".into(),
         other => first_line(&other.to_string()),
@@ -332,7 +332,7 @@ mod tests {
             ("a: 1\nb: 2\na: 3\n", "p.yaml:3:1: "),
             ("a: [1\nb: 2\n", "p.yaml:"),
             ("a: 1\n---\nb: 2\n", "p.yaml:"),
-            ("a: .nan\n", "p.yaml:1:4: a number must be finite, found .nan"),
+            ("a: .nan\n", "p.yaml:1:4: a number must be finite, got .nan"),
             ("a: !!python/object:os.system x\n", "p.yaml:1:30: unsupported tag"),
             ("a: {b: 1,\n b: 2}\n", "p.yaml:2:2: duplicate key \"b\", first in line 1"),
         ] {

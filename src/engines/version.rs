@@ -14,7 +14,7 @@ pub struct FrameworkVersion {
     stage: ReleaseStage,
 }
 
-/// Where a version stands beside its release, each with its own number; in the order of PEP 440.
+/// How a version relates to its release, each with its own number; in the order of PEP 440.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ReleaseStage {
     Development(u64),

@@ -23,9 +23,9 @@ Examples:
 
 The baseline of each framework comes first, then candidates from its search space by search.strategy, without duplicates, \
 up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows, \
-one for each reason, and do not count towards that maximum. The estimate assumes that every answer takes half of the time \
-that the SLA allows, and at most all of it; that servers start in the usual time of their framework; and that a rate search \
-takes its usual course.
+one for each reason, and do not count towards that maximum. The estimated time \
+assumes that responses take half the time that the SLA allows, its maximum that they take all of it; both assume each \
+framework's usual start time.
 
 Exit status:
   0  done
@@ -41,9 +41,9 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Plan files, or files of plan rows; - or none for standard input
+    /// Plan files, or files of plan rows; standard input if omitted or -
     pub files: Vec<PathBuf>,
-    /// Output format: jsonl for programs; sh for people, with each command, its changes and the reason for it
+    /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ExpandFormat::Jsonl)]
     pub format: ExpandFormat,
     /// Skip units that these result rows complete; may be repeated
@@ -61,7 +61,7 @@ pub struct Args {
     /// Time budget in seconds; permits tier 3, since bench-serve --budget stops the run
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// What to search: everything except speculative decoding, or speculative decoding on top of the best candidate
+    /// What to search
     #[arg(long, value_enum, default_value_t = SearchStage::Plain, requires_if("speculative", "on"), help_heading = "Stages and passes")]
     pub stage: SearchStage,
     /// With --stage speculative: result rows of the plain stage; may be repeated
@@ -73,13 +73,13 @@ pub struct Args {
     /// With --from: number of leaders per scenario
     #[arg(long, value_name = "N", default_value = "3", requires = "from", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Stages and passes")]
     pub top: u16,
-    /// With --from: number of additional runs of each, or runs A to B; the first pass was run 1
+    /// With --from: number of additional runs of each candidate, or runs A to B; the first pass was run 1
     #[arg(long, value_name = "N|A..B", default_value = "2..3", requires = "from", value_parser = repeats, help_heading = "Stages and passes")]
     pub repeats: RangeInclusive<u32>,
-    /// With --from: randomized blocks: run every candidate once, in random order, before repeating
+    /// With --from: order of the runs
     #[arg(long, value_enum, default_value_t = PassOrder::Blocked, requires = "from", help_heading = "Stages and passes")]
     pub order: PassOrder,
-    /// Write the candidates of one framework into DIR as input for another tool, instead of rows
+    /// Instead of rows, write the candidates of one framework into DIR as input for TOOL: vllm-sweep
     #[arg(long, num_args = 2, value_names = ["TOOL", "DIR"])]
     pub emit: Vec<String>,
     /// Options of all programs
@@ -90,9 +90,9 @@ pub struct Args {
 /// Format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExpandFormat {
-    /// Candidate rows
+    /// Candidate rows for programs
     Jsonl,
-    /// Shell commands with comments
+    /// Shell commands for people, each with its changes and the reason for it
     Sh,
 }
 
@@ -117,7 +117,7 @@ pub enum SearchStage {
 /// The order of a second pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PassOrder {
-    /// Randomized blocks
+    /// Randomized blocks: run every candidate once, in random order, before repeating
     Blocked,
 }
 

@@ -31,7 +31,7 @@ Exit status:
 
 const REQUESTS: &str = "Requests";
 const PIPELINE: &str = "Pipeline";
-const CONVERT: &str = "Data set conversion";
+const CONVERT: &str = "Dataset conversion";
 
 /// Drive one workload against each leased server and record every request
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ const CONVERT: &str = "Data set conversion";
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of server rows; standard input if none is named, or for -
+    /// Files of server rows; standard input if omitted or -
     #[arg(conflicts_with = "url")]
     pub files: Vec<PathBuf>,
     /// Base URL of a running server to load, without a pipeline
@@ -53,7 +53,7 @@ pub struct Args {
     /// Closed loop: keep N requests in flight; may be repeated
     #[arg(long, visible_alias = "max-concurrency", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub concurrency: Vec<u32>,
-    /// Open loop: number of requests per second, or `trace` to replay the timestamps of the data set; may be repeated
+    /// Open loop: number of requests per second, or `trace` to replay the timestamps of the dataset; may be repeated
     #[arg(long, visible_alias = "request-rate", value_name = "PER_SECOND", requires = "url", value_parser = rate)]
     pub rate: Vec<Rate>,
     /// Find the highest request rate between LOWER and UPPER that meets the SLA, open loop
@@ -65,7 +65,7 @@ pub struct Args {
     /// SLA limit for the verdict, such as max_p99_ttft_ms=500; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
-    /// Number of measured requests per run [default: 80, or the number of rows in the data set if that is smaller]
+    /// Number of measured requests per run [default: 80, or the number of rows in the dataset if that is smaller]
     #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_prompts: Option<u32>,
     /// Number of warmup requests, sent sequentially before measuring
@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "url", conflicts_with = "warmup")]
     pub warmup_s: Option<Duration>,
     /// Arrival process of an open loop: poisson, constant, gamma:SHAPE (1 is Poisson, less is burstier), a ramp from another
-    /// rate (linear:FROM, exponential:FROM), or trace, the timestamps of the data set [default: poisson]
+    /// rate (linear:FROM, exponential:FROM), or trace, the timestamps of the dataset [default: poisson]
     #[arg(long, value_name = "KIND", requires = "url")]
     pub arrivals: Option<Arrivals>,
     /// Open loop: drop requests that come due while N are in flight
@@ -105,7 +105,7 @@ pub struct Args {
     /// Request token counts in every chunk, at a small cost to the server
     #[arg(long, requires = "url", help_heading = REQUESTS)]
     pub continuous_usage: bool,
-    /// Let the model end its answer early, instead of always generating the full output length
+    /// Let the model stop early, instead of always generating the full output length
     #[arg(long, alias = "disable-ignore-eos", requires = "url", help_heading = REQUESTS)]
     pub no_ignore_eos: bool,
     /// Header to add to every request: 'NAME: VALUE', with ${VAR} replaced from the environment; may be repeated
@@ -132,23 +132,23 @@ pub struct Args {
     /// Run this framework's own benchmark client instead, and write its result as a native row
     #[arg(long, value_name = "FRAMEWORK", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client: Option<String>,
-    /// Number of times to measure a run, at most, if the load generator fell behind in it
+    /// Maximum number of attempts at a run in which the load generator falls behind, 1 to 10
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = PIPELINE)]
     pub attempts: u32,
-    /// Drive part I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
+    /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,
     /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR", help_heading = PIPELINE)]
     pub frameworks: Option<PathBuf>,
-    /// Convert files of prompts (ShareGPT, messages, batch requests, instructions, Mooncake traces) to canonical rows, and
-    /// exit
+    /// Convert files of prompts (ShareGPT, messages, batch requests, instructions, Mooncake traces) to canonical rows on
+    /// standard output, and exit
     #[arg(long, conflicts_with = "url", help_heading = CONVERT)]
     pub convert: bool,
     /// With --convert: write each turn of a conversation as a row, and the conversation as a session
     #[arg(long, requires = "convert", help_heading = CONVERT)]
     pub sessions: bool,
-    /// With --convert: include rows with images or tools if all of these frameworks accept them
+    /// With --convert: include rows with images or tools if all of these frameworks, separated by commas, accept them
     #[arg(long = "for", value_name = "FRAMEWORK", value_delimiter = ',', requires = "convert", help_heading = CONVERT)]
     pub for_frameworks: Vec<String>,
     /// With --convert: count tokens with this tokenizer.json instead of estimating them
@@ -207,7 +207,7 @@ impl Args {
 pub enum Rate {
     /// Requests per second.
     Of(f64),
-    /// That of the data set's timestamps.
+    /// That of the dataset's timestamps.
     Trace,
 }
 
@@ -233,7 +233,7 @@ fn rate(text: &str) -> Result<Rate, String> {
     if text == "trace" {
         return Ok(Rate::Trace);
     }
-    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number, nor `trace`"))?;
+    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is neither a number nor `trace`"))?;
     match rate.is_finite() && rate > 0.0 {
         true => Ok(Rate::Of(rate)),
         false if rate == f64::INFINITY => Err("use --burst to send all requests at once".into()),

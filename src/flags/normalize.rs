@@ -40,12 +40,13 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of rows, or result files and folders of other clients; standard input if none is given, or for -
+    /// Files of rows, or result files and folders of other clients; standard input if omitted or -
     pub files: Vec<PathBuf>,
     /// Candidate row that describes results of other clients: framework, command, scenario, limits, GPUs
     #[arg(long, value_name = "FILE")]
     pub candidate: Option<PathBuf>,
-    /// Set a member of the rows made from other clients' results: framework=sglang, sla.max_p99_ttft_ms=500
+    /// Set a member of the rows made from other clients' results, such as framework=sglang or sla.max_p99_ttft_ms=500; may
+    /// be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub set: Vec<(String, String)>,
     /// Output format

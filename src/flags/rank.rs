@@ -46,15 +46,16 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Files of result rows; standard input if none is given, or for -
+    /// Files of result rows; standard input if omitted or -
     pub files: Vec<PathBuf>,
     /// Throughput to rank by
     #[arg(long, value_name = "METRIC", default_value = "request_throughput", value_parser = RankMetricParser)]
     pub rank_by: RankMetric,
-    /// Override an SLA limit of the rows, for all scenarios or for one: max_p99_ttft_ms=500, chat:max_p99_ttft_ms=500
+    /// Override an SLA limit of the rows, for all scenarios or for one: max_p99_ttft_ms=500, chat:max_p99_ttft_ms=500; may be
+    /// repeated
     #[arg(long, value_name = "[SCENARIO:]KEY=VALUE", value_parser = limit)]
     pub sla: Vec<(Option<String>, String, f64)>,
-    /// Report format; auto is table on a terminal, else md
+    /// Report format
     #[arg(long, value_enum, default_value_t = ReportFormat::Auto)]
     pub format: ReportFormat,
     /// Weight of each scenario in one decision over all of them: chat=0.7,summarization=0.3
@@ -63,7 +64,7 @@ pub struct Args {
     /// Compare with the results of an earlier release instead of ranking: report what changed beyond noise
     #[arg(long, value_name = "FILE")]
     pub baseline: Vec<PathBuf>,
-    /// With --baseline: share by which a metric may get worse
+    /// With --baseline: share by which a metric may get worse, such as 0.05 or 5%
     #[arg(long, value_name = "SHARE", default_value = "0.05", value_parser = share)]
     pub threshold: f64,
     /// Statistic of TTFT and TPOT that decides between equal throughputs
@@ -80,7 +81,7 @@ pub struct Args {
     /// Rank confirmed verdicts before those that need more requests
     #[arg(long)]
     pub confirmed_first: bool,
-    /// Rank rows together even if they differ in what should be equal, and print the differences
+    /// Rank rows together even if they differ in settings that must be equal for a fair comparison, and list the differences
     #[arg(long)]
     pub allow_mixed: bool,
     /// Price of one GPU per hour, in any currency, for the capacity card
@@ -89,10 +90,10 @@ pub struct Args {
     /// Peak request rate in requests per second, for the capacity card
     #[arg(long, value_name = "QPS", value_parser = positive)]
     pub peak_qps: Option<f64>,
-    /// Headroom: share of a replica's capacity that stays free at the peak
+    /// Share of a replica's capacity that stays free at the peak, for the capacity card
     #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
     pub headroom: f64,
-    /// Framework to describe for a profiler where it does not win; none for no such section
+    /// Framework for which the report says what to profile where it does not win; none: omit that section
     #[arg(long, value_name = "FRAMEWORK", default_value = "sglang")]
     pub handoff: String,
     /// Options of all programs
@@ -125,7 +126,7 @@ pub enum RankMetric {
 /// The format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// table on a terminal, else md
+    /// table on a terminal, otherwise md
     Auto,
     /// Markdown
     Md,
@@ -224,7 +225,7 @@ fn share(text: &str) -> Result<f64> {
     if (0.0..1.0).contains(&share) {
         Ok(share)
     } else {
-        Err(Error::new("must be a share: from 0 to below 1, or below 100%"))
+        Err(Error::new("must be a share of at least 0 and below 1, or below 100%"))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::base::version::VERSION;
 const AFTER: &str = "\
 Examples:
   bench-expand plan.yaml | bench-serve | bench-load > raw.jsonl
-  bench-expand plan.yaml | head -1 | bench-serve        at a terminal: runs the server until Ctrl-C
+  bench-expand plan.yaml | head -1 | bench-serve        on a terminal: runs the server until Ctrl-C
   bench-expand plan.yaml | bench-serve -- sh -c 'my-client --url \"$BENCH_BASE_URL\" --json' > raw.jsonl
   bench-expand plan.yaml | head -1 | bench-serve --attach http://gpu-host:8000 | bench-load > raw.jsonl
   bench-expand plan.yaml | bench-serve --dry-run
@@ -43,22 +43,22 @@ pub struct Args {
     /// Only print the commands that would be started
     #[arg(long)]
     pub dry_run: bool,
-    /// Only start each framework's baseline once, and check that it lists its model, streams a token and answers five requests
+    /// Only start each framework's baseline once, and check that it lists its model, streams a token and completes five requests
     #[arg(long, conflicts_with_all = ["chain", "dry_run"])]
     pub smoke: bool,
     /// Use an already running server at this URL; it is never stopped
     #[arg(long, value_name = "URL", alias = "url")]
     pub attach: Option<String>,
-    /// Start no further candidate after this time, in seconds
+    /// Time budget in seconds: start no further candidates once it is used up
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// Skip the rest of a framework after N failed candidates if none was good, or never
+    /// Skip the rest of a framework after N failed candidates without a good one; never: skip none
     #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up)]
     pub give_up: GiveUp,
     /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,
-    /// Name of the environment variable that holds the server's API key
+    /// Environment variable that holds the server's API key
     #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
     pub api_key_env: String,
     /// How long a server may take to become ready, in seconds [default: set by the framework definition]
@@ -82,7 +82,7 @@ pub struct Args {
     /// How long to wait for a stopped server's GPU memory to be freed, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120", help_heading = "GPUs")]
     pub gpu_release_timeout: Duration,
-    /// Command that lists the GPUs in the format of `nvidia-smi --query-gpu` (see bench(7)), instead of nvidia-smi
+    /// Command to use instead of nvidia-smi, with the output of `nvidia-smi --query-gpu` (see bench(7))
     #[arg(long, value_name = "CMD", value_parser = command, help_heading = "GPUs")]
     pub gpu_probe_cmd: Option<ArgvCommand>,
     /// Program to run once per server instead of waiting for bench-load

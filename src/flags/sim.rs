@@ -26,7 +26,7 @@ Exit status:
     name = "bench-sim",
     version = VERSION,
     long_about = "A simulated OpenAI-compatible serving engine: continuous batching with a modelled GPU step.\n\n\
-                  Its answers are meaningless words and its times are simulated: no measurement of it says anything about a real engine.",
+                  It generates meaningless words and simulates the time they take: its measurements say nothing about a real engine.",
     after_long_help = AFTER
 )]
 pub struct Args {
@@ -60,22 +60,22 @@ pub struct Args {
     /// KV cache size in tokens, overriding the size computed from the memory
     #[arg(long, value_name = "TOKENS")]
     pub kv_cache_tokens: Option<u32>,
-    /// Base time of a step, µs
+    /// Base time of a step, in µs
     #[arg(long, value_name = "US", default_value_t = 4000.0, value_parser = micros)]
     pub step_base_us: f64,
-    /// Time per prompt token, µs
+    /// Time per prompt token, in µs
     #[arg(long, value_name = "US", default_value_t = 20.0, value_parser = micros)]
     pub prefill_token_us: f64,
-    /// Time per decoding sequence, µs
+    /// Time per decoding sequence, in µs
     #[arg(long, value_name = "US", default_value_t = 60.0, value_parser = micros)]
     pub decode_seq_us: f64,
-    /// Time per KV token read, ns
+    /// Time per KV token read, in ns
     #[arg(long, value_name = "NS", default_value_t = 20.0, value_parser = micros)]
     pub kv_token_ns: f64,
-    /// Time to load the model, ms
+    /// Time to load the model, in ms
     #[arg(long, value_name = "MS", default_value_t = 200)]
     pub load_ms: u64,
-    /// Seed of the lengths of answers that may end early
+    /// Seed of the output lengths of requests that may end early
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Options of all programs

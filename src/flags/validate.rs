@@ -13,17 +13,17 @@ use crate::rows::kinds::LauncherStep;
 
 const AFTER: &str = "\
 Examples:
-  bench-validate plan.yaml                        at a terminal: a summary of the plan, or its errors
+  bench-validate plan.yaml                        on a terminal: a summary of the plan, or its errors
   bench-validate plan.yaml | bench-expand         plan rows for the pipeline
   bench-validate configs/cookbook-llm             every plan in a folder
   bench-validate --new Qwen/Qwen3-32B --gpus 4    a new plan with comments, to start from
   bench-validate --new --from-command 'docker run --gpus all vllm/vllm-openai:v0.32.0 --model Qwen/Qwen3-32B -tp 4'
                                                   a new plan whose baseline is this command
   bench-validate --capture-help help plan.yaml    run each framework's --help where it would serve, and check against it
-  bench-validate --help-dir help plan.yaml        check every flag against help captured before
+  bench-validate --help-dir help plan.yaml        check every flag against help captured earlier
   bench-validate --preflight plan.yaml            also check GPUs, disk, ports and tools
-  bench-validate --rows results.jsonl             check rows against the types of their kinds
-  bench-validate --explain W-P99-N                what the code of a finding means, and how to mend it
+  bench-validate --rows results.jsonl             check rows against the schemas of their kinds
+  bench-validate --explain W-P99-N                what the code of a finding means, and how to fix it
 
 Findings are printed on standard error as file:line:column: error|warning|note: CODE: message. bench-plan(5) has every key of a plan.
 
@@ -42,64 +42,65 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Plan files or folders; - for standard input
+    /// Plan files or folders; standard input if omitted or -
     #[arg(value_name = "PLAN")]
     pub plans: Vec<PathBuf>,
-    /// Output format: text for people, jsonl for programs; auto is text at a terminal
+    /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ValidateFormat::Auto)]
     pub format: ValidateFormat,
     /// Treat warnings as errors
     #[arg(long)]
     pub strict: bool,
-    /// Folder with additional framework definitions; with --new also names of frameworks, sglang,vllm (otherwise those on PATH)
+    /// Folder with additional framework definitions; with --new also the frameworks to include, such as sglang,vllm
+    /// [default with --new: those on PATH]
     #[arg(long, value_name = "DIR")]
     pub frameworks: Vec<String>,
     /// GPU model to assume if neither the plan nor this host provides one
     #[arg(long, alias = "gpu-model", value_name = "NAME")]
     pub gpu: Option<String>,
+    /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "New plan")]
+    pub new: Option<String>,
+    /// With --new: use this command as the baseline: docker run, podman run or the server's own; a file that contains it, or -
+    /// for standard input
+    #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "New plan")]
+    pub from_command: Option<String>,
+    /// With --new: number of GPUs; 0 for an engine on the CPU [default: 1, or the number that --from-command needs]
+    #[arg(long, alias = "num-gpus", alias = "gpu-count", value_name = "N", help_heading = "New plan")]
+    pub gpus: Option<u32>,
     /// Check every flag against the captured help in this folder, at any depth (see bench(7))
-    #[arg(long, value_name = "DIR", help_heading = "Flags")]
+    #[arg(long, value_name = "DIR", help_heading = "Server flags")]
     pub help_dir: Option<PathBuf>,
     /// Run each framework's --help where it would serve, save the output in DIR, and check every flag against it
-    #[arg(long, value_name = "DIR", conflicts_with = "help_dir", help_heading = "Flags")]
+    #[arg(long, value_name = "DIR", conflicts_with = "help_dir", help_heading = "Server flags")]
     pub capture_help: Option<PathBuf>,
     /// With --capture-help: use this launcher instead of the plan's: docker:image=NAME, ssh:host=NAME
-    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", value_parser = launcher, requires = "capture_help", help_heading = "Flags")]
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]", value_parser = launcher, requires = "capture_help", help_heading = "Server flags")]
     pub launcher: Option<LauncherArg>,
     /// What to do with a flag missing from the captured --help
-    #[arg(long, value_enum, default_value_t = UnknownFlagPolicy::Fail, help_heading = "Flags")]
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = UnknownFlagPolicy::Fail, help_heading = "Server flags")]
     pub unknown_flags: UnknownFlagPolicy,
     /// Skip the check that the installed version supports each flag and the model
-    #[arg(long, help_heading = "Flags")]
+    #[arg(long, help_heading = "Server flags")]
     pub any_version: bool,
     /// Check GPUs, driver, disk, open files, ports, tools and tokens where the plans would run
-    #[arg(long, help_heading = "Before a run")]
+    #[arg(long, help_heading = "Preflight checks")]
     pub preflight: bool,
     /// Skip the preflight checks (noted in the report)
-    #[arg(long, conflicts_with = "preflight", help_heading = "Before a run")]
+    #[arg(long, conflicts_with = "preflight", help_heading = "Preflight checks")]
     pub no_preflight: bool,
     /// Continue without frameworks that cannot be started (noted in the report)
-    #[arg(long, help_heading = "Before a run")]
+    #[arg(long, help_heading = "Preflight checks")]
     pub allow_missing: bool,
     /// Command to use instead of nvidia-smi, with the output of `nvidia-smi --query-gpu` (see bench(7))
-    #[arg(long, value_name = "CMD", value_parser = super::serve::command, requires = "preflight", help_heading = "Before a run")]
+    #[arg(long, value_name = "CMD", value_parser = super::serve::command, requires = "preflight", help_heading = "Preflight checks")]
     pub gpu_probe_cmd: Option<ArgvCommand>,
-    /// Check the rows of FILE against the types of their kinds; may be repeated; - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["plans", "new"], help_heading = "Instead")]
+    /// Check the rows of FILE against the schemas of their kinds; may be repeated; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plans", "new"], help_heading = "Other modes")]
     pub rows: Vec<PathBuf>,
-    /// Explain the code of a finding: what it means, why it matters, how to mend it
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Instead")]
+    /// Explain the code of a finding: what it means, why it matters, how to fix it
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Other modes")]
     pub explain: Option<String>,
-    /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
-    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "Instead")]
-    pub new: Option<String>,
-    /// With --new: the plan whose baseline is this command (docker run, podman run or the server's own), a file with it, or -
-    /// for standard input
-    #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "Instead")]
-    pub from_command: Option<String>,
-    /// With --new: number of GPUs, by default 1 or what --from-command needs; 0 for an engine on the CPU
-    #[arg(long, alias = "num-gpus", alias = "gpu-count", value_name = "N", help_heading = "Instead")]
-    pub gpus: Option<u32>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
@@ -119,20 +120,20 @@ impl Args {
 /// How plans are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ValidateFormat {
-    /// text at a terminal, otherwise jsonl
+    /// text on a terminal, otherwise jsonl
     Auto,
-    /// For people
+    /// A summary for people
     Text,
-    /// Plan rows
+    /// Plan rows for programs
     Jsonl,
 }
 
 /// What to do with a flag missing from the captured `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnknownFlagPolicy {
-    /// Use another known name of it if the help has that; otherwise an error
+    /// Use another known name of the flag if the help lists it; otherwise report an error
     Translate,
-    /// Drop it from search_space; in base_server_flags it is an error
+    /// Drop it from search_space; in base_server_flags report an error
     Drop,
     /// Skip candidates that have it
     Reject,

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::base::error::{Error, Result};
 use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
+use crate::rows::words::DatasetKind;
 
 /// The workload of bench-load --url.
 #[derive(Debug, Clone, Args)]
@@ -14,7 +15,7 @@ pub struct WorkloadArgs {
     /// Random prompts: NAME=PROMPT_TOKENS:OUTPUT_TOKENS; may be repeated
     #[arg(long = "scenario", value_name = "NAME=IN:OUT", value_parser = scenario, requires = "url")]
     pub scenarios: Vec<Scenario>,
-    /// Draw lengths uniformly from length × (1 − R) to length × (1 + R)
+    /// Draw lengths uniformly from length × (1 − R) to length × (1 + R); R is at least 0 and below 1 [default: 0]
     #[arg(long, alias = "random-range-ratio", value_name = "R", requires = "scenarios", value_parser = ratio)]
     pub range_ratio: Option<f64>,
     /// Number of leading prompt tokens shared by all prompts of a group
@@ -26,7 +27,7 @@ pub struct WorkloadArgs {
     /// Turns per conversation; each resends the full history and adds PROMPT_TOKENS
     #[arg(long, value_name = "N", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..))]
     pub turns: Option<u32>,
-    /// Pause between the turns of a conversation, in seconds
+    /// Pause between the turns of a conversation, in seconds [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = super::serve::seconds)]
     pub think: Option<std::time::Duration>,
     /// File of prompts, in any format that --convert reads; may be repeated
@@ -41,7 +42,7 @@ pub struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
-    /// The scenarios; of a file of prompts, only its path and what is to be done with it.
+    /// The scenarios; for a file of prompts, only its path and how to use it.
     ///
     /// # Errors
     /// A shared prefix that is not shorter than its prompts.
@@ -52,11 +53,10 @@ impl WorkloadArgs {
             scenario.shared_prefix = self.prefix.map(|tokens| SharedPrefix { tokens, groups: self.groups });
             scenario.turns = self.turns.filter(|turns| *turns > 1);
             scenario.kind = match (scenario.shared_prefix, scenario.turns) {
-                (_, Some(_)) => "multi_turn",
-                (Some(_), None) => "shared_prefix",
-                (None, None) => "random",
-            }
-            .into();
+                (_, Some(_)) => DatasetKind::MultiTurn,
+                (Some(_), None) => DatasetKind::SharedPrefix,
+                (None, None) => DatasetKind::Random,
+            };
             if self.prefix.is_some_and(|prefix| prefix >= scenario.input_len) {
                 let why = format!(
                     "--prefix must be shorter than the prompts of {}, which have {} tokens",
@@ -73,7 +73,7 @@ impl WorkloadArgs {
                 default_output_len: self.output_len,
                 ..Dataset::default()
             };
-            Scenario { kind: "file".into(), dataset: Some(file), ..Scenario::random(stem, 0, 0) }
+            Scenario { kind: DatasetKind::File, dataset: Some(file), ..Scenario::random(stem, 0, 0) }
         }));
         for scenario in &mut all {
             scenario.think_s = self.think.map(|think| think.as_secs_f64()).filter(|s| *s > 0.0);

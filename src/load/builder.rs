@@ -14,7 +14,7 @@ use crate::engines::prometheus::{self, MetricSamples};
 use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::Members;
-use crate::rows::words::Endpoint;
+use crate::rows::words::{Endpoint, PromptForm};
 use crate::system::http::HttpClient;
 
 /// Time limit for reading the server's counters.
@@ -22,7 +22,7 @@ const COUNTERS: Duration = Duration::from_secs(5);
 
 /// How prompts are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum PromptForm {
+enum PromptEncoding {
     TokenIds,
     Text(Sizes),
 }
@@ -57,7 +57,7 @@ pub struct RequestBuilder {
     pub spec: RequestSpec,
     dialect: Endpoint,
     usage: bool,
-    form: PromptForm,
+    form: PromptEncoding,
     template: Option<u32>,
     limit: Duration,
     metrics: Option<MetricsEndpoint>,
@@ -125,12 +125,12 @@ impl RequestBuilder {
         let unsized_text = Sizes { words: vec![1; WORDS.len()], overhead: 0 };
         let dialect = spec.endpoint;
         let ids = spec.ids && spec.sized && dialect != Endpoint::Chat;
-        let form = if ids { PromptForm::TokenIds } else { PromptForm::Text(unsized_text.clone()) };
+        let form = if ids { PromptEncoding::TokenIds } else { PromptEncoding::Text(unsized_text.clone()) };
         let mut builder = Self { client, spec, dialect, usage: true, form, template: None, limit, metrics: None };
         loop {
             let prompt = match builder.form {
-                PromptForm::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
-                PromptForm::Text(_) => PromptBody::Text(" time year".into()),
+                PromptEncoding::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
+                PromptEncoding::Text(_) => PromptBody::Text(" time year".into()),
             };
             let answer = builder.probe(prompt).await?;
             let endpoint = &builder.spec.endpoint;
@@ -152,17 +152,17 @@ impl RequestBuilder {
                 let what = &builder.spec.exact_length;
                 notice.warn(format!("the server refuses {what:?}: outputs may be shorter than requested"));
                 builder.spec.exact_length = Map::new();
-            } else if builder.form == PromptForm::TokenIds {
+            } else if builder.form == PromptEncoding::TokenIds {
                 notice.say("the server does not accept token ids as a prompt: sending text, sized by the server's own token counts");
-                builder.form = PromptForm::Text(unsized_text.clone());
+                builder.form = PromptEncoding::Text(unsized_text.clone());
             } else {
                 return Err(Error::new(format!("{endpoint} answered {}: {}", answer.status, answer.text)));
             }
         }
-        if matches!(builder.form, PromptForm::Text(_)) && builder.spec.sized {
+        if matches!(builder.form, PromptEncoding::Text(_)) && builder.spec.sized {
             let sizes = builder.sizes().await?;
             builder.template = Some(sizes.overhead).filter(|_| dialect == Endpoint::Chat);
-            builder.form = PromptForm::Text(sizes);
+            builder.form = PromptEncoding::Text(sizes);
         } else if dialect == Endpoint::Chat {
             let (four, eight) = (builder.count(WORDS[0], 4).await.ok(), builder.count(WORDS[0], 8).await.ok());
             builder.template = four.zip(eight).and_then(|(four, eight)| (2 * four).checked_sub(eight));
@@ -170,10 +170,13 @@ impl RequestBuilder {
         Ok(builder)
     }
 
-    /// `token_ids` or `text`.
+    /// How prompts are sent.
     #[must_use]
-    pub fn prompt_form(&self) -> &'static str {
-        if self.form == PromptForm::TokenIds { "token_ids" } else { "text" }
+    pub fn prompt_form(&self) -> PromptForm {
+        match self.form {
+            PromptEncoding::TokenIds => PromptForm::TokenIds,
+            PromptEncoding::Text(_) => PromptForm::Text,
+        }
     }
 
     /// Number of tokens that the chat template adds to one message, as counted by the server; `None` without a template.
@@ -195,13 +198,13 @@ impl RequestBuilder {
             PromptContent::Messages(_) => {
                 let why =
                     "has a row with a list of messages, which only a chat endpoint accepts: use /v1/chat/completions";
-                return Err(Error::new(format!("the data set {why}")));
+                return Err(Error::new(format!("the dataset {why}")));
             }
             PromptContent::Generated(pieces) => match &self.form {
-                PromptForm::TokenIds => PromptBody::Ids(
+                PromptEncoding::TokenIds => PromptBody::Ids(
                     pieces.iter().flat_map(|p| token_ids(p.tokens, &mut p.rng.clone()).collect::<Vec<_>>()).collect(),
                 ),
-                PromptForm::Text(sizes) => PromptBody::Messages(messages_of(pieces, sizes).map_err(Error::new)?),
+                PromptEncoding::Text(sizes) => PromptBody::Messages(messages_of(pieces, sizes).map_err(Error::new)?),
             },
         };
         Ok(self.request(prompt, item.output, &item.extra).to_string().into_bytes())

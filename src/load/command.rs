@@ -59,7 +59,7 @@ pub fn command(
     argv
 }
 
-/// Number of measured requests of a run: as many as asked, or as many as the duration takes, whichever is more.
+/// Number of measured requests of a run: as many as requested, or as many as the duration needs, whichever is more.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
 pub fn measured_requests(num_prompts: u32, duration_s: Option<f64>, load: &Load) -> u32 {

@@ -1,4 +1,4 @@
-//! The data sets of a bench-load, each read once.
+//! The datasets of a bench-load, each read once.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::rows::kinds::Scenario;
 /// The SHA-256 of a file, and its rows.
 type DatasetRows = Rc<(String, Vec<DatasetEntry>)>;
 
-/// Data sets by their path.
+/// Datasets by their path.
 pub struct DatasetCache {
     read: DatasetReader,
     files: BTreeMap<String, DatasetRows>,
@@ -23,7 +23,7 @@ impl DatasetCache {
         Self { read, files: BTreeMap::new() }
     }
 
-    /// The rows of a scenario's data set; empty for generated prompts.
+    /// The rows of a scenario's dataset; empty for generated prompts.
     ///
     /// # Errors
     /// When the file cannot be read, or is not the one that the plan was expanded with.
@@ -35,7 +35,7 @@ impl DatasetCache {
         };
         self.files.insert(dataset.path.clone(), rows.clone());
         if rows.0 != dataset.sha256 {
-            return Err(Error::new("the data set has changed since the plan was expanded").at(dataset.path.clone()));
+            return Err(Error::new("the dataset has changed since the plan was expanded").at(dataset.path.clone()));
         }
         Ok(rows)
     }

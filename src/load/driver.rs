@@ -1,4 +1,4 @@
-//! Does work for as long as no signal comes, the lease is held and somebody reads our rows.
+//! Runs work until a signal arrives, the lease is lost or the reader of our rows leaves.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use crate::system::lease::ClientLease;
 use crate::system::process::reader_left;
 use crate::system::process::signals::Signals;
 
-/// Does runs, and any other work that has to end when a signal comes, the lease is lost or the reader leaves.
+/// Runs work that has to end when a signal arrives, the lease is lost or the reader leaves.
 pub struct RunDriver<'a> {
     /// Where rows go.
     pub out: RowWriter<File>,
@@ -78,7 +78,7 @@ impl<'a> RunDriver<'a> {
         }
     }
 
-    /// Does one run; `judged` if it is a probe of a rate search.
+    /// Performs one run; `judged` if it is a probe of a rate search.
     ///
     /// # Errors
     /// When rows cannot be written.

@@ -22,7 +22,7 @@ use crate::rows::kinds::{LoadMode, Request, RequestStatus};
 use crate::rows::units::Micros;
 use crate::rows::words::Phase;
 
-/// Check after every so many finished requests whether a run can still meet its SLA.
+/// Number of finished requests after which to check again whether a run can still meet its SLA.
 const CHECK_EVERY: u32 = 16;
 
 /// Maximum number of requests that start together. If thousands started together, all would connect before the first is

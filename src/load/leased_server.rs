@@ -14,6 +14,7 @@ use crate::engines::framework::Framework;
 use crate::rows::kinds::{
     Candidate, ClientInfo as ClientName, Connections, Load, Members, Run, Scenario, Server, Shard, Unit, Workload,
 };
+use crate::rows::words::PromptForm;
 use crate::system::http::ClientOptions;
 use crate::system::lease::ClientLease;
 
@@ -115,7 +116,7 @@ impl<'a> LeasedServer<'a> {
         ]);
         let workload = Workload {
             scenario: scenario.name.clone(),
-            kind: scenario.kind.clone(),
+            kind: scenario.kind,
             endpoint: bench.endpoint,
             input_len: scenario.input_len,
             output_len: scenario.output_len,
@@ -124,7 +125,7 @@ impl<'a> LeasedServer<'a> {
             prefix_reuse: scenario.reuses_prefixes(),
             template_tokens: builder.and_then(RequestBuilder::template_tokens),
             whole: bench.whole_answers,
-            prompt_form: builder.map_or("unknown", RequestBuilder::prompt_form).into(),
+            prompt_form: builder.map_or(PromptForm::Unknown, RequestBuilder::prompt_form),
             sha256: digest::sha256(digest::canonical(&identity).as_bytes()),
         };
         Run {

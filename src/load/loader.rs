@@ -156,7 +156,7 @@ impl Loader<'_> {
                 Err((class, reason.to_string()))
             }
         };
-        // Rows of each scenario's data set that this server has already received.
+        // Rows of each scenario's dataset that this server has already received.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for unit in &candidate.units {
             let (scenario, load) = leased.scenario_and_load(unit)?;
@@ -290,7 +290,7 @@ impl Loader<'_> {
         }
         let paced = scenario.dataset.as_ref().is_some_and(|dataset| dataset.rate.is_some());
         if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
-            return unsupported("arrivals: trace requires a data set in which every row has a timestamp");
+            return unsupported("arrivals: trace requires a dataset in which every row has a timestamp");
         }
         let searched = load.mode == LoadMode::Open && load.rate.is_none();
         if searched && self.driver.options.shard.is_some() {

@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Dataset, Shard};
 
-/// Reads a data set: the SHA-256 of its bytes, and its rows.
+/// Reads a dataset: the SHA-256 of its bytes, and its rows.
 pub type DatasetReader = fn(&Dataset) -> Result<(String, Vec<DatasetEntry>)>;
 
 /// What bench-load was asked to do.
@@ -32,6 +32,6 @@ pub struct LoadOptions {
     pub shard: Option<Shard>,
     /// Times that a run is measured at most, if the client fell behind in it.
     pub attempts: u32,
-    /// Reads data sets.
+    /// Reads datasets.
     pub read_dataset: DatasetReader,
 }

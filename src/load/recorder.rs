@@ -27,7 +27,7 @@ pub struct RunSpec<'a> {
     pub builder: &'a RequestBuilder,
     /// The scenario that is run.
     pub scenario: &'a Scenario,
-    /// The rows of the scenario's data set; empty for generated prompts.
+    /// The rows of the scenario's dataset; empty for generated prompts.
     pub entries: &'a [DatasetEntry],
     /// The benchmark settings of the candidate.
     pub bench: &'a Benchmark,

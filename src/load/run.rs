@@ -45,7 +45,7 @@ pub struct RunOutcome {
 pub struct LoadRun<'a> {
     /// Writes its rows.
     pub recorder: RunRecorder<'a>,
-    /// Rows of the data set that this server has already received; those of this run are added.
+    /// Rows of the dataset that this server has already received; those of this run are added.
     pub sent: &'a mut BTreeSet<usize>,
 }
 

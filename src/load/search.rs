@@ -142,7 +142,7 @@ async fn pilot_burst(context: SearchContext<'_>, limits: RequestTimeouts) -> Opt
         ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
     }
     let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    // It is no more precise than two digits.
+    // It is not more precise than two digits.
     (ok > 0).then(|| significant(rate / 2.0, 2))
 }
 

@@ -26,7 +26,7 @@ impl SendSchedule {
     /// The schedule of this client, and the hash of the whole schedule, which all clients of a shared load have in common. No
     /// hash in closed loop.
     ///
-    /// `sessions` are those of all clients: the number of requests of each, and its time stamp, ms.
+    /// `sessions` are those of all clients: the number of requests of each, and its timestamp, ms.
     pub fn new(
         run: &Run,
         scenario: &Scenario,

@@ -1,4 +1,4 @@
-//! Result rows of other tools: their SLA recomputed from their own numbers.
+//! Result rows of other tools: their SLA verdict recomputed from their own numbers.
 
 use serde_json::Value;
 
@@ -7,9 +7,9 @@ use crate::metrics::sla::Limits;
 use crate::rows::kinds::Members;
 use crate::rows::row::Row;
 
-/// Tests the thresholds of a row against its metrics, and puts the tests into its `sla`; everything else stays unchanged.
-/// Returns the row's claim if its numbers contradict it. A row with recorded tests, one that is not `ok` and one without
-/// thresholds stay unchanged.
+/// Tests the metrics of a row against its thresholds, and writes the tests into its `sla`; everything else stays
+/// unchanged. Returns the row's claim if its own numbers contradict it. A row with recorded tests, one that is not `ok`
+/// and one without thresholds stay unchanged.
 pub fn hold(row: &mut Row) -> Option<String> {
     if row.record() != Some("result") || row.str("status").is_some_and(|status| status != "ok") {
         return None;

@@ -1,5 +1,5 @@
-//! A result as a Benchmark Report v0.2 of llm-d (`llmdbenchmark/analysis/benchmark_report` of llm-d/llm-d-benchmark): one JSON
-//! object, which is YAML too. Latencies stay in ms, which the report allows; missing values are omitted.
+//! A result as a Benchmark Report v0.2 of llm-d (`llmdbenchmark/analysis/benchmark_report` of llm-d/llm-d-benchmark):
+//! one JSON object, which is YAML too. Latencies stay in ms, which the report allows; missing values are omitted.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use crate::base::digest;
 use crate::rows::kinds::{ResultRow, Status};
 use crate::rows::words::{Latency, Statistic};
 
-/// The report of a result; `None` of one that has no metrics: such a report cannot say why.
+/// The report of a result; `None` for a result without metrics, because a report cannot say why.
 #[must_use]
 pub fn report(row: &ResultRow) -> Option<Value> {
     if row.status != Status::Ok {
@@ -40,7 +40,7 @@ fn engine(row: &ResultRow) -> Value {
             "kind": "inference_engine", "tool": row.framework, "tool_version": version, "role": "replica", "replicas": 1,
             "model": {"name": row.model}, "accelerator": {"model": model, "count": count, "parallelism": {}},
         }),
-        // An engine of theirs has an accelerator: without one it is some component.
+        // An engine in this schema must have an accelerator; without one it is a generic component.
         _ => json!({"kind": "generic", "tool": row.framework, "tool_version": version, "model": row.model}),
     };
     json!({
@@ -58,7 +58,7 @@ fn load(row: &ResultRow) -> Value {
         let fixed = if workload.kind.as_deref() == Some("random") { "fixed" } else { "other" };
         asked.or(p50).map(|value| json!({"distribution": fixed, "value": value}))
     };
-    // Their schema requires a prompt length: without one, no load is reported.
+    // This schema requires a prompt length; without one, the load is omitted.
     let Some(input) = length(workload.input_len, workload.input_len_p50) else { return Value::Null };
     json!({
         "metadata": {"description": row.benchmark_command, "cfg_id": row.fingerprint.get("workload")},
@@ -87,7 +87,7 @@ fn latency(row: &ResultRow) -> Value {
     let of = |latency: Latency, units: &str| {
         let mut all = json!({"units": units, "mean": metric(row, latency.key(Statistic::Mean))?});
         for statistic in Statistic::ALL.iter().copied() {
-            // Its name for p99.9 is `p99p9`.
+            // This format's name for p99.9 is `p99p9`.
             let name = if statistic == Statistic::P999 { "p99p9" } else { statistic.as_str() };
             all[name] = json!(metric(row, latency.key(statistic)));
         }
@@ -113,7 +113,7 @@ fn throughput(row: &ResultRow) -> Value {
     })
 }
 
-/// Without members that are null.
+/// The value without members that are null.
 fn bare(value: Value) -> Value {
     match value {
         Value::Object(members) => {

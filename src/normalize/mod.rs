@@ -1,7 +1,7 @@
-//! Own runs to result rows: fold a stream of `server`, `run`, `request`, `run_end`, `server_end`.
+//! Turns recorded runs into result rows: folds a stream of `server`, `run`, `request`, `run_end`, `server_end`.
 //!
-//! A run's requests are held as numbers until its `run_end`; a server's results until its `server_end`, which may change
-//! their status; all results until the end of the input, because only the latest attempt of a unit counts.
+//! The requests of a run are kept as numbers until its `run_end`; the results of a server until its `server_end`, which
+//! may change their status; all results until the end of the input, because only the latest attempt at a unit counts.
 
 pub mod claim;
 pub mod import;
@@ -26,31 +26,31 @@ use crate::rows::words::Phase;
 pub struct RowFold {
     servers: BTreeMap<String, ServerRuns>,
     runs: BTreeMap<String, OpenRun>,
-    /// With the place of the start that they belong to.
+    /// Each with the number of the start that it belongs to.
     results: Vec<(usize, ResultRow)>,
-    /// Starts so far: attempts are ordered by these, not by their ends.
+    /// Number of starts so far: attempts are ordered by their starts, not by their ends.
     starts: usize,
     ended: BTreeSet<String>,
-    /// Every run that was announced: a file that is read twice counts once.
+    /// Every run that was announced, so that a file that is read twice counts once.
     announced: BTreeSet<String>,
-    /// Servers and runs whose announcement is missing, each reported once.
+    /// Servers and runs whose announcement is missing; each is reported once.
     missing: BTreeSet<String>,
 }
 
-/// A server and what was measured on it.
+/// A server and its measurements.
 #[derive(Debug)]
 struct ServerRuns {
-    /// Its place among all starts.
+    /// Its number among all starts.
     start: usize,
     candidate: Candidate,
     server: Server,
     results: Vec<ResultRow>,
-    /// It has ended, and parts of its runs are still to come.
+    /// It has ended, but some shares of its runs have not been read yet.
     ended: Option<ServerEnd>,
 }
 
 impl ServerRuns {
-    /// Its results, once nothing more comes.
+    /// The results of the server, once all its rows have been read.
     fn close(mut self) -> Vec<ResultRow> {
         match self.ended.take() {
             Some(end) => self.end(&end),
@@ -62,7 +62,7 @@ impl ServerRuns {
         self.results
     }
 
-    /// Its end, which may change the status of its runs.
+    /// Applies its end, which may change the status of its runs.
     fn end(&mut self, end: &ServerEnd) {
         for result in &mut self.results {
             result::ended(result, end);
@@ -83,12 +83,12 @@ fn probe_of(row: &ResultRow) -> Option<&String> {
     row.run.as_ref().filter(|run| run.probe.is_some()).and_then(|run| run.unit.as_ref())
 }
 
-/// A set of numbers that are mostly close together: bits, 64 per key.
+/// A set of numbers that are mostly close together: 64 bits per key.
 #[derive(Debug, Default)]
 struct NumberSet(BTreeMap<u32, u64>);
 
 impl NumberSet {
-    /// True if it is new.
+    /// True if the number is new.
     fn insert(&mut self, number: u32) -> bool {
         let (bits, bit) = (self.0.entry(number / 64).or_default(), 1 << (number % 64));
         let new = *bits & bit == 0;
@@ -97,12 +97,12 @@ impl NumberSet {
     }
 }
 
-/// A line of the stream. Requests are by far the most, so they are read without a detour over a tree of values.
+/// A line of the stream. Most lines are requests, so they are read without building a tree of values.
 #[derive(Debug)]
 pub enum StreamLine {
     /// A request.
     Request(Box<Request>),
-    /// Anything else.
+    /// Any other row.
     Row(Row),
 }
 
@@ -118,7 +118,7 @@ impl StreamLine {
         {
             return Ok(Self::Request(request));
         }
-        // The reader of rows says what is wrong.
+        // The reader of rows reports the error.
         Row::parse(text).map(Self::Row)
     }
 }
@@ -131,22 +131,22 @@ struct OpenRun {
     sample: Sample,
     one_token_a_chunk: bool,
     short: u32,
-    /// Requests are numbered in their phase; one that is there twice (a file given twice) counts once.
+    /// Requests are numbered within their phase; one that occurs twice (a file given twice) counts once.
     seen: BTreeMap<Phase, NumberSet>,
-    /// Where clients share a run: the parts that were announced, and the ends of those that ended.
+    /// If several clients share a run: the shares that were announced, and the ends of those that ended.
     parts: BTreeSet<u32>,
     ends: Vec<RunEnd>,
 }
 
 impl OpenRun {
-    /// Parts of which nothing was seen yet.
+    /// Shares of which no row has been read yet.
     fn misses_parts(&self) -> bool {
         self.run.shard.is_some_and(|shard| self.parts.len() < shard.of as usize)
     }
 }
 
 impl RowFold {
-    /// Takes one row; returns rows of other kinds, to be passed through.
+    /// Takes one row; returns rows of other kinds, which pass through.
     ///
     /// # Errors
     /// A row that does not match its kind, or that names a server or run that was not announced.
@@ -170,7 +170,7 @@ impl RowFold {
         Ok(None)
     }
 
-    /// All results, those without an end as interrupted; only the latest attempt of every unit.
+    /// All results, with unfinished runs as interrupted; only the latest attempt at every unit.
     #[must_use]
     pub fn finish(mut self) -> Vec<ResultRow> {
         let open: Vec<String> = self.runs.keys().cloned().collect();
@@ -199,7 +199,7 @@ impl RowFold {
         results.zip(counted).filter_map(counting).collect()
     }
 
-    /// The place of the next start.
+    /// The number of the next start.
     fn start(&mut self) -> usize {
         self.starts += 1;
         self.starts
@@ -211,9 +211,9 @@ impl RowFold {
         self.results.push((start, result));
     }
 
-    /// Reports once that an announcement is missing; further rows of the same name are skipped silently.
+    /// Reports a missing announcement once; further rows of the same id are skipped silently.
     fn unknown(&mut self, what: &str, id: &str) -> Result<()> {
-        // The name of a run begins with its server's.
+        // The id of a run begins with that of its server.
         let known = self.missing.iter().any(|missing| id.starts_with(missing.as_str()));
         if known || !self.missing.insert(id.to_string()) {
             return Ok(());
@@ -254,7 +254,8 @@ impl RowFold {
         Ok(())
     }
 
-    /// Another client's result for a leased server, as a result of its candidate; unknown formats pass through.
+    /// Another client's result for a leased server, as a result of that server's candidate; unknown formats pass
+    /// through.
     fn native(&mut self, row: Row) -> Result<Option<Row>> {
         let content = row.get("payload").cloned().unwrap_or_default();
         let Some(format) = import::ImportFormat::of(&content) else { return Ok(Some(row)) };
@@ -368,7 +369,7 @@ impl RowFold {
             self.close_run(&run_id, None);
         }
         let Some(mut served) = self.servers.remove(&end.server_id) else {
-            // A failed start: the row contains the whole candidate.
+            // The start failed: its row contains the whole candidate.
             let Ok(candidate) = row.view::<Candidate>() else { return self.unknown("server", &end.server_id) };
             self.push(result::not_tried(&candidate, Some(&end), end.status));
             return Ok(());

@@ -1,4 +1,4 @@
-//! One run, or one candidate without any, as a result row.
+//! One run, or one candidate without a run, as a result row.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::rows::kinds::{
     Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd,
     Server, ServerEnd, Status, WorkloadBlock,
 };
-use crate::rows::words::{Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, Statistic};
+use crate::rows::words::{Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, Statistic, TokenSource};
 
-/// More answers than this share shorter than asked, and lengths do not match.
+/// Share of outputs shorter than requested above which lengths count as mismatched.
 const SHORT: f64 = 0.01;
-/// More samples than this share throttled, and the clock was not the GPU's own.
+/// Share of throttled samples above which a GPU counts as slowed down.
 const THROTTLED: f64 = 0.05;
-/// More prompt tokens than this share from a cache, and the run is contaminated.
+/// Share of prompt tokens from a cache above which the run counts as contaminated.
 const CACHED: f64 = 0.01;
 
 /// The measurements of a run.
@@ -43,7 +43,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         reason = Some(format!("every request failed ({kinds}); see the request rows"));
     }
     let itl = itl(measured);
-    // A skipped run has no metrics.
+    // A skipped run does not have metrics.
     let skipped = status == Status::Skipped;
     let mut metrics = if skipped { BTreeMap::new() } else { sample.metrics(run.load.mode, !limits.is_empty()) };
     for statistic in Statistic::ALL.iter().copied() {
@@ -86,7 +86,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         ..quality(candidate, server, measured)
     };
     row.fingerprint = fingerprint(candidate, run);
-    // A probe closes nothing: the end of its search does.
+    // A probe completes nothing: the end of its search does.
     row.units = run.unit.iter().filter(|_| run.probe.is_none()).cloned().collect();
     row.run = Some(RunBlock {
         run_id: run.run_id.clone(),
@@ -106,7 +106,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row
 }
 
-/// The workload of a run, as members of a result whose client does not record it.
+/// The workload of a run, as members of a result of a client that does not record it.
 pub fn asked(run: &Run) -> Vec<(String, Value)> {
     let w = &run.workload;
     let load = (&run.load.rate, &run.load.concurrency);
@@ -159,7 +159,7 @@ pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measu
     }
 }
 
-/// The result of a candidate that never ran: skipped, or its server did not start.
+/// The result of a candidate that never ran: it was skipped, or its server did not start.
 pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status) -> ResultRow {
     let mut row = base(candidate, None);
     row.status = status;
@@ -171,7 +171,7 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row
 }
 
-/// Applies the end of a search to its probes: one of them is chosen and closes the unit.
+/// Applies the end of a search to its probes: one of them is chosen and completes the unit.
 pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     let block = |chosen: bool| SearchBlock {
         chosen,
@@ -211,7 +211,7 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     }
 }
 
-/// Applies a server's end: why a run lost its server, throttling, and energy.
+/// Applies the end of a server: why a run lost its server, throttling, and energy.
 pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
     if let Some(gpu) = &end.gpu {
         result.quality.throttled = gpu.devices.iter().any(|d| d.throttled_share.is_some_and(|share| share > THROTTLED));
@@ -228,12 +228,12 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
     }
 }
 
-/// What a leased server whose end is missing says about a run that lost it: bench-serve was killed, and the run with it. Nothing
+/// Applies a missing end of a leased server to a run that lost it: bench-serve was killed, and the run with it. Nothing
 /// about the candidate follows from that.
 pub fn lost(result: &mut ResultRow, server: &Server) {
     let lost = match &result.failure_class {
         Some(FailureClass::ServerLost) => true,
-        // A server without a lease may just not have answered.
+        // A server without a lease may just not have responded.
         Some(FailureClass::AllRequestsFailed) => server.endpoint.lease.is_some(),
         Some(_) | None => false,
     };
@@ -253,7 +253,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
         startup.extend(server.ready_ms.map(|ms| ("ready_ms".to_string(), ms.into())));
         startup.extend(server.ready_ms.map(|_| ("cold".to_string(), server.cold.into())));
         for (name, value) in &server.facts {
-            // A key's suffix says what it is: a time, an amount, or else a word about how it runs.
+            // The suffix of a key says whether it is a time, an amount, or otherwise a setting.
             let block = match value {
                 Value::String(_) => &mut environment,
                 _ if name.ends_with("_s") => &mut startup,
@@ -309,7 +309,7 @@ fn outcome(end: Option<&RunEnd>) -> (Status, Option<FailureClass>, Option<String
 fn workload(run: &Run, sample: &Sample) -> WorkloadBlock {
     let w = &run.workload;
     WorkloadBlock {
-        kind: Some(w.kind.clone()),
+        kind: Some(w.kind.to_string()),
         scenario: Some(w.scenario.clone()),
         dataset_path: w.dataset_path.clone(),
         input_len: Some(w.input_len.into()),
@@ -335,15 +335,19 @@ fn quality(candidate: &Candidate, server: &Server, measured: &RunMeasurement) ->
         client_saturated: measured.end.is_some_and(|end| end.client.saturated),
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
         cache_contaminated: !run.workload.prefix_reuse && sample.cached > CACHED * input,
-        // Only the server's end tells of heat.
+        // Throttling is only known at the server's end.
         reached_by: Some(server.endpoint.reached_by).filter(|way| *way != ReachedBy::SameHost),
-        token_source: (sample.ok() > 0).then(|| if sample.counted_chunks { "chunks" } else { "usage" }.to_string()),
+        token_source: (sample.ok() > 0).then_some(if sample.counted_chunks {
+            TokenSource::Chunks
+        } else {
+            TokenSource::Usage
+        }),
         percentile_method: Some("type7".into()),
         ..Quality::default()
     }
 }
 
-/// What must be equal in rows that are compared.
+/// Settings that must be equal in rows that are compared.
 fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
     let arrivals = (run.load.mode == LoadMode::Open).then(|| run.load.arrivals.unwrap_or(Arrivals::Poisson));
     let major = run.client.version.split('.').next().unwrap_or_default();
@@ -356,7 +360,8 @@ fn fingerprint(candidate: &Candidate, run: &Run) -> Members {
     value.as_object().cloned().unwrap_or_default()
 }
 
-/// Gaps between tokens: spread over each chunk's tokens where they are known; those between chunks where each is a token.
+/// Gaps between tokens: chunk gaps spread over each chunk's tokens if their numbers are known; otherwise chunk gaps, if
+/// every chunk is one token.
 fn itl(measured: &RunMeasurement) -> Option<Histogram<u64>> {
     let histograms = &measured.end?.histograms;
     let text = histograms

@@ -1,13 +1,13 @@
-//! The ends of one run that several clients shared, as one end.
+//! Merges the ends of one run that several clients shared.
 
 use crate::metrics::sample::{decode, encode};
 use crate::rows::kinds::{ClientHealth, Histograms, RunEnd, Status};
 use crate::rows::words::FailureClass;
 
-/// Why a run of which parts are missing says nothing.
+/// The failure reason of a run with missing shares.
 const MISSING: &str = "parts of the run are missing: give the files of all clients that shared it";
 
-/// One end of all parts: the first that failed decides, the worst of the clients' health counts, distributions are added.
+/// The merged end of all shares: the first failure decides, the worst health counts, distributions are added.
 pub fn merge(mut ends: Vec<RunEnd>, of: u32) -> Option<RunEnd> {
     let missing = ends.len() < of as usize;
     let failed = ends.iter().position(|end| end.status != Status::Ok).unwrap_or(0);
@@ -24,7 +24,7 @@ pub fn merge(mut ends: Vec<RunEnd>, of: u32) -> Option<RunEnd> {
         first.client = worst(&first.client, &end.client);
         first.histograms = Histograms {
             chunk_gap_us: add(first.histograms.chunk_gap_us.as_ref(), end.histograms.chunk_gap_us.as_ref()),
-            // Gaps of tokens are known of all requests or of none.
+            // Gaps between tokens are known for all requests or for none.
             itl_us: match (&first.histograms.itl_us, &end.histograms.itl_us) {
                 (Some(a), Some(b)) => add(Some(a), Some(b)),
                 _ => None,

@@ -1,4 +1,4 @@
-//! Checks everything in a plan except its frameworks: model, data set, load, search, SLA.
+//! Checks everything in a plan except its frameworks: model, dataset, load, search, SLA.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::keys;
 use super::limits;
 use super::read::Plan;
-use crate::engines::framework::Frameworks;
+use crate::engines::framework::{Frameworks, KnobRole};
 use crate::rows::kinds::LoadMode;
 use crate::rows::words::{DatasetKind, Endpoint, FindingCode as Code, Strategy};
 
@@ -104,9 +104,9 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
     for section in plan.frameworks.iter().filter(|section| section.enabled && random) {
         let Some(framework) = frameworks.get(&section.definition) else { continue };
         for (knob, values) in &section.space {
-            let role = framework.knob(knob).and_then(|knob| knob.role.as_deref());
+            let role = framework.knob(knob).and_then(|knob| knob.role);
             let more = section.base.get(knob).into_iter().chain(values).collect::<Vec<_>>();
-            if role == Some("prefix_caching") && more.iter().any(|value| *value != more[0]) {
+            if role == Some(KnobRole::PrefixCaching) && more.iter().any(|value| *value != more[0]) {
                 let at = format!(
                     "/frameworks/{}/search_space/{}",
                     crate::base::yaml::escape(&section.name),
@@ -223,7 +223,7 @@ fn missing(plan: &Value, found: &mut Vec<Finding>) {
     }
 }
 
-/// The kind of a plan's data set; the check of types has reported an unknown word.
+/// The kind of a plan's dataset; the check of types has reported an unknown word.
 fn kind(dataset: &Value) -> DatasetKind {
     dataset["kind"].as_str().and_then(|kind| kind.parse().ok()).unwrap_or_default()
 }

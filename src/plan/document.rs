@@ -146,10 +146,10 @@ fn limits(page: &mut String) {
         let _ = writeln!(page, ".TP\n.BR {}", keys.join(" \", \" "));
         let what = match latency {
             Latency::Ttft => "Time from due (closed loop: sent) to the first token.",
-            Latency::Ttfat => "The same to the first token of the answer itself, after reasoning.",
+            Latency::Ttfat => "The same, to the first token after reasoning.",
             Latency::Tpot => "Time per output token after the first, of each request.",
-            Latency::Itl => "Gap between two tokens, each gap a value.",
-            Latency::E2e => "Time from due (closed loop: sent) to the end of the answer.",
+            Latency::Itl => "Gap between two tokens; every gap is a value.",
+            Latency::E2e => "Time from due (closed loop: sent) to the last token.",
         };
         let _ = writeln!(page, "{} Maximum, ms.", roff(what));
     }

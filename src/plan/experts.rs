@@ -8,7 +8,7 @@ use super::framework_plan::FrameworkPlan;
 use super::model::ModelFacts;
 use super::read::Plan;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, Kind};
+use crate::engines::framework::{Framework, Kind, KnobRole};
 use crate::rows::words::FindingCode as Code;
 
 /// Warns about baselines whose GPUs share the experts of a model in parts of blocks.
@@ -24,7 +24,7 @@ fn uneven_blocks(plan: &Plan, section: &FrameworkPlan, framework: &Framework, fa
     let base = plan.base(section, framework);
     let tensor = framework.parallelism.tensor.as_ref()?;
     let gpus = base.get(tensor)?.as_u64()?.max(1);
-    let set = framework.with_role("expert_parallel").find_map(|(name, _)| base.get(name));
+    let set = framework.with_role(KnobRole::ExpertParallel).find_map(|(name, _)| base.get(name));
     let among = match set {
         Some(Value::Bool(true)) => 1,
         Some(degree) => gpus / degree.as_u64().unwrap_or(1).clamp(1, gpus),
@@ -43,10 +43,11 @@ fn uneven_blocks(plan: &Plan, section: &FrameworkPlan, framework: &Framework, fa
     Some(Finding::value(Code::Experts, &format!("/frameworks/{}/base_server_flags", escape(&section.name)), why))
 }
 
-/// The knob for expert parallelism, and the least value with which so many GPUs share the experts of a model in whole blocks.
+/// The knob for expert parallelism, and its smallest value with which this number of GPUs shares the experts of a model in
+/// whole blocks.
 #[must_use]
 pub fn proposal(framework: &Framework, gpus: u64, facts: &ModelFacts) -> Option<(String, Value)> {
-    let (name, knob) = framework.with_role("expert_parallel").next()?;
+    let (name, knob) = framework.with_role(KnobRole::ExpertParallel).next()?;
     let value = match knob.kind {
         Some(Kind::Flag) => Value::Bool(true),
         _ => (2..=gpus).filter(|n| gpus.is_multiple_of(*n)).find(|n| facts.shares_experts(gpus / n))?.into(),

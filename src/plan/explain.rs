@@ -15,12 +15,12 @@ const FILE: &str = "configs/rules/findings.yaml";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explanation {
-    /// What is the case, as a sentence.
+    /// What the finding means, as a sentence.
     pub is: String,
     /// Why it matters.
     pub why: String,
     /// What to do about it.
-    pub mend: String,
+    pub fix: String,
     /// Lines of a plan.
     pub example: String,
 }
@@ -37,7 +37,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n\nWhy:  {}\nMend: {}\n\nExample:", self.is, self.why, self.mend)?;
+        writeln!(f, "{}\n\nWhy:  {}\nFix:  {}\n\nExample:", self.is, self.why, self.fix)?;
         let lines: Vec<String> = self.example.lines().map(|line| format!("  {line}")).collect();
         f.write_str(&lines.join("\n"))
     }
@@ -52,7 +52,7 @@ mod tests {
         let all = Explanation::all().unwrap();
         assert!(all.keys().eq(FindingCode::ALL), "the order is that of the codes");
         for (code, explanation) in &all {
-            for text in [&explanation.is, &explanation.why, &explanation.mend] {
+            for text in [&explanation.is, &explanation.why, &explanation.fix] {
                 assert!(text.ends_with('.') && !text.contains('\n'), "{code}: {text}");
             }
             assert!(!explanation.example.trim().is_empty(), "{code}");

@@ -5,19 +5,19 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
 use super::read::Plan;
-use crate::engines::framework::{Framework, Frameworks};
+use crate::engines::framework::{Framework, Frameworks, KnobRole};
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::Endpoint;
 use crate::rows::words::FindingCode as Code;
 
 /// Roles of knobs in which the baselines should agree, with their names in messages.
-const ROLES: [(&str, &str); 6] = [
-    ("dtype", "dtype"),
-    ("quantization", "quantization"),
-    ("kv_cache_dtype", "KV cache dtype"),
-    ("prefix_caching", "prefix caching"),
-    ("sequence_limit", "sequence limit"),
-    ("memory_fraction", "memory fraction"),
+const ROLES: [(KnobRole, &str); 6] = [
+    (KnobRole::Dtype, "dtype"),
+    (KnobRole::Quantization, "quantization"),
+    (KnobRole::KvCacheDtype, "KV cache dtype"),
+    (KnobRole::PrefixCaching, "prefix caching"),
+    (KnobRole::SequenceLimit, "sequence limit"),
+    (KnobRole::MemoryFraction, "memory fraction"),
 ];
 
 /// Adds a note, and a caveat, for each setting in which the baselines differ.
@@ -45,7 +45,7 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut PlanCheck, foun
 }
 
 /// The value of a role in a baseline; `None` for a framework without such a knob.
-fn value(plan: &Plan, section: &FrameworkPlan, framework: &Framework, role: &str) -> Option<String> {
+fn value(plan: &Plan, section: &FrameworkPlan, framework: &Framework, role: KnobRole) -> Option<String> {
     let mut knobs = framework.with_role(role).peekable();
     knobs.peek()?;
     let mut default = None;
@@ -56,10 +56,10 @@ fn value(plan: &Plan, section: &FrameworkPlan, framework: &Framework, role: &str
         default = default.or_else(|| knob.default.as_ref().map(|value| effective(value, knob.inverted)));
     }
     let asked = match role {
-        "quantization" => section.quantization.clone().or_else(|| plan.quantization.clone()),
+        KnobRole::Quantization => section.quantization.clone().or_else(|| plan.quantization.clone()),
         _ => None,
     };
-    let unset = if role == "sequence_limit" { "the model's own" } else { "its own default" };
+    let unset = if role == KnobRole::SequenceLimit { "the model's own" } else { "its own default" };
     Some(asked.or(default).unwrap_or_else(|| unset.into()))
 }
 

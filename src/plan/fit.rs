@@ -7,7 +7,7 @@ use super::model::{ModelFacts, bits};
 use super::named::NamedSize;
 use super::read::Plan;
 use crate::base::yaml::escape;
-use crate::engines::framework::Framework;
+use crate::engines::framework::{Framework, KnobRole};
 use crate::engines::gpu_model::memory_gb;
 use crate::rows::words::FindingCode as Code;
 
@@ -92,7 +92,8 @@ impl Weights {
         model: &str,
         facts: &ModelFacts,
     ) -> Option<Self> {
-        let mut words = framework.with_role("quantization").filter_map(|(name, _)| section.base.get(name)?.as_str());
+        let mut words =
+            framework.with_role(KnobRole::Quantization).filter_map(|(name, _)| section.base.get(name)?.as_str());
         let words = words.next().or(section.quantization.as_deref()).or(plan.quantization.as_deref());
         let quantized = words.filter(|word| *word != "none");
         let by_flag = quantized.and_then(bits);
@@ -145,10 +146,10 @@ struct Sharing {
 impl Sharing {
     fn of(plan: &Plan, section: &FrameworkPlan, framework: &Framework) -> Self {
         let parallel = &framework.parallelism;
-        let roles = ["tensor_parallel", "pipeline_parallel"];
+        let roles = [KnobRole::TensorParallel, KnobRole::PipelineParallel];
         let sharing: Vec<&str> =
-            roles.iter().flat_map(|role| framework.with_role(role)).map(|(name, _)| name).collect();
-        let experts: Vec<&str> = framework.with_role("expert_parallel").map(|(name, _)| name).collect();
+            roles.into_iter().flat_map(|role| framework.with_role(role)).map(|(name, _)| name).collect();
+        let experts: Vec<&str> = framework.with_role(KnobRole::ExpertParallel).map(|(name, _)| name).collect();
         let listed = section.list.iter().flat_map(|changes| changes.keys());
         let mut varied = section.space.iter().map(|(knob, _)| knob).chain(listed);
         let searched = varied.any(|knob| {

@@ -75,7 +75,7 @@ pub(super) struct KnobSetting<'a> {
     pub value: &'a Value,
     /// JSON pointer to it.
     pub pointer: String,
-    /// Where it stands.
+    /// Where the plan gives it.
     pub scope: SettingScope,
 }
 

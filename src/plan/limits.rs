@@ -56,10 +56,8 @@ fn known_scenario(name: &str, at: &str, scenarios: &[Scenario], found: &mut Vec<
 }
 
 fn limit(plan: &Value, at: &str, key: &str, value: &Value, found: &mut Vec<Finding>) {
-    let limit = Limit::parse(key).unwrap_or_else(|why| {
-        found.push(Finding::key(Code::SlaKey, at, why));
-        Limit::meant(key)
-    });
+    let limit = Limit::parse(key).map_err(|why| found.push(Finding::key(Code::SlaKey, at, why)));
+    let Some(limit) = limit.ok().or_else(|| Limit::meant(key)) else { return };
     let unit = if limit.is_floor() { "a share between 0 and 1" } else { "a number in ms" };
     let Some(threshold) = value.as_f64() else {
         let instead =

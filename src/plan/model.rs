@@ -45,7 +45,7 @@ impl ModelFacts {
         }
     }
 
-    /// True if so many GPUs can share each expert: each gets whole blocks of it.
+    /// True if this number of GPUs can share each expert, because each gets whole blocks of it.
     #[must_use]
     pub fn shares_experts(&self, gpus: u64) -> bool {
         match (self.expert_width, self.block) {

@@ -1,4 +1,4 @@
-//! The home folder in mounts: no shell stands between a plan and its container, so that it is filled in here.
+//! The home folder in mounts: no shell expands it between a plan and its container, so it is filled in here.
 
 use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;

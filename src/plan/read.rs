@@ -28,7 +28,7 @@ pub struct Plan {
     pub weights_bits: Option<f64>,
     /// The GPU budget.
     pub hardware: Hardware,
-    /// Scenarios: data set and lengths.
+    /// Scenarios: dataset and lengths.
     pub scenarios: Vec<Scenario>,
     /// Load points, or rate searches.
     pub loads: Vec<Load>,
@@ -212,13 +212,13 @@ fn lengths(value: &Value) -> Vec<u32> {
 }
 
 fn scenarios(plan: &mut PlanReader) -> Vec<Scenario> {
-    let kind = plan.value("/dataset/kind").as_str().unwrap_or_default().to_string();
+    // The check has already reported an unknown word.
+    let kind = plan.value("/dataset/kind").as_str().and_then(|word| word.parse().ok()).unwrap_or(DatasetKind::Random);
     let dataset = &plan.plan["dataset"];
     let names = dataset["scenario_names"].as_array();
     let own_names: Option<Vec<String>> =
         names.map(|names| names.iter().filter_map(|n| n.as_str().map(String::from)).collect());
-    // The check has already reported an unknown kind.
-    if !kind.parse::<DatasetKind>().is_ok_and(DatasetKind::is_generated) {
+    if !kind.is_generated() {
         let path = dataset["path"].as_str().unwrap_or_default();
         let stem = path.rsplit('/').next().unwrap_or(path).split('.').next().unwrap_or(path);
         let name = own_names.and_then(|names| names.into_iter().next()).unwrap_or_else(|| stem.into());

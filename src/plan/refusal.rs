@@ -224,7 +224,7 @@ fn nodes(plan: &Plan, framework: &Framework, flags: &Members) -> Option<Refusal>
     Some(Refusal::unsupported(RefusalCause::Knob(knob.clone()), why))
 }
 
-/// Why the sequence limit is too short for the longest row of a data set. Lengths in the plan itself are checked with the plan.
+/// Why the sequence limit is too short for the longest row of a dataset. Lengths in the plan itself are checked with the plan.
 #[must_use]
 pub fn too_short(plan: &Plan, framework: &Framework, flags: &Members) -> Option<String> {
     let limit = framework.sequence_limit.as_ref()?;

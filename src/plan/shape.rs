@@ -17,7 +17,7 @@ pub enum Shape {
     Count(u64),
     /// A number above 0.
     Positive,
-    /// A number above 0, or `trace`: the rate of the timestamps in the data set.
+    /// A number above 0, or `trace`: the rate of the timestamps in the dataset.
     Rate,
     /// A number.
     Number,
@@ -63,7 +63,7 @@ pub struct PlanKey {
     pub unit: Option<&'static str>,
     /// The value that is used where it is absent.
     pub default: Option<DefaultValue>,
-    /// What other tools call it: a plan that says so is told this name.
+    /// Its names in other tools: a message about one of them suggests this name.
     pub also: &'static [&'static str],
 }
 

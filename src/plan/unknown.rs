@@ -83,9 +83,9 @@ fn counterpart<'a>(name: &str, framework: &'a Framework, frameworks: &Frameworks
             Some(FlagMeaning::Knob(known)) => other.knob(&known),
             _ => None,
         };
-        other.knob(name).or_else(alias)?.role.clone()
+        other.knob(name).or_else(alias)?.role
     })?;
-    let mut here = framework.described().filter(|(_, knob)| knob.role.as_ref() == Some(&role) && knob.gone.is_none());
+    let mut here = framework.described().filter(|(_, knob)| knob.role == Some(role) && knob.gone.is_none());
     here.next().map(|(known, _)| known)
 }
 

@@ -81,8 +81,8 @@ impl<'a> HelpSource<'a> {
         self.with(|chain| chain.on_host(command))
     }
 
-    /// A short command of the definition, with the program of this server's own command. For a program unknown to the definition
-    /// there is only the server's help.
+    /// A short command of the definition, with the program of this server's own command. For a program unknown to the
+    /// definition it is only the server's help.
     fn own(&self, short: &[String]) -> Option<Vec<String>> {
         let argv = &self.server.argv;
         self.framework.alike(argv, short).or_else(|| {
@@ -142,7 +142,7 @@ impl<'a> HelpSource<'a> {
 pub struct HelpCaptures(BTreeMap<String, String>);
 
 impl HelpCaptures {
-    /// Captures the help of places that have none yet into folders in `folder`, and reads it.
+    /// Captures the help of places without any into folders in `folder`, and reads it.
     ///
     /// # Errors
     /// When a file cannot be written.

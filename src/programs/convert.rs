@@ -1,4 +1,4 @@
-//! `bench-load --convert`: files of prompts in any usual shape to canonical rows.
+//! `bench-load --convert`: converts files of prompts in any common format to canonical rows.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

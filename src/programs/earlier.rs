@@ -98,7 +98,8 @@ pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
     Ok(rank(entries, &intake))
 }
 
-/// The best load point of each candidate, scenario by scenario in ranking order; those that missed the SLA come last.
+/// The best load point of each candidate, scenario by scenario in ranking order; candidates that missed the SLA come
+/// last.
 #[must_use]
 pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     let mut all = Vec::new();
@@ -111,7 +112,7 @@ pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     all
 }
 
-/// The best candidate of every framework: the one with the best places in all rankings.
+/// The best candidate of every framework: the one with the best ranks over all rankings.
 #[must_use]
 pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     let mut places: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
@@ -125,7 +126,7 @@ pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     let mut leaders: BTreeMap<String, ((usize, usize), String)> = BTreeMap::new();
     let groups = ranking.groups.len();
     for ((framework, candidate), (ranked, sum)) in places {
-        // A ranking without it counts as a place behind all others.
+        // A ranking without it counts as the last rank of all.
         let score = (groups - ranked.min(groups), sum);
         let best = leaders.entry(framework).or_insert_with(|| (score, candidate.clone()));
         if score < best.0 {

@@ -12,8 +12,9 @@ use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Scenario};
 use crate::rows::words::Endpoint;
 use crate::system::process::capture::save;
 
-/// Writes a sweep for each entry of a plan that is of this framework, and returns the folders with their numbers of candidates:
-/// the folder itself if there is one entry, otherwise one named after each in it, because a sweep starts one command.
+/// Writes a sweep for each entry of a plan with this framework, and returns the folders with their numbers of
+/// candidates: `folder` itself for a single entry, otherwise a subfolder named after each entry, because a sweep starts
+/// one command.
 ///
 /// # Errors
 /// No candidate of that framework, or a file that cannot be written.

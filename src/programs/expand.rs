@@ -76,7 +76,7 @@ struct Expander<'a> {
     best: Option<Vec<FirstPassScore>>,
     notice: &'static Notice,
     estimator: Estimator,
-    /// It has been said what the commands bind.
+    /// The advice about addresses is printed once.
     says_bind: bool,
 }
 

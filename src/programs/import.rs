@@ -21,8 +21,8 @@ const MAX_FILE: usize = 1 << 30;
 /// Maximum depth of folders.
 const MAX_DEPTH: usize = 6;
 
-/// True for a file that is not JSONL of rows: its first line is not a whole JSON object, or is one record of another client's
-/// result.
+/// True for a file that does not contain rows: its first line is not a whole JSON object, or it is one record of
+/// another client's result.
 #[must_use]
 pub fn is_other_client(path: &Path) -> bool {
     if path == Path::new("-") || path.is_dir() {
@@ -30,7 +30,7 @@ pub fn is_other_client(path: &Path) -> bool {
     }
     let Ok(mut source) = stdio::open(path) else { return false };
     let mut line = Vec::new();
-    // The beginning of a long line is enough to see that it is one of ours.
+    // The beginning of a long line is enough to recognize one of our rows.
     let mut limited = std::io::Read::take(&mut source, 1 << 24);
     if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
         return false;
@@ -73,7 +73,7 @@ pub fn read(
     Ok(all)
 }
 
-/// The files of a folder that hold results: of a sweep its runs and failures, not its warm-ups and summaries.
+/// The result files of a folder; for a sweep its runs and failures, without its warm-ups and summaries.
 fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     let at = |e: std::io::Error| Error::new("cannot read the folder").because(e).at(stdio::name(folder));
     for entry in std::fs::read_dir(folder).map_err(at)? {
@@ -86,15 +86,15 @@ fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
             found.push(path);
         }
     }
-    // Final results replace those that were written on the way.
+    // Final results replace intermediate ones.
     if found.iter().any(|path| path == &folder.join("results.jsonl")) {
         found.retain(|path| path != &folder.join("live_results.jsonl"));
     }
     Ok(())
 }
 
-/// What a sweep's folder says about a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`. SGLang: a folder a
-/// scenario, and beside the results the requests that were to be sent.
+/// The settings that a sweep's folder states for a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`.
+/// SGLang: one folder per scenario, with the scheduled requests beside the results.
 fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
     let mut overrides = overrides.clone();
     let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
@@ -135,8 +135,8 @@ fn of_file(path: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> 
     of_folder(path, path.parent().unwrap_or(path), overrides)
 }
 
-/// What repeats have in common: a run of a sweep its folder, anything else its file. And what a result is called by that names no
-/// candidate.
+/// What repeats have in common (the folder of a sweep's run, otherwise the file), and the name of a result that does
+/// not name its candidate.
 fn origin(path: &Path) -> (String, String) {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match path.parent().filter(|folder| stem(path).starts_with("run=") && folder.file_name().is_some()) {
@@ -178,7 +178,7 @@ fn whole(path: &Path) -> Result<Value> {
     serde_json::from_str(&text).map_err(|e| Error::new("not valid JSON").because(e).at(stdio::name(path)))
 }
 
-/// The results in a file, each with its place: one, a list of them, one a line, or all lines as one.
+/// The results in a file, each with its place: a single one, a list, one per line, or all lines as one.
 fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let name = stdio::name(path);
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
@@ -214,9 +214,9 @@ fn is_record(line: &Value) -> bool {
 /// The results of one content, by its format.
 ///
 /// # Errors
-/// A content of no known format, with the keys that the nearest one has.
+/// Content of unknown format, with the keys that the most similar format has.
 pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
-    // A sweep's own record of what did not run.
+    // A sweep's own record of a run that it skipped.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();
         return Ok(vec![ImportedResult { row: failure(content, overrides)?, source }]);
@@ -246,12 +246,12 @@ fn failure(content: &Value, overrides: &ImportOverrides) -> Result<ResultRow> {
     typed(row)
 }
 
-/// Content that was skipped: per file and reason, the first line is reported, then how many more there were.
+/// Skipped content: the first line of each file and reason is reported, then the number of others.
 #[derive(Debug, Default)]
 pub struct Refused(BTreeMap<(String, String), usize>);
 
 impl Refused {
-    /// Reports one.
+    /// Reports one line.
     pub fn report(&mut self, error: Error, place: &dyn std::fmt::Display, file: &Path, notice: &Notice) {
         let times = self.0.entry((stdio::name(file), error.to_string())).or_default();
         *times += 1;
@@ -260,7 +260,7 @@ impl Refused {
         }
     }
 
-    /// Reports how many more there were.
+    /// Reports the number of the others.
     pub fn end(self, notice: &Notice) {
         for ((file, _), times) in self.0.into_iter().filter(|(_, times)| *times > 1) {
             notice.warn(format!("{file}: {} more lines skipped for the same reason", times - 1));
@@ -273,8 +273,8 @@ impl Refused {
 pub struct Named(Option<(String, ImportOverrides, String)>);
 
 impl Named {
-    /// What is given to a row of this file, a result that names no candidate being called by its file; and what repeats have in
-    /// common.
+    /// The overrides for a row of this file, in which a result without a candidate is named after its file; and what
+    /// repeats have in common.
     ///
     /// # Errors
     /// A file beside it that cannot be read.

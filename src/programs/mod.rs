@@ -27,6 +27,7 @@ pub mod workload;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::Arg;
 use clap_complete::Shell;
 
 use crate::base::error::Result;
@@ -37,7 +38,7 @@ use crate::flags::Program;
 
 /// Parses the arguments, runs `verb`, reports its error and returns the exit status.
 pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatus>) -> ExitCode {
-    let program = match P::try_parse() {
+    let program = match parse::<P>() {
         Ok(program) => program,
         Err(e) => return usage(&e),
     };
@@ -60,9 +61,19 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatu
     exit.into()
 }
 
+/// The arguments; a negative number after a flag is its value, so that the flag itself can refuse it.
+fn parse<P: Program>() -> std::result::Result<P, clap::Error> {
+    let with_numbers = |arg: Arg| match arg.get_action().takes_values() && !arg.is_positional() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    let command = P::command().mut_args(with_numbers);
+    P::from_arg_matches(&command.try_get_matches()?)
+}
+
 /// clap's own message: help and version to standard output with status 0, the rest to standard error with status 2.
 fn usage(message: &clap::Error) -> ExitCode {
-    // Ignore a terminal that is gone.
+    // Ignore a closed terminal.
     let _ = message.print();
     if message.use_stderr() { ExitStatus::Trouble.into() } else { ExitStatus::Done.into() }
 }

@@ -82,7 +82,8 @@ struct Normalizer {
 
 impl Normalizer {
     fn row(&mut self, row: Row, place: RowPlace) -> Result<()> {
-        // A row without a kind is another client's result, or of unknown format; result rows of other tools have one by their keys.
+        // A row without `record` may be another client's result, or of unknown format; result rows of other tools are
+        // recognized by their keys.
         if row.record().is_none() {
             return match self.imported(&Value::Object(row.map().clone()), &place) {
                 Ok(results) => results.iter().try_for_each(|result| self.result(result)),
@@ -107,7 +108,7 @@ impl Normalizer {
         }
     }
 
-    /// The results of another client in one line.
+    /// The results of another client on one line.
     fn imported(&mut self, content: &Value, place: &RowPlace) -> Result<Vec<ResultRow>> {
         let (overrides, origin) = self.named.of(&self.overrides, &place.name)?;
         let found = import::of(content, overrides)?;

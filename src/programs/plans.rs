@@ -255,8 +255,9 @@ pub fn lines(plan: &Plan) -> Vec<String> {
     for framework in &plan.frameworks {
         let size = expand::size(&framework.space);
         let enabled = if framework.enabled { "" } else { ", excluded" };
-        let (name, knobs) = (&framework.name, framework.space.len());
-        all.push(format!("  framework   {name}: {knobs} knobs, {size} combinations{enabled}"));
+        let some = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (knobs, size) = (some(framework.space.len(), "knob"), some(size, "combination"));
+        all.push(format!("  framework   {}: {knobs}, {size}{enabled}", framework.name));
     }
     all.extend(plan.defaults.iter().map(|(key, value)| format!("  default     {key}: {value}")));
     all
@@ -312,7 +313,7 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
     lines
 }
 
-/// Why the baselines of some frameworks are too short for the rows of the data sets, once these have been read.
+/// Why the baselines of some frameworks are too short for the rows of the datasets, once these have been read.
 #[must_use]
 pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
     let read = plan.scenarios.iter().any(|scenario| scenario.dataset.is_some());
@@ -325,7 +326,7 @@ pub fn too_short(plan: &Plan, frameworks: &Frameworks) -> Vec<String> {
     given.filter_map(why).collect()
 }
 
-/// Reads the data sets of a plan, and sets what depends on them.
+/// Reads the datasets of a plan, and sets what depends on them.
 ///
 /// # Errors
 /// A file that cannot be read, or that does not fit the load of the plan.
@@ -354,7 +355,7 @@ pub fn datasets(plan: &mut Plan, frameworks: &Frameworks, notice: &Notice) -> Re
     let own = workload::own_rate(&plan.scenarios);
     for load in plan.loads.iter_mut().filter(|load| load.arrivals == Some(Arrivals::Trace)) {
         let Some(own) = own else {
-            return Err(Error::new("arrivals: trace requires a data set in which every row has a timestamp"));
+            return Err(Error::new("arrivals: trace requires a dataset in which every row has a timestamp"));
         };
         if load.qps.is_none() {
             load.rate.get_or_insert(own);

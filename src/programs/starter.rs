@@ -86,7 +86,7 @@ pub fn plan(new: &NewPlan, frameworks: &Frameworks, notice: &Notice) -> Result<S
             let _ = write!(text, "  # {title}\n{section}");
             continue;
         }
-        let _ = writeln!(text, "  # {title} is not on PATH. To compare it too, uncomment this and say how it starts:");
+        let _ = writeln!(text, "  # {title} is not on PATH. To compare it too, uncomment this and set how it starts:");
         section.lines().for_each(|line| _ = writeln!(text, "  #{}", line.strip_prefix(' ').unwrap_or(line)));
     }
     Ok(text)
@@ -126,7 +126,7 @@ fn head(new: &NewPlan) -> String {
     )
 }
 
-/// The frameworks of a new plan: those asked for, otherwise the usual ones, of which those on PATH are active, or all if none is.
+/// The frameworks of a new plan: those asked for, otherwise the usual ones, of which those on PATH are active; all, if none is on PATH.
 fn choices<'a>(new: &NewPlan, frameworks: &'a Frameworks, notice: &Notice) -> Result<Vec<FrameworkChoice<'a>>> {
     if !new.names.is_empty() {
         let mut all: Vec<FrameworkChoice> = Vec::new();
@@ -154,7 +154,7 @@ fn choices<'a>(new: &NewPlan, frameworks: &'a Frameworks, notice: &Notice) -> Re
     if all.iter().all(|choice| !choice.active) {
         let programs: Vec<&str> = all.iter().map(|choice| program(choice.framework)).collect();
         let why = format!(
-            "none of {} is on PATH: the plan has their frameworks all the same; say in each how it starts (server_command, or launcher and image), or delete it",
+            "none of {} is on PATH; the plan includes their frameworks anyway: set how each starts (server_command, or launcher and image), or delete it",
             programs.join(", ")
         );
         notice.warn(why);
@@ -249,7 +249,7 @@ fn expert_parallel(text: &mut String, framework: &Framework, new: &NewPlan) {
             (format!("{gpus} GPUs cannot share the {width} columns of an expert in whole FP8 blocks of {block}."), "")
         }
         _ => (
-            "For FP8 models whose experts the GPUs cannot share in whole blocks: 1536 / 8 is no multiple of 128."
+            "For FP8 models whose experts the GPUs cannot share in whole blocks: 1536 / 8 is not a multiple of 128."
                 .into(),
             "# ",
         ),

@@ -20,7 +20,7 @@ use crate::rows::jsonl::{LineBatch, RowPlace, RowReader, RowWriter};
 use crate::rows::kinds::Dataset;
 use crate::rows::row::Row;
 
-/// Maximum size of a data set, in bytes: it is read into memory.
+/// Maximum size of a dataset, in bytes: it is read into memory.
 pub const MAX_DATASET: usize = 4 << 30;
 
 /// Maximum number of threads that read one input.
@@ -260,7 +260,7 @@ const KINDS: [(&[u8], &str); 9] = [
     (b"ARROW1", "it is an Arrow file: convert it to JSON first"),
 ];
 
-/// A data set, read as `known` says, and the SHA-256 of its bytes.
+/// A dataset, read as `known` says, and the SHA-256 of its bytes.
 ///
 /// # Errors
 /// When it cannot be read or is not UTF-8.

@@ -49,7 +49,7 @@ pub fn describe(scenario: &mut Scenario, notice: &Notice) -> Result<()> {
     Ok(())
 }
 
-/// Requests per second of the timestamps of the first data set; `None` if any scenario has no timestamps.
+/// Requests per second of the timestamps of the first dataset; `None` if any scenario has no timestamps.
 #[must_use]
 pub fn own_rate(scenarios: &[Scenario]) -> Option<f64> {
     let rates: Option<Vec<f64>> = scenarios.iter().map(|scenario| scenario.dataset.as_ref()?.rate).collect();
@@ -63,7 +63,7 @@ pub fn broken(name: &str, read: &dataset::DatasetFile, notice: &Notice) {
     }
 }
 
-/// The SHA-256 and the rows of a candidate's data set.
+/// The SHA-256 and the rows of a candidate's dataset.
 ///
 /// # Errors
 /// When it cannot be read.

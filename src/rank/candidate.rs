@@ -2,7 +2,7 @@
 
 use super::trial::Trial;
 
-/// A candidate: its best load point, which decides its rank, and its others.
+/// A candidate: its best load point, which decides its rank, and all others.
 #[derive(Debug, Clone)]
 pub struct RankedCandidate {
     /// The load point that it is ranked by.
@@ -12,7 +12,7 @@ pub struct RankedCandidate {
 }
 
 impl RankedCandidate {
-    /// All of them, the best first.
+    /// All load points, the best first.
     pub fn trials(&self) -> impl Iterator<Item = &Trial> {
         std::iter::once(&self.best).chain(&self.others)
     }

@@ -13,10 +13,10 @@ pub struct CapacityDemand {
     pub headroom: f64,
 }
 
-/// A capacity card; `None` where the rows do not say.
+/// A capacity card; a value is `None` if the rows do not have it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CapacityCard {
-    /// Requests per second that a replica was measured to serve.
+    /// Measured request rate of one replica, requests per second.
     pub rate: Option<f64>,
     /// GPUs per replica.
     pub gpus: Option<f64>,
@@ -26,17 +26,17 @@ pub struct CapacityCard {
     pub cost_hour: Option<f64>,
     /// Cost of 10⁶ output tokens at full utilization: price · GPUs / 3600 / (tokens/s) · 10⁶.
     pub cost_output: Option<f64>,
-    /// The same for prompt and output tokens.
+    /// The same for a million prompt and output tokens together.
     pub cost_total: Option<f64>,
     /// Requests in flight at that rate (Little): rate · mean E2E.
     pub in_flight: Option<f64>,
     /// Output tokens per second per GPU.
     pub tokens_gpu: Option<f64>,
-    /// Energy per output token, J, where power was sampled.
+    /// Energy per output token, J, if power was sampled.
     pub joules: Option<f64>,
-    /// Tokens that the KV cache holds.
+    /// Capacity of the KV cache, tokens.
     pub kv_tokens: Option<f64>,
-    /// Seconds from start to ready.
+    /// Time from start to ready, s.
     pub ready_s: Option<f64>,
 }
 

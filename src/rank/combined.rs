@@ -14,7 +14,7 @@ pub struct CombinedRanking {
     pub mode: String,
     /// Best first.
     pub scores: Vec<Score>,
-    /// Candidates without a result in some scenario.
+    /// Number of candidates without a result in some scenario.
     pub left_out: usize,
 }
 
@@ -29,29 +29,29 @@ pub struct Score {
     pub changes: String,
     /// Π (value / best value)^weight over the scenarios: 1 for the best of every one.
     pub score: f64,
-    /// Whether it meets every SLA; `None` if some scenario had none and it failed in none.
+    /// True if it meets every SLA, false if it misses one; `None` if some scenario has no SLA and it misses none.
     pub passed: Option<bool>,
     /// The ranked throughput in each scenario.
     pub values: Vec<f64>,
 }
 
 impl Score {
-    /// The flags that it changes; its id where the rows do not say.
+    /// The flags that it changes; its id if the rows do not list them.
     #[must_use]
     pub fn name(&self) -> &str {
         if self.changes.is_empty() { &self.candidate_id } else { &self.changes }
     }
 }
 
-/// The rankings over these weights: one for each way to load, model and client that has all of the scenarios. None without
-/// weights.
+/// The rankings over these weights: one for each load mode, model and client that has all of the scenarios. Empty
+/// without weights.
 pub fn combined(groups: &[Group], weights: &[(String, f64)]) -> Vec<CombinedRanking> {
     let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
     if sum <= 0.0 {
         return Vec::new();
     }
     let weights: Vec<(String, f64)> = weights.iter().map(|(name, weight)| (name.clone(), weight / sum)).collect();
-    // The digest of a workload differs between scenarios by its nature.
+    // The digest of a workload always differs between scenarios.
     let apart = |group: &Group| {
         let key = &group.key;
         let (model, gpu, client) = (key.model().to_string(), key.gpu().to_string(), key.client().to_string());

@@ -9,22 +9,22 @@ use super::notes::Notes;
 /// How far a framework was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchCoverage {
-    /// Candidates that produced a result.
+    /// Number of candidates that produced a result.
     pub finished: usize,
-    /// Candidates that produced any row.
+    /// Number of candidates that have any row.
     pub seen: usize,
-    /// Candidates that its search has, where rows say so.
+    /// Number of candidates in its search, if the rows have it.
     pub of: usize,
-    /// Its baseline gave a result.
+    /// Its baseline produced a result.
     pub baseline: bool,
-    /// Its baseline gave a row that says why it gave none.
+    /// Its baseline has a row that says why it failed.
     pub baseline_seen: bool,
     /// The user excluded it.
     pub excluded: bool,
 }
 
 impl SearchCoverage {
-    /// What its search still lacks; `None` if it is complete enough or the rows do not say how many candidates there are.
+    /// What its search still lacks; `None` if it is complete enough or the rows do not have the number of candidates.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
         let tuned = self.finished > usize::from(self.baseline);
@@ -38,7 +38,7 @@ impl SearchCoverage {
     }
 }
 
-/// Counts candidates by framework. Results of a candidate must be adjacent.
+/// Counts candidates by framework. The results of a candidate must be adjacent.
 pub fn count(entries: &[Box<Entry>]) -> BTreeMap<Arc<str>, SearchCoverage> {
     let mut tried: BTreeMap<Arc<str>, SearchCoverage> = BTreeMap::new();
     for of_one in entries.chunk_by(|a, b| a.is_of(b)) {

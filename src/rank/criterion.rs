@@ -15,7 +15,7 @@ pub enum Throughput {
     MaxQps,
 }
 
-/// The throughput that a ranking goes by, of all GPUs or per GPU.
+/// The throughput to rank by, of all GPUs or per GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankBy {
     /// Which throughput.
@@ -25,10 +25,10 @@ pub struct RankBy {
 }
 
 impl RankBy {
-    /// Successful requests per second: what the source document ranks by.
+    /// Successful requests per second, the source document's ranking metric.
     pub const REQUESTS: Self = Self { throughput: Throughput::Requests, per_gpu: false };
 
-    /// The metric's name, of all GPUs.
+    /// The name of the metric without the division by GPUs.
     #[must_use]
     pub fn metric(self) -> &'static str {
         match self.throughput {
@@ -58,7 +58,7 @@ impl RankBy {
 /// How to rank.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankOptions {
-    /// First criterion among candidates that meet the SLA.
+    /// The first criterion among candidates that meet the SLA.
     pub by: RankBy,
     /// Statistic by which TTFT and TPOT are compared.
     pub statistic: Statistic,
@@ -68,14 +68,14 @@ pub struct RankOptions {
     pub prefer_simple: bool,
     /// Rank confirmed verdicts before unconfirmed ones.
     pub confirmed_first: bool,
-    /// Rank rows together even if they differ in what should be equal, and report the differences.
+    /// Rank rows together even if settings differ that should be equal, and report the differences.
     pub allow_mixed: bool,
     /// Weight of each scenario in the decision over all.
     pub weights: Vec<(String, f64)>,
 }
 
 impl RankOptions {
-    /// The overrides of a scenario's limits, by key; those for this scenario come after those for all.
+    /// The overridden limits of a scenario, by key; those for this scenario take precedence over those for all.
     pub fn overrides<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         let of = move |alone: bool| {
             let fits = move |of: &Option<String>| of.is_some() == alone && of.as_ref().is_none_or(|of| of == scenario);

@@ -1,24 +1,24 @@
-//! The decision of a group: the winner, how sure that is, and the closest candidate if none meets the SLA.
+//! The decision on a group: the winner, how certain it is, and the closest candidate if none meets the SLA.
 
 use super::candidate::RankedCandidate;
 use super::criterion::RankOptions;
 use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
-/// The decision of a group.
+/// The decision on a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// The first candidate meets its SLA.
     Winner,
     /// No SLA was given: the first is the fastest.
     Fastest,
-    /// No candidate meets the SLA: the closest, the limit that it misses, and by what share.
+    /// No candidate meets the SLA: the closest one, the limit that it misses, and by how much.
     None {
         /// Index into the ranked candidates.
         nearest: usize,
         /// The limit that it misses by the largest share.
         limit: String,
-        /// By what share of the limit; infinite if requests failed, `None` if the row does not say.
+        /// By what share of the limit; infinite if requests failed, `None` if the row does not have it.
         by: Option<f64>,
     },
 }
@@ -28,9 +28,9 @@ pub enum Decision {
 pub struct Ties {
     /// Indices into the ranked candidates, the leader's first; only that one if there is no tie.
     pub members: Vec<usize>,
-    /// The one with the fewest GPUs, then the fewest changed flags, if it is not the leader.
+    /// The one with the fewest GPUs, then the fewest changed flags, unless it is the leader.
     pub simpler: Option<usize>,
-    /// The runner-up of the same verdict, compared with the leader.
+    /// The runner-up with the same verdict, compared with the leader.
     pub next: Option<(usize, Comparison)>,
 }
 
@@ -80,7 +80,7 @@ pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &Rank
     if !options.prefer_simple {
         return;
     }
-    // Only the tied candidates swap places.
+    // Only tied candidates change places.
     let mut members: Vec<RankedCandidate> = ties.members.iter().map(|i| ranked[*i].clone()).collect();
     members.sort_by(|a, b| burden(&a.best).total_cmp(&burden(&b.best)));
     for (place, member) in ties.members.iter().zip(members) {
@@ -88,7 +88,7 @@ pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &Rank
     }
 }
 
-/// The candidate whose largest miss is the smallest; rows that only say that they failed come last.
+/// The candidate whose largest miss is the smallest; rows that only state a failed verdict come last.
 fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
     let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed() == Some(false));
     let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));

@@ -1,5 +1,5 @@
-//! One result row, read leniently: of this program or of another tool that uses the same keys. What decides its rank is read at
-//! once; what only a report shows is read from the row's text when it is shown.
+//! One result row, read leniently: it may come from this program or from another tool that uses the same keys. The
+//! values that decide its rank are read at once; what only a report shows is read from the row's text when it is shown.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::rows::words::{Latency, SearchEndReason};
 /// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct SortKeys {
-    /// The throughput that is ranked by.
+    /// The throughput to rank by.
     pub by: Option<f64>,
     /// Output tokens per second.
     pub output: Option<f64>,
     /// TTFT, ms.
     pub ttft: Option<f64>,
-    /// TPOT, ms; ITL where there is none.
+    /// TPOT, ms; ITL if there is no TPOT.
     pub tpot: Option<f64>,
-    /// `tpot` is ITL.
+    /// True if `tpot` is ITL.
     pub itl: bool,
     /// GPUs.
     pub gpus: Option<f64>,
@@ -39,19 +39,19 @@ pub struct SortKeys {
 /// Members that only rows of runs have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunInfo {
-    /// Units that the row closes.
+    /// Units that the row completes.
     pub units: Vec<Box<str>>,
     /// The unit of its run.
     pub unit: Box<str>,
-    /// A probe of a search.
+    /// True for a probe of a rate search.
     pub probe: bool,
-    /// The server.
+    /// The id of the server's start.
     pub server_id: Box<str>,
-    /// RFC 3339.
+    /// Start of the run, RFC 3339.
     pub started_at: Box<str>,
-    /// From 0.
+    /// Index of the repeat, from 0.
     pub repeat: u32,
-    /// Whether its rate search chose it; `None` for a row without a search.
+    /// True if its rate search chose it; `None` for a row without a search.
     pub chosen: Option<bool>,
     /// Its search never ended.
     pub unfinished: bool,
@@ -59,10 +59,10 @@ pub struct RunInfo {
     pub cut: bool,
 }
 
-/// Tokens of a workload's prompts or answers.
+/// Numbers of prompt or output tokens of a workload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenLength {
-    /// Asked for.
+    /// Requested.
     pub asked: Option<f64>,
     /// Measured, median.
     pub p50: Option<f64>,
@@ -79,38 +79,39 @@ pub struct Entry {
     pub framework: Arc<str>,
     /// Candidate.
     pub candidate_id: Box<str>,
-    /// The group that it is ranked in.
+    /// The group that it belongs to.
     pub group: Arc<GroupKey>,
-    /// A run that completed.
+    /// True for a run that completed.
     pub ok: bool,
-    /// Whether it meets the SLA; `None` without an SLA.
+    /// True if it meets the SLA, false if not; `None` without an SLA.
     pub passed: Option<bool>,
-    /// Too few requests behind a percentile.
+    /// True if a percentile has too few requests to confirm it.
     pub unconfirmed: bool,
-    /// The largest miss, as a share of the limit; infinite if requests failed, `None` if the row does not say.
+    /// The largest miss, as a share of the limit; infinite if requests failed, `None` if the row does not have it.
     pub miss: Option<f64>,
     /// The values that decide its rank.
     pub keys: SortKeys,
-    /// Requests per second asked for.
+    /// Requested rate, requests per second.
     pub rate: Option<f64>,
-    /// Requests in flight, or the cap of them.
+    /// Requests in flight, or their cap in open loop.
     pub in_flight: Option<f64>,
     /// Caveats.
     pub notes: Notes,
     /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
-    /// Whether it is the baseline of its framework, and how many candidates that has; `None` if the row does not say.
+    /// True for the baseline of its framework, and the framework's number of candidates; `None` if the row does not
+    /// have them.
     pub tried: Option<(bool, u32)>,
 }
 
-/// The commands of a row; each empty where the row has none.
+/// The commands of a row; each empty if the row does not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowCommands<'a> {
-    /// Starts the server through its launchers; empty for a server without one.
+    /// Starts the server through its launchers; empty for a server without a launcher.
     pub launch: &'a str,
-    /// The server's own.
+    /// The server's own command.
     pub server: &'a str,
-    /// The client's.
+    /// The client's command.
     pub benchmark: &'a str,
 }
 
@@ -151,7 +152,7 @@ impl Entry {
         self.member(path)?.as_f64()
     }
 
-    /// The text at a path; empty if there is none.
+    /// The text at a path; empty if there is no text.
     fn text(&self, path: &[&str]) -> &str {
         self.member(path).and_then(Value::as_str).unwrap_or_default()
     }
@@ -160,7 +161,7 @@ impl Entry {
     #[must_use]
     pub fn commands(&self) -> RowCommands<'_> {
         let [launch, server] = [self.text(&["launch_command"]), self.text(&["server_command"])];
-        // Rows of other tools name the server's command so.
+        // Rows of other tools use this key for the server's command.
         let (launch, server) = if server.is_empty() { ("", launch) } else { (launch, server) };
         RowCommands { launch, server, benchmark: self.text(&["benchmark_command"]) }
     }
@@ -171,14 +172,14 @@ impl Entry {
         self.number(&["metrics", name]).filter(|v| v.is_finite())
     }
 
-    /// The least and the greatest value of a latency, ms.
+    /// Minimum and maximum of a latency, ms.
     #[must_use]
     pub fn extremes(&self, latency: Latency) -> [Option<f64>; 2] {
         let key = format!("{latency}_ms");
         ["min", "max"].map(|end| self.number(&["statistics", &key, end]))
     }
 
-    /// Tokens of prompts, or of answers where `output`.
+    /// Prompt tokens of the workload, or output tokens if `output`.
     #[must_use]
     pub fn length(&self, output: bool) -> TokenLength {
         let name = if output { "output_len" } else { "input_len" };
@@ -186,44 +187,44 @@ impl Entry {
         TokenLength { asked, p50, p95 }
     }
 
-    /// Measured requests that were asked for.
+    /// Requested number of measured requests.
     #[must_use]
     pub fn num_prompts(&self) -> Option<u64> {
         self.member(&["workload", "num_prompts"])?.as_u64()
     }
 
-    /// Path of the endpoint; empty where the row has none.
+    /// Path of the endpoint; empty if the row does not have it.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.text(&["workload", "endpoint"])
     }
 
-    /// Path of the data set; empty where the row has none.
+    /// Path of the dataset; empty if the row does not have it.
     #[must_use]
     pub fn dataset_path(&self) -> &str {
         self.text(&["workload", "dataset_path"])
     }
 
-    /// The load point as its run was asked for it.
+    /// The load point as requested of its run.
     #[must_use]
     pub fn load_block(&self) -> Option<Load> {
         Load::deserialize(self.member(&["workload", "load"])?).ok()
     }
 
-    /// The client with its version; empty where the row has none.
+    /// The client with its version; empty if the row does not have it.
     #[must_use]
     pub fn client(&self) -> &str {
         let own = self.text(&["run", "client"]);
         if own.is_empty() { self.text(&["native", "client"]) } else { own }
     }
 
-    /// RFC 3339; empty where the row has none.
+    /// Start of the run, RFC 3339; empty if the row does not have it.
     #[must_use]
     pub fn ended_at(&self) -> &str {
         self.text(&["run", "ended_at"])
     }
 
-    /// Framework version, GPU model, driver, image; empty where the row has none.
+    /// Framework version, GPU model, driver, image; each empty if the row does not have it.
     #[must_use]
     pub fn platform(&self) -> [&str; 4] {
         [
@@ -234,25 +235,25 @@ impl Entry {
         ]
     }
 
-    /// `quality.simulated` and `quality.smoke`, where the row has them.
+    /// `quality.simulated` and `quality.smoke`, if the row has them.
     #[must_use]
     pub fn simulated_and_smoke(&self) -> [Option<bool>; 2] {
         ["simulated", "smoke"].map(|flag| self.member(&["quality", flag])?.as_bool())
     }
 
-    /// Why it failed; empty where the row has no class.
+    /// Failure class; empty if the row does not have one.
     #[must_use]
     pub fn failure_class(&self) -> &str {
         self.text(&["failure_class"])
     }
 
-    /// Why it failed, in a sentence; empty where the row has none.
+    /// Failure reason, a sentence; empty if the row does not have one.
     #[must_use]
     pub fn failure_reason(&self) -> &str {
         self.text(&["failure_reason"])
     }
 
-    /// Flags that differ from the baseline; `None` where the row does not say.
+    /// Flags that differ from the baseline; `None` if the row does not list them.
     #[must_use]
     pub fn changed(&self) -> Option<&Members> {
         self.object(&["candidate", "changed"])
@@ -270,12 +271,12 @@ impl Entry {
         weights.filter_map(|(name, weight)| Some((name.clone(), weight.as_f64()?))).collect()
     }
 
-    /// What to know about the plan, a sentence each.
+    /// Caveats of the plan, a sentence each.
     pub fn caveats(&self) -> impl Iterator<Item = &str> {
         self.member(&["caveats"]).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
 
-    /// Knobs of the plan that go by another name, or are left out.
+    /// Knobs of the plan that were renamed or dropped.
     pub fn substitutions(&self) -> impl Iterator<Item = Substitution> {
         let all = self.member(&["substitutions"]).and_then(Value::as_array).into_iter().flatten();
         all.filter_map(|one| Substitution::deserialize(one).ok())
@@ -287,20 +288,20 @@ impl Entry {
         all.filter_map(|(role, path)| Some((role.as_str(), path.as_str()?)))
     }
 
-    /// Why its rate search ended; the lowest rate that failed; whether a higher rate passed once.
+    /// Why its rate search ended; the lowest rate that failed; whether a higher rate passed.
     #[must_use]
     pub fn search_end(&self) -> (Option<SearchEndReason>, Option<f64>, bool) {
         let odd = self.member(&["search", "non_monotone"]).is_some_and(|odd| *odd == true);
         (self.text(&["search", "reason"]).parse().ok(), self.number(&["search", "min_fail"]), odd)
     }
 
-    /// Tokens that the KV cache holds.
+    /// Capacity of the KV cache, tokens.
     #[must_use]
     pub fn kv_cache_tokens(&self) -> Option<f64> {
         self.number(&["memory", "kv_cache_tokens"])
     }
 
-    /// From the start of the server until it was ready, s.
+    /// Time from the server's start until it was ready, s.
     #[must_use]
     pub fn ready_s(&self) -> Option<f64> {
         self.number(&["startup", "ready_ms"]).map(|ms| ms / 1000.0)
@@ -312,7 +313,7 @@ impl Entry {
         self.number(&["sla", limit])
     }
 
-    /// What its run tested, as the row records it.
+    /// Tests of its run, as recorded in the row.
     #[must_use]
     pub fn recorded_tests(&self) -> Vec<SlaTest> {
         self.object(&["sla"]).map(sla::tested).unwrap_or_default()
@@ -329,13 +330,13 @@ impl Entry {
         }
     }
 
-    /// The limits that were tested anew, by these options; of a run that recorded its tests only when it failed.
+    /// The limits that were tested with these options; for a run with recorded tests only if it failed.
     #[must_use]
     pub fn tests(&self, options: &RankOptions) -> Vec<SlaTest> {
         self.gate(options).judged.map(|judged| judged.tests).unwrap_or_default()
     }
 
-    /// All limits that were tested, by these options or by the run itself.
+    /// All limits that were tested, with these options or by the run itself.
     #[must_use]
     pub fn all_tests(&self, options: &RankOptions) -> Vec<SlaTest> {
         match self.tests(options) {
@@ -355,10 +356,10 @@ impl Entry {
         summary.map(|row| gate::gate(&self.line, &row, &self.group.scenario, options)).unwrap_or_default()
     }
 
-    /// True of two results of one candidate.
+    /// True for two results of one candidate.
     #[must_use]
     pub fn is_of(&self, candidate: &Self) -> bool {
-        // Equal names of frameworks are one.
+        // Equal framework names are one allocation.
         Arc::ptr_eq(&self.framework, &candidate.framework) && self.candidate_id == candidate.candidate_id
     }
 
@@ -368,7 +369,7 @@ impl Entry {
         self.text(&["status"])
     }
 
-    /// The flags that it changes, `max_num_seqs=4`; `baseline` when it changes none.
+    /// The flags that it changes, `max_num_seqs=4`; `baseline` if it changes none.
     #[must_use]
     pub fn changes(&self) -> String {
         match self.changed() {
@@ -390,7 +391,7 @@ impl Entry {
         }
     }
 
-    /// The amount of load: its rate, else its concurrency; 0 for all at once.
+    /// The amount of load: its rate, otherwise its concurrency; 0 for all at once.
     #[must_use]
     pub fn amount(&self) -> f64 {
         self.rate.or(self.in_flight).unwrap_or_default()
@@ -402,7 +403,7 @@ impl Entry {
         self.own.as_ref().is_none_or(|own| own.chosen != Some(false) || own.unfinished)
     }
 
-    /// From 0.
+    /// Index of the repeat, from 0.
     #[must_use]
     pub fn repeat(&self) -> u32 {
         self.own.as_ref().map_or(0, |own| own.repeat)

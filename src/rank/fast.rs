@@ -1,14 +1,15 @@
-//! What a ranking needs of a result row, read in one pass without a tree of values. It is lenient: rows of other tools are
-//! ranked too, so a member of an unexpected type counts as missing.
+//! The members of a result row that a ranking needs, read in one pass without a tree of values. It is lenient, because
+//! rows of other tools are ranked too: a member of an unexpected type counts as missing.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::lenient::{Member, Text, count, flag, number, object, record, text, texts, whole, word};
+use super::tested::TestedMember;
 use crate::base::error::Error;
 use crate::rows::row::Row;
 use crate::rows::words::Status;
@@ -71,16 +72,16 @@ impl<'a> ResultSummary<'a> {
     pub fn read(line: &'a str) -> Result<Self, Error> {
         // A list is not a row.
         let summary = serde_json::from_str(line).ok().filter(|_| line.trim_ascii_start().starts_with('{'));
-        // The reader of rows says what is wrong.
+        // The reader of rows reports the error.
         summary.map_or_else(|| Row::parse(line).and(Err(Error::new("cannot rank this row"))), Ok)
     }
 
-    /// A run that ended with metrics.
+    /// True for a run that ended with metrics.
     pub fn is_ok(&self) -> bool {
         self.status.as_deref() == Some(Status::Ok.as_str())
     }
 
-    /// The scenario, by the first of the names that rows have for it; empty if the row names none.
+    /// The scenario, by the first of its possible keys that the row has; empty if it has none.
     pub fn scenario(&self) -> &str {
         let names = self
             .workload
@@ -155,9 +156,9 @@ pub struct QualitySummary<'a> {
     pub placeholder_zero: bool,
     #[serde(deserialize_with = "object")]
     pub stability: Option<StabilitySummary>,
-    #[serde(borrow, deserialize_with = "text")]
+    #[serde(borrow, deserialize_with = "word")]
     pub token_source: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "text")]
+    #[serde(borrow, deserialize_with = "word")]
     pub reached_by: Option<Text<'a>>,
     #[serde(borrow)]
     pub blind: Option<&'a RawValue>,
@@ -205,7 +206,7 @@ pub struct CandidateSummary {
 pub struct SearchSummary<'a> {
     #[serde(deserialize_with = "flag")]
     pub chosen: bool,
-    #[serde(borrow, deserialize_with = "text")]
+    #[serde(borrow, deserialize_with = "word")]
     pub reason: Option<Text<'a>>,
 }
 
@@ -231,7 +232,7 @@ pub struct NativeSummary {
     pub repeat: Option<u32>,
 }
 
-/// Members that are numbers, in their order; others are skipped.
+/// Numeric members, in order; others are skipped.
 #[derive(Debug, Default)]
 pub struct Numbers<'a>(pub Vec<(Text<'a>, f64)>);
 
@@ -241,12 +242,14 @@ impl Numbers<'_> {
     }
 }
 
-/// `sla`: thresholds, the row's answer, and whether it says what was tested.
+/// `sla`: thresholds, the row's verdict, and whether it lists tests.
 #[derive(Debug, Default)]
 pub struct SlaSummary<'a> {
     pub limits: Numbers<'a>,
     pub passed: Option<bool>,
     pub tested: bool,
+    /// An unknown word among the tests, as a message with its place.
+    pub unknown_test: Option<String>,
 }
 
 struct MembersVisitor<'a, T>(PhantomData<(&'a (), T)>);
@@ -261,7 +264,8 @@ impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, SlaSummary<'a>> {
         while let Some(key) = map.next_key::<Text<'a>>()? {
             if *key == *"tested" {
                 sla.tested = true;
-                map.next_value::<IgnoredAny>()?;
+                let TestedMember(words) = map.next_value()?;
+                sla.unknown_test = words.and_then(|words| words.0);
                 continue;
             }
             let member = map.next_value::<Member>()?;
@@ -275,7 +279,7 @@ impl<'de: 'a, 'a> Visitor<'de> for MembersVisitor<'a, SlaSummary<'a>> {
     }
 }
 
-/// Yes or no, also as some tools spell it.
+/// A boolean, also in the spellings of other tools.
 fn answer(member: &Member) -> Option<bool> {
     match member {
         Member::Bool(yes) => Some(*yes),
@@ -319,7 +323,16 @@ mod tests {
     use serde_json::{Value, json};
 
     /// Words that a program acts on.
-    const WORDS: [&str; 4] = ["/status", "/verdict", "/workload/load/mode", "/workload/load/arrivals"];
+    const WORDS: [&str; 8] = [
+        "/status",
+        "/verdict",
+        "/workload/load/mode",
+        "/workload/load/arrivals",
+        "/quality/reached_by",
+        "/quality/token_source",
+        "/search/reason",
+        "/sla/tested/max_p99_ttft_ms/basis",
+    ];
 
     /// Every member that is read.
     const MEMBERS: &[&str] = &[
@@ -393,14 +406,21 @@ mod tests {
     #[test]
     fn a_word_that_nobody_knows_is_refused() {
         let row = json!({"record": "result", "framework": "f", "candidate_id": "c", "status": "ok", "verdict": "pass",
-            "workload": {"load": {"mode": "open", "arrivals": "gamma:0.1"}}});
+            "workload": {"load": {"mode": "open", "arrivals": "gamma:0.1"}},
+            "quality": {"reached_by": "tunnel", "token_source": "usage"}, "search": {"reason": "resolved"},
+            "sla": {"tested": {"max_p99_ttft_ms": {"basis": "all_scheduled"}}}});
         assert!(Intake::default().line(&row.to_string()).is_ok_and(|read| read.is_some()));
         for pointer in WORDS {
             let mut wrong = row.clone();
             *wrong.pointer_mut(pointer).unwrap() = "gama:0.1".into();
             let why = Intake::default().line(&wrong.to_string()).unwrap_err().to_string();
-            assert!(why.contains("gama:0.1") && why.contains(pointer.rsplit('/').next().unwrap()), "{why}");
+            let place = pointer[1..].replace('/', ".");
+            assert!(why.contains("gama:0.1") && why.starts_with(&format!("{place}: ")), "{why}");
         }
+        let mut wrong = row.clone();
+        wrong["sla"]["tested"] = json!({"max_p98_ttft_ms": {"basis": "all_scheduled"}});
+        let why = Intake::default().line(&wrong.to_string()).unwrap_err().to_string();
+        assert_eq!(why, "sla.tested: unknown SLA limit \"max_p98_ttft_ms\"");
     }
 
     #[test]
@@ -421,8 +441,8 @@ mod tests {
             if pointer == "/record" && *value != Value::Null {
                 continue;
             }
-            // An unknown word is refused; one of another type counts as missing.
-            if value.is_string() && WORDS.contains(&pointer) {
+            // An unknown word is an error; a value of another type counts as missing.
+            if value.is_string() && WORDS.contains(&pointer) || pointer == "/sla/tested" && value.is_object() {
                 continue;
             }
             let (last, mut place) = (pointer.rsplit('/').next().unwrap(), &mut row);

@@ -1,4 +1,4 @@
-//! Results as trials and candidates: duplicates removed, the latest attempt of every unit, repeats together.
+//! Folds results into trials and candidates: removes duplicates, keeps the latest attempt of every unit, joins repeats.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -12,8 +12,8 @@ use super::trial::Trial;
 use crate::rows::resume;
 use crate::rows::resume::Attempt;
 
-/// Removes duplicate rows and all but the latest completed attempt of every unit, by the start of its run. Results of one
-/// candidate end up adjacent.
+/// Removes duplicate rows and all but the latest completed attempt of every unit, ordered by the start of their runs.
+/// Results of one candidate end up adjacent.
 pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     entries = side_by_side(entries);
     entries.dedup_by(|a, b| a.is_of(b) && a.line() == b.line());
@@ -34,17 +34,17 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     entries
 }
 
-/// Sorts the results of a candidate next to each other, in the order of their lines; candidates in any order.
+/// Groups the results of each candidate, in the order of their lines; candidates in any order.
 fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
     fn names(entry: &Entry) -> (usize, &str) {
-        // Equal names of frameworks are one.
+        // Equal framework names are one allocation.
         (Arc::as_ptr(&entry.framework).addr(), &entry.candidate_id)
     }
     let hasher = RandomState::new();
     let mut hashes: Vec<(u64, usize)> =
         entries.iter().enumerate().map(|(i, entry)| (hasher.hash_one(names(entry)), i)).collect();
     hashes.sort_unstable();
-    // Behind the first of its candidate; alone where it was: what was read one after the other stays so.
+    // After the first result of its candidate; in place if that is the one before it.
     let mut places: Vec<(usize, usize)> = (0..entries.len()).map(|i| (i, 0)).collect();
     for equal in hashes.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
         let order = |i: &usize| (names(&entries[*i]), entries[*i].line());
@@ -64,9 +64,9 @@ fn side_by_side(entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
 /// A group's candidates.
 pub struct FoldResult {
     pub key: Arc<GroupKey>,
-    /// In their order.
+    /// Candidates, in order.
     pub ranked: Vec<RankedCandidate>,
-    /// Every load that some row has, the least first.
+    /// Every load of some row, the lowest first.
     pub loads: Vec<String>,
 }
 
@@ -93,10 +93,10 @@ impl Results {
     }
 }
 
-/// Results by group. Those of a candidate must be adjacent.
+/// Results by group. The results of a candidate must be adjacent.
 pub fn groups(entries: Vec<Box<Entry>>, options: &RankOptions) -> Vec<FoldResult> {
     let mut groups: Vec<(Arc<GroupKey>, Results)> = Vec::new();
-    // Equal keys are one key.
+    // Equal keys are one allocation.
     let mut places: HashMap<*const GroupKey, usize> = HashMap::new();
     for entry in entries {
         let place = *places.entry(Arc::as_ptr(&entry.group)).or_insert_with(|| {
@@ -119,7 +119,7 @@ fn candidates(entries: Vec<Box<Entry>>, options: &RankOptions) -> Vec<RankedCand
     ranked
 }
 
-/// A candidate by all its results in a group, at least one.
+/// A candidate from all its results in a group, at least one.
 fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &RankOptions) -> RankedCandidate {
     if more.is_empty() {
         return RankedCandidate { best: Trial::of(first, more), others: Vec::new() };
@@ -134,15 +134,15 @@ fn candidate(first: Box<Entry>, more: Vec<Box<Entry>>, options: &RankOptions) ->
         let repeats: Vec<Box<Entry>> = std::iter::from_fn(|| waiting.next_if(|next| same(next))).collect();
         trials.push(Trial::of(first, repeats));
     }
-    // Of a rate search, only its chosen run counts.
+    // Only the chosen run of a rate search counts.
     let claim = |trial: &Trial| trial.entry().is_claim();
     trials.sort_by(|a, b| claim(b).cmp(&claim(a)).then_with(|| a.compare(b, options)));
     let best = trials.remove(0);
     RankedCandidate { best, others: trials }
 }
 
-/// What is a repeat of what: a load point, the result of a search, or a probe of one. Rows that do not say that they are runs
-/// are no repeats of each other.
+/// What makes results repeats of each other: a load point, the result of a search, or a probe of one. Rows that are not
+/// of runs are never repeats of each other.
 fn load_point(entry: &Entry) -> Option<(bool, bool, u64, u64)> {
     let own = entry.own.as_ref()?;
     let bits = |value: Option<f64>| value.map_or(u64::MAX, f64::to_bits);
@@ -157,7 +157,7 @@ fn sorted(ranked: Vec<RankedCandidate>, options: &RankOptions) -> Vec<RankedCand
     let mut order: Vec<([u64; 6], usize)> =
         ranked.iter().enumerate().map(|(i, ranked)| (ranked.best.place(options), i)).collect();
     order.sort_unstable_by_key(|(place, _)| *place);
-    // Names are far away: they are looked up once, and only of those that nothing else tells apart.
+    // Names are slow to look up: they are compared last.
     for equal in order.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|equal| equal.len() > 1) {
         equal.sort_by_cached_key(|(_, i)| ranked[*i].best.names());
     }

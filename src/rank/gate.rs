@@ -10,12 +10,12 @@ use crate::metrics::sla;
 use crate::metrics::sla::{ClaimCheck, Limits};
 use crate::rows::kinds::{SlaTest, Verdict};
 
-/// The answer.
+/// The verdict on a row.
 #[derive(Debug, Default)]
 pub struct Gate {
-    /// `None` without an SLA.
+    /// True if it meets the SLA, false if not; `None` without an SLA.
     pub passed: Option<bool>,
-    /// Too few requests behind a percentile.
+    /// True if a percentile has too few requests to confirm it.
     pub unconfirmed: bool,
     /// The tests and their verdict; `None` for a row without thresholds.
     pub judged: Option<ClaimCheck>,
@@ -29,8 +29,8 @@ impl Gate {
     }
 }
 
-/// Judges a row whose text is `line`. Tests of a run on its own requests are used, except for limits that are overridden; a row
-/// of another tool is judged by its metrics; one without thresholds is believed.
+/// Judges a row whose text is `line`. The recorded tests of a run are used, except for limits that are overridden; a
+/// row of another tool is judged by its metrics, and by its own verdict if it has no thresholds.
 pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptions) -> Gate {
     let sla = row.sla.as_ref();
     let claim = sla.and_then(|sla| sla.passed);
@@ -48,7 +48,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let tested = sla.is_some_and(|sla| sla.tested);
     if tested && overrides.is_empty() {
         let unconfirmed = row.verdict.as_deref() == Some(Verdict::PassUnconfirmed.as_str());
-        // Only failures are explained.
+        // Only failures need an explanation.
         let judged =
             (claim == Some(false)).then(|| ClaimCheck { tests: own(), verdict: Verdict::Fail, disagrees: false });
         return Gate { unconfirmed, judged, ..believed };
@@ -56,7 +56,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let own_limits = sla.map(|sla| sla.limits.0.as_slice()).unwrap_or_default();
     let thresholds = own_limits.iter().map(|(key, value)| (&**key, *value)).chain(overrides.iter().copied());
     let limits = Limits::of(thresholds);
-    // Runs of bench-load are held to the floor of success with any limit, an override included.
+    // Runs of bench-load with any limit, overrides included, must meet the default minimum success rate.
     let limits = if row.run.is_some() { limits.with_floor() } else { limits };
     let metric = |name: &str| {
         row.metrics.as_ref().and_then(|metrics| metrics.get(name)).or_else(|| {

@@ -1,4 +1,4 @@
-//! Candidates that may be compared, in their order.
+//! Candidates that may be compared, in ranking order.
 
 use std::sync::Arc;
 
@@ -11,52 +11,52 @@ use super::trial::Trial;
 /// A framework without a valid result.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
-    /// Which.
+    /// Its name.
     pub framework: Arc<str>,
-    /// Why, in words: `failed to start (not_ready: no answer after 600 s)`.
+    /// The reason: `failed to start (not_ready: no answer after 600 s)`.
     pub why: String,
 }
 
 /// Results that may be compared.
 #[derive(Debug)]
 pub struct Group {
-    /// What they have in common.
+    /// The settings that they have in common.
     pub key: Arc<GroupKey>,
     /// Candidates, best first.
     pub ranked: Vec<RankedCandidate>,
-    /// The places of the best of every framework, in their order.
+    /// Indices of the best candidate of every framework, in ranking order.
     pub(super) best: Vec<usize>,
-    /// Every load that some row of it has, the least first.
+    /// Every load of some row in it, the lowest first.
     pub loads: Vec<String>,
-    /// What follows.
+    /// The decision.
     pub decision: Decision,
-    /// Who is tied with the leader.
+    /// The candidates tied with the leader.
     pub ties: Ties,
-    /// Frameworks that were asked for and have no valid result in it: its winner is provisional.
+    /// Requested frameworks without a valid result in it: its winner is provisional.
     pub missing: Vec<Missing>,
-    /// By what its rows differ that should be equal; only with `allow_mixed`.
+    /// Settings in which its rows differ although they should be equal; only with `allow_mixed`.
     pub mixed: Vec<String>,
 }
 
 impl Group {
-    /// The best entry of every framework, in the group's order.
+    /// The best entry of every framework, in ranking order.
     #[must_use]
     pub fn best_of_frameworks(&self) -> Vec<&RankedCandidate> {
         self.best.iter().map(|place| &self.ranked[*place]).collect()
     }
 
-    /// The frameworks that have a result in it, in its order.
+    /// The frameworks that have a result in it, in ranking order.
     #[must_use]
     pub fn frameworks(&self) -> Vec<&Arc<str>> {
         self.best.iter().map(|place| &self.ranked[*place].best.entry().framework).collect()
     }
 
-    /// Everything in it, ranked or beneath.
+    /// All its entries, with repeats and other load points.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.ranked.iter().flat_map(RankedCandidate::trials).flat_map(Trial::entries)
     }
 
-    /// The rate at which the best of all ran, where that is one: throughput cannot tell them apart then.
+    /// The rate of all best load points, if it is the same: throughput cannot separate them then.
     #[must_use]
     pub fn one_rate(&self) -> Option<f64> {
         let mut rates = self.ranked.iter().map(|ranked| ranked.best.entry().rate.filter(|_| !ranked.best.is_search()));

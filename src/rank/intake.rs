@@ -1,4 +1,4 @@
-//! Rows as entries: each is read once, and values that rows share are stored once.
+//! Reads rows as entries: each row once, and equal values are stored once.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -17,19 +17,19 @@ use crate::base::error::Result;
 use crate::rows::resume;
 use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
 
-/// Reads rows as entries; values that rows share are stored once.
+/// Reads rows as entries; equal values are stored once.
 #[derive(Debug)]
 pub struct Intake {
     options: RankOptions,
-    /// Names of the metrics that decide: throughput, throughput of one GPU, TTFT, TPOT, ITL.
+    /// Names of the metrics that decide: throughput, throughput per GPU, TTFT, TPOT, ITL.
     metrics: [String; 5],
     frameworks: BTreeSet<Arc<str>>,
     groups: HashMap<String, Arc<GroupKey>>,
     buffer: String,
     known_limits: Vec<(Box<str>, f64)>,
-    /// Every limit that some row has, `max_p99_ttft_ms 1500`.
+    /// Every limit of some row, `max_p99_ttft_ms 1500`.
     pub limits: BTreeSet<String>,
-    /// The kinds of limits among them.
+    /// The kinds of these limits.
     pub limited: BTreeSet<Limit>,
 }
 
@@ -43,7 +43,7 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Rows for a ranking of these options.
+    /// An intake for a ranking with these options.
     #[must_use]
     pub fn new(options: RankOptions) -> Self {
         let by = options.by.metric();
@@ -64,7 +64,7 @@ impl Intake {
     /// Merges several intakes.
     ///
     /// # Panics
-    /// When there are none.
+    /// If there are none.
     #[must_use]
     pub fn together(read: Vec<(Self, Vec<Option<Box<Entry>>>)>) -> (Vec<Box<Entry>>, Self) {
         let mut read = read.into_iter();
@@ -104,7 +104,7 @@ impl Intake {
     /// Reads a line; `None` for a row that is not a result.
     ///
     /// # Errors
-    /// As [`ResultSummary::read`]; an unknown word.
+    /// As [`ResultSummary::read`]; or an unknown word.
     pub fn line(&mut self, line: &str) -> Result<Option<Box<Entry>>> {
         let summary = ResultSummary::read(line)?;
         self.entry(line, &summary)
@@ -124,7 +124,7 @@ impl Intake {
     fn entry(&mut self, line: &str, row: &ResultSummary) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
-            // As `Row::record`; failed results have no metrics.
+            // As `Row::record`; failed results do not have metrics.
             None if row.framework.as_deref().is_some_and(|name| !name.is_empty())
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
             _ => return Ok(None),
@@ -157,7 +157,7 @@ impl Intake {
         })))
     }
 
-    /// What decides the row's place.
+    /// The values that decide the row's rank.
     fn keys(&self, row: &ResultSummary) -> SortKeys {
         let metric = |name: &str| row.metrics.as_ref().and_then(|metrics| metrics.get(name));
         let gpus = row.hardware.as_ref().and_then(|hardware| hardware.gpu_count);
@@ -214,7 +214,7 @@ impl Intake {
         let (smoke, simulated) = (flag(|quality| quality.smoke), flag(|quality| quality.simulated));
         let scenario = row.scenario();
         let print = row.fingerprint.as_ref();
-        // A member that is null is one that the row does not have.
+        // A member that is null counts as missing.
         fn raw(raw: Option<&RawValue>) -> &str {
             let text = raw.map_or("", RawValue::get);
             if text == "null" { "" } else { text.trim_matches('"') }
@@ -243,7 +243,7 @@ impl Intake {
             budget,
             cache,
         ];
-        // Other arrivals are another load.
+        // Rows with different arrivals have different loads.
         let between = if arrivals.is_empty() { "" } else { " " };
         let word = |yes: bool| if yes { "1" } else { "" };
         self.buffer.clear();

@@ -1,21 +1,21 @@
-//! What is never mixed in one ranking.
+//! The settings that must be equal in one ranking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// What rows have in common that may be compared.
+/// The settings that comparable rows have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
     /// Scenario.
     pub scenario: String,
-    /// `open`, `closed` or `burst`, with the arrivals if the row names them; empty if the row does not say.
+    /// `open`, `closed` or `burst`, with the arrivals if the row has them; empty if the row does not have a load mode.
     pub mode: String,
     /// A smoke test.
     pub smoke: bool,
     /// A simulated engine.
     pub simulated: bool,
-    /// What else has to be equal, by name; empty where the row does not say.
+    /// Everything else that must be equal, by name; empty if the row does not have it.
     pub rest: [String; REST.len()],
 }
 
@@ -55,12 +55,12 @@ impl GroupKey {
         &self.rest[CLIENT]
     }
 
-    /// Its settings beside model, GPU and client, by name; empty where the row does not say.
+    /// Its settings besides model, GPU and client, by name; empty if the row does not have them.
     pub fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
         REST.into_iter().zip(self.rest.iter().map(String::as_str)).skip(CLIENT + 1)
     }
 
-    /// Whether both may be of one group: what one of them does not say matches anything.
+    /// True if both may be of one group: a setting that is missing in one of them matches anything.
     fn fits(&self, other: &Self) -> bool {
         let alike = |(a, b): (&String, &String)| a == b || a.is_empty() || b.is_empty();
         (&self.scenario, &self.mode, self.smoke, self.simulated)
@@ -73,14 +73,14 @@ impl GroupKey {
     }
 }
 
-/// Assigns groups whose rows say less to the one group that says more and fits. If several groups that differ would fit, they
-/// stay separate.
+/// Moves groups whose rows specify less into the one group that specifies more and fits. If several different groups
+/// would fit, they stay separate.
 pub fn settle(all: &BTreeSet<Arc<GroupKey>>) -> BTreeMap<Arc<GroupKey>, Arc<GroupKey>> {
     let mut ends: BTreeMap<Arc<GroupKey>, Arc<GroupKey>> = BTreeMap::new();
     let mut by_specified: Vec<&Arc<GroupKey>> = all.iter().collect();
     by_specified.sort_by_key(|key| std::cmp::Reverse(key.specified()));
     for key in by_specified {
-        // Those that say more have found their end.
+        // Groups that specify more are already placed.
         let fitting =
             ends.iter().filter(|(other, _)| other.specified() > key.specified() && key.fits(other)).map(|(_, end)| end);
         let fitting: BTreeSet<&Arc<GroupKey>> = fitting.collect();
@@ -93,12 +93,12 @@ pub fn settle(all: &BTreeSet<Arc<GroupKey>>) -> BTreeMap<Arc<GroupKey>, Arc<Grou
     ends
 }
 
-/// A member of the keys by which groups differ, and its values.
+/// A setting in which groups differ, and its values.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
-    /// Which: `load`, `model`, ….
+    /// Its name: `load`, `model`, ….
     pub what: &'static str,
-    /// Its values; `unspecified` for rows that do not say.
+    /// Its values; `unspecified` for rows without it.
     pub values: Vec<String>,
 }
 
@@ -108,10 +108,10 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The name of the difference in how requests arrive.
+/// The name of a difference in how requests arrive.
 pub const LOAD: &str = "load";
 
-/// Everything by which groups of one scenario differ.
+/// All settings in which the groups of one scenario differ.
 #[must_use]
 pub fn differences(keys: &[&GroupKey]) -> Vec<Difference> {
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! Members of a row of the expected type; a value of another type counts as missing.
+//! Reads members of the expected type; a value of another type counts as missing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Text, borrowed from the row where it has no escapes.
+/// Text, borrowed from the row if it has no escapes.
 #[derive(Debug, Default)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -40,7 +40,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Any JSON value; of lists and objects nothing but that they are there.
+/// Any JSON value; of lists and objects only their presence.
 pub enum Member<'a> {
     Null,
     Bool(bool),
@@ -115,7 +115,7 @@ pub fn record<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Tex
     })
 }
 
-/// A name. Some tools write names that are numbers as numbers.
+/// A name. Some tools write numeric names as numbers.
 pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Text<'a>>, D::Error> {
     Ok(match Member::deserialize(source)? {
         Member::Text(text) => Some(Text(text)),
@@ -123,7 +123,7 @@ pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Text<
     })
 }
 
-/// A word of the vocabulary: text only.
+/// A word of the vocabulary: only text.
 pub fn word<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Text<'a>>, D::Error> {
     Ok(match Member::deserialize(source)? {
         Member::Text(text) => Some(Text(text)),
@@ -150,7 +150,7 @@ pub fn flag<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
     Member::deserialize(source).map(|member| matches!(member, Member::Bool(true)))
 }
 
-/// Reads an object or a list as `T`, and any other value as `None`.
+/// Reads an object as `T`, and any other value as `None`.
 struct BlockVisitor<T>(PhantomData<T>);
 
 macro_rules! no_block {
@@ -179,7 +179,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for BlockVisitor<T> {
     }
 }
 
-/// A block of the row.
+/// An object in the row.
 pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<Option<T>, D::Error> {
     source.deserialize_any(BlockVisitor(PhantomData))
 }
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for TextsVisitor {
     }
 }
 
-/// The texts of a list.
+/// The strings of a list.
 pub fn texts<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Vec<Text<'a>>, D::Error> {
     source.deserialize_any(TextsVisitor).map(Option::unwrap_or_default)
 }

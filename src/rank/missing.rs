@@ -1,4 +1,4 @@
-//! Which frameworks a group lacks: they were requested and have no valid run in it.
+//! Finds the frameworks that a group lacks: they were requested and have no valid run in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use crate::rows::words::Status;
 
-/// Maximum number of failures of a framework that are searched for a reason.
+/// Maximum number of failures per framework that are searched for a reason.
 const READ: usize = 200;
-/// Maximum length of a reason, in characters; the table of rejected candidates has all of it.
+/// Maximum length of a reason, in characters; the table of rejected candidates has the whole text.
 const MOST: usize = 160;
 
-/// Fills in which frameworks each group lacks; returns those that have no valid result anywhere.
+/// Records the frameworks that each group lacks; returns those without a valid result anywhere.
 pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, SearchCoverage>) -> Vec<Missing> {
     let mut failures: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     failed.iter().for_each(|entry| failures.entry(&entry.framework).or_default().push(entry));
@@ -42,8 +42,8 @@ pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<st
     nowhere.map(reason).collect()
 }
 
-/// Whether rows of both kinds could be of one plan: its scenarios and loads differ, its model and client do not. A server that
-/// never started has no client.
+/// True if rows of both kinds could be from one plan: their scenarios and loads may differ, but not model and client. A
+/// server that never started has no client.
 fn meets(a: &GroupKey, b: &GroupKey) -> bool {
     let alike = |a: &str, b: &str| a == b || a.is_empty() || b.is_empty();
     alike(a.model(), b.model()) && alike(a.client(), b.client())
@@ -84,7 +84,7 @@ fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
     }
 }
 
-/// One line of a reason.
+/// A reason on one line.
 pub fn short(reason: &str) -> String {
     let line: Vec<&str> = reason.split_whitespace().collect();
     let line = line.join(" ");

@@ -1,4 +1,4 @@
-//! The ranking of the source document, scenario by scenario.
+//! Ranks results by the rules of the source document, scenario by scenario.
 
 #![allow(clippy::vec_box, reason = "entries are large, and moved more often than looked at")]
 
@@ -21,6 +21,7 @@ mod notes;
 mod ranking;
 mod rejected;
 mod release;
+mod tested;
 mod trial;
 mod words;
 

@@ -1,9 +1,9 @@
 //! Caveats of a row, one bit each.
 
 use super::fast::ResultSummary;
-use crate::rows::words::{FailureClass, ReachedBy};
+use crate::rows::words::{DatasetKind, FailureClass, ReachedBy, TokenSource};
 
-/// A set of such notes.
+/// A set of caveats.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notes(u32);
 
@@ -22,11 +22,11 @@ notes! {
     SMOKE = 1,
     /// Random prompts.
     RANDOM = 2,
-    /// Answers shorter than asked.
+    /// Outputs shorter than requested.
     LENGTHS = 3,
     /// Prompt tokens from a cache.
     CACHE = 4,
-    /// Tokens counted as chunks.
+    /// Tokens were counted as chunks.
     CHUNKS = 5,
     /// Reached through a forwarded port.
     TUNNEL = 6,
@@ -38,7 +38,7 @@ notes! {
     THROTTLED = 9,
     /// Thirds of the run differ.
     UNSTABLE = 10,
-    /// The row makes a claim about its SLA that its numbers contradict.
+    /// The row's claim about its SLA contradicts its numbers.
     CLAIM = 11,
     /// Its client writes 0 for values that it did not measure.
     PLACEHOLDER = 12,
@@ -55,19 +55,19 @@ notes! {
 }
 
 impl Notes {
-    /// True when all of `other` are in it.
+    /// True if all of `other` are in it.
     #[must_use]
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Adds.
+    /// Adds the caveats of `other`.
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;
     }
 }
 
-/// The notes of a row.
+/// The caveats of a row.
 pub fn of(row: &ResultSummary) -> Notes {
     let mut notes = Notes::default();
     let mut note = |yes: bool, note: Notes| {
@@ -76,7 +76,10 @@ pub fn of(row: &ResultSummary) -> Notes {
         }
     };
     let workload = row.workload.as_ref();
-    note(workload.is_some_and(|workload| workload.kind.as_deref() == Some("random")), Notes::RANDOM);
+    note(
+        workload.is_some_and(|workload| workload.kind.as_deref() == Some(DatasetKind::Random.as_str())),
+        Notes::RANDOM,
+    );
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
     let class = row.failure_class.as_deref().map(FailureClass::from);
     note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
@@ -94,7 +97,7 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(quality.unstable, Notes::UNSTABLE);
     note(quality.placeholder_zero, Notes::PLACEHOLDER);
     note(quality.blind.is_some(), Notes::BLIND);
-    note(quality.token_source.as_deref() == Some("chunks"), Notes::CHUNKS);
+    note(quality.token_source.as_deref() == Some(TokenSource::Chunks.as_str()), Notes::CHUNKS);
     let reached = quality.reached_by.as_deref().and_then(|way| way.parse().ok());
     note(reached == Some(ReachedBy::Tunnel), Notes::TUNNEL);
     note(reached == Some(ReachedBy::Network), Notes::NETWORK);

@@ -1,4 +1,4 @@
-//! The ranking: groups of results that may be compared, and everything that did not make it into one.
+//! The ranking: groups of comparable results, and all results that are in none of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,29 +20,29 @@ use crate::rows::words::Limit;
 /// Everything that a report shows.
 #[derive(Debug)]
 pub struct Ranking {
-    /// How it was made.
+    /// The options of the ranking.
     pub options: RankOptions,
-    /// Groups that are not to be compared with each other.
+    /// Groups of results; groups are not comparable with each other.
     pub groups: Vec<Group>,
     /// Results that have no metrics to rank by, in a fixed order.
     pub failed: Vec<Box<Entry>>,
-    /// Candidates that were not selected, one line per candidate and reason.
+    /// Candidates that were not selected, one entry per candidate and reason.
     pub rejected: Vec<RejectedCandidate>,
-    /// Results beyond the maximum length of that list.
+    /// Number of results beyond the maximum length of that list.
     pub rejected_more: usize,
     /// Frameworks that have no valid result anywhere, and why.
     pub unmeasured: Vec<Missing>,
-    /// Candidates tried and known, by framework.
+    /// Number of tested and known candidates, by framework.
     pub tried: BTreeMap<Arc<str>, SearchCoverage>,
-    /// Notes that some ranked row has.
+    /// Caveats of the ranked rows.
     pub notes: Notes,
-    /// Limits of the rows, `max_p99_ttft_ms 1500`, and those given in their place.
+    /// Limits of the rows, `max_p99_ttft_ms 1500`, or those that override them.
     pub limits: Vec<String>,
-    /// The kinds of limits among them.
+    /// The kinds of these limits.
     pub limited: BTreeSet<Limit>,
-    /// Claims of rows that their numbers contradict, and their number.
+    /// Claims of rows that their own numbers contradict, and their total number.
     pub claims: (Vec<String>, usize),
-    /// Settings that some rows leave unspecified and that were assumed to match.
+    /// Settings that some rows lack and that were assumed to match.
     pub assumed: Vec<String>,
 }
 
@@ -93,10 +93,10 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     }
 }
 
-/// Maximum number of claims that are listed.
+/// Maximum number of claims to list.
 const CLAIMS: usize = 20;
 
-/// Claims about the SLA that the rows' numbers contradict: the first of them in words, and their number.
+/// Claims about the SLA that the rows' own numbers contradict: the first ones as text, and their total number.
 fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize) {
     let claiming = || entries.iter().enumerate().filter(|(_, entry)| entry.notes.has(Notes::CLAIM));
     let named = claiming().map(|(i, entry)| (&*entry.framework, &*entry.candidate_id, entry.line(), i));
@@ -106,14 +106,15 @@ fn claims(entries: &[Box<Entry>], options: &RankOptions) -> (Vec<String>, usize)
     (rejected::least(CLAIMS, named).into_iter().filter_map(words).collect(), claiming().count())
 }
 
-/// Moves rows that say less to the group that they fit; with `mixed`, all rows of a scenario and load mode into one group.
+/// Moves rows that specify less into the group that they fit; with `mixed`, all rows of a scenario and load mode into
+/// one
 fn settle(
     entries: &mut [Box<Entry>],
     mixed: bool,
     assumed: &mut Vec<String>,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
 ) {
-    // They are shared: as few are looked at as there are.
+    // Keys are shared, so only the distinct ones are compared.
     let shared: HashMap<*const GroupKey, &Arc<GroupKey>> =
         entries.iter().map(|entry| (Arc::as_ptr(&entry.group), &entry.group)).collect();
     let all: BTreeSet<Arc<GroupKey>> = shared.into_values().map(Arc::clone).collect();
@@ -162,7 +163,7 @@ fn group(
     let mixed = differing.remove(&key).unwrap_or_default();
     let mut best: Vec<usize> = Vec::new();
     for (place, next) in ranked.iter().enumerate() {
-        // Equal names are one.
+        // Equal names are one allocation.
         let known = |of: &usize| Arc::ptr_eq(&ranked[*of].best.entry().framework, &next.best.entry().framework);
         if !best.iter().any(known) {
             best.push(place);
@@ -172,25 +173,25 @@ fn group(
 }
 
 impl Ranking {
-    /// True when SLAs were given and nothing keeps them anywhere, and when nothing was measured at all.
+    /// True if an SLA was given and no candidate meets it, and if nothing was measured at all.
     #[must_use]
     pub fn nothing_passed(&self) -> bool {
         self.groups.iter().all(|group| matches!(group.decision, Decision::None { .. }))
     }
 
-    /// Some row comes from a simulated engine.
+    /// True if some row comes from a simulated engine.
     #[must_use]
     pub fn simulated(&self) -> bool {
         self.groups.iter().any(|group| group.key.simulated) || self.failed.iter().any(|entry| entry.group.simulated)
     }
 
-    /// Some row is a smoke test.
+    /// True if some row is a smoke test.
     #[must_use]
     pub fn smoke(&self) -> bool {
         self.groups.iter().any(|group| group.key.smoke) || self.failed.iter().any(|entry| entry.group.smoke)
     }
 
-    /// Some row is a measurement.
+    /// True if some row is a measurement.
     #[must_use]
     pub fn measured(&self) -> bool {
         let is = |key: &GroupKey| !key.smoke && !key.simulated;
@@ -212,7 +213,7 @@ impl Ranking {
         all
     }
 
-    /// Frameworks whose search is incomplete, and what they lack: until then a winner is provisional.
+    /// Frameworks with an incomplete search, and what they lack: until it is complete, a winner is provisional.
     #[must_use]
     pub fn provisional(&self) -> Vec<(&str, &'static str)> {
         if self.tried.len() < 2 {
@@ -227,7 +228,7 @@ impl Ranking {
         combined::combined(&self.groups, &self.weights())
     }
 
-    /// Weights of the scenarios: those of --weights, else those of the plan; empty if neither has any.
+    /// Weights of the scenarios: those of --weights, otherwise those of the plan; empty without either.
     #[must_use]
     pub fn weights(&self) -> Vec<(String, f64)> {
         let first = self.groups.iter().find_map(|group| group.ranked.first());

@@ -1,4 +1,4 @@
-//! What was tried and not selected, a line a candidate and reason.
+//! Configurations that were tried and not selected, one entry per candidate and reason.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use crate::rows::words::Basis;
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
 pub struct RejectedCandidate {
-    /// The result; the first of several that say the same.
+    /// The result; the first of several with the same reason.
     pub entry: Entry,
     /// `failed`, `oom`, `timeout`, `skipped` or `missed SLA`.
     pub how: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// Where it was so, `chat at 4 req/s`; nothing when the candidate never ran.
+    /// The scenarios and loads it applies to, `chat at 4 req/s`; empty if the candidate never ran.
     pub places: Vec<String>,
 }
 
-/// Maximum number of lines; further ones are only counted.
+/// Maximum number of entries; further ones are only counted.
 const MOST: usize = 200;
 
-/// Failed results by candidate and reason, and candidates that meet the SLA at none of their load points; and the number of
+/// Failed results by candidate and reason, then candidates that miss the SLA at all load points; and the number of
 /// results beyond the maximum.
 pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) -> (Vec<RejectedCandidate>, usize) {
     let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed() == Some(false));
     let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
     let (mut all, left_out) = first_candidates(all.collect());
-    // Both parts come in a fixed order, and sorting keeps it among equals.
+    // Both parts are in a fixed order, which sorting keeps among equals.
     all.sort_by(|a, b| name(a).cmp(&name(b)));
     let (mut found, mut rest) = (Vec::new(), all.as_slice());
     while let Some(first) = rest.first().filter(|_| found.len() < MOST) {
@@ -60,7 +60,7 @@ fn name(entry: &Entry) -> (&str, &str) {
     (&entry.framework, &entry.candidate_id)
 }
 
-/// The results of as many candidates as there can be lines, the first by their names; and how many others there are.
+/// The results of the first candidates by name, as many as the maximum allows; and the number of the others.
 fn first_candidates(all: Vec<&Entry>) -> (Vec<&Entry>, usize) {
     let mut first = least(MOST, all.iter().map(|entry| name(entry)));
     let n = all.len();
@@ -83,7 +83,7 @@ fn new(how: String, why: String, entry: Entry) -> RejectedCandidate {
     RejectedCandidate { entry, how, why, places: place.into_iter().collect() }
 }
 
-/// Which limits a result misses, in words.
+/// The limits that a result misses, as text.
 fn missed(tests: &[SlaTest]) -> String {
     let words: Vec<String> = tests
         .iter()
@@ -97,7 +97,7 @@ fn missed(tests: &[SlaTest]) -> String {
     if words.is_empty() { "the row says that it missed the SLA".into() } else { words.join("; ") }
 }
 
-/// The `n` least of these, each once.
+/// The `n` smallest of these, without duplicates.
 pub fn least<T: Ord>(n: usize, items: impl Iterator<Item = T>) -> BTreeSet<T> {
     let mut lowest = BTreeSet::new();
     for item in items {

@@ -1,4 +1,4 @@
-//! Two rankings of the same plan, one of an earlier release: what got better or worse, beyond noise.
+//! Compares two rankings of the same plan, one of an earlier release: improvements and regressions beyond noise.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::ranking::Ranking;
 use super::trial::Trial;
 use crate::metrics::compare::{Comparison, compare};
 
-/// A candidate at a load point, then and now.
+/// A candidate at a load point, in both releases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReleaseChange {
     /// Scenario.
@@ -19,31 +19,31 @@ pub struct ReleaseChange {
     pub load: String,
     /// `request_throughput`, `mean_ttft_ms`, ….
     pub metric: String,
-    /// Then, now.
+    /// Baseline and current value.
     pub values: (f64, f64),
-    /// Now over then.
+    /// Current value divided by the baseline's.
     pub comparison: Comparison,
-    /// By what share it got better; worse when negative.
+    /// The improvement, as a share; negative if it got worse.
     pub better: f64,
-    /// Worse beyond noise and by more than the threshold.
+    /// True if it is worse beyond noise and by more than the threshold.
     pub regression: bool,
 }
 
-/// A release compared with an earlier one.
+/// A release, compared with an earlier one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReleaseComparison {
-    /// Metrics that both have.
+    /// Metrics that both releases have.
     pub changes: Vec<ReleaseChange>,
-    /// Candidates that met their SLA in the baseline and no longer do, in words.
+    /// Candidates that met their SLA in the baseline and no longer do, as text.
     pub lost: Vec<String>,
-    /// What only one of them has, in words.
+    /// What only one of the releases has, as text.
     pub unmatched: Vec<String>,
 }
 
-/// Latencies that are compared beside the throughput; lower is better.
+/// Latencies to compare besides throughput; lower is better.
 const LATENCIES: [&str; 2] = ["mean_ttft_ms", "mean_tpot_ms"];
 
-/// Compares; `threshold` is the share by which something may get worse.
+/// Compares the releases; `threshold` is the share by which a metric may get worse.
 #[must_use]
 pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseComparison {
     let mut found = ReleaseComparison::default();
@@ -70,14 +70,14 @@ pub fn release(old: &Ranking, new: &Ranking, threshold: f64) -> ReleaseCompariso
 }
 
 impl ReleaseComparison {
-    /// Something is worse beyond noise and threshold, or no longer meets its SLA.
+    /// True if some metric is worse beyond noise and threshold, or some candidate no longer meets its SLA.
     #[must_use]
     pub fn regressed(&self) -> bool {
         !self.lost.is_empty() || self.changes.iter().any(|change| change.regression)
     }
 }
 
-/// Of the same scenario and load; a client or a GPU that one of them does not name matches.
+/// True for groups of the same scenario and load; a client or GPU that one of them lacks matches any.
 fn alike(a: &Group, b: &Group) -> bool {
     let (a, b) = (&a.key, &b.key);
     let fits = |a: &str, b: &str| a == b || a.is_empty() || b.is_empty();
@@ -87,7 +87,7 @@ fn alike(a: &Group, b: &Group) -> bool {
         && fits(a.client(), b.client())
 }
 
-/// A group's candidates by framework and id, and by framework and what they change.
+/// The candidates of a group by framework and id, and by framework and changed flags.
 struct CandidateIndex<'a> {
     by_id: HashMap<(&'a str, &'a str), &'a RankedCandidate>,
     by_changes: HashMap<(&'a str, String), &'a RankedCandidate>,
@@ -104,7 +104,7 @@ impl<'a> CandidateIndex<'a> {
         known
     }
 
-    /// By id, else by what it changes: an id may go with the release.
+    /// By id, otherwise by changed flags: an id may change with the release.
     fn same(&self, other: &RankedCandidate) -> Option<&'a RankedCandidate> {
         let entry = other.best.entry();
         let by_changes = || {

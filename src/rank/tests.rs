@@ -1,4 +1,4 @@
-//! The order, by hand and as laws.
+//! The order of a ranking: examples by hand, and laws.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -97,9 +97,9 @@ fn repeats_are_one_trial_and_load_points_stand_beneath() {
     assert_eq!(ids(group), ["a", "b"]);
     let a = &group.ranked[0];
     assert_eq!((a.best.repeats(), a.best.keys().by, a.others.len()), (2, Some(4.0), 1));
-    // 40 requests of both without a miss are enough for a p90; 20 were not.
+    // 40 requests of both repeats without a miss are enough for a p90; 20 were not.
     assert_eq!((a.best.passed(), a.best.unconfirmed(), group.ranked[1].best.unconfirmed()), (Some(true), false, true));
-    // One repeat that fails by a few is outvoted by the requests of the others; a bad one is not.
+    // A repeat that barely fails is outvoted by the requests of the others; one that clearly fails is not.
     let votes =
         |over: u32| ranked(&[run("a", 0, 4.0, 3.0, 0), run("a", 1, 4.0, 3.0, over)]).groups[0].ranked[0].best.passed();
     assert_eq!((votes(3), votes(10)), (Some(true), Some(false)));
@@ -153,7 +153,7 @@ fn rows_with_odd_members_are_read_all_the_same() {
     assert_eq!((ids(&ranking.groups[0]), ranking.groups.len()), (vec!["7".to_string()], 1));
 }
 
-/// The source document's order, written down again: what it compares, without anything of ours.
+/// The source document's order, implemented a second time and independently.
 fn reference(rows: &[Value]) -> Vec<String> {
     let number = |row: &Value, pointer: &str, none: f64| row.pointer(pointer).and_then(Value::as_f64).unwrap_or(none);
     let worst = f64::INFINITY;
@@ -223,7 +223,7 @@ proptest! {
         let ranking = ranked(&rows);
         let order: Vec<String> = ranking.groups.iter().flat_map(ids).collect();
         prop_assert_eq!(&order, &reference(&rows));
-        // And the order of the input does not matter.
+        // The order of the input does not matter.
         let n = rows.len();
         rows.rotate_left(turn.index(n));
         prop_assert_eq!(ranked(&rows).groups.iter().flat_map(ids).collect::<Vec<_>>(), order);

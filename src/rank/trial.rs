@@ -9,30 +9,30 @@ use crate::metrics::sla;
 use crate::rows::kinds::SlaTest;
 use crate::rows::words::{Limit, Statistic};
 
-/// Repeats of one run as one: their mean is ranked, and all their requests together decide the SLA.
+/// Repeats of one run, joined: their mean is ranked, and all their requests together decide the SLA.
 #[derive(Debug, Clone)]
 pub struct Trial {
     first: Box<Entry>,
     folded: Option<Box<TrialFold>>,
 }
 
-/// How many requests are behind a percentile.
+/// The evidence for a percentile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Confirmation {
-    /// Requests that were to be sent; `None` where the rows do not say.
+    /// Number of scheduled requests; `None` if the rows do not have it.
     pub n: Option<u32>,
-    /// Requests of these that failed or were over the limit.
+    /// Number of these that failed or exceeded the limit.
     pub over: u32,
-    /// Requests that a confirmation needs without any over the limit.
+    /// Number of requests that confirm it if none exceeds the limit.
     pub needed: u32,
-    /// Some repeat confirms it alone.
+    /// True if a single repeat confirms it.
     confirmed: bool,
 }
 
-/// What several repeats are together.
+/// The values of several repeats together.
 #[derive(Debug, Clone)]
 struct TrialFold {
-    /// The other repeats, in their order.
+    /// The other repeats, in order.
     more: Vec<Box<Entry>>,
     passed: Option<bool>,
     unconfirmed: bool,
@@ -40,7 +40,7 @@ struct TrialFold {
 }
 
 impl Trial {
-    /// Folds repeats.
+    /// Joins repeats.
     #[must_use]
     pub fn of(first: Box<Entry>, more: Vec<Box<Entry>>) -> Self {
         if more.is_empty() {
@@ -61,20 +61,20 @@ impl Trial {
         Self { first, folded: Some(Box::new(TrialFold { more: entries, passed, unconfirmed, keys })) }
     }
 
-    /// Whether all repeats together meet the SLA; `None` without an SLA.
+    /// True if all repeats together meet the SLA; `None` without an SLA.
     #[must_use]
     pub fn passed(&self) -> Option<bool> {
         self.folded.as_ref().map_or(self.first.passed, |folded| folded.passed)
     }
 
-    /// Too few requests behind a percentile.
+    /// True if a percentile has too few requests to confirm it.
     #[must_use]
     pub fn unconfirmed(&self) -> bool {
         self.folded.as_ref().map_or(self.first.unconfirmed, |folded| folded.unconfirmed)
     }
 
-    /// The percentiles that pass with too few requests behind them, by statistic: requests of all repeats, those of them over
-    /// the limit, and how many are needed without any.
+    /// The percentiles that pass with too few requests, by statistic: number of requests of all repeats, number of
+    /// these over the limit, and number needed if none is over it.
     #[must_use]
     pub fn unconfirmed_by(&self, options: &RankOptions) -> BTreeMap<Statistic, Confirmation> {
         let mut all: BTreeMap<Limit, Confirmation> = BTreeMap::new();
@@ -104,13 +104,13 @@ impl Trial {
         self.folded.as_ref().map_or(&self.first.keys, |folded| &folded.keys)
     }
 
-    /// Its first repeat, for members that all repeats share.
+    /// Its first repeat, for members that are equal in all repeats.
     #[must_use]
     pub fn entry(&self) -> &Entry {
         &self.first
     }
 
-    /// Its repeats, in their order.
+    /// Its repeats, in order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         let more = self.folded.iter().flat_map(|folded| &folded.more);
         std::iter::once(&self.first).chain(more).map(|entry| &**entry)
@@ -128,7 +128,7 @@ impl Trial {
         average(self.entries().map(|entry| entry.metric(name)))
     }
 
-    /// The ranked throughput of each repeat.
+    /// The throughput of each repeat.
     #[must_use]
     pub fn values(&self) -> Vec<(u32, f64)> {
         self.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
@@ -146,14 +146,14 @@ impl Trial {
         }
     }
 
-    /// A rate search chose it.
+    /// True if a rate search chose it.
     #[must_use]
     pub fn is_search(&self) -> bool {
         self.entry().own.as_ref().is_some_and(|own| own.chosen == Some(true))
     }
 
-    /// The better one first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is total.
-    /// Missing values rank last.
+    /// The better trial first: SLA, throughput, output tokens, TTFT, TPOT, GPUs; then names, so that the order is
+    /// total. Missing values rank last.
     #[must_use]
     pub fn compare(&self, other: &Self, options: &RankOptions) -> Ordering {
         self.place(options).cmp(&other.place(options)).then_with(|| self.names().cmp(&other.names()))
@@ -166,7 +166,7 @@ impl Trial {
         let unsure = options.confirmed_first && self.unconfirmed();
         [
             2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
-            // A throughput of 0 counts as not measured: the next criterion decides.
+            // A throughput of 0 counts as not measured, so the next criterion decides.
             !rising(keys.by.unwrap_or(0.0)),
             !rising(keys.output.unwrap_or(0.0)),
             rising(keys.ttft.unwrap_or(f64::INFINITY)),
@@ -182,11 +182,11 @@ impl Trial {
     }
 }
 
-/// A number in the order of the value: the total order of floating point numbers.
+/// A key that sorts like the number: the total order of floating-point numbers.
 fn rising(value: f64) -> u64 {
     const SIGN: u64 = 1 << 63;
     let bits = value.to_bits();
-    // Of negative ones the greater bits are the less.
+    // For negative numbers, larger bits mean a smaller value.
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
@@ -197,8 +197,8 @@ fn average(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The gate over all requests of all repeats: percentiles by how many of them are above the limit, other limits by the mean.
-/// Where a row does not say what was tested, all of them have to pass.
+/// The tests over all requests of all repeats: percentiles by how many of them exceed the limit, other limits by the
+/// mean. If a row does not list its tests, every repeat has to pass.
 fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
     let answers: Option<Vec<bool>> = entries.iter().map(|entry| entry.passed).collect();
     let Some(answers) = answers else { return (None, false) };
@@ -220,7 +220,7 @@ fn pooled(entries: &[Box<Entry>]) -> (Option<bool>, bool) {
             None => false,
         }
     });
-    // A test that only some repeats have (saturation) fails them all.
+    // A test that only some repeats have (saturation) fails all of them.
     let lost = tests.iter().flatten().any(|test| !test.passed && tests[0].iter().all(|t| t.limit != test.limit));
     (Some(pass && !lost), pass && unconfirmed)
 }

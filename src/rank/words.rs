@@ -1,11 +1,11 @@
-//! Words of a row that the ranking acts on: an unknown one is an error, not another word.
+//! Checks the words of a row that the ranking acts on: an unknown word is an error.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use super::fast::ResultSummary;
 use crate::base::error::{Error, Result};
-use crate::rows::words::{Arrivals, LoadMode, Status, Verdict};
+use crate::rows::words::{Arrivals, LoadMode, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
 
 /// Checks a result row's words.
 ///
@@ -17,7 +17,15 @@ pub fn check(row: &ResultSummary) -> Result<()> {
     known::<Status>("status", row.status.as_deref())?;
     known::<Verdict>("verdict", row.verdict.as_deref())?;
     known::<LoadMode>("workload.load.mode", mode)?;
-    known::<Arrivals>("workload.load.arrivals", load.and_then(|load| load.arrivals.as_deref()))
+    known::<Arrivals>("workload.load.arrivals", load.and_then(|load| load.arrivals.as_deref()))?;
+    let quality = row.quality.as_ref();
+    known::<ReachedBy>("quality.reached_by", quality.and_then(|quality| quality.reached_by.as_deref()))?;
+    known::<TokenSource>("quality.token_source", quality.and_then(|quality| quality.token_source.as_deref()))?;
+    known::<SearchEndReason>("search.reason", row.search.as_ref().and_then(|search| search.reason.as_deref()))?;
+    match row.sla.as_ref().and_then(|sla| sla.unknown_test.as_deref()) {
+        Some(why) => Err(Error::new(why)),
+        None => Ok(()),
+    }
 }
 
 fn known<W: FromStr<Err: Display>>(key: &str, word: Option<&str>) -> Result<()> {

@@ -1,11 +1,11 @@
-//! The capacity card of each winner.
+//! The capacity cards of the winners.
 
 use super::md::{escape, put, table};
 use super::text::{candidate, number, plain};
 use super::{Report, note};
 use crate::rank::{CapacityCard, CapacityDemand, Decision, card};
 
-/// The lines of a card, name and value, without those that the rows do not say.
+/// The lines of a card, name and value, without values that the rows do not have.
 pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut put = |name: String, value: Option<f64>, unit: &str| {
@@ -31,7 +31,7 @@ pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String
     lines
 }
 
-/// The section: a card for each group that has a winner.
+/// The section: a card for each group with a winner.
 pub fn markdown(out: &mut String, report: &Report) {
     let mut begun = false;
     for group in &report.ranking.groups {

@@ -9,37 +9,40 @@ use crate::rank::{Difference, Group, GroupKey, LOAD, Notes, Ranking, differences
 use crate::rows::kinds::Substitution;
 use crate::rows::words::{LoadMode, Status};
 
-/// The caveat of rows that have a note.
+/// The caveat of rows with a note.
 const NOTED: &[(Notes, &str)] = &[
     (
         Notes::RANDOM,
         "Synthetic workload: random prompts of fixed lengths. For a production choice, use the real distribution.",
     ),
-    (Notes::LENGTHS, "Length mismatch: some answers were shorter than requested, so their rows are not comparable."),
+    (Notes::LENGTHS, "Length mismatch: some outputs were shorter than requested, so their rows are not comparable."),
     (Notes::CACHE, "Cache: some prompt tokens came from the prefix cache although all prompts are unique."),
     (Notes::CHUNKS, "Tokens: some servers reported no usage; their tokens per second and TPOT are omitted."),
     (Notes::TUNNEL, "Tunnel: some servers were reached through a forwarded port; every latency includes its delay."),
     (Notes::NETWORK, "Network: some servers were on another host; every latency includes the network delay."),
     (
         Notes::TOO_SHORT,
-        "Too short: some open-loop runs were too short to tell whether the server keeps up with the rate. Make them at least twice as long as an answer takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
+        "Too short: some open-loop runs were too short to tell whether the server keeps up with the rate. Make them at least twice as long as one response takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
     ),
     (
         Notes::UNSTABLE,
         "Drift: in some runs throughput or TTFT differs by more than 10 % between the thirds of the run.",
     ),
     (Notes::THROTTLED, "Throttled: a GPU was slowed down by heat or its power limit while some rows were measured."),
-    (Notes::PLACEHOLDER, "Placeholders: some clients write 0 for values that they did not measure; these are omitted."),
+    (
+        Notes::PLACEHOLDER,
+        "Placeholders: some clients write 0 for values that they did not measure; these values are omitted.",
+    ),
     (
         Notes::BLIND,
         "Other clients: some do not detect every failure or first token; see quality.blind and native.blind in the row.",
     ),
 ];
 
-/// Entries of which the plan's own words are read.
+/// Entries whose plan caveats are read.
 const READ: usize = 2000;
 
-/// All of them, in a fixed order.
+/// All caveats, in a fixed order.
 pub fn caveats(ranking: &Ranking) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     if ranking.simulated() {
@@ -136,7 +139,7 @@ fn scenario(name: &str) -> &str {
     if name.is_empty() { "the unnamed scenario" } else { name }
 }
 
-/// That a scenario has several rankings, and why: `chat is ranked separately for closed-loop and open-loop load.`
+/// Says that a scenario has several rankings, and why: `chat is ranked separately for closed-loop and open-loop load.`
 fn separately(name: &str, differences: &[Difference]) -> String {
     let load = |value: &String| match value.split_once(' ') {
         Some((mode, arrivals)) => format!("{mode}-loop ({arrivals})"),
@@ -147,7 +150,7 @@ fn separately(name: &str, differences: &[Difference]) -> String {
     };
     let part = |difference: &Difference| match difference.values.as_slice() {
         values if difference.what == LOAD => format!("{} load", list(&values.iter().map(load).collect::<Vec<_>>())),
-        // Digests and long settings say nothing to people.
+        // Digests and long settings do not help a reader.
         values if values.iter().any(|value| value.len() > 40) => {
             format!("each {} ({} of them)", difference.what, values.len())
         }
@@ -157,7 +160,7 @@ fn separately(name: &str, differences: &[Difference]) -> String {
     format!("{} is ranked separately for {}.", scenario(name), parts.join(", and for "))
 }
 
-/// Findings of the plan's checks, and values that its search did not test; each once.
+/// Caveats from the plans' checks, and values that the searches did not test, without duplicates.
 fn of_the_plan(ranking: &Ranking) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     let ranked = ranking.groups.iter().filter(|_| ranking.notes.has(Notes::PLAN)).flat_map(Group::entries);

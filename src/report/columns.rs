@@ -1,21 +1,21 @@
-//! The numbers of a ranking's line: one table from which Markdown, terminal, CSV and HTML are made.
+//! The numeric columns of a ranking: one table from which Markdown, terminal, CSV and HTML are made.
 
 use super::text::{number, percent};
 use crate::rank::{Ranking, Trial};
 use crate::rows::words::{Latency, Limit, Statistic};
 
-/// A column of numbers.
+/// A numeric column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// The value it shows.
     pub figure: Figure,
-    /// Its name: `p99 TTFT`.
+    /// Its heading: `p99 TTFT`.
     pub heading: String,
-    /// Its short name, for terminals.
+    /// Its short heading, for terminals.
     pub short: String,
     /// Its unit; empty if the heading has it.
     pub unit: &'static str,
-    /// Columns with the highest priority number are dropped first on a narrow terminal. Columns that the SLA names have 0.
+    /// On a narrow terminal the columns with the highest number are dropped first. Columns that the SLA names have 0.
     pub priority: u8,
 }
 
@@ -32,7 +32,7 @@ pub enum Figure {
     PerUser,
 }
 
-/// The usual columns: figure, heading, short heading, unit, priority.
+/// The default columns: figure, heading, short heading, unit, priority.
 const COLUMNS: [(Figure, &str, &str, &str, u8); 8] = [
     (Figure::Metric("request_throughput"), "req/s", "req/s", "", 0),
     (Figure::Metric("output_token_throughput"), "Output tok/s", "out tok/s", "", 5),
@@ -44,7 +44,7 @@ const COLUMNS: [(Figure, &str, &str, &str, u8); 8] = [
     (Figure::Share("success_rate"), "Success", "ok", "", 3),
 ];
 
-/// Columns of the CSV file.
+/// The columns of the CSV file.
 const CSV: [Figure; 15] = [
     Figure::Metric("request_throughput"),
     Figure::Metric("goodput"),
@@ -71,7 +71,7 @@ fn named(ranking: &Ranking) -> impl Iterator<Item = Figure> {
     })
 }
 
-/// The columns of a ranking: the usual ones, and those that its SLA names.
+/// The columns of a ranking: the default ones, and those that its SLA names.
 #[must_use]
 pub fn columns(ranking: &Ranking) -> Vec<Column> {
     let named: Vec<Figure> = named(ranking).collect();
@@ -84,14 +84,14 @@ pub fn columns(ranking: &Ranking) -> Vec<Column> {
     });
     let is_usual = |figure: &Figure| COLUMNS.iter().any(|(usual, ..)| usual == figure);
     let mut all: Vec<Column> = usual.collect();
-    // In front of the share of successes, which is last.
+    // Before the success rate, which is last.
     let at = all.len() - 1;
     let more = named.iter().filter(|figure| !is_usual(figure)).map(|figure| figure.column());
     all.splice(at..at, more.collect::<Vec<_>>());
     all
 }
 
-/// The figures of a CSV line: the usual ones, and those that the SLA names.
+/// The figures of a CSV line: the default ones, and those that the SLA names.
 #[must_use]
 pub fn csv_figures(ranking: &Ranking) -> Vec<Figure> {
     let more: Vec<Figure> = named(ranking).filter(|figure| !CSV.contains(figure)).collect();
@@ -99,7 +99,7 @@ pub fn csv_figures(ranking: &Ranking) -> Vec<Figure> {
 }
 
 impl Column {
-    /// Heading and unit, with `between` them.
+    /// Heading and unit, joined by `between`.
     #[must_use]
     pub fn title(&self, between: &str) -> String {
         if self.unit.is_empty() { self.heading.clone() } else { format!("{}{between}{}", self.heading, self.unit) }
@@ -107,7 +107,7 @@ impl Column {
 }
 
 impl Figure {
-    /// A column for a figure that is not among the usual ones.
+    /// A column for a figure that is not among the default ones.
     fn column(self) -> Column {
         let heading = match self {
             Self::Latency(latency, statistic) => format!("{} {}", statistic.title(), latency.title()),
@@ -118,7 +118,7 @@ impl Figure {
         Column { figure: self, short: heading.clone(), heading, unit, priority: 0 }
     }
 
-    /// Its key: that of the metric where it is one.
+    /// Its key: that of its metric, if it is a metric.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ impl Figure {
         }
     }
 
-    /// Its value, from what gives metrics by their keys.
+    /// Its value; `metrics` returns metrics by their keys.
     #[must_use]
     pub fn value(self, metric: impl Fn(&str) -> Option<f64>) -> Option<f64> {
         match self {
@@ -147,7 +147,7 @@ impl Figure {
         missing.then(|| trial.metric(Latency::Itl.key(Statistic::Mean))).flatten()
     }
 
-    /// Its number and its text, of a trial.
+    /// Its number and its text, for a trial.
     #[must_use]
     pub fn shown(self, trial: &Trial) -> (Option<f64>, String) {
         if let Some(itl) = self.stand_in(trial) {

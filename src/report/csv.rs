@@ -1,4 +1,4 @@
-//! CSV: one line per result, the ranked ones in their order first. RFC 4180; text that a spreadsheet would take for a
+//! CSV: one line per result, the ranked ones first and in order. RFC 4180; text that a spreadsheet would take for a
 //! formula gets an apostrophe in front.
 
 use super::columns::{Figure, csv_figures};
@@ -8,7 +8,7 @@ use crate::rank::{Entry, Missing, Ranking, Trial};
 /// The whole file.
 ///
 /// # Errors
-/// Never for what a ranking holds.
+/// Never for the content of a ranking.
 pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut head = vec!["rank", "scenario", "load_mode", "framework", "candidate_id", "model", "status", "verdict"];
@@ -44,7 +44,7 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|e| crate::base::error::Error::new("cannot write CSV").because(e.to_string()))
 }
 
-/// A line; `missing` are the frameworks that the group of a first one lacks.
+/// A line; `missing` are the frameworks that its group lacks, for the first line of a group.
 fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
     let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
     let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
@@ -67,7 +67,7 @@ fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Mis
     cells
 }
 
-/// Text that no spreadsheet takes for a formula, also behind spaces and in full-width forms.
+/// Text that no spreadsheet takes for a formula, also after spaces and in full-width forms.
 fn text(text: &str) -> String {
     let first = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']).chars().next();
     let dangerous =

@@ -1,4 +1,4 @@
-//! What reports say in several forms, as rows of words.
+//! Content that several report formats share, as rows of words.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const PLATFORMS: usize = 200;
 /// Scenario, input and output tokens, prompts, loads, endpoint, client.
 pub const WORKLOAD: [&str; 7] = ["Scenario", "Input tokens", "Output tokens", "Prompts", "Loads", "Endpoint", "Client"];
 
-/// The workload of every group, in these columns.
+/// The workload of every group, with these columns.
 pub fn workload(ranking: &Ranking) -> impl Iterator<Item = [String; 7]> {
     ranking.groups.iter().filter_map(|group| {
         let entry = group.ranked.first()?.best.entry();
@@ -42,7 +42,7 @@ pub fn workload(ranking: &Ranking) -> impl Iterator<Item = [String; 7]> {
     })
 }
 
-/// The distinct values in the order of their first appearance; more than a dozen as the first and the last.
+/// The distinct values in the order of their first appearance; if more than a dozen, the first and the last.
 fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut distinct: Vec<String> = Vec::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -56,7 +56,7 @@ fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
 /// Columns of [`platforms`].
 pub const PLATFORM: [&str; 6] = ["Framework", "Version", "GPU", "GPUs", "Driver", "Image"];
 
-/// What it ran on, once each.
+/// The platforms, without duplicates.
 pub fn platforms(ranking: &Ranking) -> BTreeSet<[String; 6]> {
     let or_dash = |text: &str| if text.is_empty() { "-".to_string() } else { text.to_string() };
     let shown = ranking.groups.iter().flat_map(|group| group.ranked.iter().take(PLATFORMS));
@@ -82,13 +82,13 @@ pub struct RawThroughput<'a> {
     pub passing: Option<&'a Trial>,
 }
 
-/// Columns of these.
+/// The columns of these.
 pub fn raw_head(ranking: &Ranking) -> [&'static str; 7] {
     let unit = ranking.options.by.unit();
     ["Scenario", "Framework", "Fastest", unit, "SLA", "Fastest that meets the SLA", unit]
 }
 
-/// These, framework by framework; nothing where no row has an SLA.
+/// These for every framework; empty if no row has an SLA.
 pub fn raw(ranking: &Ranking) -> Vec<RawThroughput<'_>> {
     if ranking.groups.iter().all(|group| group.ranked.iter().all(|ranked| ranked.best.passed().is_none())) {
         return Vec::new();
@@ -97,7 +97,7 @@ pub fn raw(ranking: &Ranking) -> Vec<RawThroughput<'_>> {
     for group in &ranking.groups {
         let title = note::group_title(ranking, group);
         for first in group.best_of_frameworks() {
-            // Equal names are one.
+            // Equal names are one allocation.
             let framework = &first.best.entry().framework;
             let own = group.ranked.iter().filter(|ranked| Arc::ptr_eq(&ranked.best.entry().framework, framework));
             let (mut fastest, mut passing) = (None, None);
@@ -116,10 +116,10 @@ pub fn raw(ranking: &Ranking) -> Vec<RawThroughput<'_>> {
     all
 }
 
-/// Columns of what was tried and not selected.
+/// The columns of the candidates that were not selected.
 pub const REJECTED: [&str; 6] = ["Framework", "Flags changed", "Outcome", "Where", "Reason", "Candidate"];
 
-/// What was tried and not selected, in these columns.
+/// The candidates that were not selected, with these columns.
 pub fn rejected(ranking: &Ranking) -> impl Iterator<Item = [String; 6]> {
     ranking.rejected.iter().map(|r| {
         let place = if r.places.is_empty() { "everywhere".into() } else { r.places.join(", ") };
@@ -132,7 +132,7 @@ pub fn rejected(ranking: &Ranking) -> impl Iterator<Item = [String; 6]> {
     })
 }
 
-/// A trial by its flags and load; `none` without one.
+/// A trial by its flags and load; `none` if absent.
 pub fn trial_name(trial: Option<&Trial>) -> String {
     let Some(trial) = trial else { return "none".into() };
     let load = load(trial);
@@ -140,7 +140,7 @@ pub fn trial_name(trial: Option<&Trial>) -> String {
     format!("{}{at}", changes(trial.entry()))
 }
 
-/// Files of what is shown: the best of each framework, and what was not selected. Candidate, role, path.
+/// Files of the candidates shown: the best of each framework, and those not selected. Candidate, role, path.
 pub fn files(ranking: &Ranking) -> BTreeSet<[String; 3]> {
     let best = ranking.groups.iter().flat_map(Group::best_of_frameworks).map(|ranked| ranked.best.entry());
     let shown: Vec<&Entry> = best.chain(ranking.rejected.iter().map(|r| &r.entry)).collect();
@@ -150,7 +150,7 @@ pub fn files(ranking: &Ranking) -> BTreeSet<[String; 3]> {
         files.extend(own);
         let dataset = entry.dataset_path();
         if !dataset.is_empty() {
-            files.insert(["workload", "data set", dataset].map(String::from));
+            files.insert(["workload", "dataset", dataset].map(String::from));
         }
     }
     files

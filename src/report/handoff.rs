@@ -1,4 +1,4 @@
-//! Profiler handoff for a framework that did not win: its slow scenarios, the exact token lengths, the commands.
+//! The profiler handoff for a framework that did not win: its slow scenarios, exact token lengths, and commands.
 
 use std::sync::LazyLock;
 
@@ -14,15 +14,15 @@ use crate::rank::{Group, RankedCandidate, TokenLength};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profiler {
-    /// Whose.
+    /// The framework.
     pub framework: String,
     #[allow(dead_code, reason = "where it was read, for people")]
     source: String,
     /// What the server has to be started with.
     before: String,
-    /// How it starts.
+    /// The command that starts it.
     start: String,
-    /// How it stops.
+    /// The command that stops it.
     stop: String,
 }
 
@@ -32,7 +32,7 @@ impl Profiler {
         fill(&self.before)
     }
 
-    /// The commands that start and stop it; what happens by itself as a comment.
+    /// The commands that start and stop it; a comment if it starts or stops by itself.
     pub fn commands(&self) -> String {
         let line = |text: &str| if text.starts_with("curl ") { fill(text) } else { format!("# {}", fill(text)) };
         format!("{}\n{}", line(&self.start), line(&self.stop))
@@ -50,18 +50,18 @@ pub static PROFILERS: LazyLock<Vec<Profiler>> = LazyLock::new(|| {
     yaml::typed(text, "profilers.yaml").expect("compiled in, and tested")
 });
 
-/// A group in which the framework is behind the winner, and by how much.
+/// A group in which the framework is behind the winner.
 pub struct ProfilerHandoff<'a> {
-    /// Where.
+    /// The group.
     pub group: &'a Group,
     /// Its best candidate there.
     pub own: &'a RankedCandidate,
-    /// The winner's value over its own.
+    /// The winner's value divided by its own.
     pub factor: f64,
 }
 
 impl ProfilerHandoff<'_> {
-    /// How it is behind, in words.
+    /// In what way it is behind, as text.
     pub fn how(&self) -> String {
         match self.own.best.passed() {
             Some(false) => "it misses the SLA".to_string(),
@@ -71,7 +71,7 @@ impl ProfilerHandoff<'_> {
     }
 }
 
-/// Groups in which the framework is behind another one, the worst first.
+/// The groups in which the framework is behind another one, the worst first.
 pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
     let mut found: Vec<ProfilerHandoff> = report
         .ranking
@@ -91,7 +91,7 @@ pub fn behind<'a>(report: &Report<'a>) -> Vec<ProfilerHandoff<'a>> {
     found
 }
 
-/// Token lengths of a scenario: as requested, else as measured.
+/// Token lengths of a scenario: as requested, otherwise as measured.
 pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     let entry = ranked.best.entry();
     let length = |output: bool| match entry.length(output) {
@@ -102,7 +102,7 @@ pub fn lengths(ranked: &RankedCandidate) -> Option<(String, String)> {
     Some((length(false)?, length(true)?))
 }
 
-/// The section, if there is something to hand off.
+/// The section; `None` if there is nothing to hand off.
 pub fn markdown(out: &mut String, report: &Report) {
     let behind = behind(report);
     if behind.is_empty() {
@@ -129,7 +129,7 @@ pub fn markdown(out: &mut String, report: &Report) {
         put(out, "\nCommands to reproduce the slowest of these:\n");
         fence(out, &again);
     }
-    // Its definition may serve under another name; then its profiler is known by the definition's.
+    // Its definition may have another name; then the profiler of the definition is used.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
         put(out, &format!("\nIts profiler: start the server with {}.\n", escape(&profiler.before())));
         fence(out, &profiler.commands());

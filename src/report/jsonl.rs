@@ -1,5 +1,5 @@
-//! Rows again: every result with its `rank`, `group` and `verdict`; failed ones, and what is not its candidate's best load point,
-//! without a rank. The first of a group that lacks frameworks is `provisional`, and says which are `missing`.
+//! Result rows with `rank`, `group` and `verdict`; failed results and load points other than the candidate's best have
+//! no rank. In a group that lacks frameworks the first row is `provisional` and lists those that are `missing`.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::rows::row::Row;
 /// Writes the rows, ranked ones first.
 ///
 /// # Errors
-/// When the reader left, or the system says so.
+/// If the reader left, or the error of the system.
 pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Result<()> {
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {

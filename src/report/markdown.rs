@@ -1,4 +1,4 @@
-//! The report as Markdown, in the sections of the source document's output contract.
+//! The report as Markdown, with the sections of the source document's output contract.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::text::{BIND, answer, candidate, changes, commands as commands_of, loa
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
-/// What the table of rejected candidates holds.
+/// Maximum number of rows in the table of candidates that were not selected.
 pub const TRIED: &str = "These are tried configurations that were not selected: they failed, were skipped by policy, or completed but \
                      missed the SLA.";
 
@@ -122,7 +122,7 @@ fn versions(out: &mut String, ranking: &Ranking) {
     table(out, &facts::PLATFORM, facts::platforms(ranking).into_iter().map(Vec::from));
 }
 
-/// Headings and cells of a line's numbers, the SLA's answer last.
+/// Headings and cells of a trial's numbers, the verdict last.
 struct FigureColumns(Vec<Column>);
 
 impl FigureColumns {
@@ -135,7 +135,7 @@ impl FigureColumns {
     }
 }
 
-/// A head as tables take it.
+/// A header row of a table.
 fn strs(head: &[String]) -> Vec<&str> {
     head.iter().map(String::as_str).collect()
 }
@@ -169,7 +169,7 @@ fn across(out: &mut String, ranking: &Ranking) {
     let numbers = FigureColumns(columns(ranking));
     for group in &ranking.groups {
         put(out, &format!("\n### {}\n", escape(&note::group_title(ranking, group))));
-        // A column of its own where the plan was free to choose how many.
+        // The plan may leave the number of GPUs open: then it has its own column.
         let gpus = |ranked: &RankedCandidate| ranked.best.keys().gpus;
         let some = || group.ranked.iter().take(MOST_ROWS);
         let varied = some().any(|ranked| gpus(ranked) != gpus(&group.ranked[0]));
@@ -199,7 +199,7 @@ fn across(out: &mut String, ranking: &Ranking) {
     }
 }
 
-/// The highest throughput, and the highest that meets the SLA.
+/// The highest throughput of all, and the highest that meets the SLA.
 fn raw(out: &mut String, ranking: &Ranking) {
     let raw = facts::raw(ranking);
     if raw.is_empty() {
@@ -221,7 +221,7 @@ fn raw(out: &mut String, ranking: &Ranking) {
     table(out, &facts::raw_head(ranking), rows);
 }
 
-/// The standing of a framework's best candidate.
+/// What a framework's best candidate is called.
 pub fn place(group: &Group, ranked: &RankedCandidate) -> &'static str {
     let first = group.ranked.first().is_some_and(|first| std::ptr::eq(first, ranked));
     match &group.decision {

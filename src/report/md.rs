@@ -1,4 +1,4 @@
-//! Markdown: lines, tables, blocks, and text without any meaning in it.
+//! Markdown: lines, tables, blocks, and escaped text.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ pub fn put(out: &mut String, line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// A table of all of these rows.
+/// A table of these rows.
 pub fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     put(out, &format!("| {} |", head.join(" | ")));
     put(out, &format!("|{}", "---|".repeat(head.len())));
@@ -21,7 +21,7 @@ pub fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<Str
     }
 }
 
-/// A table of the first rows, with the number of further ones below; these are not formatted.
+/// A table of the first rows, with the number of omitted ones below; these are not formatted.
 pub fn table_of<T>(
     out: &mut String,
     head: &[&str],
@@ -41,14 +41,14 @@ pub fn cell(text: &str) -> String {
     escape(&plain(text, text.len() > 200))
 }
 
-/// A block that nothing in `text` can close.
+/// A code block that nothing in `text` can close.
 pub fn fence(out: &mut String, text: &str) {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     put(out, &format!("{fence}sh\n{text}\n{fence}"));
 }
 
-/// Text without any meaning in Markdown (GitHub's), HTML included. An underscore inside a word has none as it stands.
+/// Text in which no character has a meaning in Markdown (GitHub's) or HTML. An underscore inside a word has none.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! Reports: a ranking as Markdown, as tables for a terminal, as a page, as CSV, as rows; and two rankings against each other.
+//! Reports: a ranking as Markdown, terminal tables, HTML, CSV and rows; and the comparison of two rankings.
 
 mod capacity;
 mod caveat;
@@ -17,13 +17,13 @@ pub mod text;
 
 use crate::rank::{CapacityDemand, Ranking};
 
-/// What a report is made of.
+/// The content of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
     /// The ranking.
     pub ranking: &'a Ranking,
-    /// What capacity cards are made for.
+    /// The assumptions of the capacity cards.
     pub demand: CapacityDemand,
-    /// The framework that is handed to a profiler when it does not win.
+    /// The framework of the profiler handoff, unless it wins.
     pub handoff: &'a str,
 }

@@ -1,4 +1,4 @@
-//! What a report says in sentences: the decision, and how sure it is.
+//! The sentences of a report: the decision, and how certain it is.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,10 +8,11 @@ use crate::metrics::compare::Comparison;
 use crate::rank::{Confirmation, Decision, Entry, Group, GroupKey, Missing, Ranking, Trial, short};
 use crate::rows::words::{Statistic, Status};
 
-/// A setting with more characters than this is shown by a number.
+/// A setting with more characters than this is replaced by a number.
 const LONG: usize = 40;
 
-/// `chat (1000 in, 200 out), open loop`, with whatever else tells its group from others of the same scenario and load.
+/// `chat (1000 in, 200 out), open loop`, with all settings in which its group differs from others of the same scenario
+/// and load.
 pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     let key = &group.key;
     let lengths = group.ranked.first().map(|ranked| {
@@ -53,7 +54,7 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
             let place = values.iter().filter(|value| !value.is_empty()).position(|other| *other == value);
             title.push_str(&match place {
                 None => format!(", {name} unspecified"),
-                // A digest says nothing to people.
+                // A digest does not help a reader.
                 Some(place) if value.len() > LONG => format!(", {name} {}", place + 1),
                 Some(_) => format!(", {name} {value}"),
             });
@@ -62,7 +63,7 @@ pub fn group_title(ranking: &Ranking, group: &Group) -> String {
     title
 }
 
-/// One sentence: who is missing, then what to deploy for this group, or why nothing is recommended.
+/// One sentence: missing frameworks, then the candidate to deploy for this group, or why none is recommended.
 pub fn decision(ranking: &Ranking, group: &Group) -> String {
     format!("{}{}", lead(group), answer(ranking, group))
 }
@@ -74,7 +75,7 @@ pub fn lead(group: &Group) -> String {
     if names.is_empty() { String::new() } else { format!("{what} (no result for {}): ", list(&names)) }
 }
 
-/// Which frameworks have no result where, and why, a sentence each.
+/// The frameworks without a result, where, and why, a sentence each.
 pub fn missing(ranking: &Ranking) -> Vec<String> {
     if ranking.groups.is_empty() {
         let all =
@@ -94,7 +95,7 @@ pub fn missing(ranking: &Ranking) -> Vec<String> {
     ranking.missing().into_iter().map(sentence).collect()
 }
 
-/// Why a ranking without any result has none, with the first error.
+/// Why a ranking is empty, with the first error.
 pub fn nothing(ranking: &Ranking) -> String {
     let tried = || ranking.failed.iter().filter(|entry| entry.status() != Status::Skipped.as_str());
     let candidates = |entries: &mut dyn Iterator<Item = &Entry>| {
@@ -127,14 +128,14 @@ pub fn list<T: AsRef<str>>(items: &[T]) -> String {
     }
 }
 
-/// The decision for a group, in parts: a page shows them in different places.
+/// The decision on a group, in parts, because the HTML page shows them in different places.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// No SLA was given.
     no_sla: bool,
-    /// What to deploy, or why nothing is recommended.
+    /// The candidate to deploy, or why none is recommended.
     pub main: String,
-    /// What limits it, and how the others compare.
+    /// Its reservations, and the comparison with the others.
     pub rest: Vec<String>,
 }
 
@@ -146,20 +147,20 @@ impl fmt::Display for Answer {
     }
 }
 
-/// What to deploy for this group, or why nothing is recommended.
+/// The candidate to deploy for this group, or why none is recommended.
 pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
     let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else {
         return Answer { main: "no results".into(), ..Answer::default() };
     };
     let unit = ranking.options.by.unit();
-    // The metric that is ranked by may be missing.
+    // The ranking metric may be missing.
     let value = match first.keys().by {
         Some(value) => format!("{} {unit}", number(Some(value))),
         None => format!("{unit} not measured"),
     };
     let who = candidate(first.entry());
     let test = if group.key.smoke { "smoke test" } else { "simulation" };
-    // Nobody should deploy what a simulation or a handful of requests ranks first.
+    // The winner of a simulation or a smoke test is not a recommendation.
     let is_test = group.key.simulated || group.key.smoke;
     let complete = group.missing.is_empty();
     match &group.decision {
@@ -196,7 +197,7 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
     }
 }
 
-/// Which percentiles have too few requests behind them: `p99 not confirmed (30 requests, 299 needed)`.
+/// The percentiles with too few requests: `p99 not confirmed (30 requests, 299 needed)`.
 fn unconfirmed(ranking: &Ranking, trial: &Trial) -> String {
     let sentence = |(statistic, found): (Statistic, Confirmation)| {
         let Confirmation { n, over, needed, .. } = found;
@@ -215,7 +216,7 @@ fn unconfirmed(ranking: &Ranking, trial: &Trial) -> String {
     if all.is_empty() { "not confirmed: too few requests".into() } else { all.join(", ") }
 }
 
-/// Why a winner over several frameworks is not final yet, beside the missing ones.
+/// Why a winner over several frameworks is provisional, apart from missing ones.
 fn provisional(ranking: &Ranking, group: &Group) -> Option<String> {
     let is_missing = |framework: &str| group.missing.iter().any(|missing| &*missing.framework == framework);
     let lacking = ranking.provisional().into_iter().map(|(framework, _)| framework).filter(|name| !is_missing(name));
@@ -223,7 +224,7 @@ fn provisional(ranking: &Ranking, group: &Group) -> Option<String> {
     (!lacking.is_empty()).then(|| format!("provisional: the search of {} is incomplete", list(&lacking)))
 }
 
-/// ` at 4 req/s`; empty if the row does not say.
+/// ` at 4 req/s`; empty if the row does not have a load.
 fn at(trial: &Trial) -> String {
     let (entry, load) = (trial.entry(), trial.load());
     match (entry.rate.or(entry.in_flight), load.is_empty()) {
@@ -233,7 +234,7 @@ fn at(trial: &Trial) -> String {
     }
 }
 
-/// How the runner-up compares, and how many are tied.
+/// The comparison with the runner-up, and the number of ties.
 fn beside(group: &Group) -> Vec<String> {
     let Some((i, comparison)) = &group.ties.next else { return Vec::new() };
     let mut parts = vec![format!("runner-up: {}, {}", candidate(group.ranked[*i].best.entry()), gap(comparison))];
@@ -246,7 +247,7 @@ fn beside(group: &Group) -> Vec<String> {
     parts
 }
 
-/// `-4.2 % (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; of single runs whether it is within noise.
+/// `-4.2 % (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; for single runs whether it is within noise.
 fn gap(comparison: &Comparison) -> String {
     let share = ((1.0 / comparison.ratio - 1.0) * 1000.0).round() / 10.0;
     let share = if share == 0.0 { "0.0 %".to_string() } else { format!("{share:+.1} %") };

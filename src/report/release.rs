@@ -1,4 +1,4 @@
-//! What improved or regressed since an earlier release, as Markdown.
+//! Improvements and regressions since an earlier release, as Markdown.
 
 use super::md::{escape, put, table};
 use super::text::{number, plain};

@@ -1,4 +1,4 @@
-//! The ranking as tables for a terminal: fitted to its width, the winner marked.
+//! The ranking as terminal tables, fitted to the width, with the winner marked.
 
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
@@ -11,11 +11,11 @@ use crate::rank::{Decision, Group, Ranking, Trial};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
-/// Columns of the ranking that hold words; the others hold numbers.
+/// The text columns of the ranking; all others are numeric.
 const WORDS: [&str; 4] = ["", "framework", "flags changed", "load"];
 /// The column that wraps if the table is too wide.
 const FLAGS: usize = 2;
-/// It is not made narrower than this.
+/// Minimum width of that column.
 const NARROWEST: usize = 12;
 
 /// How the tables are drawn.
@@ -23,7 +23,7 @@ const NARROWEST: usize = 12;
 pub struct TableStyle {
     /// Maximum width of a line, in columns; `None` for no limit.
     pub width: Option<usize>,
-    /// The winner in colour.
+    /// Print the winner in colour.
     pub colour: bool,
 }
 
@@ -108,7 +108,7 @@ fn ranked(ranking: &Ranking, group: &Group, look: TableStyle) -> String {
     }
     let drawn = draw(&rows, look);
     let mark = drawn.lines().position(|line| line.trim_start().starts_with("* "));
-    // A wrapped winner has more lines: all up to the next entry's.
+    // A wrapped winner has more lines: all up to the next entry.
     let next = |from: usize| {
         drawn.lines().skip(from).position(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
     };
@@ -155,7 +155,8 @@ fn draw(rows: &[Vec<String>], look: TableStyle) -> String {
     format!("{table}\n")
 }
 
-/// Text in lines of at most `room` columns, broken between words; a flag that is longer, behind one of its own separators.
+/// Text in lines of at most `room` columns, broken between words; a flag that is longer is broken after one of its
+/// separators.
 fn broken(text: &str, room: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

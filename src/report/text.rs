@@ -1,13 +1,13 @@
-//! Numbers and words for people, and what keeps a cell a cell.
+//! Numbers and text for people, on one line each.
 
 use crate::base::shell;
 use crate::rank::{Entry, Trial};
 use crate::rows::words::SearchEndReason;
 
-/// The longest cell, in characters.
+/// Maximum length of a cell, in characters.
 const MAX_CELL: usize = 200;
 
-/// A number with as many digits as one compares by; `-` for what was not measured.
+/// A number with enough digits to compare; `-` if it was not measured.
 #[must_use]
 pub fn number(value: Option<f64>) -> String {
     match value {
@@ -18,7 +18,7 @@ pub fn number(value: Option<f64>) -> String {
     }
 }
 
-/// A share as a percentage; never rounded up to 100 %.
+/// A share as a percentage; values below 1 are never rounded up to 100 %.
 #[must_use]
 pub fn percent(share: Option<f64>) -> String {
     match share {
@@ -28,7 +28,7 @@ pub fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// The SLA's answer.
+/// The verdict on the SLA.
 #[must_use]
 pub fn verdict(trial: &Trial) -> &'static str {
     match (trial.passed(), trial.unconfirmed()) {
@@ -37,7 +37,7 @@ pub fn verdict(trial: &Trial) -> &'static str {
     }
 }
 
-/// An answer of an SLA.
+/// The text of a verdict.
 #[must_use]
 pub fn answer(passed: Option<bool>) -> &'static str {
     match passed {
@@ -47,19 +47,19 @@ pub fn answer(passed: Option<bool>) -> &'static str {
     }
 }
 
-/// The flags that a candidate changes; its id where the row does not say.
+/// The flags that a candidate changes; its id if the row does not list them.
 #[must_use]
 pub fn changes(entry: &Entry) -> String {
     let changes = entry.changes();
     if changes.is_empty() { entry.candidate_id.to_string() } else { changes }
 }
 
-/// What to change in a server command for a deployment; said once in a report.
+/// What to change in a server command for a deployment; printed once per report.
 pub const BIND: &str = "A server command binds the address after --host (127.0.0.1: only this host) and the port after --port: change both for a \
                         deployment.";
 
-/// The command to deploy, the server's own as a comment where a launcher starts it, and the client's that measured it, a line
-/// each.
+/// The command to deploy, after it the server's own as a comment if a launcher starts it, and the command of the client
+/// that measured it, one per line.
 #[must_use]
 pub fn commands(entry: &Entry) -> String {
     let commands = entry.commands();
@@ -69,7 +69,7 @@ pub fn commands(entry: &Entry) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The candidate in words: `vllm baseline`, `vllm max_num_seqs=64`.
+/// The candidate as text: `vllm baseline`, `vllm max_num_seqs=64`.
 #[must_use]
 pub fn candidate(entry: &Entry) -> String {
     format!("{} {}", entry.framework, changes(entry))
@@ -88,7 +88,7 @@ pub fn load(trial: &Trial) -> String {
     if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
 }
 
-/// How a rate search ended: with a bracket, or at a bound of its range.
+/// How a rate search ended: with a bracket, or at the end of its range.
 fn searched(entry: &Entry) -> String {
     let (reason, min_fail, non_monotone) = entry.search_end();
     let end = match (reason, min_fail) {
@@ -101,7 +101,7 @@ fn searched(entry: &Entry) -> String {
     format!("searched{end}{odd}")
 }
 
-/// One line, without anything that moves a terminal's cursor or turns the direction of writing; at most 200 characters
+/// One line, without characters that move a terminal's cursor or change the direction of text; at most 200 characters
 /// unless `long`.
 #[must_use]
 pub fn plain(text: &str, long: bool) -> String {
@@ -113,7 +113,7 @@ pub fn plain(text: &str, long: bool) -> String {
     }
 }
 
-/// As [`plain`], however long it is: a command is worth nothing without its end.
+/// As [`plain`], but of any length: a truncated command is useless.
 #[must_use]
 pub fn whole(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -128,7 +128,7 @@ pub fn whole(text: &str) -> String {
     line
 }
 
-/// `text` in lines of at most `width` columns, each behind `indent`; a longer word has a line of its own.
+/// `text` in lines of at most `width` columns, each after `indent`; a longer word has a line of its own.
 #[must_use]
 pub fn wrap(text: &str, width: Option<usize>, indent: &str) -> String {
     let room = width.unwrap_or(usize::MAX).saturating_sub(indent.len());

@@ -1,4 +1,4 @@
-//! What crosses the pipe: rows, their reader and writer, their kinds, their words and units.
+//! What crosses the pipe: rows, their reader and writer, row kinds, words and units.
 
 pub mod jsonl;
 pub mod kinds;

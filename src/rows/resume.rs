@@ -1,4 +1,4 @@
-//! Which results count: of every unit of resume the latest attempt that came to its end; where none did, the latest.
+//! Which results count: for every unit of resume the latest completed attempt, or the latest one if none was completed.
 
 use crate::rows::words::{FailureClass, SearchEndReason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An attempt at units of resume, as one result shows it.
 #[derive(Debug, Clone, Default)]
 pub struct Attempt {
-    /// The units that the result is about.
+    /// The units that the result completes.
     pub units: BTreeSet<String>,
-    /// The attempt that it belongs to; none of its own: the result alone is one. All probes of a rate search on one server are
-    /// one attempt.
+    /// The id of the attempt that it belongs to; `None`: the result is an attempt by itself. All probes of a rate
+    /// search on one server are one attempt.
     pub name: Option<String>,
-    /// Somebody or something cut it off: it says nothing about its units.
+    /// The attempt was interrupted, so it says nothing about its units.
     pub cut: bool,
 }
 
-/// True when the attempt behind a result was cut off; `ok` is its status. `search` is the reason why its rate search ended, where it is a probe of
-/// one: what a search measured before it was cut off closes nothing, unless the server itself failed then.
+/// True if the attempt behind a result was interrupted; `ok` is the result's status. `search` is the reason its rate
+/// search ended, if it is a probe of one: an interrupted search completes nothing, unless the server itself failed.
 #[must_use]
 pub fn is_cut(ok: bool, class: Option<&FailureClass>, search: Option<SearchEndReason>) -> bool {
     let unfinished = search.is_some_and(SearchEndReason::is_cut);
@@ -26,9 +26,9 @@ pub fn is_cut(ok: bool, class: Option<&FailureClass>, search: Option<SearchEndRe
 
 /// Results by the attempt that they belong to.
 struct Attempts {
-    /// Of each result the place of the first of its attempt.
+    /// For each result, the index of the first result of its attempt.
     first: Vec<usize>,
-    /// By that place whether the attempt was cut off, as its last result says.
+    /// By that index, whether the attempt was interrupted according to its last result.
     cut: Vec<bool>,
 }
 
@@ -49,8 +49,8 @@ impl Attempts {
     }
 }
 
-/// How many attempts there are at the units of each, its own included. Those that were cut off are none, but each counts as one
-/// at the least.
+/// Number of attempts at the units of each result, its own included. Interrupted attempts do not count, but every
+/// result has at least one.
 #[must_use]
 pub fn attempts(all: &[Attempt]) -> Vec<u32> {
     let known = Attempts::of(all);
@@ -64,8 +64,8 @@ pub fn attempts(all: &[Attempt]) -> Vec<u32> {
     all.iter().map(|attempt| u32::try_from(most(attempt).unwrap_or(1)).unwrap_or(u32::MAX)).collect()
 }
 
-/// Which of these count, in the order of their starts: one that came to its end is never replaced by one that was cut off. A
-/// result about no unit always counts.
+/// Which of these count, in the order of their starts: an interrupted attempt never replaces a completed one. A result
+/// without units always counts.
 #[must_use]
 pub fn latest(all: &[Attempt]) -> Vec<bool> {
     let known = Attempts::of(all);

@@ -1,5 +1,5 @@
-//! One row: a JSON object on a line. A program reads what it needs, sets what it owns, and everything else passes
-//! unchanged and in order; an untouched row passes as the bytes that came in.
+//! One row: a JSON object on a line. A program reads what it needs and sets what it owns; everything else passes
+//! through unchanged and in order, and an untouched row is written as the bytes that were read.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::base::error::{Error, Result};
 
 /// The version of the row schemas that this crate writes.
 pub const SCHEMA_VERSION: u64 = 1;
-/// Members of which a result without `record` has at least one.
+/// A result without `record` has at least one of these members.
 const OF_A_RESULT: [&str; 3] = ["metrics", "status", "candidate_id"];
 
-/// A JSON object, with the text it came from until it is changed.
+/// A JSON object, with its text until it is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     text: Option<String>,
@@ -22,7 +22,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Reads one row. Duplicate keys are an error: which value was meant cannot be known.
+    /// Reads one row. Duplicate keys are an error, because it is unknown which value was meant.
     ///
     /// # Errors
     /// Anything but one JSON object.
@@ -46,8 +46,8 @@ impl Row {
         row
     }
 
-    /// The row's kind: its `record`, or `result` for a row without one that has `framework` and something that only results
-    /// have: what failed has no metrics.
+    /// The row's kind: its `record`; or `result` for a row without one that has `framework` and a member that only
+    /// results have. Failed results do not have metrics.
     #[must_use]
     pub fn record(&self) -> Option<&str> {
         match self.get("record") {
@@ -83,13 +83,13 @@ impl Row {
         self.map.insert(key.to_string(), value.into());
     }
 
-    /// Removes one member, keeping the order of the others.
+    /// Removes one member and keeps the order of the others.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         self.text = None;
         self.map.shift_remove(key)
     }
 
-    /// Sets every member that `typed` has and leaves all others as they are.
+    /// Sets every member of `typed` and leaves all others as they are.
     ///
     /// # Panics
     /// Never for the types of [`super::kinds`]: they are objects with string keys.
@@ -104,7 +104,7 @@ impl Row {
     /// The row as one of the types of [`super::kinds`].
     ///
     /// # Errors
-    /// A member of the wrong type or a missing one, with its name.
+    /// A member that is missing or of the wrong type, with its name.
     pub fn view<T: DeserializeOwned>(&self) -> Result<T> {
         let kind = self.record().unwrap_or("untyped");
         serde_path_to_error::deserialize(&self.map)
@@ -133,7 +133,7 @@ pub fn parse_value(text: &str) -> Result<Value> {
 }
 
 fn json_error(e: serde_json::Error) -> Error {
-    // A row is one line: only the column says anything.
+    // A row is one line, so only the column is useful.
     let text = e.to_string();
     let cause = text.split(" at line ").next().unwrap_or(&text).to_string();
     Error::new(format!("malformed JSON at column {}", e.column())).because(cause)

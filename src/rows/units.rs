@@ -1,4 +1,4 @@
-//! Units: the type says it inside, the suffix of the key says it outside. Conversions live here.
+//! Units: the type names the unit in code, the suffix of the key in rows. All conversions are here.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Micros(pub u64);
 pub struct Millis(pub f64);
 
 impl Micros {
-    /// The time from `earlier` to this, 0 when `earlier` is later.
+    /// Time since `earlier`; 0 if `earlier` is later.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "2^52 µs are 142 years")]
     pub fn since(self, earlier: Micros) -> Millis {

@@ -31,7 +31,7 @@ pub(crate) enum NextStep {
     Continue,
     /// End by this signal.
     Signal(Signal),
-    /// The reader of standard output has gone.
+    /// The reader of standard output has left.
     ReaderLeft,
     /// End with this error: the pipeline is broken, or it is not safe to start another server.
     Broken(Error),

@@ -1,4 +1,4 @@
-//! The smoke test: the server lists its model, streams a token and answers five requests. It measures nothing.
+//! The smoke test: the server lists its model, streams a token and completes five requests. It measures nothing.
 
 use std::time::{Duration, Instant};
 

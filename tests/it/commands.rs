@@ -326,10 +326,10 @@ fn a_pasted_command_comes_from_a_file_or_standard_input_too() {
         run(command.args(["--new", "/models/z", "--gpus", "4", "--from-command", "vllm serve m/y"]), "").expect(0);
     assert!(done.stdout.contains("path: /models/z") && done.stdout.contains("gpu_count: 4"), "{}", done.stdout);
     for (line, why) in [
-        ("python train.py", "starts no server of a known framework"),
-        ("docker run --gpus all ubuntu sleep 1", "starts no server of a known framework"),
+        ("python train.py", "does not start a server of a known framework"),
+        ("docker run --gpus all ubuntu sleep 1", "does not start a server of a known framework"),
         ("docker run --gpus all", "the image is missing"),
-        ("python -m sglang.launch_server --tp 2", "names no model"),
+        ("python -m sglang.launch_server --tp 2", "does not name a model"),
         ("vllm serve 'm", "unclosed single quote"),
     ] {
         let mut command = program("bench-validate");

@@ -63,7 +63,7 @@ fn cookbook_is_current() {
 fn expected(facts: &Value, entry: &Entry) -> Value {
     let mut frameworks = facts["frameworks"].as_object().cloned().unwrap();
     for (name, _) in &entry.left_out {
-        assert!(frameworks.shift_remove(name).is_some(), "{}: {name} is left out and was not there", entry.id);
+        assert!(frameworks.shift_remove(name).is_some(), "{}: {name} is left out but was not in the plan", entry.id);
     }
     json!({
         "source": {"id": facts["id"]},

@@ -33,7 +33,7 @@ fn every_code_is_explained() {
     for code in FindingCode::ALL {
         let said = run(program("bench-validate").args(["--explain", code.as_str()]), "").expect(0).stdout;
         assert!(
-            said.starts_with(&format!("{code}: ")) && said.contains("\nMend: ") && said.contains("\nExample:\n"),
+            said.starts_with(&format!("{code}: ")) && said.contains("\nFix:  ") && said.contains("\nExample:\n"),
             "{said}"
         );
     }

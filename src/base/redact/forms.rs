@@ -39,7 +39,7 @@ impl Finder {
         let coded = cores.iter().map(|core| format!("{run}{core}{run}={{0,2}}"));
         let build = |parts: Vec<String>| {
             let built = RegexBuilder::new(&parts.join("|")).size_limit(MEMORY).build();
-            // To stop is better than to write a secret.
+            // Stopping is better than writing a secret.
             built.expect("the values of an environment fit into a pattern")
         };
         let hint = build(plain.iter().chain(&cores).cloned().collect());

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::role::KnobRole;
 use crate::engines::version::FrameworkVersion;
 
 /// The type of a knob.
@@ -46,7 +47,7 @@ pub struct Knob {
     pub unit: Option<String>,
     /// Its role, the same word in every framework: `tensor_parallel`.
     #[serde(rename = "as")]
-    pub role: Option<String>,
+    pub role: Option<KnobRole>,
     /// True if it turns off what its role names.
     #[serde(default)]
     pub inverted: bool,

@@ -8,6 +8,7 @@ mod log;
 mod named;
 mod options;
 mod parts;
+mod role;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use self::parts::{
     Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping, MetricsEndpoint,
     Parallelism, PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
+pub use self::role::KnobRole;
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
 
 use super::architecture::ModelArchitecture;
@@ -202,8 +204,8 @@ impl Framework {
     }
 
     /// The knobs with a role, whatever their name in this framework: `tensor_parallel`.
-    pub fn with_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = (&'a str, &'a Knob)> {
-        self.described().filter(move |(_, knob)| knob.role.as_deref() == Some(role))
+    pub fn with_role(&self, role: KnobRole) -> impl Iterator<Item = (&str, &Knob)> {
+        self.described().filter(move |(_, knob)| knob.role == Some(role))
     }
 
     /// The description of a knob; for a dotted one that of its map.

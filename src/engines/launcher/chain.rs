@@ -33,7 +33,7 @@ pub struct FactQuery {
 pub struct LimitQuery {
     /// The words that set each.
     pub limits: BTreeMap<ResourceLimit, Vec<String>>,
-    /// The complete command that tells whether it raises any limit.
+    /// The complete command that shows whether it raises any limit.
     pub check: Option<LimitCheck>,
 }
 
@@ -274,7 +274,7 @@ pub(super) fn fill(
         ("remote_env".to_string(), shell::assignments(&server.env).join(" ")),
     ]);
     words.entry("ranks".into()).or_insert_with(|| "1".into());
-    // A list that is none of those below has the words of the setting with its name.
+    // Any other list consists of the words of the setting with its name.
     let settings = launcher.lists.keys().map(|list| (list.clone(), words.remove(list).unwrap_or_default()));
     let mut lists: BTreeMap<String, Vec<String>> =
         settings.map(|(list, line)| (list, shell::split(&line).unwrap_or_default())).collect();

@@ -16,7 +16,7 @@ pub enum Part<'a> {
     Data(&'a [u8]),
     /// The server's error text: from an event `error`, or from a line `error: …`.
     Error(&'a [u8]),
-    /// A body that is no event stream: a JSON error under status 200, or a page of a proxy.
+    /// A body that is not an event stream: a JSON error under status 200, or a page of a proxy.
     Body(&'a [u8]),
 }
 

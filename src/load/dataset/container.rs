@@ -1,4 +1,4 @@
-//! Files whose lines are not the rows: JSON over several lines, an object around the rows, and what is no JSON at all.
+//! Files that do not have one row per line: JSON over several lines, an object around the rows, and files that are not JSON.
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn what(text: &str) -> String {
     } else if first.contains([',', '\t']) && !first.contains(['{', '[']) {
         "this looks like CSV, not JSON: convert it to one JSON object per line first"
     } else {
-        "this is not JSON: a data set has one JSON object per line, or is one JSON array"
+        "this is not JSON: a dataset has one JSON object per line, or is one JSON array"
     };
     let beginning: String = first.chars().take(60).collect();
     format!("{kind}; it begins with {beginning:?}")

@@ -1,4 +1,4 @@
-//! Data sets: rows in the usual formats, read into one form.
+//! Datasets: rows in the usual formats, read into one form.
 //!
 //! The canonical row is `{"prompt": "…" or [{"role", "content"}, …], "output_len": N}`, with `input_len`,
 //! `extra_request_body`, `session`, `timestamp` (ms) and `metadata` if known. Unknown keys are
@@ -19,7 +19,7 @@ pub use self::read::{DatasetFile, ReadOptions, read};
 /// Tokens of a block in a Mooncake trace (kvcache-ai/Mooncake, FAST25 traces).
 pub const BLOCK: u32 = 512;
 
-/// One row of a data set.
+/// One row of a dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetEntry {
     /// The prompt.
@@ -40,7 +40,7 @@ pub struct DatasetEntry {
     pub rest: Members,
 }
 
-/// A prompt of a data set.
+/// A prompt of a dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {
     /// Text.

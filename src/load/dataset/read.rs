@@ -75,7 +75,7 @@ fn lines(text: &str, options: &ReadOptions) -> DatasetFile {
     read
 }
 
-/// A row, also with Python's bare words: who scores a row NaN has a good prompt all the same.
+/// A row, also with Python's bare words: a row whose score is NaN still has a good prompt.
 fn row(text: &str) -> crate::base::error::Result<Value> {
     parse_value(text).or_else(|e| parse_value(&quote_bare(text)).map_err(|_| e))
 }

@@ -43,7 +43,7 @@ pub struct PromptPiece {
     pub rng: Pcg64,
     /// Number of tokens.
     pub tokens: u32,
-    /// It stands for an earlier answer of the model.
+    /// It takes the place of an earlier response of the model.
     pub answer: bool,
 }
 
@@ -53,16 +53,16 @@ pub struct WorkloadItems<'a> {
     scenario: &'a Scenario,
     purpose: Purpose<'a>,
     seed: u64,
-    /// The rows of the data set to send, in order.
+    /// The rows of the dataset to send, in order.
     rows: Vec<&'a DatasetEntry>,
 }
 
 impl<'a> WorkloadItems<'a> {
-    /// The requests of a scenario, with at most `n` rows of its data set. Rows in `sent` are not sent again unless the scenario
+    /// The requests of a scenario, with at most `n` rows of its dataset. Rows in `sent` are not sent again unless the scenario
     /// allows it; the selected rows are added to `sent`.
     ///
     /// # Errors
-    /// When a data set has too few rows left.
+    /// When a dataset has too few rows left.
     pub fn new(
         scenario: &'a Scenario,
         purpose: Purpose<'a>,
@@ -85,7 +85,7 @@ impl<'a> WorkloadItems<'a> {
             }
             if left.len() < wanted {
                 return Err(format!(
-                    "the data set has too few rows: {n} needed, {} in the file, {} of them already sent to this server; add rows, \
+                    "the dataset has too few rows: {n} needed, {} in the file, {} of them already sent to this server; add rows, \
                      use fewer load points, or set `cache: reset` (if the framework supports it) or `prefix_reuse: true`",
                     entries.len(),
                     sent.len()

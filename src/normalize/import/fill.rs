@@ -1,4 +1,4 @@
-//! Fills in what a file of another client lacks or writes differently: the candidate, members, commands.
+//! Fills in what the file of another client lacks or writes differently: candidate, members, commands.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::format::{FlagCommand, put};
 use crate::base::shell;
 use crate::rows::kinds::{CandidateBlock, Members};
 
-/// Fills in the members of a candidate row.
+/// Fills in members from a candidate row.
 pub fn from_candidate(row: &mut Value, candidate: &Value) {
     for key in ["framework", "candidate_id", "model", "hardware", "server_command", "sla", "caveats", "substitutions"] {
         if !candidate[key].is_null() {
@@ -16,7 +16,7 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
     let search = &candidate["search"];
     let changed = &candidate["server"]["changed"];
     row["candidate"] = block(changed, &search["baseline"], &search["index"], &search["of"]);
-    // The scenario whose lengths fit, if only one does.
+    // The scenario whose lengths match, if there is only one.
     let scenarios = candidate["scenarios"].as_array().cloned().unwrap_or_default();
     let lengths = |scenario: &&Value| {
         ["input_len", "output_len"]
@@ -44,7 +44,8 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
     })
 }
 
-/// Brings members into the form of a row: a rate that means all at once is null, invalid numbers are null, blocks are complete.
+/// Converts members to the form of a row: a rate that means all at once and invalid numbers become null, blocks are
+/// completed.
 pub fn tidy(row: &mut Value) {
     let rate = &mut row["workload"]["request_rate"];
     *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
@@ -65,7 +66,7 @@ pub fn tidy(row: &mut Value) {
     }
 }
 
-/// A command from its flags.
+/// A command, built from its flags.
 pub fn argv(command: &FlagCommand, flags: &Members) -> Vec<String> {
     let flag = |(name, value): (&String, &Value)| {
         let name = format!("--{}", name.replace('_', "-"));
@@ -79,7 +80,7 @@ pub fn argv(command: &FlagCommand, flags: &Members) -> Vec<String> {
     command.words.iter().cloned().chain(flags.iter().flat_map(flag)).collect()
 }
 
-/// A value as text: a list is a command's words.
+/// A value as text; a list is joined as the words of a command.
 pub fn words(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! Formats of other clients' results: the meaning of their keys, as data (`configs/rules/formats/`). A place in a result is a JSON
-//! pointer; one that begins with `^` starts at the top of a file with several results.
+//! Formats of other clients' results: the meaning of their keys, as data (`configs/rules/formats/`). A place in a
+//! result is a JSON pointer; one that begins with `^` starts at the top of a file with several results.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use crate::base::yaml;
 use crate::rows::kinds::Members;
 use crate::rows::words::{Latency, Statistic};
 
-/// The formats, those with the more particular marks first.
+/// The formats, those with the more specific marks first.
 pub static FORMATS: LazyLock<Vec<ImportFormat>> = LazyLock::new(|| {
     let load =
         |(name, text): &(&str, &str)| -> ImportFormat { yaml::typed(text, name).expect("compiled in, and tested") };
@@ -50,124 +50,125 @@ const SHIPPED: &[(&str, &str)] = shipped![
 pub struct ImportFormat {
     /// Its name: `vllm_bench_serve`.
     pub name: String,
-    /// The client, as people call it; a different one makes another fingerprint.
+    /// Name of the client; results of different clients are ranked separately.
     pub client: String,
-    /// The framework whose client it is: results count as its own unless overridden.
+    /// The framework that the client belongs to, unless `--set` or `--candidate` names another one.
     #[serde(default)]
     pub framework: Option<String>,
-    /// Where the format was read.
+    /// Where the format is documented.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// What a file of this format has.
+    /// How to recognize a file of this format.
     pub detect: FormatMarks,
-    /// The list of results in one file.
+    /// Place of the list of results, for a file with several.
     #[serde(default)]
     pub each: Option<Vec<String>>,
-    /// Results to skip, such as warm-ups: a place and how its text begins.
+    /// Results to skip, such as warm-ups: a place, and the beginning of its text.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
-    /// Its file is one record a line, and all of these are one result: places count from the list of them.
+    /// The file has one record per line, and all of them together are one result: places start at the list of them.
     #[serde(default)]
     pub lines: bool,
-    /// Names of its files in a folder; one `*` matches anything.
+    /// Names of its files in a folder; one `*` matches any text.
     #[serde(default)]
     pub files: Vec<String>,
-    /// Files beside it that belong to the result, by the member that they become.
+    /// Files beside it that belong to the result, by the member that each becomes.
     #[serde(default)]
     pub beside: BTreeMap<String, SiblingFile>,
     /// Required places; the error names missing ones.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// Requests that were to be sent, that succeeded, that failed; seconds from the first to the last.
+    /// Number of requests that were scheduled, that succeeded and that failed; seconds from the first to the last.
     pub counts: CountMap,
-    /// Members of the row that are copied as they are.
+    /// Members that are copied into the row unchanged.
     #[serde(default)]
     pub row: BTreeMap<String, JsonPlaces>,
-    /// Places of `row` whose lengths are means of what was measured: no identity of a workload.
+    /// Places of `row` whose lengths are measured means, which do not identify a workload.
     #[serde(default)]
     pub measured: Vec<String>,
-    /// Its client appends one result to another: what in it was set. Those with the same settings are one candidate.
+    /// Its client appends results to one file: the settings in each. Results with the same settings are of one
+    /// candidate.
     #[serde(default)]
     pub settings: Option<Settings>,
-    /// A concurrency makes it a closed loop, even beside a rate.
+    /// True if a concurrency makes it a closed loop, even with a rate.
     #[serde(default)]
     pub closed_wins: bool,
-    /// Places that together name the candidate, joined by `-`, where one alone would not be unique.
+    /// Places that together name the candidate, joined by `-`, for clients whose single names are not unique.
     #[serde(default)]
     pub id: Vec<String>,
-    /// Number of GPUs, if the file does not have it as one number.
+    /// Number of GPUs, if the file does not state it as one number.
     #[serde(default)]
     pub gpus: GpuCount,
-    /// The command, where only its flags are there.
+    /// The command, if the file has only its flags.
     #[serde(default)]
     pub command: Option<FlagCommand>,
-    /// Members of `candidate/changed` that say where, not how.
+    /// Members of `candidate/changed` that describe the place and not the setting.
     #[serde(default)]
     pub unchanged: Vec<String>,
-    /// Its words for frameworks that we call otherwise.
+    /// Framework names of this format that differ from ours.
     #[serde(default)]
     pub frameworks: BTreeMap<String, String>,
-    /// Place of the failure class; `oom` is also the status.
+    /// Place of the failure class; `oom` also sets the status.
     #[serde(default)]
     pub failure_class: Option<String>,
-    /// Metrics that are one number.
+    /// Metrics that are a single number.
     pub metrics: BTreeMap<String, NumberMap>,
-    /// The names of statistics, the first that is there.
+    /// Names of the statistics; the first one present counts.
     #[serde(default)]
     pub statistics: BTreeMap<Statistic, Vec<String>>,
-    /// Latencies, by the statistic in the place of `{stat}`.
+    /// Latencies; `{stat}` in a place is the name of the statistic.
     #[serde(default)]
     pub latencies: BTreeMap<Latency, LatencyMap>,
-    /// One entry for each request, from which everything is computed anew.
+    /// One entry per request, from which all metrics are recomputed.
     #[serde(default)]
     pub requests: Option<RequestsMap>,
-    /// How its percentiles are made: `type7` (linear, as numpy does), `nearest_rank`, `weighted`.
+    /// How it computes percentiles: `type7` (linear, as in numpy), `nearest_rank`, `weighted`.
     pub percentiles: String,
-    /// Output tokens that were really seen, the first place that is there: none of them at all, and no answer came.
+    /// Number of output tokens that were received, the first place present: if it is 0, no response arrived.
     #[serde(default)]
     pub tokens_seen: Vec<String>,
-    /// What this client does not see, in a word each: `in_band_error`, `early_stop`, `reasoning`, `first_chunk`.
+    /// What this client does not detect, one word each: `in_band_error`, `early_stop`, `reasoning`, `first_chunk`.
     #[serde(default)]
     pub blind: BTreeMap<String, String>,
-    /// The same of versions that do not have this place.
+    /// What versions without this place do not detect.
     #[serde(default)]
     pub blind_without: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// What a result says about how it was made, beside all words and truth values at its top.
+/// The settings in a result, besides all strings and booleans at its top level.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Places of further settings: numbers, or whole blocks.
+    /// Places of further settings: numbers, or whole objects.
     pub at: Vec<String>,
-    /// Members of these that are new in every start, or measured.
+    /// Members of these that change with every start, or are measurements.
     pub without: Vec<String>,
 }
 
-/// The marks of a format.
+/// The marks by which a format is recognized.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FormatMarks {
-    /// All of these places.
+    /// All of these places exist.
     pub all: Vec<String>,
-    /// And none of these.
+    /// None of these places exists.
     #[serde(default)]
     pub none: Vec<String>,
 }
 
-/// A file beside a result's own.
+/// A file beside that of the result.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiblingFile {
-    /// Its name.
+    /// Name of the file.
     pub file: String,
-    /// It is a list: this member of each item becomes its name.
+    /// Its content is a list: this member of each item becomes the item's key.
     #[serde(default)]
     pub by: Option<String>,
 }
 
 impl SiblingFile {
-    /// Its content as a member of the result.
+    /// Its content, as a member of the result.
     #[must_use]
     pub fn member(&self, content: Value) -> Value {
         match (&self.by, content) {
@@ -180,23 +181,23 @@ impl SiblingFile {
     }
 }
 
-/// A command of which only the flags are there: `--a-b value`, a true one alone, a false or null one not at all.
+/// A command of which only the flags are known: `--a-b value`; true gives the flag alone, false and null give nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagCommand {
-    /// Its first words.
+    /// The words before the flags.
     pub words: Vec<String>,
-    /// Place of the flags, by name.
+    /// Place of the flags: a map by name.
     pub flags: String,
 }
 
-/// A number of GPUs: the product of the values at some places (1 if missing), or a sum.
+/// A number of GPUs: the product of the values at some places (1 if missing), or their sum.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuCount {
-    /// Factors, tensor parallelism and the like.
+    /// Factors, such as tensor parallelism.
     pub product: Vec<String>,
-    /// Parts, prefill and decode.
+    /// Summands, such as prefill and decode.
     pub sum: Vec<String>,
 }
 
@@ -215,30 +216,30 @@ impl GpuCount {
     }
 }
 
-/// How many, and how long.
+/// Number of requests, and duration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CountMap {
-    /// Requests that were to be sent and had the time for it; else those that succeeded and failed together.
+    /// Number of scheduled requests that had time to be sent; if absent, successes plus failures.
     #[serde(default)]
     pub sent: JsonPlaces,
-    /// Requests that succeeded.
+    /// Number of successful requests.
     pub completed: JsonPlaces,
-    /// Requests that failed; nothing where the format has no such count.
+    /// Number of failed requests; absent if the format does not count them.
     #[serde(default)]
     pub failed: JsonPlaces,
     /// The format omits the failure count when it is zero.
     #[serde(default)]
     pub failed_if_any: bool,
-    /// Seconds.
+    /// Duration, s.
     #[serde(default)]
     pub duration_s: JsonPlaces,
-    /// Milliseconds, for formats in ms.
+    /// Duration, ms, for formats that use ms.
     #[serde(default)]
     pub duration_ms: JsonPlaces,
 }
 
-/// Places, the first that is there.
+/// Places; the first one present counts.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(from = "OneOrMany")]
 pub struct JsonPlaces(pub Vec<String>);
@@ -259,18 +260,18 @@ impl From<OneOrMany> for JsonPlaces {
     }
 }
 
-/// A number, its unit there, and what it is there.
+/// A number, its unit in the format, and its formula.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumberMap {
     /// Its places.
     pub at: JsonPlaces,
-    /// Its unit there.
+    /// Its unit in the format.
     pub unit: String,
     /// Factor to the unit of the metric.
     #[serde(default = "once")]
     pub times: f64,
-    /// Its formula there.
+    /// Its formula in that client.
     #[serde(default, rename = "is")]
     pub meaning: Option<String>,
 }
@@ -279,63 +280,63 @@ pub struct NumberMap {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyMap {
-    /// Their places, the first that exists; `{stat}` is the statistic's name in the format.
+    /// Their places; the first one present counts. `{stat}` is the statistic's name in the format.
     pub at: JsonPlaces,
-    /// Their unit there.
+    /// Their unit in the format.
     pub unit: String,
     /// Factor to ms.
     #[serde(default = "once")]
     pub times: f64,
-    /// Place of the number of samples: at 0 the statistics are null.
+    /// Place of the number of samples: if it is 0, the statistics are null.
     #[serde(default)]
     pub counted_by: Option<String>,
-    /// The formula there.
+    /// Their formula in that client.
     #[serde(rename = "is")]
     pub meaning: String,
 }
 
-/// Requests one by one: lists of the same length, or a list of records.
+/// Single requests: lists of equal length, or a list of records.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestsMap {
-    /// Place of a list of records, which contain the other places; without it each of those is a list.
+    /// Place of the list of records, which contain the other places; without it each of those is a list.
     #[serde(default)]
     pub list: Option<String>,
     /// Place of the list of failed requests, if it is separate.
     #[serde(default)]
     pub failed: Option<String>,
-    /// Records that are none of it, by a place and how it begins.
+    /// Records to skip, by a place and the beginning of its text.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
-    /// Time to the first token.
+    /// Time to first token.
     #[serde(default)]
     pub ttft: Option<String>,
-    /// Gaps between chunks, a list each.
+    /// Gaps between chunks, one list per request.
     #[serde(default)]
     pub gaps: Option<String>,
-    /// Times of the chunks on the clock of `start`, a list each.
+    /// Times of the chunks on the clock of `start`, one list per request.
     #[serde(default)]
     pub chunks: Option<String>,
-    /// From the start to the last token, else to the end.
+    /// Time from the start to the last token, or else to the end.
     #[serde(default)]
     pub e2e: Option<String>,
     /// Prompt tokens.
     pub input: String,
     /// Output tokens.
     pub output: String,
-    /// When it was sent, on any clock.
+    /// Send time, on any clock.
     #[serde(default)]
     pub start: Option<String>,
-    /// Seconds in the unit of that clock.
+    /// Unit of that clock, s.
     #[serde(default = "once")]
     pub start_seconds: f64,
-    /// What went wrong; empty when nothing did.
+    /// Error text; empty for a success.
     #[serde(default)]
     pub error: Option<String>,
-    /// Seconds in the unit of its times: 1, or 0.001 for ms.
+    /// Unit of its times, s: 1, or 0.001 for ms.
     #[serde(default = "once")]
     pub seconds: f64,
-    /// The same for the times to the first token, where they differ.
+    /// Unit of the times to first token, if different.
     #[serde(default)]
     pub ttft_seconds: Option<f64>,
 }
@@ -345,7 +346,7 @@ fn once() -> f64 {
 }
 
 impl ImportFormat {
-    /// True for a file's name that this format's results have in a folder.
+    /// True if results of this format have files of this name in a folder.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.files.iter().any(|pattern| match pattern.split_once('*') {
@@ -354,7 +355,7 @@ impl ImportFormat {
         })
     }
 
-    /// The format of a file's content.
+    /// The format of a file's content; `None` if unknown.
     #[must_use]
     pub fn of(content: &Value) -> Option<&'static Self> {
         FORMATS.iter().find(|format| {
@@ -364,7 +365,7 @@ impl ImportFormat {
     }
 }
 
-/// Which formats come nearest to a content that is of none, with the keys that it lacks.
+/// The formats most similar to a content of unknown format, with the keys that it lacks.
 #[must_use]
 pub fn nearest(content: &Value) -> Option<(&'static ImportFormat, Vec<&'static str>)> {
     let lacking = |format: &'static ImportFormat| {
@@ -379,7 +380,7 @@ pub fn nearest(content: &Value) -> Option<(&'static ImportFormat, Vec<&'static s
     FORMATS.iter().map(lacking).filter(near).min_by_key(|(_, lacks)| lacks.len())
 }
 
-/// True for a record that begins so at one of these places.
+/// True if a record has such text at one of these places.
 #[must_use]
 pub fn is_skipped(skip: &BTreeMap<String, Vec<String>>, record: &Value) -> bool {
     skip.iter().any(|(place, starts)| {
@@ -388,7 +389,7 @@ pub fn is_skipped(skip: &BTreeMap<String, Vec<String>>, record: &Value) -> bool 
     })
 }
 
-/// The value at the first of these places; `^` counts from the top.
+/// The value at the first of these places that exists; `^` starts at the top.
 #[must_use]
 pub fn at<'a>(places: &JsonPlaces, result: &'a Value, top: &'a Value) -> Option<(&'a Value, String)> {
     places.0.iter().find_map(|place| {
@@ -400,7 +401,7 @@ pub fn at<'a>(places: &JsonPlaces, result: &'a Value, top: &'a Value) -> Option<
     })
 }
 
-/// Members by their dotted or slashed names, put into a row.
+/// Sets members of the row by their dotted or slashed names.
 pub fn put(row: &mut Value, pointer: &str, value: Value) {
     let mut place = row;
     let mut keys = pointer.trim_start_matches('/').split('/').peekable();

@@ -1,4 +1,4 @@
-//! Results of other clients as result rows: by the map of their format, never by similar names.
+//! Imports results of other clients as result rows, by the map of their format and never by similar key names.
 
 mod fill;
 mod format;
@@ -23,21 +23,21 @@ use crate::metrics::{sample, sla};
 use crate::rows::kinds::{NativeBlock, NativeField, Quality, ResultRow, WorkloadBlock};
 use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
 
-/// Measured mean lengths within about this factor are of one workload.
+/// Measured mean lengths within this factor are of one workload.
 const SAME_LENGTH: f64 = 1.5;
 
-/// Members that a file does not have.
+/// Members that a file lacks, set by the user.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOverrides {
     /// A `candidate` row: framework, command, scenario, limits, GPUs.
     pub candidate: Option<Value>,
-    /// Members of the row by their place: `framework`, `workload/scenario`, `hardware/gpu_count`.
+    /// Members of the row by place: `framework`, `workload/scenario`, `hardware/gpu_count`.
     pub set: Vec<(String, Value)>,
-    /// The file's name without its ending, for a result that names no candidate.
+    /// Name of the file without its extension, for results that do not name a candidate.
     pub name: String,
 }
 
-/// The results of one file's content, or of one line.
+/// The results in a file's content, or in one line.
 ///
 /// # Errors
 /// Missing keys that the format requires.
@@ -90,7 +90,7 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     let content = digest::canonical(result);
     let own_name = format!("{}-{}", overrides.name, &digest::sha256(content.as_bytes())[..8]);
     let mut row = reading.row(overrides, &own_name)?;
-    // A candidate that the file, the candidate row or a flag names has that name.
+    // A candidate that the file, the candidate row or a flag names keeps that name.
     let unnamed = row.candidate_id == own_name;
     let settings = if unnamed { repeats::settings(format, result, &row) } else { None };
     let limits = Limits::read(&row.sla);
@@ -122,7 +122,7 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     Ok(ImportedResult { row, source: Source { settings, content, alone: true } })
 }
 
-/// A row from its members, some of which the user set.
+/// A row from its members, some of which were set by the user.
 ///
 /// # Errors
 /// A member that is missing or of the wrong type.
@@ -137,12 +137,12 @@ struct ImportReading<'a> {
     top: &'a Value,
     native: NativeBlock,
     metrics: BTreeMap<String, Option<f64>>,
-    /// A latency was 0, which cannot be.
+    /// True if a latency was 0, which is impossible.
     placeholder: bool,
 }
 
 impl ImportReading<'_> {
-    /// A number at one of these places that is not negative.
+    /// A non-negative number at one of these places.
     fn number(&self, places: &JsonPlaces) -> Option<f64> {
         at(places, self.result, self.top).and_then(|(value, _)| value.as_f64()).filter(|value| *value >= 0.0)
     }
@@ -151,7 +151,7 @@ impl ImportReading<'_> {
         self.metrics.get(name).copied().flatten()
     }
 
-    /// Duration in seconds, as stated, else from its requests.
+    /// Duration, s: as stated, otherwise from its requests.
     fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
@@ -171,7 +171,7 @@ impl ImportReading<'_> {
         self.native.nulls.insert(name.to_string(), why.into());
     }
 
-    /// Every number of the map, in our units. A latency of exactly 0 means no sample.
+    /// All metrics of the map, in our units. A latency of exactly 0 means no sample.
     fn numbers(&mut self) {
         let format = self.format;
         for (name, number) in &format.metrics {
@@ -204,7 +204,7 @@ impl ImportReading<'_> {
                 }
             }
         }
-        // Without a first token there is no time per output token.
+        // Without a first token, there is no time per output token.
         if self.placeholder && self.metrics.get("mean_ttft_ms") == Some(&None) {
             for statistic in Statistic::ALL.iter().copied() {
                 let name = Latency::Tpot.key(statistic);
@@ -215,7 +215,7 @@ impl ImportReading<'_> {
         }
     }
 
-    /// The row without its metrics: members of the file, then of the candidate row, then those that were set.
+    /// The row without its metrics: members of the file, then of the candidate row, then those set by the user.
     fn row(&self, overrides: &ImportOverrides, own_name: &str) -> Result<ResultRow> {
         let format = self.format;
         let framework = format.framework.as_deref().unwrap_or("unknown");
@@ -267,7 +267,7 @@ impl ImportReading<'_> {
             (None, Some(_)) => LoadMode::Closed,
             (None, None) => LoadMode::Burst,
         };
-        // The mean of measured lengths differs from run to run of one workload; that of another workload by more.
+        // The mean of measured lengths varies a little between runs of one workload, and more between workloads.
         let length = |key: &str, length: Option<f64>| {
             let place = format!("workload/{key}");
             let fixed = overrides.candidate.is_some() || overrides.set.iter().any(|(set, _)| *set == place);
@@ -291,15 +291,15 @@ impl ImportReading<'_> {
         Ok(row)
     }
 
-    /// Requests that succeeded, and that were to be sent; what follows from these.
-    /// If failures are not counted, they are the difference to the number of requests that were asked for.
+    /// Numbers of successful and of scheduled requests, and the rates that follow. If failures are not counted, they
+    /// are the difference from the number of requested ones.
     fn counts(&mut self, sample: Option<&sample::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
         let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
-        // Where the counts contradict each other, failures that were counted did happen.
+        // If the counts contradict each other, counted failures are taken as true.
         let stated = completed.zip(self.number(&counts.failed)).map(|(completed, failed)| completed + failed);
         let sent = self.number(&counts.sent).map(|sent| match stated {
             Some(stated) if completed.is_some_and(|completed| completed <= sent) => sent.max(stated),
@@ -319,7 +319,7 @@ impl ImportReading<'_> {
         let per_second =
             |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s).filter(|rate| rate.is_finite());
         let tokens = |name: &str| self.metric(name);
-        // Of requests that are there one by one with the time of each the totals are theirs.
+        // Totals are recomputed if the single requests are known, each with its send time.
         let whole = sample.filter(|sample| sample.window().is_some());
         let (input, output) = (tokens("total_input_tokens"), tokens("total_output_tokens"));
         let input = input.or_else(|| whole.map(|sample| sample::total(&sample.input)));
@@ -339,7 +339,7 @@ impl ImportReading<'_> {
         (completed, sent)
     }
 
-    /// Number of requests that its client counts, if its list holds others: warm-up, cancelled ones, or only some of them.
+    /// The client's own number of requests, if its list has others: warm-up, cancelled ones, or only some of them.
     fn other_requests(&self, map: &format::RequestsMap, listed: usize, failed: usize) -> Option<f64> {
         let counts = &self.format.counts;
         let [completed, errors, sent] =
@@ -348,7 +348,7 @@ impl ImportReading<'_> {
         let all = errors.map(|errors| completed + errors);
         let (listed, failed) = (listed as f64, failed as f64);
         let same = match (&map.list, &map.failed) {
-            // The good ones and the failed ones apart.
+            // Successful and failed requests are in separate lists.
             (Some(_), Some(_)) => listed == completed && errors.is_none_or(|errors| failed == errors),
             (Some(_), None) | (None, _) => {
                 let known = [Some(completed), all, sent].contains(&Some(listed));
@@ -358,7 +358,7 @@ impl ImportReading<'_> {
         (!same).then(|| all.unwrap_or(completed))
     }
 
-    /// Why the result counts as failed, even where its client reports success.
+    /// Why the result counts as failed, even if its client reports success.
     fn failure(&self, completed: Option<f64>, sent: Option<f64>) -> Option<(FailureClass, String)> {
         if let Some(error) = self.result.get("error").and_then(Value::as_str) {
             let class = self.format.failure_class.as_ref().and_then(|place| self.result.pointer(place)?.as_str());

@@ -1,4 +1,4 @@
-//! Which results of other clients are of one configuration: equal settings are one candidate, and several results of it at one
+//! Groups results of other clients by configuration: equal settings are one candidate, and several results of it at one
 //! load are repeats.
 
 use std::collections::BTreeMap;
@@ -16,35 +16,35 @@ const NEW_EACH_TIME: [&str; 8] =
 /// What identifies repeats of one result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
-    /// A digest of the configuration, where the client appends one result to another and nothing else names the candidate.
+    /// A digest of the settings, if the client appends results to one file and nothing else names the candidate.
     pub settings: Option<String>,
-    /// All that was read.
+    /// The content as read.
     pub content: String,
-    /// The only result of what was read.
+    /// True if it is the only result of the input.
     pub alone: bool,
 }
 
-/// A result as it was read, before it is known which others are of its configuration.
+/// A result as read, before the others of its configuration are known.
 #[derive(Debug, Clone)]
 pub struct ImportedResult {
-    /// The row; its candidate has a name of its own.
+    /// The row; its candidate already has a name.
     pub row: ResultRow,
     /// What identifies repeats.
     pub source: Source,
 }
 
-/// The results seen so far.
+/// The results read so far.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    /// Candidates by file and configuration.
+    /// Candidates by file and settings.
     candidates: BTreeMap<(String, String), String>,
-    /// Results by candidate and load, in their order.
+    /// Results by candidate and load, in order.
     seen: BTreeMap<String, Vec<String>>,
 }
 
 impl Repeats {
-    /// Names the candidate of a result from `file` by its settings, and numbers its repeats. The same content twice at one `place`
-    /// is one result.
+    /// Names the candidate of a result from `file` by its settings, and numbers its repeats. The same content twice at
+    /// one `place` is one result.
     #[must_use]
     pub fn number(&mut self, file: &str, place: &str, found: ImportedResult) -> ResultRow {
         let ImportedResult { mut row, source } = found;
@@ -52,7 +52,7 @@ impl Repeats {
             let own = row.candidate_id.clone();
             row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();
         }
-        // Stages of one file are different loads, even if the file does not say which.
+        // The stages of one file are different loads, even if the file does not describe them.
         if !source.alone {
             return row;
         }
@@ -71,7 +71,7 @@ impl Repeats {
     }
 }
 
-/// A digest of everything in a result that was configured, not measured; `None` if its format does not say what that is.
+/// A digest of all settings in a result, without measurements; `None` if its format does not tell them apart.
 pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Option<String> {
     let map = format.settings.as_ref()?;
     let load: Vec<&str> = ["workload/request_rate", "workload/max_concurrency"]
@@ -95,7 +95,7 @@ pub fn settings(format: &ImportFormat, result: &Value, row: &ResultRow) -> Optio
     Some(digest::short(&all))
 }
 
-/// Takes out the members of these names, however deep.
+/// Removes the members with these names at any depth.
 fn without(value: &mut Value, names: &[String]) {
     match value {
         Value::Object(members) => {

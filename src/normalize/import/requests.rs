@@ -1,4 +1,4 @@
-//! Requests one by one, as other clients keep them, to the sample that everything is computed from.
+//! Builds a sample from the single requests that other clients record; all metrics are computed from it.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
 use crate::rows::words::{Latency, Statistic};
 
-/// More answers than this share shorter than asked, and lengths do not match.
+/// Share of outputs shorter than requested above which lengths count as mismatched.
 const SHORT: f64 = 0.01;
 
 /// The members of one request, by place.
 type RequestField<'a> = &'a dyn Fn(&str) -> Option<&'a Value>;
 
-/// Number of requests that a result lists, and of failed ones in a list of their own; `None` without a list.
+/// Number of listed requests, and of failed ones in a separate list; `None` without a list.
 pub fn count(map: &RequestsMap, result: &Value) -> Option<(usize, usize)> {
     let list = |place: &String| result.pointer(place).and_then(Value::as_array).map(Vec::len);
     match &map.list {
@@ -28,7 +28,7 @@ pub fn count(map: &RequestsMap, result: &Value) -> Option<(usize, usize)> {
     }
 }
 
-/// The sample of a result that lists its requests; else `None`.
+/// The sample of a result that lists its requests; otherwise `None`.
 pub fn sample(map: &RequestsMap, result: &Value, limits: &Limits) -> Option<Sample> {
     let mut requests: Vec<(Request, Option<f64>)> = Vec::new();
     match &map.list {
@@ -46,7 +46,7 @@ pub fn sample(map: &RequestsMap, result: &Value, limits: &Limits) -> Option<Samp
             requests.extend((0..n).map(|i| request(map, &|place| result.pointer(place)?.as_array()?.get(i))));
         }
     }
-    // Where answers are counted, one without a count broke off before its end.
+    // If outputs are counted, a request without a count ended early.
     let counted = requests.iter().any(|(request, _)| request.output_tokens.is_some());
     let begin = requests.iter().filter_map(|(_, start)| *start).fold(f64::INFINITY, f64::min);
     let mut sample = Sample::default();
@@ -60,7 +60,7 @@ pub fn sample(map: &RequestsMap, result: &Value, limits: &Limits) -> Option<Samp
     (sample.scheduled > 0).then_some(sample)
 }
 
-/// One request on a clock of its own, which begins when it is sent, and when that was, s, on some clock.
+/// One request, on a clock that starts when it is sent; and its send time on some clock, s.
 fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
     let number = |place: &Option<String>| place.as_ref().and_then(|place| get(place)?.as_f64());
     let tokens = |place: &String| get(place).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
@@ -75,13 +75,13 @@ fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
     };
     let ttft = number(&map.ttft).map(|at| at * map.ttft_seconds.unwrap_or(map.seconds)).or(chunk(<[f64]>::first));
     let output = tokens(&map.output);
-    // Several tokens without a gap have no known end: the client did not see them one by one, or wrote no numbers.
+    // Several tokens without gaps do not have a known end: the client did not see them one by one, or wrote no numbers.
     let gaps = list(&map.gaps).filter(|gaps| !gaps.is_empty() || output.is_none_or(|n| n <= 1));
     let gaps = gaps.map(|gaps| gaps.iter().sum::<f64>() * map.seconds);
     let whole = number(&map.e2e).map(|at| at * map.seconds);
     let last = ttft.zip(gaps).map(|(ttft, gaps)| ttft + gaps).or(chunk(<[f64]>::last)).or(whole);
-    // Without a first token, or without any, it was none that succeeded, whatever its client thought; a time before the start
-    // is how one that does not stream says that there was no first token to see.
+    // A request without a first token, or without any token, did not succeed, whatever its client reports. A negative time
+    // to first token means that the response was not streamed.
     let ok = error.is_none() && ttft.is_some_and(|ttft| ttft != 0.0) && output != Some(0);
     let ttft = ttft.filter(|ttft| *ttft > 0.0);
     let at = |seconds: Option<f64>| seconds.filter(|s| *s > 0.0).map(Micros::from_seconds);
@@ -99,7 +99,7 @@ fn request(map: &RequestsMap, get: RequestField) -> (Request, Option<f64>) {
     (request, start)
 }
 
-/// The same request, `seconds` later.
+/// The same request, shifted by `seconds`.
 fn at_its_time(request: Request, seconds: f64) -> Request {
     let later = |at: Option<Micros>| at.map(|at| Micros(at.0.saturating_add(Micros::from_seconds(seconds).0)));
     Request {
@@ -111,14 +111,14 @@ fn at_its_time(request: Request, seconds: f64) -> Request {
     }
 }
 
-/// Statistics of a latency, ms; none that is 0, which no client measures.
+/// Statistics of a latency, ms, without zeros, which no client can measure.
 pub fn statistics(sample: &Sample, latency: Latency) -> impl Iterator<Item = (Statistic, f64)> {
     let all = Statistic::ALL.iter().copied();
     let of = move |statistic| sample.statistic(latency, statistic).filter(|ms| *ms > 0.0);
     all.filter_map(move |statistic| Some((statistic, of(statistic)?)))
 }
 
-/// More than a hundredth of the answers are shorter than asked.
+/// True if more than 1 % of the outputs are shorter than requested.
 pub fn is_short(sample: &Sample, asked: Option<f64>) -> bool {
     let Some(asked) = asked else { return false };
     let short = sample.output.iter().filter(|tokens| f64::from(**tokens) < asked).count();

@@ -15,7 +15,7 @@ fn fixtures(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every content of the fixtures that is of a known format.
+/// All contents of known formats in the fixtures.
 fn contents() -> Vec<Value> {
     let mut paths = Vec::new();
     fixtures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/native"), &mut paths);
@@ -28,7 +28,7 @@ fn contents() -> Vec<Value> {
     paths.iter().filter_map(first).filter(|content| ImportFormat::of(content).is_some()).collect()
 }
 
-/// Some place in a value, by a number that picks the way.
+/// Some place in a value; the number selects the path.
 fn somewhere(value: &mut Value, mut pick: usize) -> &mut Value {
     let n = match value {
         Value::Object(members) => members.len(),

@@ -109,7 +109,7 @@ impl fmt::Display for Estimate {
         };
         write!(
             f,
-            "{}: {}; assumes answers in half the time that the SLA allows, at most in all of it{assumed}",
+            "{}: {}; assumes that responses take half the time that the SLA allows, at most all of it{assumed}",
             self.range(),
             parts.join(", ")
         )

@@ -12,7 +12,7 @@ pub(super) const FRAMEWORK: &[PlanKey] = &[
         "launcher",
         OneOrList(&Either(&Text, &Each(&Text))),
         &[Serve],
-        "How it is started: a name, a map with name and what the launcher needs, or a list of these, outermost first.",
+        "How the server is started: a name, a map with name and what the launcher needs, or a list of these, outermost first.",
     )
     .or(DefaultValue::Word("local"))
     .also(&["run_with", "runner"]),
@@ -47,7 +47,7 @@ pub(super) const FRAMEWORK: &[PlanKey] = &[
         "server_command",
         Text,
         &[Validate, Serve],
-        "The command instead of the definition's, without a shell; flags in it are read.",
+        "Command that replaces the definition's; it does not run in a shell, and flags in it become knobs.",
     )
     .also(&["command", "cmd", "server_cmd"]),
     PlanKey::new(
@@ -60,7 +60,7 @@ pub(super) const FRAMEWORK: &[PlanKey] = &[
     PlanKey::new("search_space", Each(&Values), &[Validate, Expand], "Knobs, each with a list of values to try.")
         .also(&["search", "space", "grid", "sweep"]),
     PlanKey::new("candidates", List(&Each(&Any)), &[Expand], "With strategy ordered: what each candidate changes."),
-    PlanKey::new("version", Text, &[Validate], "Its version, for checks without a captured help."),
+    PlanKey::new("version", Text, &[Validate], "Version of the framework, for checks without captured help."),
     PlanKey::new("backend_policy", Text, &[], "For the reader."),
     PlanKey::new("config_source", Text, &[], "For the reader."),
     PlanKey::new("notes", Any, &[], "Notes for the reader."),

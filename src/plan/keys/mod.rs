@@ -71,17 +71,17 @@ const MODEL: &[PlanKey] = &[
         &[],
         "Commit or tag of the model, for the reader. The server's own flag selects it.",
     ),
-    PlanKey::new("precision", Text, &[Validate, Expand], "Number format of the weights: checks that they fit."),
+    PlanKey::new("precision", Text, &[Validate, Expand], "Data type of the weights, for the check that they fit."),
     PlanKey::new("dtype", Text, &[Validate, Expand], "Another name of precision."),
     PlanKey::new(
         "quantization",
         Nullable(&Text),
         &[Validate, Expand],
-        "How the weights are quantized; none means null.",
+        "Quantization of the weights; none is the same as null.",
     ),
-    PlanKey::new("parameters", Positive, &[Validate], "Number of parameters: checks that the weights fit.")
+    PlanKey::new("parameters", Positive, &[Validate], "Number of parameters, for the check that the weights fit.")
         .also(&["params", "num_parameters"]),
-    PlanKey::new("weights_bits", Positive, &[Validate], "Size of a weight in the checkpoint.").unit("bits"),
+    PlanKey::new("weights_bits", Positive, &[Validate], "Size of one weight in the checkpoint.").unit("bits"),
 ];
 
 const HARDWARE: &[PlanKey] = &[
@@ -89,7 +89,7 @@ const HARDWARE: &[PlanKey] = &[
         "gpu_model",
         Text,
         &[Validate, Expand],
-        "Name of the GPUs. Default: that of this host's, if all are alike.",
+        "GPU model. Default: that of this host's GPUs, if all are the same.",
     )
     .also(&["gpu", "gpu_type", "gpu_name"]),
     PlanKey::new(
@@ -103,15 +103,20 @@ const HARDWARE: &[PlanKey] = &[
     .also(&["gpus", "num_gpus", "n_gpus", "ngpus"]),
     PlanKey::new("visible_devices", Either(&Text, &List(&Any)), &[Serve], "Indexes or ids of the GPUs to use: 0,1.")
         .also(&["cuda_visible_devices", "devices", "gpu_ids"]),
-    PlanKey::new("multi_node", Bool, &[Validate, Expand], "Permit servers over several nodes.")
+    PlanKey::new("multi_node", Bool, &[Validate, Expand], "Allow servers that span several nodes.")
         .or(DefaultValue::Switch(false)),
 ];
 
 const SEARCH: &[PlanKey] = &[
     PlanKey::new("tier", Count(1), &[Expand], "1: smoke test, 2: bounded, 3: all combinations.")
         .or(DefaultValue::Whole(2)),
-    PlanKey::new("strategy", Word(STRATEGY), &[Expand], "How candidates are made. Default in tier 1: one_at_a_time.")
-        .or(DefaultValue::Word(Strategy::BoundedProduct.as_str())),
+    PlanKey::new(
+        "strategy",
+        Word(STRATEGY),
+        &[Expand],
+        "How candidates are generated. Default in tier 1: one_at_a_time.",
+    )
+    .or(DefaultValue::Word(Strategy::BoundedProduct.as_str())),
     PlanKey::new("candidate_generation", Word(STRATEGY), &[Expand], "Another name of strategy."),
     PlanKey::new(
         "max_candidates_per_framework",
@@ -121,13 +126,8 @@ const SEARCH: &[PlanKey] = &[
     )
     .or(DefaultValue::Whole(10))
     .also(&["max_candidates", "candidates"]),
-    PlanKey::new(
-        "allow",
-        List(&Text),
-        &[Validate, Expand],
-        "Rules to lift, by their words; each is noted in the report.",
-    ),
-    PlanKey::new("seed", Count(0), &[Expand], "Seed of random candidates. Default: benchmark.seed."),
+    PlanKey::new("allow", List(&Text), &[Validate, Expand], "Names of rules to lift; each is noted in the report."),
+    PlanKey::new("seed", Count(0), &[Expand], "Seed of random choices. Default: benchmark.seed."),
     PlanKey::new("resume", Bool, &[], "Ignored: scripts/sweep PLAN --out DIR resumes in DIR."),
     PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),
 ];
@@ -156,7 +156,7 @@ pub const PLAN: &[PlanKey] = &[
     .also(&["data", "workload"]),
     PlanKey::new("benchmark", Keys(workload::BENCHMARK), &[Expand, Load], "The load, and how it is measured.")
         .also(&["bench", "load"]),
-    PlanKey::new("search", Keys(SEARCH), &[Expand], "Which candidates are tried."),
+    PlanKey::new("search", Keys(SEARCH), &[Expand], "Which candidates are tested."),
     PlanKey::new("sla", Limits, &[Load, Rank], "The SLA limits, each named by its statistic and latency.")
         .also(&["slo", "slos", "slas", "goodput"]),
     PlanKey::new(
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(default_at("/dataset/input_len"), json!([1000, 8000]));
     }
 
-    /// Each spelling of another tool stands once among the keys of a map, and is none of them.
+    /// Each spelling of another tool occurs once among the keys of a map, and is not one of them.
     #[test]
     fn other_spellings_are_not_ambiguous() {
         fn check(keys: &[PlanKey]) {

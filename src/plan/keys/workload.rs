@@ -7,7 +7,7 @@ use crate::plan::shape::Shape::{
 };
 use crate::plan::shape::{PlanKey, Words};
 use crate::rows::kinds::{MAX_PROBES, Qps};
-use crate::rows::words::{Arrivals, DatasetKind, Endpoint, UnknownWord};
+use crate::rows::words::{Arrivals, CachePolicy, DatasetKind, Endpoint, UnknownWord};
 
 /// Maximum number of prompts of a smoke test.
 pub const SMOKE_PROMPTS: u64 = 20;
@@ -16,10 +16,7 @@ pub const SMOKE_PROMPTS: u64 = 20;
 pub const DEFAULT_QPS: Qps =
     Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
 
-const KIND: Words = Words {
-    all: || DatasetKind::ALL.iter().map(|kind| kind.as_str()).collect(),
-    refuses: |word| word.parse::<DatasetKind>().err().map(|why| why.to_string()),
-};
+const KIND: Words = Words { all: dataset_kinds, refuses: |word| unless("dataset kind", word, &dataset_kinds()) };
 const ENDPOINT: Words = Words {
     all: || Endpoint::ALL.iter().map(|endpoint| endpoint.as_str()).collect(),
     refuses: |word| word.parse::<Endpoint>().err().map(|why| why.to_string()),
@@ -30,8 +27,14 @@ const ARRIVALS: Words = Words {
 };
 const PAIRINGS: [&str; 2] = ["aligned", "product"];
 const PAIRING: Words = Words { all: || PAIRINGS.to_vec(), refuses: |word| unless("pairing", word, &PAIRINGS) };
-const CACHES: [&str; 2] = ["unique_prompts", "reset"];
-const CACHE: Words = Words { all: || CACHES.to_vec(), refuses: |word| unless("cache", word, &CACHES) };
+const CACHE: Words = Words {
+    all: || CachePolicy::ALL.iter().map(|policy| policy.as_str()).collect(),
+    refuses: |word| word.parse::<CachePolicy>().err().map(|why| why.to_string()),
+};
+
+fn dataset_kinds() -> Vec<&'static str> {
+    DatasetKind::of_plans().map(DatasetKind::as_str).collect()
+}
 
 /// What is wrong with a word unless it is one of these.
 fn unless(what: &'static str, word: &str, all: &[&'static str]) -> Option<String> {
@@ -42,7 +45,7 @@ pub(super) const DATASET: &[PlanKey] = &[
     PlanKey::new("kind", Word(KIND), &[Expand, Load], "Generated prompts, or the format of the file path.")
         .or(DefaultWord(DatasetKind::Random.as_str()))
         .also(&["type"]),
-    PlanKey::new("num_prompts", Count(1), &[Expand, Load], "As benchmark.num_prompts; set one of them.")
+    PlanKey::new("num_prompts", Count(1), &[Expand, Load], "Same as benchmark.num_prompts; set only one of them.")
         .unit("requests"),
     PlanKey::new("scenario_names", List(&Text), &[Expand], "A name for each scenario. Default: in1000_out1000.")
         .also(&["scenarios", "names"]),
@@ -68,7 +71,7 @@ pub(super) const DATASET: &[PlanKey] = &[
         "output_len",
         OneOrList(&Count(1)),
         &[Expand, Load],
-        "Output length of each scenario; of a file, that of rows without one.",
+        "Output length of each scenario; for a file, that of rows that do not specify one.",
     )
     .unit("tokens")
     .or(Lengths(&[1000, 1000]))
@@ -80,28 +83,44 @@ pub(super) const DATASET: &[PlanKey] = &[
         "aligned: the n-th input_len with the n-th output_len; product: every combination.",
     )
     .or(DefaultWord("aligned")),
-    PlanKey::new("range_ratio", Number, &[Load], "R: lengths vary evenly from length × (1 − R) to length × (1 + R).")
-        .unit("share, at least 0 and below 1")
-        .or(Whole(0))
-        .also(&["random_range_ratio"]),
-    PlanKey::new("prefix_len", Count(1), &[Load], "Of shared_prefix: prompt tokens that a group shares.")
-        .unit("tokens")
-        .also(&["shared_prefix_len", "prefix_length", "random_prefix_len"]),
-    PlanKey::new("groups", Count(1), &[Load], "Of shared_prefix: number of groups.").or(Whole(1)).also(&["num_groups"]),
-    PlanKey::new("turns", Count(1), &[Load], "Of multi_turn: turns of a conversation.").also(&["num_turns"]),
-    PlanKey::new("think_s", Number, &[Load], "Of multi_turn: pause before the next turn.").unit("s").or(Whole(0)),
+    PlanKey::new(
+        "range_ratio",
+        Number,
+        &[Load],
+        "R: lengths are drawn uniformly from length × (1 − R) to length × (1 + R).",
+    )
+    .unit("share, at least 0 and below 1")
+    .or(Whole(0))
+    .also(&["random_range_ratio"]),
+    PlanKey::new(
+        "prefix_len",
+        Count(1),
+        &[Load],
+        "With kind shared_prefix: number of prompt tokens that a group shares.",
+    )
+    .unit("tokens")
+    .also(&["shared_prefix_len", "prefix_length", "random_prefix_len"]),
+    PlanKey::new("groups", Count(1), &[Load], "With kind shared_prefix: number of groups.")
+        .or(Whole(1))
+        .also(&["num_groups"]),
+    PlanKey::new("turns", Count(1), &[Load], "With kind multi_turn: number of turns of a conversation.")
+        .also(&["num_turns"]),
+    PlanKey::new("think_s", Number, &[Load], "With kind multi_turn: pause before the next turn, at least 0.")
+        .unit("s")
+        .or(Whole(0)),
     PlanKey::new("path", Text, &[Expand, Load], "The file with the prompts.").also(&["file", "dataset_path"]),
     PlanKey::new("canonical_jsonl", Text, &[], "Not supported: write kind: canonical and path."),
-    PlanKey::new("prefix_reuse", Bool, &[Load], "Permit rows to be sent again when the file has too few.")
-        .or(Switch(false)),
+    PlanKey::new("prefix_reuse", Bool, &[Load], "Allow sending rows again if the file has too few.").or(Switch(false)),
 ];
 
 pub(super) const QPS: &[PlanKey] = &[
-    PlanKey::new("lower", Number, &[Load], "Lowest rate of the search.").unit("requests/s").or(Real(DEFAULT_QPS.lower)),
-    PlanKey::new("upper", Number, &[Load], "Highest rate of the search.")
+    PlanKey::new("lower", Number, &[Load], "Lowest rate of the search, above 0.")
+        .unit("requests/s")
+        .or(Real(DEFAULT_QPS.lower)),
+    PlanKey::new("upper", Number, &[Load], "Highest rate of the search, above lower.")
         .unit("requests/s")
         .or(Real(DEFAULT_QPS.upper)),
-    PlanKey::new("tolerance", Number, &[Load], "Width of the last bracket.")
+    PlanKey::new("tolerance", Number, &[Load], "Width of the bracket at which the search ends.")
         .unit("requests/s")
         .or(Real(DEFAULT_QPS.tolerance)),
     PlanKey::new("max_rounds", Count(1), &[Load], "Maximum number of bisection steps.")
@@ -115,7 +134,7 @@ pub(super) const QPS: &[PlanKey] = &[
 ];
 
 const RATE: &[PlanKey] = &[
-    PlanKey::new("rate", Rate, &[Load], "The rate, or trace: that of the time stamps of the data set.")
+    PlanKey::new("rate", Rate, &[Load], "The rate, or trace: the rate of the timestamps in the dataset.")
         .unit("requests/s"),
     PlanKey::new("cap", Count(1), &[Load], "Drop requests that come due while this many are in flight.")
         .unit("requests"),
@@ -123,9 +142,9 @@ const RATE: &[PlanKey] = &[
 
 pub(super) const BENCHMARK: &[PlanKey] = &[
     PlanKey::new("endpoint", Word(ENDPOINT), &[Load], "Where requests are sent.").or(DefaultWord("/v1/completions")),
-    PlanKey::new("backend", Text, &[], "For the reader: the endpoint decides."),
+    PlanKey::new("backend", Text, &[], "Not used: endpoint decides."),
     PlanKey::new("framework_set", List(&Text), &[Validate], "Ignored, with a warning if it differs from what is enabled."),
-    PlanKey::new("tokenizer", Text, &[Load], "As model.tokenizer; set one of them."),
+    PlanKey::new("tokenizer", Text, &[Load], "Same as model.tokenizer; set only one of them."),
     PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),
     PlanKey::new(
         "num_prompts",
@@ -136,11 +155,11 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
     .unit("requests")
     .or(Whole(80))
     .also(&["num_requests", "requests", "prompts", "number_of_requests"]),
-    PlanKey::new("warmup_requests", Count(0), &[Load], "Requests sent one after the other before a run.")
+    PlanKey::new("warmup_requests", Count(0), &[Load], "Number of warmup requests, sent sequentially before a run.")
         .unit("requests")
         .or(Whole(2))
         .also(&["warmup", "num_warmups", "warmups"]),
-    PlanKey::new("warmup_s", Positive, &[Load], "Instead: warm up under the measured load for this long.").unit("s"),
+    PlanKey::new("warmup_s", Positive, &[Load], "Instead of warmup_requests: warm up under the measured load for this long.").unit("s"),
     PlanKey::new("seed", Count(0), &[Expand, Load], "Seed of prompts, arrivals and order.").or(Whole(1)),
     PlanKey::new(
         "max_concurrency",
@@ -156,28 +175,28 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
         "request_rates",
         List(&Either(&Rate, &Keys(RATE))),
         &[Load],
-        "Open loop at these rates; trace: that of the time stamps of the data set.",
+        "Open loop at these rates; trace: the rate of the timestamps in the dataset.",
     )
     .unit("requests/s")
     .also(&["request_rate", "rate", "rates"]),
     PlanKey::new("burst", Bool, &[Load], "Also send all requests at once.").or(Switch(false)),
-    PlanKey::new("qps", Keys(QPS), &[Load], "The rate search of a null in max_concurrency.").also(&["rate_search"]),
-    PlanKey::new("duration_s", Positive, &[Load], "End of a run, even if requests are left.").unit("s").also(&["duration"]),
-    PlanKey::new("repeats", Count(1), &[Expand], "Runs of each load, at most 1000.")
+    PlanKey::new("qps", Keys(QPS), &[Load], "The rate search for a null in max_concurrency.").also(&["rate_search"]),
+    PlanKey::new("duration_s", Positive, &[Load], "Open loop: minimum duration of a run, which may need more than num_prompts requests.").unit("s").also(&["duration"]),
+    PlanKey::new("repeats", Count(1), &[Expand], "Number of runs of each load, at most 1000.")
         .unit("runs")
         .or(Whole(1))
         .also(&["repeat", "num_runs", "runs", "repetitions"]),
-    PlanKey::new("ignore_eos", Bool, &[Load], "Ask for exactly output_len tokens.").or(Switch(true)),
+    PlanKey::new("ignore_eos", Bool, &[Load], "Generate exactly output_len tokens, even if the model would stop earlier.").or(Switch(true)),
     PlanKey::new("extra_request_body", Each(&Any), &[Load], "Members added to each request; temperature is 0 unless set.")
         .also(&["extra_body", "request_body"]),
-    PlanKey::new("sla", Limits, &[Load, Rank], "As the key sla of the plan; set one of them."),
-    PlanKey::new("arrivals", Word(ARRIVALS), &[Load], "When the requests of an open loop come due.")
+    PlanKey::new("sla", Limits, &[Load, Rank], "Same as the key sla of the plan; set only one of them."),
+    PlanKey::new("arrivals", Word(ARRIVALS), &[Load], "Arrival process of an open loop.")
         .or(DefaultWord("poisson"))
         .also(&["arrival", "arrival_process"]),
-    PlanKey::new("cache", Word(CACHE), &[Load], "unique_prompts: no prompt twice on one server; reset: also empty its cache.")
+    PlanKey::new("cache", Word(CACHE), &[Load], "unique_prompts: no prompt is sent twice to one server; reset: also empty its prefix cache before each run.")
         .or(DefaultWord("unique_prompts")),
-    PlanKey::new("stream", Bool, &[Load], "false: whole answers, which have no first token.").or(Switch(true)),
-    PlanKey::new("continuous_usage", Bool, &[Load], "Ask for the number of tokens in every chunk.").or(Switch(false)),
+    PlanKey::new("stream", Bool, &[Load], "false: responses arrive whole, so no TTFT is measured.").or(Switch(true)),
+    PlanKey::new("continuous_usage", Bool, &[Load], "Request the token count in every chunk.").or(Switch(false)),
     PlanKey::new("headers", Each(&Text), &[Load], "Headers of each request; ${NAME} reads a secret from the environment."),
     PlanKey::new("smoke", Bool, &[Expand, Serve], "Mark the runs as a smoke test, not a benchmark.").or(Switch(false)),
 ];

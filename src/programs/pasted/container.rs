@@ -19,7 +19,7 @@ pub struct Container {
     pub options: Vec<String>,
     /// The entry point and its arguments.
     pub entry: Vec<String>,
-    /// The words behind the image.
+    /// The words after the image.
     pub words: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ const DROPPED: [&str; 19] = [
     "--stop-timeout",
     "--tty",
 ];
-/// What the launchers set in any case.
+/// Options that the launchers always set.
 const USUAL: [(&str, &str); 3] = [("--ipc", "host"), ("--ulimit", "memlock=-1"), ("--ulimit", "stack=67108864")];
 /// Short options and their long forms.
 const SHORT: [(char, &str); 15] = [
@@ -109,7 +109,7 @@ const SHORT: [(char, &str); 15] = [
 /// Without an image, or with an option that cannot be read.
 pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let name = |word: &String| word.rsplit('/').next().unwrap_or(word).to_string();
-    // Variables in front of it are those of the client, not of the container.
+    // Variables before it are for the docker client, not for the container.
     let before =
         |word: &String| word.contains('=') || word.starts_with('-') || ["sudo", "exec"].contains(&name(word).as_str());
     let program = words.iter().take_while(|word| before(word)).count();

@@ -19,7 +19,7 @@ use crate::plan::command::pasted::{PastedCommand, framework_of, paste};
 use crate::plan::{self, CheckContext, Level};
 use crate::rows::kinds::Members;
 
-/// What a pasted command says, before the plan is written.
+/// The content of a pasted command, before the plan is written.
 struct PastedServer<'a> {
     framework: &'a Framework,
     command: PastedCommand,
@@ -27,12 +27,12 @@ struct PastedServer<'a> {
     model: String,
     /// Number of GPUs.
     gpus: u32,
-    /// The GPUs it names, separated by commas.
+    /// The GPUs that it names, separated by commas.
     devices: Option<String>,
 }
 
-/// The text of a plan whose baseline is the pasted command. `from` is the command, a file with it, or `-` for standard input;
-/// `model` and `gpus` replace what it says.
+/// The text of a plan whose baseline is the pasted command. `from` is the command, a file with it, or `-` for standard
+/// input; `model` and `gpus` override the command's.
 ///
 /// # Errors
 /// No server in it, or one that names no model.
@@ -52,7 +52,7 @@ pub fn plan(
     }
     server.without_secrets(notice);
     let mut searched = server.framework.starter.search.clone();
-    // The command's context length is not changed, and what does not go together with its flags is not searched.
+    // The command's context length is not changed, and knobs that conflict with its flags are not searched.
     if let Some(limit) = &server.framework.sequence_limit {
         searched.retain(|knob, _| *knob != limit.knob && limit.divided_by.as_ref() != Some(knob));
     }
@@ -74,7 +74,7 @@ pub fn plan(
     }
 }
 
-/// The pasted text: that of a file if there is one of this name.
+/// The pasted text: the content of the file with this name, if there is one.
 fn read(from: &str) -> Result<String> {
     let path = Path::new(from);
     if from == "-" || (!from.contains(char::is_whitespace) && path.is_file()) {
@@ -104,7 +104,8 @@ fn server<'a>(
         }
         container.mounts.iter_mut().for_each(|mount| *mount = expanded(mount));
     }
-    let model = model.map(String::from).or(command.model.clone()).ok_or("it names no model: write it behind --new")?;
+    let model =
+        model.map(String::from).or(command.model.clone()).ok_or("it does not name a model: write it after --new")?;
     let devices = devices(&mut command.env, container.as_ref());
     let none = command.env.get("CUDA_VISIBLE_DEVICES").is_some_and(|value| value == "");
     let gpus = gpus
@@ -118,7 +119,7 @@ fn server<'a>(
     Ok(PastedServer { framework, command, container, model, gpus, devices })
 }
 
-/// The words of the command that starts a server, or a container. Variables that the lines before it set are put in place.
+/// The words of the command that starts a server or a container, with the variables that earlier lines set filled in.
 fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<Vec<String>, String> {
     let commands = line::commands(text.trim())?;
     let mut variables: Vec<(String, String)> = Vec::new();
@@ -133,7 +134,7 @@ fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<Vec<String>
             let is_container = matches!(container::read(&words), Ok(Some(_)));
             let before: Vec<&LineCommand> =
                 commands[..i].iter().filter(|before| !sets(&before.words) && !neutral(&before.words)).collect();
-            // What prepares the container's host is not the server's; what prepares the shell is.
+            // Commands that prepare the container's host do not concern the server; commands that prepare the shell do.
             if is_container {
                 return Ok(words);
             }
@@ -220,10 +221,11 @@ fn in_image<'a>(
 
 fn no_server(frameworks: &Frameworks) -> String {
     let known = frameworks.iter().map(|framework| shell::join(&framework.command)).collect::<Vec<_>>().join(", ");
-    format!("it starts no server of a known framework ({known}): paste the line that does")
+    format!("it does not start a server of a known framework ({known}): paste the line that does")
 }
 
-/// A mount with this host's home and working folders in place of `~`, `$HOME` and `$PWD`, which no shell expands in a plan.
+/// A mount in which `~`, `$HOME` and `$PWD` are replaced by this host's folders, because no shell expands them in a
+/// plan.
 fn expanded(mount: &str) -> String {
     let value = |name: &str| std::env::var(name).unwrap_or_else(|_| format!("${{{name}}}"));
     let mut mount = mount.to_string();
@@ -243,7 +245,7 @@ fn expanded(mount: &str) -> String {
     mount
 }
 
-/// The GPUs that the command names; they go to `hardware`.
+/// The GPUs that the command names; they become `hardware`.
 fn devices(env: &mut Members, container: Option<&Container>) -> Option<String> {
     if let Some(Container { gpus: ContainerGpus::Devices(devices), .. }) = container {
         return Some(devices.clone());
@@ -259,7 +261,7 @@ fn devices(env: &mut Members, container: Option<&Container>) -> Option<String> {
     named
 }
 
-/// The number of GPUs: those named, otherwise those that the degrees of parallelism need.
+/// The number of GPUs: those named, otherwise as many as the degrees of parallelism need.
 fn count(framework: &Framework, base: &Members, devices: Option<&str>, container: Option<&Container>) -> u32 {
     if let Some(devices) = devices {
         return u32::try_from(devices.split(',').count()).unwrap_or(u32::MAX);
@@ -276,7 +278,7 @@ fn count(framework: &Framework, base: &Members, devices: Option<&str>, container
 }
 
 impl PastedServer<'_> {
-    /// Removes secrets, which a plan must not hold.
+    /// Removes secrets, which a plan must not contain.
     fn without_secrets(&mut self, notice: &Notice) {
         for (name, value) in &mut self.command.env {
             let text = value.as_str().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::rows::kinds::Members;
 const SCENARIOS: [(&str, u64, u64); 2] = [("chat", 1000, 1000), ("summarization", 8000, 1000)];
 
 impl PastedServer<'_> {
-    /// The plan, with these values to try.
+    /// The text of the plan, with these values to try.
     pub(super) fn text(&self, gpu: Option<&str>, searched: &Members) -> String {
         let mut text = format!(
             "# {model} with {title}, from a pasted command, which is the baseline.\n\
@@ -58,7 +58,7 @@ impl PastedServer<'_> {
         text
     }
 
-    /// The scenarios that the sequence limit of the command has room for.
+    /// The scenarios that fit into the sequence limit of the command.
     fn scenarios(&self) -> Vec<(&'static str, u64, u64)> {
         let number = |knob: &String| self.command.base.get(knob).and_then(Value::as_u64).filter(|n| *n > 0);
         let limit = self.framework.sequence_limit.as_ref().and_then(|limit| {
@@ -98,7 +98,7 @@ impl PastedServer<'_> {
         members(text, "search_space", "Values to try: change them to what matters here.", searched, meaning);
     }
 
-    /// The container's options, to which those of the framework's containers are added in any case.
+    /// The container's options, without those that the framework's containers get in any case.
     fn options(&self, container: &Container) -> Vec<String> {
         let usual = self.framework.launcher_options.get(&container.launcher).map_or("", String::as_str);
         let mut all = container.options.clone();
@@ -110,7 +110,7 @@ impl PastedServer<'_> {
     }
 }
 
-/// A string in quotes where a reader might take it for another type.
+/// A string, quoted if a reader might take it for another type.
 fn quoted_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), |text| Value::from(text).to_string())
 }

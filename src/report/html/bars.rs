@@ -1,4 +1,4 @@
-//! Rows with a label above and something on a common scale below: bars to both sides of zero, and ranges.
+//! Rows with a label above a drawing on a common scale: bars to both sides of zero, and ranges.
 
 use super::chart::{WIDTH, bar, letters, open, place, stroke};
 use super::escape::fit;
@@ -7,20 +7,20 @@ use super::scale::{Scale, sane};
 const LEFT: f64 = 8.0;
 const RIGHT: f64 = WIDTH - 8.0;
 const ROW: f64 = 36.0;
-/// Letters of a label beside a value.
+/// Characters of a label beside a value.
 pub const COLUMNS: usize = 52;
 
-/// A bar, or a heading over the next bars.
+/// A bar, or a heading above bars.
 pub struct Bar {
-    /// What it is of.
+    /// Its label.
     pub label: String,
-    /// Its value in %; nothing is drawn without one.
+    /// Its value in %; without one nothing is drawn.
     pub value: Option<f64>,
     /// The text on the right.
     pub caption: String,
-    /// It is marked as bad.
+    /// True for a bad value, which is marked.
     pub bad: bool,
-    /// It is only a heading.
+    /// True for a heading.
     pub heading: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn row(i: usize) -> f64 {
     u32::try_from(i).map_or(0.0, f64::from) * ROW + 16.0
 }
 
-/// Bars to the left and right of zero; the scale goes at least to `least` on both sides, and no bar beyond `most`.
+/// Bars to the left and right of zero. The scale extends to at least `least` on both sides, and no bar beyond `most`.
 pub fn both_sides(bars: &[Bar], name: &str, desc: &str, (least, most): (f64, f64)) -> String {
     let values = || bars.iter().filter_map(|bar| sane(bar.value)).map(|v| v.clamp(-most, most));
     let low = values().fold(-least, f64::min);
@@ -83,13 +83,13 @@ pub fn both_sides(bars: &[Bar], name: &str, desc: &str, (least, most): (f64, f64
     svg
 }
 
-/// A spread of values: the least, percentiles, the greatest.
+/// The spread of some values: minimum, percentiles, maximum.
 pub struct ValueRange {
-    /// What it is of.
+    /// Its label.
     pub label: String,
     /// Colour.
     pub slot: usize,
-    /// The least, p50, p90, p95, p99, the greatest.
+    /// Minimum, p50, p90, p95, p99, maximum.
     pub values: [Option<f64>; 6],
 }
 

@@ -1,9 +1,9 @@
-//! A drawing with two axes: grid, lines, points in shapes, labels that do not lie on each other.
+//! A drawing with two axes: grid, lines, points in different shapes, labels that do not overlap.
 
 use super::escape::{escape, line};
 use super::scale::Scale;
 
-/// Width of every drawing but the timeline, in its own units; narrow, so that its letters can be read on a phone.
+/// Width of every drawing except the timeline, in its own units; narrow, so that its text is readable on a phone.
 pub const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 50.0;
@@ -13,7 +13,7 @@ const BOTTOM: f64 = HEIGHT - 44.0;
 /// Number of distinguishable colours and shapes.
 pub const SLOTS: usize = 8;
 
-/// A drawing that is being made.
+/// A drawing under construction.
 pub struct Chart {
     x: Scale,
     y: Scale,
@@ -22,19 +22,19 @@ pub struct Chart {
     taken: Vec<[f64; 4]>,
 }
 
-/// A number in an attribute; never anything that is none.
+/// A number for an attribute, always finite.
 pub fn place(value: f64) -> String {
     if value.is_finite() { format!("{value:.1}") } else { "0.0".into() }
 }
 
-/// The beginning of a drawing with its name and what it shows in words.
+/// The beginning of a drawing, with its name and a description in words.
 pub fn open(width: f64, height: f64, name: &str, desc: &str) -> String {
     let (width, height) = (place(width), place(height));
     let desc = if desc.is_empty() { String::new() } else { format!("<desc>{}</desc>", escape(desc)) };
     format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\"><title>{}</title>{desc}", line(name))
 }
 
-/// Letters; `text` is escaped by the one who calls.
+/// Text; the caller has escaped `text`.
 pub fn letters(x: f64, y: f64, class: &str, text: &str) -> String {
     format!("<text x=\"{}\" y=\"{}\" class=\"{class}\">{text}</text>", place(x), place(y))
 }
@@ -45,7 +45,7 @@ pub fn stroke(from: (f64, f64), to: (f64, f64), class: &str) -> String {
     format!("<path class=\"{class}\" d=\"M{x1} {y1}L{x2} {y2}\"/>")
 }
 
-/// A rectangle; at least a hair wide, so that what is there can be seen.
+/// A rectangle, wide enough to be visible.
 pub fn bar(x: f64, y: f64, width: f64, height: f64, class: &str) -> String {
     let [x, y, width, height] = [x, y, width.max(1.0), height].map(place);
     format!("<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>")
@@ -85,20 +85,20 @@ fn shape(slot: usize, x: f64, y: f64) -> String {
     }
 }
 
-/// A point in a slot's colour and shape, with what it is when one points at it.
+/// A point in a slot's colour and shape, with a description as tooltip.
 pub fn mark(slot: usize, x: f64, y: f64, hollow: bool, desc: &str) -> String {
     let hollow = if hollow { " hollow" } else { "" };
     let desc = if desc.is_empty() { String::new() } else { format!("<title>{}</title>", line(desc)) };
     format!("<path class=\"mark s{}{hollow}\" d=\"{}\">{desc}</path>", slot % SLOTS, shape(slot, x, y))
 }
 
-/// The mark of a slot for a legend.
+/// The mark of a slot, for a legend.
 pub fn key(slot: usize) -> String {
     format!("<svg class=\"key\" viewBox=\"0 0 16 16\" aria-hidden=\"true\">{}</svg>", mark(slot, 8.0, 8.0, false, ""))
 }
 
 impl Chart {
-    /// Axes for these values; `None` when there is nothing to draw.
+    /// Axes for these values; `None` if there is nothing to draw.
     pub fn new(values: &[(f64, f64)], limit: Option<f64>, names: [&str; 2]) -> Option<Self> {
         let x = Scale::new(values.iter().map(|v| v.0), LEFT + 8.0, RIGHT - 8.0, 6)?;
         let y = Scale::new(values.iter().map(|v| v.1).chain(limit), BOTTOM, TOP + 4.0, 5)?;
@@ -163,7 +163,7 @@ impl Chart {
         ));
     }
 
-    /// A label beside a point, where there is room; left out where there is none, for the legend has it too.
+    /// A label beside a point, if there is room; the legend has it too.
     pub fn label(&mut self, at: (f64, f64), text: &str) {
         let (x, y) = (self.x.at(at.0), self.y.at(at.1));
         let width = columns(text) * 7.4;
@@ -188,7 +188,7 @@ impl Chart {
         }
     }
 
-    /// The drawing.
+    /// The finished drawing.
     pub fn finish(self, name: &str, desc: &str) -> String {
         format!("{}{}{}</svg>", open(WIDTH, HEIGHT, name, desc), self.svg, self.over)
     }
@@ -199,7 +199,7 @@ pub fn columns(text: &str) -> f64 {
     text.chars().count() as f64
 }
 
-/// A drawing with its title, how to read it, and what belongs under it.
+/// A drawing with its title, an explanation, and the content below it.
 pub fn figure(class: &str, title: &str, how: &str, body: &str) -> String {
     format!(
         "<figure class=\"{class}\"><figcaption><strong>{}</strong> {how}</figcaption>{body}</figure>\n",

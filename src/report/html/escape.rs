@@ -1,8 +1,8 @@
-//! What keeps a row's text text: nothing from a row reaches the page but through here.
+//! Escapes text from rows: nothing from a row reaches the page except through this module.
 
 use crate::report::text::plain;
 
-/// Text that opens no tag, no entity and leaves no attribute.
+/// Text in which no character opens a tag or an entity, or ends an attribute.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
@@ -18,13 +18,13 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// A harmless line of a page.
+/// Escaped text on one line.
 pub fn line(text: &str) -> String {
     escape(&plain(text, true))
 }
 
-/// A command as it is copied: its lines stay lines, and what turns the direction of writing or cannot be seen is written out, so
-/// that nobody pastes something else than what is read.
+/// A command to copy: its lines stay lines, and invisible or direction-changing characters are written out, so that the
+/// copied text is the text shown.
 pub fn command(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -37,7 +37,7 @@ pub fn command(text: &str) -> String {
             c => shown.push(c),
         }
     }
-    // A flag is not broken after its dashes when there is room for it in the next line.
+    // A flag is not broken after its dashes if it fits on the next line.
     let mut out = String::with_capacity(shown.len() + 64);
     for (i, word) in shown.split_inclusive([' ', '\n', '\t']).enumerate() {
         let (word, space) = word.split_at(word.trim_end_matches([' ', '\n', '\t']).len());
@@ -65,7 +65,7 @@ pub fn fit(text: &str, columns: usize) -> String {
     format!("{}…", escape(head.trim_end()))
 }
 
-/// A limit in words: `p99 TTFT ≤ 500 ms` for `max_p99_ttft_ms`.
+/// A limit as text: `p99 TTFT ≤ 500 ms` for `max_p99_ttft_ms`.
 pub fn limit(key: &str, threshold: f64) -> String {
     let (sign, name) = match (key.strip_prefix("max_"), key.strip_prefix("min_")) {
         (Some(name), _) => ("≤", name),

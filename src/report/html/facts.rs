@@ -1,4 +1,4 @@
-//! What was run, on what, how fast at most, how many replicas that takes, and which is first over all scenarios.
+//! Reference sections: workload, hardware, raw throughput, capacity, and the decision over all scenarios.
 
 use super::escape::line;
 use super::ranking::verdict;
@@ -40,7 +40,7 @@ fn score_table(ranking: &Ranking, combined: &CombinedRanking) -> String {
     out
 }
 
-/// The decisions over all scenarios, when weights were given.
+/// The decisions over all scenarios, if there are weights.
 pub fn combined(ranking: &Ranking) -> String {
     if ranking.weights().is_empty() {
         return String::new();
@@ -51,7 +51,7 @@ pub fn combined(ranking: &Ranking) -> String {
     format!("<section id=\"combined\"><h2>Over all scenarios</h2>\n{tables}</section>\n")
 }
 
-/// Scenarios, and the limits.
+/// The scenarios and the limits.
 pub fn workload(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
@@ -65,7 +65,7 @@ pub fn workload(ranking: &Ranking) -> String {
     )
 }
 
-/// What it ran on.
+/// Hardware and versions.
 pub fn versions(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
@@ -95,7 +95,7 @@ pub fn raw(ranking: &Ranking) -> String {
     format!("<section id=\"raw\"><h2>Raw and SLA-compliant throughput</h2>\n{table}</section>\n")
 }
 
-/// The capacity card of each group that has a winner.
+/// The capacity card of each group with a winner.
 pub fn cards(report: &Report) -> String {
     let mut out = String::new();
     for group in &report.ranking.groups {

@@ -1,4 +1,4 @@
-//! Which knob mattered: what throughput does where it has another value.
+//! The effect of each knob: the change of throughput for another value of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use super::trials::changed;
 use crate::metrics::compare::SINGLE;
 use crate::rank::{Group, RankOptions};
 
-/// Candidates that are read, and effects that are drawn.
+/// Maximum numbers of candidates to read and of effects to draw.
 const READ: usize = 1000;
 const MOST: usize = 12;
 
-/// A value of a knob and what went with it.
+/// A value of a knob and its effect.
 struct KnobEffect {
     name: String,
     percent: f64,
-    /// Against its baseline, else how many candidates with it and without it.
+    /// Compared with its baseline, otherwise the numbers of candidates with it and without it.
     against: Option<(usize, usize)>,
 }
 
@@ -49,12 +49,12 @@ fn effects(framework: &str, candidates: &[(KnobChanges, f64)]) -> Vec<KnobEffect
     settings.into_iter().filter_map(one).collect()
 }
 
-/// The plot; nothing where no candidate with a changed knob can be compared.
+/// The plot; empty if no candidate with a changed knob can be compared.
 pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut candidates: BTreeMap<&str, Vec<(KnobChanges, f64)>> = BTreeMap::new();
     for ranked in group.ranked.iter().take(READ) {
         let entry = ranked.best.entry();
-        // A row without changed flags is not a baseline.
+        // A row that does not list its changed flags is not a baseline.
         let is_known = entry.changed().is_some();
         if let Some(value) = sane(ranked.best.keys().by).filter(|_| is_known) {
             candidates.entry(&entry.framework).or_default().push((changed(entry), value));

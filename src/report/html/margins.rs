@@ -1,4 +1,4 @@
-//! SLA headroom: how far the best candidate of each framework is from its limits.
+//! SLA headroom: the distance of each framework's best candidate from its limits.
 
 use super::bars::{Bar, both_sides};
 use super::chart::figure;
@@ -8,10 +8,10 @@ use crate::rank::{Group, RankOptions, Trial};
 use crate::report::text::number;
 use crate::rows::kinds::SlaTest;
 
-/// Frameworks that are drawn.
+/// Maximum number of frameworks to draw.
 const MOST: usize = 6;
 
-/// A limit over all repeats: the mean of the measured values, and of the margins in %.
+/// A limit over all repeats: means of the measured values and of the margins, in %.
 fn limits(trial: &Trial, options: &RankOptions) -> Vec<(SlaTest, Option<f64>)> {
     let all: Vec<Vec<SlaTest>> = trial.entries().take(50).map(|entry| entry.all_tests(options)).collect();
     let mean = |values: Vec<Option<f64>>| -> Option<f64> {
@@ -32,7 +32,7 @@ fn limits(trial: &Trial, options: &RankOptions) -> Vec<(SlaTest, Option<f64>)> {
         .collect()
 }
 
-/// The plot; nothing where nothing was tested.
+/// The plot; empty if nothing was tested.
 pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut bars = Vec::new();
     let best = group.best_of_frameworks();

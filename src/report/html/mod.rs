@@ -1,4 +1,5 @@
-//! The report as one page: the answer first, tables that sort, plots, everything in one file that asks no network for anything.
+//! The report as one HTML page: the decision first, sortable tables, plots; a single file that loads nothing from the
+//! network.
 
 mod bars;
 mod chart;
@@ -26,14 +27,14 @@ use super::{Report, markdown};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Nothing is loaded, and nothing is sent.
+/// The page loads and sends nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
-/// Fills of plots that are told apart without colour; each plot uses them by name.
+/// Fill patterns, so that plots can be read without colours; each plot refers to them by name.
 const FILLS: &str = "<svg class=\"fills\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\
 <pattern id=\"bad\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
 <rect class=\"ground\" width=\"6\" height=\"6\"/><rect class=\"hatch\" width=\"2.6\" height=\"6\"/></pattern></defs></svg>\n";
 
-/// The sections that a page may have, as its table of contents names them.
+/// The possible sections of a page, by the name in its table of contents.
 const CONTENTS: [(&str, &str); 13] = [
     ("decision", "Decision"),
     ("combined", "Over all scenarios"),
@@ -74,7 +75,7 @@ pub fn html(report: &Report) -> String {
         tail::files(ranking),
         tail::caveats(ranking),
     ];
-    // A section that is not there has no line.
+    // A section that is absent has no entry.
     let links: String = CONTENTS
         .iter()
         .zip(&body)

@@ -7,9 +7,9 @@ use super::trials::point;
 use crate::rank::{Group, Trial};
 use crate::report::text::{candidate, number};
 
-/// Load points that are drawn; those of the best candidates.
+/// Maximum number of load points to draw, taken from the best candidates.
 const MOST: usize = 400;
-/// Points of the front that have a letter.
+/// Maximum number of points on the front with a letter.
 const LETTERS: usize = 12;
 
 struct ParetoPoint<'a> {
@@ -18,14 +18,14 @@ struct ParetoPoint<'a> {
     at: (f64, f64),
 }
 
-/// Output tokens per second of a user, and of a GPU.
+/// Output tokens per second per user, and per GPU.
 fn at(trial: &Trial) -> Option<(f64, f64)> {
     let tpot = sane(trial.metric("mean_tpot_ms")).filter(|tpot| *tpot > 0.0)?;
     let gpus = trial.keys().gpus.filter(|n| *n > 0.0)?;
     Some((sane(Some(1000.0 / tpot))?, sane(trial.metric("output_token_throughput").map(|n| n / gpus))?))
 }
 
-/// The Pareto front, from the left.
+/// The Pareto front, from left to right.
 fn front(places: &[ParetoPoint]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     let of = |i: usize| places[i].at;
@@ -42,7 +42,7 @@ fn front(places: &[ParetoPoint]) -> Vec<usize> {
     order
 }
 
-/// The plot; nothing where fewer than two points could be compared.
+/// The plot; empty for fewer than two comparable points.
 pub fn plot(group: &Group) -> String {
     let trials = group.ranked.iter().enumerate().flat_map(|(i, ranked)| ranked.trials().map(move |trial| (i, trial)));
     let places: Vec<ParetoPoint> =

@@ -8,7 +8,7 @@ use crate::report::columns::columns;
 use crate::report::text::{changes, load};
 use crate::report::{markdown, note};
 
-/// The SLA's answer with its sign.
+/// The verdict on the SLA, with a symbol.
 pub fn verdict(trial: &Trial) -> HtmlCell {
     let sign = match (trial.passed(), trial.unconfirmed()) {
         (Some(true), false) => "✓",
@@ -19,7 +19,7 @@ pub fn verdict(trial: &Trial) -> HtmlCell {
     HtmlCell::text(&format!("{sign} {}", crate::report::text::verdict(trial)))
 }
 
-/// Names of what [`cells`] says.
+/// Names of the columns of [`cells`].
 pub fn head(ranking: &Ranking) -> Vec<String> {
     let by = ranking.options.by;
     let mut head: Vec<String> = ["Framework", "Flags changed", "Load", "SLA"].map(String::from).into();
@@ -29,7 +29,7 @@ pub fn head(ranking: &Ranking) -> Vec<String> {
     head
 }
 
-/// What a row says of a trial; `chip` is marked beside the framework.
+/// The table row of a trial; `chip` is shown beside the framework.
 pub fn cells(trial: &Trial, ranking: &Ranking, chip: &str) -> Vec<HtmlCell> {
     let entry = trial.entry();
     let chip = if chip.is_empty() { String::new() } else { format!(" <span class=\"chip\">{}</span>", escape(chip)) };
@@ -97,7 +97,7 @@ fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
     )
 }
 
-/// The section of all groups.
+/// The section with all groups.
 pub fn section(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();

@@ -1,18 +1,19 @@
-//! From values to places, with ticks that people read: 1, 2 and 5 times a power of ten.
+//! Maps values to positions, with ticks at 1, 2 and 5 times powers of ten.
 
-/// Greater numbers are no measurements, and their differences no numbers.
+/// Larger numbers are not measurements, and their differences would overflow.
 const GREATEST: f64 = 1e15;
-/// From this ratio on a scale is logarithmic: the small values would be one blot otherwise.
+/// From this ratio of largest to smallest value on, a scale is logarithmic: otherwise the small values would be
+/// unreadable.
 const WIDE: f64 = 20.0;
-/// Logarithmic scales begin here at the least.
+/// Lower end of logarithmic scales.
 const LEAST: f64 = 1e-9;
 
-/// A value that can be drawn.
+/// True for a value that can be drawn.
 pub fn sane(value: Option<f64>) -> Option<f64> {
     value.filter(|v| v.is_finite() && v.abs() <= GREATEST)
 }
 
-/// Values on one side, places in the drawing on the other.
+/// Maps values to positions in the drawing.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     low: f64,
@@ -24,7 +25,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A scale that holds all of the values and ends at ticks; `None` of no values. At most about `most` ticks.
+    /// A scale for all of the values that ends at ticks; `None` without values. It has at most about `most` ticks.
     pub fn new(values: impl Iterator<Item = f64>, from: f64, to: f64, most: usize) -> Option<Self> {
         let values = values.filter_map(|v| sane(Some(v)));
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
@@ -43,7 +44,7 @@ impl Scale {
         Some(Self { low: (base / step).floor() * step, high: (high / step).ceil() * step, step, from, to, log: false })
     }
 
-    /// Where a value stands; within the scale whatever it is.
+    /// The position of a value, limited to the scale.
     pub fn at(&self, value: f64) -> f64 {
         let share = match self.log {
             true => (value.max(LEAST) / self.low).ln() / (self.high / self.low).ln(),
@@ -53,12 +54,12 @@ impl Scale {
         self.from + share * (self.to - self.from)
     }
 
-    /// It is logarithmic.
+    /// True for a logarithmic scale.
     pub fn is_log(&self) -> bool {
         self.log
     }
 
-    /// Values and how they are written, in order.
+    /// Tick values and their texts, in order.
     pub fn ticks(&self, most: usize) -> Vec<(f64, String)> {
         if !self.log {
             let steps = ((self.high - self.low) / self.step).round().clamp(0.0, 100.0);
@@ -88,7 +89,7 @@ fn count(n: usize) -> f64 {
     n as f64
 }
 
-/// 1, 2 or 5 times a power of ten, not less than `step`.
+/// 1, 2 or 5 times a power of ten, at least `step`.
 pub fn nice(step: f64) -> f64 {
     let step = if step.is_finite() && step > 1e-12 { step } else { 1e-12 };
     let power = 10f64.powf(step.log10().floor());
@@ -96,7 +97,7 @@ pub fn nice(step: f64) -> f64 {
     factor * power
 }
 
-/// The next of 1, 2, 5, 10 times a power of ten, up or down.
+/// The next of 1, 2, 5 times a power of ten, up or down.
 fn round(value: f64, up: bool) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let mut factors = [1.0, 2.0, 5.0, 10.0].into_iter();
@@ -107,7 +108,7 @@ fn round(value: f64, up: bool) -> f64 {
     found.unwrap_or(1.0) * power
 }
 
-/// A tick with the digits that its step has: `0.25`, `40`, `12k`.
+/// A tick with as many digits as its step: `0.25`, `40`, `12k`.
 pub fn written(value: f64, step: f64) -> String {
     let (value, step, unit) = match value.abs().max(step.abs()) {
         most if most >= 1e9 => (value / 1e9, step / 1e9, "G"),
@@ -118,7 +119,7 @@ pub fn written(value: f64, step: f64) -> String {
     let digits = (0..9).find(|d| step.abs() * 10f64.powi(*d) >= 0.999).unwrap_or(9);
     let digits = usize::try_from(digits).unwrap_or(0);
     let text = format!("{value:.digits$}");
-    // −0 is no tick.
+    // −0 is written as 0.
     let text = if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') { "0".to_string() } else { text };
     if text == "0" { text } else { format!("{text}{unit}") }
 }

@@ -1,4 +1,4 @@
-//! How the time to the first token spreads, candidate by candidate.
+//! The spread of the time to first token, for each candidate.
 
 use super::bars::{ValueRange, ranges};
 use super::chart::figure;
@@ -8,7 +8,7 @@ use crate::rank::{Group, RankOptions, Trial};
 use crate::report::text::{load, number};
 use crate::rows::words::Latency;
 
-/// The least, percentiles and the greatest TTFT of all repeats.
+/// Minimum, percentiles and maximum TTFT of all repeats.
 fn values(trial: &Trial) -> [Option<f64>; 6] {
     let ends = |end: usize| trial.entries().filter_map(move |e| sane(e.extremes(Latency::Ttft)[end]));
     let ends: Vec<Option<f64>> = vec![ends(0).reduce(f64::min), ends(1).reduce(f64::max)];
@@ -16,7 +16,7 @@ fn values(trial: &Trial) -> [Option<f64>; 6] {
     [ends[0], p50, p90, p95, p99, ends[1]]
 }
 
-/// The plot; nothing where no candidate has two of these numbers.
+/// The plot; empty if no candidate has two of these numbers.
 pub fn plot(group: &Group, options: &RankOptions) -> String {
     let mut desc = Vec::new();
     let shown: Vec<ValueRange> = first(group)

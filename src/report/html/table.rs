@@ -1,4 +1,4 @@
-//! Tables that a reader can sort: numbers to the right, rows that are marked, and an end.
+//! Sortable tables: numbers aligned right, marked rows, and a maximum length.
 
 use super::escape::{escape, line};
 use crate::report::text::{number, plain};
@@ -6,7 +6,7 @@ use crate::report::text::{number, plain};
 /// Maximum number of rows of a table.
 pub const MOST: usize = 200;
 
-/// A cell: its markup, and what it is sorted by when that is a number.
+/// A cell: its markup, and its sort key if it is a number.
 pub struct HtmlCell {
     html: String,
     number: bool,
@@ -14,25 +14,25 @@ pub struct HtmlCell {
     key: Option<f64>,
 }
 
-/// Words of so many letters stay in one line.
+/// Text of at most this many characters is not wrapped.
 const SHORT: usize = 24;
 
-/// A row: how it is marked, and its cells.
+/// A row: its class, and its cells.
 pub struct HtmlRow {
-    /// A class of the page.
+    /// CSS class.
     pub class: &'static str,
-    /// From the left.
+    /// Its cells, from left to right.
     pub cells: Vec<HtmlCell>,
 }
 
 impl HtmlCell {
-    /// Words.
+    /// Plain text.
     pub fn text(text: &str) -> Self {
         let text = plain(text, text.len() > 200);
         Self { short: text.chars().count() <= SHORT, ..Self::html(escape(&text)) }
     }
 
-    /// Markup that is already escaped.
+    /// Escaped markup.
     pub fn html(html: String) -> Self {
         Self { html, number: false, short: false, key: None }
     }
@@ -42,25 +42,25 @@ impl HtmlCell {
         Self::shown(value, &number(value))
     }
 
-    /// A number that is written in another way.
+    /// A number with another text.
     pub fn shown(value: Option<f64>, text: &str) -> Self {
         Self { html: escape(text), number: true, short: false, key: value.filter(|v| v.is_finite()) }
     }
 
-    /// Markup that is sorted as a number.
+    /// Escaped markup that is sorted by a number.
     pub fn keyed(key: f64, html: String) -> Self {
         Self { html, number: true, short: false, key: Some(key) }
     }
 }
 
 impl HtmlRow {
-    /// A row of nothing but words.
+    /// A row of plain text.
     pub fn words<S: AsRef<str>>(words: &[S]) -> Self {
         Self { class: "", cells: words.iter().map(|word| HtmlCell::text(word.as_ref())).collect() }
     }
 }
 
-/// A table under a name that is read to those who do not see it; a sentence for the rows that are left out.
+/// A table with a name for screen readers; and a sentence about the rows that are left out.
 pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = HtmlRow>) -> String {
     let mut rows = rows;
     let mut body = String::new();
@@ -91,7 +91,7 @@ pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = H
     let left_out = rows.count();
     if left_out > 0 {
         out.push_str(&format!(
-            "<p class=\"more\">The first {MOST} are shown; {left_out} more stand in <code>--format csv</code> and <code>--format jsonl</code>.</p>\n"
+            "<p class=\"more\">The first {MOST} are shown; {left_out} more: use <code>--format csv</code> or <code>--format jsonl</code>.</p>\n"
         ));
     }
     out
@@ -106,7 +106,7 @@ mod tests {
         let all = (0..MOST + 7).map(|i| HtmlRow::words(&[i.to_string()]));
         let html = table("n", &["A"], all);
         assert_eq!(html.matches("<th scope=\"row\" ").count(), MOST);
-        assert!(html.contains("7 more stand in"));
+        assert!(html.contains("7 more: use"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::report::handoff::{PROFILERS, behind, lengths};
 use crate::report::text::{BIND, candidate, commands as commands_of};
 use crate::report::{Report, caveat, facts, markdown, note};
 
-/// The best of every framework; only the winner's is open.
+/// The best candidate of every framework; only the winner's is open.
 pub fn commands(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
@@ -38,7 +38,7 @@ pub fn commands(ranking: &Ranking) -> String {
     out
 }
 
-/// What was tried and not selected.
+/// Candidates that were not selected.
 pub fn rejected(ranking: &Ranking) -> String {
     let mut out = String::from("<section id=\"tried\"><h2>Tried and not selected</h2>\n");
     if ranking.rejected.is_empty() {
@@ -58,7 +58,7 @@ pub fn rejected(ranking: &Ranking) -> String {
     out
 }
 
-/// What a profiler needs of the framework that did not win.
+/// The profiler handoff of the framework that did not win.
 pub fn handoff(report: &Report) -> String {
     let behind = behind(report);
     let Some(worst) = behind.first() else { return String::new() };
@@ -86,7 +86,7 @@ pub fn handoff(report: &Report) -> String {
             box_of(&text, "Commands to reproduce the slowest of these")
         ));
     }
-    // Its definition may serve under another name; then its profiler is known by the definition's.
+    // Its definition may have another name; then the profiler of the definition is used.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {
         let (before, commands) = (line(&profiler.before()), profiler.commands());
         out.push_str(&format!(
@@ -98,7 +98,7 @@ pub fn handoff(report: &Report) -> String {
     out
 }
 
-/// Files of what is shown, as plain text: a page must not lead anywhere.
+/// Files of the candidates shown, as plain text: the page has no external links.
 pub fn files(ranking: &Ranking) -> String {
     let files = facts::files(ranking);
     if files.is_empty() {
@@ -110,7 +110,7 @@ pub fn files(ranking: &Ranking) -> String {
     )
 }
 
-/// What to know before believing any of it.
+/// Caveats.
 pub fn caveats(ranking: &Ranking) -> String {
     let caveats = caveat::caveats(ranking);
     if caveats.is_empty() {

@@ -1,4 +1,4 @@
-//! Laws of the whole page: nothing of a row becomes markup, and no drawing has a number that is none.
+//! Laws of the whole page: nothing from a row becomes markup, and every number in a drawing is finite.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ const TAGS: &[&str] = &[
     "desc",
     "script",
 ];
-/// And their attributes.
+/// The attributes that this module writes.
 const ATTRIBUTES: &[&str] = &[
     "lang",
     "charset",
@@ -93,7 +93,7 @@ const ATTRIBUTES: &[&str] = &[
     "patternTransform",
 ];
 
-/// Reads a page to its end: every tag is one of ours, has our attributes, and is closed in its place.
+/// Reads a whole page: every tag is one of ours, has only our attributes, and is closed in its place.
 fn scan(page: &str) -> Result<Vec<String>, String> {
     let mut rest = page.strip_prefix("<!DOCTYPE html>").ok_or("no doctype")?;
     let (mut open, mut all) = (Vec::<String>::new(), Vec::new());
@@ -142,7 +142,7 @@ fn page(rows: &[Value], options: RankOptions) -> String {
     html(&Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "vllm" })
 }
 
-/// A row with something for every section.
+/// A row with content for every section.
 fn row(i: u32, metrics: &Value, text: &str) -> Value {
     json!({"record": "result", "framework": format!("{text}{}", i % 2), "framework_version": text, "candidate_id": format!("{text}{i}"), "model": text,
         "status": if i == 3 { "oom" } else { "ok" }, "failure_class": text, "failure_reason": text,
@@ -163,7 +163,7 @@ fn full() -> Value {
         "p95_ttft_ms": 35.0, "p99_ttft_ms": 44.0, "mean_tpot_ms": 8.0, "p99_tpot_ms": 12.0, "success_rate": 1.0})
 }
 
-/// What people write who want a page to do something.
+/// Text of somebody who wants the page to run or load something.
 fn hostile() -> impl Strategy<Value = String> {
     let bits = [
         "<script>alert(1)</script>",
@@ -242,7 +242,7 @@ fn every_section_is_there_and_asks_for_nothing() {
     ] {
         assert!(page.contains(plot), "{plot}");
     }
-    // The policy names no source, and no address stands in an attribute.
+    // The policy allows no source, and no attribute contains an address.
     assert!(page.contains("default-src 'none'") && !page.contains("src=\"") && !page.contains("href=\"http"));
     assert!(page.contains("<span class=\"w\">--x</span> vllm</code>"));
 }

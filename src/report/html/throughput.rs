@@ -1,4 +1,4 @@
-//! How latency grows with throughput, candidate by candidate.
+//! Latency against throughput, for each candidate.
 
 use super::chart::{Chart, figure};
 use super::scale::sane;
@@ -10,7 +10,7 @@ fn at(trial: &Trial) -> Option<(f64, f64)> {
     Some((sane(trial.metric("request_throughput"))?, sane(trial.metric("p99_ttft_ms"))?))
 }
 
-/// The plot; nothing where no row has both numbers.
+/// The plot; empty if no row has both numbers.
 pub fn plot(group: &Group, options: &RankOptions) -> String {
     let shown: Vec<(usize, &RankedCandidate)> =
         first(group).filter(|(_, ranked)| all(ranked).iter().any(|t| at(t).is_some())).collect();
@@ -28,7 +28,7 @@ pub fn plot(group: &Group, options: &RankOptions) -> String {
         chart.through(&line, &format!("line s{i}"));
     }
     let mut desc = Vec::new();
-    // The best is drawn last, so that it lies on top.
+    // The best candidate is drawn last, on top.
     for (i, trial, at) in points().collect::<Vec<_>>().into_iter().rev() {
         let text = format!("{}: {} req/s, p99 TTFT {} ms", point(i, trial), number(Some(at.0)), number(Some(at.1)));
         chart.point(at, i, trial.passed() == Some(false), &text);

@@ -1,4 +1,4 @@
-//! When which server ran, and how its runs ended.
+//! The timeline: when each server ran, and how its runs ended.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::report::text::candidate;
 
 const WIDTH: f64 = 900.0;
 const ROW: f64 = 34.0;
-/// Servers and results that are drawn.
+/// Maximum numbers of servers and of results to draw.
 const SERVERS: usize = 40;
 const READ: usize = 5000;
 
@@ -35,7 +35,7 @@ fn run(entry: &Entry) -> Option<TimelineRun<'_>> {
     Some(TimelineRun { entry, from, to })
 }
 
-/// How a run ended, as a class and in words.
+/// How a run ended: CSS class and text.
 fn end(entry: &Entry) -> (&'static str, String) {
     match (entry.ok, entry.passed) {
         (true, Some(true)) => ("run pass", "meets the SLA".into()),
@@ -45,7 +45,7 @@ fn end(entry: &Entry) -> (&'static str, String) {
     }
 }
 
-/// The section; nothing where rows do not say when they ran.
+/// The section; empty if the rows do not have times.
 pub fn section(ranking: &Ranking) -> String {
     let mut servers: BTreeMap<&str, Vec<TimelineRun>> = BTreeMap::new();
     for run in ranking.all().filter(|entry| entry.own.is_some()).take(READ).filter_map(run) {
@@ -80,7 +80,7 @@ pub fn section(ranking: &Ranking) -> String {
     svg.push_str(&letters(WIDTH / 2.0, bottom + 26.0, "name mid", &line(&format!("{name}{begun}"))));
     for (i, (server, runs)) in rows.iter().enumerate() {
         let (y, Some(first)) = (top(i), runs.first()) else { continue };
-        // The label begins where its first bar does, unless that leaves it no room.
+        // The label begins at its first bar, unless it does not fit there.
         let label = fit(&format!("{} ({server})", candidate(first.entry)), 60);
         let x = place(first.from).min(WIDTH - 16.0 - super::chart::columns(&label) * 6.9).max(8.0);
         for run in runs {

@@ -1,4 +1,4 @@
-//! The answer: for each scenario what to deploy, how sure that is, and the command.
+//! The decision: for each scenario the command to deploy, and how certain it is.
 
 use super::escape::{command, line};
 use crate::rank::{CombinedRanking, Decision, Group, Ranking};
@@ -6,7 +6,7 @@ use crate::report::columns::columns;
 use crate::report::note;
 use crate::report::text::candidate;
 
-/// A label with its sign; the sign tells what the colour tells.
+/// A badge with a symbol, so that its meaning does not depend on colour.
 pub fn badge(class: &str, sign: &str, words: &str) -> String {
     format!("<span class=\"badge {class}\"><span aria-hidden=\"true\">{sign}</span> {words}</span>")
 }
@@ -59,7 +59,7 @@ fn verdict(ranking: &Ranking, group: &Group) -> String {
     out
 }
 
-/// A sentence: a capital first, a full stop last.
+/// A sentence, with a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map_or(String::new(), |c| c.to_uppercase().collect());
@@ -68,7 +68,7 @@ fn sentence(text: &str) -> String {
 
 fn numbers(ranking: &Ranking, group: &Group) -> String {
     let Some(first) = group.ranked.first() else { return String::new() };
-    // The page has its own place for what is the least of them.
+    // The page shows the verdict elsewhere.
     let shown = columns(ranking).into_iter().filter(|column| column.priority < 6);
     let items: String = shown
         .map(|column| (column.figure.shown(&first.best).1, column))
@@ -127,7 +127,7 @@ fn over_all(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let of = |group: &&Group| combined.weights.iter().any(|(name, _)| *name == group.key.scenario);
     let ranked =
         ranking.groups.iter().filter(of).flat_map(|group| group.ranked.iter().map(move |ranked| (group, ranked)));
-    // Several rankings of one mode differ in model or client: then the value tells whose row it is.
+    // Several rankings of one load mode differ in model or client: then the throughput shows which row is meant.
     let found = ranked.filter(|(group, _)| group.key.mode == combined.mode).find(|(group, ranked)| {
         let entry = ranked.best.entry();
         let value = combined

@@ -1,4 +1,4 @@
-//! What several plots ask of candidates.
+//! Helpers that several plots use.
 
 use serde_json::Value;
 
@@ -8,19 +8,19 @@ use super::scale::sane;
 use crate::rank::{Entry, Group, RankOptions, RankedCandidate, Trial};
 use crate::report::text::{candidate, load};
 
-/// The best candidates, as many as colour and shape can distinguish.
+/// The best candidates, as many as colours and shapes can distinguish.
 pub fn first(group: &Group) -> impl Iterator<Item = (usize, &RankedCandidate)> {
     group.ranked.iter().take(SLOTS).enumerate()
 }
 
-/// All load points of a candidate, from the least load on.
+/// All load points of a candidate, by increasing load.
 pub fn all(ranked: &RankedCandidate) -> Vec<&Trial> {
     let mut trials: Vec<&Trial> = ranked.trials().collect();
     trials.sort_by(|a, b| a.entry().amount().total_cmp(&b.entry().amount()));
     trials
 }
 
-/// The limit that holds for a group: the one given to the report, else the rows'.
+/// The limit that applies to a group: the overridden one, otherwise the rows'.
 pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
     let own_limit =
         options.overrides(&group.key.scenario).filter(|(key, _)| *key == name).last().map(|(_, value)| value);
@@ -28,12 +28,12 @@ pub fn limit(group: &Group, options: &RankOptions, name: &str) -> Option<f64> {
     sane(own_limit.or_else(own))
 }
 
-/// `3 vllm max_num_seqs=64`, with its rank, by which it is called in every plot.
+/// `3 vllm max_num_seqs=64`, with its rank: its name in every plot.
 pub fn name(rank: usize, entry: &Entry) -> String {
     format!("{} {}", rank + 1, candidate(entry))
 }
 
-/// A load point in words.
+/// A load point as text.
 pub fn point(rank: usize, trial: &Trial) -> String {
     let at = load(trial);
     let at = if at.is_empty() { at } else { format!(" at {at}") };
@@ -41,7 +41,7 @@ pub fn point(rank: usize, trial: &Trial) -> String {
     format!("{}{at}{sla}", name(rank, trial.entry()))
 }
 
-/// The legend of the plots that draw a group's best candidates.
+/// The legend of the plots with a group's best candidates.
 pub fn legend<'a>(shown: impl Iterator<Item = (usize, &'a RankedCandidate)>) -> String {
     let items: String = shown
         .map(|(i, ranked)| {

@@ -1,4 +1,4 @@
-//! Rows without secrets: the only way out for them is [`super::RowWriter`], which asks here.
+//! Removes secrets from rows. Rows leave a program only through [`super::RowWriter`], which calls this module.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::base::redact;
 use crate::base::redact::Redactor;
 
-/// Members that hold what the programs and the plan themselves say, and paths: identities, words with a fixed meaning, times,
-/// hashes. Replaced within, a row could not be joined or run any more, and a plan with a secret in it is refused before.
+/// Members whose text comes from our programs or the plan (ids, words with a fixed meaning, times, hashes), and paths.
+/// With a part replaced, a row could not be joined or run any more; plans that contain secrets are refused earlier.
 /// Everything else, including unknown keys, may contain text of other programs.
 const OWN: [&str; 35] = [
     "schema_version",
@@ -47,11 +47,11 @@ const OWN: [&str; 35] = [
     "weights",
     "search",
 ];
-/// Members that hold a row of ours within a row.
+/// Members that contain a row of ours inside a row.
 const NESTED: [&str; 1] = ["run"];
 
-/// A line that is about to be written, without the values that are known to be secrets. Numbers stay, for they are measured;
-/// so do keys.
+/// A line that is about to be written, without known secrets. Numbers stay, because they are measurements, and so do
+/// keys.
 #[must_use]
 pub fn outgoing(line: &str) -> Cow<'_, str> {
     let redactor = redact::redactor();
@@ -66,12 +66,13 @@ pub fn outgoing(line: &str) -> Cow<'_, str> {
                 Cow::Borrowed(line)
             }
         }
-        // Not a row but a line for people.
+        // Not a row but text for people.
         _ => Cow::Owned(redactor.without_values(line)),
     }
 }
 
-/// The object that another program wrote, without anything that is or looks like a secret; a number that is one becomes text.
+/// An object that another program wrote, without anything that is or looks like a secret; a number that is a secret
+/// becomes text.
 pub fn foreign(members: &mut Map<String, Value>, redactor: &Redactor) {
     members.values_mut().for_each(|value| {
         walk(value, &|text| Some(redactor.redact(text)), &|number| {
@@ -80,7 +81,7 @@ pub fn foreign(members: &mut Map<String, Value>, redactor: &Redactor) {
     });
 }
 
-/// True when something was replaced.
+/// True if something was replaced.
 fn row_without(row: &mut Map<String, Value>, replaced: &dyn Fn(&str) -> Option<String>) -> bool {
     let mut changed = false;
     for (key, value) in row.iter_mut().filter(|(key, _)| !OWN.contains(&key.as_str())) {

@@ -1,25 +1,23 @@
-//! Files that are not rows at all: told by their first lines, and said once instead of for each line.
+//! Files that do not contain rows at all: recognized by their first lines and reported once, not line by line.
 
-/// Another format than rows.
+/// A file format other than rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OtherFormat {
     /// YAML, most likely a plan.
     Yaml,
-    /// Values separated by commas.
+    /// Comma-separated values.
     Csv,
     /// One JSON document over several lines.
     Json,
 }
 
 impl OtherFormat {
-    /// What is wrong, and the way out.
+    /// What is wrong, and what to do instead.
     pub(super) const fn instead(self) -> &'static str {
         match self {
-            Self::Yaml => {
-                "this is YAML, not rows; of a plan, bench-validate PLAN makes a row, and bench-expand PLAN.yaml candidates"
-            }
+            Self::Yaml => "this is YAML, not rows; turn a plan into rows with bench-validate PLAN or bench-expand PLAN",
             Self::Csv => {
-                "this is CSV, not rows; the .jsonl file that it was made from has the rows (bench-load --convert reads data sets)"
+                "this is CSV, not rows; the rows are in the .jsonl file that it was made from (for a dataset: bench-load --convert)"
             }
             Self::Json => {
                 "this is one JSON document over several lines, not rows; write one object per line: jq -c . FILE, \
@@ -29,13 +27,13 @@ impl OtherFormat {
     }
 }
 
-/// The format of a source that begins with these bytes; `None` for rows, and for everything that may be rows after a line of
-/// something else.
+/// The format of a source that begins with these bytes; `None` for rows, and for anything that may contain rows after a
+/// line that is not one.
 pub(super) fn of(start: &[u8]) -> Option<OtherFormat> {
     let text = String::from_utf8_lossy(start);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
     let first = lines.first()?.trim_start_matches('\u{feff}');
-    // A line that begins a row may follow any line.
+    // A line that begins a row may come after any other line.
     let is_open = |line: &str| matches!(line, "{" | "[" | "[{");
     if is_open(first) && lines.len() > 1 {
         return Some(OtherFormat::Json);
@@ -54,13 +52,13 @@ pub(super) fn of(start: &[u8]) -> Option<OtherFormat> {
     (header && whole.iter().all(|line| commas(line) >= commas(first))).then_some(OtherFormat::Csv)
 }
 
-/// True of values separated by commas, with a header.
+/// True for comma-separated values with a header.
 #[must_use]
 pub fn is_csv(text: &str) -> bool {
     of(text.as_bytes()) == Some(OtherFormat::Csv)
 }
 
-/// At least one line `key:` or `key: value` from the left margin, and nothing that YAML does not have.
+/// True if at least one line is `key:` or `key: value` at the left margin, and no line is impossible in YAML.
 fn is_yaml(lines: &[&str]) -> bool {
     let is_key = |line: &&str| {
         let key = line.split(':').next().unwrap_or_default();

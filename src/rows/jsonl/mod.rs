@@ -1,4 +1,4 @@
-//! Rows in and out: a reader that reports malformed lines and skips them, and a writer with one write per row.
+//! Reading and writing rows: a reader that reports malformed lines and skips them, and a writer with one write per row.
 
 mod clean;
 mod format;
@@ -17,17 +17,17 @@ pub use self::clean::{foreign, outgoing};
 pub use self::format::is_csv;
 pub use self::reader::{LineBatch, MAX_LINE, RowReader};
 
-/// The place of a line: `stdin:17`. Made for every line, formatted only for a message.
+/// The place of a line: `stdin:17`. Created for every line, formatted only for a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowPlace {
     /// What messages call the source.
     pub name: Arc<str>,
-    /// From 1; 0 without a line.
+    /// From 1; 0 for the whole source.
     pub line: u64,
 }
 
-/// Rows as they come in, or what is wrong with one. A box and not a type parameter: what takes rows is compiled once, here, and
-/// not again in each program.
+/// An iterator of rows, or of what is wrong with one. Boxed instead of generic, so that code that takes rows is
+/// compiled once here and not again in each program.
 pub type Rows = Box<dyn Iterator<Item = Result<(Row, RowPlace)>> + Send>;
 
 impl fmt::Display for RowPlace {
@@ -45,7 +45,7 @@ impl From<RowPlace> for String {
     }
 }
 
-/// JSON text with the bare words of Python's writer, which no JSON has, as strings: `NaN`, `Infinity`, `-Infinity`.
+/// JSON text with the bare words of Python's writer (`NaN`, `Infinity`, `-Infinity`), which are not JSON, as strings.
 #[must_use]
 pub fn quote_bare(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
@@ -71,7 +71,8 @@ pub fn quote_bare(text: &str) -> String {
     quoted
 }
 
-/// Writes rows without secrets, each with one `write`, so that a row is whole or absent whenever the program is stopped.
+/// Writes rows without secrets, each with one `write`, so that a row is whole or absent whenever the program is
+/// stopped.
 #[derive(Debug)]
 pub struct RowWriter<W> {
     sink: W,
@@ -79,7 +80,7 @@ pub struct RowWriter<W> {
 }
 
 impl<W: Write> RowWriter<W> {
-    /// `sink` must not buffer: rows are to be seen by the next program at once.
+    /// `sink` must not buffer: the next program has to see each row at once.
     pub fn new(sink: W) -> Self {
         Self { sink, buffer: Vec::new() }
     }
@@ -87,12 +88,12 @@ impl<W: Write> RowWriter<W> {
     /// Writes one row and its newline.
     ///
     /// # Errors
-    /// [`Error::reader_left`] if the reader closed the pipe, else the system's error.
+    /// [`Error::reader_left`] if the reader closed the pipe, otherwise the system's error.
     pub fn write(&mut self, row: &Row) -> Result<()> {
         self.write_line(&row.line())
     }
 
-    /// Writes a new row of the kind `record`, without a detour over a tree of values.
+    /// Writes a new row of the kind `record`, serialized directly instead of through a JSON tree.
     ///
     /// # Errors
     /// As [`RowWriter::write`].
@@ -102,7 +103,7 @@ impl<W: Write> RowWriter<W> {
         self.write_line(&format!("{{\"schema_version\":{SCHEMA_VERSION},\"record\":\"{record}\",{members}"))
     }
 
-    /// Writes one line of text that is a row already.
+    /// Writes one line of text that is already a row.
     ///
     /// # Errors
     /// As [`RowWriter::write`].
@@ -119,7 +120,7 @@ impl<W: Write> RowWriter<W> {
         })
     }
 
-    /// The sink, to be watched.
+    /// The sink, to watch whether its reader leaves.
     pub fn sink(&self) -> &W {
         &self.sink
     }

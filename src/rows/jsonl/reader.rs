@@ -1,4 +1,4 @@
-//! Lines of a source: one by one as they come, or many at a time.
+//! Reads the lines of a source: one at a time as they arrive, or in batches.
 
 use std::io::{self, BufRead, ErrorKind};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::rows::row::Row;
 
-/// The longest line that is read, in bytes.
+/// Maximum length of a line, in bytes.
 pub const MAX_LINE: usize = 16 << 20;
 
 /// Reads rows from one source.
@@ -20,25 +20,25 @@ pub struct RowReader<R> {
     line: u64,
     max_line: usize,
     buffer: Vec<u8>,
-    /// True once the first bytes were looked at.
+    /// True once the first bytes have been checked for the format.
     begun: bool,
 }
 
 /// One line of the source.
 enum LineContent {
     End,
-    /// A line in `buffer`; `torn` when the source ended before its newline.
+    /// A line in `buffer`; `torn` if the source ended before its newline.
     Text {
         torn: bool,
     },
     TooLong,
 }
 
-/// Unparsed lines of a source: they can be parsed on another thread.
+/// Unparsed lines of a source, which can be parsed on another thread.
 #[derive(Debug)]
 pub struct LineBatch {
     text: Vec<u8>,
-    /// Where each ends in the text, its place, and whether it is torn.
+    /// Of each line: its end in the text, its place, and whether it is torn.
     lines: Vec<(usize, RowPlace, bool)>,
 }
 
@@ -46,7 +46,7 @@ pub struct LineBatch {
 const BATCH: usize = 1 << 18;
 
 impl LineBatch {
-    /// What `parse` makes of the lines. Those that it cannot read are reported as by [`RowReader::next_as`].
+    /// The results of `parse` for the lines. Lines that it cannot read are reported as by [`RowReader::next_as`].
     pub fn parse<T>(&self, notice: &Notice, mut parse: impl FnMut(&str) -> Result<T>) -> Vec<T> {
         let starts = std::iter::once(0).chain(self.lines.iter().map(|(end, ..)| *end));
         let lines = starts.zip(&self.lines);
@@ -56,8 +56,8 @@ impl LineBatch {
     }
 }
 
-/// A line as what `parse` makes of it. `None` for a blank line, and for one that cannot be read: that is reported, of a torn one
-/// only as a warning.
+/// The result of `parse` for a line. `None` for a blank line, and for one that cannot be read: that is reported, as a
+/// warning if the line is torn.
 fn parsed<T>(
     line: &[u8],
     place: &RowPlace,
@@ -79,14 +79,15 @@ fn parsed<T>(
     }
     let text =
         std::str::from_utf8(bytes).map_err(|e| Error::new(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1)));
-    // Learn the secrets that a row names before anything uses it.
+    // Register the secrets that a row names before anything uses it.
     if let Ok(text) = &text {
         redact::hide_named(text);
     }
     match text.and_then(parse) {
         Ok(parsed) => return Some(parsed),
-        Err(error) if torn => notice
-            .warn(Error::new("the last line is torn and was dropped").because(error).at(place.clone()).to_string()),
+        Err(error) if torn => notice.warn(
+            Error::new("the last line is incomplete and was dropped").because(error).at(place.clone()).to_string(),
+        ),
         Err(error) => notice.error(&error.at(place.clone())),
     }
     None
@@ -98,7 +99,7 @@ impl<R: BufRead> RowReader<R> {
         Self { source, name: name.into(), line: 0, max_line: MAX_LINE, buffer: Vec::new(), begun: false }
     }
 
-    /// Another limit than [`MAX_LINE`].
+    /// A reader with another limit than [`MAX_LINE`].
     #[must_use]
     pub fn with_max_line(self, max_line: usize) -> Self {
         Self { max_line, ..self }
@@ -118,8 +119,8 @@ impl<R: BufRead> RowReader<R> {
         self.next_as(notice, Row::parse)
     }
 
-    /// The next line as what `parse` makes of it; `None` at the end. A malformed line is reported and skipped, a torn last
-    /// line dropped with a warning, blank lines pass over.
+    /// The result of `parse` for the next line; `None` at the end. A malformed line is reported and skipped, a torn
+    /// last line is dropped with a warning, and blank lines are skipped.
     ///
     /// # Errors
     /// When the source cannot be read.
@@ -132,7 +133,7 @@ impl<R: BufRead> RowReader<R> {
         Ok(None)
     }
 
-    /// The next lines, unread; `None` at the end.
+    /// The next lines, unparsed; `None` at the end.
     ///
     /// # Errors
     /// When the source cannot be read.
@@ -147,7 +148,7 @@ impl<R: BufRead> RowReader<R> {
         Ok((!batch.lines.is_empty()).then_some(batch))
     }
 
-    /// Reads a line into the buffer and says whether it is torn; `None` at the end. Lines that are too long are reported and
+    /// Reads a line into the buffer; true if it is torn, `None` at the end. Lines that are too long are reported and
     /// skipped.
     fn next_line(&mut self, notice: &Notice) -> Result<Option<bool>> {
         let unreadable = |e: io::Error, place: RowPlace| Error::new("cannot read").because(e).at(place);
@@ -284,7 +285,7 @@ mod tests {
             all.extend(bytes);
             let notice = Notice::new("test", true);
             let mut reader = RowReader::new(&all[..], "f").with_max_line(64);
-            // A file that is no file of rows ends with one error.
+            // A file that does not contain rows ends with one error.
             while let Ok(Some(row)) = reader.next(&notice) {
                 proptest::prop_assert!(row.line().len() <= 64);
             }

@@ -1,4 +1,4 @@
-//! `candidate`: one framework, one flag set, and the trials that are left to run with it.
+//! `candidate`: one framework, one flag set, and the units that are still to run with it.
 
 use std::collections::BTreeMap;
 
@@ -17,64 +17,64 @@ pub struct Candidate {
     pub candidate_id: String,
     /// Model path or id.
     pub model: String,
-    /// Tokenizer path or id, where it is not the model's.
+    /// Tokenizer path or id, if it is not the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
-    /// Asked precision.
+    /// Requested precision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
-    /// Asked quantization.
+    /// Requested quantization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
     /// The GPU budget.
     pub hardware: Hardware,
-    /// GPUs that its degrees of parallelism take, where these are fewer than the budget.
+    /// Number of GPUs that its degrees of parallelism use, if fewer than the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
     /// How the server is started.
     pub server: CandidateServer,
-    /// The server's own command, with the framework's default port; quoted for a POSIX shell. It is the command to deploy unless
+    /// The server's own command, with the framework's default port; quoted for a POSIX shell. Deploy with it unless
     /// there is a `launch_command`.
     pub server_command: String,
-    /// The command to deploy through the plan's launchers, as it is run, with image, mounts and option files; absent for a server
-    /// without one.
+    /// The command to deploy through the plan's launchers, as it is run, with image, mounts and option files; absent if
+    /// the server has no launcher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_command: Option<String>,
-    /// The scenarios of the plan, all of them.
+    /// All scenarios of the plan.
     pub scenarios: Vec<Scenario>,
-    /// The load specs of the plan, all of them.
+    /// All load specs of the plan.
     pub loads: Vec<Load>,
-    /// What is left to run: scenario × load × repeat.
+    /// The units still to run: scenario × load × repeat.
     pub units: Vec<Unit>,
     /// How the load is driven.
     pub benchmark: Benchmark,
-    /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty when the plan gives none.
+    /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty if the plan has none.
     #[serde(default)]
     pub sla: Members,
-    /// What each scenario counts in a decision over all of them.
+    /// The weight of each scenario in a decision over all of them.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub weights: Members,
     /// Its place in the search.
     pub search: SearchPosition,
-    /// The framework's version that its flags were checked for; absent when no help was captured.
+    /// The framework version that its flags were checked against; absent if no help was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its flags as a captured help accepts them; absent when none was captured.
+    /// Its flags as accepted by the captured help; absent if none was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validated_cli_flags: Option<ValidatedFlags>,
-    /// Knobs of the plan that go by another name, or are left out.
+    /// Knobs of the plan that were renamed or dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substitutions: Vec<Substitution>,
-    /// What a reader of its results has to know about the plan.
+    /// Caveats of the plan, for readers of its results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caveats: Vec<String>,
-    /// The engine simulates; nothing that follows from this row is a measurement of a real engine.
+    /// The engine is simulated: no result of this row is a measurement of a real engine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
-    /// Given only when the candidate is not to be run.
+    /// Set only if the candidate is not to be run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Finer than `status`: `unsupported`, `budget`, ….
+    /// More specific than `status`: `unsupported`, `budget`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_class: Option<FailureClass>,
     /// Why it is not to be run.
@@ -86,14 +86,14 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CandidateServer {
-    /// The framework definition that rendered it: `vllm`.
+    /// The framework definition that it was rendered from: `vllm`.
     pub definition: String,
-    /// The command to deploy. `{port}` is replaced by the port that bench-serve chooses.
+    /// The command, as argv. bench-serve replaces `{port}` with the port that it chooses.
     pub argv: Vec<String>,
-    /// Environment beside the inherited one; null means: inherit this name.
+    /// Environment variables added to the inherited ones; null inherits the variable of this name.
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,
-    /// Option files by name; bench-serve writes them, `{files}/NAME` in argv is their path.
+    /// Option files by name; bench-serve writes them, and argv refers to them as `{files}/NAME`.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
     /// The flags as the plan spells them, baseline and search values together.
@@ -101,7 +101,7 @@ pub struct CandidateServer {
     /// The flags that differ from the baseline; empty for the baseline itself.
     #[serde(default)]
     pub changed: Members,
-    /// What starts it, outermost first: `local`, or `ssh` and in it `docker_exec`.
+    /// What starts it, outermost first: `local`, or `ssh` and inside it `docker_exec`.
     pub launcher: Vec<LauncherStep>,
     /// Container image.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ pub struct CandidateServer {
     pub mounts: Vec<String>,
 }
 
-/// One launcher, and what it needs to know.
+/// One launcher and its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LauncherStep {
@@ -142,11 +142,11 @@ impl LauncherStep {
     }
 }
 
-/// One unit of work and of resume: scenario × load spec × repeat of this candidate.
+/// The unit of work and of resume: scenario × load spec × repeat of one candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unit {
-    /// 16 hexadecimal digits of everything that the unit's result depends on.
+    /// 16 hexadecimal digits: a digest of everything that the unit's result depends on.
     pub key: String,
     /// Name of the scenario.
     pub scenario: String,
@@ -162,35 +162,36 @@ pub struct Unit {
 pub struct Benchmark {
     /// Path of the endpoint: `/v1/completions`, `/v1/chat/completions` or `/generate`.
     pub endpoint: Endpoint,
-    /// Measured requests per run, exactly, unless `duration_s` asks for more.
+    /// Number of measured requests per run, unless `duration_s` needs more.
     pub num_prompts: u32,
-    /// Open loop: at least this long: n = max(`num_prompts`, rate × duration).
+    /// Open loop: minimum duration, s: n = max(`num_prompts`, rate × duration).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<f64>,
-    /// Requests before the measured ones, of the same scenario, discarded.
+    /// Requests sent before the measured ones, of the same scenario, and discarded.
     pub warmup_requests: u32,
-    /// Instead: warm up under the measured load for this many seconds, and keep it running until the last measured request returns.
+    /// Warm up under the measured load for this long instead, s, and keep the load running until the last measured
+    /// request returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_s: Option<f64>,
     /// Seed of schedule and prompts.
     pub seed: u64,
-    /// Ask the server to go on to `output_len` whatever the model says.
+    /// Request outputs of exactly `output_len` tokens, even if the model would stop earlier.
     pub ignore_eos: bool,
-    /// Members of every request's body; temperature 0 when the plan gives no sampling.
+    /// Members of every request's body; temperature is 0 unless the plan sets a sampling parameter.
     pub extra_request_body: Members,
-    /// Answers come whole and not as a stream.
+    /// Responses arrive whole, not as a stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_answers: bool,
-    /// Ask for the count of tokens in every chunk: it costs the server a little, and tells how many tokens a chunk has.
+    /// Request the token count in every chunk: it costs the server a little, and shows how many tokens each chunk has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continuous_usage: bool,
     /// Headers of every request; `${NAME}` in a value is replaced by that environment variable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// How prompts stay out of the prefix cache from one run to the next.
+    /// How prompts avoid hits in the prefix cache.
     #[serde(default, skip_serializing_if = "CachePolicy::is_default")]
     pub cache: CachePolicy,
-    /// A smoke test, not a benchmark (few prompts, or set by the plan).
+    /// A smoke test, not a benchmark: few prompts, or set by the plan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
 }
@@ -199,34 +200,35 @@ pub struct Benchmark {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchPosition {
-    /// As the plan says: `baseline_first_bounded_product`, `one_at_a_time`, ….
+    /// As in the plan: `baseline_first_bounded_product`, `one_at_a_time`, ….
     pub strategy: Strategy,
     /// From 0; 0 is the baseline.
     pub index: usize,
-    /// Candidates of this framework after the cap.
+    /// Number of candidates of this framework that run, at most `max_candidates_per_framework`.
     pub of: usize,
-    /// Candidates that the search space holds before the cap.
+    /// Number of combinations in the search space.
     pub space: usize,
     /// True for the baseline.
     pub baseline: bool,
-    /// Why it is tried.
+    /// Why it is tested.
     #[serde(default)]
     pub why: String,
-    /// Values of knobs that no candidate of this framework has, though nothing forbids them: the cap came first.
+    /// Allowed values of knobs that no candidate of this framework has, because the maximum number of candidates was
+    /// reached.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub never_tried: Members,
 }
 
-/// Flags that a captured help accepts.
+/// Flags accepted by the captured help.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidatedFlags {
-    /// The version that the help is of, where it is known.
+    /// The version that the help belongs to, if known.
     #[serde(default)]
     pub version: Option<String>,
     /// Flags of the server.
     pub server: Vec<String>,
-    /// Flags of the framework's own benchmark client, where one was captured.
+    /// Flags of the framework's own benchmark client, if its help was captured.
     pub benchmark: Vec<String>,
     /// Flags of the server that are not in the help, which is known to be incomplete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -11,19 +11,19 @@ pub type Members = serde_json::Map<String, serde_json::Value>;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hardware {
-    /// As the plan or the driver names it: `H100`.
+    /// As named by the plan or the driver: `H100`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_model: Option<String>,
-    /// GPUs that the plan allows; in a result those that the candidate takes.
+    /// Number of GPUs: in a plan the budget, in a result those that the candidate uses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_count: Option<u32>,
-    /// `CUDA_VISIBLE_DEVICES` or its like, as given.
+    /// `CUDA_VISIBLE_DEVICES` or the equivalent, as given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible_devices: Option<String>,
     /// UUIDs of the GPUs in use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpu_uuids: Vec<String>,
-    /// A server takes GPUs of more than one host.
+    /// A server may use GPUs of more than one host.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub multi_node: bool,
     /// Driver version.
@@ -32,7 +32,8 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// The GPUs that a server is given, `0,1`: as named, else the first of the host; `None` for a server without GPUs.
+    /// The GPUs that a server gets, `0,1`: the named ones, otherwise the first ones of the host; `None` for a server
+    /// without GPUs.
     #[must_use]
     pub fn devices(&self) -> Option<String> {
         let first = |count: u32| (0..count).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
@@ -53,69 +54,50 @@ pub struct Load {
     /// Open loop: mean requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// Closed loop: requests in flight.
+    /// Closed loop: number of requests in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
-    /// Open loop: maximum number of requests in flight; a request that comes due above it is dropped, and counts as failed.
+    /// Open loop: maximum number of requests in flight; a request that comes due above it is dropped and counts as
+    /// failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<u32>,
-    /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the data set's
-    /// own time stamps); absent: a Poisson process.
+    /// Open loop: `constant`, `gamma:SHAPE`, `linear:FROM`, `exponential:FROM` (a ramp from that rate), `trace` (the
+    /// timestamps of the dataset); absent: a Poisson process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
-    /// Open loop without `rate`: search the highest rate that meets the SLA.
+    /// Open loop without `rate`: search for the highest rate that meets the SLA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qps: Option<Qps>,
 }
 
-/// The bracket of a rate search, requests per second.
+/// The range of a rate search, requests per second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Qps {
-    /// Lowest rate tried.
+    /// Lowest rate to try.
     pub lower: f64,
-    /// Highest rate tried.
+    /// Highest rate to try.
     pub upper: f64,
-    /// Stop when the bracket is this narrow.
+    /// Width of the bracket at which the search ends.
     pub tolerance: f64,
     /// Maximum number of bisection steps.
     pub max_rounds: u32,
     /// Maximum number of runs.
     #[serde(default = "max_probes")]
     pub max_probes: u32,
-    /// Begin at the best rate of the candidates before, and search no further where that fails twice.
+    /// Begin at the best rate of the candidates before, and end the search if that fails twice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prune: bool,
 }
 
-/// Default maximum number of runs of one search.
+/// Default for the maximum number of runs of a search.
 pub const MAX_PROBES: u32 = 20;
 
 fn max_probes() -> u32 {
     MAX_PROBES
 }
 
-/// How prompts stay out of the prefix cache from one run to the next. Every candidate has a server of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum CachePolicy {
-    /// No prompt is sent twice to one server.
-    #[default]
-    UniquePrompts,
-    /// The framework's reset endpoint is also called before each run; if it does not succeed, the run is skipped.
-    Reset,
-}
-
-impl CachePolicy {
-    /// True for the default.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// How a process ended: one of the two.
+/// How a process ended: one of the two is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessExit {

@@ -1,4 +1,4 @@
-//! The JSON Schemas in `configs/schemas/` are those of the types. `BLESS=1` rewrites them.
+//! Generates the JSON Schemas in `configs/schemas/` from the row types. `BLESS=1` rewrites them.
 #![cfg(test)]
 
 use std::fs;

@@ -1,7 +1,7 @@
-//! The types of the rows. `configs/schemas/` holds their JSON Schemas, which a test generates from here and holds:
-//! `json` is compiled for tests only.
+//! The row types. `configs/schemas/` has their JSON Schemas, which a test generates from these types and compares; the
+//! module `json` is compiled only for tests.
 //!
-//! A typed row is a view: it names the members that its owner sets. Members that it does not name stay in the row.
+//! A typed row is a view: it names the members that its owner sets. All other members stay in the row.
 
 mod candidate;
 mod common;
@@ -13,22 +13,20 @@ mod scenario;
 mod server;
 
 pub use self::candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags};
-pub use self::common::{CachePolicy, Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps};
+pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
-pub use self::request::{Request, TokenSource};
+pub use self::request::Request;
 pub use self::result::{
     CandidateBlock, NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability,
     WorkloadBlock,
 };
-pub use self::run::{
-    ClientHealth, ClientInfo, Connections, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload,
-};
+pub use self::run::{ClientHealth, ClientInfo, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};
 pub use self::scenario::{Dataset, Scenario, SharedPrefix};
 pub use self::server::{
-    Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, ServerState, Smoke, Stop,
+    Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, Smoke, Stop,
 };
 
-pub use super::words::{LoadMode, RequestStatus, Status, Verdict};
+pub use super::words::{CachePolicy, Connections, LoadMode, RequestStatus, ServerState, Status, TokenSource, Verdict};
 
 #[cfg(test)]
 mod json;

@@ -1,4 +1,4 @@
-//! `plan`: a plan file's own keys as given, where they came from, and what checking them found out.
+//! `plan`: the keys of a plan file as given, the file's name and hash, and the results of checking it.
 
 use std::collections::BTreeMap;
 
@@ -13,50 +13,50 @@ use super::Members;
 pub struct PlanRow {
     /// The file that the plan came from.
     pub plan: PlanFile,
-    /// Every value that was not given and is used, by its dotted name: `"benchmark.num_prompts": 80`.
+    /// Every default that was used, by its dotted name: `"benchmark.num_prompts": 80`.
     #[serde(default)]
     pub defaults: Members,
-    /// What checking it found out.
+    /// The results of checking it.
     #[serde(flatten)]
     pub checked: PlanCheck,
 }
 
-/// Where a plan came from.
+/// The file a plan was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanFile {
-    /// Path as given, `-` for standard input.
+    /// Path as given; `-` for standard input.
     pub path: String,
     /// SHA-256 of the file's bytes.
     pub sha256: String,
 }
 
-/// What checking a plan found out, for those who read its row.
+/// The results of checking a plan, for the programs that read its row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanCheck {
-    /// What a reader of the results has to know: baselines that differ, rules that the plan lifts, checks left out.
+    /// Caveats for readers of the results: baselines that differ, rules that the plan lifts, skipped checks.
     #[serde(default)]
     pub caveats: Vec<String>,
-    /// Knobs that go by another name, or are left out, in the version at hand.
+    /// Knobs that were renamed or dropped for the version at hand.
     #[serde(default)]
     pub substitutions: Vec<Substitution>,
-    /// What is not run, and why.
+    /// Candidates that are not run, and why.
     #[serde(default)]
     pub rejections: Vec<Rejection>,
-    /// By model, its architecture as the model's own files tell it; empty for one that is not in the table. Other models are
-    /// known by their names.
+    /// By model, its architecture according to the model's own files; empty if the table does not have it. Models
+    /// without local files are recognized by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub architectures: BTreeMap<String, String>,
-    /// Flags against captured help, by framework; only with `--help-dir`.
+    /// Flags checked against captured help, by framework; only with `--help-dir`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub validated_cli_flags: BTreeMap<String, FlagCheck>,
-    /// What `--preflight` saw; absent without it.
+    /// What `--preflight` found; absent without it.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub environment: Members,
 }
 
-/// A knob that goes by another name, or is left out.
+/// A knob that was renamed or dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Substitution {
@@ -64,39 +64,39 @@ pub struct Substitution {
     pub framework: String,
     /// As the plan spells it.
     pub knob: String,
-    /// What it is called; null: it is left out of the search.
+    /// Its name in the version at hand; null: it is dropped from the search.
     pub to: Option<String>,
     /// Why.
     pub reason: String,
 }
 
-/// What is not run.
+/// Candidates that are not run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rejection {
     /// The framework's name in the plan.
     pub framework: String,
-    /// Candidates with this knob; null: all of the framework.
+    /// Candidates with this knob; null: all candidates of the framework.
     #[serde(default)]
     pub knob: Option<String>,
-    /// Of those, the ones with this value; null: any.
+    /// Of those, the ones with this value; null: any value.
     #[serde(default)]
     pub value: Option<Value>,
     /// Why.
     pub reason: String,
 }
 
-/// One framework's flags against its captured help.
+/// One framework's flags, checked against its captured help.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlagCheck {
-    /// The version that the help is of, where it is known.
+    /// The version that the help belongs to, if known.
     pub version: Option<String>,
-    /// Names of the files with the help.
+    /// Names of the captured files.
     pub help: Vec<String>,
     /// The server's flags.
     pub server: Verdicts,
-    /// Those of its own benchmark client.
+    /// Flags of its own benchmark client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub benchmark: Option<Verdicts>,
 }
@@ -105,12 +105,12 @@ pub struct FlagCheck {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdicts {
-    /// The help has them.
+    /// Listed in the help.
     pub accepted: Vec<String>,
-    /// The help has them not.
+    /// Not listed in the help.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
-    /// The help is known not to list everything, and has them not.
+    /// Not listed in the help, which is known to be incomplete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unverifiable: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::words::{Phase, RequestStatus};
+use crate::rows::words::{Phase, RequestStatus, TokenSource};
 
 use crate::rows::units::Micros;
 
@@ -12,14 +12,14 @@ use crate::rows::units::Micros;
 pub struct Request {
     /// The run that it belongs to.
     pub run_id: String,
-    /// Its number, from 0, in the order of the schedule.
+    /// Index in the schedule, from 0.
     pub i: u32,
-    /// `warmup`, `measured`, or `tail`: sent to keep up the load until the measured ones return.
+    /// `warmup`, `measured`, or `tail`: sent to keep the load running until the measured requests return.
     pub phase: Phase,
-    /// When it was to be sent; absent in closed loop.
+    /// When it was due; absent in closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_us: Option<Micros>,
-    /// When it was handed to the connection; absent when it never was.
+    /// When it was handed to the connection; absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_us: Option<Micros>,
     /// First byte of the body.
@@ -28,60 +28,47 @@ pub struct Request {
     /// First token-bearing chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token_us: Option<Micros>,
-    /// First token of the answer itself, where reasoning came before it.
+    /// First token of the answer itself, after reasoning; absent without reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_answer_us: Option<Micros>,
     /// Last token-bearing chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_token_us: Option<Micros>,
-    /// End of the stream, or of waiting for it.
+    /// End of the stream, or when waiting for it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_us: Option<Micros>,
-    /// Output tokens that were asked for, where not every request of the run asks for as many.
+    /// Requested output tokens, if the requests of the run differ in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_output_tokens: Option<u32>,
-    /// Prompt tokens, by usage.
+    /// Prompt tokens, from `usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u32>,
-    /// Prompt tokens that the server took from its cache, by usage.
+    /// Prompt tokens that the server took from its cache, from `usage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u32>,
     /// Output tokens, reasoning included, from `token_source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u32>,
-    /// Where `output_tokens` comes from.
+    /// Source of `output_tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_source: Option<TokenSource>,
-    /// Token-bearing chunks.
+    /// Number of token-bearing chunks.
     pub chunks: u32,
-    /// `ok`, or the class of the failure.
+    /// `ok`, or the kind of failure.
     pub status: RequestStatus,
-    /// It went over a connection that an earlier one had made; absent where nothing came back.
+    /// It reused the connection of an earlier request; absent if nothing was received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused_connection: Option<bool>,
-    /// HTTP status, when there was an answer.
+    /// HTTP status, if a response arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
-    /// As the server says.
+    /// Finish reason, in the server's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
-    /// What went wrong, redacted, short.
+    /// The error message, redacted and shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Times of the token-bearing chunks, with `--itl full`.
+    /// Times of the token-bearing chunks, µs; only with `--itl full`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chunk_us: Vec<Micros>,
-}
-
-/// Where a token count comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum TokenSource {
-    /// The server's `usage`.
-    Usage,
-    /// Token ids in the stream.
-    TokenIds,
-    /// Chunks were counted: a lower bound, not used for TPOT or tokens per second.
-    Chunks,
 }

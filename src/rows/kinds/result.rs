@@ -1,4 +1,4 @@
-//! `result`: one trial, or one candidate that gave none, in the source document's schema.
+//! `result`: one trial, or one candidate without a trial, in the schema of the source document.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
-use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, Verdict};
+use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
 
 /// A `result` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,9 +14,9 @@ use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason,
 pub struct ResultRow {
     /// The framework's name in the plan.
     pub framework: String,
-    /// As the server or its package says.
+    /// As reported by the server or its package.
     pub framework_version: Option<String>,
-    /// Commit, where known.
+    /// Commit of the framework, if known.
     pub framework_commit: Option<String>,
     /// The candidate.
     pub candidate_id: String,
@@ -24,7 +24,7 @@ pub struct ResultRow {
     pub model: String,
     /// The outcome.
     pub status: Status,
-    /// Finer than `status`.
+    /// More specific than `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_class: Option<FailureClass>,
     /// A sentence that says whether to retry, lower the load, fix a parameter, or do nothing.
@@ -33,28 +33,28 @@ pub struct ResultRow {
     pub hardware: Hardware,
     /// The requested workload; null for a candidate that never ran.
     pub workload: Option<WorkloadBlock>,
-    /// Limits by key; `passed`: null when there is no limit or nothing was measured; `tested`: an SlaTest by limit.
+    /// Limits by key; `passed`: null if there is no limit or nothing was measured; `tested`: an SlaTest by limit.
     pub sla: Members,
-    /// By the source document's names; a metric that was not measured is null or absent.
+    /// Named as in the source document; a metric that was not measured is null or absent.
     pub metrics: BTreeMap<String, Option<f64>>,
-    /// The server's own command: the one to deploy unless there is a `launch_command`.
+    /// The server's own command: deploy with it unless there is a `launch_command`.
     pub server_command: String,
-    /// The command to deploy through the plan's launchers, as it was run; absent for a server without one.
+    /// The command to deploy through the plan's launchers, as it was run; absent if the server has no launcher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_command: Option<String>,
-    /// The command that measured; null for a candidate that never ran.
+    /// The bench-load command that repeats the run; null for a candidate that never ran.
     pub benchmark_command: Option<String>,
-    /// How latencies spread, by `ttft_ms`, `tpot_ms`, `e2e_ms`, `ttfat_ms`.
+    /// Spread of the latencies `ttft_ms`, `tpot_ms`, `e2e_ms`, `ttfat_ms`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub statistics: BTreeMap<String, Spread>,
-    /// The gate's answer.
+    /// The SLA verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// Caveats about the numbers.
     pub quality: Quality,
     /// Settings that must be equal in rows that are compared.
     pub fingerprint: Members,
-    /// `image, image_digest, cuda, nccl, driver`, null where unknown; and what the server's log says that it runs with:
+    /// `image, image_digest, cuda, nccl, driver`, null if unknown; and settings that the server's log states:
     /// `attention_backend`, `dtype`, ….
     pub environment: Members,
     /// Start-up: `ready_ms`, `cold`, and durations in the server's log, seconds.
@@ -63,13 +63,13 @@ pub struct ResultRow {
     /// Capacity in the server's log: `kv_cache_tokens`, ….
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub memory: Members,
-    /// The prefix cache during the run, by the server's own counters.
+    /// Counters of the prefix cache during the run, reported by the server.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub cache: Members,
-    /// Speculation during the run, by the server's own counters.
+    /// Counters of speculative decoding during the run, reported by the server.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub spec_decode: Members,
-    /// Queue, prefill and decode during the run, by the server's own counters.
+    /// Queue, prefill and decode times during the run, reported by the server.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub phase_metrics: Members,
     /// The candidate's place in its search.
@@ -78,22 +78,22 @@ pub struct ResultRow {
     /// The rate search that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchBlock>,
-    /// The run behind the row.
+    /// The run that the row summarizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunBlock>,
-    /// Units that this row closes: one, or all that a failed candidate had left.
+    /// Units that this row completes: one, or all remaining ones of a candidate that failed.
     #[serde(default)]
     pub units: Vec<String>,
-    /// Attempts at these units in what was read, this one included.
+    /// Number of attempts at these units in the input, this one included.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub attempts: u32,
     /// Sources of the numbers of another client's result; absent for runs of bench-load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeBlock>,
-    /// Its flags as a captured help accepts them; absent when none was captured.
+    /// Its flags as accepted by the captured help; absent if none was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validated_cli_flags: Option<ValidatedFlags>,
-    /// Knobs of the plan that go by another name, or are left out.
+    /// Knobs of the plan that were renamed or dropped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substitutions: Vec<Substitution>,
     /// Caveats of the plan.
@@ -105,7 +105,7 @@ pub struct ResultRow {
 }
 
 impl ResultRow {
-    /// A result without anything measured.
+    /// A result without measurements.
     #[must_use]
     pub fn new(framework: &str, candidate_id: &str, model: &str, status: Status) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl ResultRow {
         }
     }
 
-    /// The members that `environment` always has, null where unknown.
+    /// The members that `environment` always has, null if unknown.
     #[must_use]
     pub fn unknown_environment() -> Members {
         ["image", "image_digest", "cuda", "nccl", "driver"]
@@ -166,37 +166,38 @@ fn is_once(attempts: &u32) -> bool {
     *attempts == 1
 }
 
-/// Another client's result.
+/// The result of another client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NativeBlock {
     /// Its format: `vllm_bench_serve`.
     pub format: String,
-    /// The client.
+    /// Name of the client.
     pub client: String,
-    /// Where each metric is from.
+    /// Source of each metric.
     #[serde(default)]
     pub fields: BTreeMap<String, NativeField>,
     /// Why a metric is null.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulls: BTreeMap<String, String>,
-    /// What this client does not detect: `in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …, and what follows.
+    /// What this client does not detect (`in_band_error`, `early_stop`, `first_chunk`, `reasoning`, …) and the
+    /// consequence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blind: BTreeMap<String, String>,
-    /// From 0: which of the results of one configuration at one load it is; absent where that is not known.
+    /// Index, from 0, among the results of one configuration at one load; absent if not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<u32>,
 }
 
-/// A number of another client.
+/// The source of one number of another client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NativeField {
-    /// Its key there; `requests` for what was computed anew from its requests.
+    /// Its key in the client's file; `requests` if it was recomputed from the requests.
     pub field: String,
-    /// Its unit there.
+    /// Its unit in the client's file.
     pub unit: String,
-    /// Its formula there.
+    /// Its formula in that client.
     #[serde(default, rename = "is", skip_serializing_if = "Option::is_none")]
     pub meaning: Option<String>,
 }
@@ -209,11 +210,11 @@ pub struct WorkloadBlock {
     pub kind: Option<String>,
     /// Name of the scenario.
     pub scenario: Option<String>,
-    /// Path of the data set.
+    /// Path of the dataset.
     pub dataset_path: Option<String>,
-    /// Prompt tokens asked for.
+    /// Requested prompt tokens.
     pub input_len: Option<f64>,
-    /// Output tokens asked for.
+    /// Requested output tokens.
     pub output_len: Option<f64>,
     /// Measured prompt tokens, median.
     pub input_len_p50: Option<f64>,
@@ -223,9 +224,9 @@ pub struct WorkloadBlock {
     pub output_len_p50: Option<f64>,
     /// Measured output tokens, 95th percentile.
     pub output_len_p95: Option<f64>,
-    /// Measured requests.
+    /// Number of measured requests.
     pub num_prompts: Option<u32>,
-    /// Open loop: requests per second asked for.
+    /// Open loop: requested rate, requests per second.
     pub request_rate: Option<f64>,
     /// Closed loop: requests in flight. Open loop: the cap.
     pub max_concurrency: Option<u32>,
@@ -239,13 +240,13 @@ pub struct WorkloadBlock {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
-    /// Values: successful requests that have this latency.
+    /// Number of values: successful requests that have this latency.
     pub n: u64,
-    /// Standard deviation; null of one value.
+    /// Standard deviation; null for a single value.
     pub sd: Option<f64>,
-    /// The least.
+    /// Minimum.
     pub min: f64,
-    /// The greatest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -253,35 +254,35 @@ fn unknown_limit() -> Limit {
     Limit::InFlight
 }
 
-/// One SLA limit against what was measured.
+/// One SLA limit, compared with the measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SlaTest {
-    /// `max_p99_ttft_ms`: its key.
+    /// Key of the limit: `max_p99_ttft_ms`.
     #[serde(skip, default = "unknown_limit")]
     pub limit: Limit,
     /// The limit's value.
     pub threshold: f64,
-    /// The measured value; null when failures make it infinite or nothing was measured.
+    /// The measured value; null if failures make it infinite or nothing was measured.
     pub value: Option<f64>,
-    /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `rate_times_e2e` of the run's first and last
-    /// third, or `reported`: from a
-    /// row's metrics, for the requests themselves are not known.
+    /// `all_scheduled` (failures count as infinite), `successes`, `requests`, `rate_times_e2e` of the first and last
+    /// third of the run, or `reported`: from a row's metrics, because its requests are not known.
     pub basis: Basis,
-    /// (threshold − value) / threshold for a ceiling, (value − threshold) / threshold for a floor; negative fails.
+    /// (threshold − value) / threshold for a maximum, (value − threshold) / threshold for a minimum; negative if
+    /// missed.
     pub margin: Option<f64>,
-    /// Whether the limit holds.
+    /// True if the limit is met.
     pub passed: bool,
-    /// Requests that were to be sent, behind a percentile.
+    /// Number of scheduled requests behind a percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
-    /// Those of them that failed or were above the limit.
+    /// Number of these that failed or exceeded the limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<u32>,
-    /// Requests that the confirmation of this percentile needs.
+    /// Number of requests needed to confirm this percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed: Option<u32>,
-    /// False when there were too few requests for that percentile.
+    /// False if there were too few requests for this percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<bool>,
 }
@@ -299,7 +300,7 @@ pub struct Quality {
     /// The load generator fell behind its schedule.
     #[serde(default)]
     pub client_saturated: bool,
-    /// More than 1 % of the answers were shorter than asked.
+    /// More than 1 % of the outputs were shorter than requested.
     #[serde(default)]
     pub length_mismatch: bool,
     /// More than 1 % of the prompt tokens came from a cache.
@@ -308,52 +309,52 @@ pub struct Quality {
     /// Thirds of the run differ by more than 10 %.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstable: bool,
-    /// The server fell behind its load: after the ramp each answer took longer than those before it.
+    /// The server fell behind its load: after the ramp, requests took longer and longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub saturated: bool,
-    /// Its client writes 0 where it measured nothing; such a number is null here.
+    /// The client writes 0 for values that it did not measure; these are null here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub placeholder_zero: bool,
-    /// What its client does not detect, in a word each; `native.blind` has the consequences.
+    /// What its client does not detect, one word each; `native.blind` has the consequences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blind: Vec<String>,
-    /// The row's claim about its SLA, if its numbers contradict it.
+    /// The row's claim about its SLA, if its own numbers contradict it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
     /// Heat or the power supply slowed a GPU down in more than 5 % of the samples.
     #[serde(default)]
     pub throttled: bool,
-    /// How the client reached the server, where it was not on the same host: `tunnel`, `network`.
+    /// How the client reached the server, if not on the same host: `tunnel`, `network`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached_by: Option<ReachedBy>,
     /// Open loop: the run was too short to tell whether the server keeps up with its load.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub too_short_to_tell: bool,
-    /// Thirds of the run after its ramp; absent when it was too short to tell.
+    /// Thirds of the run after its ramp; absent if the run was too short to tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stability: Option<Stability>,
-    /// Where token counts come from; the weakest source of the run.
+    /// Source of the token counts; the weakest of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_source: Option<String>,
-    /// How percentiles are made: `type7`.
+    pub token_source: Option<TokenSource>,
+    /// How percentiles are computed: `type7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile_method: Option<String>,
 }
 
-/// What the thirds of a run's window say; the window goes from the end of the ramp, at which the first answers are back, to
-/// the last start. The whole run of a server that so plainly falls behind that its ramp has no end.
+/// The thirds of a run's window, which begins at the end of the ramp, when the first responses are complete, and ends
+/// at the last start. It is the whole run if the server falls behind so fast that the ramp never ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stability {
-    /// Largest rate of completions of a third over the smallest.
+    /// Highest completion rate of a third divided by the lowest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_min_throughput: Option<f64>,
-    /// Largest mean TTFT of a third over the smallest.
+    /// Highest mean TTFT of a third divided by the lowest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_min_ttft: Option<f64>,
-    /// Both are at most 1.10.
+    /// True if both are at most 1.10.
     pub stable: bool,
-    /// Where the window begins, s after the first request was due.
+    /// Start of the window, s after the first request was due.
     #[serde(default)]
     pub from_s: f64,
     /// Requests started in the window, per second.
@@ -364,7 +365,7 @@ pub struct Stability {
     /// Mean E2E of the successful requests started in each third, s.
     #[serde(default)]
     pub e2e_s: [Option<f64>; 3],
-    /// E2E grows significantly from third to third: requests in flight become more than rate × E2E of the first third, and
+    /// E2E grows significantly from third to third: more requests are in flight than rate × E2E of the first third, and
     /// the server falls behind its load.
     pub saturated: bool,
 }
@@ -373,7 +374,8 @@ pub struct Stability {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchBlock {
-    /// The search chose this result: the confirmed run at the highest rate that passed, or the lowest that failed.
+    /// True for the result that the search chose: the confirmed run at the highest rate that passed, or the lowest that
+    /// failed.
     pub chosen: bool,
     /// Highest rate that passed and was confirmed, requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -383,9 +385,9 @@ pub struct SearchBlock {
     pub min_fail: Option<f64>,
     /// Why it ended: `resolved`, `max_rounds`, `no_failure_in_range`, …; `unfinished`.
     pub reason: SearchEndReason,
-    /// Runs that it took.
+    /// Number of runs.
     pub probes: u32,
-    /// Some rate passed above one that failed.
+    /// A rate above one that failed has passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,
 }
@@ -398,11 +400,11 @@ pub struct CandidateBlock {
     pub changed: Members,
     /// True for the baseline.
     pub baseline: bool,
-    /// Index in the search of its framework.
+    /// Index in the search of its framework; 0 is the baseline.
     pub index: usize,
-    /// Candidates of its framework after the cap.
+    /// Number of candidates of its framework that run.
     pub of: usize,
-    /// Why it is tried.
+    /// Why it is tested.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
     /// Allowed values of knobs that no candidate of its framework has.
@@ -413,29 +415,29 @@ pub struct CandidateBlock {
     pub weights: Members,
 }
 
-/// The run behind a result.
+/// The run that a result summarizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunBlock {
-    /// The run.
+    /// Id of the run.
     pub run_id: String,
-    /// The server.
+    /// Id of the server's start.
     pub server_id: String,
-    /// From 0.
+    /// Index of the repeat, from 0.
     pub repeat: u32,
-    /// The unit of resume that it is an attempt at.
+    /// The unit that it is an attempt at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// Probe of a search.
+    /// Index of the probe in its rate search.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<u32>,
-    /// Client, version and, where it is known, commit: `bench-load 0.1.0 (fdbb2a5)`.
+    /// Client, version and commit if known: `bench-load 0.1.0 (fdbb2a5)`.
     pub client: String,
-    /// RFC 3339.
+    /// Start, RFC 3339.
     pub started_at: String,
-    /// RFC 3339; absent for a run that never ended.
+    /// End, RFC 3339; absent for a run that never ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// Requests by status.
+    /// Number of requests by status.
     pub requests: BTreeMap<String, u64>,
 }

@@ -1,49 +1,52 @@
-//! `run`, `run_end` and `search_end`: one trial, before and after it, and the end of a rate search.
+//! `run`, `run_end` and `search_end`: the start and end of one trial, and the end of a rate search.
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Load, Members};
-use crate::rows::words::{Endpoint, FailureClass, SearchEndReason, Status};
+use super::{Load, Members};
+use crate::rows::words::{
+    CachePolicy, Connections, DatasetKind, Endpoint, FailureClass, PromptForm, SearchEndReason, Status,
+};
 
 /// A `run` row, written before the first measured request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
-    /// From server, scenario, load, probe and repeat.
+    /// Digest of server, scenario, load, probe and repeat.
     pub run_id: String,
-    /// The server it runs on.
+    /// The server that it runs on.
     pub server_id: String,
     /// The unit that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// What is asked.
+    /// The requested workload.
     pub workload: Workload,
-    /// How requests arrive; a search's probes have their rate here.
+    /// How requests arrive; for a probe of a rate search, with its rate.
     pub load: Load,
     /// Number of the probe within a search, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<u32>,
-    /// Which part of the load this client drives, where several share it.
+    /// The share of the load that this client drives, if several clients share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
     /// From 0.
     pub repeat: u32,
-    /// How often this run was measured before, because the client fell behind in it; absent for 0.
+    /// Number of earlier measurements of this run in which the client fell behind; absent for 0.
     #[serde(default, skip_serializing_if = "is_first")]
     pub attempt: u32,
     /// Seed of the schedule and the prompts.
     pub seed: u64,
-    /// Seconds of the same load before the measured requests; the load then continues until the last of them returns.
+    /// Duration of the same load before the measured requests, s; the load then continues until the last of them
+    /// returns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup_s: Option<f64>,
-    /// SHA-256 of the due times; absent in closed loop, which has none.
+    /// SHA-256 of the due times; absent in closed loop, which does not have any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule_sha256: Option<String>,
     /// The bench-load command that repeats this run on its own.
     pub benchmark_command: String,
-    /// Who measured.
+    /// The client that measured.
     pub client: ClientInfo,
-    /// How it connected.
+    /// Whether it reused connections.
     #[serde(default)]
     pub connections: Connections,
     /// How prompts avoid hits in the prefix cache.
@@ -52,7 +55,7 @@ pub struct Run {
     /// A smoke test, not a benchmark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
-    /// The engine says that it simulates.
+    /// The engine reports that it is simulated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
     /// RFC 3339, UTC.
@@ -64,65 +67,65 @@ fn is_first(attempt: &u32) -> bool {
     *attempt == 0
 }
 
-/// One of several clients that share a load: every so-manieth session of its schedule.
+/// The share of one client of several: every `of`-th session of the schedule, starting at `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shard {
     /// From 0.
     pub index: u32,
-    /// How many there are.
+    /// Number of clients.
     pub of: u32,
 }
 
 impl Shard {
-    /// True when the `i`-th of a list is ours.
+    /// True if this client sends the `i`-th session.
     #[must_use]
     pub fn has(self, i: usize) -> bool {
         i % self.of.max(1) as usize == self.index as usize
     }
 
-    /// Our part of a number.
+    /// This client's part of a number.
     #[must_use]
     pub fn part(self, n: u32) -> u32 {
         n / self.of.max(1) + u32::from(self.index < n % self.of.max(1))
     }
 }
 
-/// What is asked of the server in one run.
+/// The workload of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Workload {
     /// Name of the scenario.
     pub scenario: String,
     /// `random`, `shared_prefix`, `multi_turn`, or the kind of a file.
-    pub kind: String,
+    pub kind: DatasetKind,
     /// Path of the endpoint.
     pub endpoint: Endpoint,
-    /// Prompt tokens asked for.
+    /// Requested prompt tokens.
     pub input_len: u32,
-    /// Output tokens asked for.
+    /// Requested output tokens.
     pub output_len: u32,
-    /// Measured requests.
+    /// Number of measured requests.
     pub num_prompts: u32,
-    /// Path of the data set.
+    /// Path of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset_path: Option<String>,
-    /// Prompts share their beginnings on purpose.
+    /// Prompts share prefixes on purpose.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefix_reuse: bool,
-    /// Tokens that the chat template adds to a prompt, as the server counts.
+    /// Number of tokens that the chat template adds to a prompt, as counted by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_tokens: Option<u32>,
-    /// Answers are not streamed: there is no time to first token.
+    /// Responses are not streamed, so there is no time to first token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
     /// `token_ids` or `text`: how prompts are sent.
-    pub prompt_form: String,
-    /// SHA-256 of what decides the prompts, without the seed.
+    pub prompt_form: PromptForm,
+    /// SHA-256 of everything that determines the prompts, except the seed.
     pub sha256: String,
 }
 
-/// The client that measured.
+/// The client that measured a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientInfo {
@@ -130,8 +133,8 @@ pub struct ClientInfo {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The commit that it was built from, its first seven digits, with `-dirty` where the sources were changed after it;
-    /// absent where that is not known.
+    /// The commit that it was built from, its first seven digits, with `-dirty` if the sources were changed after it;
+    /// absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
@@ -144,43 +147,31 @@ impl std::fmt::Display for ClientInfo {
     }
 }
 
-/// How requests get their connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Connections {
-    /// Kept alive and used again.
-    #[default]
-    Pooled,
-    /// A new one each, for servers that close a connection that they promised to keep.
-    PerRequest,
-}
-
 /// A `run_end` row, written after the last request of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunEnd {
     /// The run that ended.
     pub run_id: String,
-    /// The part of it that ended, where several clients share it.
+    /// The share that ended, if several clients share the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
-    /// `ok` when the run went its whole way, whatever became of its requests.
+    /// `ok` if all requests were sent and finished, even if some of them failed.
     pub status: Status,
     /// `interrupted`, `server_lost`, `budget`, `client_saturated`, ….
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_class: Option<FailureClass>,
-    /// A sentence.
+    /// The reason, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
-    /// From the run's start to the end of its last request, s.
+    /// From the start of the run to the end of its last request, s.
     pub duration_s: f64,
-    /// Health of the client.
+    /// Whether the client kept up with its schedule.
     pub client: ClientHealth,
-    /// Distributions too long to list.
+    /// Distributions that are too long to list.
     #[serde(default)]
     pub histograms: Histograms,
-    /// What the server's own counters say about the run, by `BLOCK.KEY`: `cache.hit_tokens`.
+    /// Metrics of the run from the server's own counters, by `BLOCK.KEY`: `cache.hit_tokens`.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub server_metrics: Members,
     /// RFC 3339, UTC.
@@ -203,16 +194,16 @@ pub struct ClientHealth {
     /// Longest time during which the client did not run at all, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_gap_ms: Option<f64>,
-    /// CPU seconds of the client over the run's duration.
+    /// CPU seconds of the client per second of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
     /// Share of this host's CPU time that was busy during the run, whoever used it, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_cpu_share: Option<f64>,
-    /// Connections that answers came on.
+    /// Number of connections on which responses arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
-    /// The client did not keep up: the run says nothing about the server.
+    /// The client fell behind its schedule, so the run says nothing about the server.
     pub saturated: bool,
 }
 
@@ -228,13 +219,13 @@ pub struct Histograms {
     pub itl_us: Option<String>,
 }
 
-/// A `search_end` row: the bracket that a rate search ended with.
+/// A `search_end` row: the bracket at the end of a rate search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchEnd {
-    /// The server searched on.
+    /// The server that was searched.
     pub server_id: String,
-    /// The unit that it closes.
+    /// The unit that it completes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// Name of the scenario.
@@ -242,32 +233,32 @@ pub struct SearchEnd {
     /// Highest rate that was measured and passed, requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pass: Option<f64>,
-    /// Lowest rate that was measured and failed.
+    /// Lowest rate that was measured and failed, requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_fail: Option<f64>,
-    /// Bisection steps.
+    /// Number of bisection steps.
     #[serde(default)]
     pub rounds: u32,
-    /// Runs that it took.
+    /// Number of runs.
     pub probes: u32,
     /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`,
     /// `budget`, `interrupted`.
     pub reason: SearchEndReason,
-    /// Some rate passed above one that failed.
+    /// A rate above one that failed has passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,
 }
 
-/// A `native` row: what another client printed about a server that bench-serve leased to it.
+/// A `native` row: the output of another client for a server that bench-serve leased to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Native {
-    /// Whose output it is, where that is known: `vllm_bench_serve`.
+    /// Format of the output, if known: `vllm_bench_serve`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// The server that was measured.
     pub server_id: String,
-    /// What the client was asked to do, where bench-load ran it.
+    /// The requested workload, if bench-load ran the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
     /// The output, unchanged.

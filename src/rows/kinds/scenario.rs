@@ -1,48 +1,50 @@
-//! What is asked of a server, again and again.
+//! Scenarios: the prompts and outputs that are requested of every candidate.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// One scenario of the workload: an aligned pair of lengths, or a data set.
+use crate::rows::words::DatasetKind;
+
+/// One scenario of the workload: an aligned pair of lengths, or a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
     /// Its name in the plan: `chat`.
     pub name: String,
-    /// `random`, `shared_prefix`, `multi_turn`, or what the plan calls its file: `sharegpt`, `mooncake`, ….
-    pub kind: String,
-    /// Prompt tokens; of a data set its median, of `multi_turn` those that each turn adds.
+    /// `random`, `shared_prefix`, `multi_turn`, or the plan's word for its file: `sharegpt`, `mooncake`, ….
+    pub kind: DatasetKind,
+    /// Prompt tokens; for a dataset their median, for `multi_turn` those that each turn adds.
     pub input_len: u32,
-    /// Output tokens; of a data set its median.
+    /// Output tokens; for a dataset their median.
     pub output_len: u32,
-    /// Lengths are drawn evenly from length × (1 − ratio) to length × (1 + ratio); from 0 to below 1.
+    /// Lengths are drawn uniformly from length × (1 − ratio) to length × (1 + ratio); from 0 to below 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range_ratio: Option<f64>,
-    /// Requests of a group begin with the same tokens, which are part of `input_len`.
+    /// Requests of a group begin with the same tokens, which count as part of `input_len`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_prefix: Option<SharedPrefix>,
-    /// Turns of a session: each sends the whole talk so far, once the one before has ended.
+    /// Turns of a session: each resends the full history, after the previous turn has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
-    /// Seconds from the end of a turn to the next.
+    /// Pause between the end of a turn and the next turn, s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_s: Option<f64>,
-    /// The file that prompts are taken from.
+    /// The file with the prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<Dataset>,
 }
 
-/// The common beginning of the prompts of a group.
+/// The prefix that the prompts of a group share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SharedPrefix {
-    /// Its tokens.
+    /// Its length, tokens.
     pub tokens: u32,
-    /// How many different ones there are.
+    /// Number of different prefixes.
     pub groups: u32,
 }
 
-/// A file of prompts, and what is known of it.
+/// A file of prompts, and the facts about it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dataset {
@@ -50,7 +52,7 @@ pub struct Dataset {
     pub path: String,
     /// SHA-256 of its bytes.
     pub sha256: String,
-    /// Rows that can be sent.
+    /// Number of rows that can be sent.
     pub rows: u32,
     /// 95th percentile of the prompt tokens.
     pub input_len_p95: u32,
@@ -58,25 +60,25 @@ pub struct Dataset {
     pub output_len_p95: u32,
     /// Largest sum of prompt and output tokens of a row.
     pub longest: u32,
-    /// Some of these counts are estimates: a quarter of the characters.
+    /// Some of these counts are estimated as a quarter of the characters.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
-    /// Some prompt is a list of messages, which only a chat endpoint takes.
+    /// Some prompt is a list of messages, which only a chat endpoint accepts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chat: bool,
     /// Rows may be sent to one server again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefix_reuse: bool,
-    /// Only the shapes of its prompts are known: their text is made up.
+    /// Only the lengths of its prompts are known: their text is generated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synthetic: bool,
-    /// Output tokens of a row that says nothing about them.
+    /// Output tokens of rows that do not specify them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_output_len: Option<u32>,
-    /// What rows may have beside text, because every framework of the plan takes it: `images`, `tools`.
+    /// What rows may contain besides text, because every framework of the plan accepts it: `images`, `tools`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takes: Vec<String>,
-    /// Requests per second of its own time stamps.
+    /// Requests per second of its timestamps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
 }
@@ -90,12 +92,12 @@ impl Dataset {
 }
 
 impl Scenario {
-    /// Prompts of the seed with these lengths.
+    /// Seeded random prompts of these lengths.
     #[must_use]
     pub fn random(name: &str, input_len: u32, output_len: u32) -> Self {
         Self {
             name: name.into(),
-            kind: "random".into(),
+            kind: DatasetKind::Random,
             input_len,
             output_len,
             range_ratio: None,
@@ -106,7 +108,7 @@ impl Scenario {
         }
     }
 
-    /// The most tokens that prompt and answer of one request have together; `None` of a file that was not read yet.
+    /// Maximum number of tokens of one request, prompt and output; `None` for a file that has not been read yet.
     #[must_use]
     pub fn longest(&self) -> Option<u64> {
         if let Some(dataset) = &self.dataset {
@@ -124,7 +126,7 @@ impl Scenario {
         Some(longest)
     }
 
-    /// True where prompts share their beginnings on purpose: what a cache does is then part of the measurement.
+    /// True if prompts share prefixes on purpose: cache hits are then part of the measurement.
     #[must_use]
     pub fn reuses_prefixes(&self) -> bool {
         self.shared_prefix.is_some()
@@ -132,7 +134,7 @@ impl Scenario {
             || self.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse)
     }
 
-    /// The flags of `bench-load --url` that ask for this scenario, with their values.
+    /// The flags of `bench-load --url` that request this scenario, with their values.
     #[must_use]
     pub fn flags(&self) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
@@ -153,7 +155,8 @@ impl Scenario {
         flags
     }
 
-    /// True where `n` more requests have prompts after `sent` rows of its data set went to a server; random prompts never end.
+    /// True if there are prompts for `n` more requests after `sent` rows of its dataset; generated prompts never run
+    /// out.
     #[must_use]
     pub fn has_prompts_for(&self, sent: usize, n: u32) -> bool {
         let enough =
@@ -161,13 +164,13 @@ impl Scenario {
         self.dataset.as_ref().is_none_or(enough)
     }
 
-    /// True where the switch `--prefix-reuse` belongs to these flags.
+    /// True if these flags need the switch `--prefix-reuse`.
     #[must_use]
     pub fn prefix_reuse(&self) -> bool {
         self.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic)
     }
 
-    /// What decides the prompts: everything but where a file lies.
+    /// Everything that determines the prompts, except where a file is stored.
     ///
     /// # Panics
     /// Never: a scenario is an object with string keys.

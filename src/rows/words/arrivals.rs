@@ -1,24 +1,25 @@
-//! How requests arrive in an open loop: the word in a plan, a row and on the command line.
+//! The arrival process of an open loop: a word in a plan, a row or on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// How requests arrive in an open loop.
+/// The arrival process of an open loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Arrivals {
-    /// A Poisson process: exponential gaps.
+    /// A Poisson process: exponentially distributed gaps.
     Poisson,
     /// Equal gaps.
     Constant,
-    /// Gaps of a gamma distribution of this shape: below 1 burstier than Poisson, above 1 more even (vLLM's `burstiness`).
+    /// Gamma-distributed gaps with this shape: below 1 burstier than Poisson, above 1 more regular (vLLM's
+    /// `burstiness`).
     Gamma(f64),
-    /// A Poisson process whose rate goes from this one to the asked one by equal steps in time.
+    /// A Poisson process whose rate changes linearly from this one to the requested one.
     Linear(f64),
-    /// The same by equal factors.
+    /// A Poisson process whose rate changes exponentially from this one to the requested one.
     Exponential(f64),
-    /// The time stamps of the data set, stretched to the asked rate.
+    /// The timestamps of the dataset, stretched to the requested rate.
     Trace,
 }
 
@@ -29,8 +30,8 @@ impl FromStr for Arrivals {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is not a kind of arrivals: write poisson, constant, gamma:SHAPE, linear:FROM, exponential:FROM \
-                 (numbers above 0) or trace"
+                "unknown arrival process {text:?}; known: poisson, constant, gamma:SHAPE, linear:FROM, exponential:FROM \
+                 (numbers above 0), trace"
             )
         };
         let (name, number) = match text.split_once(':') {

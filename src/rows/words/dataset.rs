@@ -1,11 +1,11 @@
-//! Kinds of data sets.
+//! Kinds of datasets.
 
 use super::words;
 
 words! {
-    /// What the prompts of a scenario are made of, as plans name it.
+    /// Where the prompts of a scenario come from, in the words of a plan.
     #[derive(Default)]
-    pub enum DatasetKind, "data set kind" {
+    pub enum DatasetKind, "dataset kind" {
         /// Generated, with nothing in common.
         #[default]
         Random = "random",
@@ -27,11 +27,18 @@ words! {
         Mooncake = "mooncake",
         /// A trace.
         Trace = "trace",
+        /// A file of any known format, named by `bench-load --dataset`.
+        File = "file",
     }
 }
 
 impl DatasetKind {
-    /// True for prompts that are generated; all other kinds are read from a file.
+    /// The kinds that a plan may name.
+    pub fn of_plans() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|kind| *kind != Self::File)
+    }
+
+    /// True if prompts are generated; all other kinds are read from a file.
     #[must_use]
     pub const fn is_generated(self) -> bool {
         matches!(self, Self::Random | Self::SharedPrefix | Self::MultiTurn)

@@ -1,17 +1,17 @@
-//! What a server is asked at.
+//! The endpoints that requests are sent to.
 
 use super::words;
 
 words! {
-    /// The path that requests go to.
+    /// The path that requests are sent to.
     #[derive(Default)]
     pub enum Endpoint, "endpoint" {
-        /// Text in, text out.
+        /// Completions: text in, text out.
         #[default]
         Completions = "/v1/completions",
-        /// Messages in, a message out.
+        /// Chat completions: messages in, a message out.
         Chat = "/v1/chat/completions",
-        /// SGLang's own: each event has the whole text so far.
+        /// SGLang's own: each event repeats the whole text so far.
         Generate = "/generate",
     }
 }

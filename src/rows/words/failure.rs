@@ -1,4 +1,4 @@
-//! Why something failed, and what follows from that.
+//! Why something failed, and what follows from it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! classes {
     ($($(#[$attribute:meta])* $variant:ident = $text:literal),+ $(,)?) => {
-        /// Why a candidate, a run or a result failed or was not tried: finer than its status.
+        /// Why a candidate, a run or a result failed or was not run: more specific than its status.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum FailureClass {
             $($(#[$attribute])* $variant,)+
-            /// A class of another version or tool, or of a framework definition of the user's.
+            /// A class of another version or tool, or of a user's framework definition.
             Other(Box<str>),
         }
 
         impl FailureClass {
-            /// All that this version knows.
+            /// All classes that this version knows.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Its text in rows.
@@ -41,35 +41,35 @@ macro_rules! classes {
 }
 
 classes! {
-    /// Not tried: a rule of the framework's definition forbids these flags.
+    /// Not run: a rule of the framework's definition excludes these flags.
     Rule = "rule",
-    /// Not tried: these flags need another GPU, version or limit.
+    /// Not run: these flags need another GPU, version or limit.
     Unsupported = "unsupported",
-    /// Not tried: it speculates, and the plan did not ask for that.
+    /// Not run: it uses speculative decoding, which is searched in a second stage.
     Speculative = "speculative",
-    /// Not tried: the user excluded the framework.
+    /// Not run: the user excluded the framework.
     Excluded = "excluded",
-    /// Not tried: too many of its framework's candidates had failed.
+    /// Not run: too many candidates of its framework had failed.
     GaveUp = "gave_up",
-    /// Not tried: the time was over.
+    /// Not run: the time budget was used up.
     Budget = "budget",
-    /// Not searched to the end: worse than another candidate.
+    /// Search stopped early: worse than another candidate.
     Pruned = "pruned",
     /// The server could not be started.
     NotStarted = "not_started",
-    /// Its version is not that of the other candidates.
+    /// The server has another version than the one its flags were checked for.
     VersionChanged = "version_changed",
     /// The endpoint serves another model.
     WrongModel = "wrong_model",
     /// Another process listens on its port.
     PortInUse = "port_in_use",
-    /// Not ready in time.
+    /// Not ready within the time limit.
     NotReady = "not_ready",
     /// Stopped by a signal.
     Interrupted = "interrupted",
     /// No client took the lease in time.
     LeaseTimeout = "lease_timeout",
-    /// What became of the server on its host cannot be found out.
+    /// The state of the server on its host is unknown.
     RemoteUnknown = "remote_unknown",
     /// The GPUs cannot be listed.
     GpuUnknown = "gpu_unknown",
@@ -79,25 +79,25 @@ classes! {
     GpuBusy = "gpu_busy",
     /// The log shows no usable GPU.
     NoGpu = "no_gpu",
-    /// The server's first process ended.
+    /// The server's first process exited.
     ServerDied = "server_died",
-    /// A process of the server that it needs ended.
+    /// A worker process of the server exited.
     WorkerDied = "worker_died",
-    /// The server died before the run was done.
+    /// The server died before the run ended.
     ServerLost = "server_lost",
-    /// The server does not answer small requests.
+    /// The server does not complete small requests.
     NoAnswer = "no_answer",
     /// The client failed.
     ClientFailed = "client_failed",
     /// The client fell behind its schedule.
     ClientSaturated = "client_saturated",
-    /// It can no longer meet its limits: cut short.
+    /// Cut short: it could no longer meet the SLA.
     CannotPass = "hopeless",
-    /// The data set has too few rows for another run.
+    /// The dataset has too few rows for another run.
     PromptsExhausted = "prompts_exhausted",
-    /// Requests count as done and no token came.
+    /// Responses are complete but do not contain any token.
     NoToken = "no_token",
-    /// The data set cannot be read.
+    /// The dataset cannot be read.
     NoDataset = "no_dataset",
     /// The server did not reset its prefix cache.
     CacheNotReset = "cache_not_reset",
@@ -107,21 +107,21 @@ classes! {
     ShardsMissing = "shards_missing",
     /// An unknown or removed flag.
     BadFlag = "bad_flag",
-    /// A value that a flag does not take.
+    /// A value that a flag does not accept.
     BadValue = "bad_value",
-    /// GPU memory, without a known place.
+    /// Out of GPU memory, at an unknown point.
     Oom = "oom",
-    /// GPU memory, while weights were loaded.
+    /// Out of GPU memory while loading weights.
     CudaOomAtLoad = "cuda_oom_at_load",
-    /// GPU memory, while graphs were captured.
+    /// Out of GPU memory while capturing graphs.
     CudaOomInGraphCapture = "cuda_oom_in_graph_capture",
-    /// GPU memory, under load.
+    /// Out of GPU memory under load.
     CudaOomAtRunTime = "cuda_oom_at_run_time",
-    /// Memory of the host.
+    /// Out of host memory.
     HostOom = "host_oom",
     /// The model is gated and no token grants access.
     GatedModel = "gated_model",
-    /// The model is not there.
+    /// The model does not exist.
     MissingModel = "missing_model",
     /// The framework does not support the model.
     UnsupportedModel = "unsupported_model",
@@ -129,15 +129,15 @@ classes! {
     ModelTooLong = "model_too_long",
     /// The tokenizer cannot be loaded.
     Tokenizer = "tokenizer",
-    /// The HTTP server answers, and the engine behind it is dead.
+    /// The HTTP server still responds, but the engine behind it is dead.
     EngineDead = "engine_dead",
     /// An illegal memory access on a GPU.
     IllegalMemory = "illegal_memory",
-    /// A watchdog ended what did not get on.
+    /// A watchdog killed a process that made no progress.
     Hang = "hang",
-    /// The model hub limits requests.
+    /// The model hub limits the request rate.
     HubLimit = "hub_limit",
-    /// Workers did not find each other in time.
+    /// Workers did not connect to each other in time.
     StoreTimeout = "store_timeout",
     /// No space left on a disk.
     DiskFull = "disk_full",
@@ -151,18 +151,18 @@ classes! {
     DriverMismatch = "driver_mismatch",
     /// No kernel for this GPU or these settings.
     MissingKernel = "missing_kernel",
-    /// Communication between GPUs.
+    /// Communication between GPUs failed.
     Nccl = "nccl",
 }
 
 impl FailureClass {
-    /// The attempt was cut off, or not made at all: nothing about the candidate follows from that.
+    /// The attempt was interrupted or not made: nothing about the candidate follows from it.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         matches!(self, Self::Interrupted | Self::Budget)
     }
 
-    /// Another attempt may succeed: the cause was outside of the candidate.
+    /// Another attempt may succeed, because the cause was not the candidate.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -189,7 +189,7 @@ impl FailureClass {
         )
     }
 
-    /// It counts towards giving up the framework: the host was not busy, and the plan not wrong for it.
+    /// It counts towards giving up the framework: neither a busy host nor a wrong plan caused it.
     #[must_use]
     pub fn counts_against_framework(&self) -> bool {
         !matches!(

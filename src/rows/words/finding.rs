@@ -1,4 +1,4 @@
-//! What a finding about a plan is about: a code that stays the same whatever its message says.
+//! Codes of findings about a plan. A code stays the same when its message changes.
 
 use super::words;
 
@@ -23,7 +23,7 @@ words! {
         Type = "E-TYPE",
         /// A value out of range.
         Range = "E-RANGE",
-        /// A word that is not one of those that are known.
+        /// A word that is not a known one.
         Word = "E-WORD",
         /// An unknown key that is close to a known one.
         KeyTypo = "E-KEY-TYPO",
@@ -41,7 +41,7 @@ words! {
         TwoPlaces = "E-TWO-PLACES",
         /// The same scenario or load twice.
         Duplicate = "E-DUPLICATE",
-        /// The same value to try twice.
+        /// The same value listed twice in a search space.
         DuplicateValue = "W-DUPLICATE",
         /// A key that contradicts the rest of the plan.
         NoEffect = "E-NO-EFFECT",
@@ -49,31 +49,31 @@ words! {
         NoEffectWarning = "W-NO-EFFECT",
         /// A key of other tools without effect.
         Ignored = "N-IGNORED",
-        /// A string that YAML 1.1 reads as another type.
+        /// A string that YAML 1.1 readers take for another type.
         Yaml11 = "W-YAML-1-1",
-        /// Lengths and names of scenarios that do not fit.
+        /// Lengths and scenario names that do not match.
         Lengths = "E-LENGTHS",
-        /// A data set that cannot be used.
+        /// A dataset that cannot be used.
         Dataset = "E-DATASET",
         /// An unknown scenario.
         Scenario = "E-SCENARIO",
         /// An unknown SLA limit.
         SlaKey = "E-SLA-KEY",
-        /// A threshold that cannot be one of its limit.
+        /// A threshold outside the range of its limit.
         SlaValue = "E-SLA-VALUE",
         /// A rate search without an SLA.
         SlaMissing = "W-SLA-MISSING",
         /// Too few requests to confirm a p99.
         P99N = "W-P99-N",
-        /// A rate search that does not reach its tolerance.
+        /// A rate search that cannot reach its tolerance.
         QpsTolerance = "W-QPS-TOLERANCE",
         /// An endpoint that a framework does not have.
         Endpoint = "E-ENDPOINT",
         /// An endpoint that only one framework has.
         EndpointUnequal = "W-ENDPOINT",
-        /// A cache that a framework cannot empty.
+        /// A cache reset that a framework does not support.
         CacheReset = "E-CACHE-RESET",
-        /// Prefix caching searched on prompts without a shared prefix.
+        /// A search over prefix caching with prompts that do not share a prefix.
         PrefixRandom = "W-PREFIX-RANDOM",
         /// A secret in the plan.
         SecretInline = "E-SECRET-INLINE",
@@ -81,13 +81,13 @@ words! {
         Framework = "E-FRAMEWORK",
         /// A framework that cannot be started.
         FrameworkMissing = "E-FRAMEWORK-MISSING",
-        /// The same, and the others run.
+        /// A framework that cannot be started and is skipped.
         FrameworkSkipped = "W-FRAMEWORK-MISSING",
-        /// A launcher that is unknown or misses what it needs.
+        /// A launcher that is unknown or lacks a setting.
         Launcher = "E-LAUNCHER",
         /// A mount that the launcher cannot use as written.
         Mount = "E-MOUNT",
-        /// A mount in which the home folder is filled in.
+        /// A mount whose home folder is filled in.
         MountHome = "W-MOUNT-HOME",
         /// A command that cannot be read or used.
         Command = "E-COMMAND",
@@ -95,9 +95,9 @@ words! {
         CommandModel = "W-COMMAND-MODEL",
         /// A part of a command that is replaced.
         CommandReplaced = "N-COMMAND",
-        /// Two values of one setting, of which one is in a command.
+        /// Two values of one setting, one of them in a command.
         Conflict = "E-CONFLICT",
-        /// A version that is none.
+        /// Text that is not a version.
         Version = "E-VERSION",
         /// An unknown knob that is close to a known one.
         KnobTypo = "E-KNOB-TYPO",
@@ -109,7 +109,7 @@ words! {
         KnobFixed = "E-KNOB-FIXED",
         /// A flag that the installed version does not have.
         Flag = "E-FLAG",
-        /// The same, and its candidates are skipped.
+        /// A flag that the installed version does not have, and whose candidates are skipped.
         FlagSkipped = "W-FLAG",
         /// A flag that is renamed or dropped.
         FlagRenamed = "N-FLAG-RENAMED",
@@ -117,47 +117,47 @@ words! {
         FlagsUnchecked = "N-FLAGS-UNCHECKED",
         /// A sequence limit that is too short.
         Sequence = "E-SEQUENCE",
-        /// A rule excludes a value of the baseline.
+        /// A rule that excludes a value of the baseline.
         Rule = "E-RULE",
-        /// A rule excludes a value of the search, or makes a smoke test.
+        /// A rule that excludes a value of the search space, or makes a smoke test.
         RuleSkipped = "W-RULE",
-        /// More GPUs than there are.
+        /// More GPUs than available.
         Gpus = "E-GPUS",
         /// Candidates that cannot run here.
         Unsupported = "W-UNSUPPORTED",
-        /// A knob of the second stage.
+        /// A knob of the second stage (speculative decoding).
         Speculative = "N-SPECULATIVE",
-        /// The GPU model is unknown, and a rule needs it.
+        /// A rule that needs the GPU model, which is unknown.
         GpuUnknown = "W-GPU-UNKNOWN",
-        /// Weights that surely do not fit.
+        /// Weights that certainly do not fit.
         MemorySurely = "E-MEMORY",
-        /// Weights that do not fit.
+        /// Weights that probably do not fit.
         Memory = "W-MEMORY",
         /// A model that the version does not serve.
         ModelUnserved = "E-MODEL",
-        /// A model that no release that was read serves.
+        /// A model that none of the known releases serves.
         ModelDoubtful = "W-MODEL",
         /// A setting as a flag and in an option file.
         OptionTwice = "E-OPTION",
         /// A flag that an option file may make ineffective.
         OptionIgnored = "W-OPTION",
-        /// An option file that cannot be read here.
+        /// An option file that cannot be read on this host.
         OptionUnread = "W-OPTION-FILE",
         /// Experts that the GPUs cannot share in whole blocks.
         Experts = "W-EXPERTS",
         /// Baselines that differ.
         Unequal = "N-UNEQUAL",
-        /// A host that is not fit for the plan.
+        /// A host that cannot run the plan.
         Host = "E-HOST",
-        /// A host that may not be fit for the plan.
+        /// A host that may not be able to run the plan.
         HostWarning = "W-HOST",
-        /// A check of the host that was left out.
+        /// A check of the host that was skipped.
         HostUnchecked = "N-HOST",
     }
 }
 
 impl FindingCode {
-    /// The level of its findings; `--strict` makes errors of warnings.
+    /// The level of its findings; `--strict` turns warnings into errors.
     #[must_use]
     pub const fn level(self) -> FindingLevel {
         match self {
@@ -232,7 +232,7 @@ impl FindingCode {
         }
     }
 
-    /// The code that another word is nearest to.
+    /// The known code most similar to another word.
     #[must_use]
     pub fn nearest(word: &str) -> Self {
         let word = word.to_ascii_uppercase();

@@ -4,27 +4,30 @@ use std::fmt;
 
 use super::{Latency, Statistic, words};
 
-/// One kind of SLA limit, or the test that an open loop adds to the limits.
+/// Least similarity (Jaro-Winkler) of a key that may have been meant.
+const SIMILAR: f64 = 0.75;
+
+/// An SLA limit, or the stability test that an open loop adds to the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Limit {
-    /// `max_STATISTIC_LATENCY_ms`: a ceiling, ms.
+    /// `max_STATISTIC_LATENCY_ms`: a maximum, ms.
     Latency {
-        /// Which statistic.
+        /// The statistic.
         statistic: Statistic,
-        /// Of which latency.
+        /// The latency.
         latency: Latency,
     },
-    /// `min_success_rate`: a floor, share of the scheduled requests.
+    /// `min_success_rate`: a minimum, share of the scheduled requests.
     SuccessRate,
-    /// `min_slo_attainment`: a floor, share of the scheduled requests within every limit on a latency.
+    /// `min_slo_attainment`: a minimum, share of the scheduled requests that are within every latency limit.
     Attainment,
-    /// `in_flight`: the server keeps up with an open loop. No plan names it.
+    /// `in_flight`: the server keeps up with an open loop. Plans cannot set it.
     InFlight,
 }
 
 impl Limit {
-    /// The limits that a plan may name.
+    /// The limits that a plan may set.
     pub fn all() -> impl Iterator<Item = Self> {
         let of = |statistic: &Statistic| {
             Latency::ALL.iter().map({
@@ -46,7 +49,7 @@ impl Limit {
         }
     }
 
-    /// The limit that a plan names so; `None` of any other key.
+    /// The limit with this key; `None` for any other key.
     #[must_use]
     pub fn known(key: &str) -> Option<Self> {
         match key {
@@ -58,13 +61,13 @@ impl Limit {
         Some(Self::Latency { statistic: statistic.parse().ok()?, latency: latency.parse().ok()? })
     }
 
-    /// The limit or test of a key of `sla.tested`.
+    /// The limit or test with this key of `sla.tested`.
     #[must_use]
     pub fn tested(key: &str) -> Option<Self> {
         if key == Self::InFlight.key() { Some(Self::InFlight) } else { Self::known(key) }
     }
 
-    /// Understands a limit's key.
+    /// Parses the key of a limit.
     ///
     /// # Errors
     /// What is wrong with it. A latency must name its statistic.
@@ -80,28 +83,34 @@ impl Limit {
                 latency.limit_key(Statistic::Mean)
             ));
         }
-        Err(format!("unknown SLA limit {key}; did you mean {}?", Self::meant(key).key()))
+        Err(match Self::meant(key) {
+            Some(near) => format!("unknown SLA limit {key}; did you mean {}?", near.key()),
+            None => format!(
+                "unknown SLA limit {key}; known: max_STATISTIC_LATENCY_ms such as max_p99_ttft_ms, min_success_rate, \
+                 min_slo_attainment"
+            ),
+        })
     }
 
-    /// The limit that somebody who wrote another key most likely meant: of the same statistic and latency in any order, otherwise
-    /// the one with the most similar key.
+    /// The limit that was probably meant by an unknown key: the one with the same statistic and latency in any order,
+    /// otherwise the one with the most similar key; `None` if no key is similar.
     #[must_use]
-    pub fn meant(key: &str) -> Self {
+    pub fn meant(key: &str) -> Option<Self> {
         if let (statistic, Some(latency)) = parts(key) {
-            return Self::Latency { statistic: statistic.unwrap_or(Statistic::P99), latency };
+            return Some(Self::Latency { statistic: statistic.unwrap_or(Statistic::P99), latency });
         }
         let has = |words: &[&str]| words.iter().any(|word| key.to_ascii_lowercase().contains(word));
         if has(&["success", "error", "fail"]) {
-            return Self::SuccessRate;
+            return Some(Self::SuccessRate);
         }
         if has(&["attainment", "goodput"]) {
-            return Self::Attainment;
+            return Some(Self::Attainment);
         }
         let similar = |limit: &Self| strsim::jaro_winkler(limit.key(), key);
-        Self::all().max_by(|a, b| similar(a).total_cmp(&similar(b))).unwrap_or(Self::SuccessRate)
+        Self::all().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|limit| similar(limit) >= SIMILAR)
     }
 
-    /// The metric that it limits; `in_flight` limits none.
+    /// The metric that it limits; `None` for `in_flight`.
     #[must_use]
     pub fn metric(self) -> Option<&'static str> {
         match self {
@@ -121,16 +130,16 @@ impl Limit {
         }
     }
 
-    /// True of a minimum, false of a maximum.
+    /// True for a minimum, false for a maximum.
     #[must_use]
     pub const fn is_floor(self) -> bool {
         matches!(self, Self::SuccessRate | Self::Attainment)
     }
 
-    /// Whether a threshold can be one of this limit.
+    /// True if a threshold is in the range of this limit.
     ///
     /// # Errors
-    /// What it has to be.
+    /// The range, for messages.
     pub fn takes(self, threshold: f64) -> Result<(), &'static str> {
         match self {
             Self::SuccessRate | Self::Attainment if !(0.0..=1.0).contains(&threshold) => Err("a share between 0 and 1"),
@@ -140,7 +149,7 @@ impl Limit {
     }
 }
 
-/// The statistic and the latency in a key, however they are spelt and ordered: `ttft_p99`, `p99_time_to_first_token`.
+/// The statistic and the latency in a key, in any spelling and order: `ttft_p99`, `p99_time_to_first_token`.
 fn parts(key: &str) -> (Option<Statistic>, Option<Latency>) {
     let mut text: String =
         key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
@@ -180,9 +189,9 @@ words! {
         RateTimesE2e = "rate_times_e2e",
         /// The thirds of the run, in rows of earlier versions.
         Thirds = "thirds",
-        /// The row's own metrics: the requests themselves are not known.
+        /// The row's own metrics, because its requests are not known.
         Reported = "reported",
-        /// Nothing: the row does not have the number.
+        /// Nothing: the row does not have the metric.
         NotMeasured = "not_measured",
     }
 }

@@ -1,9 +1,9 @@
-//! Latencies and statistics: every key, limit, column and import map is made from these two lists.
+//! Latencies and statistics: all metric keys, limits, columns and import maps derive from these two lists.
 
 use super::words;
 
 words! {
-    /// A time of one request.
+    /// A latency of requests.
     pub enum Latency, "latency" {
         /// Time to first token.
         Ttft = "ttft",
@@ -11,9 +11,9 @@ words! {
         Ttfat = "ttfat",
         /// Time per output token after the first.
         Tpot = "tpot",
-        /// Gap between two tokens, each gap a value.
+        /// Gap between two tokens; every gap is a value.
         Itl = "itl",
-        /// From due (or sent) to the end.
+        /// From due (closed loop: sent) to the end.
         E2e = "e2e",
     }
 }
@@ -37,7 +37,7 @@ words! {
 }
 
 impl Statistic {
-    /// Its quantile, in (0, 1); none of a mean.
+    /// Its quantile, in (0, 1); `None` for the mean.
     #[must_use]
     pub const fn quantile(self) -> Option<f64> {
         match self {
@@ -50,7 +50,7 @@ impl Statistic {
         }
     }
 
-    /// For people: `mean`, `p99`, `p99.9`.
+    /// Its name for people: `mean`, `p99`, `p99.9`.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Statistic {
         }
     }
 
-    /// The statistic that tools write as `title`: `p99`, `p99.9`, `99.9`, `median`.
+    /// The statistic that other tools call `title`: `p99`, `p99.9`, `99.9`, `median`.
     #[must_use]
     pub fn of(title: &str) -> Option<Self> {
         let title = title.to_ascii_lowercase();
@@ -72,7 +72,7 @@ impl Statistic {
 }
 
 impl Latency {
-    /// For people: `TTFT`.
+    /// Its name for people: `TTFT`.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ impl Latency {
         }
     }
 
-    /// The key of its greatest value in `metrics`, ms.
+    /// The key of its maximum in `metrics`, ms.
     #[must_use]
     pub const fn max_key(self) -> &'static str {
         match self {
@@ -96,13 +96,13 @@ impl Latency {
         }
     }
 
-    /// The key of a statistic of it in `metrics`, ms: `p99_ttft_ms`.
+    /// The key of one of its statistics in `metrics`, ms: `p99_ttft_ms`.
     #[must_use]
     pub fn key(self, statistic: Statistic) -> &'static str {
         &self.limit_key(statistic)["max_".len()..]
     }
 
-    /// The key of the limit on a statistic of it, ms: `max_p99_ttft_ms`.
+    /// The key of the limit on one of its statistics, ms: `max_p99_ttft_ms`.
     #[must_use]
     pub const fn limit_key(self, statistic: Statistic) -> &'static str {
         macro_rules! keys {

@@ -1,9 +1,10 @@
-//! The vocabulary of the rows: every word that a program acts on is a variant here, with its text, and nowhere else.
+//! The vocabulary of the rows: every word that a program acts on is a variant here, and its text is only here.
 //!
-//! A word that is not here is an error where it is read, with its place. The one exception is [`FailureClass`], which
+//! A word that is not here is an error with its place when it is read. The one exception is [`FailureClass`], which
 //! keeps the classes of other versions and tools as they are.
 
 mod arrivals;
+mod cache;
 mod dataset;
 mod endpoint;
 mod failure;
@@ -13,9 +14,12 @@ mod metric;
 mod phase;
 mod reach;
 mod search;
+mod server_state;
 mod status;
+mod tokens;
 
 pub use self::arrivals::Arrivals;
+pub use self::cache::CachePolicy;
 pub use self::dataset::DatasetKind;
 pub use self::endpoint::Endpoint;
 pub use self::failure::FailureClass;
@@ -23,15 +27,18 @@ pub use self::finding::{FindingCode, FindingLevel};
 pub use self::limit::{Basis, Limit};
 pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
-pub use self::reach::ReachedBy;
+pub use self::reach::{Connections, ReachedBy};
 pub use self::search::{SearchEndReason, Strategy};
+pub use self::server_state::ServerState;
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
+pub use self::tokens::{PromptForm, TokenSource};
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-/// An enum whose variants are the words of a row: `as_str`, `ALL`, `Display`, `FromStr`, serde and JSON Schema from one list.
+/// An enum whose variants are the words of a row: `as_str`, `ALL`, `Display`, `FromStr`, serde and JSON Schema from one
+/// list.
 macro_rules! words {
     (
         $(#[$attribute:meta])*
@@ -47,7 +54,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them, in their order.
+            /// All words, in this order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Its text in rows, plans and messages.
@@ -88,9 +95,9 @@ macro_rules! words {
         }
     };
 }
-use words;
+pub(crate) use words;
 
-/// A word that this version does not know, and those that it knows.
+/// An unknown word, and the known ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownWord {
     what: &'static str,
@@ -99,7 +106,7 @@ pub struct UnknownWord {
 }
 
 impl UnknownWord {
-    /// `what` names the kind of word.
+    /// `what` is the kind of word, for messages.
     pub fn new(what: &'static str, word: &str, known: impl Iterator<Item = &'static str>) -> Self {
         Self { what, word: word.chars().take(100).collect(), known: known.collect() }
     }
@@ -118,8 +125,8 @@ impl fmt::Display for UnknownWord {
 
 impl std::error::Error for UnknownWord {}
 
-/// Reads a word without keeping its text.
-struct WordVisitor<W>(&'static str, PhantomData<W>);
+/// Reads a word without copying its text.
+pub struct WordVisitor<W>(pub &'static str, pub PhantomData<W>);
 
 impl<W: FromStr<Err = UnknownWord>> serde::de::Visitor<'_> for WordVisitor<W> {
     type Value = W;
@@ -171,6 +178,12 @@ mod tests {
         check(Basis::ALL);
         check(FindingLevel::ALL);
         check(FindingCode::ALL);
+        check(DatasetKind::ALL);
+        check(CachePolicy::ALL);
+        check(Connections::ALL);
+        check(ServerState::ALL);
+        check(PromptForm::ALL);
+        check(TokenSource::ALL);
     }
 
     #[test]

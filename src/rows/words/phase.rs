@@ -1,19 +1,19 @@
-//! What a request belongs to.
+//! The phase of a run that a request belongs to.
 
 use super::words;
 
 words! {
-    /// What a request belongs to.
+    /// The phase of a run that a request belongs to.
     #[derive(Default)]
     pub enum Phase, "phase" {
         /// Before the measured requests.
         Warmup = "warmup",
-        /// Counted.
+        /// Measured.
         #[default]
         Measured = "measured",
-        /// Keeps the load up until the last measured request is done.
+        /// Keeps the load running until the last measured request ends.
         Tail = "tail",
-        /// Part of the pilot burst of a rate search, which finds where to begin.
+        /// Part of the pilot burst that finds the starting rate of a search.
         Pilot = "sounding",
     }
 }

@@ -1,29 +1,29 @@
-//! How candidates are chosen, and how a rate search ends.
+//! How candidates are generated, and how a rate search ends.
 
 use super::words;
 
 words! {
-    /// How candidates are made of a search space.
+    /// How candidates are generated from a search space.
     #[derive(Default)]
     pub enum Strategy, "strategy" {
-        /// All combinations in order, until the cap.
+        /// All combinations in order, up to the maximum number.
         #[default]
         BoundedProduct = "baseline_first_bounded_product",
         /// The plan's own list, in its order.
         Ordered = "ordered",
-        /// Each value of each knob alone.
+        /// Each value of each knob by itself.
         OneAtATime = "one_at_a_time",
         /// Every pair of values at least once.
         Pairwise = "pairwise",
-        /// Combinations drawn at random, by the plan's seed.
+        /// Random combinations, drawn with the plan's seed.
         Random = "random",
-        /// No search: a server that was given by its URL.
+        /// No search: the server was given by its URL.
         None = "none",
     }
 }
 
 impl Strategy {
-    /// Those that a plan may name.
+    /// The strategies that a plan may name.
     pub const OF_PLANS: [Self; 5] =
         [Self::BoundedProduct, Self::Ordered, Self::OneAtATime, Self::Pairwise, Self::Random];
 }
@@ -31,23 +31,23 @@ impl Strategy {
 words! {
     /// Why a rate search ended.
     pub enum SearchEndReason, "end of a rate search" {
-        /// The bracket is as narrow as asked.
+        /// The bracket is as narrow as requested.
         Resolved = "resolved",
-        /// The maximum number of bisection steps was made.
+        /// The maximum number of bisection steps was reached.
         MaxRounds = "max_rounds",
-        /// The maximum number of runs was made.
+        /// The maximum number of runs was reached.
         MaxProbes = "max_probes",
-        /// The highest rate allowed passes.
+        /// The highest allowed rate passed.
         NoFailureInRange = "no_failure_in_range",
-        /// The lowest rate allowed fails.
+        /// The lowest allowed rate failed.
         NoPassInRange = "no_pass_in_range",
         /// Worse than the best candidate so far.
         Pruned = "pruned",
-        /// A run failed to give an answer.
+        /// Too many runs in a row were inconclusive.
         Aborted = "aborted",
-        /// No time was left for another run.
+        /// The time budget left no time for another run.
         Budget = "budget",
-        /// Stopped from outside.
+        /// Interrupted.
         Interrupted = "interrupted",
         /// It never ended.
         Unfinished = "unfinished",
@@ -55,13 +55,13 @@ words! {
 }
 
 impl SearchEndReason {
-    /// True when something from outside ended it: nothing about the candidate follows from that.
+    /// True if it was interrupted from outside, so that nothing about the candidate follows from it.
     #[must_use]
     pub const fn is_cut(self) -> bool {
         matches!(self, Self::Budget | Self::Interrupted | Self::Unfinished)
     }
 
-    /// True when the search is done: another attempt would find the same.
+    /// True if the search is complete: another attempt would give the same result.
     #[must_use]
     pub const fn is_final(self) -> bool {
         match self {

@@ -1,19 +1,19 @@
-//! How something ended, and how requests arrive.
+//! How candidates, runs and requests end, and how requests arrive.
 
 use super::words;
 
 words! {
     /// The outcome of a candidate, a run or a result.
     pub enum Status, "status" {
-        /// Done, with metrics.
+        /// Completed, with metrics.
         Ok = "ok",
-        /// Tried and failed; `failure_class` and `failure_reason` say why.
+        /// Failed; `failure_class` and `failure_reason` say why.
         Failed = "failed",
-        /// Failed for lack of memory.
+        /// Out of memory.
         Oom = "oom",
-        /// A time limit passed.
+        /// A time limit was exceeded.
         Timeout = "timeout",
-        /// Not tried, for the reason given.
+        /// Not run, for the reason given.
         Skipped = "skipped",
     }
 }
@@ -22,37 +22,37 @@ words! {
     /// The outcome of a request.
     #[derive(Default)]
     pub enum RequestStatus, "request status" {
-        /// A success: 2xx, a token, no error in the stream, a proper end.
+        /// A success: status 2xx, at least one token, no error in the stream, a proper end.
         Ok = "ok",
         /// No connection.
         Connect = "connect",
         /// No TLS session.
         Tls = "tls",
-        /// A redirect: it is not followed.
+        /// A redirect, which is not followed.
         Http3xx = "http_3xx",
-        /// The server refused the request.
+        /// HTTP 4xx: the server rejected the request.
         Http4xx = "http_4xx",
-        /// Too many requests.
+        /// HTTP 429: too many requests.
         Http429 = "http_429",
-        /// The server failed.
+        /// HTTP 5xx: the server failed.
         Http5xx = "http_5xx",
-        /// No first token in time.
+        /// No first token within the time limit.
         TimeoutTtft = "timeout_ttft",
-        /// No chunk in time.
+        /// No chunk within the time limit.
         TimeoutIdle = "timeout_idle",
-        /// No end in time.
+        /// Not finished within the time limit.
         TimeoutTotal = "timeout_total",
-        /// The stream ended without its end.
+        /// The stream ended early.
         Truncated = "truncated",
-        /// An event that is not understood.
+        /// An event that cannot be parsed.
         Parse = "parse",
         /// An error inside the stream.
         ErrorEvent = "error_event",
         /// Ended without a token.
         NoToken = "no_token",
-        /// Not sent: too many were in flight.
+        /// Not sent: too many requests were in flight.
         Dropped = "dropped",
-        /// Given up by the client, or never sent.
+        /// Aborted by the client, or never sent.
         #[default]
         Aborted = "aborted",
     }
@@ -62,10 +62,10 @@ words! {
     /// How requests arrive.
     #[derive(Default)]
     pub enum LoadMode, "load mode" {
-        /// At times made beforehand, whatever the server does; latency counts from the due time.
+        /// At scheduled times, whatever the server does; latency counts from the due time.
         #[default]
         Open = "open",
-        /// A fixed number in flight; latency counts from the sending.
+        /// A fixed number in flight; latency counts from the send time.
         Closed = "closed",
         /// All at once; latency counts from the due time, which is 0.
         Burst = "burst",
@@ -73,13 +73,13 @@ words! {
 }
 
 words! {
-    /// The gate's answer.
+    /// The verdict on an SLA.
     pub enum Verdict, "verdict" {
-        /// Every limit holds, with enough requests to say so.
+        /// Every limit is met, with enough requests to confirm it.
         Pass = "pass",
-        /// Every limit holds, but a percentile has too few requests behind it.
+        /// Every limit is met, but a percentile has too few requests to confirm it.
         PassUnconfirmed = "pass_unconfirmed",
-        /// A limit is broken.
+        /// A limit is missed.
         Fail = "fail",
     }
 }

@@ -207,7 +207,7 @@ fn listed(names: &[String]) -> String {
 }
 
 fn was(value: &Value) -> String {
-    if value.is_null() { "was not there".into() } else { format!("was {}", flow(value)) }
+    if value.is_null() { "added".into() } else { format!("was {}", flow(value)) }
 }
 
 /// `vllm tensor_parallel_size` for `frameworks.vllm.base_server_flags.tensor_parallel_size`.
