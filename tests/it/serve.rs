@@ -152,7 +152,7 @@ fn a_reader_that_left_stops_the_server_quietly() {
         let (folder, mark) = (scratch(), Mark::new("reader"));
         let rows = candidates(&zoo_plan("{}"));
         let script = format!(
-            "bench-serve --frameworks '{}' --artifacts '{}' | head -n {lines} >&2; echo \"${{PIPESTATUS[0]}}\"",
+            "bench-serve --quiet --frameworks '{}' --artifacts '{}' | head -n {lines} >&2; echo \"${{PIPESTATUS[0]}}\"",
             fixtures().display(),
             folder.path().join("logs").display()
         );
