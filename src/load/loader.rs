@@ -288,6 +288,12 @@ impl Loader<'_> {
         if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
             return unsupported("a closed loop requires concurrency, at least 1");
         }
+        // A client without a request to send would wait for ever.
+        if let (LoadMode::Closed, Some(n), Some(shard)) = (load.mode, load.concurrency, self.driver.options.shard)
+            && n < shard.of
+        {
+            return unsupported(&format!("concurrency {n} cannot be shared by {} clients", shard.of));
+        }
         let paced = scenario.dataset.as_ref().is_some_and(|dataset| dataset.rate.is_some());
         if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
             return unsupported("arrivals: trace requires a dataset in which every row has a timestamp");

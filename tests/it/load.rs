@@ -359,12 +359,14 @@ fn what_a_load_lacks_is_not_made_up() {
     let row = std::fs::read_to_string(root().join("tests/it/cases/bench-load/server-with-nothing-left-to-run/stdin"));
     let mut row: Value = serde_json::from_str(&row.unwrap()).unwrap();
     row["units"] = serde_json::json!([{"key": "u", "scenario": "chat", "load": 0, "repeat": 0}]);
-    for (load, why) in [
-        (serde_json::json!({"mode": "closed"}), "concurrency"),
-        (serde_json::json!({"mode": "open", "rate": 2.0, "arrivals": "trace"}), "timestamp"),
+    for (load, args, why) in [
+        (serde_json::json!({"mode": "closed"}), [].as_slice(), "concurrency"),
+        (serde_json::json!({"mode": "closed", "concurrency": 1}), &["--shard", "1/2"], "cannot be shared by 2 clients"),
+        (serde_json::json!({"mode": "open", "rate": 2.0, "arrivals": "trace"}), &[], "timestamp"),
     ] {
         row["loads"] = serde_json::json!([load]);
-        let end = &run(&mut program("bench-load"), &format!("{row}\n")).expect(0).records("run_end")[0].clone();
+        let mut load = program("bench-load");
+        let end = &run(load.args(args), &format!("{row}\n")).expect(0).records("run_end")[0].clone();
         assert_eq!(end["failure_class"], "unsupported", "{end}");
         assert!(end["failure_reason"].as_str().unwrap().contains(why), "{end}");
     }
