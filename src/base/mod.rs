@@ -1,5 +1,6 @@
 //! Used by every room: errors, exit statuses, notices, YAML, quoting, digests, redaction.
 
+pub mod cpus;
 pub mod digest;
 pub mod error;
 pub mod exit;

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use super::serve::seconds;
 use super::workload::WorkloadArgs;
 use super::{Common, Program, key_value};
+use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
 use crate::plan::DEFAULT_QPS;
@@ -135,6 +136,9 @@ pub struct Args {
     /// Maximum number of attempts at a run in which the load generator falls behind, 1 to 10
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = PIPELINE)]
     pub attempts: u32,
+    /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
+    #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
+    pub client_cpus: Option<CpuList>,
     /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,

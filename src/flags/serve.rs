@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::{Common, Program};
+use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
 
 const AFTER: &str = "\
@@ -73,6 +74,9 @@ pub struct Args {
     /// Number of clients that share one lease and start together
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..), alias = "clients", help_heading = "Server")]
     pub holders: u16,
+    /// Keep the servers off these CPUs, such as 0-1,4, which bench-load --client-cpus uses
+    #[arg(long, value_name = "LIST", help_heading = "Server")]
+    pub client_cpus: Option<CpuList>,
     /// Port for the servers instead of a free one
     #[arg(long, help_heading = "Server")]
     pub port: Option<u16>,

@@ -11,6 +11,7 @@ use crate::base::random::generator;
 use crate::base::redact;
 use crate::engines::framework::{MetricMapping, MetricsEndpoint};
 use crate::engines::prometheus::{self, MetricSamples};
+use crate::engines::protocol::error_body;
 use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::Members;
@@ -69,6 +70,8 @@ struct BuilderProbe {
     text: String,
     input: Option<u32>,
     error: Option<String>,
+    /// It has a token, or the end of an answer.
+    answered: bool,
 }
 
 /// A prompt in the form that a body has.
@@ -272,9 +275,10 @@ impl RequestBuilder {
             let why = format!("{endpoint} did not answer a small request within {} s", self.limit.as_secs_f64());
             Error::new(why).at(self.client.base().to_string())
         })??;
-        let (mut input, mut error, mut failed) = (None, None, None);
+        let (mut input, mut error, mut failed, mut answered) = (None, None, None, false);
         let mut look = |data: &[u8]| {
             if let Ok(event) = Event::parse(data) {
+                answered |= event.has_text || event.finish_reason.is_some();
                 error = error.take().or(event.error);
                 input = event.usage.and_then(|usage| usage.input).or(input);
             }
@@ -290,20 +294,21 @@ impl RequestBuilder {
         } else {
             look(&body)
         }
+        let text = error_body::text(&body, answer.compressed().as_deref());
         // Redact before cutting: half a secret would not be recognized.
-        let text = redact::outgoing(&String::from_utf8_lossy(&body)).chars().take(300).collect();
         let error = failed.or(error).map(|why| redact::outgoing(&why).chars().take(300).collect());
-        Ok(BuilderProbe { status: answer.status, text, input, error })
+        Ok(BuilderProbe { status: answer.status, text, input, error, answered })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {
         let answer = self.probe(PromptBody::Text(format!(" {word}").repeat(times))).await?;
-        let error = answer.error;
+        let BuilderProbe { text, error, answered, .. } = answer;
         answer.input.ok_or_else(|| match error {
             Some(why) => Error::new(format!("the server answers small requests with an error: {why}")),
-            None => {
-                Error::new("the server does not report prompt tokens, so the length of a text cannot be set exactly")
-            }
+            None if !answered => Error::new(format!("the server answers small requests without a token: {text}")),
+            None => Error::new(
+                "the server does not report prompt tokens, so the length of a text cannot be set exactly: use a data set, or token ids (/v1/completions)",
+            ),
         })
     }
 

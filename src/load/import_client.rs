@@ -40,7 +40,7 @@ pub async fn run_import_units(
     let installation = Installation::of(framework, leased.candidate);
     for unit in &leased.candidate.units {
         let (scenario, load) = leased.scenario_and_load(unit)?;
-        let run = leased.run_row(None, unit, scenario, load, driver.options.shard);
+        let run = leased.run_row(None, unit, scenario, load, driver.options.shard, driver.options.cpus.as_ref());
         if run_unit(driver, client, &installation, &leased, run, scenario).await?.is_some() {
             break;
         }
@@ -81,7 +81,15 @@ async fn run_unit(
     scenario: &Scenario,
 ) -> Result<Option<StopReason>> {
     let program = client.command.iter().take(3).cloned().collect::<Vec<_>>().join(" ");
-    let mut run = Run { client: ImportClientName { name: program, version: "unknown".into(), commit: None }, ..run };
+    let mut run = Run {
+        client: ImportClientName {
+            name: program,
+            version: "unknown".into(),
+            commit: None,
+            cpus: run.client.cpus.clone(),
+        },
+        ..run
+    };
     let folder = TempDir::with_prefix("bench-client-").context("cannot make a folder for the client's result")?;
     let argv = match argv(client, leased, scenario, &run, &folder.path().display().to_string()) {
         Ok(argv) => installation.command(argv),

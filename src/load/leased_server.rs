@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::builder::{RequestBuilder, RequestSpec};
 use super::command::{command, measured_requests};
 use super::options::LoadOptions;
+use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::COMMIT;
 use crate::base::{digest, redact, shell};
@@ -105,6 +106,7 @@ impl<'a> LeasedServer<'a> {
         scenario: &Scenario,
         load: &Load,
         shard: Option<Shard>,
+        cpus: Option<&CpuList>,
     ) -> Run {
         let (bench, server) = (&self.candidate.benchmark, self.server);
         let identity = serde_json::json!([
@@ -148,6 +150,7 @@ impl<'a> LeasedServer<'a> {
                 name: "bench-load".into(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 commit: COMMIT.map(String::from),
+                cpus: cpus.map(ToString::to_string),
             },
             smoke: bench.smoke,
             simulated: server.simulated,

@@ -141,7 +141,7 @@ impl Loader<'_> {
     async fn units(&mut self, leased: LeasedServer<'_>) -> Result<()> {
         let LeasedServer { candidate, server, definition, lease } = leased;
         let bench = &candidate.benchmark;
-        let shard = self.driver.options.shard;
+        let (shard, cpus) = (self.driver.options.shard, self.driver.options.cpus.clone());
         let options = leased.client_options(self.driver.options)?;
         let client = HttpClient::new(&server.endpoint.base_url, &options)?;
         let limit = self.driver.options.limits.ttft;
@@ -161,7 +161,7 @@ impl Loader<'_> {
         for unit in &candidate.units {
             let (scenario, load) = leased.scenario_and_load(unit)?;
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
-            let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard);
+            let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard, cpus.as_ref());
             if let Some((class, why)) = self.skip_reason(&leased, scenario, load, &limits) {
                 not_run(&mut self.driver.out, &run, Status::Skipped, class, &why)?;
                 continue;

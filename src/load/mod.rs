@@ -12,6 +12,7 @@ mod jobs;
 mod leased_server;
 mod loader;
 mod options;
+mod outcome;
 pub mod pace;
 mod recorder;
 pub mod request;

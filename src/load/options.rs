@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::dataset::DatasetEntry;
 use super::request::RequestTimeouts;
+use crate::base::cpus::CpuList;
 use crate::base::error::Result;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Dataset, Shard};
@@ -32,6 +33,8 @@ pub struct LoadOptions {
     pub shard: Option<Shard>,
     /// Times that a run is measured at most, if the client fell behind in it.
     pub attempts: u32,
+    /// The CPUs that bench-load runs on, where it was given some.
+    pub cpus: Option<CpuList>,
     /// Reads datasets.
     pub read_dataset: DatasetReader,
 }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use super::outcome::RequestOutcome;
+use super::outcome::batch;
 use crate::base::redact;
-use crate::engines::protocol::event::{Event, Usage};
+use crate::engines::protocol::error_body;
+use crate::engines::protocol::event::{ChoiceSet, Event, Usage};
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
@@ -21,37 +24,6 @@ pub struct RequestTimeouts {
     pub idle: Duration,
     /// Until the end.
     pub total: Duration,
-}
-
-/// The result of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RequestOutcome {
-    /// The row.
-    pub row: Request,
-    /// Time of each token-bearing chunk, and the number of tokens up to it if the server reports it in every chunk.
-    pub stamps: Vec<(Micros, Option<u32>)>,
-}
-
-impl RequestOutcome {
-    /// Gaps between the token-bearing chunks, µs.
-    pub fn gaps(&self) -> impl Iterator<Item = u64> + '_ {
-        self.stamps.windows(2).map(gap)
-    }
-
-    /// Gaps between tokens: each chunk's gap divided by its tokens, µs, and their number; `None` if the tokens of some chunk are
-    /// unknown.
-    #[must_use]
-    pub fn token_gaps(&self) -> Option<Vec<(u64, u64)>> {
-        let pairs = self.stamps.windows(2).map(|pair| {
-            let tokens = u64::from(pair[1].1?.checked_sub(pair[0].1?).filter(|n| *n > 0)?);
-            Some((gap(pair) / tokens, tokens))
-        });
-        pairs.collect()
-    }
-}
-
-fn gap(pair: &[(Micros, Option<u32>)]) -> u64 {
-    pair[1].0.0.saturating_sub(pair[0].0.0)
 }
 
 /// The clock of a run.
@@ -93,7 +65,17 @@ pub struct FollowSettings {
 pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, how: FollowSettings) -> RequestOutcome {
     // Most responses have at least as many chunks.
     let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
-    let mut reading = StreamReading { row, how, splitter: Splitter::default(), stamps, counted: None, done: false };
+    let mut reading = StreamReading {
+        row,
+        how,
+        splitter: Splitter::default(),
+        stamps,
+        counted: None,
+        done: false,
+        choices: ChoiceSet::default(),
+        ended: ChoiceSet::default(),
+        foreign: None,
+    };
     reading.row.sent_us = Some(how.clock.now());
     let followed =
         if how.stream { reading.follow(client, path, body).await } else { reading.whole(client, path, body).await };
@@ -104,8 +86,8 @@ pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, 
     reading.row.end_us = Some(how.clock.now());
     reading.row.status = status;
     // Redact before cutting: half a secret would not be recognized.
-    let short = |text: String| redact::outgoing(&text).chars().filter(|c| !c.is_control()).take(300).collect();
-    reading.row.error = error.map(short);
+    let quoted = |text: String| redact::outgoing(&text).chars().filter(|c| !c.is_control()).take(300).collect();
+    reading.row.error = error.map(quoted);
     reading.finish()
 }
 
@@ -116,6 +98,11 @@ struct StreamReading {
     stamps: Vec<(Micros, Option<u32>)>,
     counted: Option<Usage>,
     done: bool,
+    /// The choices seen so far, and those that have ended.
+    choices: ChoiceSet,
+    ended: ChoiceSet,
+    /// The first event that is not one of an answer, short.
+    foreign: Option<String>,
 }
 
 /// A failure inside a stream, with the server's message.
@@ -146,7 +133,7 @@ impl StreamReading {
         if let Some(class) = answer.failure_class() {
             let body = timeout_at(begun + self.how.limits.total, answer.body()).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
-            return Err(HttpFailure { class, why: String::from_utf8_lossy(&body).into_owned() });
+            return Err(HttpFailure { class, why: error_body::text(&body, answer.compressed().as_deref()) });
         }
         if let Some(how) = answer.compressed() {
             let why = format!("the response is compressed ({how}), which was not requested");
@@ -223,11 +210,7 @@ impl StreamReading {
             failed = match part {
                 Part::Data(data) => self.event(data, now).err(),
                 Part::Error(words) => Some(error_event(words)),
-                // Only its error counts: a whole answer has no times.
-                Part::Body(body) => Event::parse(body)
-                    .ok()
-                    .and_then(|event| event.error)
-                    .map(|why| HttpFailure { class: RequestStatus::ErrorEvent, why }),
+                Part::Body(body) => body_failure(body),
             };
         });
         self.splitter = splitter;
@@ -247,8 +230,27 @@ impl StreamReading {
     }
 
     fn event(&mut self, data: &[u8], now: Micros) -> Result<(), HttpFailure> {
-        let event = Event::parse(data).map_err(|why| HttpFailure { class: RequestStatus::Parse, why })?;
+        match Event::parse(data) {
+            Ok(event) => {
+                if event.foreign && self.foreign.is_none() && self.stamps.is_empty() {
+                    self.foreign = Some(short(&String::from_utf8_lossy(data)));
+                }
+                self.take(event, now)
+            }
+            // Events without the blank line between them are joined.
+            Err(why) if data.contains(&b'\n') => {
+                let events: Result<Vec<_>, _> = data.split(|byte| *byte == b'\n').map(Event::parse).collect();
+                let events = events.map_err(|_| HttpFailure { class: RequestStatus::Parse, why })?;
+                events.into_iter().try_for_each(|event| self.take(event, now))
+            }
+            Err(why) => Err(HttpFailure { class: RequestStatus::Parse, why }),
+        }
+    }
+
+    fn take(&mut self, event: Event, now: Micros) -> Result<(), HttpFailure> {
         let ends = event.finish_reason.is_some();
+        self.choices.extend(event.choices);
+        self.ended.extend(event.ended);
         if ends {
             self.row.finish_reason = event.finish_reason;
         }
@@ -285,7 +287,16 @@ impl StreamReading {
             return (RequestStatus::Parse, Some("an event is too large".into()));
         }
         if self.splitter.is_torn() || (self.row.finish_reason.is_none() && !self.done) {
+            // An error as a line of its own is none of the stream's events.
+            if let Some(failure) = body_failure(self.splitter.aside().as_bytes()) {
+                return (failure.class, Some(failure.why));
+            }
             return (RequestStatus::Truncated, Some(self.with_aside("the stream ended without a finish reason")));
+        }
+        let open = self.choices.without(self.ended);
+        if !open.is_empty() && !self.ended.is_empty() {
+            let why = format!("the stream ended without a finish reason for choice {open}");
+            return (RequestStatus::Truncated, Some(self.with_aside(&why)));
         }
         if self.stamps.is_empty() {
             return (RequestStatus::NoToken, Some(self.with_aside("the response has no token")));
@@ -295,34 +306,70 @@ impl StreamReading {
 
     /// The failure, with the text that the server sent outside its events, which may be the cause.
     fn with_aside(&self, what: &str) -> String {
-        match self.splitter.aside() {
-            aside if aside.is_empty() => what.into(),
-            aside => format!("{what}; outside of its events the server sent: {aside}"),
+        match (self.splitter.aside(), &self.foreign) {
+            (aside, Some(foreign)) if aside.is_empty() => format!("{what}; the server sent: {foreign}"),
+            (aside, None) if aside.is_empty() => what.into(),
+            (aside, _) => format!("{what}; outside of its events the server sent: {aside}"),
         }
     }
 
-    fn finish(mut self) -> RequestOutcome {
-        let mut row = self.row;
+    /// Output tokens up to the first pause of the stream, where more than one token came before it, of `n`.
+    fn first_tokens(&self, n: u32) -> Option<u32> {
+        let (first, chunks) = (batch(&self.stamps), self.stamps.len());
+        let last = self.stamps.get(first.checked_sub(1)?)?;
+        match last.1 {
+            _ if first == chunks => Some(n).filter(|n| *n > 1),
+            _ if first == 1 => None,
+            Some(counted) => Some(counted),
+            None => u32::try_from((n as usize * first).div_ceil(chunks)).ok(),
+        }
+    }
+
+    fn finish(self) -> RequestOutcome {
+        let first_tokens = |n| self.first_tokens(n);
+        let mut row = self.row.clone();
         row.last_token_us = self.stamps.last().map(|(at, _)| *at);
-        // A count of 0 is not a count if a token arrived.
+        row.choices = Some(self.choices.len()).filter(|n| *n > 1);
+        let chunks = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);
+        // A count of 0 is not a count if a token arrived, and one that is far below the chunks is that of the last chunk alone.
         let counted = |n: Option<u32>| n.filter(|n| *n > 0 || self.stamps.is_empty());
+        let plausible = |n: &u32| !self.how.stream || n.saturating_mul(2) >= chunks;
         row.input_tokens = counted(self.counted.and_then(|usage| usage.input));
         row.cached_tokens = self.counted.and_then(|usage| usage.cached);
-        row.output_tokens = counted(self.counted.and_then(|usage| usage.output));
+        row.output_tokens = counted(self.counted.and_then(|usage| usage.output)).filter(plausible);
         row.token_source = row.output_tokens.map(|_| TokenSource::Usage);
         if self.how.stream {
-            row.chunks = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);
+            row.chunks = chunks;
             row.first_token_us = self.stamps.first().map(|(at, _)| *at);
+            row.first_tokens = row.output_tokens.and_then(first_tokens);
             if row.output_tokens.is_none() && row.chunks > 0 {
                 row.output_tokens = Some(row.chunks);
                 row.token_source = Some(TokenSource::Chunks);
             }
         } else {
-            // The time of the first token is unknown if the response was not streamed.
-            self.stamps.clear();
             row.first_byte_us = None;
         }
         row.first_answer_us = row.first_answer_us.filter(|at| self.how.stream && Some(*at) != row.first_token_us);
-        RequestOutcome { row, stamps: self.stamps }
+        // The time of the first token is unknown if the response was not streamed.
+        let stamps = if self.how.stream { self.stamps } else { Vec::new() };
+        RequestOutcome { row, stamps }
     }
 }
+
+/// A body that is no event stream: an error, or a whole answer, which has no times.
+fn body_failure(body: &[u8]) -> Option<HttpFailure> {
+    let event = Event::parse(body).ok()?;
+    if let Some(why) = event.error {
+        return Some(HttpFailure { class: RequestStatus::ErrorEvent, why });
+    }
+    let why = "the response is a whole answer, not a stream: the server or a proxy before it does not stream (see --no-stream)";
+    event.has_text.then(|| HttpFailure { class: RequestStatus::Parse, why: why.into() })
+}
+
+/// The beginning of a text of the server.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests;

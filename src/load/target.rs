@@ -137,6 +137,7 @@ impl Target {
             hardware: Hardware::default(),
             artifacts: Artifacts::new(),
             launched_argv: Vec::new(),
+            cpus: None,
             facts: Members::new(),
             cold: false,
             started_at: now.clone(),

@@ -118,6 +118,12 @@ pub struct Sample {
     pub cached: f64,
     /// Number of successful requests within every limit.
     pub good: u32,
+    /// The highest that TPOT can have been of those whose tokens arrived all at once, ms.
+    pub tpot_bounds: Vec<f64>,
+    /// Answers of which more than a tenth of the tokens arrived together with the first one.
+    pub together: u32,
+    /// Largest number of choices of an answer.
+    pub choices: u32,
     /// For some request only chunks were counted, not tokens.
     pub counted_chunks: bool,
     /// Start and end of each request.
@@ -177,6 +183,10 @@ impl Sample {
         self.ttft.extend(timing.ttft.map(|t| t.0));
         self.ttfat.extend(timing.ttfat.map(|t| t.0));
         self.tpot.extend(timing.tpot.map(|t| t.0));
+        self.tpot_bounds.extend(timing.tpot_bound.map(|bound| bound.0));
+        let at_once = request.first_tokens.zip(request.output_tokens).is_some_and(|(first, all)| first * 10 > all);
+        self.together += u32::from(at_once);
+        self.choices = self.choices.max(request.choices.unwrap_or(1));
         self.e2e.push(timing.e2e.0);
         self.input.extend(request.input_tokens);
         match timing::output_tokens(request) {
@@ -352,7 +362,8 @@ pub fn per_gpu(metrics: &mut BTreeMap<String, Option<f64>>, gpus: Option<u32>) {
 fn is_good(timing: &Timing, limits: &Limits) -> bool {
     limits.latencies().all(|(latency, threshold)| match latency {
         Latency::Ttft => timing.ttft.is_some_and(|ttft| ttft.0 <= threshold),
-        Latency::Tpot => timing.tpot.is_none_or(|tpot| tpot.0 <= threshold),
+        // Of tokens that arrived all at once only the bound is known.
+        Latency::Tpot => timing.tpot.or(timing.tpot_bound).is_none_or(|tpot| tpot.0 <= threshold),
         Latency::Ttfat => timing.ttfat.is_none_or(|ttfat| ttfat.0 <= threshold),
         Latency::E2e => timing.e2e.0 <= threshold,
         // It has values per gap, not per request.

@@ -3,6 +3,9 @@
 //! With t0 the due time (open loop, burst) or the time of sending (closed loop), a₁ and a_K the first and last
 //! token-bearing chunk and N the output tokens by the server's count:
 //! TTFT = a₁ − t0, E2E = a_K − t0, TPOT = (a_K − a₁)/(N − 1) for N ≥ 2.
+//!
+//! If f tokens arrived together with the first one, as they do if the client was starved of the CPU or a proxy buffers, their
+//! times are unknown, and a₁ may be that of the last of them: then TPOT = (a_K − a₁)/(N − f), and unknown for N = f.
 
 use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Millis;
@@ -14,8 +17,11 @@ pub struct Timing {
     pub ttft: Option<Millis>,
     /// Time to the first token of the answer itself, after reasoning; `None` without reasoning.
     pub ttfat: Option<Millis>,
-    /// Time per output token after the first; `None` for a single token, or if the server did not count tokens.
+    /// Time per output token after the first; `None` for a single token, or if the server did not count tokens, all of them arrived
+    /// together, or they are of several choices.
     pub tpot: Option<Millis>,
+    /// If all tokens arrived together: the highest that TPOT can have been, since t0.
+    pub tpot_bound: Option<Millis>,
     /// End to end, to the last token.
     pub e2e: Millis,
 }
@@ -34,14 +40,21 @@ pub fn timing(request: &Request) -> Option<Timing> {
         ttft: request.first_token_us.map(since),
         ttfat: request.first_answer_us.map(since),
         tpot: tpot(request),
+        tpot_bound: tpot_bound(request, since(last)),
         e2e: since(last),
     })
 }
 
 fn tpot(request: &Request) -> Option<Millis> {
-    let gaps = output_tokens(request)?.checked_sub(1).filter(|gaps| *gaps > 0)?;
+    let first = request.first_tokens.unwrap_or(1).max(1);
+    let gaps = output_tokens(request)?.checked_sub(first).filter(|gaps| *gaps > 0 && request.choices.is_none())?;
     let span = request.last_token_us?.since(request.first_token_us?);
     Some(Millis(span.0 / f64::from(gaps)))
+}
+
+fn tpot_bound(request: &Request, e2e: Millis) -> Option<Millis> {
+    let n = output_tokens(request).filter(|n| request.first_tokens == Some(*n) && *n > 1)?;
+    Some(Millis(e2e.0 / f64::from(n - 1)))
 }
 
 /// Number of output tokens; `None` if only chunks were counted.
@@ -72,14 +85,27 @@ pub(crate) mod tests {
         let ten = request(100, 105, 150, 240, 10);
         assert_eq!(
             timed(&ten),
-            Timing { ttft: Some(Millis(50.0)), ttfat: None, tpot: Some(Millis(10.0)), e2e: Millis(140.0) }
+            Timing {
+                ttft: Some(Millis(50.0)),
+                ttfat: None,
+                tpot: Some(Millis(10.0)),
+                tpot_bound: None,
+                e2e: Millis(140.0)
+            }
         );
         let whole = Request { first_token_us: None, last_token_us: None, ..ten.clone() };
-        assert_eq!(timed(&whole), Timing { ttft: None, ttfat: None, tpot: None, e2e: Millis(141.0) });
+        assert_eq!(timed(&whole), Timing { ttft: None, ttfat: None, tpot: None, tpot_bound: None, e2e: Millis(141.0) });
         let closed = Request { due_us: None, ..ten.clone() };
         assert_eq!(timed(&closed).ttft, Some(Millis(45.0)));
         assert_eq!(timed(&request(0, 0, 50, 50, 1)).tpot, None);
         assert_eq!(timed(&request(0, 0, 50, 60, 2)).tpot, Some(Millis(10.0)));
+        // Four tokens came together, whenever they were sent: six more came in 90 ms.
+        let together = Request { first_tokens: Some(4), ..ten.clone() };
+        assert_eq!((timed(&together).tpot, timed(&together).tpot_bound), (Some(Millis(15.0)), None));
+        let at_once = Request { first_tokens: Some(10), first_token_us: ten.last_token_us, ..ten.clone() };
+        let bound = timed(&at_once).tpot_bound.unwrap();
+        assert!(timed(&at_once).tpot.is_none() && (bound.0 - 140.0 / 9.0).abs() < 1e-9, "{bound:?}");
+        assert_eq!(timed(&Request { choices: Some(2), ..ten.clone() }).tpot, None);
         let chunks = Request { token_source: Some(TokenSource::Chunks), ..ten.clone() };
         assert_eq!(timed(&chunks).tpot, None);
         assert_eq!(timing(&Request { status: RequestStatus::Truncated, ..ten }), None);

@@ -131,6 +131,10 @@ struct OpenRun {
     sample: Sample,
     one_token_a_chunk: bool,
     short: u32,
+    /// Choices that each request asks for.
+    choices: u32,
+    /// The error of the first request that failed.
+    error: Option<String>,
     /// Requests are numbered within their phase; one that occurs twice (a file given twice) counts once.
     seen: BTreeMap<Phase, NumberSet>,
     /// If several clients share a run: the shares that were announced, and the ends of those that ended.
@@ -247,8 +251,20 @@ impl RowFold {
             let sample = Sample::of(run.warmup_s.is_some());
             let parts = run.shard.iter().map(|shard| shard.index).collect();
             let seen = BTreeMap::new();
-            let open =
-                OpenRun { sample, run, limits, one_token_a_chunk: true, short: 0, seen, parts, ends: Vec::new() };
+            let asked = served.candidate.benchmark.extra_request_body.get("n").and_then(serde_json::Value::as_u64);
+            let choices = asked.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
+            let open = OpenRun {
+                sample,
+                run,
+                limits,
+                one_token_a_chunk: true,
+                short: 0,
+                choices,
+                error: None,
+                seen,
+                parts,
+                ends: Vec::new(),
+            };
             self.runs.insert(id, open);
         }
         Ok(())
@@ -294,7 +310,10 @@ impl RowFold {
         if request.status == crate::rows::kinds::RequestStatus::Ok {
             open.one_token_a_chunk &= request.output_tokens == Some(request.chunks);
             let asked = request.asked_output_tokens.unwrap_or(open.run.workload.output_len);
+            let asked = asked.saturating_mul(open.choices);
             open.short += u32::from(request.output_tokens.is_some_and(|n| n < asked));
+        } else if open.error.is_none() {
+            open.error = request.error.clone().filter(|error| !error.is_empty());
         }
         open.sample.add(request, &open.limits);
         Ok(())
@@ -331,6 +350,7 @@ impl RowFold {
             end: end.as_ref(),
             one_token_a_chunk: open.one_token_a_chunk,
             short: open.short,
+            error: open.error.as_deref(),
         };
         served.results.push(result::measured(&served.candidate, &served.server, &open.limits, &measured));
     }

@@ -17,6 +17,8 @@ use crate::rows::words::{Arrivals, FailureClass, Latency, ReachedBy, SearchEndRe
 
 /// Share of outputs shorter than requested above which lengths count as mismatched.
 const SHORT: f64 = 0.01;
+/// More answers than this share with many tokens at once, and the stream is buffered.
+const BUFFERED: f64 = 0.01;
 /// Share of throttled samples above which a GPU counts as slowed down.
 const THROTTLED: f64 = 0.05;
 /// Share of prompt tokens from a cache above which the run counts as contaminated.
@@ -29,6 +31,8 @@ pub struct RunMeasurement<'a> {
     pub end: Option<&'a RunEnd>,
     pub one_token_a_chunk: bool,
     pub short: u32,
+    /// The error of the first request that failed.
+    pub error: Option<&'a str>,
 }
 
 /// The result of a run.
@@ -40,7 +44,10 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
             sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         (status, class) = (Status::Failed, Some(FailureClass::AllRequestsFailed));
-        reason = Some(format!("every request failed ({kinds}); see the request rows"));
+        reason = Some(match measured.error {
+            Some(error) => format!("every request failed ({kinds}): {error}"),
+            None => format!("every request failed ({kinds}); see the request rows"),
+        });
     }
     let itl = itl(measured);
     // A skipped run does not have metrics.
@@ -221,6 +228,16 @@ pub fn ended(result: &mut ResultRow, end: &ServerEnd) {
             result.metrics.insert("energy_j".into(), Some(joules));
         }
     }
+    // The end knows from the server's log why it answered nothing but errors.
+    if end.status != Status::Ok
+        && result.failure_class == Some(FailureClass::AllRequestsFailed)
+        && let Some(cause) = &end.failure_reason
+    {
+        let failed = result.failure_reason.take().unwrap_or_default();
+        result.failure_reason = Some(format!("{failed}; the server: {cause}"));
+        result.failure_class = end.failure_class.clone().or(result.failure_class.take());
+        result.status = end.status;
+    }
     if end.status != Status::Ok && result.failure_class == Some(FailureClass::ServerLost) {
         result.status = end.status;
         result.failure_class.clone_from(&end.failure_class);
@@ -334,6 +351,8 @@ fn quality(candidate: &Candidate, server: &Server, measured: &RunMeasurement) ->
         smoke: run.smoke,
         client_saturated: measured.end.is_some_and(|end| end.client.saturated),
         length_mismatch: candidate.benchmark.ignore_eos && f64::from(measured.short) > SHORT * f64::from(sample.ok()),
+        buffered: f64::from(sample.together) > BUFFERED * f64::from(sample.ok()),
+        choices: Some(sample.choices).filter(|n| *n > 1),
         cache_contaminated: !run.workload.prefix_reuse && sample.cached > CACHED * input,
         // Throttling is only known at the server's end.
         reached_by: Some(server.endpoint.reached_by).filter(|way| *way != ReachedBy::SameHost),

@@ -131,8 +131,16 @@ impl<'a> HelpSource<'a> {
         let name = format!("capture-{}", std::process::id());
         let (owner, gpus) = (proc::owner(), self.gpus.as_deref());
         let refused_limits = &[];
-        let start =
-            StartValues { name: &name, port: 0, tunnel_port: 0, files: "/tmp", gpus, owner: &owner, refused_limits };
+        let start = StartValues {
+            name: &name,
+            port: 0,
+            tunnel_port: 0,
+            files: "/tmp",
+            gpus,
+            cpus: None,
+            owner: &owner,
+            refused_limits,
+        };
         ask(&LauncherChain::new(self.frameworks.launchers(), &self.server, &["true".to_string()], &start)?)
     }
 }

@@ -14,6 +14,7 @@ use crate::normalize::import::{
 };
 use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};
+use crate::rows::row::{parse_document, parse_value};
 use crate::rows::words::{FailureClass, Status};
 
 /// Maximum size of another client's file, in bytes: it is read into memory.
@@ -39,8 +40,17 @@ pub fn is_other_client(path: &Path) -> bool {
     let text = text.trim_start_matches('\u{feff}').trim();
     match serde_json::from_str::<Members>(text) {
         Ok(object) => is_record(&Value::Object(object)),
-        Err(_) => (text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\""),
+        Err(_) => ((text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")) || is_csv(text),
     }
+}
+
+/// True for the header of a CSV file: names, separated by commas.
+fn is_csv(line: &str) -> bool {
+    let name = |name: &str| {
+        let name = name.trim().trim_matches('"');
+        (1..=40).contains(&name.len()) && !name.contains(['{', '}', '[', ']', '"', ':'])
+    };
+    line.split(',').count() > 1 && line.split(',').all(name)
 }
 
 /// The results of a file or a folder of another client. Content of unknown format is reported with its place and skipped.
@@ -182,7 +192,11 @@ fn whole(path: &Path) -> Result<Value> {
 fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let name = stdio::name(path);
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
-    let broken = match serde_json::from_str(&text) {
+    if text.lines().next().is_some_and(is_csv) {
+        let why = "this is CSV, which is not read of other clients: pass the client's results as JSON";
+        return Err(Error::new(why).at(name));
+    }
+    let broken = match parse_document(&text) {
         Ok(all @ Value::Array(_)) if ImportFormat::of(&all).is_some() => return Ok(vec![(name, all)]),
         Ok(Value::Array(list)) => {
             return Ok(list.into_iter().enumerate().map(|(i, one)| (format!("{name}: [{i}]"), one)).collect());
@@ -193,11 +207,11 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     };
     let mut found: Vec<(String, Value)> = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        match serde_json::from_str(line) {
+        match parse_value(line) {
             Ok(value) => found.push((format!("{name}:{}", i + 1), value)),
             // A truncated JSON file has no valid line.
-            Err(_) if found.is_empty() => return Err(Error::new("not valid JSON").because(broken).at(name)),
-            Err(e) => notice.error(&Error::new("malformed JSON").because(e).at(format!("{name}:{}", i + 1))),
+            Err(_) if found.is_empty() => return Err(broken.at(name)),
+            Err(e) => notice.error(&e.at(format!("{name}:{}", i + 1))),
         }
     }
     if found.first().is_some_and(|(_, first)| is_record(first)) {

@@ -12,7 +12,7 @@ use crate::programs::stdio;
 use crate::programs::target::target;
 use crate::programs::workload::entries;
 use crate::rows::jsonl::RowPlace;
-use crate::system::process::signals;
+use crate::system::process::{affinity, signals};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -26,6 +26,8 @@ pub fn main() -> ExitCode {
             convert(&args, &frameworks, notice)?;
             return Ok(ExitStatus::Done);
         }
+        // Before any thread starts: threads run where the one runs that starts them.
+        args.client_cpus.as_ref().map_or(Ok(()), affinity::run_on).map_err(|e| e.at("--client-cpus"))?;
         let out = stdio::row_writer()?;
         let options = LoadOptions {
             frameworks,
@@ -37,6 +39,7 @@ pub fn main() -> ExitCode {
             client: args.client.clone(),
             shard: args.shard,
             attempts: args.attempts,
+            cpus: args.client_cpus.clone(),
             read_dataset: entries,
         };
         signal = match target(&args, notice)? {

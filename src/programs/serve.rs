@@ -13,7 +13,7 @@ use crate::programs::stdio;
 use crate::report::text::BIND;
 use crate::rows::kinds::Candidate;
 use crate::serve::{ServeOptions, serve};
-use crate::system::process::{guard, signals};
+use crate::system::process::{affinity, guard, signals};
 
 /// Runs the program with the arguments of this process.
 #[must_use]
@@ -26,6 +26,9 @@ pub fn main() -> ExitCode {
         if args.dry_run {
             return dry_run(&args, notice);
         }
+        // The guard and the server run where this thread runs.
+        let cpus = args.client_cpus.as_ref().map(affinity::keep_off).transpose();
+        let cpus = cpus.map_err(|e| e.at("--client-cpus"))?;
         let out = stdio::row_writer()?;
         let options = ServeOptions {
             frameworks: stdio::frameworks(args.frameworks.as_deref())?,
@@ -35,6 +38,7 @@ pub fn main() -> ExitCode {
             lease_timeout: args.lease_timeout,
             grace: args.grace,
             holders: args.holders.into(),
+            cpus,
             hold: args.chain.is_empty() && std::io::stdout().is_terminal(),
             chain: args.chain,
             attach: args.attach,

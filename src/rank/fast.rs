@@ -145,6 +145,8 @@ pub struct QualitySummary<'a> {
     #[serde(deserialize_with = "flag")]
     pub cache_contaminated: bool,
     #[serde(deserialize_with = "flag")]
+    pub buffered: bool,
+    #[serde(deserialize_with = "flag")]
     pub throttled: bool,
     #[serde(deserialize_with = "flag")]
     pub saturated: bool,
@@ -371,6 +373,7 @@ mod tests {
         "/quality/client_saturated",
         "/quality/length_mismatch",
         "/quality/cache_contaminated",
+        "/quality/buffered",
         "/quality/throttled",
         "/quality/saturated",
         "/quality/too_short_to_tell",

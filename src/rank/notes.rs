@@ -52,6 +52,8 @@ notes! {
     GAVE_UP = 16,
     /// Too short to tell whether the server keeps up.
     TOO_SHORT = 17,
+    /// Many tokens of an answer arrived at once.
+    BUFFERED = 18,
 }
 
 impl Notes {
@@ -89,6 +91,7 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(quality.smoke, Notes::SMOKE);
     note(quality.length_mismatch, Notes::LENGTHS);
     note(quality.cache_contaminated, Notes::CACHE);
+    note(quality.buffered, Notes::BUFFERED);
     note(quality.throttled, Notes::THROTTLED);
     let thirds = quality.stability.as_ref().is_some_and(|thirds| thirds.saturated);
     note(quality.saturated || thirds, Notes::SATURATED);

@@ -17,6 +17,10 @@ const NOTED: &[(Notes, &str)] = &[
     ),
     (Notes::LENGTHS, "Length mismatch: some outputs were shorter than requested, so their rows are not comparable."),
     (Notes::CACHE, "Cache: some prompt tokens came from the prefix cache although all prompts are unique."),
+    (
+        Notes::BUFFERED,
+        "Buffered: in some runs many tokens of an answer arrived at once (a proxy buffers, the server sends whole answers, or the client got no CPU); their TPOT is that of the other tokens, or unknown.",
+    ),
     (Notes::CHUNKS, "Tokens: some servers reported no usage; their tokens per second and TPOT are omitted."),
     (Notes::TUNNEL, "Tunnel: some servers were reached through a forwarded port; every latency includes its delay."),
     (Notes::NETWORK, "Network: some servers were on another host; every latency includes the network delay."),

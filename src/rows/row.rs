@@ -132,6 +132,19 @@ pub fn parse_value(text: &str) -> Result<Value> {
     Ok(value)
 }
 
+/// The same for a text of several lines.
+///
+/// # Errors
+/// Where it is not JSON, or repeats a key.
+pub fn parse_document(text: &str) -> Result<Value> {
+    let mut source = serde_json::Deserializer::from_str(text);
+    let value = Strict.deserialize(&mut source).and_then(|value| source.end().map(|()| value));
+    value.map_err(|e| {
+        let cause = e.to_string().split(" at line ").next().unwrap_or_default().to_string();
+        Error::new(format!("malformed JSON at line {}, column {}", e.line(), e.column())).because(cause)
+    })
+}
+
 fn json_error(e: serde_json::Error) -> Error {
     // A row is one line, so only the column is useful.
     let text = e.to_string();

@@ -56,6 +56,8 @@ pub struct Launch {
     pub attached: bool,
     /// The command to deploy through its launchers, where it is not the candidate's: some limits could not be raised.
     pub launch_command: Option<String>,
+    /// The CPUs that are left to it, where the client has some of its own.
+    pub cpus: Option<String>,
 }
 
 impl Launch {
@@ -90,7 +92,17 @@ impl Launch {
         let client_port = if tunnel { proc::free_port().context("no free port found")? } else { port };
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
         let tunnel_port = client_port;
-        let start = StartValues { name: &name, port, tunnel_port, files: &files, gpus, owner: &owner, refused_limits };
+        let cpus = options.cpus.as_ref().map(ToString::to_string);
+        let start = StartValues {
+            name: &name,
+            port,
+            tunnel_port,
+            files: &files,
+            gpus,
+            cpus: cpus.as_deref(),
+            owner: &owner,
+            refused_limits,
+        };
         let chain = LauncherChain::new(launchers, &candidate.server, &argv, &start)?;
         let shown = LauncherChain::new(launchers, &candidate.server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
@@ -149,6 +161,7 @@ impl Launch {
             reached_by,
             attached: attached.is_some(),
             launch_command,
+            cpus,
         })
     }
 

@@ -36,6 +36,7 @@ impl Supervisor<'_> {
 fn queries(candidate: &Candidate, supervisor: &Supervisor) -> Vec<LimitQuery> {
     let launchers = supervisor.options.frameworks.launchers();
     let refused_limits = &[];
-    let start = StartValues { name: "", port: 0, tunnel_port: 0, files: "", gpus: None, owner: "", refused_limits };
+    let start =
+        StartValues { name: "", port: 0, tunnel_port: 0, files: "", gpus: None, cpus: None, owner: "", refused_limits };
     LauncherChain::new(launchers, &candidate.server, &[], &start).and_then(|chain| chain.limits()).unwrap_or_default()
 }

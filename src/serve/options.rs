@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::cpus::CpuList;
 use crate::engines::framework::Frameworks;
 
 /// How candidates are started, leased and stopped.
@@ -34,6 +35,8 @@ pub struct ServeOptions {
     pub give_up: Option<u32>,
     /// Lease the server at this URL instead of starting one.
     pub attach: Option<String>,
+    /// The CPUs that are left to the servers, where the client has some of its own.
+    pub cpus: Option<CpuList>,
     /// Maximum size of a server's log, in bytes.
     pub log_limit: u64,
     /// Sent as a bearer token when a server is probed.

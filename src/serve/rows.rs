@@ -45,6 +45,7 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
         hardware: hardware(candidate, gpus),
         artifacts,
         launched_argv: launch.redacted_argv(),
+        cpus: launch.cpus.clone(),
         facts: ready.child.log.facts(),
         cold,
         started_at: now.to_string(),

@@ -555,3 +555,37 @@ fn what_a_plan_names_stays_a_name() {
         mark.gone_within(SOON);
     }
 }
+
+#[test]
+fn a_client_has_its_cpus_and_the_server_those_that_are_left() {
+    let (folder, mark) = (scratch(), Mark::new("cpus"));
+    let plan = candidates(&zoo_plan("{options: /proc/self/status}"));
+    let chain = format!("bench-load --quiet --client-cpus 0 --frameworks '{}'", fixtures().display());
+    // A list that cannot be is an error that says which CPUs there are.
+    for args in [["--client-cpus", "1023"], ["--client-cpus", "0-"]] {
+        let done = run(serve(&folder).args(args), &plan).expect(2);
+        assert!(
+            done.stderr.contains("1023: the CPUs of this host") || done.stderr.contains("0-1,4"),
+            "{}",
+            done.stderr
+        );
+        let done = run(program("bench-load").args(args), &plan).expect(2);
+        assert!(
+            done.stderr.contains("1023: the CPUs of this host") || done.stderr.contains("0-1,4"),
+            "{}",
+            done.stderr
+        );
+    }
+    if std::thread::available_parallelism().is_ok_and(|n| n.get() < 2) {
+        return skipped("one CPU has no second one for the server");
+    }
+    let done = run(mark.put(serve(&folder).args(["--client-cpus", "0", "--", "sh", "-c", &chain])), &plan).expect(0);
+    mark.gone_within(SOON);
+    let (server, run) = (&done.records("server")[0], &done.records("run")[0]);
+    assert_eq!(run["client"]["cpus"], "0", "{run:#}");
+    let left = server["cpus"].as_str().unwrap();
+    assert!(!left.split([',', '-']).any(|cpu| cpu == "0"), "{left}");
+    // The server printed its own status at its start.
+    let log = std::fs::read_to_string(server["artifacts"]["server_log"].as_str().unwrap()).unwrap();
+    assert!(log.contains(&format!("Cpus_allowed_list:\t{left}\n")), "{left}: {log}");
+}

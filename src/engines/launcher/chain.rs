@@ -282,6 +282,7 @@ pub(super) fn fill(
         ("env".to_string(), env.collect()),
         ("mounts".to_string(), server.mounts.clone()),
         ("gpu".to_string(), start.gpus.into_iter().flat_map(|gpus| gpus.split(',')).map(String::from).collect()),
+        ("cpus".to_string(), start.cpus.map(String::from).into_iter().collect()),
         ("gpus".to_string(), start.gpus.map(String::from).into_iter().collect()),
         ("options".to_string(), launcher.accepted(options.unwrap_or_default())),
     ]);

@@ -45,6 +45,7 @@ pub fn launch_command(all: &Launchers, server: &CandidateServer, target: &Launch
         tunnel_port: 0,
         files: "",
         gpus: target.gpus,
+        cpus: None,
         owner: "",
         refused_limits: target.refused_limits,
     };

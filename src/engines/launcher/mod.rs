@@ -216,6 +216,8 @@ pub struct StartValues<'a> {
     pub files: &'a str,
     /// Its GPUs, `0,1`.
     pub gpus: Option<&'a str>,
+    /// The CPUs that are left to it, `2-7`, where the client has some of its own.
+    pub cpus: Option<&'a str>,
     /// This bench-serve, as the owner of what it starts.
     pub owner: &'a str,
     /// Limits that cannot be raised where it is started.
@@ -272,9 +274,10 @@ impl Launcher {
 }
 
 /// Placeholders that a start fills in, whatever the plan says.
-const FILLED_IN: [&str; 17] = [
+const FILLED_IN: [&str; 18] = [
     "argv",
     "command",
+    "cpus",
     "env",
     "files",
     "gpu",

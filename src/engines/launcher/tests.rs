@@ -17,6 +17,7 @@ fn chain(launchers: &Launchers, steps: serde_json::Value) -> crate::base::error:
         tunnel_port: 8124,
         files: "/logs/v-1",
         gpus: Some("0,1"),
+        cpus: Some("2-7"),
         owner: "here:1:2",
         refused_limits: &[],
     };
@@ -41,6 +42,7 @@ fn a_container_of_its_own() {
         "-e 'A=b c' -e HF_TOKEN",
         "-v /models:/models:ro -v /logs/v-1:/logs/v-1:ro",
         "--gpus '\"device=0,1\"'",
+        "--cpuset-cpus 2-7",
         "vllm/vllm:1 vllm serve 'my model' /logs/v-1/o.yaml",
     ] {
         assert!(start.contains(part), "{part}: {start}");
@@ -73,13 +75,15 @@ fn words_of_its_own_yield_to_options_of_the_plan() {
         chain(&launchers, step).unwrap().start.join(" ")
     };
     let plain = start("");
-    assert!(plain.contains("--ipc host --ulimit host --device nvidia.com/gpu=0"), "{plain}");
+    assert!(plain.contains("--ipc host --ulimit host --cpuset-cpus 2-7 --device nvidia.com/gpu=0"), "{plain}");
     for options in ["--shm-size 16g", "--shm-size=16g", "--ipc private"] {
         let start = start(options);
         assert!(!start.contains("--ipc host") && start.contains(options), "{start}");
     }
     let limited = start("--ulimit memlock=-1 --ulimit stack=67108864");
     assert!(!limited.contains("--ulimit host") && limited.contains("--ipc host"), "{limited}");
+    let own = start("--cpuset-cpus 0-3");
+    assert!(own.contains("--cpuset-cpus 0-3") && !own.contains("2-7"), "{own}");
     // A short command too.
     let step = json!([{"name": "docker", "options": {"options": "--gpus all"}}]);
     let short = chain(&launchers, step).unwrap().before(&["true".into()]).unwrap().unwrap().join(" ");

@@ -5,9 +5,11 @@
 //! preserved and never sent.
 
 mod container;
+mod csv;
 mod read;
 mod shapes;
 mod talk;
+mod trace;
 
 use serde_json::{Value, json};
 
@@ -47,7 +49,8 @@ pub enum Prompt {
     Text(String),
     /// Messages of a chat; the last one is to be answered.
     Messages(Vec<Value>),
-    /// Only the shape of the prompt is known: blocks of [`BLOCK`] tokens, with equal numbers for equal content.
+    /// Only the shape of the prompt is known: blocks of [`BLOCK`] tokens, with equal numbers for equal content. What the blocks do
+    /// not cover has content of its own: without a block all of it.
     Blocks(Vec<u64>),
 }
 
@@ -111,7 +114,8 @@ pub fn describe(scenario: &mut Scenario, path: &str, sha256: &str, entries: &[Da
         longest: entries.iter().map(|e| e.input_len.saturating_add(e.output_len)).max().unwrap_or(0),
         estimated: entries.iter().any(|e| e.estimated),
         chat: entries.iter().any(|e| matches!(e.prompt, Prompt::Messages(_))),
-        prefix_reuse: settings.prefix_reuse || entries.iter().any(|e| matches!(e.prompt, Prompt::Blocks(_))),
+        prefix_reuse: settings.prefix_reuse
+            || entries.iter().any(|e| matches!(&e.prompt, Prompt::Blocks(ids) if !ids.is_empty())),
         default_output_len: settings.default_output_len,
         takes: settings.takes,
         rate: own_rate(entries),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::shapes::{RowParts, parts, role, text_of};
 use super::talk::talk;
+use super::trace::trace;
 use super::{DatasetEntry, Prompt, container, estimate};
 use crate::rows::jsonl::quote_bare;
 use crate::rows::row::parse_value;
@@ -55,10 +56,16 @@ fn lines(text: &str, options: &ReadOptions) -> DatasetFile {
         rows.into_iter().for_each(|row| read.add(row, options));
         return read;
     }
-    if let Some(head) = columns(text) {
-        let why =
-            format!("this is CSV with the columns {head}, not JSON; convert it to one JSON object per line first");
-        read.broken.push((1, why));
+    if let Some((head, separator)) = columns(text) {
+        let (rows, broken) = super::csv::rows(text, separator);
+        rows.into_iter().for_each(|row| read.add(row, options));
+        read.broken = broken;
+        if read.entries.is_empty() {
+            let why = format!(
+                "this is CSV with the columns {head}, and none of its rows can be sent: name the column of the prompt `prompt`, or convert the file to one JSON object per line"
+            );
+            read.broken = vec![(1, why)];
+        }
         return read;
     }
     let mut rows = Vec::new();
@@ -80,24 +87,27 @@ fn row(text: &str) -> crate::base::error::Result<Value> {
     parse_value(text).or_else(|e| parse_value(&quote_bare(text)).map_err(|_| e))
 }
 
-/// The header of a CSV file; `None` for JSON.
-fn columns(text: &str) -> Option<String> {
+/// The names of a CSV file's columns, and what separates them; `None` for JSON.
+fn columns(text: &str) -> Option<(String, u8)> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let head = lines.next()?;
     let separator = [',', '\t', ';'].into_iter().find(|c| head.contains(*c))?;
     let json = |line: &str| line.starts_with(['{', '[', '"']) && parse_value(line).is_ok();
     let columns = head.split(separator).count();
-    let alike = lines.take(3).all(|line| line.split(separator).count() >= columns && !json(line));
+    // A quoted field may have several lines, and separators.
+    let quoted = head.starts_with('"');
+    let alike = lines.take(3).all(|line| (quoted || line.split(separator).count() >= columns) && !json(line));
     let named =
         head.split(separator).all(|name| name.trim_matches(['"', ' ']).len() <= 40 && !name.contains(['{', ':']));
-    (columns > 1 && alike && named)
-        .then(|| head.split(separator).map(|name| name.trim_matches(['"', ' '])).collect::<Vec<_>>().join(", "))
+    let names = || head.split(separator).map(|name| name.trim_matches(['"', ' '])).collect::<Vec<_>>().join(", ");
+    #[allow(clippy::cast_possible_truncation, reason = "one of three ASCII characters")]
+    (columns > 1 && alike && named).then(|| (names(), separator as u8))
 }
 
 impl DatasetFile {
     fn add(&mut self, row: Value, options: &ReadOptions) {
         let Value::Object(row) = row else { return self.skip("not a JSON object".into()) };
-        let row = talk(row);
+        let row = trace(talk(row));
         let id = row.get("id").or(row.get("custom_id")).map(|id| id.as_str().map_or(id.to_string(), String::from));
         let rows =
             if options.turns { turns(row, id.unwrap_or_else(|| format!("{}", self.entries.len()))) } else { vec![row] };
@@ -273,6 +283,16 @@ mod tests {
                 2,
             ),
             (json!({"prompt": "p", "output_len": 500.0}), json!("p"), 500),
+            (json!({"inputs": "Why?", "parameters": {"max_new_tokens": 20}}), json!("Why?"), 20),
+            (json!({"text_input": "Why?"}), json!("Why?"), 9),
+            (json!({"body": {"input": "Why?", "instructions": "s", "max_output_tokens": 7}}), json!("s\n\nWhy?"), 7),
+            (json!({"question_id": 81, "turns": ["1", "2"]}), json!([user("1")]), 9),
+            (
+                json!({"turns": ["1", "2"], "reference": ["a", "12345678"]}),
+                json!([user("1"), {"role": "assistant", "content": "a"}, user("2")]),
+                2,
+            ),
+            (json!({"turns": [{"text": "1"}, {"text": "2", "delay": 100}]}), json!([user("1")]), 9),
             (json!({"prompt": "p", "output_len": "500"}), json!("p"), 500),
             (
                 json!({"prompt": "1", "messages": [user("1"), {"role": "assistant", "content": "a"}, user("2")]}),
@@ -301,6 +321,9 @@ mod tests {
             (json!({"prompt": "p", "max_tokens": 0}), "max_tokens is 0"),
             (json!({"prompt": "p", "output_len": "many"}), "output_len is \"many\""),
             (json!({"question": "Which?", "choice_A": "a", "choice_B": "b"}), "choice_A"),
+            (json!({"prompt": [1, 2, 3], "output_len": 4}), "token ids"),
+            (json!({"prompt": ["a", "b"], "output_len": 4}), "several prompts"),
+            (json!({"body": {"input": "a"}, "url": "/v1/embeddings"}), "/v1/embeddings"),
         ] {
             let read = one(&row, &wanted());
             let found = read.skipped.keys().any(|reason| reason.contains(why));
@@ -309,10 +332,19 @@ mod tests {
         let dated = one(&json!({"prompt": "p", "timestamp": "1970-01-01 00:00:01.5"}), &wanted());
         assert_eq!(dated.entries[0].timestamp, Some(1500.0));
         let csv = read("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,374,44\n", &wanted());
-        assert!(csv.entries.is_empty() && csv.broken.len() == 1 && csv.broken[0].1.contains("CSV"), "{csv:?}");
+        let entry = &csv.entries[0];
+        assert_eq!((entry.input_len, entry.output_len, &entry.prompt), (374, 44, &Prompt::Blocks(Vec::new())));
+        assert_eq!((entry.timestamp, csv.entries.len()), (Some(1_700_158_546_000.0), 1));
+        let csv = read("id;colour\n1;red\n2;blue\n", &wanted());
+        let [(1, why)] = &csv.broken[..] else { panic!("{csv:?}") };
+        assert!(csv.entries.is_empty() && why.contains("CSV with the columns id, colour"), "{why}");
+        let csv = read("\"prompt\",\"completion\"\n\"Say, hi\",\"12345678\"\n\"two\nlines\",b,c\n", &wanted());
+        assert_eq!((csv.entries.len(), csv.broken[0].0), (1, 3), "{csv:?}");
+        assert_eq!((&csv.entries[0].prompt, csv.entries[0].output_len), (&Prompt::Text("Say, hi".into()), 2));
         // Half an assistant's talk as text is one session too.
         let turns = ReadOptions { turns: true, ..wanted() };
         assert_eq!(one(&json!({"data": ["1", "a", "2", "b"]}), &turns).entries.len(), 2);
+        assert_eq!(one(&json!({"turns": ["1", "2"], "reference": ["a", "b"]}), &turns).entries.len(), 2);
     }
 
     #[test]
@@ -330,6 +362,30 @@ mod tests {
             .collect();
         assert_eq!(lengths, [1, 3]);
         assert!(read.entries.iter().all(|entry| entry.session.as_deref() == Some("t")));
+    }
+
+    #[test]
+    fn lengths_and_times_alone_are_a_trace() {
+        for (row, lengths, timestamp) in [
+            (json!({"timestamp": 1000, "input_length": 600, "output_length": 20}), (600, 20), Some(1000.0)),
+            (json!({"Timestamp": 5, "Request tokens": 472, "Response tokens": 18}), (472, 18), Some(5000.0)),
+            (
+                json!({"TIMESTAMP": "1970-01-01 00:00:02", "ContextTokens": 374, "GeneratedTokens": 44}),
+                (374, 44),
+                Some(2000.0),
+            ),
+            (json!({"arrived_at": 0.5, "num_prefill_tokens": 7, "num_decode_tokens": 3}), (7, 3), Some(500.0)),
+        ] {
+            let read = one(&row, &ReadOptions::default());
+            let [entry] = &read.entries[..] else { panic!("{row}: {:?}", read.skipped) };
+            assert_eq!(((entry.input_len, entry.output_len), entry.timestamp), (lengths, timestamp), "{row}");
+            assert_eq!(entry.prompt, Prompt::Blocks(Vec::new()), "{row}");
+            let again = one(&entry.row(), &ReadOptions::default());
+            assert_eq!((&again.entries[0].prompt, again.entries[0].input_len), (&entry.prompt, lengths.0), "{row}");
+            let mut scenario = crate::rows::kinds::Scenario::random("trace", 0, 0);
+            crate::load::dataset::describe(&mut scenario, "trace.jsonl", "", &read.entries).unwrap();
+            assert!(scenario.dataset.is_some_and(|dataset| dataset.synthetic && !dataset.prefix_reuse), "{row}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ const OUTPUT: [&str; 9] = [
 /// Members for the prompt length.
 const INPUT: [&str; 5] = ["input_len", "input_length", "prompt_tokens", "input_tokens", "prompt_tokens_count"];
 /// Questions without an instruction; the first one present counts.
-const QUESTION: [&str; 3] = ["question", "query", "input"];
+const QUESTION: [&str; 5] = ["question", "query", "input", "inputs", "text_input"];
 /// Answers to choose from, which are part of a question.
 const CHOICES: [&str; 4] = ["choices", "options", "endings", "choice_A"];
 /// Files outside of the messages that are part of the prompt.
@@ -77,13 +77,20 @@ pub struct RowParts {
 pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
     // In a batch file the body is one level deeper.
     if let Some(Value::Object(body)) = row.remove("body") {
+        let url = row.get("url").and_then(Value::as_str).unwrap_or_default().trim_end_matches('/');
+        if ["embeddings", "rerank", "score", "moderations", "generations", "speech"]
+            .iter()
+            .any(|end| url.ends_with(end))
+        {
+            return Err(format!("is a request to {url}, which has no answer of text"));
+        }
         row.extend(body);
     }
     let mut needs = BTreeSet::new();
     let mut answer = None;
-    let system = text(&mut row, &["system", "system_prompt"]);
+    let system = text(&mut row, &["system", "system_prompt", "instructions"]);
     let (shape, prompt) = if let Some(ids) = row.remove("hash_ids") {
-        let ids: Option<Vec<u64>> = ids.as_array().and_then(|ids| ids.iter().map(Value::as_u64).collect());
+        let ids: Option<Vec<u64>> = ids.as_array().and_then(|ids| ids.iter().map(number).collect());
         ("mooncake", Prompt::Blocks(ids.ok_or("hash_ids is not a list of whole numbers")?))
     } else if let Some(messages) = take(&mut row, &["messages", "conversations", "conversation"]) {
         let shape = if messages[0].get("from").is_some() { "sharegpt" } else { "messages" };
@@ -93,6 +100,12 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
     } else if let Some(prompt) = row.remove("prompt") {
         match prompt {
             Value::String(text) => ("prompt", Prompt::Text(text)),
+            Value::Array(items) if items.iter().any(|item| item.is_number() || item.is_array()) => {
+                return Err("has a prompt of token ids: only text and messages are read".into());
+            }
+            Value::Array(items) if items.iter().any(Value::is_string) => {
+                return Err("has several prompts in one row: write a row for each".into());
+            }
             Value::Array(_) => {
                 let (messages, last) = conversation(&prompt, &mut needs)?;
                 answer = last;
@@ -112,7 +125,8 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         }
         ("question", Prompt::Text(question))
     } else {
-        return Err("has none of prompt, messages, conversations, instruction, question and hash_ids".into());
+        let why = "has none of prompt, messages, conversations, instruction, question and hash_ids: rename the key of its prompt";
+        return Err(why.into());
     };
     let prompt = match prompt {
         Prompt::Text(first) => {
@@ -139,7 +153,7 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         return Err(format!("has a file ({key}) that is not part of its messages and would not be sent"));
     }
     let mut extra = Members::new();
-    for nested in ["sampling_params", "extra_request_body"] {
+    for nested in ["sampling_params", "parameters", "extra_request_body"] {
         if let Some(Value::Object(members)) = row.remove(nested) {
             extra.extend(members);
         }
@@ -175,6 +189,11 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         rest: row,
         needs,
     })
+}
+
+/// A whole number, also as text.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn take(row: &mut Map<String, Value>, keys: &[&str]) -> Option<Value> {

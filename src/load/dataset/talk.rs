@@ -11,7 +11,16 @@ pub fn talk(mut row: Map<String, Value>) -> Map<String, Value> {
         let list = value.as_array().filter(|list| !list.is_empty())?;
         list.iter().map(|text| text.as_str().map(String::from)).collect::<Option<Vec<_>>>()
     };
-    if let Some((key, texts)) = TEXTS.iter().find_map(|key| Some((*key, row.get(*key).and_then(texts)?))) {
+    if let Some(turns) = row.get("turns").and_then(turns) {
+        // MT-Bench: questions only. A later one follows the answer to the one before it, where the row has a reference for each.
+        let answers = row.get("reference").and_then(texts).filter(|answers| answers.len() == turns.len());
+        let messages = match answers {
+            Some(answers) => in_turn(turns.into_iter().zip(answers).flat_map(|(ask, answer)| [ask, answer]).collect()),
+            None => in_turn(turns.into_iter().take(1).collect()),
+        };
+        row.remove("turns");
+        row.insert("conversations".into(), messages.into());
+    } else if let Some((key, texts)) = TEXTS.iter().find_map(|key| Some((*key, row.get(*key).and_then(texts)?))) {
         row.remove(key);
         row.insert("conversations".into(), in_turn(texts).into());
     } else if let Some(pairs) = row.get("history").and_then(history).filter(|_| row.contains_key("instruction")) {
@@ -25,6 +34,12 @@ pub fn talk(mut row: Map<String, Value>) -> Map<String, Value> {
         row.insert("conversations".into(), in_turn(texts).into());
     }
     row
+}
+
+/// Questions as a list of texts, or of objects with a text.
+fn turns(value: &Value) -> Option<Vec<String>> {
+    let list = value.as_array().filter(|list| !list.is_empty())?;
+    list.iter().map(|turn| turn.as_str().or(turn["text"].as_str()).map(String::from)).collect()
 }
 
 fn in_turn(texts: Vec<String>) -> Vec<Value> {

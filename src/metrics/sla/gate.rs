@@ -176,12 +176,15 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
             test.margin = test.value.filter(|_| threshold > 0.0).map(|value| (value - threshold) / threshold);
         }
         Limit::Latency { statistic, latency } => {
+            let bounds = if latency == Latency::Tpot { &sample.tpot_bounds[..] } else { &[] };
+            let unknown = bounds.iter().filter(|bound| **bound > threshold).count();
             let (value, basis) = match (latency, limit.quantile()) {
                 (Latency::Itl, _) => (itl(statistic), Basis::Successes),
                 (_, None) => (sample::mean(sample.values(latency)), Basis::Successes),
                 (_, Some(q)) => {
-                    // Only failures are infinite: a successful request with one token has no TPOT and is skipped.
-                    let failed = (sample.scheduled - sample.ok()) as usize;
+                    // Failures are infinite, and so are answers that arrived at once and may have been too slow. A successful
+                    // request with one token has no TPOT and is skipped.
+                    let failed = (sample.scheduled - sample.ok()) as usize + unknown;
                     (sample::percentile_with(sample.values(latency), failed, q * 100.0), Basis::AllScheduled)
                 }
             };
@@ -192,7 +195,7 @@ fn test_one(limit: Limit, threshold: f64, sample: &Sample, itl: &dyn Fn(Statisti
             if let (Some(q), true) = (limit.quantile(), latency != Latency::Itl) {
                 let within = sample.values(latency).partition_point(|value| *value <= threshold);
                 // A request with one token has no TPOT and meets any limit on it.
-                let none = sample.ok() as usize - sample.values(latency).len();
+                let none = sample.ok() as usize - sample.values(latency).len() - unknown;
                 let over = (sample.scheduled as usize).saturating_sub(within + none);
                 let over = u32::try_from(over).unwrap_or(u32::MAX);
                 test.n = Some(sample.scheduled);

@@ -83,6 +83,7 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
         },
         metrics: BTreeMap::new(),
         placeholder: false,
+        contradicted: Vec::new(),
     };
     reading.numbers();
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
@@ -111,6 +112,7 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     row.quality = Quality {
         length_mismatch: sample.as_ref().is_some_and(|sample| requests::is_short(sample, workload.output_len)),
         placeholder_zero: reading.placeholder,
+        contradicted: std::mem::take(&mut reading.contradicted),
         percentile_method: Some(format.percentiles.clone()),
         blind: reading.native.blind.keys().cloned().collect(),
         ..Quality::default()
@@ -139,7 +141,16 @@ struct ImportReading<'a> {
     metrics: BTreeMap<String, Option<f64>>,
     /// True if a latency was 0, which is impossible.
     placeholder: bool,
+    /// Numbers that the counts contradict.
+    contradicted: Vec<String>,
 }
+
+/// What a throughput is made of, if it can be made again.
+const FROM_COUNTS: [&str; 3] =
+    ["completed / duration", "total_output_tokens / duration", "(total_input_tokens + total_output_tokens) / duration"];
+/// A throughput contradicts its counts if it differs by more than this share of the larger one, and by more than rounding.
+const CONTRADICTS: f64 = 0.02;
+const ROUNDED: f64 = 0.006;
 
 impl ImportReading<'_> {
     /// A non-negative number at one of these places.
@@ -329,14 +340,33 @@ impl ImportReading<'_> {
             ("output_token_throughput", per_second(output)),
             ("total_token_throughput", per_second(input.zip(output).map(|(input, output)| input + output))),
         ];
+        if self.metric("request_throughput") == Some(0.0) && completed.is_some_and(|n| n > 0.0) {
+            self.null("request_throughput", "0 in the file, although requests completed");
+        }
         for (name, value) in made {
             if self.metric(name).is_none() && value.is_some() {
                 self.metrics.insert(name.into(), value);
             }
+            self.check(name, value);
         }
         self.metrics.extend(completed.map(|n| ("completed".to_string(), Some(n))));
         self.metrics.extend(sent.zip(completed).map(|(sent, ok)| ("failed".to_string(), Some((sent - ok).max(0.0)))));
         (completed, sent)
+    }
+
+    /// Replaces a throughput that is not what its own counts and duration make it, and notes both.
+    fn check(&mut self, name: &str, made: Option<f64>) {
+        let stated_duration =
+            || self.number(&self.format.counts.duration_s).or(self.number(&self.format.counts.duration_ms));
+        let meaning = self.format.metrics.get(name).and_then(|number| number.meaning.as_deref()).unwrap_or_default();
+        let formula = FROM_COUNTS.iter().find(|formula| meaning.starts_with(**formula));
+        let Some((formula, (stated, made))) = formula.zip(self.metric(name).zip(made)) else { return };
+        // Some clients round to two digits.
+        if (stated - made).abs() <= CONTRADICTS * stated.max(made) + ROUNDED || stated_duration().is_none() {
+            return;
+        }
+        self.contradicted.push(format!("{name} is {stated} in the file, but {formula} is {made:.4}"));
+        self.metrics.insert(name.into(), Some(made));
     }
 
     /// The client's own number of requests, if its list has others: warm-up, cancelled ones, or only some of them.

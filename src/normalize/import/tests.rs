@@ -121,3 +121,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_throughput_that_its_counts_contradict_is_made_again() {
+    let mut file = json!({
+        "date": "20261128-000000", "endpoint_type": "vllm", "model_id": "m", "num_prompts": 100, "completed": 100,
+        "failed": 0, "duration": 20.0, "total_input_tokens": 1000, "total_output_tokens": 2000, "request_throughput": 50.0,
+        "output_throughput": 100.0, "total_token_throughput": 150.004, "mean_ttft_ms": 5.0, "latencies": [],
+    });
+    let read = |file: &Value| {
+        let format = ImportFormat::of(file).unwrap();
+        results(format, file, &ImportOverrides::default()).unwrap().remove(0).row
+    };
+    let row = read(&file);
+    let get = |row: &ResultRow, name: &str| row.metrics[name];
+    assert_eq!((get(&row, "request_throughput"), get(&row, "output_token_throughput")), (Some(5.0), Some(100.0)));
+    assert_eq!(get(&row, "total_token_throughput"), Some(150.004), "rounded");
+    assert_eq!(row.quality.contradicted.len(), 1, "{:?}", row.quality.contradicted);
+    assert!(row.quality.contradicted[0].contains("50"), "{:?}", row.quality.contradicted);
+    file["request_throughput"] = json!(5.0);
+    assert!(read(&file).quality.contradicted.is_empty());
+}

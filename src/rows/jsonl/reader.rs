@@ -85,7 +85,8 @@ fn parsed<T>(
     }
     match text.and_then(parse) {
         Ok(parsed) => return Some(parsed),
-        Err(error) if torn => notice.warn(
+        // Whole JSON that is wrong in another way was not cut off.
+        Err(error) if torn && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() => notice.warn(
             Error::new("the last line is incomplete and was dropped").because(error).at(place.clone()).to_string(),
         ),
         Err(error) => notice.error(&error.at(place.clone())),

@@ -54,6 +54,13 @@ pub struct Request {
     pub token_source: Option<TokenSource>,
     /// Number of token-bearing chunks.
     pub chunks: u32,
+    /// Output tokens that arrived together with the first one, if there are several: when each of them was sent is unknown, so
+    /// TPOT counts only the tokens after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_tokens: Option<u32>,
+    /// Choices of the answer, if it has several (`n` of the request's body): there is no TPOT, since they share the chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u32>,
     /// `ok`, or the kind of failure.
     pub status: RequestStatus,
     /// It reused the connection of an earlier request; absent if nothing was received.

@@ -306,6 +306,16 @@ pub struct Quality {
     /// More than 1 % of the prompt tokens came from a cache.
     #[serde(default)]
     pub cache_contaminated: bool,
+    /// Of more than 1 % of the answers many tokens arrived at once: a proxy buffers, the server sends whole answers, or the client
+    /// got no CPU. Their TPOT is that of the other tokens, or unknown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub buffered: bool,
+    /// Choices of an answer (`n`), if there are several: TPOT and ITL are unknown, for the choices share the chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u32>,
+    /// Numbers of another client that its own counts contradict, each with both values; the row has the computed one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradicted: Vec<String>,
     /// Thirds of the run differ by more than 10 %.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstable: bool,

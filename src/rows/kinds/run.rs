@@ -137,6 +137,9 @@ pub struct ClientInfo {
     /// absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The CPUs that it ran on, where it was given some (`--client-cpus`): `0-1,4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
 }
 
 impl std::fmt::Display for ClientInfo {

@@ -40,6 +40,9 @@ pub struct Server {
     /// The executed command, with the real port, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub launched_argv: Vec<String>,
+    /// The CPUs that are left to it, where the client has some of its own (`--client-cpus`): `2-7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
     /// Facts in the log up to the time the server was ready: `kv_cache_tokens`, `model_load_s`, ….
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub facts: Members,

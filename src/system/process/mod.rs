@@ -1,5 +1,6 @@
 //! Processes and signals: the guard, process groups, short commands, `/proc`, and how a program ends.
 
+pub mod affinity;
 pub mod capture;
 pub mod group;
 pub mod guard;

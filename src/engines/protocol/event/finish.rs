@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 /// Finish reasons of complete answers, in the words of OpenAI, vLLM, SGLang, TensorRT-LLM, llama.cpp, Text
 /// Generation Inference, Ollama and the gateways before them.
-const WHOLE: [&str; 25] = [
+const WHOLE: [&str; 42] = [
     "stop",
     "length",
     "eos",
@@ -30,19 +30,39 @@ const WHOLE: [&str; 25] = [
     "complete",
     "completed",
     "finished",
+    "finished_stopped",
+    "finished_length_capped",
+    "function_calls",
+    "stopped",
+    "stop_word",
+    "end",
+    "end_of_text",
+    "end_of_sequence",
+    "eot",
+    "done",
+    "limit",
+    "length_limit",
+    "token_limit",
+    "context_length",
+    "max_context_length",
+    "model_context_window_exceeded",
+    "success",
 ];
 /// Parts of finish reasons of answers that a filter ended early.
-const FILTERED: [&str; 8] =
-    ["filter", "safety", "recitation", "refusal", "sensitive", "blocklist", "prohibited", "guardrail"];
+const FILTERED: [&str; 9] =
+    ["filter", "safety", "recitation", "refusal", "sensitive", "blocklist", "prohibited", "guardrail", "spii"];
 /// Finish reasons of answers that have not ended.
-const NOT_YET: [&str; 6] = ["", "null", "none", "not_finished", "unfinished", "in_progress"];
+const NOT_YET: [&str; 9] = ["", "null", "none", "not_finished", "unfinished", "in_progress", "running", "0", "false"];
 /// Parts of finish reasons of aborted answers.
-const GAVE_UP: [&str; 19] = [
+const GAVE_UP: [&str; 22] = [
     "abort",
     "error",
     "cancel",
     "timeout",
     "timed_out",
+    "time_limit",
+    "malformed",
+    "ignored",
     "preempt",
     "evict",
     "fail",
@@ -75,6 +95,7 @@ impl<'a> Finish<'a> {
         let raw = raw.map(RawValue::get).filter(|raw| !matches!(*raw, "null" | "\"\""))?;
         let value: serde_json::Value = serde_json::from_str(raw).ok()?;
         let reason = value.as_str().or(value["type"].as_str()).unwrap_or(raw);
+        let reason = reason.trim();
         let ended = NOT_YET.iter().all(|word| !reason.eq_ignore_ascii_case(word));
         ended.then(|| Self { reason: reason.to_string(), raw })
     }
@@ -83,9 +104,11 @@ impl<'a> Finish<'a> {
     /// engine that aborts with a new word would be the fastest of all.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        let word = self.reason.to_ascii_lowercase();
+        // Also in the form of a Python enumeration (FinishReason.LENGTH), and with hyphens.
+        let word = self.reason.to_ascii_lowercase().replace('-', "_");
+        let word = word.rsplit('.').next().unwrap_or_default();
         let raw = self.raw;
-        if WHOLE.contains(&word.as_str()) {
+        if WHOLE.contains(&word) {
             return None;
         }
         if FILTERED.iter().any(|part| word.contains(part)) {
@@ -110,7 +133,15 @@ mod tests {
 
     #[test]
     fn aborted_answers_are_failures() {
-        for good in ["\"stop\"", "\"length\"", "\"STOP\"", "{\"type\":\"length\",\"length\":8}", "\"eos_token\""] {
+        for good in [
+            "\"stop\"",
+            "\"length\"",
+            "\"STOP\"",
+            "{\"type\":\"length\",\"length\":8}",
+            "\"eos_token\"",
+            "\"FinishReason.LENGTH\"",
+            "\"tool-calls\"",
+        ] {
             assert_eq!(read(good).unwrap().failure(), None, "{good}");
         }
         for bad in [
@@ -130,7 +161,7 @@ mod tests {
         for unknown in ["\"banana\"", "7", "{\"kind\":\"x\"}", "true"] {
             assert!(read(unknown).unwrap().failure().unwrap().contains("unknown finish_reason"), "{unknown}");
         }
-        for not_yet in ["null", "\"\"", "\"null\"", "\"not_finished\""] {
+        for not_yet in ["null", "\"\"", "\"null\"", "\"not_finished\"", "0", "false"] {
             assert_eq!(read(not_yet), None, "{not_yet}");
         }
     }

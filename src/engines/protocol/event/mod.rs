@@ -2,6 +2,7 @@
 //!
 //! Parsing the usual kind of event does not allocate.
 
+mod choices;
 mod finish;
 mod lenient;
 mod mend;
@@ -10,6 +11,7 @@ mod wire;
 
 use crate::base::redact;
 
+pub use self::choices::ChoiceSet;
 use self::finish::Finish;
 use self::wire::{WireEvent, WireUsage};
 
@@ -22,14 +24,20 @@ pub struct Event {
     pub has_answer: bool,
     /// True if its text is the whole answer so far: only its token count shows whether something is new.
     pub cumulative: bool,
-    /// The finish reason, in the event that ends the answer.
+    /// The finish reason, in the event that ends the answer or one of its choices.
     pub finish_reason: Option<String>,
+    /// The choices in it.
+    pub choices: ChoiceSet,
+    /// The choices that it ends.
+    pub ended: ChoiceSet,
     /// Token counts, if the event has them.
     pub usage: Option<Usage>,
     /// Why this is a failure despite status 2xx: the server's error, or the finish reason of an aborted answer.
     pub error: Option<String>,
     /// The terminator `[DONE]`.
     pub done: bool,
+    /// It is no event of an answer: it has none of the members that are read, or is JSON of another kind.
+    pub foreign: bool,
 }
 
 /// Token counts by the server.
@@ -71,14 +79,25 @@ impl Event {
     /// Data that is neither `[DONE]` nor JSON of an event; with its beginning.
     pub fn parse(data: &[u8]) -> Result<Self, String> {
         let data = data.trim_ascii();
-        if matches!(data, b"[DONE]" | b"" | b"null") {
-            return Ok(Self { done: data == b"[DONE]", ..Self::default() });
+        // A proxy may have put the field's name there once more.
+        let data = data.strip_prefix(b"data:").map_or(data, <[u8]>::trim_ascii);
+        let quoted = data.strip_prefix(b"\"").and_then(|data| data.strip_suffix(b"\"")).unwrap_or(data);
+        if quoted.eq_ignore_ascii_case(b"[DONE]") {
+            return Ok(Self { done: true, ..Self::default() });
+        }
+        if matches!(data, b"" | b"null") {
+            return Ok(Self::default());
         }
         // Check for UTF-8 once as a whole, not string by string.
         let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
         let odd = |e: serde_json::Error| {
             format!("{e}: {}", redact::outgoing(text).chars().take(MAX_QUOTED).collect::<String>())
         };
+        if !text.starts_with('{')
+            && let Ok(other) = serde_json::from_str(text)
+        {
+            return Ok(Self::of_another_kind(&other));
+        }
         let mended;
         let wire: WireEvent = match serde_json::from_str(text) {
             Ok(wire) => wire,
@@ -88,6 +107,8 @@ impl Event {
             }
         };
         let mut event = Self { error: wire.error(), ..Self::default() };
+        event.foreign = wire.is_foreign() && event.error.is_none();
+        (event.choices, event.ended) = (wire.choices.seen, wire.choices.ended);
         let full = wire.choices.full.or(wire.text);
         (event.has_text, event.has_answer) = (full.text, full.answer);
         let mut finish = wire.choices.finish;
@@ -96,6 +117,11 @@ impl Event {
         if let Some(meta) = wire.meta_info.0 {
             event.cumulative = true;
             finish = Finish::read(meta.finish_reason);
+            let choice = wire.index.0.unwrap_or(0);
+            event.choices.insert(choice);
+            if finish.is_some() {
+                event.ended.insert(choice);
+            }
             event.usage = Some(Usage {
                 input: meta.prompt_tokens.0,
                 output: meta.completion_tokens.0,
@@ -105,6 +131,14 @@ impl Event {
         event.error = event.error.or_else(|| finish.as_ref().and_then(Finish::failure));
         event.finish_reason = finish.map(|finish| finish.reason);
         Ok(event)
+    }
+
+    /// JSON that is no object: some servers send their errors as a list, and notes as a text or a list of numbers.
+    fn of_another_kind(other: &serde_json::Value) -> Self {
+        let items = other.as_array().map_or(&[][..], Vec::as_slice);
+        let errors = items.iter().filter(|item| item.is_object()).map(|item| Self::parse(item.to_string().as_bytes()));
+        let error = errors.flatten().find_map(|event| event.error);
+        Self { foreign: error.is_none(), error, ..Self::default() }
     }
 }
 
@@ -151,6 +185,9 @@ mod tests {
             ),
             (r#"{"choices":[{"delta":{"content":"x"},"message":{"content":"x"}}]}"#, true),
             (r#"{"choices":[{"delta":{"function_call":{"name":"f","arguments":"{"}}}]}"#, true),
+            (r#"{"choices":[{"delta":{"tool_calls":[{"type":"custom","custom":{"name":"","input":"x"}}]}}]}"#, true),
+            (r#"{"choices":[{"delta":{"content":"","content":"x"}}],"id":"a","id":"a"}"#, true),
+            (r#"data: {"choices":[{"delta":{"content":"x"}}]}"#, true),
         ] {
             assert_eq!(Event::parse(data.as_bytes()).unwrap().has_text, bears, "{data}");
         }
@@ -164,7 +201,15 @@ mod tests {
         .unwrap();
         assert_eq!(event.finish_reason.as_deref(), Some("length"));
         assert_eq!(event.usage, Some(Usage { input: Some(5), output: Some(7), cached: Some(4) }));
-        assert!(Event::parse(b" [DONE] ").unwrap().done);
+        for done in [&b" [DONE] "[..], b"[done]", b"\"[DONE]\""] {
+            assert!(Event::parse(done).unwrap().done);
+        }
+        let two =
+            Event::parse(br#"{"choices":[{"index":0,"text":"a"},{"index":1,"text":"b","finish_reason":"stop"}]}"#);
+        let two = two.unwrap();
+        assert_eq!((two.choices.len(), two.ended.to_string().as_str()), (2, "1"));
+        let twice = Event::parse(br#"{"choices":[],"usage":null,"usage":{"completion_tokens":8},"usage":null}"#);
+        assert_eq!(twice.unwrap().usage.unwrap().output, Some(8));
         assert!(Event::parse(br#"{"error":{"code":500,"message":"x"}}"#).unwrap().error.unwrap().contains("500"));
         assert!(Event::parse(br#"{"object":"error","message":"flat"}"#).unwrap().error.unwrap().contains("flat"));
         assert_eq!(Event::parse(br#"{"error":null,"choices":[]}"#).unwrap().error, None);
@@ -196,6 +241,11 @@ mod tests {
             (r#"{"code":1013,"msg":"upstream overloaded"}"#, "upstream overloaded"),
             (r#"{"choices":[{"delta":{"error":{"message":"inner"}}}]}"#, "inner"),
             (r#"{"detail":"a","message":"b"}"#, "b"),
+            (r#"[{"error":{"code":503,"message":"model overloaded"}}]"#, "model overloaded"),
+            (r#"{"id":"","choices":null,"base_resp":{"status_code":1008,"status_msg":"no balance"}}"#, "no balance"),
+            (r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#, "Service Unavailable"),
+            (r#"{"status":"failed","message":"worker died","choices":[]}"#, "worker died"),
+            (r#"{"error":{"message":"first"},"error":null,"choices":[{"text":"a"}]}"#, "first"),
             (r#"{"choices":[{"text":"x","finish_reason":"content_filter"}]}"#, "filter"),
         ] {
             let error = Event::parse(data.as_bytes()).unwrap().error;
@@ -206,6 +256,11 @@ mod tests {
             r#"{"status":"ok","type":"chunk","choices":[{"text":"a"}]}"#,
             r#"{"message":"Hello","choices":[{"text":"a","finish_reason":""}]}"#,
             r#"{"message":"queued","choices":[]}"#,
+            r#"{"choices":[{"text":"a"}],"error":{"message":"","code":0,"type":null}}"#,
+            r#"{"choices":[{"text":"a"}],"base_resp":{"status_code":0,"status_msg":"success"}}"#,
+            r#"{"title":"a page","status":200}"#,
+            r#""<|user|> the prompt""#,
+            "[1,2,3]",
         ] {
             let event = Event::parse(data.as_bytes()).unwrap();
             assert_eq!((event.error, event.finish_reason), (None, None), "{data}");

@@ -93,7 +93,9 @@ enum Key {
         alias = "content",
         alias = "refusal",
         alias = "name",
-        alias = "transcript"
+        alias = "transcript",
+        alias = "custom",
+        alias = "input"
     )]
     Text,
     /// Of a function, mostly as a text, sometimes as an object.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::base::redact;
 
+use super::choices::ChoiceSet;
 use super::finish::Finish;
 use super::lenient::Lenient;
 use super::text::{Count, NonEmptyText};
@@ -49,6 +50,24 @@ pub struct WireEvent<'a> {
     msg: Option<&'a RawValue>,
     #[serde(borrow, default)]
     detail: Option<&'a RawValue>,
+    /// Of a problem report (RFC 9457).
+    #[serde(borrow, default)]
+    title: Option<&'a RawValue>,
+    /// MiniMax's servers have their errors there.
+    #[serde(borrow, default)]
+    base_resp: Lenient<BaseResponse<'a>>,
+    /// Which choice it is about, beside `meta_info`.
+    #[serde(default)]
+    pub index: Count,
+}
+
+/// MiniMax's status of an answer: 0 is no error.
+#[derive(Deserialize)]
+pub struct BaseResponse<'a> {
+    #[serde(borrow, default)]
+    status_code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status_msg: Option<&'a RawValue>,
 }
 
 /// Metadata of an answer from SGLang's `/generate`.
@@ -71,6 +90,10 @@ pub struct Choices<'a> {
     pub full: NonEmptyText,
     /// The finish reason of one of them; a failure takes precedence.
     pub finish: Option<Finish<'a>>,
+    /// The choices in the event.
+    pub seen: ChoiceSet,
+    /// The choices that end in it.
+    pub ended: ChoiceSet,
     /// An error of one of them.
     error: Option<&'a RawValue>,
     /// Their token counts, which Moonshot's servers have there.
@@ -105,6 +128,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
                     folded.error = folded.error.or(choice.error());
                     folded.usage = choice.usage.0.or(folded.usage);
                     let finish = Finish::read(choice.finish_reason);
+                    let index = choice.index.0.unwrap_or(0);
+                    folded.seen.insert(index);
+                    if finish.is_some() {
+                        folded.ended.insert(index);
+                    }
                     if folded.finish.as_ref().is_none_or(|before| before.failure().is_none()) {
                         folded.finish = finish.or(folded.finish);
                     }
@@ -118,6 +146,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
+    #[serde(default)]
+    index: Count,
     #[serde(default)]
     text: NonEmptyText,
     #[serde(borrow, default)]
@@ -225,11 +255,17 @@ pub struct UsageDetails {
 }
 
 impl WireEvent<'_> {
+    /// True if it has nothing of an answer.
+    pub fn is_foreign(&self) -> bool {
+        !self.choices.present && !self.text.text && self.usage.0.is_none() && self.meta_info.0.is_none()
+    }
+
     /// The server's error, if the event is one or has one.
     pub fn error(&self) -> Option<String> {
         // Redact before truncating, so that no part of a secret remains.
         let words = |raw: &RawValue| redact::outgoing(raw.get()).chars().take(MAX_QUOTED).collect();
-        let message = non_empty(self.message).or(non_empty(self.msg)).or(non_empty(self.detail));
+        let message =
+            non_empty(self.message).or(non_empty(self.msg)).or(non_empty(self.detail)).or(non_empty(self.title));
         let named = non_empty(self.error)
             .or(non_empty(self.choices.error))
             .or(non_empty(self.errors))
@@ -237,23 +273,54 @@ impl WireEvent<'_> {
         if let Some(error) = named {
             return Some(words(error));
         }
+        if let Some(base) = &self.base_resp.0
+            && let Some(code) = non_empty(base.status_code)
+        {
+            return Some(non_empty(base.status_msg).map_or_else(|| format!("status_code {}", code.get()), words));
+        }
         // SGLang's errors are flat: {"object": "error", "message": …}; so are FastChat's, with `error_code`.
-        let called = |member: Option<&RawValue>| member.is_some_and(|raw| raw.get().eq_ignore_ascii_case("\"error\""));
-        let flat = called(self.object) || called(self.kind) || called(self.status);
+        let called = |member: Option<&RawValue>, names: &[&str]| {
+            let word = member.map_or("", |raw| raw.get().trim_matches('"'));
+            names.iter().any(|name| word.eq_ignore_ascii_case(name))
+        };
+        let flat = called(self.object, &["error"]) || called(self.kind, &["error"]) || called(self.status, &FAILED);
         if let Some(code) = non_empty(self.error_code) {
             return Some(message.map_or_else(|| format!("error_code {}", code.get()), words));
         }
         if flat {
             return Some(message.map_or_else(|| "the server reported an error without a message".into(), words));
         }
-        // An error of a gateway: {"message": "Internal server error"}, {"detail": …}, without an answer.
-        let nothing = !self.choices.present && !self.text.text && self.usage.0.is_none() && self.meta_info.0.is_none();
+        // An error of a gateway: {"message": "Internal server error"}, {"detail": …}, {"title": …, "status": 503}, without an answer.
+        if !self.is_foreign() {
+            return None;
+        }
         let said = [self.message, self.msg].into_iter().find_map(|text| text.filter(|raw| raw.get().starts_with('"')));
-        non_empty(said).or(non_empty(self.detail)).filter(|_| nothing).map(words)
+        let status = self.status.and_then(|status| status.get().parse::<u16>().ok());
+        let title = non_empty(self.title).filter(|_| status.is_some_and(|status| (400..600).contains(&status)));
+        non_empty(said).or(non_empty(self.detail)).or(title).map(words)
     }
 }
 
-/// A member that is not empty.
+/// Words of `status` for a failed answer.
+const FAILED: [&str; 3] = ["error", "failed", "failure"];
+
+/// A member that is not empty, nor an object or list of nothing but empty members.
 fn non_empty(member: Option<&RawValue>) -> Option<&RawValue> {
-    member.filter(|raw| !matches!(raw.get(), "null" | "false" | "0" | "\"\"" | "{}" | "[]"))
+    member.filter(|raw| !matches!(raw.get(), "null" | "false" | "0" | "\"\"" | "{}" | "[]") && !is_hollow(raw.get()))
+}
+
+/// True for `{"message": "", "code": 0}` and the like.
+fn is_hollow(json: &str) -> bool {
+    use serde_json::Value;
+    fn empty(value: &Value) -> bool {
+        match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Bool(true) => false,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.iter().all(empty),
+            Value::Object(members) => members.values().all(empty),
+        }
+    }
+    json.starts_with(['{', '[']) && serde_json::from_str::<Value>(json).is_ok_and(|value| empty(&value))
 }
