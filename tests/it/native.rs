@@ -461,7 +461,10 @@ fn repeats_of_other_clients_are_one_trial() {
     for (seqs, run, rate) in [(4, 0, 6.0), (4, 1, 12.4), (8, 0, 11.9), (8, 1, 11.7)] {
         let run_folder = sweep.join(format!("SERVE--max_num_seqs={seqs}-BENCH--max_concurrency=2"));
         fs::create_dir_all(&run_folder).unwrap();
-        let content = edited("plain/vllm-0.33.0.json", |row| row["request_throughput"] = rate.into());
+        let content = edited("plain/vllm-0.33.0.json", |row| {
+            row["request_throughput"] = rate.into();
+            row["duration"] = (row["completed"].as_f64().unwrap() / rate).into();
+        });
         // On one line and on many it is the same.
         let text = if run == 0 { content.to_string() } else { format!("{content:#}") };
         fs::write(run_folder.join(format!("run={run}.json")), text).unwrap();
