@@ -53,7 +53,7 @@ impl RequestOutcome {
 
 /// Chunks of one stream that follow each other faster than this arrived together, and were only read one after the other, µs: no
 /// engine makes 10,000 chunks a second for one user.
-const TOGETHER: u64 = 100;
+pub const TOGETHER: u64 = 100;
 
 /// Number of chunks at the beginning that arrived together.
 pub fn batch(stamps: &[(Micros, Option<u32>)]) -> usize {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use super::outcome::RequestOutcome;
-use super::outcome::batch;
+use super::outcome::{TOGETHER, batch};
 use crate::base::redact;
 use crate::engines::protocol::error_body;
 use crate::engines::protocol::event::{ChoiceSet, Event, Usage};
@@ -317,7 +317,10 @@ impl StreamReading {
     fn first_tokens(&self, n: u32) -> Option<u32> {
         let (first, chunks) = (batch(&self.stamps), self.stamps.len());
         let last = self.stamps.get(first.checked_sub(1)?)?;
+        // Also if they were read in parts that follow each other faster than any engine makes tokens.
+        let span = self.stamps.last()?.0.0.saturating_sub(self.stamps.first()?.0.0);
         match last.1 {
+            _ if span < TOGETHER * u64::from(n.saturating_sub(1)) => Some(n),
             _ if first == chunks => Some(n).filter(|n| *n > 1),
             _ if first == 1 => None,
             Some(counted) => Some(counted),

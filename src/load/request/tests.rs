@@ -74,6 +74,7 @@ fn tokens_that_arrived_together_are_counted() {
         (vec![(1_000, RED), (5_000, RED), (9_000, END), (9_000, COUNT), (9_000, DONE)], None),
         (vec![(5_000, &eight[..]), (5_000, END), (5_000, COUNT), (5_000, DONE)], Some(8)),
         (vec![(5_000, RED), (5_000, END), (5_000, COUNT), (5_000, DONE)], Some(8)),
+        (vec![(5_000, RED), (5_300, &RED.repeat(7)), (5_300, END), (5_300, COUNT), (5_300, DONE)], Some(8)),
         (vec![(1_000, RED), (1_006, RED), (5_000, RED), (9_000, RED), (9_000, END), (9_000, COUNT)], Some(4)),
     ] {
         let row = read(&parts);
