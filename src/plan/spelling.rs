@@ -12,6 +12,18 @@ use crate::rows::words::{FindingCode as Code, Limit};
 
 /// Keys that are too common to say which section they belong in.
 const COMMON: [&str; 5] = ["name", "path", "kind", "id", "type"];
+/// What requests say about sampling.
+const SAMPLING: [&str; 9] = [
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "reasoning_effort",
+    "chat_template_kwargs",
+];
 /// Members of a plan row that do not come from the plan file.
 pub const RESERVED: [&str; 8] =
     ["record", "plan", "defaults", "caveats", "substitutions", "rejections", "validated_cli_flags", "environment"];
@@ -151,6 +163,15 @@ impl Spelling<'_> {
             if meant.is_some() {
                 return meant;
             }
+            if let Some(to) = elsewhere(key).filter(|to| to.starts_with("/hardware/")) {
+                return Some(Meant {
+                    text: format!("{}, which is that of all frameworks", name(&to)),
+                    set: Vec::new(),
+                });
+            }
+        } else if at == "/benchmark" && SAMPLING.contains(&key) {
+            let to = format!("/benchmark/extra_request_body/{key}");
+            return Some(Meant::moved(format!("`extra_request_body: {{{key}: {value}}}`"), to, value));
         } else if let Some(to) = elsewhere(key) {
             return Some(Meant::moved(name(&to), to, value));
         }

@@ -70,6 +70,12 @@ impl Framework {
         map.then(|| FlagMeaning::Knob(format!("{name}.{members}")))
     }
 
+    /// True if a flag sets this knob.
+    #[must_use]
+    pub fn sets(&self, flag: &str, knob: &str) -> bool {
+        matches!(self.named(flag), Some(FlagMeaning::Knob(name) | FlagMeaning::KnobOff(name)) if name == knob)
+    }
+
     /// The meaning of the beginning of a flag, up to a dash, if its parser takes that. Only of those flags that every start has or
     /// that the plan counts with: another one may be a whole flag that the definition does not know.
     fn abbreviated(&self, flag: &str) -> Option<FlagMeaning> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{PastedServer, container::Container};
 use crate::base::shell;
 use crate::programs::starter::{WORKLOAD, quoted};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// The scenarios of a new plan: name, prompt and output tokens.
 const SCENARIOS: [(&str, u64, u64); 2] = [("chat", 1000, 1000), ("summarization", 8000, 1000)];
@@ -71,13 +71,19 @@ impl PastedServer<'_> {
     }
 
     fn section(&self, text: &mut String, searched: &Members) {
+        let mut steps: Vec<LauncherStep> = self.outer.clone();
         if let Some(container) = &self.container {
             let options = self.options(container);
-            let launcher = match options.is_empty() {
-                true => container.launcher.clone(),
-                false => format!("{{name: {}, options: {}}}", container.launcher, Value::from(shell::join(&options))),
-            };
-            let _ = writeln!(text, "    launcher: {launcher}");
+            let options = (!options.is_empty()).then(|| ("options".to_string(), shell::join(&options)));
+            steps.push(LauncherStep { name: container.launcher.clone(), options: options.into_iter().collect() });
+        }
+        let steps: Vec<String> = steps.iter().map(flow).collect();
+        match &steps[..] {
+            [] => {}
+            [one] => _ = writeln!(text, "    launcher: {one}"),
+            several => _ = writeln!(text, "    launcher: [{}]", several.join(", ")),
+        }
+        if let Some(container) = &self.container {
             let _ = writeln!(text, "    image: {}", Value::from(container.image.as_str()));
             if !container.mounts.is_empty() {
                 let _ = writeln!(text, "    mounts: {}", Value::from(container.mounts.clone()));
@@ -108,6 +114,13 @@ impl PastedServer<'_> {
         }
         all
     }
+}
+
+/// A launcher in one line: its name, or a map.
+fn flow(step: &LauncherStep) -> String {
+    let settings: String =
+        step.options.iter().map(|(key, value)| format!(", {key}: {}", quoted(&value.as_str().into()))).collect();
+    if settings.is_empty() { step.name.clone() } else { format!("{{name: {}{settings}}}", step.name) }
 }
 
 /// A string, quoted if a reader might take it for another type.
