@@ -1,7 +1,7 @@
 //! Words of a plan that no shell expands: the command, arguments, values of knobs, images, options of launchers, variables.
 
-use super::command::line;
 use super::command::unshelled::{problem, problem_outside};
+use super::command::{is_flag, line};
 use super::finding::Finding;
 use super::read::Plan;
 use crate::base::redact::is_secret_name;
@@ -10,13 +10,13 @@ use crate::rows::words::FindingCode as Code;
 
 /// Adds a finding for each word that would reach the server as it stands, though only a shell makes of it what is meant.
 pub fn check(plan: &Plan, found: &mut Vec<Finding>) {
-    if let Some(why) = problem(&plan.model) {
+    if let Some(why) = problem_outside(&plan.model) {
         found.push(Finding::value(Code::Command, "/model", why));
     }
     for section in plan.frameworks.iter().filter(|section| section.enabled) {
         let at = format!("/frameworks/{}", escape(&section.name));
         let mut report = |code: Code, place: String, word: &str| {
-            let outside = ["image", "env/", "launcher/"].iter().any(|part| place.starts_with(part));
+            let outside = ["image", "env/", "launcher/", "model"].iter().any(|part| place.starts_with(part));
             if let Some(why) = if outside { problem_outside(word) } else { problem(word) } {
                 found.push(Finding::value(code, &format!("{at}/{place}"), why));
             }
@@ -28,7 +28,12 @@ pub fn check(plan: &Plan, found: &mut Vec<Finding>) {
             let words = words.chain(command.model.iter().flatten()).chain(&command.host).chain(&command.rest);
             words.for_each(|word| report(Code::Command, "server_command".into(), word));
         }
-        for (i, word) in section.extra_args.iter().enumerate() {
+        // The value of a flag for a secret has been reported, too.
+        let secret = |i: usize| {
+            let flag = i.checked_sub(1).and_then(|i| section.extra_args.get(i)).filter(|word| is_flag(word));
+            flag.is_some_and(|flag| is_secret_name(flag.trim_start_matches('-')))
+        };
+        for (i, word) in section.extra_args.iter().enumerate().filter(|(i, _)| !secret(*i)) {
             report(Code::Command, format!("extra_args/{i}"), word);
         }
         for text in section.model.iter() {

@@ -429,7 +429,10 @@ fn flags_that_no_definition_knows_are_passed_on() {
                        search_space: {lora_dtype: [auto, float16], mm_encoder_tp_mode: [data]}}\n";
     let (done, rows) = candidates(plan);
     let all: Vec<String> = rows.iter().map(argv).collect();
-    assert!(all.iter().all(|argv| argv.contains("--response-role assistant --enable-prompt-tokens-details")), "{all:?}");
+    assert!(
+        all.iter().all(|argv| argv.contains("--response-role assistant --enable-prompt-tokens-details")),
+        "{all:?}"
+    );
     for words in ["--lora-dtype float16", "--mm-encoder-tp-mode data"] {
         assert!(all.iter().any(|argv| argv.contains(words)), "{words}: {all:?}");
     }

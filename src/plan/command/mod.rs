@@ -17,6 +17,7 @@ pub use self::parse::is_flag;
 use self::parse::{ArgumentMeaning, Piece, parse};
 use super::finding::Finding;
 use super::shape::{plain_text, texts};
+use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
 use crate::rows::words::FindingCode as Code;
@@ -178,19 +179,19 @@ impl CommandReader<'_> {
         Some(command)
     }
 
-    /// Of several models in one command, a server takes the first or the last, or refuses them: only the first is kept.
+    /// Of several models in one command, a server takes the first or the last, or refuses them: none is kept.
     fn one_model(&mut self, pieces: &mut Vec<Piece>, pointer: &str) {
         let mut models: Vec<String> = Vec::new();
-        pieces.retain(|piece| {
-            let ArgumentMeaning::Model(model) = &piece.meaning else { return true };
-            if !models.contains(model) {
-                models.push(model.clone());
+        for piece in pieces.iter() {
+            match &piece.meaning {
+                ArgumentMeaning::Model(model) if !models.contains(model) => models.push(model.clone()),
+                _ => {}
             }
-            models[0] == *model
-        });
+        }
         if models.len() > 1 {
             let why = format!("server_command names {} models, {}: keep one", models.len(), models.join(" and "));
             self.found.push(Finding::value(Code::Conflict, pointer, why));
+            pieces.retain(|piece| !matches!(piece.meaning, ArgumentMeaning::Model(_)));
         }
     }
 
@@ -238,6 +239,18 @@ impl CommandReader<'_> {
             ArgumentMeaning::WrongValue(flag, text) => {
                 // A word that only a shell changes is reported as such, where it stands.
                 if unshelled::problem(text).is_some() {
+                    return false;
+                }
+                // It is filled in when the server starts; what the plan counts with must be known before.
+                if !shell::references(text).is_empty() {
+                    if self.framework.counts(flag) {
+                        let why = format!(
+                            "{flag} {text} in {part} is not known before the start, and the plan counts with it: write its value"
+                        );
+                        self.found.push(Finding::value(Code::KnobValue, pointer, why));
+                        return true;
+                    }
+                    self.stays(&piece.words[0], part, pointer);
                     return false;
                 }
                 let what = match self.framework.named(flag) {

@@ -26,10 +26,13 @@ fn variable(word: &str, filled: bool) -> Option<String> {
     if word.starts_with("~/") || word.contains("=~/") {
         return Some(format!("{no_shell} ~ in {word} is not expanded: write the whole path"));
     }
-    let inside_json = word.trim_start().starts_with(['{', '[']);
+    if is_text || word.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
     let at = word.match_indices('$').find(|(at, _)| {
         let begins = word[..*at].chars().next_back().is_none_or(|c| "/:=,@".contains(c));
-        begins && !inside_json && !is_text && !(filled && begins_with_reference(&word[*at..]))
+        let is_filled = filled && begins_with_reference(&word[*at..]);
+        begins && !is_filled
     })?;
     let name = word[at.0 + 1..].trim_start_matches('{');
     let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());

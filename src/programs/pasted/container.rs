@@ -126,7 +126,7 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
             "compose" | "stack" => {
                 format!("{} {next} starts what a file says: paste the command of the service", words[program])
             }
-            _ => format!("{} must be followed by run or exec", words[program]),
+            _ => format!("{} must be followed by run, and docker by run or exec", words[program]),
         });
     };
     let mut container = Container { launcher: name(&words[program]), ..Container::default() };

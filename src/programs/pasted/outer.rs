@@ -36,10 +36,11 @@ pub fn unwrap(words: &[String]) -> Option<OuterCommand> {
         ("ssh", _) => {
             let valued = |word: &str| word.len() == 2 && SSH_VALUES.contains(&word[1..]);
             let (options, rest) = options(rest, valued);
-            // A terminal is of no use, and forwards of its port are bench-serve's.
-            let (dropped, kept): (Vec<_>, Vec<_>) = options.into_iter().partition(|option| {
+            // Forwards of its port are bench-serve's.
+            let options = options.into_iter().filter(|option| !is_terminal(&option[0], "tT"));
+            let (dropped, kept): (Vec<_>, Vec<_>) = options.partition(|option| {
                 let letter = option[0].chars().nth(1).unwrap_or_default();
-                "tTnNfqLRD".contains(letter)
+                "nNfqLRD".contains(letter)
             });
             let (host, command) = rest.split_first().filter(|(_, command)| !command.is_empty())?;
             let kept: Vec<String> = kept.into_iter().flatten().collect();
@@ -50,11 +51,12 @@ pub fn unwrap(words: &[String]) -> Option<OuterCommand> {
                 words: command.to_vec(),
             })
         }
-        ("docker" | "podman", Some("exec")) => {
+        ("docker", Some("exec")) => {
             let (options, rest) = options(&rest[1..], |word| EXEC_VALUES.contains(&word));
+            let options = options.into_iter().filter(|option| !is_terminal(&option[0], "itd"));
             let (container, command) = rest.split_first().filter(|(_, command)| !command.is_empty())?;
             let (env, dropped): (Vec<_>, Vec<_>) =
-                options.into_iter().partition(|option| option[0].starts_with("-e") || option[0].starts_with("--env"));
+                options.partition(|option| option[0].starts_with("-e") || option[0].starts_with("--env"));
             let value = |option: Vec<String>| option.last().map(|word| word.trim_start_matches("--env=").to_string());
             Some(OuterCommand {
                 step: step("docker_exec", &[("container", container.clone())]),
@@ -65,6 +67,13 @@ pub fn unwrap(words: &[String]) -> Option<OuterCommand> {
         }
         _ => None,
     }
+}
+
+/// True for the options of a terminal and of the background, which are of no use here.
+fn is_terminal(option: &str, letters: &str) -> bool {
+    let short =
+        option.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| letters.contains(c)));
+    short || ["--interactive", "--tty", "--detach"].contains(&option)
 }
 
 /// The options at the beginning, each with its value, and the rest.

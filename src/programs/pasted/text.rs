@@ -36,7 +36,7 @@ impl PastedServer<'_> {
             let _ = writeln!(text, "  visible_devices: {}", Value::from(devices.as_str()));
         }
         let nodes = self.framework.parallelism.nodes.as_ref().and_then(|knob| self.command.base.get(knob)?.as_u64());
-        let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1));
+        let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1) || self.several_nodes());
         let scenarios = self.scenarios();
         let list = |one: fn(&(&str, u64, u64)) -> String| scenarios.iter().map(one).collect::<Vec<_>>().join(", ");
         let _ = write!(
@@ -58,7 +58,19 @@ impl PastedServer<'_> {
         text
     }
 
-    /// The scenarios that fit into the sequence limit of the command.
+    /// True if a job step takes several nodes: `srun -N 2`.
+    fn several_nodes(&self) -> bool {
+        let options = self.outer.iter().filter_map(|step| step.options.get("options"));
+        options.into_iter().flat_map(|line| shell::split(line)).any(|words| {
+            let is_several = |text: &str| text.parse::<u32>().is_ok_and(|nodes| nodes > 1);
+            let joined =
+                |word: &String| ["--nodes=", "-N"].iter().any(|name| word.strip_prefix(name).is_some_and(is_several));
+            words.iter().any(joined)
+                || words.windows(2).any(|pair| ["-N", "--nodes"].contains(&pair[0].as_str()) && is_several(&pair[1]))
+        })
+    }
+
+    /// The scenarios that the sequence limit of the command has room for.
     fn scenarios(&self) -> Vec<(&'static str, u64, u64)> {
         let number = |knob: &String| self.command.base.get(knob).and_then(Value::as_u64).filter(|n| *n > 0);
         let limit = self.framework.sequence_limit.as_ref().and_then(|limit| {
