@@ -61,8 +61,8 @@ pub struct Args {
     /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "New plan")]
     pub new: Option<String>,
-    /// With --new: use this command as the baseline: docker run, podman run or the server's own; a file that contains it, or -
-    /// for standard input
+    /// With --new: use this command as the baseline: the server's own, or with docker run, docker exec, podman run,
+    /// ssh or srun before it; a file that contains it, or - for standard input
     #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "New plan")]
     pub from_command: Option<String>,
     /// With --new: number of GPUs; 0 for an engine on the CPU [default: 1, or the number that --from-command needs]
@@ -101,16 +101,6 @@ pub struct Args {
     /// Explain the code of a finding: what it means, why it matters, how to fix it
     #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Other modes")]
     pub explain: Option<String>,
-    /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
-    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "Instead")]
-    pub new: Option<String>,
-    /// With --new: the plan whose baseline is this command (the server's own, or with docker run, docker exec, podman run,
-    /// ssh or srun before it), a file with it, or - for standard input
-    #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "Instead")]
-    pub from_command: Option<String>,
-    /// With --new: number of GPUs, by default 1 or what --from-command needs; 0 for an engine on the CPU
-    #[arg(long, alias = "num-gpus", alias = "gpu-count", value_name = "N", help_heading = "Instead")]
-    pub gpus: Option<u32>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
