@@ -7,6 +7,9 @@
 //! The true capacity is the highest rate at which the percentiles of very many requests meet the limits. It is below the rate
 //! at which the slots are full or the fluid limit of the token times is reached: arrivals are random, and a p99 knows.
 //!
+//! Not among them are engines whose p99 hardly depends on the rate, as those with fewer than five requests in flight at their
+//! capacity and long answers: at 8 slots and 5 s about 70 % of searches end within 10 %, and 90 % within 15 %.
+//!
 //! 200 seeds, limits of 2000 ms and 50 ms at p99. The time is that of all runs of a search, in seconds:
 //!
 //! | engine | capacity | answer | median | p95 |
@@ -33,7 +36,7 @@ const SLA: [(&str, f64); 3] = [("max_p99_ttft_ms", 2000.0), ("max_p99_tpot_ms", 
 const NUM_PROMPTS: u32 = 80;
 const QPS: Qps = Qps { lower: 0.25, upper: 8.0, ..DEFAULT_QPS };
 /// The speed of one engine differs from day to day by this share.
-const DAYS: f64 = 0.01;
+const DAYS: f64 = 0.005;
 
 /// Engines and their true capacities, requests per second; the test `true_rates` checks them.
 #[rustfmt::skip]
