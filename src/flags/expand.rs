@@ -25,7 +25,8 @@ The baseline of each framework comes first, then candidates from its search spac
 up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows, \
 one for each reason, and do not count towards that maximum. The estimated time \
 assumes that responses take half the time that the SLA allows, its maximum that they take all of it; both assume each \
-framework's usual start time.
+framework's usual start time, open-loop runs of at least four responses, and the usual course of a search, with as many \
+requests as its percentiles take.
 
 Exit status:
   0  done

@@ -11,8 +11,8 @@ use super::{Common, Program, key_value};
 use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
-use crate::plan::DEFAULT_QPS;
-use crate::rows::kinds::{Qps, Shard};
+use crate::plan::{DEFAULT_QPS, DEFAULT_USERS};
+use crate::rows::kinds::{Qps, Shard, Users};
 use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
@@ -60,13 +60,16 @@ pub struct Args {
     /// Find the highest request rate between LOWER and UPPER that meets the SLA, open loop
     #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
     pub qps: Option<Qps>,
+    /// Find the highest number of requests in flight between LOWER and UPPER that meets the SLA, closed loop
+    #[arg(long, value_name = "LOWER:UPPER", requires_all = ["url", "sla"], value_parser = users)]
+    pub users: Option<Users>,
     /// Send all requests at once (request rate inf)
     #[arg(long, requires = "url")]
     pub burst: bool,
     /// SLA limit for the verdict, such as max_p99_ttft_ms=500; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
-    /// Number of measured requests per run [default: 80, or the number of rows in the dataset if that is smaller]
+    /// Minimum number of measured requests per run; an open loop also lasts at least four answers [default: 80, or the number of rows in the dataset if that is smaller]
     #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_prompts: Option<u32>,
     /// Number of warmup requests, sent sequentially before measuring
@@ -231,6 +234,17 @@ fn qps(text: &str) -> Result<Qps, String> {
     } else {
         Err("TOLERANCE must be above 0".into())
     }
+}
+
+fn users(text: &str) -> Result<Users, String> {
+    let wrong = || format!("{text:?} is not LOWER:UPPER, such as 1:64");
+    let (lower, upper) = text.split_once(':').ok_or_else(wrong)?;
+    let count = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+    let (lower, upper) = (count(lower)?, count(upper)?);
+    if lower == 0 || upper <= lower {
+        return Err("LOWER must be at least 1 and below UPPER".into());
+    }
+    Ok(Users { lower, upper, ..DEFAULT_USERS })
 }
 
 fn rate(text: &str) -> Result<Rate, String> {

@@ -111,16 +111,20 @@ pub enum RankMetric {
     Goodput,
     /// Output tokens per second
     OutputTokenThroughput,
-    /// Highest request rate that a rate search found to meet the SLA
+    /// Highest request rate that a search found to meet the SLA
     MaxQps,
+    /// Highest number of requests in flight that a search found to meet the SLA
+    MaxUsers,
     /// Successful requests per second per GPU
     RequestThroughputPerGpu,
     /// Requests per second that meet every SLA limit, per GPU
     GoodputPerGpu,
     /// Output tokens per second per GPU
     OutputTokenThroughputPerGpu,
-    /// Highest request rate that a rate search found to meet the SLA, per GPU
+    /// Highest request rate that a search found to meet the SLA, per GPU
     MaxQpsPerGpu,
+    /// Highest number of requests in flight that a search found to meet the SLA, per GPU
+    MaxUsersPerGpu,
 }
 
 /// The format of the report.
@@ -176,10 +180,12 @@ impl From<RankMetric> for RankBy {
             RankMetric::Goodput => (Throughput::Goodput, false),
             RankMetric::OutputTokenThroughput => (Throughput::OutputTokens, false),
             RankMetric::MaxQps => (Throughput::MaxQps, false),
+            RankMetric::MaxUsers => (Throughput::MaxUsers, false),
             RankMetric::RequestThroughputPerGpu => (Throughput::Requests, true),
             RankMetric::GoodputPerGpu => (Throughput::Goodput, true),
             RankMetric::OutputTokenThroughputPerGpu => (Throughput::OutputTokens, true),
             RankMetric::MaxQpsPerGpu => (Throughput::MaxQps, true),
+            RankMetric::MaxUsersPerGpu => (Throughput::MaxUsers, true),
         };
         Self { throughput, per_gpu }
     }

@@ -18,12 +18,10 @@ use super::request::RequestOutcome;
 use super::send_schedule::SendSchedule;
 use super::stop::StopReason;
 use crate::base::error::Result;
+use crate::metrics::sla::CHECK_EVERY;
 use crate::rows::kinds::{LoadMode, Request, RequestStatus};
 use crate::rows::units::Micros;
 use crate::rows::words::Phase;
-
-/// Number of finished requests after which to check again whether a run can still meet its SLA.
-const CHECK_EVERY: u32 = 16;
 
 /// Maximum number of requests that start together. If thousands started together, all would connect before the first is
 /// sent, and each would seem to wait for the server while it waited for the others.
@@ -152,9 +150,10 @@ impl InFlight {
                     free += u32::from(paced.is_none());
                     self.finish(recorder, outcome)?;
                     let check = recorder.judged && self.done.is_multiple_of(CHECK_EVERY);
-                    if check && recorder.spec.sla.cannot_pass(&recorder.sample, n as usize) {
+                    let missed = || recorder.spec.sla.cannot_pass(&recorder.sample, n as usize);
+                    if let Some(limit) = check.then(missed).flatten() {
                         self.open.extend(pending.sessions.flatten().map(|job| (Phase::Measured, job.i)));
-                        return Ok(Some(StopReason::CannotPass));
+                        return Ok(Some(StopReason::CannotPass(limit)));
                     }
                 }
                 why = &mut stopped => return Ok(Some(why)),

@@ -20,9 +20,10 @@ use super::search::{SearchContext, search};
 use super::stop::StopReason;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
+use crate::metrics::search::SearchRange;
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
-use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Qps, Run, Scenario, Server, Status};
+use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, FailureClass};
 use crate::system::http::HttpClient;
@@ -153,11 +154,14 @@ impl Loader<'_> {
             Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
             Err(why) => {
                 let (_, class, reason) = why.end();
-                Err((class, reason.to_string()))
+                Err((class, reason))
             }
         };
         // Rows of each scenario's dataset that this server has already received.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        // The length of each scenario's answers on this server, s: the shortest of its runs, since answers take ever longer while a
+        // server falls behind.
+        let mut answers: BTreeMap<&str, Option<f64>> = BTreeMap::new();
         for unit in &candidate.units {
             let (scenario, load) = leased.scenario_and_load(unit)?;
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
@@ -181,9 +185,10 @@ impl Loader<'_> {
             };
             let sent = sent.entry(&scenario.name).or_default();
             let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
-            let ended = match (load.rate, load.qps) {
-                (None, Some(qps)) => self.search_unit(&leased, &run, spec, qps, sent).await?,
-                _ => self.run_unit(&leased, &run, spec, load, sent).await?,
+            let answer = answers.entry(&scenario.name).or_default();
+            let ended = match SearchRange::of(load) {
+                Some(range) => self.search_unit(&leased, &run, spec, range, (sent, answer)).await?,
+                None => self.run_unit(&leased, &run, spec, load, (sent, answer)).await?,
             };
             if ended {
                 break;
@@ -192,14 +197,14 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Searches for the highest rate of a unit; true if no further unit can run.
+    /// Searches for the highest load of a unit; true if no further unit can run.
     async fn search_unit(
         &mut self,
         leased: &LeasedServer<'_>,
         run: &Run,
         spec: RunSpec<'_>,
-        qps: Qps,
-        sent: &mut BTreeSet<usize>,
+        range: SearchRange,
+        (sent, answer): (&mut BTreeSet<usize>, &mut Option<f64>),
     ) -> Result<bool> {
         match self.reset_cache(leased, run, spec.builder, sent).await? {
             CacheState::Ready => {}
@@ -207,9 +212,12 @@ impl Loader<'_> {
             CacheState::Stopped => return Ok(true),
         }
         let until = leased.time_left().map(|left| Instant::now() + left);
-        let command = |load: &Load, seed| leased.command(spec.scenario, load, seed);
-        let context = SearchContext { run, spec, qps, command: &command, until, lease: leased.lease };
-        Ok(search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some())
+        let command = |load: &Load, n, seed| leased.command(spec.scenario, load, n, seed);
+        let context = SearchContext { run, spec, range, command: &command, until, lease: leased.lease };
+        let mut own = *answer;
+        let ended = search(&mut self.driver, &mut self.incumbents, context, sent, &mut own).await?;
+        *answer = shorter(*answer, own);
+        Ok(ended.is_some())
     }
 
     /// Measures a unit at its load, again if the client fell behind; true if no further unit can run.
@@ -219,12 +227,15 @@ impl Loader<'_> {
         run: &Run,
         spec: RunSpec<'_>,
         load: &Load,
-        sent: &mut BTreeSet<usize>,
+        (sent, answer): (&mut BTreeSet<usize>, &mut Option<f64>),
     ) -> Result<bool> {
         let (bench, scenario) = (spec.bench, spec.scenario);
         let attempts = if run.shard.is_some() { 1 } else { self.driver.options.attempts };
         for attempt in 0..attempts {
             let mut run = run.clone();
+            if let Some(length) = &mut run.length {
+                length.answer_s = *answer;
+            }
             if attempt > 0 {
                 let why = format!("{}: the load generator fell behind; measuring this run again", scenario.name);
                 self.driver.notice.warn(why);
@@ -242,6 +253,7 @@ impl Loader<'_> {
                 return Ok(true);
             }
             self.driver.longest = self.driver.longest.max(begun.elapsed());
+            *answer = shorter(*answer, outcome.answer_s);
             let has_prompts =
                 bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts);
             if !outcome.saturated || !has_prompts || self.skip_reason(leased, scenario, load, spec.sla).is_some() {
@@ -285,7 +297,7 @@ impl Loader<'_> {
         limits: &sla::Limits,
     ) -> Option<(FailureClass, String)> {
         let unsupported = |why: &str| Some((FailureClass::Unsupported, why.to_string()));
-        if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
+        if load.mode == LoadMode::Closed && load.users.is_none() && load.concurrency.is_none_or(|n| n == 0) {
             return unsupported("a closed loop requires concurrency, at least 1");
         }
         // A client without a request to send would wait for ever.
@@ -298,14 +310,16 @@ impl Loader<'_> {
         if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
             return unsupported("arrivals: trace requires a dataset in which every row has a timestamp");
         }
-        let searched = load.mode == LoadMode::Open && load.rate.is_none();
+        let searched = load.is_search() || (load.mode == LoadMode::Open && load.rate.is_none());
         if searched && self.driver.options.shard.is_some() {
-            return unsupported("clients that share a load cannot search for a rate: set request_rates");
+            return unsupported("clients that share a load cannot search for it: set request_rates or max_concurrency");
         }
-        if searched && (limits.is_empty() || load.qps.is_none()) {
-            return unsupported("a search for the highest rate requires an sla to meet: set sla, or request_rates");
+        if searched && (limits.is_empty() || !load.is_search()) {
+            return unsupported(
+                "a search for the highest load requires an sla to meet: set sla, or request_rates or max_concurrency",
+            );
         }
-        if let Err(e) = raise_open_files(u64::from(load.concurrency.or(load.cap).unwrap_or(1))) {
+        if let Err(e) = raise_open_files(u64::from(most_streams(load))) {
             return unsupported(&e.to_string());
         }
         let left = leased.time_left()?;
@@ -313,6 +327,16 @@ impl Loader<'_> {
         let why = || format!("it would not have finished before the deadline {deadline}");
         (self.driver.longest > left).then(|| (FailureClass::Budget, why()))
     }
+}
+
+/// The shorter of two answers, as far as they are known.
+fn shorter(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).min_by(f64::total_cmp)
+}
+
+/// Number of streams that a load has at once, as far as it says.
+fn most_streams(load: &Load) -> u32 {
+    load.concurrency.or(load.users.map(|users| users.upper)).or(load.cap).unwrap_or(1)
 }
 
 /// Raises the limit of open files to the maximum that the system allows, for many streams at once.

@@ -18,7 +18,8 @@ use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::engines::prometheus;
-use crate::metrics::sample::{Sample, encode};
+use crate::metrics::sample::{Sample, encode, percentile};
+use crate::metrics::search::ANSWER_PERCENTILE;
 use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, RunEnd, Status};
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
@@ -35,6 +36,8 @@ pub struct RunOutcome {
     pub stopped: Option<StopReason>,
     /// Its measured requests, if it is judged.
     pub sample: Sample,
+    /// How long an answer took, s: the p95 of E2E of its measured requests.
+    pub answer_s: Option<f64>,
     /// The client fell behind its schedule.
     pub saturated: bool,
     /// Gaps between tokens, µs, if every chunk is one token or says how many it has.
@@ -68,7 +71,11 @@ impl LoadRun<'_> {
         let trial = format!("{load_index}/{}/{probe}{again}", recorder.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
         let n = recorder.run.workload.num_prompts;
-        let items = match WorkloadItems::new(scenario, purpose, recorder.run.seed, (entries, n), self.sent) {
+        let seed = recorder.run.seed;
+        let draw =
+            |n, sent: &mut BTreeSet<usize>| WorkloadItems::new(scenario, purpose.clone(), seed, (entries, n), sent);
+        let sent_before = self.sent.clone();
+        let items = match draw(n, self.sent) {
             Ok(items) => items,
             Err(why) => {
                 not_run(recorder.out, &recorder.run, Status::Failed, FailureClass::PromptsExhausted, &why)?;
@@ -76,11 +83,13 @@ impl LoadRun<'_> {
             }
         };
         let shard = recorder.run.shard;
-        let jobs = |phase| Jobs::new(items.phase(phase), builder, shard);
         // A warm-up under load replaces the sequential one.
         let warmup_s = recorder.run.warmup_s.filter(|_| recorder.run.load.mode != LoadMode::Burst);
         let first = if warmup_s.is_some() { 0 } else { bench.warmup_requests };
-        let (sessions, before) = match (jobs(Phase::Measured).first(n), jobs(Phase::Warmup).first(first)) {
+        let (sessions, before) = match (
+            Jobs::new(items.phase(Phase::Measured), builder, shard).first(n),
+            Jobs::new(items.phase(Phase::Warmup), builder, shard).first(first),
+        ) {
             (Ok(sessions), Ok(before)) => (sessions, before),
             // If the workload cannot be built for this server, the run has failed.
             (Err(e), _) | (_, Err(e)) => {
@@ -95,6 +104,19 @@ impl LoadRun<'_> {
             (rows, counters) = warming => (Ok(rows), counters),
             why = &mut stopped => (Err(why), None),
         };
+        let (mut items, mut sessions, mut schedule) = (items, sessions, schedule);
+        if warmed.as_ref().is_ok_and(|rows| recorder.lengthen(rows, sent_before.len())) {
+            let n = recorder.run.workload.num_prompts;
+            *self.sent = sent_before;
+            // The rows of a data set that it begins with are the same.
+            if let Ok(longer) = draw(n, self.sent)
+                && let Ok(more) = Jobs::new(longer.phase(Phase::Measured), builder, shard).first(n)
+            {
+                (items, sessions) = (longer, more);
+                let again = SendSchedule::new(&recorder.run, scenario, &items.sessions(n), warmup_s);
+                (schedule, recorder.run.schedule_sha256) = again;
+            }
+        }
         recorder.run.started_at = Timestamp::now().to_string();
         recorder.out.write(&Row::new("run", &recorder.run))?;
         // Clients that share the load wait for each other; a lost server is noticed below.
@@ -124,9 +146,9 @@ impl LoadRun<'_> {
                     recorder.write(row)?;
                 }
                 let pending = PendingSessions {
-                    warm: jobs(Phase::Warmup),
+                    warm: Jobs::new(items.phase(Phase::Warmup), builder, shard),
                     sessions: sessions.into_iter(),
-                    tail: jobs(Phase::Tail),
+                    tail: Jobs::new(items.phase(Phase::Tail), builder, shard),
                 };
                 flight.fly(recorder, SendSchedule { clock, ..schedule }, pending, stopped.as_mut()).await?
             }
@@ -142,7 +164,9 @@ impl LoadRun<'_> {
         };
         let saturated = end(recorder, flight, &heartbeat, over, stop, server_metrics)?;
         recorder.sample.close();
-        Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), saturated, gaps })
+        recorder.answers.sort_by(f64::total_cmp);
+        let answer_s = percentile(&recorder.answers, ANSWER_PERCENTILE).map(|ms| ms / 1000.0);
+        Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), answer_s, saturated, gaps })
     }
 }
 
@@ -169,6 +193,8 @@ fn end(
     server_metrics: Members,
 ) -> Result<bool> {
     flight.tasks.abort_all();
+    // What was cut off is no failure of the server.
+    recorder.judged &= !matches!(stop, Some(StopReason::CannotPass(_)));
     for (phase, i) in std::mem::take(&mut flight.open) {
         let mut row = blank(&recorder.run.run_id, i, phase, None, RequestStatus::Aborted);
         row.end_us = Some(now);
@@ -177,7 +203,7 @@ fn end(
     let (health, behind) = flight.lateness.health(heartbeat, &recorder.run.load);
     let client = ClientHealth { connections: flight.connections(), ..health };
     let (status, class, reason) = match (stop.map(StopReason::end), behind) {
-        (Some((status, class, reason)), _) => (status, Some(class), Some(reason.to_string())),
+        (Some((status, class, reason)), _) => (status, Some(class), Some(reason)),
         (None, Some(why)) => (Status::Ok, Some(FailureClass::ClientSaturated), Some(why)),
         (None, None) => (Status::Ok, None, None),
     };

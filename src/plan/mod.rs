@@ -42,7 +42,7 @@ pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
-pub use self::keys::DEFAULT_QPS;
+pub use self::keys::{DEFAULT_QPS, DEFAULT_USERS};
 pub use self::members::nested;
 pub use self::model::{ModelFacts, parameters};
 pub use self::named::NamedSize;

@@ -107,7 +107,7 @@ pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
         let entry = ranked.best.entry();
         let Some(load) = entry.load_block() else { continue };
         let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());
-        all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, ..load } });
+        all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, users: None, ..load } });
     }
     all
 }

@@ -9,6 +9,7 @@ mod findings;
 mod flags;
 mod harness;
 mod launchers;
+mod law;
 mod layers;
 mod load;
 mod man;

@@ -28,7 +28,7 @@ pub use self::limit::{Basis, Limit};
 pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
 pub use self::reach::{Connections, ReachedBy};
-pub use self::search::{SearchEndReason, Strategy};
+pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Strategy};
 pub use self::server_state::ServerState;
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};
@@ -169,6 +169,8 @@ mod tests {
         check(ReachedBy::ALL);
         check(Strategy::ALL);
         check(SearchEndReason::ALL);
+        check(SearchedLoad::ALL);
+        check(LengthReason::ALL);
         check(Status::ALL);
         check(RequestStatus::ALL);
         check(LoadMode::ALL);
