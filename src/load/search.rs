@@ -10,7 +10,7 @@ use super::command::measured_requests;
 use super::driver::RunDriver;
 use super::jobs::Jobs;
 use super::recorder::RunSpec;
-use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
+use super::request::{Clock, FollowSettings, Outgoing, RequestTimeouts, blank};
 use super::run::RunOutcome;
 use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
@@ -123,7 +123,7 @@ pub async fn search(
 
 /// Sends a burst of requests that are not measured. The search starts at half the rate at which they finished.
 async fn pilot_burst(context: SearchContext<'_>, limits: RequestTimeouts) -> Option<f64> {
-    let RunSpec { builder, scenario, entries, bench, load_index, .. } = context.spec;
+    let RunSpec { builder, workers, scenario, entries, bench, load_index, .. } = context.spec;
     let n = bench.num_prompts.min(PILOT);
     let trial = format!("{load_index}/{}", context.run.repeat);
     let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
@@ -134,12 +134,14 @@ async fn pilot_burst(context: SearchContext<'_>, limits: RequestTimeouts) -> Opt
     let mut tasks = JoinSet::new();
     for job in Jobs::new(items.phase(Phase::Pilot), builder, None).first(n).ok()?.into_iter().flatten() {
         let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
-        let (client, endpoint) = (builder.client.clone(), builder.spec.endpoint);
-        tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, follow).await });
+        let (workers, request) = (workers.clone(), Outgoing::new(builder.spec.endpoint, job.body));
+        let thread = tasks.len() % workers.len();
+        tasks.spawn_local(async move { workers.send(thread, request, row, follow).await });
     }
     let mut ok = 0;
     while let Some(done) = tasks.join_next().await {
-        ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
+        ok +=
+            u32::from(done.is_ok_and(|outcome| outcome.is_some_and(|outcome| outcome.row.status == RequestStatus::Ok)));
     }
     let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
     // It is not more precise than two digits.
