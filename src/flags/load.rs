@@ -142,6 +142,9 @@ pub struct Args {
     /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
     #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client_cpus: Option<CpuList>,
+    /// Number of threads that send requests and read responses, 1 to 256 [default: one per CPU of --client-cpus, else half of the CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = PIPELINE)]
+    pub threads: Option<u16>,
     /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,
@@ -184,6 +187,14 @@ impl Program for Args {
 }
 
 impl Args {
+    /// Number of threads that send requests and read responses: one per CPU of those given, else half of this host's, at least one.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let usual = if self.client_cpus.is_some() { cpus } else { (cpus / 2).max(1) };
+        self.threads.map_or(usual, usize::from)
+    }
+
     /// The headers, name and value.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,6 +19,7 @@ use super::options::LoadOptions;
 use super::recorder::{RunSpec, not_run};
 use super::search::{SearchContext, search};
 use super::stop::StopReason;
+use super::workers::WorkerThreads;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::metrics::search::SearchRange;
@@ -145,6 +147,7 @@ impl Loader<'_> {
         let (shard, cpus) = (self.driver.options.shard, self.driver.options.cpus.clone());
         let options = leased.client_options(self.driver.options)?;
         let client = HttpClient::new(&server.endpoint.base_url, &options)?;
+        let workers = WorkerThreads::start(self.driver.options.threads, client.base(), &options).map(Arc::new)?;
         let limit = self.driver.options.limits.ttft;
         let finding = RequestBuilder::find(client, leased.request_spec(), limit, self.driver.notice);
         // If the server refuses all requests, its units fail; a signal, a lost lease or a reader that left ends the wait.
@@ -184,7 +187,15 @@ impl Loader<'_> {
                 }
             };
             let sent = sent.entry(&scenario.name).or_default();
-            let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
+            let spec = RunSpec {
+                builder,
+                workers: &workers,
+                scenario,
+                entries: &data.1,
+                bench,
+                load_index: unit.load,
+                sla: &limits,
+            };
             let answer = answers.entry(&scenario.name).or_default();
             let ended = match SearchRange::of(load) {
                 Some(range) => self.search_unit(&leased, &run, spec, range, (sent, answer)).await?,

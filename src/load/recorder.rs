@@ -1,12 +1,14 @@
 //! Writes the rows of a run and collects its sample.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::builder::RequestBuilder;
 use super::dataset::DatasetEntry;
 use super::request::{Clock, FollowSettings, RequestTimeouts};
+use super::workers::WorkerThreads;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::base::redact;
@@ -33,6 +35,8 @@ const MOST_LONGER: u32 = 16;
 pub struct RunSpec<'a> {
     /// Builds the requests for this server.
     pub builder: &'a RequestBuilder,
+    /// The threads that send them.
+    pub workers: &'a Arc<WorkerThreads>,
     /// The scenario that is run.
     pub scenario: &'a Scenario,
     /// The rows of the scenario's dataset; empty for generated prompts.

@@ -7,12 +7,13 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::flight::{InFlight, PendingSessions};
+use super::flight::InFlight;
 use super::jobs;
 use super::jobs::{Job, Jobs};
+use super::launch::PendingSessions;
 use super::pace::Heartbeat;
 use super::recorder::{RunRecorder, RunSpec, not_run};
-use super::request::{Clock, blank, send};
+use super::request::{Clock, Outgoing, blank};
 use super::send_schedule::SendSchedule;
 use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
@@ -64,7 +65,7 @@ impl LoadRun<'_> {
     ) -> Result<RunOutcome> {
         tokio::pin!(stopped);
         let recorder = &mut self.recorder;
-        let RunSpec { builder, scenario, entries, bench, load_index, .. } = recorder.spec;
+        let RunSpec { builder, workers, scenario, entries, bench, load_index, .. } = recorder.spec;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = recorder.run.probe.map_or(String::new(), |p| p.to_string());
         let again = if recorder.run.attempt > 0 { format!("/{}", recorder.run.attempt) } else { String::new() };
@@ -129,13 +130,17 @@ impl LoadRun<'_> {
         };
         let heartbeat = Heartbeat::start();
         let turns = tokio::task::spawn_local(heartbeat.turns());
+        for thread in 0..workers.len() {
+            let turns = heartbeat.turns();
+            workers.spawn(thread, |_| turns);
+        }
         // In closed loop nothing is due, so the clock starts with the first request.
         let lead = if schedule.due.is_some() { LEAD } else { Duration::ZERO };
         let clock = Clock(match &shared {
             Ok(Some(t0_ns)) => Instant::now() + Duration::from_nanos(t0_ns.saturating_sub(monotonic_ns()?)),
             _ => Instant::now() + lead,
         });
-        let mut flight = InFlight::new();
+        let mut flight = InFlight::new(workers.clone());
         let stop = match warmed.and_then(|rows| shared.map(|_| rows)) {
             Err(why) => Some(why),
             Ok(rows) => {
@@ -147,7 +152,7 @@ impl LoadRun<'_> {
                 }
                 let pending = PendingSessions {
                     warm: Jobs::new(items.phase(Phase::Warmup), builder, shard),
-                    sessions: sessions.into_iter(),
+                    sessions,
                     tail: Jobs::new(items.phase(Phase::Tail), builder, shard),
                 };
                 flight.fly(recorder, SendSchedule { clock, ..schedule }, pending, stopped.as_mut()).await?
@@ -173,12 +178,12 @@ impl LoadRun<'_> {
 /// Sends requests one after the other without measuring them; their times count from the start of the warm-up.
 async fn warm_up(recorder: &RunRecorder<'_>, sessions: Vec<Vec<Job>>) -> Vec<Request> {
     let follow = recorder.follow(Clock(Instant::now()));
-    let builder = recorder.spec.builder;
+    let RunSpec { builder, workers, .. } = recorder.spec;
     let mut rows = Vec::new();
     for job in sessions.into_iter().flatten() {
         let row = jobs::row(&recorder.run.run_id, &job, Phase::Warmup, None, recorder.run.workload.output_len);
-        let outcome = send(&builder.client, builder.spec.endpoint.as_str(), job.body, row, follow).await;
-        rows.push(outcome.row);
+        let request = Outgoing::new(builder.spec.endpoint, job.body);
+        rows.extend(workers.send(0, request, row, follow).await.map(|outcome| outcome.row));
     }
     rows
 }
@@ -192,7 +197,6 @@ fn end(
     stop: Option<StopReason>,
     server_metrics: Members,
 ) -> Result<bool> {
-    flight.tasks.abort_all();
     // What was cut off is no failure of the server.
     recorder.judged &= !matches!(stop, Some(StopReason::CannotPass(_)));
     for (phase, i) in std::mem::take(&mut flight.open) {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::driver::RunDriver;
 use super::jobs::Jobs;
 use super::recorder::RunSpec;
-use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
+use super::request::{Clock, FollowSettings, Outgoing, RequestTimeouts, blank};
 use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
@@ -159,7 +159,7 @@ fn said(end: &SearchEnd, result: &SearchResult) -> String {
 
 /// Sends bursts of requests that are not measured, until it is known where to begin; only one unless the range is `wide`.
 async fn pilot_bursts(context: SearchContext<'_>, limits: RequestTimeouts, pilot: &mut Pilot, wide: bool) {
-    let RunSpec { builder, scenario, entries, load_index, sla, .. } = context.spec;
+    let RunSpec { builder, workers, scenario, entries, load_index, sla, .. } = context.spec;
     let trial = format!("{load_index}/{}", context.run.repeat);
     let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
     // These prompts begin with other words than the measured ones.
@@ -179,13 +179,14 @@ async fn pilot_bursts(context: SearchContext<'_>, limits: RequestTimeouts, pilot
             }
             for job in session {
                 let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
-                let (client, endpoint) = (builder.client.clone(), builder.spec.endpoint);
-                tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, follow).await });
+                let (workers, request) = (workers.clone(), Outgoing::new(builder.spec.endpoint, job.body));
+                let thread = tasks.len() % workers.len();
+                tasks.spawn_local(async move { workers.send(thread, request, row, follow).await });
             }
         }
         let mut sample = Sample::default();
         while let Some(done) = tasks.join_next().await {
-            if let Ok(outcome) = done {
+            if let Ok(Some(outcome)) = done {
                 sample.add(&Request { due_us: outcome.row.sent_us, ..outcome.row }, sla);
             }
         }
