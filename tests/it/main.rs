@@ -20,6 +20,7 @@ mod rank;
 mod schemas;
 mod secrets;
 mod serve;
+mod sweep;
 mod truth;
 mod version;
 mod workloads;
