@@ -51,7 +51,7 @@ impl Error {
     /// True if the disk has no room for a file, or the user may not use more of it.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        let mut next = self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static));
+        let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
@@ -103,7 +103,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
 
 /// Adds context to any error.
 pub trait Context<T> {

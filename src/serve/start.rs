@@ -13,7 +13,7 @@ use super::options::ServeOptions;
 use super::probe;
 use super::probe::ProbeResult;
 use super::workers::Workers;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};

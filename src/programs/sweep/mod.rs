@@ -11,6 +11,7 @@ use self::folder::SweepFolder;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
+use crate::flags::expand::RetryPolicy;
 use crate::flags::sweep::Args;
 use crate::programs::stdio;
 use crate::rank::Unfinished;
@@ -127,7 +128,7 @@ impl Sweep<'_> {
             return Err(Error::new(format!("bench-normalize failed with status {status}: nothing to resume from")));
         }
         let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
-        let Some(left) = self.runs_left(false)? else { return Ok(self.runner.signal().is_none()) };
+        let Some(left) = self.runs_left(self.args.retry, false)? else { return Ok(self.runner.signal().is_none()) };
         let done = planned.saturating_sub(left);
         let nothing = if left == 0 { ", nothing to do (use a new --out to measure again)" } else { "" };
         let name = self.folder.root().display();
@@ -136,9 +137,9 @@ impl Sweep<'_> {
     }
 
     /// The number of runs left; `None` if that cannot be found out.
-    fn runs_left(&mut self, quiet: bool) -> Result<Option<usize>> {
+    fn runs_left(&mut self, retry: RetryPolicy, quiet: bool) -> Result<Option<usize>> {
         let path = self.folder.path(".left.part");
-        let count = steps::expand_left(self.args, &self.folder, true, quiet, Some(path.clone()));
+        let count = steps::expand_left(self.args, &self.folder, retry, quiet, &path);
         let ended = self.runner.run(&[count], PipeEnds::to(Stdio::null()))?;
         let left = match path.is_file() && ended.iter().all(|end| end.status.success()) {
             true => Some(folder::runs(&path, self.notice)?),
@@ -224,7 +225,7 @@ impl Sweep<'_> {
             (None, false, None) => return Ok(None),
         };
         let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
-        let left = self.runs_left(true)?.filter(|left| *left > 0);
+        let left = self.runs_left(RetryPolicy::Transient, true)?.filter(|left| *left > 0);
         Ok(left.map(|left| Unfinished { reason, done: planned.saturating_sub(left), planned }))
     }
 

@@ -1,8 +1,9 @@
 //! The commands of a sweep.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::folder::SweepFolder;
+use crate::flags::expand::RetryPolicy;
 use crate::flags::sweep::{Args, word};
 use crate::rank::Unfinished;
 use crate::system::process::pipeline::Invocation;
@@ -25,22 +26,19 @@ pub fn expand(args: &Args, folder: &SweepFolder, quiet: bool) -> Invocation {
     permitted(all, args).arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
 }
 
-/// The candidates with runs left, to standard output or to `output`.
-pub fn expand_left(
-    args: &Args,
-    folder: &SweepFolder,
-    resumes: bool,
-    quiet: bool,
-    output: Option<PathBuf>,
-) -> Invocation {
-    let left = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
-    let left = permitted(left, args);
-    let left = match resumes {
-        true => left.arg("--done").arg(folder.path("results.jsonl")).arg("--retry").arg(word(&args.retry)),
-        false => left,
-    };
-    let left = output.map(|path| left.clone().arg("--output").arg(path)).unwrap_or(left);
-    left.arg(folder.path("plan.jsonl"))
+/// Writes the candidates with runs left to `output`, so that they can be counted.
+pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet: bool, output: &Path) -> Invocation {
+    left(args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
+}
+
+/// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
+fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
+    let all = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
+    let all = permitted(all, args);
+    match retry {
+        Some(retry) => all.arg("--done").arg(folder.path("results.jsonl")).arg("--retry").arg(word(&retry)),
+        None => all,
+    }
 }
 
 /// The pipe that measures: its rows go to standard output.
@@ -50,7 +48,8 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
         Some(budget) => serve.arg("--budget").arg(budget.as_secs_f64().to_string()),
         None => serve,
     };
-    vec![expand_left(args, folder, resumes, true, None), serve, program("bench-load", args)]
+    let left = left(args, folder, resumes.then_some(args.retry), true).arg(folder.path("plan.jsonl"));
+    vec![left, serve, program("bench-load", args)]
 }
 
 /// Folds raw rows to results.
