@@ -435,10 +435,15 @@ fn random_ends_lose_nothing_and_leave_nothing() {
             std::thread::sleep(Duration::from_millis(u64::from(any(900))));
             let pids = mark.pids("bench-");
             let victim = pids[any(u32::try_from(pids.len().max(1)).unwrap()) as usize % pids.len().max(1)];
-            match any(5) {
+            match any(6) {
                 0 => kill_group(child.id(), Signal::SIGTERM),
                 1 => kill_group(child.id(), Signal::SIGHUP),
                 2 => kill(pid(&child), Signal::SIGKILL),
+                3 => {
+                    for pid in mark.pids("bench-load").into_iter().chain([pid(&child)]) {
+                        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+                    }
+                }
                 _ => {
                     // It may have ended by itself.
                     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), Signal::SIGKILL);
