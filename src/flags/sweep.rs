@@ -9,6 +9,7 @@ use super::expand::RetryPolicy;
 use super::serve::seconds;
 use super::validate::UnknownFlagPolicy;
 use super::{Common, Program};
+use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
 
 const AFTER: &str = "\
@@ -60,6 +61,9 @@ pub struct Args {
     /// When resuming: which failed runs to run again
     #[arg(long, value_enum, default_value_t = RetryPolicy::Transient)]
     pub retry: RetryPolicy,
+    /// CPUs for bench-load alone, such as 0-1,4: servers on this host run on the others
+    #[arg(long, value_name = "LIST")]
+    pub client_cpus: Option<CpuList>,
     /// Continue without a framework whose help cannot be captured or that cannot be started (noted in the report)
     #[arg(long, help_heading = "Before the runs")]
     pub allow_missing: bool,

@@ -48,8 +48,12 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
         Some(budget) => serve.arg("--budget").arg(budget.as_secs_f64().to_string()),
         None => serve,
     };
+    let on_cpus = |program: Invocation| match &args.client_cpus {
+        Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
+        None => program,
+    };
     let left = left(args, folder, resumes.then_some(args.retry), true).arg(folder.path("plan.jsonl"));
-    vec![left, serve, program("bench-load", args)]
+    vec![left, on_cpus(serve), on_cpus(program("bench-load", args))]
 }
 
 /// Folds raw rows to results.
