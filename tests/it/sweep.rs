@@ -409,7 +409,7 @@ fn two_sweeps_never_use_one_gpu_whatever_their_folders() {
 
 /// A number below `n`, from the clock: which kill comes when is different in every run.
 fn any(n: u32) -> u32 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() / 1000 % n
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_micros() % n
 }
 
 #[test]
