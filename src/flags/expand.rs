@@ -47,6 +47,9 @@ pub struct Args {
     /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ExpandFormat::Jsonl)]
     pub format: ExpandFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE", conflicts_with = "emit")]
+    pub output: Option<PathBuf>,
     /// Skip units that these result rows complete; may be repeated
     #[arg(long, value_name = "FILE")]
     pub done: Vec<PathBuf>,
@@ -104,6 +107,8 @@ pub enum RetryPolicy {
     Transient,
     /// All failures, and units skipped for lack of time
     Failed,
+    /// Everything, also what is complete
+    All,
 }
 
 /// What to search.

@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use super::{Common, Program};
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
-use crate::rank::{CapacityDemand, RankBy, RankOptions, Throughput};
+use crate::rank::{CapacityDemand, RankBy, RankOptions, Throughput, Unfinished};
 use crate::rows::words::{Limit, Statistic};
 
 const AFTER: &str = "\
@@ -58,6 +58,9 @@ pub struct Args {
     /// Report format
     #[arg(long, value_enum, default_value_t = ReportFormat::Auto)]
     pub format: ReportFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Weight of each scenario in one decision over all of them: chat=0.7,summarization=0.3
     #[arg(long, value_name = "SCENARIO=WEIGHT,…", value_delimiter = ',', value_parser = weight)]
     pub weights: Vec<(String, f64)>,
@@ -96,6 +99,9 @@ pub struct Args {
     /// Framework for which the report says what to profile where it does not win; none: omit that section
     #[arg(long, value_name = "FRAMEWORK", default_value = "sglang")]
     pub handoff: String,
+    /// Say first in the report that runs of the plan are missing, and why: interrupted, failed or budget
+    #[arg(long, value_name = "REASON:DONE/PLANNED")]
+    pub unfinished: Option<Unfinished>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,

@@ -48,6 +48,9 @@ pub struct Args {
     /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ValidateFormat::Auto)]
     pub format: ValidateFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["rows", "explain"])]
+    pub output: Option<PathBuf>,
     /// Treat warnings as errors
     #[arg(long)]
     pub strict: bool,

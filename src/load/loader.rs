@@ -57,6 +57,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             driver: RunDriver::new(out, options, notice)?,
             datasets: DatasetCache::new(options.read_dataset),
             incumbents: BTreeMap::new(),
+            lost_lease: None,
         };
         loader.all(feed(rows)).await
     });
@@ -69,23 +70,32 @@ struct Loader<'a> {
     datasets: DatasetCache,
     /// The highest rate at which any candidate met the SLA, by scenario and load.
     incumbents: BTreeMap<String, f64>,
+    /// The server of the last row if it stopped before its lease was taken, and what that means unless its end says why.
+    lost_lease: Option<(String, Error)>,
 }
 
 impl Loader<'_> {
     async fn all(&mut self, mut rows: Receiver<Result<(Row, RowPlace)>>) -> Result<Option<Signal>> {
+        // A server whose end has not passed yet.
+        let mut is_open = false;
         loop {
             let driver = &self.driver;
             let next = tokio::select! {
                 biased;
                 signal = driver.next_signal() => match driver.record_signal(signal) {
                     // After the first signal, rows are only passed on until bench-serve has written its server_end.
-                    None => continue,
-                    Some(_) => return Ok(Some(signal)),
+                    None if is_open => continue,
+                    _ => return Ok(Some(signal)),
                 },
                 () = driver.reader_left() => return Ok(None),
                 next = rows.recv() => next,
             };
-            let Some(next) = next else { return Ok(driver.signal()) };
+            let Some(next) = next else {
+                if let Some((_, lost)) = self.lost_lease.take() {
+                    self.driver.notice.error(&lost);
+                }
+                return Ok(self.driver.signal());
+            };
             let (row, place) = next?;
             let kind = row.record().map(String::from);
             let is_server = kind.as_deref() == Some("server");
@@ -93,9 +103,19 @@ impl Loader<'_> {
             if let Some(signal) = driver.signal().filter(|_| is_server) {
                 return Ok(Some(signal));
             }
+            if let Some((id, lost)) = self.lost_lease.take() {
+                let ends = kind.as_deref() == Some("server_end") && row.str("server_id") == Some(&id);
+                match row.str("status").filter(|_| ends) {
+                    Some(status) if status != Status::Ok.as_str() => self.driver.notice.warn(lost.to_string()),
+                    Some(_) | None => self.driver.notice.error(&lost),
+                }
+            }
+            is_open = is_server || (is_open && kind.as_deref() != Some("server_end"));
             let done = if is_server { self.server(&row).await } else { self.driver.out.write(&row) };
+            self.lost_lease = self.lost_lease.take().map(|(id, lost)| (id, lost.at(place.clone())));
             match done {
-                Err(e) if e.is_reader_left() => return Err(e),
+                // Nothing more could be saved.
+                Err(e) if e.is_reader_left() || e.is_unwritable() => return Err(e),
                 Err(e) => self.driver.notice.error(&e.at(place)),
                 Ok(()) => {}
             }
@@ -112,7 +132,12 @@ impl Loader<'_> {
         let lease = match &server.endpoint.lease {
             // Other holders of the lease may still be starting.
             Some(path) => match self.driver.unless_stopped(None, ClientLease::take(Path::new(path))).await {
-                Ok(lease) => Some(lease?),
+                Ok(Ok(lease)) => Some(lease),
+                // Its server_end follows if it died; without its own row nobody could tell what that is about.
+                Ok(Err(e)) => {
+                    self.lost_lease = Some((server.server_id.clone(), e));
+                    return self.driver.out.write(row);
+                }
                 Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
                 Err(_) => return self.driver.out.write(row),
             },

@@ -41,7 +41,7 @@ pub struct RunMeasurement<'a> {
 pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &RunMeasurement) -> ResultRow {
     let (run, sample) = (measured.run, measured.sample);
     let (mut status, mut class, mut reason) = outcome(measured.end);
-    if status == Status::Ok && sample.scheduled > 0 && sample.ok() == 0 {
+    if status == Status::Ok && sample.scheduled >= run.workload.num_prompts.max(1) && sample.ok() == 0 {
         let kinds =
             sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
@@ -50,6 +50,16 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
             Some(error) => format!("every request failed ({kinds}): {error}"),
             None => format!("every request failed ({kinds}); see the request rows"),
         });
+    }
+    // A run that went its whole way has a row of each request that it announced.
+    let (announced, found) = (run.workload.num_prompts, sample.scheduled);
+    if status == Status::Ok && found < announced {
+        (status, class) = (Status::Failed, Some(FailureClass::Incomplete));
+        reason = Some(format!(
+            "{} of {announced} requests of run {} are missing: their rows were damaged or removed; rerun to measure it again",
+            announced - found,
+            run.run_id
+        ));
     }
     let itl = itl(measured);
     // A skipped run does not have metrics.

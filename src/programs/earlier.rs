@@ -51,6 +51,7 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
         let search = result.search.as_ref().map(|search| search.reason);
         let cut = is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search);
         let is_done = match retry {
+            RetryPolicy::All => false,
             RetryPolicy::Failed => result.status == Status::Ok,
             RetryPolicy::Transient => closed || (result.attempts >= ATTEMPTS && !cut),
         };

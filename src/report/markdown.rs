@@ -21,6 +21,9 @@ pub fn markdown(report: &Report) -> String {
         ranking.groups.iter().map(|group| group.key.model()).filter(|model| !model.is_empty()).map(cell).collect();
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
     let title = title(ranking);
+    if let Some(unfinished) = report.unfinished {
+        put(&mut out, &format!("{}\n", unfinished.sentence()));
+    }
     put(&mut out, &format!("# {title}{}{models}\n", if models.is_empty() { "" } else { ": " }));
     for line in note::missing(ranking) {
         put(&mut out, &format!("- {}", escape(&plain(&line, true))));

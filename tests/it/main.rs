@@ -21,6 +21,7 @@ mod rank;
 mod schemas;
 mod secrets;
 mod serve;
+mod sweep;
 mod truth;
 mod version;
 mod workloads;

@@ -17,6 +17,7 @@ mod search;
 mod server_state;
 mod status;
 mod tokens;
+mod unfinished;
 
 pub use self::arrivals::Arrivals;
 pub use self::cache::CachePolicy;
@@ -32,6 +33,7 @@ pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Strategy};
 pub use self::server_state::ServerState;
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};
+pub use self::unfinished::UnfinishedReason;
 
 use std::fmt;
 use std::marker::PhantomData;
