@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::framework_plan::launchers;
 use super::read::Plan;
-use super::shape::nearest;
+use super::shape::{nearest, nearest_name};
 use super::unknown;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks};
@@ -14,6 +14,14 @@ use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
 use crate::rows::words::FindingCode as Code;
 
+/// The framework that a section with this name is most likely for: one that its name begins or ends with, otherwise any.
+fn likely<'a>(name: &str, frameworks: &'a Frameworks) -> &'a str {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.', ' '], "");
+    let alike = |own: &&str| plain(name).contains(&plain(own));
+    let names = || frameworks.iter().map(|framework| framework.name.as_str());
+    names().filter(alike).max_by_key(|own| own.len()).or_else(|| nearest_name(name, names())).unwrap_or("vllm")
+}
+
 /// Adds findings about the frameworks of a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (name, section) in value["frameworks"].as_object().into_iter().flatten() {
@@ -21,7 +29,15 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
             let near = nearest(definition, frameworks.iter().map(|f| f.name.as_str()));
-            let why = format!("unknown framework definition {definition:?}{near} (--frameworks DIR adds definitions)");
+            let own = match section["definition"].is_null() {
+                true => format!(
+                    "; a section with a name of your own says whose it is, for example {{definition: {}}}",
+                    likely(name, frameworks)
+                ),
+                false => String::new(),
+            };
+            let why =
+                format!("unknown framework definition {definition:?}{near}{own} (--frameworks DIR adds definitions)");
             found.push(Finding::key(Code::Framework, &at, why));
             continue;
         };

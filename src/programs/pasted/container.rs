@@ -103,6 +103,12 @@ const SHORT: [(char, &str); 15] = [
     ('c', "--cpu-shares"),
 ];
 
+/// Index of the program behind variables and what changes nothing about it: `sudo -E`, `exec`, `nohup`, `time`.
+pub fn program_at(words: &[String]) -> usize {
+    let plain = |word: &String| ["sudo", "exec", "nohup", "time"].contains(&word.rsplit('/').next().unwrap_or(word));
+    words.iter().take_while(|word| word.contains('=') || word.starts_with('-') || plain(word)).count()
+}
+
 /// Reads the words of a command; `None` if it does not start a container.
 ///
 /// # Errors
@@ -110,9 +116,7 @@ const SHORT: [(char, &str); 15] = [
 pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let name = |word: &String| word.rsplit('/').next().unwrap_or(word).to_string();
     // Variables in front of it are those of the client, not of the container.
-    let before =
-        |word: &String| word.contains('=') || word.starts_with('-') || ["sudo", "exec"].contains(&name(word).as_str());
-    let program = words.iter().take_while(|word| before(word)).count();
+    let program = program_at(words);
     if !words.get(program).is_some_and(|word| ["docker", "podman"].contains(&name(word).as_str())) {
         return Ok(None);
     }
@@ -146,7 +150,7 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
 
 /// An option in its long form, and its value if it is part of the word: `-p8000:8000`, `--gpus=all`. A group of short switches
 /// (`-it`) is the first of them.
-fn long_form(word: &str) -> Result<(String, Option<String>), String> {
+pub fn long_form(word: &str) -> Result<(String, Option<String>), String> {
     if word.starts_with("--") {
         return Ok(match word.split_once('=') {
             Some((option, value)) => (option.into(), Some(value.into())),

@@ -1,7 +1,11 @@
 //! A new plan from a pasted command: `bench-validate --new --from-command 'docker run … vllm serve … -tp 8 …'`.
 
 mod container;
+mod outer;
+mod script;
+mod searched;
 mod text;
+mod variables;
 
 use std::path::Path;
 
@@ -14,21 +18,24 @@ use crate::base::notice::Notice;
 use crate::base::yaml::MAX_BYTES;
 use crate::base::{redact, shell, yaml};
 use crate::engines::framework::{Framework, Frameworks};
-use crate::plan::command::line::{self, LineCommand};
 use crate::plan::command::pasted::{PastedCommand, framework_of, paste};
 use crate::plan::{self, CheckContext, Level};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// What a pasted command says, before the plan is written.
 struct PastedServer<'a> {
     framework: &'a Framework,
     command: PastedCommand,
     container: Option<Container>,
+    /// Launchers in front of the command or the container, outermost first.
+    launchers: Vec<LauncherStep>,
     model: String,
     /// Number of GPUs.
     gpus: u32,
     /// The GPUs it names, separated by commas.
     devices: Option<String>,
+    /// What of it the plan does not have.
+    notes: Vec<String>,
 }
 
 /// The text of a plan whose baseline is the pasted command. `from` is the command, a file with it, or `-` for standard input;
@@ -50,8 +57,10 @@ pub fn plan(
     for finding in server.command.found.iter().filter(|finding| finding.level() != Level::Note) {
         notice.warn(&finding.message);
     }
+    server.notes.iter().for_each(|note| notice.warn(note));
     server.without_secrets(notice);
     let mut searched = server.framework.starter.search.clone();
+    searched::around(&mut searched, &server.command.base);
     // The command's context length is not changed, and what does not go together with its flags is not searched.
     if let Some(limit) = &server.framework.sequence_limit {
         searched.retain(|knob, _| *knob != limit.knob && limit.divided_by.as_ref() != Some(knob));
@@ -89,19 +98,27 @@ fn server<'a>(
     gpus: Option<u32>,
     frameworks: &'a Frameworks,
 ) -> std::result::Result<PastedServer<'a>, String> {
-    let words = words(text, frameworks)?;
+    let found = script::read(text, frameworks)?.ok_or_else(|| no_server(frameworks))?;
+    let script::StartCommand { launchers, env, words, mut notes } = found;
     let mut container = container::read(&words)?;
     let (framework, words) = match &container {
         Some(container) => in_image(container, frameworks)?,
         None => (framework_of(&words, frameworks).ok_or_else(|| no_server(frameworks))?, words),
     };
+    if let Some(container) = &container {
+        script::known(words.iter().chain(&container.options).chain([&container.image]))?;
+    }
     let mut command = paste(&words, framework)?;
-    if let Some(container) = &mut container {
-        for (name, value) in std::mem::take(&mut container.env) {
-            // `-e HF_TOKEN=$HF_TOKEN` inherits the value, too.
-            let value = value.filter(|value| ![format!("${name}"), format!("${{{name}}}")].contains(value));
-            command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
-        }
+    let inside = container.as_mut().map(|container| std::mem::take(&mut container.env));
+    for (name, value) in env.into_iter().chain(inside.into_iter().flatten()) {
+        // `-e HF_TOKEN=$HF_TOKEN` inherits the value, too.
+        let value = value.filter(|value| ![format!("${name}"), format!("${{{name}}}")].contains(value));
+        let is_secret = redact::is_secret_name(&name);
+        script::known(value.iter().filter(|_| !is_secret))?;
+        command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
+    }
+    // The folders of another host are not these.
+    if let Some(container) = container.as_mut().filter(|_| launchers.is_empty()) {
         container.mounts.iter_mut().for_each(|mount| *mount = expanded(mount));
     }
     let model = model.map(String::from).or(command.model.clone()).ok_or("it names no model: write it behind --new")?;
@@ -115,87 +132,13 @@ fn server<'a>(
     if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 1 && !has_degree) {
         command.base.insert(tensor.clone(), 1.into());
     }
-    Ok(PastedServer { framework, command, container, model, gpus, devices })
-}
-
-/// The words of the command that starts a server, or a container. Variables that the lines before it set are put in place.
-fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<Vec<String>, String> {
-    let commands = line::commands(text.trim())?;
-    let mut variables: Vec<(String, String)> = Vec::new();
-    let mut exported: Vec<String> = Vec::new();
-    let starts = |words: &[String]| {
-        let container = matches!(container::read(words), Ok(Some(_)));
-        container || framework_of(words, frameworks).is_some()
-    };
-    for (i, LineCommand { words, .. }) in commands.iter().enumerate() {
-        let words: Vec<String> = words.iter().map(|word| put_in_place(word, &variables)).collect();
-        if starts(&words) {
-            let is_container = matches!(container::read(&words), Ok(Some(_)));
-            let before: Vec<&LineCommand> =
-                commands[..i].iter().filter(|before| !sets(&before.words) && !neutral(&before.words)).collect();
-            // What prepares the container's host is not the server's; what prepares the shell is.
-            if is_container {
-                return Ok(words);
-            }
-            if before.is_empty() {
-                return Ok([exported, words].concat());
-            }
-            let script = before.iter().map(|before| &text.trim()[before.from..before.to]);
-            let script = script.map(str::trim).collect::<Vec<_>>().join(" && ");
-            let whole = format!("{script} && exec {}", shell::join(&words));
-            return Ok([exported, vec!["bash".into(), "-c".into(), whole]].concat());
-        }
-        if sets(&words) {
-            let assigned = words.iter().filter(|word| *word != "export");
-            for (name, value) in assigned.clone().filter_map(|word| word.split_once('=')) {
-                variables.push((name.into(), value.into()));
-            }
-            if words[0] == "export" {
-                exported.extend(assigned.cloned());
-            }
-        }
+    if let Some(name) = command.served_name.as_ref().filter(|name| **name != model) {
+        notes.push(format!(
+            "clients of this command ask for the model {name:?}, those of the plan's servers for {model:?}: use {name} again in \
+             the command that you deploy"
+        ));
     }
-    match commands.iter().find_map(|command| container::read(&command.words).err()) {
-        Some(why) => Err(why),
-        None => Err(no_server(frameworks)),
-    }
-}
-
-/// True for a command that only sets variables.
-fn sets(words: &[String]) -> bool {
-    let words = words.strip_prefix(&["export".to_string()]).unwrap_or(words);
-    let name = |word: &String| {
-        word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
-    };
-    words.iter().all(name)
-}
-
-/// True for a command without effect on the server: `set -e`, a download.
-fn neutral(words: &[String]) -> bool {
-    let first = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-    let installs = ["pip", "pip3", "uv"].contains(&first)
-        && words.iter().any(|word| word == "install" || word == "venv" || word == "sync");
-    installs
-        || ["set", "echo", "mkdir", "hf", "huggingface-cli", "wget", "curl", "git", "apt-get", "sleep"].contains(&first)
-}
-
-/// A word with `$NAME` and `${NAME}` replaced by the values that the text itself sets.
-fn put_in_place(word: &str, variables: &[(String, String)]) -> String {
-    variables.iter().rev().fold(word.to_string(), |word, (name, value)| {
-        let word = word.replace(&format!("${{{name}}}"), value);
-        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let written = format!("${name}");
-        let mut parts = word.split(&written).map(String::from);
-        let mut whole = parts.next().unwrap_or_default();
-        for part in parts {
-            whole.push_str(if ends(&part) { value.as_str() } else { "" });
-            if !ends(&part) {
-                whole.push_str(&written);
-            }
-            whole.push_str(&part);
-        }
-        whole
-    })
+    Ok(PastedServer { framework, command, container, launchers, model, gpus, devices, notes })
 }
 
 /// The framework of a container and the words of its server: the entry point of an image for one framework is its server.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{PastedServer, container::Container};
 use crate::base::shell;
 use crate::programs::starter::{WORKLOAD, quoted};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// The scenarios of a new plan: name, prompt and output tokens.
 const SCENARIOS: [(&str, u64, u64); 2] = [("chat", 1000, 1000), ("summarization", 8000, 1000)];
@@ -37,13 +37,14 @@ impl PastedServer<'_> {
         }
         let nodes = self.framework.parallelism.nodes.as_ref().and_then(|knob| self.command.base.get(knob)?.as_u64());
         let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1));
-        let scenarios = self.scenarios();
+        let (scenarios, left_out) = self.scenarios();
         let list = |one: fn(&(&str, u64, u64)) -> String| scenarios.iter().map(one).collect::<Vec<_>>().join(", ");
         let _ = write!(
             text,
             "dataset:\n  \
                kind: random\n  \
-               num_prompts: 80\n  \
+               num_prompts: 80\n\
+             {left_out}  \
                scenario_names: [{}]\n  \
                input_len: [{}]\n  \
                output_len: [{}]\n\n\
@@ -58,30 +59,56 @@ impl PastedServer<'_> {
         text
     }
 
-    /// The scenarios that the sequence limit of the command has room for.
-    fn scenarios(&self) -> Vec<(&'static str, u64, u64)> {
+    /// The scenarios that the sequence limit of the command has room for, and a comment about the others.
+    fn scenarios(&self) -> (Vec<(&'static str, u64, u64)>, String) {
         let number = |knob: &String| self.command.base.get(knob).and_then(Value::as_u64).filter(|n| *n > 0);
         let limit = self.framework.sequence_limit.as_ref().and_then(|limit| {
-            let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1);
-            Some(number(&limit.knob)? / shared)
+            let (whole, shared) = (number(&limit.knob)?, limit.divided_by.as_ref().and_then(number).unwrap_or(1));
+            let by = limit.divided_by.as_ref().filter(|_| shared > 1);
+            let what = format!("{} {whole}{}", limit.knob, by.map_or(String::new(), |by| format!(" / {by} {shared}")));
+            Some((whole / shared, what))
         });
-        let limit = limit.unwrap_or(u64::MAX);
-        let fitting: Vec<_> = SCENARIOS.into_iter().filter(|(_, input, output)| input + output <= limit).collect();
-        if fitting.is_empty() { vec![("short", (limit / 2).max(1), (limit / 4).max(1))] } else { fitting }
+        let Some((limit, what)) = limit else { return (SCENARIOS.to_vec(), String::new()) };
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            SCENARIOS.into_iter().partition(|(_, input, output)| input + output <= limit);
+        let left_out: Vec<String> =
+            others.iter().map(|(name, input, output)| format!("{name} ({input} + {output} tokens)")).collect();
+        let comment = match left_out.is_empty() {
+            true => String::new(),
+            false => format!("  # Left out, since {what} has room for {limit} tokens: {}.\n", left_out.join(", ")),
+        };
+        if fitting.is_empty() {
+            return (vec![("short", (limit / 2).max(1), (limit / 4).max(1))], comment);
+        }
+        (fitting, comment)
     }
 
     fn section(&self, text: &mut String, searched: &Members) {
+        let mut launchers: Vec<String> = self.launchers.iter().map(step).collect();
         if let Some(container) = &self.container {
             let options = self.options(container);
-            let launcher = match options.is_empty() {
+            launchers.push(match options.is_empty() {
                 true => container.launcher.clone(),
                 false => format!("{{name: {}, options: {}}}", container.launcher, Value::from(shell::join(&options))),
-            };
-            let _ = writeln!(text, "    launcher: {launcher}");
+            });
+        }
+        match &launchers[..] {
+            [] => {}
+            [one] => _ = writeln!(text, "    launcher: {one}"),
+            several => _ = writeln!(text, "    launcher: [{}]", several.join(", ")),
+        }
+        if let Some(container) = &self.container {
             let _ = writeln!(text, "    image: {}", Value::from(container.image.as_str()));
             if !container.mounts.is_empty() {
                 let _ = writeln!(text, "    mounts: {}", Value::from(container.mounts.clone()));
             }
+        }
+        if let Some(name) = self.command.served_name.as_ref().filter(|name| **name != self.model) {
+            let name = Value::from(name.as_str());
+            let _ = writeln!(
+                text,
+                "    # Clients of the pasted command ask for the model {name}: use that name in the command to deploy."
+            );
         }
         if let Some(command) = &self.command.server_command {
             let _ = writeln!(text, "    server_command: {}", Value::from(shell::join(command)));
@@ -108,6 +135,15 @@ impl PastedServer<'_> {
         }
         all
     }
+}
+
+/// A launcher as a plan says it.
+fn step(step: &LauncherStep) -> String {
+    if step.options.is_empty() {
+        return step.name.clone();
+    }
+    let options = step.options.iter().map(|(key, value)| format!("{key}: {}", Value::from(value.as_str())));
+    format!("{{name: {}, {}}}", step.name, options.collect::<Vec<_>>().join(", "))
 }
 
 /// A string in quotes where a reader might take it for another type.

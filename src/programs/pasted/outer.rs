@@ -1,0 +1,300 @@
+//! Programs that start a server elsewhere, in front of its command: `ssh`, `srun`, `docker exec` become the plan's launcher;
+//! those that a plan has no launcher for are refused.
+
+use std::collections::BTreeMap;
+
+use super::container::{long_form, program_at};
+use crate::base::shell;
+use crate::rows::kinds::LauncherStep;
+
+/// A program in front of a server's command, as a launcher.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OuterLauncher {
+    /// The launcher.
+    pub step: LauncherStep,
+    /// Variables that it gives the server; `None` inherits the value.
+    pub env: Vec<(String, Option<String>)>,
+    /// The command behind it: a line that a shell reads there, or words.
+    pub behind: BehindLauncher,
+    /// What of it has no place in a plan.
+    pub notes: Vec<String>,
+}
+
+/// What stands behind a launcher.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BehindLauncher {
+    /// A line for the shell of another host, which has its own files and variables.
+    Line(String),
+    /// Words for another place with its own variables.
+    Words(Vec<String>),
+    /// Words for this host, with the variables that are set here.
+    Here(Vec<String>),
+}
+
+/// Programs that start a server where bench-serve cannot stop it; what they are given behind their name may be a server.
+const REFUSED: [&str; 14] = [
+    "kubectl",
+    "oc",
+    "helm",
+    "nerdctl",
+    "docker-compose",
+    "podman-compose",
+    "tmux",
+    "screen",
+    "sbatch",
+    "systemd-run",
+    "systemctl",
+    "ray",
+    "at",
+    "parallel",
+];
+/// ssh: letters of options with a value.
+const SSH_VALUES: &str = "BbcDEeFIiJLlmOopQRSWw";
+/// ssh: options that bench-serve sets itself, or that have no meaning for its servers.
+const SSH_DROPPED: &str = "tTnNfqvLRDg";
+/// srun: letters of options with a value.
+const SRUN_VALUES: &str = "AbBcCDdeEGiJLmMnNopqrSTtwWx";
+/// srun: long options without a value, or with one behind `=` only.
+const SRUN_SWITCHES: [&str; 24] = [
+    "--contiguous",
+    "--disable-status",
+    "--exact",
+    "--exclusive",
+    "--hold",
+    "--immediate",
+    "--kill-on-bad-exit",
+    "--label",
+    "--multi-prog",
+    "--no-allocate",
+    "--no-kill",
+    "--overcommit",
+    "--overlap",
+    "--oversubscribe",
+    "--preserve-env",
+    "--pty",
+    "--quiet",
+    "--reboot",
+    "--spread-job",
+    "--unbuffered",
+    "--use-min-nodes",
+    "--verbose",
+    "--container-mount-home",
+    "--container-writable",
+];
+/// srun: options that the launcher sets itself, or that concern only the terminal.
+const SRUN_DROPPED: [&str; 18] = [
+    "-n",
+    "--ntasks",
+    "-J",
+    "--job-name",
+    "-u",
+    "--unbuffered",
+    "-o",
+    "--output",
+    "-e",
+    "--error",
+    "-i",
+    "--input",
+    "-l",
+    "--label",
+    "--pty",
+    "--mpi",
+    "-v",
+    "--verbose",
+];
+/// docker exec: options with a value.
+const EXEC_VALUES: [&str; 5] = ["--detach-keys", "--env", "--env-file", "--user", "--workdir"];
+
+/// The launcher that the words begin with; `None` if it is none.
+///
+/// # Errors
+/// A program that a plan has no launcher for, with what to write instead.
+pub fn read(words: &[String]) -> Result<Option<OuterLauncher>, String> {
+    let at = program_at(words);
+    let Some(program) = words.get(at) else { return Ok(None) };
+    let before: Vec<String> = words[..at].iter().filter(|word| word.contains('=')).cloned().collect();
+    let rest = &words[at + 1..];
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let first = rest.first().map_or("", String::as_str);
+    match name {
+        "ssh" => ssh(rest).map(Some),
+        "srun" => srun(rest, before).map(Some),
+        "docker" if first == "exec" => docker_exec(&rest[1..]).map(Some),
+        "docker" if first == "container" && rest.get(1).is_some_and(|word| word == "exec") => {
+            docker_exec(&rest[2..]).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Why a program in front of a server cannot be part of a plan; `None` for others. Of interest only if a server is behind it.
+pub fn refused(words: &[String]) -> Option<String> {
+    let at = program_at(words);
+    let name = words.get(at)?.rsplit('/').next()?;
+    let next = words.get(at + 1).map_or("", String::as_str);
+    let paste = "paste only the server's own command, and run the programs where it runs";
+    match (name, next) {
+        ("kubectl" | "oc", _) => Some(format!(
+            "{name} {next} starts the server in a pod, for which there is no launcher: {paste}, or start it there and use launcher \
+             attach with its forwarded port"
+        )),
+        ("podman" | "nerdctl", "exec") => Some(format!(
+            "there is no launcher for {name} exec: paste the `{name} run` of the container with the server's command"
+        )),
+        ("docker" | "podman", "compose" | "stack" | "service") => Some(format!(
+            "{name} {next} starts what its file says: paste a `{name} run` with the image and the command of the service"
+        )),
+        _ if REFUSED.contains(&name) => {
+            Some(format!("{name} starts the server where bench-serve cannot stop it: {paste}"))
+        }
+        _ => None,
+    }
+}
+
+fn step(name: &str, settings: &[(&str, String)]) -> LauncherStep {
+    let set = settings.iter().filter(|(_, value)| !value.is_empty());
+    let options: BTreeMap<String, String> = set.map(|(key, value)| ((*key).to_string(), value.clone())).collect();
+    LauncherStep { name: name.into(), options }
+}
+
+fn ssh(words: &[String]) -> Result<OuterLauncher, String> {
+    let (mut host, mut options, mut at) = (None, Vec::new(), 0);
+    while let Some(word) = words.get(at) {
+        at += 1;
+        match word.strip_prefix('-') {
+            Some("-") if host.is_some() => break,
+            Some(letters) if !letters.is_empty() => {
+                let Some(i) = letters.find(|c| SSH_VALUES.contains(c)) else {
+                    let kept: String = letters.chars().filter(|c| !SSH_DROPPED.contains(*c)).collect();
+                    options.extend((!kept.is_empty()).then(|| format!("-{kept}")));
+                    continue;
+                };
+                let joined = i + 1 < letters.len();
+                let value = if joined { None } else { Some(words.get(at).ok_or("ssh: an option lacks its value")?) };
+                at += usize::from(!joined);
+                if !SSH_DROPPED.contains(&letters[i..=i]) {
+                    options.push(word.clone());
+                    options.extend(value.cloned());
+                }
+            }
+            _ if host.is_none() => host = Some(word.clone()),
+            _ => {
+                at -= 1;
+                break;
+            }
+        }
+    }
+    let host = host.ok_or("ssh: the host is missing")?;
+    let step = step("ssh", &[("host", host), ("options", shell::join(&options))]);
+    // ssh gives the other shell one line.
+    Ok(OuterLauncher { step, env: Vec::new(), behind: BehindLauncher::Line(words[at..].join(" ")), notes: Vec::new() })
+}
+
+fn srun(words: &[String], before: Vec<String>) -> Result<OuterLauncher, String> {
+    let (mut options, mut at) = (Vec::new(), 0);
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        at += 1;
+        if word == "--" {
+            break;
+        }
+        let long = word.starts_with("--");
+        let name = if long { word.split('=').next().unwrap_or(word) } else { &word[..word.len().min(2)] };
+        let takes = match long {
+            true => !word.contains('=') && !SRUN_SWITCHES.contains(&name) && !name.starts_with("--no-"),
+            false => word.len() == 2 && SRUN_VALUES.contains(&word[1..]),
+        };
+        let value =
+            if takes { Some(words.get(at).ok_or_else(|| format!("srun: {word} needs a value"))?) } else { None };
+        at += usize::from(takes);
+        if !SRUN_DROPPED.contains(&name) {
+            options.push(word.clone());
+            options.extend(value.cloned());
+        }
+    }
+    let step = step("srun", &[("options", shell::join(&options))]);
+    let behind = BehindLauncher::Here([before, words[at..].to_vec()].concat());
+    Ok(OuterLauncher { step, env: Vec::new(), behind, notes: Vec::new() })
+}
+
+fn docker_exec(words: &[String]) -> Result<OuterLauncher, String> {
+    let (mut env, mut notes, mut at) = (Vec::new(), Vec::new(), 0);
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        at += 1;
+        let (option, joined) = long_form(word)?;
+        let value = match joined {
+            Some(value) => value,
+            None if EXEC_VALUES.contains(&option.as_str()) => {
+                at += 1;
+                words.get(at - 1).ok_or_else(|| format!("{word} needs a value"))?.clone()
+            }
+            None => continue,
+        };
+        match option.as_str() {
+            "--env" => {
+                let (name, value) =
+                    value.split_once('=').map_or((value.as_str(), None), |(name, value)| (name, Some(value)));
+                env.push((name.to_string(), value.map(String::from)));
+            }
+            "--detach-keys" => {}
+            _ => {
+                notes.push(format!("{option} {value} of docker exec is left out: launcher docker_exec has no options"))
+            }
+        }
+    }
+    let container = words.get(at).ok_or("docker exec: the container is missing")?.clone();
+    let step = step("docker_exec", &[("container", container)]);
+    Ok(OuterLauncher { step, env, behind: BehindLauncher::Words(words[at + 1..].to_vec()), notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> (String, String) {
+        let outer = read(&shell::split(line).unwrap()).unwrap().unwrap();
+        let options: Vec<String> = outer.step.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let behind = match outer.behind {
+            BehindLauncher::Line(line) => line,
+            BehindLauncher::Words(words) | BehindLauncher::Here(words) => shell::join(&words),
+        };
+        (format!("{} {}", outer.step.name, options.join(" ")).trim().to_string(), behind)
+    }
+
+    #[test]
+    fn launchers_in_front_of_a_server() {
+        for (line, launcher, behind) in [
+            ("ssh gpu01 vllm serve m", "ssh host=gpu01", "vllm serve m"),
+            (
+                "ssh -tt -p 2222 -L 8000:localhost:8000 -oBatchMode=yes me@gpu01 'cd /x && vllm serve m -tp 2'",
+                "ssh host=me@gpu01 options=-p 2222 -oBatchMode=yes",
+                "cd /x && vllm serve m -tp 2",
+            ),
+            ("ssh gpu01 -i /k -- vllm serve m", "ssh host=gpu01 options=-i /k", "vllm serve m"),
+            (
+                "srun -N 1 -n1 --gres=gpu:4 --partition gpu --exclusive --pty -c 32 vllm serve m",
+                "srun options=-N 1 --gres=gpu:4 --partition gpu --exclusive -c 32",
+                "vllm serve m",
+            ),
+            ("A=1 srun --mpi=pmix vllm serve m", "srun", "A=1 vllm serve m"),
+            ("sudo docker exec -it -e A=1 -w /x vllm-1 vllm serve m", "docker_exec container=vllm-1", "vllm serve m"),
+        ] {
+            assert_eq!(of(line), (launcher.into(), behind.into()), "{line}");
+        }
+        for line in ["vllm serve m", "docker run x", "numactl -N 0 vllm serve m"] {
+            assert_eq!(read(&shell::split(line).unwrap()), Ok(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn programs_that_a_plan_has_no_launcher_for() {
+        for (line, said) in [
+            ("kubectl exec -it pod -- vllm serve m", "no launcher"),
+            ("podman exec c vllm serve m", "podman run"),
+            ("docker compose run vllm vllm serve m", "image and the command"),
+            ("tmux new -d 'vllm serve m'", "cannot stop it"),
+        ] {
+            assert!(refused(&shell::split(line).unwrap()).is_some_and(|why| why.contains(said)), "{line}");
+        }
+        assert_eq!(refused(&shell::split("docker run i vllm serve m").unwrap()), None);
+    }
+}
