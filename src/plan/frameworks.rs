@@ -29,11 +29,9 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
             let near = nearest(definition, frameworks.iter().map(|f| f.name.as_str()));
+            let (start, like) = (if near.is_empty() { "; a" } else { " A" }, likely(name, frameworks));
             let own = match section["definition"].is_null() {
-                true => format!(
-                    "; a section with a name of your own says whose it is, for example {{definition: {}}}",
-                    likely(name, frameworks)
-                ),
+                true => format!("{start} name of your own needs `definition: {like}`"),
                 false => String::new(),
             };
             let why =

@@ -127,6 +127,11 @@ pub fn read(words: &[String]) -> Result<Option<OuterLauncher>, String> {
     }
 }
 
+/// True if another host's shell reads the rest of these words.
+pub fn is_remote(words: &[String]) -> bool {
+    matches!(read(words), Ok(Some(OuterLauncher { behind: BehindLauncher::Line(_), .. })))
+}
+
 /// Why a program in front of a server cannot be part of a plan; `None` for others. Of interest only if a server is behind it.
 pub fn refused(words: &[String]) -> Option<String> {
     let at = program_at(words);

@@ -47,7 +47,9 @@ fn in_text(text: &str, frameworks: &Frameworks, place: Place) -> Result<Option<S
     let mut prepared: Vec<&LineCommand> = Vec::new();
     let mut wrong = None;
     for command in &commands {
-        let words = variables.fill_all(&command.words);
+        let remote = outer::is_remote(&command.words);
+        let words =
+            if remote { variables.elsewhere().fill_all(&command.words) } else { variables.fill_all(&command.words) };
         match in_words(&words, frameworks) {
             Ok(Some(found)) => return found.prepared(text, &prepared, exported).map(Some),
             Ok(None) => {}

@@ -2,9 +2,12 @@
 
 use crate::base::{redact, shell};
 
-/// Variables that a script has set so far, in order.
+/// Variables that a script has set so far, in order, behind those of the host it runs on.
 #[derive(Debug, Default, Clone)]
-pub struct Variables(Vec<(String, String)>);
+pub struct Variables {
+    host: Vec<(String, String)>,
+    own: Vec<(String, String)>,
+}
 
 /// The rest of a `${NAME…}` behind the name.
 enum Otherwise<'a> {
@@ -22,16 +25,22 @@ impl Variables {
     /// The variables of this process that stand for folders, which a script on this host expects.
     pub fn of_host() -> Self {
         let named = ["HOME", "PWD", "USER"].into_iter();
-        Self(named.filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?))).collect())
+        let host = named.filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?))).collect();
+        Self { host, own: Vec::new() }
+    }
+
+    /// Without those of the host: for a command that another host's shell reads.
+    pub fn elsewhere(&self) -> Self {
+        Self { host: Vec::new(), own: self.own.clone() }
     }
 
     /// Sets a variable.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.0.push((name.into(), value.into()));
+        self.own.push((name.into(), value.into()));
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.host.iter().chain(&self.own).rev().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
     /// The words of a command with the variables in place. A word that is one variable becomes as many words as its value
