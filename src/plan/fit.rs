@@ -64,15 +64,15 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     }
 }
 
-/// A GPU of which the table has no memory: nothing of the weights is checked.
+/// A warning for a GPU whose memory is unknown, so that the weights cannot be checked.
 fn unknown_gpu(plan: &Plan, gpu: &str, context: &CheckContext) -> Option<Finding> {
     let real = |section: &FrameworkPlan| context.frameworks.get(&section.definition).is_some_and(|own| !own.simulated);
     plan.frameworks.iter().any(|section| section.enabled && real(section)).then(|| {
         let near = nearest_name(&gpu.to_ascii_uppercase(), GpuModel::names());
         let near = near.map_or(String::new(), |near| format!(" (similar: {near})"));
         let why = format!(
-            "unknown GPU model {gpu}{near}: whether the weights fit is not checked; write its name as nvidia-smi shows it, or its \
-             memory behind it (\"{gpu} 80GB\")"
+            "unknown GPU model {gpu}{near}: cannot check that the weights fit; write its name as nvidia-smi prints it, or add its \
+             memory (\"{gpu} 80GB\")"
         );
         Finding::value(Code::GpuUnknown, "/hardware/gpu_model", why)
     })
@@ -135,7 +135,7 @@ impl Weights {
     }
 }
 
-/// The likely bits of a weight, the fewest, and a word where they are assumed.
+/// The likely bits of a weight, the fewest possible, and a word if they are assumed.
 fn range(known: Option<f64>, quantized: Option<&str>) -> (f64, f64, &'static str) {
     match (known, quantized) {
         (Some(bits), _) => (bits, bits, ""),

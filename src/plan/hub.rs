@@ -1,4 +1,4 @@
-//! Weights that each start of a container would load from the hub again.
+//! Weights that each start of a container would download from the hub again.
 
 use super::context::CheckContext;
 use super::finding::Finding;
@@ -13,7 +13,7 @@ const CACHES: [&str; 4] = ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "
 /// The mount of the cache that a new plan proposes: that of this user, in an image whose user is root.
 pub const CACHE_MOUNT: &str = "~/.cache/huggingface:/root/.cache/huggingface";
 
-/// Warns about containers that are started anew without a place for the weights of a model of the hub.
+/// Warns about new containers without a mount for the weights of a model of the hub.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for section in plan.frameworks.iter().filter(|section| section.enabled) {
         let Some(framework) = context.frameworks.get(&section.definition).filter(|framework| !framework.simulated)
@@ -28,7 +28,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
             continue;
         }
         let why = format!(
-            "each start of the {} container loads {model} from the hub again, because nothing keeps its cache: set mounts: \
+            "each start of the {} container loads {model} from the hub again, because its cache is in the container: set mounts: \
              [\"{CACHE_MOUNT}\"], and env: {{HF_TOKEN: null}} if the model needs a token",
             framework.title
         );

@@ -94,8 +94,8 @@ pub fn plan(new: &NewPlan, frameworks: &Frameworks, notice: &Notice) -> Result<S
     if !is_gguf && !new.gpus.is_power_of_two() && new.gpus > 0 && new.known().is_none_or(|facts| facts.heads.is_none())
     {
         notice.warn(format!(
-            "tensor parallelism over {} GPUs only starts if that number divides the attention heads of {}, which are not known \
-             here: see num_attention_heads in its config.json",
+            "tensor parallelism over {} GPUs only starts if that number divides the attention heads of {}, which are \
+             unknown: see num_attention_heads in its config.json",
             new.gpus, new.model
         ));
     }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::rows::kinds::Members;
 
-/// Adds the command's own value to the values of each knob. For counts it also adds larger ones if the own value is the
-/// largest, since a new plan knows nothing of the load that the command was made for.
+/// Adds the command's own value to the values of each knob. For a count that is the largest, the values become half of it, it
+/// and twice of it, because the load that the command was made for is unknown.
 pub fn around(searched: &mut Members, base: &Members) {
     for (knob, values) in searched {
         let (Some(list), Some(own)) = (values.as_array_mut(), base.get(knob)) else { continue };
