@@ -70,8 +70,7 @@ fn keeps_cache(section: &FrameworkPlan) -> bool {
     targets.into_iter().any(|target| {
         let lower = target.to_ascii_lowercase();
         let below = |folder: &&str| folder.starts_with(target) && !target.is_empty();
-        ["huggingface", "hub", "cache"].iter().any(|word| lower.contains(word))
-            || folders.iter().any(|folder| below(&folder))
+        ["huggingface", "hub", "cache"].iter().any(|word| lower.contains(word)) || folders.iter().any(below)
     })
 }
 

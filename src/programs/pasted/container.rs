@@ -125,7 +125,7 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let rest = &words[program + 1..];
     let rest = rest.strip_prefix(&["container".to_string()]).unwrap_or(rest);
     let Some((_, rest)) = rest.split_first().filter(|(first, _)| ["run", "create"].contains(&first.as_str())) else {
-        return Err(format!("{} must be followed by run, and docker by run or exec", words[program]));
+        return Err(format!("{} must be followed by run (docker also by exec)", words[program]));
     };
     let mut container = Container { launcher: name(&words[program]), ..Container::default() };
     let mut at = 0;
