@@ -33,6 +33,11 @@ impl GpuModel {
         GPUS.iter().find(|gpu| gpu.name.split(' ').all(|part| words.iter().any(|word| word == part)))
     }
 
+    /// The names in the table.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        GPUS.iter().map(|gpu| gpu.name.as_str())
+    }
+
     /// The first number of the compute capability: 9 for Hopper.
     #[must_use]
     pub fn major(&self) -> Option<u32> {

@@ -48,6 +48,12 @@ pub struct CheckContext<'a> {
 }
 
 impl<'a> CheckContext<'a> {
+    /// What is known about a model: from its files, otherwise by its name.
+    #[must_use]
+    pub fn facts(&self, model: &str) -> Option<ModelFacts> {
+        self.models.get(model).cloned().or_else(|| ModelFacts::named(model))
+    }
+
     /// A context with the definitions and the home folder alone.
     #[must_use]
     pub fn only(frameworks: &'a Frameworks) -> Self {

@@ -15,8 +15,8 @@ use crate::rows::words::FindingCode as Code;
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for section in plan.frameworks.iter().filter(|section| section.enabled) {
         let Some(framework) = context.frameworks.get(&section.definition) else { continue };
-        let Some(facts) = context.models.get(section.model.as_ref().unwrap_or(&plan.model)) else { continue };
-        found.extend(uneven_blocks(plan, section, framework, facts));
+        let Some(facts) = context.facts(section.model.as_ref().unwrap_or(&plan.model)) else { continue };
+        found.extend(uneven_blocks(plan, section, framework, &facts));
     }
 }
 
@@ -50,7 +50,11 @@ pub fn proposal(framework: &Framework, gpus: u64, facts: &ModelFacts) -> Option<
     let (name, knob) = framework.with_role(KnobRole::ExpertParallel).next()?;
     let value = match knob.kind {
         Some(Kind::Flag) => Value::Bool(true),
-        _ => (2..=gpus).filter(|n| gpus.is_multiple_of(*n)).find(|n| facts.shares_experts(gpus / n))?.into(),
+        _ => {
+            let whole = |n: &u64| facts.experts.is_none_or(|experts| experts.is_multiple_of(*n));
+            let degrees = (2..=gpus).filter(|n| gpus.is_multiple_of(*n)).filter(whole);
+            degrees.into_iter().find(|n| facts.shares_experts(gpus / n))?.into()
+        }
     };
     Some((name.to_string(), value))
 }

@@ -6,9 +6,10 @@ use super::framework_plan::FrameworkPlan;
 use super::model::{ModelFacts, bits};
 use super::named::NamedSize;
 use super::read::Plan;
+use super::shape::nearest_name;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, KnobRole};
-use crate::engines::gpu_model::memory_gb;
+use crate::engines::gpu_model::{GpuModel, memory_gb};
 use crate::rows::words::FindingCode as Code;
 
 /// Share of a GPU's memory available to weights; the rest is for the KV cache, activations and the runtime.
@@ -22,10 +23,9 @@ const BITS: (f64, f64) = (16.0, 4.0);
 /// GPUs of the plan, whose model the plan itself names.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     let on_gpus = plan.hardware.gpu_count != Some(0);
-    let Some((gpu, memory)) = plan.hardware.gpu_model.as_ref().and_then(|gpu| Some((gpu, memory_gb(gpu)?))) else {
-        return;
-    };
-    for section in plan.frameworks.iter().filter(|section| section.enabled && on_gpus) {
+    let Some(gpu) = plan.hardware.gpu_model.as_ref().filter(|_| on_gpus) else { return };
+    let Some(memory) = memory_gb(gpu) else { return found.extend(unknown_gpu(plan, gpu, context)) };
+    for section in plan.frameworks.iter().filter(|section| section.enabled) {
         let Some(framework) = context.frameworks.get(&section.definition) else { continue };
         if has_other_weights(section, framework) {
             continue;
@@ -62,6 +62,20 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
         );
         found.push(Finding::value(code, &at, why));
     }
+}
+
+/// A warning for a GPU whose memory is unknown, so that the weights cannot be checked.
+fn unknown_gpu(plan: &Plan, gpu: &str, context: &CheckContext) -> Option<Finding> {
+    let real = |section: &FrameworkPlan| context.frameworks.get(&section.definition).is_some_and(|own| !own.simulated);
+    plan.frameworks.iter().any(|section| section.enabled && real(section)).then(|| {
+        let near = nearest_name(&gpu.to_ascii_uppercase(), GpuModel::names());
+        let near = near.map_or(String::new(), |near| format!(" (similar: {near})"));
+        let why = format!(
+            "unknown GPU model {gpu}{near}: cannot check that the weights fit; write its name as nvidia-smi prints it, or add its \
+             memory (\"{gpu} 80GB\")"
+        );
+        Finding::value(Code::GpuUnknown, "/hardware/gpu_model", why)
+    })
 }
 
 /// True if a flag, or a value of the search, leaves weights off the GPUs or changes the model.
@@ -104,32 +118,30 @@ impl Weights {
         let gb = |parameters: f64, bits: f64| parameters * bits / 8e9;
         let billions = |parameters: f64| format!("{:.1}e9 parameters", parameters / 1e9);
         let stated = by_flag.or_else(|| plan.precision.as_deref().and_then(bits)).or(plan.weights_bits).or(facts.bits);
-        if let Some(parameters) = plan.parameters.or(facts.parameters) {
-            let bits = stated?;
-            let gb = gb(parameters, bits);
-            // What a config.json says is an estimate for layers that it does not describe in full.
-            let least_gb = plan.parameters.map_or(0.0, |_| gb);
-            return Some(Self {
-                gb,
-                least_gb,
-                what: format!("{} at {bits} bits", billions(parameters)),
-                by_name: false,
-            });
-        }
         let named = NamedSize::of(model);
+        if let Some(parameters) = plan.parameters.or(facts.parameters) {
+            let (likely, least, assumed) = range(stated.or(named.bits), quantized);
+            // What a config.json says is an estimate for layers that it does not describe in full.
+            let least_gb = plan.parameters.map_or(0.0, |_| gb(parameters, least));
+            let what = format!("{} at {likely} bits{assumed}", billions(parameters));
+            return Some(Self { gb: gb(parameters, likely), least_gb, what, by_name: false });
+        }
         let parameters = named.parameters?;
         // A checkpoint keeps the format in its name, whatever the precision of the computation is.
-        let known = by_flag.or(named.bits).or(stated);
-        let (likely, least) = match (known, quantized) {
-            (Some(bits), _) => (bits, bits),
-            // In a format that is not known here.
-            (None, Some(_)) => (BITS.1, BITS.1),
-            (None, None) => BITS,
-        };
-        let assumed = if known.is_some() { "" } else { " (assumed)" };
+        let (likely, least, assumed) = range(by_flag.or(named.bits).or(stated), quantized);
         let least_gb = if named.stated { gb(parameters, least) * ROUNDED } else { 0.0 };
         let what = format!("{} (by its name) at {likely} bits{assumed}", billions(parameters));
         Some(Self { gb: gb(parameters, likely), least_gb, what, by_name: true })
+    }
+}
+
+/// The likely bits of a weight, the fewest possible, and a word if they are assumed.
+fn range(known: Option<f64>, quantized: Option<&str>) -> (f64, f64, &'static str) {
+    match (known, quantized) {
+        (Some(bits), _) => (bits, bits, ""),
+        // In a format that is not known here.
+        (None, Some(_)) => (BITS.1, BITS.1, " (assumed)"),
+        (None, None) => (BITS.0, BITS.1, " (assumed)"),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::framework_plan::launchers;
 use super::read::Plan;
-use super::shape::{nearest, unquoted};
+use super::shape::{nearest, nearest_name, unquoted};
 use super::unknown;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks, Kind, Knob};
@@ -14,17 +14,33 @@ use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
 use crate::rows::words::FindingCode as Code;
 
+/// The framework that a section with this name is most likely for: one that its name begins or ends with, otherwise any.
+fn likely<'a>(name: &str, frameworks: &'a Frameworks) -> &'a str {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.', ' '], "");
+    let alike = |own: &&str| plain(name).contains(&plain(own));
+    let names = || frameworks.iter().map(|framework| framework.name.as_str());
+    names().filter(alike).max_by_key(|own| own.len()).or_else(|| nearest_name(name, names())).unwrap_or("vllm")
+}
+
 /// Adds findings about the frameworks of a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (name, section) in value["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
         let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
-            let near = frameworks.iter().find(|framework| framework.is_called(definition)).map_or_else(
+            let called = frameworks.iter().find(|framework| framework.is_called(definition));
+            let near = called.map_or_else(
                 || nearest(definition, frameworks.iter().map(|f| f.name.as_str())),
                 |framework| format!("; did you mean {:?}?", framework.name),
             );
-            let why = format!("unknown framework definition {definition:?}{near} (--frameworks DIR adds definitions)");
+            let like = called.map_or_else(|| likely(name, frameworks), |framework| &framework.name);
+            let own = match (section["definition"].is_null(), near.is_empty()) {
+                (true, true) => format!("; a name of your own needs `definition: {like}`"),
+                (true, false) => format!(" A name of your own needs `definition: {like}`"),
+                (false, _) => String::new(),
+            };
+            let why =
+                format!("unknown framework definition {definition:?}{near}{own} (--frameworks DIR adds definitions)");
             found.push(Finding::key(Code::Framework, &at, why));
             continue;
         };

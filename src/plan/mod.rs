@@ -13,12 +13,15 @@ mod fit;
 mod flags;
 mod framework_plan;
 mod frameworks;
+mod heads;
+mod hub;
 pub mod keys;
 mod limits;
 mod members;
 mod model;
 mod mounts;
 mod named;
+mod named_shape;
 mod option_files;
 mod option_precedence;
 mod reach;
@@ -42,6 +45,7 @@ pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
+pub use self::hub::{CACHE_MOUNT, is_hub_id};
 pub use self::keys::{DEFAULT_QPS, DEFAULT_USERS};
 pub use self::members::nested;
 pub use self::model::{ModelFacts, parameters};
@@ -118,6 +122,8 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
             fair::check(&plan, context.frameworks, &mut checked, found);
             fit::check(&plan, context, found);
             experts::check(&plan, context, found);
+            heads::check(&plan, context, found);
+            hub::check(&plan, context, found);
             option_files::check(&plan, context, found);
             checked
         }

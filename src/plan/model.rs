@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::shape::texts;
 
+/// How a `config.json` calls the number of experts.
+const EXPERTS: [&str; 3] = ["num_experts", "n_routed_experts", "num_local_experts"];
+
 /// Facts about a model, from its local folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelFacts {
@@ -13,6 +16,10 @@ pub struct ModelFacts {
     pub bits: Option<f64>,
     /// Size of its weights in bytes, from the index of its files.
     pub bytes: Option<f64>,
+    /// Number of attention heads, from `config.json`.
+    pub heads: Option<u64>,
+    /// Number of experts of a layer, from `config.json`.
+    pub experts: Option<u64>,
     /// Columns of one expert, from `config.json`.
     pub expert_width: Option<u64>,
     /// Number of columns that share a scale in an FP8 checkpoint, from `config.json`.
@@ -38,6 +45,8 @@ impl ModelFacts {
             parameters: parameters(text),
             bits,
             bytes: index["metadata"]["total_size"].as_f64(),
+            heads: ["num_attention_heads", "n_head"].iter().find_map(|key| text[*key].as_u64()).filter(|n| *n > 0),
+            experts: EXPERTS.iter().find_map(|key| text[*key].as_u64()),
             expert_width: text["moe_intermediate_size"].as_u64(),
             block: quantization.and_then(|q| q["weight_block_size"][0].as_u64()).filter(|block| *block > 0),
             files,
@@ -71,7 +80,7 @@ pub fn parameters(config: &Value) -> Option<f64> {
     let head = number(&["head_dim"]).unwrap_or(hidden / heads);
     let embeddings = vocabulary * hidden * if config["tie_word_embeddings"] == true { 1.0 } else { 2.0 };
     let attention = 2.0 * hidden * head * (heads + kv_heads);
-    let experts = number(&["num_experts", "n_routed_experts", "num_local_experts"]).unwrap_or(0.0);
+    let experts = number(&EXPERTS).unwrap_or(0.0);
     let dense = 3.0 * hidden * inner;
     let sparse = if experts > 0.0 {
         let width = number(&["moe_intermediate_size"]).unwrap_or(inner);

@@ -53,7 +53,7 @@ impl NamedSize {
         let name = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
         let words: Vec<&str> =
             name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        if words.iter().any(|word| PARTS.contains(word) || word.starts_with("EAGLE")) {
+        if is_part(&words) {
             return Self::default();
         }
         let parts = with_fractions(&name);
@@ -72,6 +72,16 @@ impl NamedSize {
             experts: experts || family.is_some_and(|family| family.experts),
         }
     }
+}
+
+/// True if a name, in words, is that of a part of a model, or of one without real weights.
+fn is_part(words: &[&str]) -> bool {
+    words.iter().any(|word| PARTS.contains(word) || word.starts_with("EAGLE"))
+}
+
+/// True if a name, in words, is that of another model than the one it is called after.
+pub(super) fn is_other_model(words: &[&str]) -> bool {
+    is_part(words) || words.contains(&"DISTILL")
 }
 
 /// A word of a name that says something about a size.

@@ -1,6 +1,7 @@
 //! Preflight checks: GPUs, driver, disk, open files, ports, tools, names of tokens. The results are the `environment` of the
 //! plan row; anything that would stop the run is an error.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -62,6 +63,7 @@ pub fn inspect(plan: &Plan, places: &[HelpSource], options: PreflightOptions, no
     seen.host(plan);
     for place in places {
         seen.tools(place, options, notice);
+        seen.model(plan, place);
     }
     let real: Vec<&HelpSource> = places.iter().filter(|place| !place.framework.simulated).collect();
     if let Some(first) = real.first().filter(|_| plan.hardware.gpu_count != Some(0)) {
@@ -135,6 +137,37 @@ impl Preflight {
         self.found.push(Finding::key(Code::FrameworkSkipped, &at, format!("{why}; its candidates are skipped")));
         let (knob, value) = (None, None);
         self.rejections.push(Rejection { framework: place.name.clone(), knob, value, reason: why });
+    }
+
+    /// A model that is a path must exist, where its server reads it on this host.
+    fn model(&mut self, plan: &Plan, place: &HelpSource) {
+        let Some(section) = plan.frameworks.iter().find(|section| section.name == place.name) else { return };
+        if place.framework.simulated || !place.is_local() {
+            return;
+        }
+        // The command may name the path, and the plan only what it is called.
+        let words = section.command.as_ref().and_then(|command| command.model.as_ref());
+        let at = format!("/frameworks/{}", escape(&section.name));
+        let (model, at) = match (words.and_then(|words| words.last()), &section.model) {
+            (Some(word), _) => {
+                (word.split_once('=').map_or(word.as_str(), |(_, value)| value), format!("{at}/server_command"))
+            }
+            (None, Some(own)) => (own.as_str(), format!("{at}/model")),
+            (None, None) => (plan.model.as_str(), "/model".into()),
+        };
+        let file = Path::new(model);
+        let is_path =
+            model.starts_with(['/', '.']) || file.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+        let known = self.found.iter().any(|finding| finding.pointer == at && finding.code == Code::Host);
+        // `repository/name.gguf` may be one of the hub's.
+        let may_be_an_id =
+            !model.starts_with(['/', '.']) && model.contains('/') && !file.parent().is_some_and(Path::is_dir);
+        if is_path && !may_be_an_id && !known && !file.exists() {
+            let why = format!(
+                "the model {model} is not on this host: correct the path, or set launcher if the server runs elsewhere"
+            );
+            self.found.push(Finding::value(Code::Host, &at, why));
+        }
     }
 
     /// The GPUs of the plan must exist and be free.

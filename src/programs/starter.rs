@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
-use crate::engines::framework::{Framework, Frameworks};
-use crate::plan::{ModelFacts, NamedSize, expert_proposal};
+use crate::engines::framework::{Framework, Frameworks, KnobRole};
+use crate::plan::{CACHE_MOUNT, ModelFacts, NamedSize, expert_proposal, is_hub_id};
 use crate::rows::kinds::Members;
 use crate::system::process::proc;
 
@@ -34,6 +34,20 @@ pub struct NewPlan<'a> {
     pub gpu: Option<String>,
     /// The frameworks; empty for those found on this host.
     pub names: &'a [String],
+}
+
+impl NewPlan<'_> {
+    /// What is known about the model: from its files, otherwise by its name.
+    fn known(&self) -> Option<ModelFacts> {
+        self.facts.clone().or_else(|| ModelFacts::named(self.model))
+    }
+
+    /// The number of GPUs that share each layer: the largest that divides the model's attention heads, if these are known.
+    fn degree(&self) -> u64 {
+        let gpus = u64::from(self.gpus);
+        let heads = self.known().and_then(|facts| facts.heads);
+        heads.and_then(|heads| (1..=gpus).rev().find(|n| heads.is_multiple_of(*n))).unwrap_or(gpus)
+    }
 }
 
 /// How a new plan measures and searches.
@@ -75,6 +89,15 @@ struct FrameworkChoice<'a> {
 pub fn plan(new: &NewPlan, frameworks: &Frameworks, notice: &Notice) -> Result<String> {
     if new.model.trim().is_empty() {
         return Err(Error::new("--new requires a model: a path or an id"));
+    }
+    let is_gguf = new.model.to_ascii_lowercase().contains("gguf");
+    if !is_gguf && !new.gpus.is_power_of_two() && new.gpus > 0 && new.known().is_none_or(|facts| facts.heads.is_none())
+    {
+        notice.warn(format!(
+            "tensor parallelism over {} GPUs only starts if that number divides the attention heads of {}, which are \
+             unknown: see num_attention_heads in its config.json",
+            new.gpus, new.model
+        ));
     }
     let mut text = head(new);
     for (i, choice) in choices(new, frameworks, notice)?.iter().enumerate() {
@@ -188,10 +211,10 @@ fn section(choice: &FrameworkChoice, new: &NewPlan) -> String {
     let framework = choice.framework;
     let mut text = String::new();
     let _ = writeln!(text, "  {}:", framework.name);
-    how_it_starts(&mut text, choice);
+    how_it_starts(&mut text, choice, new.model);
     let mut base = Members::new();
     if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| new.gpus > 0) {
-        base.insert(tensor.clone(), new.gpus.into());
+        base.insert(tensor.clone(), new.degree().into());
     }
     if let Some(limit) = &framework.sequence_limit {
         let shared = limit.divided_by.as_ref().map_or(1, |by| {
@@ -203,6 +226,7 @@ fn section(choice: &FrameworkChoice, new: &NewPlan) -> String {
     base.extend(framework.starter.base.clone());
     let _ = writeln!(text, "    # The baseline, which every candidate starts from.\n    base_server_flags:");
     base.iter().for_each(|(knob, value)| knob_line(&mut text, framework, knob, value, ""));
+    idle_gpus(&mut text, framework, new);
     expert_parallel(&mut text, framework, new);
     if !framework.starter.search.is_empty() {
         let _ = writeln!(text, "    # Values to try.\n    search_space:");
@@ -212,7 +236,7 @@ fn section(choice: &FrameworkChoice, new: &NewPlan) -> String {
 }
 
 /// The command of a framework, and ways to start it from elsewhere.
-fn how_it_starts(text: &mut String, choice: &FrameworkChoice) {
+fn how_it_starts(text: &mut String, choice: &FrameworkChoice, model: &str) {
     let framework = choice.framework;
     let folder = if framework.version.package.is_some() { "/path/to/venv/bin/" } else { "/path/to/" };
     let elsewhere = format!("server_command: {folder}{}", crate::base::shell::join(&framework.command));
@@ -224,35 +248,58 @@ fn how_it_starts(text: &mut String, choice: &FrameworkChoice) {
     };
     if let Some(image) = &framework.starter.image {
         let _ = writeln!(text, "    # launcher: docker\n    # image: {image}");
+        // A container has neither the files nor the variables of this host.
+        if model.starts_with('/') {
+            let mount = Value::from(vec![format!("{model}:{model}:ro")]);
+            let _ = writeln!(text, "    # mounts: {mount}");
+        } else if is_hub_id(model) {
+            let _ = writeln!(text, "    # mounts: [\"{CACHE_MOUNT}\"]\n    # env: {{HF_TOKEN: null}}");
+        }
     }
+}
+
+/// Why fewer GPUs share each layer than there are, and what uses the others.
+fn idle_gpus(text: &mut String, framework: &Framework, new: &NewPlan) {
+    let (degree, gpus) = (new.degree(), u64::from(new.gpus));
+    let (Some(tensor), Some(heads)) = (&framework.parallelism.tensor, new.known().and_then(|facts| facts.heads)) else {
+        return;
+    };
+    if degree == gpus {
+        return;
+    }
+    let pipeline = framework.with_role(KnobRole::PipelineParallel).next();
+    let whole = (1..=degree).rev().find(|n| gpus.is_multiple_of(*n) && heads.is_multiple_of(*n)).unwrap_or(1);
+    let others = pipeline
+        .map_or(String::new(), |(knob, _)| format!(" {tensor}: {whole} and {knob}: {} use all {gpus}.", gpus / whole));
+    let _ = writeln!(
+        text,
+        "      # {gpus} does not divide the {heads} attention heads of the model, {degree} does.{others}"
+    );
 }
 
 /// Expert parallelism, where several GPUs may be unable to share the experts of a model.
 fn expert_parallel(text: &mut String, framework: &Framework, new: &NewPlan) {
-    let gpus = u64::from(new.gpus);
+    let gpus = new.degree();
     if gpus < 2 || framework.parallelism.tensor.is_none() {
         return;
     }
+    let known = new.known();
     let named = NamedSize::of(new.model);
-    let dense = named.stated && !named.experts && named.parameters.is_some_and(|n| n < SPARSE);
-    if new.facts.is_none() && dense {
+    let sparse = named.experts || named.parameters.is_none_or(|n| n >= SPARSE);
+    if known.is_none() && !(sparse && named.bits == Some(8.0)) {
         return;
     }
-    // Those of a model whose expert a single GPU must hold: one that is not known may be like that.
+    // Those of a model whose expert a single GPU must hold: an FP8 model that is not known may be like that.
     let unknown = ModelFacts { expert_width: Some(1), block: Some(1), ..ModelFacts::default() };
-    let facts = new.facts.as_ref().unwrap_or(&unknown);
+    let facts = known.as_ref().unwrap_or(&unknown);
     let Some((knob, value)) = expert_proposal(framework, gpus, facts).filter(|_| !facts.shares_experts(gpus)) else {
         return;
     };
-    let (why, comment) = match (facts.expert_width, facts.block, &new.facts) {
+    let (why, comment) = match (facts.expert_width, facts.block, &known) {
         (Some(width), Some(block), Some(_)) => {
             (format!("{gpus} GPUs cannot share the {width} columns of an expert in whole FP8 blocks of {block}."), "")
         }
-        _ => (
-            "For FP8 models whose experts the GPUs cannot share in whole blocks: 1536 / 8 is not a multiple of 128."
-                .into(),
-            "# ",
-        ),
+        _ => (format!("If the start fails because {gpus} GPUs cannot share the experts in whole FP8 blocks:"), "# "),
     };
     let _ = writeln!(text, "      # {why}");
     knob_line(text, framework, &knob, &value, comment);

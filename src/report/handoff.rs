@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::md::{escape, fence, put};
+use super::md::{escape, fence, put, terminals};
 use super::text::{candidate, commands, number, plain};
 use super::{Report, note};
 use crate::base::yaml;
@@ -127,7 +127,7 @@ pub fn markdown(out: &mut String, report: &Report) {
     let again = commands(behind[0].own.best.entry());
     if !again.is_empty() {
         put(out, "\nCommands to reproduce the slowest of these:\n");
-        fence(out, &again);
+        terminals(out, &again);
     }
     // Its definition may have another name; then the profiler of the definition is used.
     if let Some(profiler) = PROFILERS.iter().find(|profiler| profiler.framework == report.handoff) {

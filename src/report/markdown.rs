@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::columns::{Column, columns};
-use super::md::{MOST_ROWS, cell, escape, fence, put, table, table_of};
+use super::md::{MOST_ROWS, cell, escape, put, table, table_of, terminals};
 use super::text::{BIND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
@@ -250,7 +250,7 @@ fn commands(out: &mut String, ranking: &Ranking) {
             let entry = ranked.best.entry();
             let who = escape(&plain(&candidate(entry), false));
             put(out, &format!("\n{} ({}): {who}\n", escape(&title), place(group, ranked)));
-            fence(out, &commands_of(entry));
+            terminals(out, &commands_of(entry));
         }
     }
 }

@@ -48,6 +48,16 @@ pub fn fence(out: &mut String, text: &str) {
     put(out, &format!("{fence}sh\n{text}\n{fence}"));
 }
 
+/// A block per terminal with its commands.
+pub fn terminals(out: &mut String, blocks: &[String]) {
+    for (i, block) in blocks.iter().enumerate() {
+        if i > 0 {
+            put(out, "\nWhen it is ready, in another terminal:\n");
+        }
+        fence(out, block);
+    }
+}
+
 /// Text in which no character has a meaning in Markdown (GitHub's) or HTML. An underscore inside a word has none.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -56,17 +56,18 @@ pub fn changes(entry: &Entry) -> String {
 
 /// What to change in a server command for a deployment; printed once per report.
 pub const BIND: &str = "A server command binds the address after --host (127.0.0.1: only this host) and the port after --port: change both for a \
-                        deployment.";
+                        deployment. It serves the model under the plan's name: change that, too, if your clients use another one. Relative \
+                        paths, and programs without a folder, are those of the folder and the PATH that bench-serve had.";
 
 /// The command to deploy, after it the server's own as a comment if a launcher starts it, and the command of the client
-/// that measured it, one per line.
+/// that measured it: a block per terminal, because a server does not return.
 #[must_use]
-pub fn commands(entry: &Entry) -> String {
+pub fn commands(entry: &Entry) -> Vec<String> {
     let commands = entry.commands();
     let own = shell::comment(&format!("the server in it: {}", commands.server));
     let own = if commands.launch.is_empty() { "" } else { &own };
-    let lines = [commands.deploy(), own, commands.benchmark].into_iter().filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join("\n")
+    let server = [commands.deploy(), own].into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    [server, commands.benchmark.to_string()].into_iter().filter(|block| !block.is_empty()).collect()
 }
 
 /// The candidate as text: `vllm baseline`, `vllm max_num_seqs=64`.

@@ -357,3 +357,22 @@ fn an_engine_on_the_cpu_gets_no_gpus_in_a_container_either() {
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.contains("--gpus") && text.contains("--device nvidia.com/gpu=0"), "{text}");
 }
+
+#[test]
+fn a_model_that_is_a_path_must_be_there() {
+    let host = Host::with_gpus(FREE);
+    let plan = |model: &str, more: &str| {
+        format!("hardware: {{gpu_count: 1}}\nframeworks: {{vllm: {{model: {model}{more}}}}}\n")
+    };
+    let done = host.validate(&plan("/no/such/model", ""), &[]).expect(1);
+    assert!(done.stderr.contains("E-HOST: the model /no/such/model is not on this host"), "{}", done.stderr);
+    let here = host.0.path().display().to_string();
+    host.validate(&plan(&here, ""), &[]).expect(0);
+    host.validate(&plan("Qwen/Qwen3-0.6B", ""), &[]).expect(0);
+    // In a container, or on another host, this host's files say nothing.
+    let docker = Host::with_gpus(FREE);
+    fs::write(docker.0.path().join("docker"), "#!/bin/sh\ntrue\n").unwrap();
+    fs::set_permissions(docker.0.path().join("docker"), fs::Permissions::from_mode(0o755)).unwrap();
+    let done = docker.validate(&plan("/no/such/model", ", launcher: docker, image: i"), &[]);
+    assert!(!done.stderr.contains("is not on this host"), "{}", done.stderr);
+}

@@ -278,7 +278,7 @@ impl CommandReader<'_> {
             }
             ArgumentMeaning::ServedName(name) => {
                 if *name != self.model {
-                    let why = format!("ignoring served model name {name} in {part}: requests use {}", self.model);
+                    let why = ignored_name(name, part, &self.model);
                     self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
                 }
             }
@@ -396,6 +396,11 @@ fn end_of(words: &[String], model: &str) -> usize {
     }
     let rest = words.iter().skip(from).position(|word| is_flag(word) || *word == model);
     rest.map_or(words.len(), |n| from + n)
+}
+
+/// The note about a served name, which requests do not use.
+fn ignored_name(name: &str, part: &str, model: &str) -> String {
+    format!("ignoring served model name {name} in {part}: requests use {model}")
 }
 
 /// True if two values are the same on a command line, as a map and its JSON text are.

@@ -164,8 +164,9 @@ fn script(options: &[String], text: &str, arguments: &[String], neutral: bool) -
     if neutral && read.before.is_empty() {
         return Ok(Shell::Plain(inner));
     }
-    if inner.first().is_some_and(|word| word == "exec") {
-        inner.remove(0);
+    // It follows an exec of its own, which no program after it may be.
+    while let Some(at) = inner.iter().position(|word| assignment(word).is_none()).filter(|at| inner[*at] == "exec") {
+        inner.remove(at);
     }
     if inner.first().is_some_and(|word| assignment(word).is_some()) {
         inner.insert(0, "env".into());
@@ -212,6 +213,7 @@ mod tests {
                 "",
                 "bash -c 'source /v/bin/activate && exec \"$@\"' sh env A=1 vllm serve m",
             ),
+            ("bash -c 'cd /x; A=1 exec exec vllm serve m'", "", "bash -c 'cd /x; exec \"$@\"' sh env A=1 vllm serve m"),
             ("sh -c 'vllm serve \"$@\" | tee log'", "", "sh -c 'vllm serve \"$@\" | tee log' sh"),
             ("bash server.sh --x", "", "bash server.sh --x"),
             ("env -i vllm serve", "", "env -i vllm serve"),

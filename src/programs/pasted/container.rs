@@ -105,6 +105,12 @@ const SHORT: [(char, &str); 15] = [
     ('c', "--cpu-shares"),
 ];
 
+/// Index of the program after variables and words that do not matter here: `sudo -E`, `exec`, `nohup`, `time`.
+pub fn program_at(words: &[String]) -> usize {
+    let plain = |word: &String| ["sudo", "exec", "nohup", "time"].contains(&word.rsplit('/').next().unwrap_or(word));
+    words.iter().take_while(|word| word.contains('=') || word.starts_with('-') || plain(word)).count()
+}
+
 /// Reads the words of a command; `None` if it does not start a container.
 ///
 /// # Errors
@@ -112,22 +118,14 @@ const SHORT: [(char, &str); 15] = [
 pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let name = |word: &String| word.rsplit('/').next().unwrap_or(word).to_string();
     // Variables before it are for the docker client, not for the container.
-    let before =
-        |word: &String| word.contains('=') || word.starts_with('-') || ["sudo", "exec"].contains(&name(word).as_str());
-    let program = words.iter().take_while(|word| before(word)).count();
+    let program = program_at(words);
     if !words.get(program).is_some_and(|word| ["docker", "podman"].contains(&name(word).as_str())) {
         return Ok(None);
     }
     let rest = &words[program + 1..];
     let rest = rest.strip_prefix(&["container".to_string()]).unwrap_or(rest);
     let Some((_, rest)) = rest.split_first().filter(|(first, _)| ["run", "create"].contains(&first.as_str())) else {
-        let next = words.get(program + 1).map_or("", String::as_str);
-        return Err(match next {
-            "compose" | "stack" => {
-                format!("{} {next} starts what a file says: paste the command of the service", words[program])
-            }
-            _ => format!("{} must be followed by run, and docker by run or exec", words[program]),
-        });
+        return Err(format!("{} must be followed by run (docker also by exec)", words[program]));
     };
     let mut container = Container { launcher: name(&words[program]), ..Container::default() };
     let mut at = 0;
@@ -154,7 +152,7 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
 
 /// An option in its long form, and its value if it is part of the word: `-p8000:8000`, `--gpus=all`. A group of short switches
 /// (`-it`) is the first of them.
-fn long_form(word: &str) -> Result<(String, Option<String>), String> {
+pub fn long_form(word: &str) -> Result<(String, Option<String>), String> {
     if word.starts_with("--") {
         return Ok(match word.split_once('=') {
             Some((option, value)) => (option.into(), Some(value.into())),

@@ -1,12 +1,21 @@
 //! Here documents of a pasted text: `cat > extra.yml <<EOF … EOF` writes an option file that the server then reads.
 
+use super::variables::Variables;
+
 /// A file that a pasted text writes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HereDocument {
     /// Its name, as written.
     pub file: String,
     /// Its content.
     pub text: String,
+}
+
+impl HereDocument {
+    /// With the variables of the text in place.
+    pub fn filled(&self, variables: &mut Variables) -> Self {
+        Self { file: variables.fill(&self.file), text: variables.fill(&self.text) }
+    }
 }
 
 /// The text without its here documents, and those that are written to a file.
@@ -30,7 +39,7 @@ pub fn documents(text: &str) -> (String, Vec<HereDocument>) {
     (rest, all)
 }
 
-/// A line that opens a here document: what is before it, the word that ends it, what is behind it.
+/// A line that opens a here document: what is before it, the word that ends it, what is after it.
 fn opening(line: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = line.split_once("<<").filter(|(_, rest)| !rest.starts_with('<'))?;
     let rest = rest.trim_start_matches('-').trim_start();

@@ -3,8 +3,11 @@
 mod container;
 mod document;
 mod outer;
+mod script;
+mod searched;
 mod text;
 mod unit;
+mod variables;
 
 use std::path::Path;
 
@@ -12,14 +15,12 @@ use serde_json::Value;
 
 use self::container::{Container, ContainerGpus};
 use self::document::HereDocument;
-use self::outer::OuterCommand;
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::yaml::MAX_BYTES;
 use crate::base::{redact, shell, yaml};
 use crate::engines::framework::{Framework, Frameworks};
-use crate::plan::command::line::{self, LineCommand};
 use crate::plan::command::pasted::{PastedCommand, framework_of, paste};
 use crate::plan::{self, CheckContext, Level};
 use crate::rows::kinds::{LauncherStep, Members};
@@ -29,15 +30,17 @@ struct PastedServer<'a> {
     framework: &'a Framework,
     command: PastedCommand,
     container: Option<Container>,
-    /// The launchers around it, outermost first.
-    outer: Vec<LauncherStep>,
+    /// The launchers before the command or the container, outermost first.
+    launchers: Vec<LauncherStep>,
     model: String,
     /// Number of GPUs.
     gpus: u32,
     /// The GPUs that it names, separated by commas.
     devices: Option<String>,
-    /// What of the command is left out.
+    /// Options of launchers and of the container that are left out.
     dropped: Vec<String>,
+    /// What else of the command the plan cannot have, as sentences.
+    notes: Vec<String>,
 }
 
 /// The text of a plan whose baseline is the pasted command. `from` is the command, a file with it, or `-` for standard
@@ -65,11 +68,14 @@ pub fn plan(
     if !server.dropped.is_empty() {
         let what = shell::join(&server.dropped);
         notice.say(format!(
-            "ignoring {what}: bench-serve names, starts and stops containers itself, on the network of the host"
+            "ignoring {what}: bench-serve itself names, starts, stops and connects to servers and containers, which use the network \
+             of their host"
         ));
     }
+    server.notes.iter().for_each(|note| notice.warn(note));
     server.without_secrets(notice);
     let mut searched = server.framework.starter.search.clone();
+    searched::around(&mut searched, &server.command.base);
     // The command's context length is not changed, and knobs that conflict with its flags are not searched.
     if let Some(limit) = &server.framework.sequence_limit {
         searched.retain(|knob, _| *knob != limit.knob && limit.divided_by.as_ref() != Some(knob));
@@ -110,49 +116,30 @@ fn server<'a>(
     gpus: Option<u32>,
     frameworks: &'a Frameworks,
 ) -> std::result::Result<PastedServer<'a>, String> {
-    let text = unit::as_lines(text);
-    let (text, documents) = document::documents(&text);
-    let (mut words, mut variables) = words(&text, frameworks)?;
-    let (mut outer, mut env, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some(OuterCommand { step, env: own, dropped: left, words: inner }) = outer::unwrap(&words) {
-        env.extend(own);
-        dropped.extend(left);
-        // A shell on the other host reads what is one word here.
-        let is_text = step.name == "ssh";
-        outer.push(step);
-        words = inner;
-        if is_text {
-            let (read, own) = self::words(&words.join(" "), frameworks)?;
-            words = read;
-            variables.extend(own);
-        }
-    }
+    let found = script::read(text, frameworks)?.ok_or_else(|| no_server(frameworks))?;
+    let script::StartCommand { launchers, env, words, mut dropped, mut notes, documents } = found;
     let mut container = container::read(&words)?;
-    let (framework, mut words) = match &container {
+    let (framework, words) = match &container {
         Some(container) => in_image(container, frameworks)?,
         None => (framework_of(&words, frameworks).ok_or_else(|| no_server(frameworks))?, words),
     };
-    let wrapper = framework.ranks.get("srun").and_then(|settings| settings.get("wrapper"));
-    let program = framework.find(&words).map_or(0, |found| found.program);
-    if let Some(OuterCommand { step, words: inner, .. }) = outer::job_step(&words, program, wrapper) {
-        outer.push(step);
-        words = inner;
+    if let Some(container) = &mut container {
+        script::known(words.iter().chain(&container.options).chain([&container.image]))?;
+        dropped.append(&mut container.dropped);
     }
     let mut command = paste(&words, framework)?;
-    take_documents(&mut command, framework, &documents, &variables)?;
-    for set in env {
-        let (name, value) =
-            set.split_once('=').map_or((set.as_str(), Value::Null), |(name, value)| (name, value.into()));
-        command.env.entry(name).or_insert(value);
+    take_documents(&mut command, framework, &documents)?;
+    let inside = container.as_mut().map(|container| std::mem::take(&mut container.env));
+    for (name, value) in env.into_iter().chain(inside.into_iter().flatten()) {
+        // `-e HF_TOKEN=$HF_TOKEN` inherits the value, too.
+        let value = value.filter(|value| ![format!("${name}"), format!("${{{name}}}")].contains(value));
+        let is_secret = redact::is_secret_name(&name);
+        script::known(value.iter().filter(|_| !is_secret))?;
+        command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
     }
-    if let Some(container) = &mut container {
-        for (name, value) in std::mem::take(&mut container.env) {
-            // `-e HF_TOKEN=$HF_TOKEN` inherits the value, too.
-            let value = value.filter(|value| ![format!("${name}"), format!("${{{name}}}")].contains(value));
-            command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
-        }
+    // This host's folders are not those of another host.
+    if let Some(container) = container.as_mut().filter(|_| launchers.is_empty()) {
         container.mounts.iter_mut().for_each(|mount| *mount = expanded(mount));
-        dropped.append(&mut container.dropped);
     }
     let model =
         model.map(String::from).or(command.model.clone()).ok_or("it does not name a model: write it after --new")?;
@@ -166,112 +153,30 @@ fn server<'a>(
     if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 1 && !has_degree) {
         command.base.insert(tensor.clone(), 1.into());
     }
-    Ok(PastedServer { framework, command, container, outer, model, gpus, devices, dropped })
+    if let Some(name) = command.served_name.as_ref().filter(|name| **name != model) {
+        notes.push(format!(
+            "clients of this command ask for the model {name:?}, those of the plan's servers for {model:?}: use {name} again in \
+             the command that you deploy"
+        ));
+    }
+    Ok(PastedServer { framework, command, container, launchers, model, gpus, devices, dropped, notes })
 }
-
-/// Variables that a text sets, with their values, in its order.
-type Variables = Vec<(String, String)>;
 
 /// Puts the option files that the text itself writes into the plan.
 fn take_documents(
     command: &mut PastedCommand,
     framework: &Framework,
     documents: &[HereDocument],
-    variables: &Variables,
 ) -> std::result::Result<(), String> {
-    let plain = |path: &str| put_in_place(path, variables).trim_start_matches("./").to_string();
     for (knob, value) in &mut command.base {
-        let Some(path) = value.as_str().filter(|_| framework.option_files.contains_key(knob)).map(plain) else {
-            continue;
-        };
-        if let Some(document) = documents.iter().rev().find(|document| plain(&document.file) == path) {
-            let text = put_in_place(&document.text, variables);
-            let read = yaml::load(&text, &path).map_err(|e| e.to_string())?;
+        let Some(path) = value.as_str().filter(|_| framework.option_files.contains_key(knob)) else { continue };
+        let same = |file: &str| file.trim_start_matches("./") == path.trim_start_matches("./");
+        if let Some(document) = documents.iter().rev().find(|document| same(&document.file)) {
+            let read = yaml::load(&document.text, path).map_err(|e| e.to_string())?;
             *value = read.value;
         }
     }
     Ok(())
-}
-
-/// The words of the command that starts a server or a container, with the variables that earlier lines set filled in.
-fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<(Vec<String>, Variables), String> {
-    let commands = line::commands(text.trim())?;
-    let mut variables = Variables::new();
-    let mut exported: Vec<String> = Vec::new();
-    let starts = |words: &[String]| {
-        let container = matches!(container::read(words), Ok(Some(_)));
-        container || outer::unwrap(words).is_some() || framework_of(words, frameworks).is_some()
-    };
-    for (i, LineCommand { words, .. }) in commands.iter().enumerate() {
-        let words: Vec<String> = words.iter().map(|word| put_in_place(word, &variables)).collect();
-        if starts(&words) {
-            let is_container = matches!(container::read(&words), Ok(Some(_))) || outer::unwrap(&words).is_some();
-            let before: Vec<&LineCommand> =
-                commands[..i].iter().filter(|before| !sets(&before.words) && !neutral(&before.words)).collect();
-            // Commands that prepare the container's host do not concern the server; commands that prepare the shell do.
-            if is_container {
-                return Ok((words, variables));
-            }
-            if before.is_empty() {
-                return Ok(([exported, words].concat(), variables));
-            }
-            let script = before.iter().map(|before| &text.trim()[before.from..before.to]);
-            let script = script.map(str::trim).collect::<Vec<_>>().join(" && ");
-            let whole = format!("{script} && exec {}", shell::join(&words));
-            return Ok(([exported, vec!["bash".into(), "-c".into(), whole]].concat(), variables));
-        }
-        if sets(&words) {
-            let assigned = words.iter().filter(|word| *word != "export");
-            for (name, value) in assigned.clone().filter_map(|word| word.split_once('=')) {
-                variables.push((name.into(), value.into()));
-            }
-            if words[0] == "export" {
-                exported.extend(assigned.cloned());
-            }
-        }
-    }
-    match commands.iter().find_map(|command| container::read(&command.words).err()) {
-        Some(why) => Err(why),
-        None => Err(no_server(frameworks)),
-    }
-}
-
-/// True for a command that only sets variables.
-fn sets(words: &[String]) -> bool {
-    let words = words.strip_prefix(&["export".to_string()]).unwrap_or(words);
-    let name = |word: &String| {
-        word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
-    };
-    words.iter().all(name)
-}
-
-/// True for a command without effect on the server: `set -e`, a download.
-fn neutral(words: &[String]) -> bool {
-    let first = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-    let installs = ["pip", "pip3", "uv"].contains(&first)
-        && words.iter().any(|word| word == "install" || word == "venv" || word == "sync");
-    installs
-        || ["set", "echo", "mkdir", "hf", "huggingface-cli", "wget", "curl", "git", "apt-get", "sleep", "cat", "tee"]
-            .contains(&first)
-}
-
-/// A word with `$NAME` and `${NAME}` replaced by the values that the text itself sets.
-fn put_in_place(word: &str, variables: &[(String, String)]) -> String {
-    variables.iter().rev().fold(word.to_string(), |word, (name, value)| {
-        let word = word.replace(&format!("${{{name}}}"), value);
-        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let written = format!("${name}");
-        let mut parts = word.split(&written).map(String::from);
-        let mut whole = parts.next().unwrap_or_default();
-        for part in parts {
-            whole.push_str(if ends(&part) { value.as_str() } else { "" });
-            if !ends(&part) {
-                whole.push_str(&written);
-            }
-            whole.push_str(&part);
-        }
-        whole
-    })
 }
 
 /// The framework of a container and the words of its server: the entry point of an image for one framework is its server.

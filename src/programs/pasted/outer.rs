@@ -1,145 +1,327 @@
-//! What starts a pasted command elsewhere: `ssh HOST …`, `docker exec CONTAINER …`, `srun …`, as launchers of a plan.
+//! Programs that start a server elsewhere: `ssh HOST …`, `srun …`, `docker exec CONTAINER …` become launchers of the plan;
+//! those without a launcher are refused.
 
+use std::collections::BTreeMap;
+
+use super::container::{long_form, program_at};
 use crate::base::shell;
 use crate::rows::kinds::LauncherStep;
 
-/// Options of ssh with a value.
-const SSH_VALUES: &str = "bcDEeFIiJLlmOopQRSWw";
-/// Options of `docker exec` with a value.
-const EXEC_VALUES: [&str; 9] =
-    ["-e", "--env", "-u", "--user", "-w", "--workdir", "--env-file", "--detach-keys", "--index"];
-
-/// A command without the program that starts it elsewhere.
+/// A program before a server's command, as a launcher.
 #[derive(Debug, PartialEq, Eq)]
-pub struct OuterCommand {
-    /// That program as a launcher.
+pub struct OuterLauncher {
+    /// The launcher.
     pub step: LauncherStep,
-    /// Environment variables that it sets, `NAME=VALUE` or `NAME`.
-    pub env: Vec<String>,
+    /// Variables that it gives the server; `None` inherits the value.
+    pub env: Vec<(String, Option<String>)>,
+    /// The command after it: a line that a shell reads there, or words.
+    pub behind: BehindLauncher,
     /// Options that are left out.
     pub dropped: Vec<String>,
-    /// The command; one text if a shell on another host reads it.
-    pub words: Vec<String>,
+    /// What else of it a plan cannot have, as sentences.
+    pub notes: Vec<String>,
 }
 
-fn step(name: &str, settings: &[(&str, String)]) -> LauncherStep {
-    let options = settings.iter().filter(|(_, value)| !value.is_empty());
-    LauncherStep { name: name.into(), options: options.map(|(key, value)| ((*key).into(), value.clone())).collect() }
+/// The command after a launcher.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BehindLauncher {
+    /// A line for the shell of another host, which has its own files and variables.
+    Line(String),
+    /// Words for another place with its own variables.
+    Words(Vec<String>),
+    /// Words for this host, with the variables that are set here.
+    Here(Vec<String>),
 }
 
-/// `ssh HOST COMMAND` and `docker exec CONTAINER COMMAND`; `None` for another command.
-pub fn unwrap(words: &[String]) -> Option<OuterCommand> {
-    let name = |word: &String| word.rsplit('/').next().unwrap_or_default().to_string();
-    let words = words.strip_prefix(&["sudo".to_string()]).unwrap_or(words);
-    let (first, rest) = words.split_first()?;
-    match (name(first).as_str(), rest.first().map(String::as_str)) {
-        ("ssh", _) => {
-            let valued = |word: &str| word.len() == 2 && SSH_VALUES.contains(&word[1..]);
-            let (options, rest) = options(rest, valued);
-            // Forwards of its port are bench-serve's.
-            let options = options.into_iter().filter(|option| !is_terminal(&option[0], "tT"));
-            let (dropped, kept): (Vec<_>, Vec<_>) = options.partition(|option| {
-                let letter = option[0].chars().nth(1).unwrap_or_default();
-                "nNfqLRD".contains(letter)
-            });
-            let (host, command) = rest.split_first().filter(|(_, command)| !command.is_empty())?;
-            let kept: Vec<String> = kept.into_iter().flatten().collect();
-            Some(OuterCommand {
-                step: step("ssh", &[("host", host.clone()), ("options", shell::join(&kept))]),
-                env: Vec::new(),
-                dropped: dropped.into_iter().flatten().collect(),
-                words: command.to_vec(),
-            })
+/// Programs that start a server where bench-serve cannot stop it.
+const REFUSED: [&str; 14] = [
+    "kubectl",
+    "oc",
+    "helm",
+    "nerdctl",
+    "docker-compose",
+    "podman-compose",
+    "tmux",
+    "screen",
+    "sbatch",
+    "systemd-run",
+    "systemctl",
+    "ray",
+    "at",
+    "parallel",
+];
+/// ssh: letters of options with a value.
+const SSH_VALUES: &str = "BbcDEeFIiJLlmOopQRSWw";
+/// ssh: options that bench-serve sets itself, or that have no effect on its servers.
+const SSH_UNUSED: &str = "tTnNfqvg";
+/// ssh: forwards of ports, which bench-serve sets itself.
+const SSH_FORWARDS: &str = "LRD";
+/// srun: letters of options with a value.
+const SRUN_VALUES: &str = "AbBcCDdeEGiJLmMnNopqrSTtwWx";
+/// srun: long options without a value, or with one after `=` only.
+const SRUN_SWITCHES: [&str; 24] = [
+    "--contiguous",
+    "--disable-status",
+    "--exact",
+    "--exclusive",
+    "--hold",
+    "--immediate",
+    "--kill-on-bad-exit",
+    "--label",
+    "--multi-prog",
+    "--no-allocate",
+    "--no-kill",
+    "--overcommit",
+    "--overlap",
+    "--oversubscribe",
+    "--preserve-env",
+    "--pty",
+    "--quiet",
+    "--reboot",
+    "--spread-job",
+    "--unbuffered",
+    "--use-min-nodes",
+    "--verbose",
+    "--container-mount-home",
+    "--container-writable",
+];
+/// srun: options that the launcher sets itself, or that concern only the terminal.
+const SRUN_UNUSED: [&str; 17] = [
+    "-n",
+    "--ntasks",
+    "-J",
+    "--job-name",
+    "-u",
+    "--unbuffered",
+    "-o",
+    "--output",
+    "-e",
+    "--error",
+    "-i",
+    "--input",
+    "-l",
+    "--label",
+    "--pty",
+    "-v",
+    "--verbose",
+];
+/// docker exec: options with a value.
+const EXEC_VALUES: [&str; 5] = ["--detach-keys", "--env", "--env-file", "--user", "--workdir"];
+
+/// The launcher at the beginning of the words; `None` for another command.
+///
+/// # Errors
+/// An option without its value, or a launcher without its host or container.
+pub fn read(words: &[String]) -> Result<Option<OuterLauncher>, String> {
+    let at = program_at(words);
+    let Some(program) = words.get(at) else { return Ok(None) };
+    let before: Vec<String> = words[..at].iter().filter(|word| word.contains('=')).cloned().collect();
+    let rest = &words[at + 1..];
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let first = rest.first().map_or("", String::as_str);
+    match name {
+        "ssh" => ssh(rest).map(Some),
+        "srun" => srun(rest, before).map(Some),
+        "docker" if first == "exec" => docker_exec(&rest[1..]).map(Some),
+        "docker" if first == "container" && rest.get(1).is_some_and(|word| word == "exec") => {
+            docker_exec(&rest[2..]).map(Some)
         }
-        ("docker", Some("exec")) => {
-            let (options, rest) = options(&rest[1..], |word| EXEC_VALUES.contains(&word));
-            let options = options.into_iter().filter(|option| !is_terminal(&option[0], "itd"));
-            let (container, command) = rest.split_first().filter(|(_, command)| !command.is_empty())?;
-            let (env, dropped): (Vec<_>, Vec<_>) =
-                options.partition(|option| option[0].starts_with("-e") || option[0].starts_with("--env"));
-            let value = |option: Vec<String>| option.last().map(|word| word.trim_start_matches("--env=").to_string());
-            Some(OuterCommand {
-                step: step("docker_exec", &[("container", container.clone())]),
-                env: env.into_iter().filter_map(value).collect(),
-                dropped: dropped.into_iter().flatten().collect(),
-                words: command.to_vec(),
-            })
+        _ => Ok(None),
+    }
+}
+
+/// True if another host's shell reads the rest of these words.
+pub fn is_remote(words: &[String]) -> bool {
+    matches!(read(words), Ok(Some(OuterLauncher { behind: BehindLauncher::Line(_), .. })))
+}
+
+/// Why a program before a server cannot be part of a plan, and what to write instead; `None` for others. It matters only if a
+/// server follows.
+pub fn refused(words: &[String]) -> Option<String> {
+    let at = program_at(words);
+    let name = words.get(at)?.rsplit('/').next()?;
+    let next = words.get(at + 1).map_or("", String::as_str);
+    let paste = "paste only the server's own command, and run the programs where it runs";
+    match (name, next) {
+        ("kubectl" | "oc", _) => Some(format!(
+            "{name} {next} starts the server in a pod, for which there is no launcher: {paste}, or start it there and use launcher \
+             attach with its forwarded port"
+        )),
+        ("podman" | "nerdctl", "exec") => Some(format!(
+            "there is no launcher for {name} exec: paste the `{name} run` of the container with the server's command"
+        )),
+        ("docker" | "podman", "compose" | "stack" | "service") => Some(format!(
+            "{name} {next} starts what its file says: paste a `{name} run` with the image and the command of the service"
+        )),
+        _ if REFUSED.contains(&name) => {
+            Some(format!("{name} starts the server where bench-serve cannot stop it: {paste}"))
         }
         _ => None,
     }
 }
 
-/// True for the options of a terminal and of the background, which are of no use here.
-fn is_terminal(option: &str, letters: &str) -> bool {
-    let short =
-        option.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| letters.contains(c)));
-    short || ["--interactive", "--tty", "--detach"].contains(&option)
+fn step(name: &str, settings: &[(&str, String)]) -> LauncherStep {
+    let set = settings.iter().filter(|(_, value)| !value.is_empty());
+    let options: BTreeMap<String, String> = set.map(|(key, value)| ((*key).to_string(), value.clone())).collect();
+    LauncherStep { name: name.into(), options }
 }
 
-/// The options at the beginning, each with its value, and the rest.
-fn options(words: &[String], valued: impl Fn(&str) -> bool) -> (Vec<Vec<String>>, &[String]) {
-    let (mut all, mut at) = (Vec::new(), 0);
+fn ssh(words: &[String]) -> Result<OuterLauncher, String> {
+    let (mut host, mut options, mut dropped, mut at) = (None, Vec::new(), Vec::new(), 0);
+    while let Some(word) = words.get(at) {
+        at += 1;
+        match word.strip_prefix('-') {
+            Some("-") if host.is_some() => break,
+            Some(letters) if !letters.is_empty() => {
+                let Some(i) = letters.find(|c| SSH_VALUES.contains(c)) else {
+                    let kept: String = letters.chars().filter(|c| !SSH_UNUSED.contains(*c)).collect();
+                    options.extend((!kept.is_empty()).then(|| format!("-{kept}")));
+                    continue;
+                };
+                let joined = i + 1 < letters.len();
+                let value = if joined { None } else { Some(words.get(at).ok_or("ssh: an option lacks its value")?) };
+                at += usize::from(!joined);
+                let to = if SSH_FORWARDS.contains(&letters[i..=i]) { &mut dropped } else { &mut options };
+                to.push(word.clone());
+                to.extend(value.cloned());
+            }
+            _ if host.is_none() => host = Some(word.clone()),
+            _ => {
+                at -= 1;
+                break;
+            }
+        }
+    }
+    let host = host.ok_or("ssh: the host is missing")?;
+    let step = step("ssh", &[("host", host), ("options", shell::join(&options))]);
+    // ssh passes one line to the other shell.
+    let behind = BehindLauncher::Line(words[at..].join(" "));
+    Ok(OuterLauncher { step, env: Vec::new(), behind, dropped, notes: Vec::new() })
+}
+
+fn srun(words: &[String], before: Vec<String>) -> Result<OuterLauncher, String> {
+    let (mut options, mut dropped, mut at) = (Vec::new(), Vec::new(), 0);
     while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
-        let n = if valued(word) { 2 } else { 1 };
-        all.push(words[at..words.len().min(at + n)].to_vec());
-        at += n;
+        at += 1;
+        if word == "--" {
+            break;
+        }
+        let long = word.starts_with("--");
+        let name = if long { word.split('=').next().unwrap_or(word) } else { &word[..word.len().min(2)] };
+        let takes = match long {
+            true => !word.contains('=') && !SRUN_SWITCHES.contains(&name) && !name.starts_with("--no-"),
+            false => word.len() == 2 && SRUN_VALUES.contains(&word[1..]),
+        };
+        let value =
+            if takes { Some(words.get(at).ok_or_else(|| format!("srun: {word} needs a value"))?) } else { None };
+        at += usize::from(takes);
+        // The launcher starts one task, or one for each rank of the flags.
+        let tasks = ["-n", "--ntasks"].contains(&name);
+        let number = value.map_or_else(|| word[name.len()..].trim_start_matches('='), String::as_str);
+        if SRUN_UNUSED.contains(&name) && (!tasks || number == "1") {
+            continue;
+        }
+        let to = if tasks { &mut dropped } else { &mut options };
+        to.push(word.clone());
+        to.extend(value.cloned());
     }
-    (all, words.get(at..).unwrap_or_default())
+    let step = step("srun", &[("options", shell::join(&options))]);
+    let behind = BehindLauncher::Here([before, words[at..].to_vec()].concat());
+    Ok(OuterLauncher { step, env: Vec::new(), behind, dropped, notes: Vec::new() })
 }
 
-/// `srun` before the program at index `program`: its options are the launcher's, except for the program that starts the ranks
-/// (`wrapper`), which the launcher brings.
-pub fn job_step(words: &[String], program: usize, wrapper: Option<&String>) -> Option<OuterCommand> {
-    if words.first()?.rsplit('/').next() != Some("srun") {
-        return None;
+fn docker_exec(words: &[String]) -> Result<OuterLauncher, String> {
+    let (mut env, mut notes, mut at) = (Vec::new(), Vec::new(), 0);
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        at += 1;
+        let (option, joined) = long_form(word)?;
+        let value = match joined {
+            Some(value) => value,
+            None if EXEC_VALUES.contains(&option.as_str()) => {
+                at += 1;
+                words.get(at - 1).ok_or_else(|| format!("{word} needs a value"))?.clone()
+            }
+            None => continue,
+        };
+        match option.as_str() {
+            "--env" => {
+                let (name, value) =
+                    value.split_once('=').map_or((value.as_str(), None), |(name, value)| (name, Some(value)));
+                env.push((name.to_string(), value.map(String::from)));
+            }
+            "--detach-keys" => {}
+            _ => {
+                notes.push(format!("{option} {value} of docker exec is left out: launcher docker_exec has no options"))
+            }
+        }
     }
-    let options: Vec<String> = words[1..program].iter().filter(|word| Some(*word) != wrapper).cloned().collect();
-    // Another program between srun and the server's stays before the server's.
-    let inner =
-        options.iter().position(|word| ["numactl", "taskset", "env", "bash", "sh", "nohup"].contains(&word.as_str()));
-    let (own, inner) = options.split_at(inner.unwrap_or(options.len()));
-    Some(OuterCommand {
-        step: step("srun", &[("options", shell::join(own))]),
-        env: Vec::new(),
-        dropped: Vec::new(),
-        words: [inner, &words[program..]].concat(),
-    })
+    let container = words.get(at).ok_or("docker exec: the container is missing")?.clone();
+    let step = step("docker_exec", &[("container", container)]);
+    let behind = BehindLauncher::Words(words[at + 1..].to_vec());
+    Ok(OuterLauncher { step, env, behind, dropped: Vec::new(), notes })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Option<(String, String, String)> {
-        let outer = unwrap(&shell::split(line).unwrap())?;
-        let settings = outer.step.options.iter().map(|(key, value)| format!(" {key}={value}")).collect::<String>();
-        Some((format!("{}{settings}", outer.step.name), outer.env.join(" "), shell::join(&outer.words)))
+    fn of(line: &str) -> (String, String) {
+        let outer = read(&shell::split(line).unwrap()).unwrap().unwrap();
+        let options: Vec<String> = outer.step.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let behind = match outer.behind {
+            BehindLauncher::Line(line) => line,
+            BehindLauncher::Words(words) | BehindLauncher::Here(words) => shell::join(&words),
+        };
+        (format!("{} {}", outer.step.name, options.join(" ")).trim().to_string(), behind)
     }
 
     #[test]
-    fn commands_that_run_elsewhere() {
-        for (line, launcher, env, words) in [
-            ("ssh gpu01 vllm serve m", "ssh host=gpu01", "", "vllm serve m"),
-            ("ssh -t -p 22 -i k u@h 'vllm serve m'", "ssh host=u@h options=-p 22 -i k", "", "'vllm serve m'"),
-            ("docker exec -it -e A=1 -w /x c vllm serve m", "docker_exec container=c", "A=1", "vllm serve m"),
-            ("sudo docker exec --env=B c sglang serve", "docker_exec container=c", "B", "sglang serve"),
+    fn launchers_in_front_of_a_server() {
+        for (line, launcher, behind) in [
+            ("ssh gpu01 vllm serve m", "ssh host=gpu01", "vllm serve m"),
+            (
+                "ssh -tt -p 2222 -L 8000:localhost:8000 -oBatchMode=yes me@gpu01 'cd /x && vllm serve m -tp 2'",
+                "ssh host=me@gpu01 options=-p 2222 -oBatchMode=yes",
+                "cd /x && vllm serve m -tp 2",
+            ),
+            ("ssh gpu01 -i /k -- vllm serve m", "ssh host=gpu01 options=-i /k", "vllm serve m"),
+            (
+                "srun -N 1 -n1 --gres=gpu:4 --partition gpu --exclusive --pty -c 32 vllm serve m",
+                "srun options=-N 1 --gres=gpu:4 --partition gpu --exclusive -c 32",
+                "vllm serve m",
+            ),
+            ("A=1 srun --mpi=pmix vllm serve m", "srun options=--mpi=pmix", "A=1 vllm serve m"),
+            ("sudo docker exec -it -e A=1 -w /x vllm-1 vllm serve m", "docker_exec container=vllm-1", "vllm serve m"),
         ] {
-            assert_eq!(read(line), Some((launcher.into(), env.into(), words.into())), "{line}");
+            assert_eq!(of(line), (launcher.into(), behind.into()), "{line}");
         }
-        for line in ["vllm serve m", "ssh", "ssh gpu01", "docker exec c", "docker run i"] {
-            assert_eq!(read(line), None, "{line}");
+        for line in ["vllm serve m", "docker run x", "numactl -N 0 vllm serve m"] {
+            assert_eq!(read(&shell::split(line).unwrap()), Ok(None), "{line}");
         }
     }
 
     #[test]
-    fn job_steps() {
-        let words = shell::split("srun -n 8 --mpi=pmix trtllm-llmapi-launch trtllm-serve m").unwrap();
-        let outer = job_step(&words, 5, Some(&"trtllm-llmapi-launch".to_string())).unwrap();
-        assert_eq!(outer.step, step("srun", &[("options", "-n 8 --mpi=pmix".into())]));
-        assert_eq!(outer.words, ["trtllm-serve", "m"]);
-        let words = shell::split("srun -n 1 numactl -N 0 vllm serve m").unwrap();
-        let outer = job_step(&words, 6, None).unwrap();
-        assert_eq!(outer.step.options["options"], "-n 1");
-        assert_eq!(outer.words, ["numactl", "-N", "0", "vllm", "serve", "m"]);
+    fn options_that_are_left_out() {
+        for (line, dropped) in [
+            ("ssh -tt -L 8000:localhost:8000 -D1080 h vllm serve m", "-L 8000:localhost:8000 -D1080"),
+            ("srun -n 8 --ntasks=8 -N 1 x", "-n 8 --ntasks=8"),
+            ("srun -n1 --ntasks 1 --pty -J x --unbuffered x", ""),
+        ] {
+            let outer = read(&shell::split(line).unwrap()).unwrap().unwrap();
+            assert_eq!(shell::join(&outer.dropped), dropped, "{line}");
+        }
+    }
+
+    #[test]
+    fn programs_that_a_plan_has_no_launcher_for() {
+        for (line, said) in [
+            ("kubectl exec -it pod -- vllm serve m", "no launcher"),
+            ("podman exec c vllm serve m", "podman run"),
+            ("docker compose run vllm vllm serve m", "image and the command"),
+            ("tmux new -d 'vllm serve m'", "cannot stop it"),
+        ] {
+            assert!(refused(&shell::split(line).unwrap()).is_some_and(|why| why.contains(said)), "{line}");
+        }
+        assert_eq!(refused(&shell::split("docker run i vllm serve m").unwrap()), None);
     }
 }

@@ -37,13 +37,14 @@ impl PastedServer<'_> {
         }
         let nodes = self.framework.parallelism.nodes.as_ref().and_then(|knob| self.command.base.get(knob)?.as_u64());
         let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1) || self.several_nodes());
-        let scenarios = self.scenarios();
+        let (scenarios, left_out) = self.scenarios();
         let list = |one: fn(&(&str, u64, u64)) -> String| scenarios.iter().map(one).collect::<Vec<_>>().join(", ");
         let _ = write!(
             text,
             "dataset:\n  \
                kind: random\n  \
-               num_prompts: 80\n  \
+               num_prompts: 80\n\
+             {left_out}  \
                scenario_names: [{}]\n  \
                input_len: [{}]\n  \
                output_len: [{}]\n\n\
@@ -60,7 +61,7 @@ impl PastedServer<'_> {
 
     /// True if a job step takes several nodes: `srun -N 2`.
     fn several_nodes(&self) -> bool {
-        let options = self.outer.iter().filter_map(|step| step.options.get("options"));
+        let options = self.launchers.iter().filter_map(|step| step.options.get("options"));
         options.into_iter().flat_map(|line| shell::split(line)).any(|words| {
             let is_several = |text: &str| text.parse::<u32>().is_ok_and(|nodes| nodes > 1);
             let joined =
@@ -70,20 +71,32 @@ impl PastedServer<'_> {
         })
     }
 
-    /// The scenarios that the sequence limit of the command has room for.
-    fn scenarios(&self) -> Vec<(&'static str, u64, u64)> {
+    /// The scenarios that the sequence limit of the command has room for, and a comment about the others.
+    fn scenarios(&self) -> (Vec<(&'static str, u64, u64)>, String) {
         let number = |knob: &String| self.command.base.get(knob).and_then(Value::as_u64).filter(|n| *n > 0);
         let limit = self.framework.sequence_limit.as_ref().and_then(|limit| {
-            let shared = limit.divided_by.as_ref().and_then(number).unwrap_or(1);
-            Some(number(&limit.knob)? / shared)
+            let (whole, shared) = (number(&limit.knob)?, limit.divided_by.as_ref().and_then(number).unwrap_or(1));
+            let by = limit.divided_by.as_ref().filter(|_| shared > 1);
+            let what = format!("{} {whole}{}", limit.knob, by.map_or(String::new(), |by| format!(" / {by} {shared}")));
+            Some((whole / shared, what))
         });
-        let limit = limit.unwrap_or(u64::MAX);
-        let fitting: Vec<_> = SCENARIOS.into_iter().filter(|(_, input, output)| input + output <= limit).collect();
-        if fitting.is_empty() { vec![("short", (limit / 2).max(1), (limit / 4).max(1))] } else { fitting }
+        let Some((limit, what)) = limit else { return (SCENARIOS.to_vec(), String::new()) };
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            SCENARIOS.into_iter().partition(|(_, input, output)| input + output <= limit);
+        let left_out: Vec<String> =
+            others.iter().map(|(name, input, output)| format!("{name} ({input} + {output} tokens)")).collect();
+        let comment = match left_out.is_empty() {
+            true => String::new(),
+            false => format!("  # Left out, since {what} has room for {limit} tokens: {}.\n", left_out.join(", ")),
+        };
+        if fitting.is_empty() {
+            return (vec![("short", (limit / 2).max(1), (limit / 4).max(1))], comment);
+        }
+        (fitting, comment)
     }
 
     fn section(&self, text: &mut String, searched: &Members) {
-        let mut steps: Vec<LauncherStep> = self.outer.clone();
+        let mut steps: Vec<LauncherStep> = self.launchers.clone();
         if let Some(container) = &self.container {
             let options = self.options(container);
             let options = (!options.is_empty()).then(|| ("options".to_string(), shell::join(&options)));
@@ -100,6 +113,13 @@ impl PastedServer<'_> {
             if !container.mounts.is_empty() {
                 let _ = writeln!(text, "    mounts: {}", Value::from(container.mounts.clone()));
             }
+        }
+        if let Some(name) = self.command.served_name.as_ref().filter(|name| **name != self.model) {
+            let name = Value::from(name.as_str());
+            let _ = writeln!(
+                text,
+                "    # Clients of the pasted command ask for the model {name}: use that name in the command to deploy."
+            );
         }
         if let Some(command) = &self.command.server_command {
             let _ = writeln!(text, "    server_command: {}", Value::from(shell::join(command)));

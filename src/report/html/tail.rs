@@ -24,11 +24,11 @@ pub fn commands(ranking: &Ranking) -> String {
             let entry = ranked.best.entry();
             let open = if i == 0 && !matches!(group.decision, Decision::None { .. }) { " open" } else { "" };
             let who = candidate(entry);
-            let text = commands_of(entry);
-            let body = if text.is_empty() {
+            let blocks = commands_of(entry);
+            let body = if blocks.is_empty() {
                 "<p>The row has no command.</p>\n".into()
             } else {
-                box_of(&text, &format!("Commands of {who}"))
+                terminals(&blocks, &format!("Commands of {who}"))
             };
             let (who, place) = (line(&who), markdown::place(group, ranked));
             out.push_str(&format!("<details{open}><summary>{who} ({place})</summary>\n{body}</details>\n"));
@@ -36,6 +36,12 @@ pub fn commands(ranking: &Ranking) -> String {
     }
     out.push_str("</section>\n");
     out
+}
+
+/// A box per terminal with its commands.
+fn terminals(blocks: &[String], what: &str) -> String {
+    let boxes: Vec<String> = blocks.iter().map(|block| box_of(block, what)).collect();
+    boxes.join("<p>When it is ready, in another terminal:</p>\n")
 }
 
 /// Candidates that were not selected.
@@ -79,11 +85,11 @@ pub fn handoff(report: &Report) -> String {
         out.push_str(&format!("<li>{}{more}</li>\n", line(&format!("{title}: {who} is behind: {how}."))));
     }
     out.push_str("</ul>\n");
-    let text = commands_of(worst.own.best.entry());
-    if !text.is_empty() {
+    let blocks = commands_of(worst.own.best.entry());
+    if !blocks.is_empty() {
         out.push_str(&format!(
             "<p>Commands to reproduce the slowest of these:</p>\n{}",
-            box_of(&text, "Commands to reproduce the slowest of these")
+            terminals(&blocks, "Commands to reproduce the slowest of these")
         ));
     }
     // Its definition may have another name; then the profiler of the definition is used.

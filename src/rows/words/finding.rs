@@ -145,6 +145,10 @@ words! {
         OptionUnread = "W-OPTION-FILE",
         /// Experts that the GPUs cannot share in whole blocks.
         Experts = "W-EXPERTS",
+        /// Attention heads that the GPUs cannot share.
+        Heads = "W-HEADS",
+        /// Weights that each start of a container loads again.
+        HubCache = "W-HUB-CACHE",
         /// Baselines that differ.
         Unequal = "N-UNEQUAL",
         /// A host that cannot run the plan.
@@ -221,6 +225,8 @@ impl FindingCode {
             | Self::GpuUnknown
             | Self::Memory
             | Self::Experts
+            | Self::Heads
+            | Self::HubCache
             | Self::HostWarning => FindingLevel::Warning,
             Self::Ignored
             | Self::CommandReplaced

@@ -1,0 +1,90 @@
+//! Weights that each start of a container would download from the hub again.
+
+use super::context::CheckContext;
+use super::finding::Finding;
+use super::framework_plan::FrameworkPlan;
+use super::read::Plan;
+use crate::base::shell;
+use crate::base::yaml::escape;
+use crate::rows::words::FindingCode as Code;
+
+/// Variables that name the folder of loaded models.
+const CACHES: [&str; 4] = ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"];
+/// The mount of the cache that a new plan proposes: that of this user, in an image whose user is root.
+pub const CACHE_MOUNT: &str = "~/.cache/huggingface:/root/.cache/huggingface";
+
+/// Warns about new containers without a mount for the weights of a model of the hub.
+pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
+    for section in plan.frameworks.iter().filter(|section| section.enabled) {
+        let Some(framework) = context.frameworks.get(&section.definition).filter(|framework| !framework.simulated)
+        else {
+            continue;
+        };
+        let model = section.model.as_ref().unwrap_or(&plan.model);
+        let other = section.command.as_ref().is_some_and(|command| command.model.is_some());
+        let launcher = section.launcher.last().and_then(|step| context.frameworks.launchers().get(&step.name));
+        let is_new = launcher.is_some_and(|launcher| launcher.lists.contains_key("mounts")) && section.image.is_some();
+        if !is_new || other || !is_hub_id(model) || keeps_cache(section) {
+            continue;
+        }
+        let why = format!(
+            "each start of the {} container loads {model} from the hub again, because its cache is in the container: set mounts: \
+             [\"{CACHE_MOUNT}\"], and env: {{HF_TOKEN: null}} if the model needs a token",
+            framework.title
+        );
+        found.push(Finding::value(Code::HubCache, &format!("/frameworks/{}/image", escape(&section.name)), why));
+    }
+}
+
+/// True for the id of a model of the hub, `OWNER/NAME`.
+pub fn is_hub_id(model: &str) -> bool {
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let file = std::path::Path::new(model).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+    !file && model.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name))
+}
+
+/// True if a folder of loaded models outlives the container, as far as mounts, options and variables show.
+fn keeps_cache(section: &FrameworkPlan) -> bool {
+    let line = section.launcher.last().and_then(|step| step.options.get("options"));
+    let options = line.and_then(|line| shell::split(line).ok()).unwrap_or_default();
+    let volume = |i: usize, word: &String| match word.split_once('=') {
+        Some(("--volume" | "--mount", value)) => Some(value.to_string()),
+        _ if ["-v", "--volume", "--mount"].contains(&word.as_str()) => options.get(i + 1).cloned(),
+        _ => None,
+    };
+    let given = options.iter().enumerate().filter_map(|(i, word)| volume(i, word));
+    let mounts: Vec<String> = section.mounts.iter().cloned().chain(given).collect();
+    let targets = mounts.iter().filter_map(|mount| {
+        let option = mount.split(',').find_map(|part| part.strip_prefix("target=").or(part.strip_prefix("dst=")));
+        option.or_else(|| mount.split(':').nth(1))
+    });
+    let named = section
+        .env
+        .iter()
+        .filter(|(name, _)| CACHES.contains(&name.as_str()))
+        .filter_map(|(_, value)| value.as_deref());
+    let folders: Vec<&str> = named.chain(section.base.get("download_dir").and_then(|value| value.as_str())).collect();
+    targets.into_iter().any(|target| {
+        let lower = target.to_ascii_lowercase();
+        let below = |folder: &&str| folder.starts_with(target) && !target.is_empty();
+        ["huggingface", "hub", "cache"].iter().any(|word| lower.contains(word)) || folders.iter().any(below)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_hub_id;
+
+    #[test]
+    fn ids_of_the_hub() {
+        for id in ["Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B-Instruct"] {
+            assert!(is_hub_id(id), "{id}");
+        }
+        for other in ["/models/x", "./x/y", "~/x", "model", "a/b/c", "unsloth/x.gguf", "a/", "/b", "s3://b/x"] {
+            assert!(!is_hub_id(other), "{other}");
+        }
+    }
+}
