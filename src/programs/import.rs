@@ -11,7 +11,8 @@ use super::{import_folder, stdio};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::normalize::import::{
-    FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results, typed,
+    FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results,
+    typed,
 };
 use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};

@@ -88,16 +88,19 @@ impl FileRole {
         let is_part = FORMATS.iter().any(|format| format.beside.values().any(|other| name == other.file.as_str()))
             || SETTINGS.contains(&&*name)
             || (name == "live_results.jsonl" && path.with_file_name("results.jsonl").is_file())
-            // The CSV export of a result, such as summary.csv of a sweep.
+            // The CSV export of a result beside it.
             || (name.ends_with(".csv") && path.with_extension("json").is_file());
         match () {
             () if is_part => Self::PartOfResult,
             () if name.ends_with("failure.json") || of_client(&name) => Self::Result,
-            () if name.ends_with(".csv") => Self::Other,
-            // Sums and records of the results beside them.
+            // Sums and records of the results beside or below them.
             () if FORMATS.iter().any(|format| format.parts.iter().any(|part| name == part.as_str())) => {
-                if beside(&of_client) { Self::PartOfResult } else { Self::read(path) }
+                match beside(&of_client) || name.ends_with(".csv") {
+                    true => Self::PartOfResult,
+                    false => Self::read(path),
+                }
             }
+            () if name.ends_with(".csv") => Self::Other,
             () => Self::read(path),
         }
     }

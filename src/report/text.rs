@@ -58,6 +58,9 @@ pub fn changes(entry: &Entry) -> String {
 pub const BIND: &str = "A server command binds the address after --host (127.0.0.1: only this host) and the port after --port: change both for a \
                         deployment.";
 
+/// How results of other clients get a command.
+pub const NO_COMMAND: &str = "bench-normalize --set server_command='…' adds it.";
+
 /// The command to deploy, after it the server's own as a comment if a launcher starts it, and the command of the client
 /// that measured it, one per line.
 #[must_use]

@@ -88,9 +88,7 @@ impl Takes {
         match self {
             Self::Text => Ok(text.into()),
             Self::Number => number().map(|n| json!(n)).ok_or_else(|| wrong("a number of at least 0")),
-            Self::Count => {
-                text.parse::<u32>().map(|n| json!(n)).map_err(|_| wrong("a whole number of at least 0"))
-            }
+            Self::Count => text.parse::<u32>().map(|n| json!(n)).map_err(|_| wrong("a whole number of at least 0")),
         }
     }
 }
@@ -121,7 +119,9 @@ mod tests {
     #[test]
     fn what_is_not_a_key_or_not_of_its_type_is_an_error() {
         let error = |key: &str, text: &str| member(key, text).unwrap_err().to_string();
-        assert!(error("scenarioo", "x").starts_with("unknown key \"scenarioo\"; did you mean scenario? known: framework,"));
+        assert!(
+            error("scenarioo", "x").starts_with("unknown key \"scenarioo\"; did you mean scenario? known: framework,")
+        );
         assert!(error("hardware.gpu_cuont", "4").contains("did you mean gpu_count?"));
         assert!(error("run.run_id", "r").contains("unknown key \"run.run_id\"; known:"));
         assert_eq!(error("gpu_count", "many"), "gpu_count must be a whole number of at least 0, got \"many\"");
