@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::import_folder::of_folder;
-use super::{import_folder, stdio};
+use super::import_folder::{MAX_FILE, is_record, of_folder, result_files};
+use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::normalize::import::{
@@ -18,9 +18,6 @@ use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
 use crate::rows::words::{FailureClass, Status};
-
-/// Maximum size of another client's file, in bytes: it is read into memory.
-pub const MAX_FILE: usize = 1 << 30;
 
 /// True for a file that does not contain rows: its first line is not a whole JSON object, or it is one record of
 /// another client's result.
@@ -67,12 +64,11 @@ pub fn read(
         return file(path, &of_file(path, overrides)?, repeats, notice);
     }
     let mut all = Vec::new();
-    for one in &import_folder::result_files(path, notice)? {
+    for one in &result_files(path, notice)? {
         // An unreadable file does not hide the others.
         match of_folder(one, path, overrides).and_then(|overrides| file(one, &overrides, repeats, notice)) {
             Ok(found) => all.extend(found),
-            Err(e) if e.to_string().contains(&stdio::name(one)) => notice.error(&e),
-            Err(e) => notice.error(&e.at(stdio::name(one))),
+            Err(e) => notice.error(&e),
         }
     }
     Ok(all)
@@ -156,25 +152,6 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
         return Ok(vec![(name, found.into_iter().map(|(_, record)| record).collect())]);
     }
     Ok(found)
-}
-
-/// True if a file has a result of a known format, whatever its name.
-pub fn is_result(path: &Path) -> bool {
-    let Ok(text) = stdio::read_text(path, MAX_FILE) else { return false };
-    let text = quote_bare(&text);
-    let known = |value: &Value| ImportFormat::of(value).is_some();
-    let first = |value: Value| match &value {
-        Value::Array(list) => known(&value) || list.first().is_some_and(known),
-        one => known(one) || is_record(one),
-    };
-    let whole: Option<Value> = serde_json::from_str(&text).ok();
-    let line = || serde_json::from_str(text.lines().find(|line| !line.trim().is_empty())?).ok();
-    whole.or_else(line).is_some_and(first)
-}
-
-/// True for a line that is one record of a result, not a result.
-fn is_record(line: &Value) -> bool {
-    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
 }
 
 /// The results of one content, by its format.

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::import::{MAX_FILE, is_result};
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
-use crate::normalize::import::{FORMATS, ImportOverrides};
+use crate::normalize::import::{FORMATS, ImportFormat, ImportOverrides};
+use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::Members;
 
+/// Maximum size of another client's file, in bytes: it is read into memory.
+pub const MAX_FILE: usize = 1 << 30;
 /// Maximum depth of folders.
 const MAX_DEPTH: usize = 6;
 /// Maximum number of skipped files that a warning names.
@@ -110,6 +112,25 @@ impl FileRole {
     }
 }
 
+/// True if a file has a result of a known format, whatever its name.
+fn is_result(path: &Path) -> bool {
+    let Ok(text) = stdio::read_text(path, MAX_FILE) else { return false };
+    let text = quote_bare(&text);
+    let known = |value: &Value| ImportFormat::of(value).is_some();
+    let first = |value: Value| match &value {
+        Value::Array(list) => known(&value) || list.first().is_some_and(known),
+        one => known(one) || is_record(one),
+    };
+    let whole: Option<Value> = serde_json::from_str(&text).ok();
+    let line = || serde_json::from_str(text.lines().find(|line| !line.trim().is_empty())?).ok();
+    whole.or_else(line).is_some_and(first)
+}
+
+/// True for a line that is one record of a result, not a result.
+pub fn is_record(line: &Value) -> bool {
+    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
+}
+
 /// The settings that a sweep's folder states for a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`, or
 /// a name in `serve_params.json`. SGLang: one folder per scenario, with the scheduled requests beside the results.
 pub fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
@@ -140,7 +161,7 @@ pub fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Resul
         }
     }
     if let Some(pattern) = &overrides.pattern {
-        set.extend(pattern.members(path)?);
+        set.extend(pattern.members(path).map_err(|e| e.at(stdio::name(path)))?);
     }
     let mut overrides = overrides.clone();
     set.append(&mut overrides.set);

@@ -269,7 +269,7 @@ fn beside(ranking: &Ranking, group: &Group) -> Vec<String> {
         parts.push(format!("all at {rate} req/s, so ranked by latency"));
     } else if group.ties.by_latency {
         let ttft = |trial: &Trial| trial.keys().ttft.map_or("no".into(), |ms| format!("{} ms", number(Some(ms))));
-        let (first, statistic) = (&group.ranked[0].best, ranking.options.statistic.title());
+        let (first, statistic) = (&group.ranked[0].best, ranking.options.statistic);
         parts.push(format!("decided by {statistic} TTFT, {} before {}", ttft(first), ttft(second)));
     }
     // Only a plan can be repeated by name.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::format::ImportFormat;
-use super::{ImportOverrides, SAME_LENGTH};
 use crate::base::digest;
 use crate::rows::kinds::{Members, ResultRow};
 
@@ -14,6 +13,8 @@ use crate::rows::kinds::{Members, ResultRow};
 const NEW_EACH_TIME: [&str; 8] =
     ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
 
+/// Measured mean lengths within this factor are of one workload.
+pub const SAME_LENGTH: f64 = 1.5;
 /// The index of a repeat, as a member that the user sets.
 pub const REPEAT: &str = "native/repeat";
 
@@ -103,21 +104,6 @@ impl Repeats {
         known.push((lengths, digest.clone()));
         digest
     }
-}
-
-/// Prompt and output tokens of a result: as the user sets them, otherwise as measured, otherwise as the file states them.
-pub fn lengths(row: &ResultRow, overrides: &ImportOverrides) -> [Option<f64>; 2] {
-    let workload = row.workload.clone().unwrap_or_default();
-    let metric = |name: &str| row.metrics.get(name).copied().flatten().filter(|n| *n > 0.0);
-    let length = |place: &str, stated: Option<f64>, total: &str| {
-        let measured = || metric(total).zip(metric("completed")).map(|(tokens, n)| tokens / n);
-        let stated = stated.filter(|n| *n > 0.0);
-        if overrides.sets(place) { stated } else { measured().or(stated) }
-    };
-    [
-        length("workload/input_len", workload.input_len, "total_input_tokens"),
-        length("workload/output_len", workload.output_len, "total_output_tokens"),
-    ]
 }
 
 /// A digest of all settings in a result, without measurements; `None` if its format does not tell them apart.
