@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::keys;
-use super::repeats::REPEAT;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::rows::kinds::Members;
@@ -120,6 +119,7 @@ fn matches(parts: &[Part], text: &str, fields: &mut Vec<(String, String)>) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::normalize::import::repeats::REPEAT;
 
     fn members(pattern: &str, path: &str) -> Result<Vec<(String, Value)>> {
         NamePattern::parse(pattern)?.members(Path::new(path))
