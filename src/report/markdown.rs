@@ -71,7 +71,8 @@ pub fn how(ranking: &Ranking) -> String {
     more.extend(options.prefer_simple.then_some("simplest first among those tied with the leader"));
     more.extend(options.allow_mixed.then_some("rows that differ ranked together"));
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
-    format!("Ranked by {}{among}, then by {then}{more}.", options.by.unit())
+    let noise = if options.prefer_simple { "" } else { " Throughputs within noise at the same load count as equal." };
+    format!("Ranked by {}{among}, then by {then}{more}.{noise}", options.by.unit())
 }
 
 fn combined(out: &mut String, ranking: &Ranking) {

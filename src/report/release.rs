@@ -13,7 +13,7 @@ pub fn markdown(release: &ReleaseComparison, threshold: f64) -> String {
     let verdict = match worse {
         0 if release.changes.is_empty() => "Nothing compared: the files have no candidate and load in common".into(),
         0 if suspects > 0 => format!(
-            "No confirmed regression; {suspects} {} of single runs beyond {:.0} %: repeat both (bench-expand --from RESULTS --repeats 4) to know",
+            "No confirmed regression; {suspects} {} of single runs beyond {:.0} %: confirm with bench-expand PLAN --from RESULTS --repeats 2..5",
             if suspects == 1 { "change" } else { "changes" },
             threshold * 100.0
         ),

@@ -1,5 +1,7 @@
 //! The ranking as terminal tables, fitted to the width, with the winner marked.
 
+use std::collections::BTreeSet;
+
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Style};
@@ -63,7 +65,8 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         for r in ranking.rejected.iter().take(MOST) {
             let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
             out.push_str(&wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  "));
-            out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
+            let why = if ranking.groups.len() > 1 { brief(&r.why) } else { plain(&r.why, true) };
+            out.push_str(&wrap(&why, look.width, "      "));
         }
         let more = ranking.rejected.len().saturating_sub(MOST) + ranking.rejected_more;
         if more > 0 {
@@ -71,10 +74,43 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         }
         out.push('\n');
     }
-    for note in caveat::caveats(ranking) {
-        out.push_str(&wrap(&plain(&note, true), look.width, ""));
+    let (titles, whole) = short_caveats(ranking);
+    if !titles.is_empty() {
+        let line = format!("Caveats, explained by --format md: {}.", titles.join(", "));
+        out.push_str(&wrap(&plain(&line, true), look.width, ""));
     }
+    whole.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "")));
     out
+}
+
+/// The first words of a reason, on at most two lines of a terminal.
+fn brief(why: &str) -> String {
+    const MOST: usize = 140;
+    match why.chars().count() > MOST {
+        true => why.chars().take(MOST - 1).chain(['…']).collect(),
+        false => plain(why, true),
+    }
+}
+
+/// With several rankings the titles of caveats that have one, so that all fits a screen, and the others; otherwise all.
+fn short_caveats(ranking: &Ranking) -> (Vec<String>, Vec<String>) {
+    let all = caveat::caveats(ranking);
+    if ranking.groups.len() < 2 {
+        return (Vec::new(), all);
+    }
+    let (mut titles, mut whole): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for note in all {
+        let title = note.split_once(": ").map(|(title, _)| title.to_string());
+        let is_title = |title: &String| title.starts_with(char::is_uppercase) && title != "Claim" && title != "Plan";
+        match title.filter(is_title) {
+            Some(title) if titles.contains(&title) => {}
+            Some(title) => titles.push(title),
+            // The titles of the rankings show how they differ.
+            None if note.contains(" is ranked separately for ") => {}
+            None => whole.push(note),
+        }
+    }
+    (titles, whole)
 }
 
 /// The commands of the winners and of the simplest candidates tied with them, each once.
@@ -163,6 +199,13 @@ fn rankings(ranking: &Ranking, look: TableStyle) -> String {
         }
         of_group.notes.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "  ")));
     }
+    if several {
+        let rest = ranking.groups.iter().flat_map(|group| note::answer(ranking, group).rest);
+        let unsure: BTreeSet<String> = rest.filter(|part| part.contains("not confirmed")).collect();
+        let unsure: String = unsure.iter().take(2).map(|part| format!("pass?: {part}. ")).collect();
+        let line = format!("{unsure}The best of each framework; all candidates: --format md");
+        out.push_str(&wrap(&plain(&line, true), look.width, ""));
+    }
     out
 }
 
@@ -173,7 +216,9 @@ fn group_rows(
     load: Option<String>,
     (several, with_load): (bool, bool),
 ) -> GroupRows {
-    let load = load.filter(|load| !load.is_empty()).map_or(String::new(), |load| format!(", {load}"));
+    let title = note::group_title(ranking, group);
+    let load = load.filter(|load| !load.is_empty() && !title.ends_with(load.as_str()));
+    let load = load.map_or(String::new(), |load| format!(", {load}"));
     let best = group.best_of_frameworks();
     let shown = group
         .ranked
@@ -188,14 +233,18 @@ fn group_rows(
     let mut notes = Vec::new();
     let more = group.ranked.len() - rows.len();
     let mut rest = note::answer(ranking, group).rest;
-    rest.extend((more > 0).then(|| format!("{more} more: {}", if several { "--format md" } else { "--format csv" })));
+    if several {
+        // Below the table, once.
+        rest.retain(|part| !part.contains("not confirmed"));
+    }
+    rest.extend((more > 0 && !several).then(|| format!("{more} more: --format csv")));
     if !rest.is_empty() {
         notes.push(rest.join("; "));
     }
     if let (Decision::None { .. }, true) = (&group.decision, several) {
         notes.push(note::answer(ranking, group).main);
     }
-    GroupRows { title: format!("{}{load}", note::group_title(ranking, group)), rows, notes }
+    GroupRows { title: format!("{title}{load}"), rows, notes }
 }
 
 /// Drops columns rather than break a word.
@@ -207,7 +256,7 @@ fn fit(rows: &mut [Vec<String>], columns: &[Column], look: TableStyle) {
     for column in spare {
         let width = |(i, width): (usize, usize)| if i == CANDIDATE { longest.min(width) } else { width };
         let narrow: usize = widths(rows).into_iter().enumerate().map(width).sum();
-        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() > width) {
+        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() - 2 > width) {
             let at = rows[0].iter().position(|head| *head == column.short);
             rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
         }
@@ -233,7 +282,7 @@ fn draw(rows: &[Vec<String>], words: usize, look: TableStyle) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths = widths(rows);
     let load = (words == WORDS.len()).then_some(words - 1);
-    let others = widths.iter().sum::<usize>() + 3 * columns - widths[CANDIDATE] - load.map_or(0, |i| widths[i]);
+    let others = (widths.iter().sum::<usize>() + 3 * columns - 2) - widths[CANDIDATE] - load.map_or(0, |i| widths[i]);
     let room = look.width.map(|width| width.saturating_sub(others));
     // A long load, such as that of a search, has at most half of the room.
     let loads = load.zip(room).map(|(i, room)| widths[i].min((room / 2).max(NARROWEST)));
