@@ -90,7 +90,9 @@ pub fn by_latency(ranked: &mut [RankedCandidate], ties: Ties, options: &RankOpti
             (_, Some(comparison)) => comparison.tied(),
             (no_tokens, None) => no_tokens && trial.keys().output.is_none(),
         };
-        own.0 != [None, None] && load(trial) == own.0 && !trial.is_search() && alike
+        // Without a latency there is nothing to decide by.
+        let measured = trial.keys().ttft.is_some() || trial.keys().tpot.is_some();
+        own.0 != [None, None] && load(trial) == own.0 && !trial.is_search() && measured && alike
     };
     let places: Vec<usize> = ties.members.iter().copied().filter(fits).collect();
     if places.len() < 2 || places.first() != Some(&0) {

@@ -250,7 +250,10 @@ fn group_rows(
 /// Drops columns rather than break a word.
 fn fit(rows: &mut [Vec<String>], columns: &[Column], look: TableStyle) {
     let words = rows.iter().flat_map(|row| row[CANDIDATE].split_whitespace()).map(|word| word.chars().count());
-    let longest = words.max().unwrap_or(0).max(NARROWEST);
+    let whole = rows.iter().map(|row| row[CANDIDATE].chars().count()).max().unwrap_or(0);
+    // Two lines for the longest candidate, as far as half of the terminal allows that.
+    let two_lines = (whole / 2 + 6).min(look.width.map_or(0, |width| width / 2));
+    let longest = words.max().unwrap_or(0).max(NARROWEST).max(two_lines);
     let mut spare: Vec<&Column> = columns.iter().filter(|column| column.priority > 0).collect();
     spare.sort_by_key(|column| std::cmp::Reverse(column.priority));
     for column in spare {
