@@ -13,11 +13,11 @@ use crate::rows::kinds::Members;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePattern {
     text: String,
-    parts: Vec<Part>,
+    parts: Vec<NamePart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum NamePart {
     Literal(String),
     Field(String),
 }
@@ -29,14 +29,14 @@ impl NamePattern {
     /// A brace without its other one, two fields without text between them, a field that appears twice, or no field.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: String| Err(Error::new(format!("{text:?} is not a pattern of file names: {why}")));
-        let (mut parts, mut rest): (Vec<Part>, &str) = (Vec::new(), text);
+        let (mut parts, mut rest): (Vec<NamePart>, &str) = (Vec::new(), text);
         while !rest.is_empty() {
             let (literal, more) = rest.split_once('{').unwrap_or((rest, ""));
             if literal.contains('}') {
                 return wrong("a } without a {".into());
             }
             if !literal.is_empty() {
-                parts.push(Part::Literal(literal.into()));
+                parts.push(NamePart::Literal(literal.into()));
             }
             if literal.len() == rest.len() {
                 break;
@@ -44,17 +44,17 @@ impl NamePattern {
             let Some((field, after)) = more.split_once('}').filter(|(field, _)| !field.is_empty()) else {
                 return wrong("write fields as {scenario}".into());
             };
-            if matches!(parts.last(), Some(Part::Field(_))) {
+            if matches!(parts.last(), Some(NamePart::Field(_))) {
                 return wrong(format!("{{{field}}} needs text before it, such as -{{{field}}}"));
             }
-            let field = Part::Field(field.into());
+            let field = NamePart::Field(field.into());
             if parts.contains(&field) {
                 return wrong("a field appears twice".into());
             }
             parts.push(field);
             rest = after;
         }
-        match parts.iter().any(|part| matches!(part, Part::Field(_))) {
+        match parts.iter().any(|part| matches!(part, NamePart::Field(_))) {
             true => Ok(Self { text: text.into(), parts }),
             false => wrong("it has no field such as {scenario}".into()),
         }
@@ -95,13 +95,13 @@ impl NamePattern {
 
 /// True if `text` is these parts; the earlier of two fields is as short as possible. Values of known number fields are
 /// checked later.
-fn matches(parts: &[Part], text: &str, fields: &mut Vec<(String, String)>) -> bool {
+fn matches(parts: &[NamePart], text: &str, fields: &mut Vec<(String, String)>) -> bool {
     match parts.split_first() {
         None => text.is_empty(),
-        Some((Part::Literal(literal), rest)) => {
+        Some((NamePart::Literal(literal), rest)) => {
             text.strip_prefix(literal.as_str()).is_some_and(|text| matches(rest, text, fields))
         }
-        Some((Part::Field(name), rest)) => {
+        Some((NamePart::Field(name), rest)) => {
             let ends = text.char_indices().map(|(i, c)| (i + c.len_utf8(), c)).take_while(|(_, c)| *c != '/');
             for (end, _) in ends {
                 let known = fields.len();
