@@ -2,7 +2,11 @@
 //! Figures for people: machines are noisy, so nothing fails here. Each is the median of three runs, with the least and the
 //! greatest behind it.
 //!
-//! `cargo bench --bench load`, or with `-- --quick` once and with less of everything.
+//! `cargo bench --bench load`, or with `-- --quick` once and with less of everything, or `-- NAME…` for some parts only:
+//! throughput, requests, paced, many, starts, open, busy, pacer. Where SGLang's Rust client is installed, `BENCH_SGLANG=PYTHON` runs it beside.
+//!
+//! What one thread and two reach is told twice: by the clock, where the server needs its part of the cores, and per CPU second of the
+//! client's busiest thread, which is what it reaches where cores are not short.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark stops at what it did not expect")]
 #![allow(
@@ -14,7 +18,8 @@
 
 use std::io::Write;
 
-use children::{Ran, Server};
+use children::{BusyCores, Ran, Server};
+use other::OtherClient;
 
 #[path = "load/arrivals.rs"]
 mod arrivals;
@@ -22,6 +27,8 @@ mod arrivals;
 mod children;
 #[path = "load/floor.rs"]
 mod floor;
+#[path = "load/other.rs"]
+mod other;
 #[path = "../tests/fixtures/truth/mod.rs"]
 mod truth;
 
@@ -49,48 +56,106 @@ fn main() {
     match args.get(1).map(String::as_str) {
         Some("serve") => truth::serve(clap::Parser::parse_from(&args[1..])),
         Some("floor") => floor::run(&args[2..]),
-        _ => all(if args.iter().any(|arg| arg == "--quick") { &QUICK } else { &FULL }),
+        Some("busy") => loop {
+            std::hint::spin_loop();
+        },
+        _ => {
+            let quick = args.iter().any(|arg| arg == "--quick");
+            let parts = args[1..].iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect();
+            all(if quick { &QUICK } else { &FULL }, &parts);
+        }
     }
 }
 
-fn all(size: &Size) {
+fn all(size: &Size, parts: &Vec<&str>) {
     let mut table = Table::default();
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     say(&format!("{} cores, load before: {}", thread_count(), load()));
     for round in 0..size.rounds {
-        throughput(&mut table, size, "0", "≤ 1.5", "≥ 800k");
-        throughput(&mut table, size, "1", "", "");
-        paced(&mut table, size);
-        many(&mut table, size);
-        starts(&mut table, size);
-        open(&mut table, size, round);
-        pacer(&mut table, size);
+        if wanted("throughput") {
+            throughput(&mut table, size, "0");
+            throughput(&mut table, size, "1");
+        }
+        if wanted("requests") {
+            requests(&mut table, size);
+        }
+        if wanted("paced") {
+            paced(&mut table, size);
+        }
+        if wanted("many") {
+            many(&mut table, size);
+        }
+        if wanted("starts") {
+            starts(&mut table, size);
+        }
+        if wanted("open") {
+            open(&mut table, size, round);
+        }
+        if wanted("busy") {
+            busy(&mut table, size, round);
+        }
+        if wanted("pacer") {
+            pacer(&mut table, size);
+        }
     }
     say(&format!("load after: {}\n", load()));
     table.show();
 }
 
-/// 64 in flight, 100 in, 64 out, as fast as both sides can.
-fn throughput(table: &mut Table, size: &Size, burst: &str, cpu: &'static str, rate: &'static str) {
+/// 64 in flight, 100 in, 64 out, as fast as both sides can: the floors, one thread and two, and the other client, side by side.
+fn throughput(table: &mut Table, size: &Size, burst: &str) {
     let server = Server::start(&["--ttft-ms", "0", "--tpot-ms", "0", "--burst", burst]);
     let requests = size.requests.to_string();
     let floor = |parse: &str| children::floor(&server, &["64", &requests, "64", parse]);
-    let (read, parsed) = (floor("read"), floor("parse"));
+    let (parsed, hyper) = (floor("parse"), floor("hyper"));
     let before = server.cpu();
-    let load = children::load(&server, &["--concurrency", "64", "--num-prompts", &requests, "--scenario", "s=100:64"]);
+    let load = |threads: &str| {
+        let args = ["--concurrency", "64", "--num-prompts", &requests, "--scenario", "s=100:64", "--threads", threads];
+        children::load(&server, &args)
+    };
+    let one = load("1");
+    let own = (server.cpu() - before) * 1e6 / one.chunks();
+    let two = load("2");
+    let other = OtherClient::find().map(|other| other.load(&server, size.requests, 64, &["--max-concurrency", "64"]));
     let name = |what: &str| format!("burst {burst}, 64 in flight: {what}");
-    table.add(name("floor, read only: chunks/s"), read.chunks_per_s(), "");
-    table.add(name("floor, read only: CPU-s per 1M chunks"), read.cpu_per_million(), "");
-    table.add(name("floor, serde_json: chunks/s"), parsed.chunks_per_s(), "");
-    table.add(name("floor, serde_json: CPU-s per 1M chunks"), parsed.cpu_per_million(), "");
-    let own = if burst == "0" { "≤ 0.6" } else { "" };
-    table.add(name("server: CPU-s per 1M chunks"), (server.cpu() - before) * 1e6 / load.chunks(), own);
-    table.add(name("bench-load: chunks/s"), load.chunks_per_s(), rate);
-    table.add(name("bench-load: CPU-s per 1M chunks"), load.cpu_per_million(), cpu);
-    let ratio = |floor: &Ran| load.cpu_per_million() / floor.cpu_per_million();
-    table.add(name("bench-load: CPU over read only"), ratio(&read), if burst == "1" { "≤ 1.3" } else { "" });
-    table.add(name("bench-load: CPU over serde_json"), ratio(&parsed), "");
-    table.add(name("bench-load: peak RSS, MB"), load.peak_mb, "≤ 50");
-    table.add(name("bench-load: requests that failed"), load.failed(), "0");
+    let both = |table: &mut Table, who: &str, ran: &Ran| {
+        table.add(name(&format!("{who}: chunks/s")), ran.chunks_per_s(), "");
+        table.add(name(&format!("{who}: CPU-s per 1M chunks")), ran.cpu_per_million(), "");
+    };
+    both(table, "floor of sockets and serde_json", &parsed);
+    both(table, "floor of hyper and serde_json", &hyper);
+    both(table, "1 thread", &one);
+    both(table, "2 threads", &two);
+    table.add(name("server: CPU-s per 1M chunks"), own, "");
+    let over = |floor: &Ran| one.cpu_per_million() / floor.cpu_per_million();
+    table.add(name("CPU over hyper and serde_json"), over(&hyper), "≤ 1.3");
+    table.add(name("CPU over sockets and serde_json"), over(&parsed), "");
+    table.add(name("2 threads over 1, by the clock"), two.chunks_per_s() / one.chunks_per_s(), "");
+    let scale = two.chunks_per_busiest_s() / one.chunks_per_busiest_s();
+    // A write for each event keeps the server's only thread busy: the clients wait for it, more often when they are two.
+    table.add(name("2 threads over 1, per second of the busiest"), scale, if burst == "0" { "≥ 1.6" } else { "" });
+    table.add(name("peak RSS, MB"), one.peak_mb.max(two.peak_mb), "≤ 60");
+    table.add(name("requests that failed"), one.failed() + two.failed(), "0");
+    if let Some(other) = other {
+        both(table, "SGLang's client, 2 threads", &other);
+        let best = one.chunks_per_s().max(two.chunks_per_s());
+        table.add(name("chunks/s over SGLang's client"), best / other.chunks_per_s(), "≥ 1.4");
+    }
+}
+
+/// Answers of one chunk, as fast as both sides can.
+fn requests(table: &mut Table, size: &Size) {
+    let server = Server::start(&["--ttft-ms", "0", "--tpot-ms", "0"]);
+    for threads in ["1", "2"] {
+        let n = size.requests.to_string();
+        let args = ["--concurrency", "64", "--num-prompts", &n, "--scenario", "s=100:1", "--threads", threads];
+        let before = server.cpu();
+        let load = children::load(&server, &args);
+        let name = |what: &str| format!("answers of one chunk, {threads} threads: {what}");
+        table.add(name("requests/s"), load.requests_per_s(), "≥ 12000");
+        table.add(name("CPU µs per request"), load.cpu_per_million(), "");
+        table.add(name("server: CPU µs per request"), (server.cpu() - before) * 1e6 / load.chunks(), "");
+    }
 }
 
 /// A thousand streams of 50 chunks a second.
@@ -121,7 +186,7 @@ fn starts(table: &mut Table, size: &Size) {
     let server = Server::start(&["--ttft-ms", "0", "--tpot-ms", "0"]);
     let args = ["--concurrency", "1", "--num-prompts", "1", "--scenario", "s=100:1"];
     let walls: Vec<f64> = (0..size.starts).map(|_| children::load(&server, &args).wall_s).collect();
-    table.add("start-up: 1 request, 1 token, s".into(), arrivals::percentile(&walls, 50.0), "≤ 0.1");
+    table.add("start-up: 1 request, 1 token, s".into(), arrivals::percentile(&walls, 50.0), "≤ 0.05");
 }
 
 /// An open loop at 300 a second: when requests arrived by the server's clock, and what TTFT was told.
@@ -136,6 +201,7 @@ fn open(table: &mut Table, size: &Size, round: usize) {
     table.add(name("rate seen by the server, /s"), seen.rate(), "300 ± 0.5 %");
     table.add(name("KS against exponential gaps"), seen.ks(300.0), "below the next");
     table.add(name("KS, 5 % critical"), 1.358 / (did.len() as f64).sqrt(), "");
+    table.add(name("KS of the schedule itself"), arrivals::Arrivals::due(&load.rows).ks(300.0), "");
     table.add(name("CV of gaps (Poisson 1)"), seen.cv(), "");
     table.add(name("dispersion of counts per 100 ms (Poisson 1)"), seen.dispersion(100_000.0), "");
     table.add(name("lag-1 autocorrelation of gaps"), seen.autocorrelation(), "");
@@ -148,6 +214,36 @@ fn open(table: &mut Table, size: &Size, round: usize) {
     let late: Vec<f64> = did.iter().filter_map(|row| row["late_us"].as_f64()).collect();
     table.add(name("the server's own lateness p99, µs"), arrivals::percentile(&late, 99.0), "");
     table.add(name("requests that failed"), load.failed(), "0");
+}
+
+/// An open loop at 300 a second while every core is busy with something else.
+fn busy(table: &mut Table, size: &Size, round: usize) {
+    let server = Server::start(&["--ttft-ms", "50", "--tpot-ms", "5"]);
+    let (n, seed) = (size.open.to_string(), (round + 1).to_string());
+    let cores = BusyCores::start(thread_count());
+    let args = ["--rate", "300", "--num-prompts", &n, "--scenario", "s=100:4", "--seed", &seed, "--attempts", "1"];
+    let load = children::load(&server, &args);
+    let did = arrivals::after_warmup(server.rows());
+    let name = |what: &str| format!("300/s, a busy process per core: {what}");
+    // By both sides' own clocks: what a request and an answer take on their way, and what the client adds.
+    let error = |ran: &Ran, did: &[serde_json::Value]| {
+        arrivals::mean(&ran.ttft_from_send_ms()) - arrivals::mean(&arrivals::true_ttft_ms(did))
+    };
+    table.add(name("TTFT error from the send, mean, ms"), error(&load, &did), "≤ SGLang's");
+    let seen = arrivals::Arrivals::of(&did);
+    table.add(name("rate seen by the server, /s"), seen.rate(), "");
+    table.add(name("KS against exponential gaps"), seen.ks(300.0), "");
+    drop(server);
+    let server = Server::start(&["--ttft-ms", "50", "--tpot-ms", "5"]);
+    let other = OtherClient::find().map(|other| other.load(&server, size.open, 4, &["--request-rate", "300"]));
+    drop(cores);
+    if let Some(other) = other {
+        let did = arrivals::after_warmup(server.rows());
+        table.add(name("SGLang's client: TTFT error from the send, mean, ms"), error(&other, &did), "");
+        let seen = arrivals::Arrivals::of(&did);
+        table.add(name("SGLang's client: rate seen by the server, /s"), seen.rate(), "");
+        table.add(name("SGLang's client: KS against exponential gaps"), seen.ks(300.0), "");
+    }
 }
 
 /// How late requests are sent at 1,000 a second.

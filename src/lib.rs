@@ -1,6 +1,6 @@
 //! serving-bench: which command should I deploy this model with?
 //!
-//! Seven small programs pass JSONL rows to each other:
+//! Small programs pass JSONL rows to each other, and bench-sweep runs them all:
 //!
 //! ```text
 //! plan.yaml ─ bench-validate ─ bench-expand ─ bench-serve ─ bench-load ─ bench-normalize ─ bench-rank ─ report

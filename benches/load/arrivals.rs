@@ -17,6 +17,12 @@ impl Arrivals {
         Self(sorted(did, "arrived_us"))
     }
 
+    /// The due times of these rows of bench-load: what arrivals would be without any lateness.
+    pub fn due(said: &[Value]) -> Self {
+        let measured: Vec<Value> = said.iter().filter(|row| row["phase"] == "measured").cloned().collect();
+        Self(sorted(&measured, "due_us"))
+    }
+
     fn gaps(&self) -> Vec<f64> {
         self.0.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
@@ -83,6 +89,12 @@ pub fn ttft_errors_ms(said: &[Value], did: &[Value]) -> Vec<f64> {
     let (written, read) = (sorted(did, "first_token_us"), sorted(&measured, "first_token_us"));
     let difference = (least(&arrived, &sent) - least(&read, &written)) / 2.0;
     written.iter().zip(&read).map(|(written, read)| (read + difference - written) / 1000.0).collect()
+}
+
+/// From the arrival of each request to the server's write of its first token, ms.
+pub fn true_ttft_ms(did: &[Value]) -> Vec<f64> {
+    let ttft = |row: &Value| Some((row["first_token_us"].as_f64()? - row["arrived_us"].as_f64()?) / 1000.0);
+    did.iter().filter_map(ttft).collect()
 }
 
 /// Most requests that were under way at once.

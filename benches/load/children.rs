@@ -63,8 +63,28 @@ impl Drop for Server {
 pub struct Ran {
     pub wall_s: f64,
     pub cpu_s: f64,
+    /// CPU seconds of the thread that had most of them.
+    pub busiest_s: f64,
     pub peak_mb: f64,
     pub rows: Vec<Value>,
+}
+
+/// Processes that do nothing but run, one for each core; killed when dropped.
+pub struct BusyCores(Vec<Child>);
+
+impl BusyCores {
+    pub fn start(n: usize) -> Self {
+        Self((0..n).map(|_| itself("busy").spawn().unwrap()).collect())
+    }
+}
+
+impl Drop for BusyCores {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// bench-load against the server. The framework is one that keeps connections alive.
@@ -85,24 +105,37 @@ fn itself(part: &str) -> Command {
     command
 }
 
-fn run(command: &mut Command, server: &Server) -> Ran {
+/// Any client: its standard output is its rows.
+pub fn run(command: &mut Command, server: &Server) -> Ran {
     let path = server.folder.path().join("rows.jsonl");
     // Only one client runs at a time, and the server is not waited for meanwhile.
     let (before, begun) = (cpu_of_children(), Instant::now());
     let mut child = command.stdin(Stdio::null()).stdout(File::create(&path).unwrap()).spawn().unwrap();
-    let watched = format!("/proc/{}/status", child.id());
+    let watched = format!("/proc/{}", child.id());
     let watch = thread::spawn(move || {
-        let mut peak_mb = 0.0;
-        while let Some(mb) = peak_of(&watched) {
+        let (mut peak_mb, mut busiest_s) = (0.0, 0.0f64);
+        while let Some(mb) = peak_of(&format!("{watched}/status")) {
             peak_mb = mb;
+            busiest_s = busiest_s.max(busiest_of(&format!("{watched}/task")));
             thread::sleep(LOOK);
         }
-        peak_mb
+        (peak_mb, busiest_s)
     });
     let status = child.wait().unwrap();
     let (wall_s, cpu_s) = (begun.elapsed().as_secs_f64(), cpu_of_children() - before);
     assert!(status.success(), "{command:?}: {status}");
-    Ran { wall_s, cpu_s, peak_mb: watch.join().unwrap(), rows: read(&path) }
+    let (peak_mb, busiest_s) = watch.join().unwrap();
+    Ran { wall_s, cpu_s, busiest_s, peak_mb, rows: read(&path) }
+}
+
+/// CPU seconds of the busiest thread so far.
+fn busiest_of(tasks: &str) -> f64 {
+    let threads = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+    let spent = threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    spent.fold(0.0, f64::max) / 1e9
 }
 
 /// Peak RSS, MB; `None` once the process has ended.
@@ -140,6 +173,17 @@ impl Ran {
         self.chunks() / seconds.unwrap_or(f64::NAN)
     }
 
+    /// Chunks in a CPU second of the busiest thread: what the client reaches where cores are not short.
+    pub fn chunks_per_busiest_s(&self) -> f64 {
+        self.chunks() / self.busiest_s
+    }
+
+    /// Measured requests in a second of the run.
+    pub fn requests_per_s(&self) -> f64 {
+        let seconds = self.rows.iter().find_map(|row| row["duration_s"].as_f64());
+        self.measured().count() as f64 / seconds.unwrap_or(f64::NAN)
+    }
+
     /// The same figure is µs a chunk.
     pub fn cpu_per_million(&self) -> f64 {
         self.cpu_s * 1e6 / self.chunks()
@@ -156,6 +200,12 @@ impl Ran {
             let from = row["due_us"].as_f64().or(row["sent_us"].as_f64())?;
             Some((row["first_token_us"].as_f64()? - from) / 1000.0)
         };
+        self.measured().filter_map(ttft).collect()
+    }
+
+    /// From the sending to the first token, ms.
+    pub fn ttft_from_send_ms(&self) -> Vec<f64> {
+        let ttft = |row: &Value| Some((row["first_token_us"].as_f64()? - row["sent_us"].as_f64()?) / 1000.0);
         self.measured().filter_map(ttft).collect()
     }
 

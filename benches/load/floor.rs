@@ -1,5 +1,5 @@
-//! The least that a client of a stream can do: read it, or read it and parse each event. One thread, connections kept
-//! alive, one buffer for all streams; it knows its server and checks nothing.
+//! The least that a client of a stream can do: read it, or read it and parse each event; or the same over hyper. One thread,
+//! connections kept alive; it knows its server and checks nothing.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -7,6 +7,9 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Instant;
 
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
@@ -17,6 +20,7 @@ struct Floor {
     request: Vec<u8>,
     left: Cell<usize>,
     parse: bool,
+    hyper: bool,
     buffer: RefCell<Vec<u8>>,
     chunks: Cell<usize>,
 }
@@ -54,9 +58,13 @@ pub fn run(args: &[String]) {
     let (requests, each): (usize, usize) = (requests.parse().unwrap(), tokens.parse().unwrap());
     let floor = Rc::new(Floor {
         address: url.trim_start_matches("http://").into(),
-        request: format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes(),
+        request: match how.as_str() {
+            "hyper" => body.into_bytes(),
+            _ => format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes(),
+        },
         left: Cell::new(requests),
-        parse: how == "parse",
+        parse: how != "read",
+        hyper: how == "hyper",
         buffer: RefCell::new(vec![0; 1 << 16]),
         chunks: Cell::new(0),
     });
@@ -77,11 +85,33 @@ pub fn run(args: &[String]) {
 async fn stream(floor: Rc<Floor>) {
     let stream = TcpStream::connect(&floor.address).await.unwrap();
     stream.set_nodelay(true).unwrap();
+    if floor.hyper {
+        return over_hyper(&floor, stream).await;
+    }
     while let Some(left) = floor.left.get().checked_sub(1) {
         floor.left.set(left);
         // A request fits the socket's buffer.
         assert_eq!(stream.try_write(&floor.request).unwrap(), floor.request.len());
         answer(&floor, &stream).await;
+    }
+}
+
+async fn over_hyper(floor: &Floor, stream: TcpStream) {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::task::spawn_local(connection);
+    let mut line = Vec::new();
+    while let Some(left) = floor.left.get().checked_sub(1) {
+        floor.left.set(left);
+        let request = hyper::Request::post("/v1/completions").header("host", "truth");
+        let body = Full::new(Bytes::from(floor.request.clone()));
+        let request = request.header("content-type", "application/json").body(body).unwrap();
+        sender.ready().await.unwrap();
+        let mut answer = sender.send_request(request).await.unwrap();
+        while let Some(frame) = answer.frame().await {
+            if let Some(data) = frame.unwrap().data_ref() {
+                lines(floor, data, &mut line);
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The error type of the crate: what is wrong, where, and why.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,12 +13,13 @@ pub struct Error {
     place: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     reader_left: bool,
+    unwritable: bool,
 }
 
 impl Error {
     /// An error with this message, a sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), place: None, source: None, reader_left: false }
+        Self { what: what.into(), place: None, source: None, reader_left: false, unwritable: false }
     }
 
     /// Adds the place: `stdin:17`, `plan.yaml:3:5`, a path or a URL. A place that is already set stays.
@@ -44,6 +46,33 @@ impl Error {
     #[must_use]
     pub fn reader_left() -> Self {
         Self { reader_left: true, ..Self::new("the reader of standard output left") }
+    }
+
+    /// True if the disk has no room for a file, or the user may not use more of it.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+                return true;
+            }
+            next = cause.source();
+        }
+        false
+    }
+
+    /// Rows cannot be written any more: stop, for nothing would be saved.
+    #[must_use]
+    pub fn unwritable(mut self) -> Self {
+        self.unwritable = true;
+        self
+    }
+
+    /// True if rows cannot be written any more.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        self.unwritable
     }
 
     /// True if this only means that the reader of standard output has ended.
@@ -74,7 +103,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
 
 /// Adds context to any error.
 pub trait Context<T> {
@@ -94,6 +127,13 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::r
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_seen_through_what_was_said_about_it() {
+        let full = || std::io::Error::from(ErrorKind::StorageFull);
+        assert!(Error::new("cannot write").because(Error::new("a log").because(full())).is_disk_full());
+        assert!(!Error::new("cannot write").because(std::io::Error::from(ErrorKind::NotFound)).is_disk_full());
+    }
 
     #[test]
     fn prints_place_what_and_each_cause_once() {

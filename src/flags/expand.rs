@@ -25,7 +25,8 @@ The baseline of each framework comes first, then candidates from its search spac
 up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows, \
 one for each reason, and do not count towards that maximum. The estimated time \
 assumes that responses take half the time that the SLA allows, its maximum that they take all of it; both assume each \
-framework's usual start time.
+framework's usual start time, open-loop runs of at least four responses, and the usual course of a search, with as many \
+requests as its percentiles take.
 
 Exit status:
   0  done
@@ -46,6 +47,9 @@ pub struct Args {
     /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ExpandFormat::Jsonl)]
     pub format: ExpandFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE", conflicts_with = "emit")]
+    pub output: Option<PathBuf>,
     /// Skip units that these result rows complete; may be repeated
     #[arg(long, value_name = "FILE")]
     pub done: Vec<PathBuf>,
@@ -103,6 +107,8 @@ pub enum RetryPolicy {
     Transient,
     /// All failures, and units skipped for lack of time
     Failed,
+    /// Everything, also what is complete
+    All,
 }
 
 /// What to search.

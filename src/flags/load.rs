@@ -11,8 +11,8 @@ use super::{Common, Program, key_value};
 use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
-use crate::plan::DEFAULT_QPS;
-use crate::rows::kinds::{Qps, Shard};
+use crate::plan::{DEFAULT_QPS, DEFAULT_USERS};
+use crate::rows::kinds::{Qps, Shard, Users};
 use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
@@ -60,13 +60,16 @@ pub struct Args {
     /// Find the highest request rate between LOWER and UPPER that meets the SLA, open loop
     #[arg(long, value_name = "LOWER:UPPER[:TOLERANCE]", requires_all = ["url", "sla"], value_parser = qps)]
     pub qps: Option<Qps>,
+    /// Find the highest number of requests in flight between LOWER and UPPER that meets the SLA, closed loop
+    #[arg(long, value_name = "LOWER:UPPER", requires_all = ["url", "sla"], value_parser = users)]
+    pub users: Option<Users>,
     /// Send all requests at once (request rate inf)
     #[arg(long, requires = "url")]
     pub burst: bool,
     /// SLA limit for the verdict, such as max_p99_ttft_ms=500; may be repeated
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
-    /// Number of measured requests per run [default: 80, or the number of rows in the dataset if that is smaller]
+    /// Minimum number of measured requests per run; an open loop also lasts at least four answers [default: 80, or the number of rows in the dataset if that is smaller]
     #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
     pub num_prompts: Option<u32>,
     /// Number of warmup requests, sent sequentially before measuring
@@ -139,6 +142,9 @@ pub struct Args {
     /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
     #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client_cpus: Option<CpuList>,
+    /// Number of threads that send requests and read responses, 1 to 256 [default: one per CPU of --client-cpus, else half of the CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = PIPELINE)]
+    pub threads: Option<u16>,
     /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,
@@ -181,6 +187,14 @@ impl Program for Args {
 }
 
 impl Args {
+    /// Number of threads that send requests and read responses: one per CPU of those given, else half of this host's, at least one.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let usual = if self.client_cpus.is_some() { cpus } else { (cpus / 2).max(1) };
+        self.threads.map_or(usual, usize::from)
+    }
+
     /// The headers, name and value.
     ///
     /// # Errors
@@ -231,6 +245,17 @@ fn qps(text: &str) -> Result<Qps, String> {
     } else {
         Err("TOLERANCE must be above 0".into())
     }
+}
+
+fn users(text: &str) -> Result<Users, String> {
+    let wrong = || format!("{text:?} is not LOWER:UPPER, such as 1:64");
+    let (lower, upper) = text.split_once(':').ok_or_else(wrong)?;
+    let count = |text: &str| text.parse::<u32>().map_err(|_| wrong());
+    let (lower, upper) = (count(lower)?, count(upper)?);
+    if lower == 0 || upper <= lower {
+        return Err("LOWER must be at least 1 and below UPPER".into());
+    }
+    Ok(Users { lower, upper, ..DEFAULT_USERS })
 }
 
 fn rate(text: &str) -> Result<Rate, String> {

@@ -6,6 +6,7 @@ pub mod normalize;
 pub mod rank;
 pub mod serve;
 pub mod sim;
+pub mod sweep;
 pub mod validate;
 pub mod workload;
 

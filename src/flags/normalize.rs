@@ -61,6 +61,9 @@ pub struct Args {
     /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Rows)]
     pub to: OutputFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,

@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use super::{Common, Program};
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
-use crate::rank::{CapacityDemand, RankBy, RankOptions, Throughput};
+use crate::rank::{CapacityDemand, RankBy, RankOptions, Throughput, Unfinished};
 use crate::rows::words::{Limit, Statistic};
 
 const AFTER: &str = "\
@@ -58,6 +58,9 @@ pub struct Args {
     /// Report format
     #[arg(long, value_enum, default_value_t = ReportFormat::Auto)]
     pub format: ReportFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Weight of each scenario in one decision over all of them: chat=0.7,summarization=0.3
     #[arg(long, value_name = "SCENARIO=WEIGHT,…", value_delimiter = ',', value_parser = weight)]
     pub weights: Vec<(String, f64)>,
@@ -96,6 +99,9 @@ pub struct Args {
     /// Framework for which the report says what to profile where it does not win (default: sglang); none: omit that section
     #[arg(long, value_name = "FRAMEWORK")]
     pub handoff: Option<String>,
+    /// Say first in the report that runs of the plan are missing, and why: interrupted, failed or budget
+    #[arg(long, value_name = "REASON:DONE/PLANNED")]
+    pub unfinished: Option<Unfinished>,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
@@ -111,16 +117,20 @@ pub enum RankMetric {
     Goodput,
     /// Output tokens per second
     OutputTokenThroughput,
-    /// Highest request rate that a rate search found to meet the SLA
+    /// Highest request rate that a search found to meet the SLA
     MaxQps,
+    /// Highest number of requests in flight that a search found to meet the SLA
+    MaxUsers,
     /// Successful requests per second per GPU
     RequestThroughputPerGpu,
     /// Requests per second that meet every SLA limit, per GPU
     GoodputPerGpu,
     /// Output tokens per second per GPU
     OutputTokenThroughputPerGpu,
-    /// Highest request rate that a rate search found to meet the SLA, per GPU
+    /// Highest request rate that a search found to meet the SLA, per GPU
     MaxQpsPerGpu,
+    /// Highest number of requests in flight that a search found to meet the SLA, per GPU
+    MaxUsersPerGpu,
 }
 
 /// The format of the report.
@@ -176,10 +186,12 @@ impl From<RankMetric> for RankBy {
             RankMetric::Goodput => (Throughput::Goodput, false),
             RankMetric::OutputTokenThroughput => (Throughput::OutputTokens, false),
             RankMetric::MaxQps => (Throughput::MaxQps, false),
+            RankMetric::MaxUsers => (Throughput::MaxUsers, false),
             RankMetric::RequestThroughputPerGpu => (Throughput::Requests, true),
             RankMetric::GoodputPerGpu => (Throughput::Goodput, true),
             RankMetric::OutputTokenThroughputPerGpu => (Throughput::OutputTokens, true),
             RankMetric::MaxQpsPerGpu => (Throughput::MaxQps, true),
+            RankMetric::MaxUsersPerGpu => (Throughput::MaxUsers, true),
         };
         Self { throughput, per_gpu }
     }

@@ -48,6 +48,9 @@ pub struct Args {
     /// Output format
     #[arg(long, alias = "output-format", value_enum, default_value_t = ValidateFormat::Auto)]
     pub format: ValidateFormat,
+    /// Write to FILE instead of standard output: complete, or FILE stays as it was
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["rows", "explain"])]
+    pub output: Option<PathBuf>,
     /// Treat warnings as errors
     #[arg(long)]
     pub strict: bool,
@@ -61,8 +64,8 @@ pub struct Args {
     /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "New plan")]
     pub new: Option<String>,
-    /// With --new: use this command as the baseline: docker run, podman run or the server's own; a file that contains it, or -
-    /// for standard input
+    /// With --new: use this command as the baseline: the server's own, or with docker run, docker exec, podman run,
+    /// ssh or srun before it; a file that contains it, or - for standard input
     #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "New plan")]
     pub from_command: Option<String>,
     /// With --new: number of GPUs; 0 for an engine on the CPU [default: 1, or the number that --from-command needs]

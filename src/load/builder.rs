@@ -262,8 +262,8 @@ impl RequestBuilder {
             let mut body = Vec::new();
             // The beginning of an answer that is cut off shows whether the server accepts the request.
             loop {
-                match answer.chunk().await {
-                    Ok(Some(chunk)) => body.extend_from_slice(chunk.as_ref()),
+                match answer.read(&mut body).await {
+                    Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(_) if !body.is_empty() => break,
                     Err(failure) => return Err(lost(failure)),
@@ -294,7 +294,7 @@ impl RequestBuilder {
         } else {
             look(&body)
         }
-        let text = error_body::text(&body, answer.compressed().as_deref());
+        let text = error_body::text(&body, answer.compressed.as_deref());
         // Redact before cutting: half a secret would not be recognized.
         let error = failed.or(error).map(|why| redact::outgoing(&why).chars().take(300).collect());
         Ok(BuilderProbe { status: answer.status, text, input, error, answered })

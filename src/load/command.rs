@@ -24,7 +24,7 @@ pub fn command(
     flag("--endpoint", bench.endpoint.to_string());
     flag("--framework", candidate.server.definition.clone());
     scenario.flags().into_iter().for_each(|(name, value)| flag(name, value));
-    flag("--num-prompts", measured_requests(bench.num_prompts, bench.duration_s, load).to_string());
+    flag("--num-prompts", bench.num_prompts.to_string());
     match bench.warmup_s {
         Some(seconds) => flag("--warmup-s", seconds.to_string()),
         None => flag("--warmup", bench.warmup_requests.to_string()),
@@ -57,12 +57,4 @@ pub fn command(
     argv.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_string()));
     argv.extend(scenario.prefix_reuse().then(|| "--prefix-reuse".to_string()));
     argv
-}
-
-/// Number of measured requests of a run: as many as requested, or as many as the duration needs, whichever is more.
-#[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-pub fn measured_requests(num_prompts: u32, duration_s: Option<f64>, load: &Load) -> u32 {
-    let by_time = duration_s.zip(load.rate).map_or(0, |(duration, rate)| (duration * rate).ceil() as u32);
-    num_prompts.max(by_time)
 }

@@ -98,6 +98,7 @@ impl<'a> RunDriver<'a> {
             full: self.options.full,
             judged,
             sample: Sample::default(),
+            answers: Vec::new(),
             out: &mut self.out,
             notice: self.notice,
         };

@@ -3,76 +3,35 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use hdrhistogram::Histogram;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::health::Lateness;
-use super::jobs;
-use super::jobs::{Job, Jobs, SessionSettings};
-use super::pace::pace;
+use super::launch::{LaunchQueue, PendingSessions};
 use super::recorder::RunRecorder;
 use super::request::RequestOutcome;
 use super::send_schedule::SendSchedule;
+use super::sender::{SenderThread, fill};
 use super::stop::StopReason;
+use super::workers::WorkerThreads;
 use crate::base::error::Result;
-use crate::rows::kinds::{LoadMode, Request, RequestStatus};
-use crate::rows::units::Micros;
+use crate::metrics::sla::CHECK_EVERY;
+use crate::rows::kinds::RequestStatus;
 use crate::rows::words::Phase;
 
-/// Number of finished requests after which to check again whether a run can still meet its SLA.
-const CHECK_EVERY: u32 = 16;
-
-/// Maximum number of requests that start together. If thousands started together, all would connect before the first is
-/// sent, and each would seem to wait for the server while it waited for the others.
-const BATCH: u32 = 32;
-/// Turns of the event loop that a batch needs to leave: connect, handshake, write.
-const TURNS: usize = 8;
-
-/// Lets the requests that have started leave.
-async fn settle() {
-    for _ in 0..TURNS {
-        tokio::task::yield_now().await;
-    }
-}
+/// Outcomes that are taken at once, at most.
+const OUTCOMES: usize = 64;
 
 /// An empty distribution, µs.
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("valid bounds")
 }
 
-/// The sessions that have not been sent yet.
-pub struct PendingSessions<'a> {
-    /// For the warm-up under load; endless.
-    pub warm: Jobs<'a>,
-    /// The measured sessions.
-    pub sessions: std::vec::IntoIter<Vec<Job>>,
-    /// For the tail; endless.
-    pub tail: Jobs<'a>,
-}
-
-impl PendingSessions<'_> {
-    /// Number of measured requests.
-    fn measured(&self) -> u32 {
-        self.sessions.as_slice().iter().map(|session| u32::try_from(session.len()).unwrap_or(u32::MAX)).sum()
-    }
-
-    fn next(&mut self, phase: Option<Phase>) -> Result<(Phase, Vec<Job>)> {
-        let session = match phase {
-            Some(Phase::Warmup) => self.warm.session(u32::MAX)?,
-            Some(Phase::Tail) => self.tail.session(u32::MAX)?,
-            Some(Phase::Measured | Phase::Pilot) | None => self.sessions.next().unwrap_or_default(),
-        };
-        Ok((phase.unwrap_or(Phase::Measured), session))
-    }
-}
-
 /// The requests in flight, and counts of those that finished.
 pub struct InFlight {
-    /// The sessions in flight.
-    pub tasks: JoinSet<RequestOutcome>,
+    workers: Arc<WorkerThreads>,
     /// The requests that have no row yet, by phase and number.
     pub open: BTreeSet<(Phase, u32)>,
     /// When the measured requests left.
@@ -85,14 +44,13 @@ pub struct InFlight {
     ok: u32,
     answered: u32,
     reused: u32,
-    finished: (UnboundedSender<RequestOutcome>, UnboundedReceiver<RequestOutcome>),
 }
 
 impl InFlight {
     /// Nothing in flight.
-    pub fn new() -> Self {
+    pub fn new(workers: Arc<WorkerThreads>) -> Self {
         Self {
-            tasks: JoinSet::new(),
+            workers,
             open: BTreeSet::new(),
             lateness: Lateness::default(),
             gaps: histogram(),
@@ -101,7 +59,6 @@ impl InFlight {
             ok: 0,
             answered: 0,
             reused: 0,
-            finished: unbounded_channel(),
         }
     }
 
@@ -119,89 +76,64 @@ impl InFlight {
         recorder: &mut RunRecorder<'_>,
         schedule: SendSchedule,
         mut pending: PendingSessions<'_>,
+        stopped: Pin<&mut impl Future<Output = StopReason>>,
+    ) -> Result<Option<StopReason>> {
+        let (outcomes, mut finished) = unbounded_channel();
+        let n = pending.measured();
+        let launch = LaunchQueue::new(recorder, schedule, std::mem::take(&mut pending.sessions), outcomes);
+        let launch = Arc::new(launch);
+        launch.feed(&mut pending)?;
+        let flown = self.follow(recorder, &launch, &mut finished, pending, n, stopped).await;
+        let cannot_pass = matches!(flown, Ok(Some(StopReason::CannotPass(_))));
+        self.open = launch.close(cannot_pass);
+        self.workers.clear().await;
+        flown
+    }
+
+    async fn follow(
+        &mut self,
+        recorder: &mut RunRecorder<'_>,
+        launch: &Arc<LaunchQueue>,
+        finished: &mut UnboundedReceiver<RequestOutcome>,
+        mut pending: PendingSessions<'_>,
+        n: u32,
         mut stopped: Pin<&mut impl Future<Output = StopReason>>,
     ) -> Result<Option<StopReason>> {
-        let n = pending.measured();
-        let mut paced = schedule.due.clone().map(|due| pace(due, schedule.clock.0.into_std()));
-        let (mut launched, mut due_now) = (0, 0u32);
+        let (due, workers) = (launch.schedule.due.clone(), self.workers.clone());
         // In closed loop every free slot is filled.
-        let mut free = if paced.is_none() { recorder.share(recorder.run.load.concurrency.unwrap_or(1)) } else { 0 };
+        let slots = if due.is_none() { recorder.share(recorder.run.load.concurrency.unwrap_or(1)) } else { 0 };
+        let _sender = due.map(|due| SenderThread::start(launch.clone(), workers.clone(), due)).transpose()?;
+        let filling = fill(launch.clone(), workers, slots);
+        tokio::pin!(filling);
+        let (mut filled, mut batch) = (false, Vec::new());
         while self.done < n {
-            for begun in 0..std::mem::take(&mut free) {
-                if begun % BATCH == BATCH - 1 {
-                    settle().await;
-                }
-                let session = pending.next(schedule.phase(launched, pending.sessions.len()))?;
-                launched += 1;
-                self.launch(recorder, session, None, &schedule)?;
-            }
             tokio::select! {
                 biased;
-                Some(k) = async { match &mut paced { Some(paced) => paced.recv().await, None => None } } => {
-                    let due = schedule.due.as_ref().map(|due| due[k as usize]);
-                    // Only if many are due at once does the next one start before this one has left.
-                    due_now = if due == Some(Micros(0)) { due_now + 1 } else { 0 };
-                    if due_now % BATCH == BATCH - 1 {
-                        settle().await;
-                    }
-                    let session = pending.next(schedule.phase(k as usize, pending.sessions.len()))?;
-                    self.launch(recorder, session, due, &schedule)?;
-                }
-                Some(outcome) = self.finished.1.recv() => self.finish(recorder, outcome)?,
-                Some(Ok(outcome)) = self.tasks.join_next() => {
-                    free += u32::from(paced.is_none());
-                    self.finish(recorder, outcome)?;
-                    let check = recorder.judged && self.done.is_multiple_of(CHECK_EVERY);
-                    if check && recorder.spec.sla.cannot_pass(&recorder.sample, n as usize) {
-                        self.open.extend(pending.sessions.flatten().map(|job| (Phase::Measured, job.i)));
-                        return Ok(Some(StopReason::CannotPass));
-                    }
-                }
                 why = &mut stopped => return Ok(Some(why)),
+                () = &mut filling, if !filled => filled = true,
+                () = launch.hungry() => launch.feed(&mut pending)?,
+                _ = finished.recv_many(&mut batch, OUTCOMES) => {
+                    for outcome in batch.drain(..) {
+                        launch.close_one(outcome.row.phase, outcome.row.i);
+                        self.finish(recorder, outcome)?;
+                        let check = recorder.judged && self.done.is_multiple_of(CHECK_EVERY);
+                        let missed = || recorder.spec.sla.cannot_pass(&recorder.sample, n as usize);
+                        if let Some(limit) = check.then(missed).flatten() {
+                            return Ok(Some(StopReason::CannotPass(limit)));
+                        }
+                    }
+                }
             }
         }
         Ok(None)
     }
 
-    fn launch(
-        &mut self,
-        recorder: &mut RunRecorder<'_>,
-        (phase, session): (Phase, Vec<Job>),
-        due: Option<Micros>,
-        schedule: &SendSchedule,
-    ) -> Result<()> {
-        let output_len = recorder.run.workload.output_len;
-        let rows = session.into_iter().enumerate().map(|(turn, job)| {
-            let row = jobs::row(&recorder.run.run_id, &job, phase, due.filter(|_| turn == 0), output_len);
-            (job, row)
-        });
-        let session: Vec<(Job, Request)> = rows.collect();
-        if session.is_empty() {
-            return Ok(());
-        }
-        if recorder.run.load.cap.is_some_and(|cap| self.tasks.len() >= recorder.share(cap) as usize) {
-            for (_, row) in session {
-                self.done += u32::from(phase == Phase::Measured);
-                recorder.write(Request { status: RequestStatus::Dropped, ..row })?;
-            }
-            return Ok(());
-        }
-        self.open.extend(session.iter().map(|(job, _)| (phase, job.i)));
-        let builder = recorder.spec.builder;
-        let settings = SessionSettings {
-            client: builder.client.clone(),
-            endpoint: builder.spec.endpoint,
-            follow: recorder.follow(schedule.clock),
-            think: Duration::from_secs_f64(recorder.spec.scenario.think_s.unwrap_or(0.0)),
-            due: recorder.run.load.mode == LoadMode::Open,
-        };
-        self.tasks.spawn_local(jobs::send_session(settings, session, self.finished.0.clone()));
-        Ok(())
-    }
-
     fn finish(&mut self, recorder: &mut RunRecorder<'_>, outcome: RequestOutcome) -> Result<()> {
-        self.open.remove(&(outcome.row.phase, outcome.row.i));
         let row = &outcome.row;
+        if row.status == RequestStatus::Dropped {
+            self.done += u32::from(row.phase == Phase::Measured);
+            return recorder.write(outcome.row);
+        }
         if let Some(reused) = row.reused_connection {
             self.answered += 1;
             self.reused += u32::from(reused);

@@ -105,7 +105,7 @@ async fn run_unit(
         Ok(done) => done,
         Err(why) => {
             let (_, class, reason) = why.end();
-            not_run(&mut driver.out, &run, Status::Failed, class, reason)?;
+            not_run(&mut driver.out, &run, Status::Failed, class, &reason)?;
             return Ok(Some(why));
         }
     };

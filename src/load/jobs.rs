@@ -1,17 +1,12 @@
 //! The requests of a run with their bodies, in sessions of one or more.
 
-use std::time::Duration;
-
-use tokio::sync::mpsc::UnboundedSender;
-
 use super::builder::RequestBuilder;
-use super::request::{FollowSettings, RequestOutcome, blank, send};
+use super::request::blank;
 use super::workload::{WorkloadItem, WorkloadItems};
 use crate::base::error::Result;
 use crate::rows::kinds::{Request, RequestStatus, Shard};
 use crate::rows::units::Micros;
-use crate::rows::words::{Endpoint, Phase};
-use crate::system::http::HttpClient;
+use crate::rows::words::Phase;
 
 /// One request.
 #[derive(Debug)]
@@ -83,45 +78,6 @@ impl<'a> Jobs<'a> {
             sessions.push(session);
         }
     }
-}
-
-/// How the requests of a session are sent.
-#[derive(Debug, Clone)]
-pub struct SessionSettings {
-    /// The client of the server.
-    pub client: HttpClient,
-    /// Path of the endpoint.
-    pub endpoint: Endpoint,
-    /// How each is followed.
-    pub follow: FollowSettings,
-    /// Pause between turns.
-    pub think: Duration,
-    /// Later turns have a due time, too, which latency counts from.
-    pub due: bool,
-}
-
-/// Sends a session, one request after the other. The outcomes go into `finished`, except for the last, which is returned.
-pub async fn send_session(
-    settings: SessionSettings,
-    session: Vec<(Job, Request)>,
-    finished: UnboundedSender<RequestOutcome>,
-) -> RequestOutcome {
-    let mut last: Option<RequestOutcome> = None;
-    for (job, mut row) in session {
-        if let Some(before) = last.take() {
-            // If the run has ended, nobody reads it.
-            let _ = finished.send(before);
-            if !settings.think.is_zero() {
-                tokio::time::sleep(settings.think).await;
-            }
-            row.due_us = settings.due.then(|| settings.follow.clock.now());
-        }
-        last = Some(send(&settings.client, settings.endpoint.as_str(), job.body, row, settings.follow).await);
-    }
-    last.unwrap_or_else(|| RequestOutcome {
-        row: blank("", 0, Phase::default(), None, RequestStatus::Aborted),
-        stamps: Vec::new(),
-    })
 }
 
 /// The row of a job that has not been sent yet.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::builder::{RequestBuilder, RequestSpec};
-use super::command::{command, measured_requests};
+use super::command::command;
 use super::options::LoadOptions;
 use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::COMMIT;
 use crate::base::{digest, redact, shell};
 use crate::engines::framework::Framework;
+use crate::metrics::search::LengthNeed;
 use crate::rows::kinds::{
     Candidate, ClientInfo as ClientName, Connections, Load, Members, Run, Scenario, Server, Shard, Unit, Workload,
 };
@@ -50,10 +51,11 @@ impl<'a> LeasedServer<'a> {
         Some(Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default())
     }
 
-    /// The command that repeats a run at this load with this seed.
-    pub fn command(&self, scenario: &Scenario, load: &Load, seed: u64) -> String {
+    /// The command that repeats a run of so many requests at this load with this seed.
+    pub fn command(&self, scenario: &Scenario, load: &Load, requests: u32, seed: u64) -> String {
         let mut candidate = self.candidate.clone();
         candidate.benchmark.seed = seed;
+        candidate.benchmark.num_prompts = requests;
         let port = self.definition.map(|definition| definition.default_port);
         shell::join(&command(&candidate, &self.server.endpoint, port, scenario, load))
     }
@@ -109,6 +111,7 @@ impl<'a> LeasedServer<'a> {
         cpus: Option<&CpuList>,
     ) -> Run {
         let (bench, server) = (&self.candidate.benchmark, self.server);
+        let length = LengthNeed::default().length(bench.num_prompts, bench.duration_s, load, None);
         let identity = serde_json::json!([
             scenario.identity(),
             bench.endpoint,
@@ -122,7 +125,7 @@ impl<'a> LeasedServer<'a> {
             endpoint: bench.endpoint,
             input_len: scenario.input_len,
             output_len: scenario.output_len,
-            num_prompts: measured_requests(bench.num_prompts, bench.duration_s, load),
+            num_prompts: length.requests,
             dataset_path: scenario.dataset.as_ref().map(|dataset| dataset.path.clone()),
             prefix_reuse: scenario.reuses_prefixes(),
             template_tokens: builder.and_then(RequestBuilder::template_tokens),
@@ -140,10 +143,11 @@ impl<'a> LeasedServer<'a> {
             shard,
             repeat: unit.repeat,
             attempt: 0,
+            length: Some(length),
             seed: bench.seed,
             warmup_s: bench.warmup_s,
             schedule_sha256: None,
-            benchmark_command: self.command(scenario, load, bench.seed),
+            benchmark_command: self.command(scenario, load, length.requests, bench.seed),
             cache: bench.cache,
             connections: builder.map(|builder| builder.client.connections()).unwrap_or_default(),
             client: ClientName {

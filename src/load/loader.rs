@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,11 +19,13 @@ use super::options::LoadOptions;
 use super::recorder::{RunSpec, not_run};
 use super::search::{SearchContext, search};
 use super::stop::StopReason;
+use super::workers::WorkerThreads;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
+use crate::metrics::search::SearchRange;
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
-use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Qps, Run, Scenario, Server, Status};
+use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, FailureClass};
 use crate::system::http::HttpClient;
@@ -54,6 +57,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             driver: RunDriver::new(out, options, notice)?,
             datasets: DatasetCache::new(options.read_dataset),
             incumbents: BTreeMap::new(),
+            lost_lease: None,
         };
         loader.all(feed(rows)).await
     });
@@ -66,23 +70,32 @@ struct Loader<'a> {
     datasets: DatasetCache,
     /// The highest rate at which any candidate met the SLA, by scenario and load.
     incumbents: BTreeMap<String, f64>,
+    /// The server of the last row if it stopped before its lease was taken, and what that means unless its end says why.
+    lost_lease: Option<(String, Error)>,
 }
 
 impl Loader<'_> {
     async fn all(&mut self, mut rows: Receiver<Result<(Row, RowPlace)>>) -> Result<Option<Signal>> {
+        // A server whose end has not passed yet.
+        let mut is_open = false;
         loop {
             let driver = &self.driver;
             let next = tokio::select! {
                 biased;
                 signal = driver.next_signal() => match driver.record_signal(signal) {
                     // After the first signal, rows are only passed on until bench-serve has written its server_end.
-                    None => continue,
-                    Some(_) => return Ok(Some(signal)),
+                    None if is_open => continue,
+                    _ => return Ok(Some(signal)),
                 },
                 () = driver.reader_left() => return Ok(None),
                 next = rows.recv() => next,
             };
-            let Some(next) = next else { return Ok(driver.signal()) };
+            let Some(next) = next else {
+                if let Some((_, lost)) = self.lost_lease.take() {
+                    self.driver.notice.error(&lost);
+                }
+                return Ok(self.driver.signal());
+            };
             let (row, place) = next?;
             let kind = row.record().map(String::from);
             let is_server = kind.as_deref() == Some("server");
@@ -90,9 +103,19 @@ impl Loader<'_> {
             if let Some(signal) = driver.signal().filter(|_| is_server) {
                 return Ok(Some(signal));
             }
+            if let Some((id, lost)) = self.lost_lease.take() {
+                let ends = kind.as_deref() == Some("server_end") && row.str("server_id") == Some(&id);
+                match row.str("status").filter(|_| ends) {
+                    Some(status) if status != Status::Ok.as_str() => self.driver.notice.warn(lost.to_string()),
+                    Some(_) | None => self.driver.notice.error(&lost),
+                }
+            }
+            is_open = is_server || (is_open && kind.as_deref() != Some("server_end"));
             let done = if is_server { self.server(&row).await } else { self.driver.out.write(&row) };
+            self.lost_lease = self.lost_lease.take().map(|(id, lost)| (id, lost.at(place.clone())));
             match done {
-                Err(e) if e.is_reader_left() => return Err(e),
+                // Nothing more could be saved.
+                Err(e) if e.is_reader_left() || e.is_unwritable() => return Err(e),
                 Err(e) => self.driver.notice.error(&e.at(place)),
                 Ok(()) => {}
             }
@@ -109,7 +132,12 @@ impl Loader<'_> {
         let lease = match &server.endpoint.lease {
             // Other holders of the lease may still be starting.
             Some(path) => match self.driver.unless_stopped(None, ClientLease::take(Path::new(path))).await {
-                Ok(lease) => Some(lease?),
+                Ok(Ok(lease)) => Some(lease),
+                // Its server_end follows if it died; without its own row nobody could tell what that is about.
+                Ok(Err(e)) => {
+                    self.lost_lease = Some((server.server_id.clone(), e));
+                    return self.driver.out.write(row);
+                }
                 Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
                 Err(_) => return self.driver.out.write(row),
             },
@@ -144,6 +172,7 @@ impl Loader<'_> {
         let (shard, cpus) = (self.driver.options.shard, self.driver.options.cpus.clone());
         let options = leased.client_options(self.driver.options)?;
         let client = HttpClient::new(&server.endpoint.base_url, &options)?;
+        let workers = WorkerThreads::start(self.driver.options.threads, client.base(), &options).map(Arc::new)?;
         let limit = self.driver.options.limits.ttft;
         let finding = RequestBuilder::find(client, leased.request_spec(), limit, self.driver.notice);
         // If the server refuses all requests, its units fail; a signal, a lost lease or a reader that left ends the wait.
@@ -153,11 +182,14 @@ impl Loader<'_> {
             Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
             Err(why) => {
                 let (_, class, reason) = why.end();
-                Err((class, reason.to_string()))
+                Err((class, reason))
             }
         };
         // Rows of each scenario's dataset that this server has already received.
         let mut sent: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        // The length of each scenario's answers on this server, s: the shortest of its runs, since answers take ever longer while a
+        // server falls behind.
+        let mut answers: BTreeMap<&str, Option<f64>> = BTreeMap::new();
         for unit in &candidate.units {
             let (scenario, load) = leased.scenario_and_load(unit)?;
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
@@ -180,10 +212,19 @@ impl Loader<'_> {
                 }
             };
             let sent = sent.entry(&scenario.name).or_default();
-            let spec = RunSpec { builder, scenario, entries: &data.1, bench, load_index: unit.load, sla: &limits };
-            let ended = match (load.rate, load.qps) {
-                (None, Some(qps)) => self.search_unit(&leased, &run, spec, qps, sent).await?,
-                _ => self.run_unit(&leased, &run, spec, load, sent).await?,
+            let spec = RunSpec {
+                builder,
+                workers: &workers,
+                scenario,
+                entries: &data.1,
+                bench,
+                load_index: unit.load,
+                sla: &limits,
+            };
+            let answer = answers.entry(&scenario.name).or_default();
+            let ended = match SearchRange::of(load) {
+                Some(range) => self.search_unit(&leased, &run, spec, range, (sent, answer)).await?,
+                None => self.run_unit(&leased, &run, spec, load, (sent, answer)).await?,
             };
             if ended {
                 break;
@@ -192,14 +233,14 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Searches for the highest rate of a unit; true if no further unit can run.
+    /// Searches for the highest load of a unit; true if no further unit can run.
     async fn search_unit(
         &mut self,
         leased: &LeasedServer<'_>,
         run: &Run,
         spec: RunSpec<'_>,
-        qps: Qps,
-        sent: &mut BTreeSet<usize>,
+        range: SearchRange,
+        (sent, answer): (&mut BTreeSet<usize>, &mut Option<f64>),
     ) -> Result<bool> {
         match self.reset_cache(leased, run, spec.builder, sent).await? {
             CacheState::Ready => {}
@@ -207,9 +248,12 @@ impl Loader<'_> {
             CacheState::Stopped => return Ok(true),
         }
         let until = leased.time_left().map(|left| Instant::now() + left);
-        let command = |load: &Load, seed| leased.command(spec.scenario, load, seed);
-        let context = SearchContext { run, spec, qps, command: &command, until, lease: leased.lease };
-        Ok(search(&mut self.driver, &mut self.incumbents, context, sent).await?.is_some())
+        let command = |load: &Load, n, seed| leased.command(spec.scenario, load, n, seed);
+        let context = SearchContext { run, spec, range, command: &command, until, lease: leased.lease };
+        let mut own = *answer;
+        let ended = search(&mut self.driver, &mut self.incumbents, context, sent, &mut own).await?;
+        *answer = shorter(*answer, own);
+        Ok(ended.is_some())
     }
 
     /// Measures a unit at its load, again if the client fell behind; true if no further unit can run.
@@ -219,12 +263,15 @@ impl Loader<'_> {
         run: &Run,
         spec: RunSpec<'_>,
         load: &Load,
-        sent: &mut BTreeSet<usize>,
+        (sent, answer): (&mut BTreeSet<usize>, &mut Option<f64>),
     ) -> Result<bool> {
         let (bench, scenario) = (spec.bench, spec.scenario);
         let attempts = if run.shard.is_some() { 1 } else { self.driver.options.attempts };
         for attempt in 0..attempts {
             let mut run = run.clone();
+            if let Some(length) = &mut run.length {
+                length.answer_s = *answer;
+            }
             if attempt > 0 {
                 let why = format!("{}: the load generator fell behind; measuring this run again", scenario.name);
                 self.driver.notice.warn(why);
@@ -242,6 +289,7 @@ impl Loader<'_> {
                 return Ok(true);
             }
             self.driver.longest = self.driver.longest.max(begun.elapsed());
+            *answer = shorter(*answer, outcome.answer_s);
             let has_prompts =
                 bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts);
             if !outcome.saturated || !has_prompts || self.skip_reason(leased, scenario, load, spec.sla).is_some() {
@@ -285,7 +333,7 @@ impl Loader<'_> {
         limits: &sla::Limits,
     ) -> Option<(FailureClass, String)> {
         let unsupported = |why: &str| Some((FailureClass::Unsupported, why.to_string()));
-        if load.mode == LoadMode::Closed && load.concurrency.is_none_or(|n| n == 0) {
+        if load.mode == LoadMode::Closed && load.users.is_none() && load.concurrency.is_none_or(|n| n == 0) {
             return unsupported("a closed loop requires concurrency, at least 1");
         }
         // A client without a request to send would wait for ever.
@@ -298,14 +346,16 @@ impl Loader<'_> {
         if load.mode == LoadMode::Open && load.arrivals == Some(Arrivals::Trace) && !paced {
             return unsupported("arrivals: trace requires a dataset in which every row has a timestamp");
         }
-        let searched = load.mode == LoadMode::Open && load.rate.is_none();
+        let searched = load.is_search() || (load.mode == LoadMode::Open && load.rate.is_none());
         if searched && self.driver.options.shard.is_some() {
-            return unsupported("clients that share a load cannot search for a rate: set request_rates");
+            return unsupported("clients that share a load cannot search for it: set request_rates or max_concurrency");
         }
-        if searched && (limits.is_empty() || load.qps.is_none()) {
-            return unsupported("a search for the highest rate requires an sla to meet: set sla, or request_rates");
+        if searched && (limits.is_empty() || !load.is_search()) {
+            return unsupported(
+                "a search for the highest load requires an sla to meet: set sla, or request_rates or max_concurrency",
+            );
         }
-        if let Err(e) = raise_open_files(u64::from(load.concurrency.or(load.cap).unwrap_or(1))) {
+        if let Err(e) = raise_open_files(u64::from(most_streams(load))) {
             return unsupported(&e.to_string());
         }
         let left = leased.time_left()?;
@@ -313,6 +363,16 @@ impl Loader<'_> {
         let why = || format!("it would not have finished before the deadline {deadline}");
         (self.driver.longest > left).then(|| (FailureClass::Budget, why()))
     }
+}
+
+/// The shorter of two answers, as far as they are known.
+fn shorter(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).min_by(f64::total_cmp)
+}
+
+/// Number of streams that a load has at once, as far as it says.
+fn most_streams(load: &Load) -> u32 {
+    load.concurrency.or(load.users.map(|users| users.upper)).or(load.cap).unwrap_or(1)
 }
 
 /// Raises the limit of open files to the maximum that the system allows, for many streams at once.

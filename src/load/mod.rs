@@ -9,6 +9,7 @@ mod flight;
 mod health;
 mod import_client;
 mod jobs;
+mod launch;
 mod leased_server;
 mod loader;
 mod options;
@@ -20,8 +21,10 @@ mod run;
 pub mod schedule;
 mod search;
 mod send_schedule;
+mod sender;
 mod stop;
 pub mod target;
+mod workers;
 pub mod workload;
 
 pub use self::loader::load;

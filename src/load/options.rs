@@ -35,6 +35,8 @@ pub struct LoadOptions {
     pub attempts: u32,
     /// The CPUs that bench-load runs on, where it was given some.
     pub cpus: Option<CpuList>,
+    /// Number of threads that send requests and read responses.
+    pub threads: usize,
     /// Reads datasets.
     pub read_dataset: DatasetReader,
 }

@@ -8,39 +8,30 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-use crate::rows::units::Micros;
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Sends each index of `due` at its time, counted from `start`.
-#[must_use]
-pub fn pace(due: Vec<Micros>, start: Instant) -> UnboundedReceiver<u32> {
-    let (send, receive) = unbounded_channel();
-    thread::spawn(move || {
-        // With the default slack of 50 µs the kernel would merge our wake-ups.
-        let _ = nix::sys::prctl::set_timerslack(1);
-        for (i, at) in (0..).zip(due) {
-            sleep_until(start + Duration::from_micros(at.0));
-            if send.send(i).is_err() {
-                break;
-            }
-        }
-    });
-    receive
+/// Priority of the thread that sends what is due, as nice(2) counts, where raising it is permitted: it sleeps nearly all the time.
+pub const SENDING: i32 = -15;
+/// Priority of the threads that read: what arrives gets its time when it arrives, even if other programs keep the CPUs busy.
+pub const READING: i32 = -10;
+
+/// Lets this thread wake up when it asked to.
+pub fn wake_in_time(priority: i32) {
+    // With the default slack of 50 µs the kernel would merge our wake-ups.
+    let _ = nix::sys::prctl::set_timerslack(1);
+    // Of the calling thread only; without permission the priority stays as it is.
+    let _ = rustix::process::setpriority_process(None, priority);
 }
 
-fn sleep_until(at: Instant) {
-    loop {
+/// Sleeps until `at`, or until the thread is unparked with `over` set.
+pub fn sleep_until(at: Instant, over: &AtomicBool) {
+    while !over.load(Relaxed) {
         let left = at.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
         }
-        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return thread::sleep(left) };
-        let until = now + nix::sys::time::TimeSpec::from_duration(left);
-        let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &until);
+        thread::park_timeout(left);
     }
 }
 

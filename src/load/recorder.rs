@@ -1,30 +1,42 @@
 //! Writes the rows of a run and collects its sample.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::builder::RequestBuilder;
 use super::dataset::DatasetEntry;
 use super::request::{Clock, FollowSettings, RequestTimeouts};
+use super::workers::WorkerThreads;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::metrics::sample::Sample;
+use crate::metrics::search::LengthNeed;
 use crate::metrics::sla;
+use crate::metrics::timing::timing;
 use crate::rows::jsonl::RowWriter;
-use crate::rows::kinds::{Benchmark, ClientHealth, Histograms, Members, Request, Run, RunEnd, Scenario, Status};
+use crate::rows::kinds::{
+    Benchmark, ClientHealth, Histograms, LoadMode, Members, Request, Run, RunEnd, RunLength, Scenario, Status,
+};
 use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Phase};
+use crate::rows::words::{Arrivals, FailureClass, Phase};
 
 /// A finish reason longer than this is text of the server's own, not one of the usual words; bytes.
 const LONGEST_WORD: usize = 16;
+
+/// A run at a given rate gets at most this many times the requests that the plan asks for: far above its capacity a server would
+/// take hours for them.
+const MOST_LONGER: u32 = 16;
 
 /// What a run sends, and to which server.
 #[derive(Clone, Copy)]
 pub struct RunSpec<'a> {
     /// Builds the requests for this server.
     pub builder: &'a RequestBuilder,
+    /// The threads that send them.
+    pub workers: &'a Arc<WorkerThreads>,
     /// The scenario that is run.
     pub scenario: &'a Scenario,
     /// The rows of the scenario's dataset; empty for generated prompts.
@@ -51,6 +63,8 @@ pub struct RunRecorder<'a> {
     pub judged: bool,
     /// The measured requests so far, if the run is judged.
     pub sample: Sample,
+    /// How long each successful measured request took so far, ms.
+    pub answers: Vec<f64>,
     /// Where rows go.
     pub out: &'a mut RowWriter<File>,
     /// Where progress goes.
@@ -67,10 +81,39 @@ impl RunRecorder<'_> {
         if row.finish_reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_WORD) {
             row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
         }
+        if row.phase == Phase::Measured {
+            self.answers.extend(timing(&row).map(|timing| timing.e2e.0));
+        }
         if self.judged && row.phase == Phase::Measured {
             self.sample.add(&row, self.spec.sla);
         }
         self.out.write_typed("request", &row)
+    }
+
+    /// Makes a run longer that would not tell whether the server keeps up, now that its warm-up says how long an answer takes; true
+    /// if it is. `sent` rows of the data set went to this server before. A search decides the lengths of its runs itself, clients
+    /// that share a load need one length, and a trace has its own.
+    pub fn lengthen(&mut self, warm_up: &[Request], sent: usize) -> bool {
+        let Run { load, workload, length: Some(length), probe: None, shard: None, .. } = &self.run else {
+            return false;
+        };
+        if load.mode != LoadMode::Open || load.arrivals == Some(Arrivals::Trace) {
+            return false;
+        }
+        // The first requests of a server may take much longer than any other.
+        let fastest = warm_up.iter().filter_map(timing).map(|timing| timing.e2e.0 / 1000.0).min_by(f64::total_cmp);
+        let answer = length.answer_s.or(fastest);
+        let asked = workload.num_prompts;
+        let longer = LengthNeed::once(load.mode).length(asked, None, load, answer);
+        let most = asked.saturating_mul(MOST_LONGER);
+        let bounded = RunLength { requests: most, due_s: load.rate.map(|rate| f64::from(most) / rate), ..longer };
+        let longer = if longer.requests > most { bounded } else { longer };
+        let longer = self.spec.scenario.limited(longer, sent, asked);
+        let kept = RunLength { answer_s: answer, ..*length };
+        let is_longer = longer.requests > asked;
+        self.run.length = Some(if is_longer { longer } else { kept });
+        self.run.workload.num_prompts = longer.requests;
+        is_longer
     }
 
     /// How each request is followed.

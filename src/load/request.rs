@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use super::outcome::RequestOutcome;
 use super::outcome::{TOGETHER, batch};
 use crate::base::redact;
 use crate::engines::protocol::error_body;
-use crate::engines::protocol::event::{ChoiceSet, Event, Usage};
+use crate::engines::protocol::event::{ChoiceSet, Event, EventTemplate, Usage};
 use crate::engines::protocol::sse::{Part, Splitter};
 use crate::rows::kinds::{Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
-use crate::rows::words::Phase;
-use crate::system::http::{HttpAnswer, HttpClient, HttpFailure};
+use crate::rows::words::{Endpoint, Phase};
+use crate::system::http::{Departure, Exchange, HttpAnswer, HttpFailure, StreamClient};
+
+/// Of the memory for what was read, each stream keeps so much while it waits, bytes.
+const KEPT: usize = 4 << 10;
 
 /// Time limits of one request.
 #[derive(Debug, Clone, Copy)]
@@ -61,14 +65,46 @@ pub struct FollowSettings {
     pub stream: bool,
 }
 
-/// Sends `body` and reads the response to its end or failure. Never retries.
-pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, how: FollowSettings) -> RequestOutcome {
+/// A request before its answer.
+pub struct Outgoing<L> {
+    /// Path of the endpoint.
+    pub endpoint: Endpoint,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// It was written already.
+    pub exchange: Option<Exchange>,
+    /// Dropped once it was written, or could not be.
+    pub leaving: Option<L>,
+}
+
+impl Outgoing<()> {
+    /// One that has not been written, and for which nobody waits.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, body: Vec<u8>) -> Self {
+        Self { endpoint, body, exchange: None, leaving: None }
+    }
+}
+
+impl<L> Outgoing<L> {
+    async fn answer(self, client: &StreamClient) -> Result<HttpAnswer, HttpFailure> {
+        let left = match self.exchange {
+            Some(exchange) => Ok(Departure::Wire(exchange)),
+            None => client.depart(self.endpoint.as_str(), self.body).await,
+        };
+        drop(self.leaving);
+        left?.answer().await
+    }
+}
+
+/// Sends a request and reads the response to its end or failure. Never retries.
+pub async fn send<L>(client: &StreamClient, request: Outgoing<L>, row: Request, how: FollowSettings) -> RequestOutcome {
     // Most responses have at least as many chunks.
     let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
     let mut reading = StreamReading {
         row,
         how,
         splitter: Splitter::default(),
+        template: EventTemplate::default(),
         stamps,
         counted: None,
         done: false,
@@ -76,9 +112,13 @@ pub async fn send(client: &HttpClient, path: &str, body: Vec<u8>, row: Request, 
         ended: ChoiceSet::default(),
         foreign: None,
     };
-    reading.row.sent_us = Some(how.clock.now());
-    let followed =
-        if how.stream { reading.follow(client, path, body).await } else { reading.whole(client, path, body).await };
+    let begun = request.exchange.as_ref().map_or_else(Instant::now, |exchange| exchange.begun.into());
+    reading.row.sent_us = Some(how.clock.at(begun));
+    let followed = if how.stream {
+        reading.follow(client, request, begun).await
+    } else {
+        reading.whole(client, request, begun).await
+    };
     let (status, error) = match followed {
         Ok(()) => reading.judge(),
         Err(failure) => (failure.class, Some(failure.why)),
@@ -95,6 +135,7 @@ struct StreamReading {
     row: Request,
     how: FollowSettings,
     splitter: Splitter,
+    template: EventTemplate,
     stamps: Vec<(Micros, Option<u32>)>,
     counted: Option<Usage>,
     done: bool,
@@ -118,24 +159,23 @@ fn late(class: RequestStatus, what: &str) -> HttpFailure {
 
 impl StreamReading {
     /// Sends the request and waits for the head of a response that can be read.
-    async fn head(
+    async fn head<L>(
         &mut self,
-        client: &HttpClient,
-        path: &str,
-        body: Vec<u8>,
+        client: &StreamClient,
+        request: Outgoing<L>,
         begun: Instant,
         first: Duration,
     ) -> Result<HttpAnswer, HttpFailure> {
         let no_first = |_| late(RequestStatus::TimeoutTtft, "no token in time");
-        let mut answer = timeout_at(begun + first, client.post(path, body)).await.map_err(no_first)??;
+        let mut answer = timeout_at(begun + first, request.answer(client)).await.map_err(no_first)??;
         self.row.http_status = Some(answer.status);
         self.row.reused_connection = answer.reused;
         if let Some(class) = answer.failure_class() {
             let body = timeout_at(begun + self.how.limits.total, answer.body()).await;
             let body = body.ok().and_then(Result::ok).unwrap_or_default();
-            return Err(HttpFailure { class, why: error_body::text(&body, answer.compressed().as_deref()) });
+            return Err(HttpFailure { class, why: error_body::text(&body, answer.compressed.as_deref()) });
         }
-        if let Some(how) = answer.compressed() {
+        if let Some(how) = &answer.compressed {
             let why = format!("the response is compressed ({how}), which was not requested");
             return Err(HttpFailure { class: RequestStatus::Parse, why });
         }
@@ -143,24 +183,31 @@ impl StreamReading {
     }
 
     /// A stream, event by event.
-    async fn follow(&mut self, client: &HttpClient, path: &str, body: Vec<u8>) -> Result<(), HttpFailure> {
-        let begun = Instant::now();
+    async fn follow<L>(
+        &mut self,
+        client: &StreamClient,
+        request: Outgoing<L>,
+        begun: Instant,
+    ) -> Result<(), HttpFailure> {
         let RequestTimeouts { ttft, idle, total } = self.how.limits;
         let first = ttft.min(total);
-        let mut answer = self.head(client, path, body, begun, first).await?;
+        let mut answer = self.head(client, request, begun, first).await?;
         // One timer for the whole stream: it is reset when it fires too early, not at every read.
         let alarm = sleep_until(begun + first);
         tokio::pin!(alarm);
         let mut read = begun;
         let mut failed = None;
+        let mut bytes = Vec::new();
         loop {
             let waiting = self.stamps.is_empty();
-            let chunk = tokio::select! {
+            bytes.clear();
+            bytes.shrink_to(KEPT);
+            let arrived = tokio::select! {
                 biased;
-                chunk = answer.chunk() => match chunk {
+                arrived = answer.read(&mut bytes) => match arrived {
                     // What follows the terminator is of no use, so its loss costs no answer.
                     Err(_) if self.done && failed.is_none() => break,
-                    chunk => chunk?,
+                    arrived => arrived?,
                 },
                 () = &mut alarm => {
                     let now = Instant::now();
@@ -177,13 +224,14 @@ impl StreamReading {
                     continue;
                 }
             };
-            let Some(chunk) = chunk else { break };
-            // Take the time at the read, before parsing.
-            read = Instant::now();
+            let Some(arrived) = arrived else { break };
+            read = arrived.into();
             let now = self.how.clock.at(read);
+            // Whatever has arrived on other connections gets its time before this is parsed.
+            yield_now().await;
             self.row.first_byte_us.get_or_insert(now);
             let mut splitter = std::mem::take(&mut self.splitter);
-            splitter.push(chunk.as_ref(), |part| {
+            splitter.push(&bytes, |part| {
                 if failed.is_none() {
                     failed = match part {
                         Part::Data(data) => self.event(data, now).err(),
@@ -218,10 +266,14 @@ impl StreamReading {
     }
 
     /// A response that is not streamed.
-    async fn whole(&mut self, client: &HttpClient, path: &str, body: Vec<u8>) -> Result<(), HttpFailure> {
-        let begun = Instant::now();
+    async fn whole<L>(
+        &mut self,
+        client: &StreamClient,
+        request: Outgoing<L>,
+        begun: Instant,
+    ) -> Result<(), HttpFailure> {
         let total = self.how.limits.total;
-        let mut answer = self.head(client, path, body, begun, total).await?;
+        let mut answer = self.head(client, request, begun, total).await?;
         let no_end = |_| late(RequestStatus::TimeoutTotal, "not finished in time");
         let body = timeout_at(begun + total, answer.body()).await.map_err(no_end)??;
         let now = self.how.clock.now();
@@ -230,7 +282,7 @@ impl StreamReading {
     }
 
     fn event(&mut self, data: &[u8], now: Micros) -> Result<(), HttpFailure> {
-        match Event::parse(data) {
+        match self.template.parse(data) {
             Ok(event) => {
                 if event.foreign && self.foreign.is_none() && self.stamps.is_empty() {
                     self.foreign = Some(short(&String::from_utf8_lossy(data)));

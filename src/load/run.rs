@@ -7,18 +7,20 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::flight::{InFlight, PendingSessions};
+use super::flight::InFlight;
 use super::jobs;
 use super::jobs::{Job, Jobs};
+use super::launch::PendingSessions;
 use super::pace::Heartbeat;
 use super::recorder::{RunRecorder, RunSpec, not_run};
-use super::request::{Clock, blank, send};
+use super::request::{Clock, Outgoing, blank};
 use super::send_schedule::SendSchedule;
 use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::engines::prometheus;
-use crate::metrics::sample::{Sample, encode};
+use crate::metrics::sample::{Sample, encode, percentile};
+use crate::metrics::search::ANSWER_PERCENTILE;
 use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, RunEnd, Status};
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
@@ -35,6 +37,8 @@ pub struct RunOutcome {
     pub stopped: Option<StopReason>,
     /// Its measured requests, if it is judged.
     pub sample: Sample,
+    /// How long an answer took, s: the p95 of E2E of its measured requests.
+    pub answer_s: Option<f64>,
     /// The client fell behind its schedule.
     pub saturated: bool,
     /// Gaps between tokens, µs, if every chunk is one token or says how many it has.
@@ -61,14 +65,18 @@ impl LoadRun<'_> {
     ) -> Result<RunOutcome> {
         tokio::pin!(stopped);
         let recorder = &mut self.recorder;
-        let RunSpec { builder, scenario, entries, bench, load_index, .. } = recorder.spec;
+        let RunSpec { builder, workers, scenario, entries, bench, load_index, .. } = recorder.spec;
         // No prompt is sent twice to one server: every load point, repeat and probe has its own.
         let probe = recorder.run.probe.map_or(String::new(), |p| p.to_string());
         let again = if recorder.run.attempt > 0 { format!("/{}", recorder.run.attempt) } else { String::new() };
         let trial = format!("{load_index}/{}/{probe}{again}", recorder.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
         let n = recorder.run.workload.num_prompts;
-        let items = match WorkloadItems::new(scenario, purpose, recorder.run.seed, (entries, n), self.sent) {
+        let seed = recorder.run.seed;
+        let draw =
+            |n, sent: &mut BTreeSet<usize>| WorkloadItems::new(scenario, purpose.clone(), seed, (entries, n), sent);
+        let sent_before = self.sent.clone();
+        let items = match draw(n, self.sent) {
             Ok(items) => items,
             Err(why) => {
                 not_run(recorder.out, &recorder.run, Status::Failed, FailureClass::PromptsExhausted, &why)?;
@@ -76,11 +84,13 @@ impl LoadRun<'_> {
             }
         };
         let shard = recorder.run.shard;
-        let jobs = |phase| Jobs::new(items.phase(phase), builder, shard);
         // A warm-up under load replaces the sequential one.
         let warmup_s = recorder.run.warmup_s.filter(|_| recorder.run.load.mode != LoadMode::Burst);
         let first = if warmup_s.is_some() { 0 } else { bench.warmup_requests };
-        let (sessions, before) = match (jobs(Phase::Measured).first(n), jobs(Phase::Warmup).first(first)) {
+        let (sessions, before) = match (
+            Jobs::new(items.phase(Phase::Measured), builder, shard).first(n),
+            Jobs::new(items.phase(Phase::Warmup), builder, shard).first(first),
+        ) {
             (Ok(sessions), Ok(before)) => (sessions, before),
             // If the workload cannot be built for this server, the run has failed.
             (Err(e), _) | (_, Err(e)) => {
@@ -95,6 +105,19 @@ impl LoadRun<'_> {
             (rows, counters) = warming => (Ok(rows), counters),
             why = &mut stopped => (Err(why), None),
         };
+        let (mut items, mut sessions, mut schedule) = (items, sessions, schedule);
+        if warmed.as_ref().is_ok_and(|rows| recorder.lengthen(rows, sent_before.len())) {
+            let n = recorder.run.workload.num_prompts;
+            *self.sent = sent_before;
+            // The rows of a data set that it begins with are the same.
+            if let Ok(longer) = draw(n, self.sent)
+                && let Ok(more) = Jobs::new(longer.phase(Phase::Measured), builder, shard).first(n)
+            {
+                (items, sessions) = (longer, more);
+                let again = SendSchedule::new(&recorder.run, scenario, &items.sessions(n), warmup_s);
+                (schedule, recorder.run.schedule_sha256) = again;
+            }
+        }
         recorder.run.started_at = Timestamp::now().to_string();
         recorder.out.write(&Row::new("run", &recorder.run))?;
         // Clients that share the load wait for each other; a lost server is noticed below.
@@ -107,13 +130,17 @@ impl LoadRun<'_> {
         };
         let heartbeat = Heartbeat::start();
         let turns = tokio::task::spawn_local(heartbeat.turns());
+        for thread in 0..workers.len() {
+            let turns = heartbeat.turns();
+            workers.spawn(thread, |_| turns);
+        }
         // In closed loop nothing is due, so the clock starts with the first request.
         let lead = if schedule.due.is_some() { LEAD } else { Duration::ZERO };
         let clock = Clock(match &shared {
             Ok(Some(t0_ns)) => Instant::now() + Duration::from_nanos(t0_ns.saturating_sub(monotonic_ns()?)),
             _ => Instant::now() + lead,
         });
-        let mut flight = InFlight::new();
+        let mut flight = InFlight::new(workers.clone());
         let stop = match warmed.and_then(|rows| shared.map(|_| rows)) {
             Err(why) => Some(why),
             Ok(rows) => {
@@ -124,9 +151,9 @@ impl LoadRun<'_> {
                     recorder.write(row)?;
                 }
                 let pending = PendingSessions {
-                    warm: jobs(Phase::Warmup),
-                    sessions: sessions.into_iter(),
-                    tail: jobs(Phase::Tail),
+                    warm: Jobs::new(items.phase(Phase::Warmup), builder, shard),
+                    sessions,
+                    tail: Jobs::new(items.phase(Phase::Tail), builder, shard),
                 };
                 flight.fly(recorder, SendSchedule { clock, ..schedule }, pending, stopped.as_mut()).await?
             }
@@ -142,19 +169,21 @@ impl LoadRun<'_> {
         };
         let saturated = end(recorder, flight, &heartbeat, over, stop, server_metrics)?;
         recorder.sample.close();
-        Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), saturated, gaps })
+        recorder.answers.sort_by(f64::total_cmp);
+        let answer_s = percentile(&recorder.answers, ANSWER_PERCENTILE).map(|ms| ms / 1000.0);
+        Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), answer_s, saturated, gaps })
     }
 }
 
 /// Sends requests one after the other without measuring them; their times count from the start of the warm-up.
 async fn warm_up(recorder: &RunRecorder<'_>, sessions: Vec<Vec<Job>>) -> Vec<Request> {
     let follow = recorder.follow(Clock(Instant::now()));
-    let builder = recorder.spec.builder;
+    let RunSpec { builder, workers, .. } = recorder.spec;
     let mut rows = Vec::new();
     for job in sessions.into_iter().flatten() {
         let row = jobs::row(&recorder.run.run_id, &job, Phase::Warmup, None, recorder.run.workload.output_len);
-        let outcome = send(&builder.client, builder.spec.endpoint.as_str(), job.body, row, follow).await;
-        rows.push(outcome.row);
+        let request = Outgoing::new(builder.spec.endpoint, job.body);
+        rows.extend(workers.send(0, request, row, follow).await.map(|outcome| outcome.row));
     }
     rows
 }
@@ -168,7 +197,8 @@ fn end(
     stop: Option<StopReason>,
     server_metrics: Members,
 ) -> Result<bool> {
-    flight.tasks.abort_all();
+    // What was cut off is no failure of the server.
+    recorder.judged &= !matches!(stop, Some(StopReason::CannotPass(_)));
     for (phase, i) in std::mem::take(&mut flight.open) {
         let mut row = blank(&recorder.run.run_id, i, phase, None, RequestStatus::Aborted);
         row.end_us = Some(now);
@@ -177,7 +207,7 @@ fn end(
     let (health, behind) = flight.lateness.health(heartbeat, &recorder.run.load);
     let client = ClientHealth { connections: flight.connections(), ..health };
     let (status, class, reason) = match (stop.map(StopReason::end), behind) {
-        (Some((status, class, reason)), _) => (status, Some(class), Some(reason.to_string())),
+        (Some((status, class, reason)), _) => (status, Some(class), Some(reason)),
         (None, Some(why)) => (Status::Ok, Some(FailureClass::ClientSaturated), Some(why)),
         (None, None) => (Status::Ok, None, None),
     };

@@ -1,4 +1,4 @@
-//! A rate search on one server: runs, one after the other, at the rates that [`crate::metrics::rate_search`] asks for.
+//! A search on one server: runs, one after the other, at the loads that [`crate::metrics::search`] asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -6,50 +6,48 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::command::measured_requests;
 use super::driver::RunDriver;
 use super::jobs::Jobs;
 use super::recorder::RunSpec;
-use super::request::{Clock, FollowSettings, RequestTimeouts, blank, send};
-use super::run::RunOutcome;
+use super::request::{Clock, FollowSettings, Outgoing, RequestTimeouts, blank};
 use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
-use crate::metrics::rate_search::{ProbeOutcome, RateSearch, significant};
-use crate::metrics::sample::gap_ms;
-use crate::metrics::sla::Limits;
-use crate::metrics::stability;
-use crate::rows::kinds::{Load, LoadMode, Qps, RequestStatus, Run, SearchEnd, SlaTest};
+use crate::metrics::sample::Sample;
+use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult, answer_s};
+use crate::rows::kinds::{Load, Request, RequestStatus, Run, RunLength, SearchEnd};
 use crate::rows::row::Row;
-use crate::rows::words::{Limit, Phase, SearchEndReason};
+use crate::rows::words::{Phase, SearchEndReason, SearchedLoad};
 use crate::system::lease::ClientLease;
-
-/// A limit that is met or missed by less than this share is a close call.
-const NEAR: f64 = 0.1;
-/// Maximum number of requests in a pilot burst, which estimates what a server can do.
-const PILOT: u32 = 64;
-/// A range wider than this factor is worth a pilot burst.
-const WIDE: f64 = 4.0;
 
 /// What a search is about.
 #[derive(Clone, Copy)]
 pub struct SearchContext<'a> {
-    /// The row of each run, apart from its rate, seed and id.
+    /// The row of each run, apart from its load, length, seed and id.
     pub run: &'a Run,
     /// What each run sends.
     pub spec: RunSpec<'a>,
     /// The range to search.
-    pub qps: Qps,
-    /// The command that repeats a run at this load with this seed.
-    pub command: &'a dyn Fn(&Load, u64) -> String,
+    pub range: SearchRange,
+    /// The command that repeats a run of so many requests at this load with this seed.
+    pub command: &'a dyn Fn(&Load, u32, u64) -> String,
     /// No run starts that would end after this.
     pub until: Option<Instant>,
     /// The lease of the server.
     pub lease: Option<&'a ClientLease>,
 }
 
-/// Searches for the highest rate that meets the SLA, and writes `search_end`; why it ended early. `incumbents` has the highest
-/// rate of any candidate so far, by scenario and load, and gets this one.
+impl SearchContext<'_> {
+    /// True if a run of this length would not end in time.
+    fn is_late(&self, longest: Duration, length: &RunLength) -> bool {
+        let own = length.due_s.unwrap_or(0.0) + length.answer_s.unwrap_or(0.0);
+        let takes = longest.max(Duration::try_from_secs_f64(own).unwrap_or(Duration::MAX));
+        self.until.is_some_and(|until| Instant::now().checked_add(takes).is_none_or(|end| end > until))
+    }
+}
+
+/// Searches for the highest load that meets the SLA, and writes `search_end`; why it ended early. `incumbents` has the highest
+/// load of any candidate so far, by scenario and load, and gets this one. `answer` is the length of an answer so far, s.
 ///
 /// # Errors
 /// When rows cannot be written.
@@ -58,110 +56,144 @@ pub async fn search(
     incumbents: &mut BTreeMap<String, f64>,
     context: SearchContext<'_>,
     sent: &mut BTreeSet<usize>,
+    answer: &mut Option<f64>,
 ) -> Result<Option<StopReason>> {
-    let SearchContext { spec, qps, lease, .. } = context;
+    let SearchContext { spec, range, lease, .. } = context;
     let bench = spec.bench;
     let key = format!("{} {}", spec.scenario.identity(), json!(context.run.load));
-    let range = qps.lower..=qps.upper;
-    let incumbent = incumbents.get(&key).copied().filter(|rate| qps.prune && range.contains(rate));
+    let known = range.lower..=range.upper;
+    let incumbent = incumbents.get(&key).copied().filter(|best| range.prune && known.contains(best));
+    let mut pilot = Pilot::new(range);
+    let wide = incumbent.is_none() && range.is_wide();
+    let bursts = pilot_bursts(context, driver.options.limits, &mut pilot, wide);
+    if let Err(stopped) = driver.unless_stopped(lease, bursts).await {
+        return Ok(Some(stopped));
+    }
+    *answer = pilot.answer_s().or(*answer);
     let mut search = match incumbent {
-        Some(rate) => RateSearch::against(qps, rate),
-        None if qps.upper / qps.lower > WIDE => {
-            let pilot = pilot_burst(context, driver.options.limits);
-            match driver.unless_stopped(lease, pilot).await {
-                Ok(start) => RateSearch::new(qps, start),
-                Err(stopped) => return Ok(Some(stopped)),
-            }
-        }
-        None => RateSearch::new(qps, None),
+        Some(best) => LoadSearch::against(range, spec.sla, best),
+        None => LoadSearch::new(range, spec.sla, pilot.start().filter(|_| wide)),
     };
     let mut count = 0;
     let mut reason = None;
     let mut ended = None;
     while let Some(probe) = search.next() {
-        if context.until.is_some_and(|until| Instant::now() + driver.longest > until) {
+        let load = range.load(probe.value, &context.run.load);
+        let mut run = context.run.clone();
+        let length = probe.need.length(bench.num_prompts, bench.duration_s, &load, *answer);
+        let length = spec.scenario.limited(length, sent.len(), bench.num_prompts);
+        if context.is_late(driver.longest, &length) {
             reason = Some(SearchEndReason::Budget);
             break;
         }
-        let load = Load { rate: Some(probe.rate), ..context.run.load.clone() };
-        let mut run = context.run.clone();
         run.run_id = format!("{}/{count}", run.run_id);
         run.probe = Some(count);
         run.seed = bench.seed + u64::from(probe.vote);
-        run.workload.num_prompts = measured_requests(bench.num_prompts, bench.duration_s, &load);
-        run.benchmark_command = (context.command)(&load, run.seed);
-        run.load = load;
+        run.workload.num_prompts = length.requests;
+        run.length = Some(length);
+        run.benchmark_command = (context.command)(&load, length.requests, run.seed);
+        if range.what == SearchedLoad::Concurrency {
+            // All requests of a closed loop start together: their wait for each other is no property of the load.
+            run.warmup_s = run.warmup_s.or(*answer);
+        }
+        let warm_s = run.warmup_s;
+        run.load = load.clone();
         let begun = Instant::now();
         let outcome = driver.trial(run, spec, sent, true, lease).await?;
         driver.longest = driver.longest.max(begun.elapsed());
         count += 1;
-        if let Some(stopped) = outcome.stopped.filter(|stopped| *stopped != StopReason::CannotPass) {
+        let cut = matches!(outcome.stopped, Some(StopReason::CannotPass(_)));
+        if let Some(stopped) = outcome.stopped.filter(|_| !cut) {
             (reason, ended) = (Some(SearchEndReason::Interrupted), Some(stopped));
             break;
         }
-        search.record(probe, judge(spec.sla, &outcome, context.run.warmup_s));
+        let judged = ProbeRun {
+            load: &load,
+            length: &length,
+            warm_s,
+            sample: &outcome.sample,
+            gaps: outcome.gaps.as_ref(),
+            cut,
+            client_saturated: outcome.saturated,
+        }
+        .judge(spec.sla);
+        if matches!(&judged, ProbeOutcome::Judged(evidence) if evidence.passed) {
+            *answer = answer_s(&outcome.sample).or(*answer);
+        }
+        search.record(probe, judged);
     }
     let result = search.ended();
+    if let Some(best) = result.max_pass {
+        let all = incumbents.entry(key).or_insert(best);
+        *all = all.max(best);
+    }
     let end = SearchEnd {
         server_id: context.run.server_id.clone(),
         unit: context.run.unit.clone(),
         scenario: context.run.workload.scenario.clone(),
+        searched: range.what,
         max_pass: result.max_pass,
         min_fail: result.min_fail,
+        decided_by: result.decided_by,
         rounds: result.rounds,
         probes: count,
         reason: reason.unwrap_or(result.reason),
         non_monotone: result.non_monotone,
     };
-    if let Some(rate) = end.max_pass {
-        let best = incumbents.entry(key).or_insert(rate);
-        *best = best.max(rate);
-    }
+    driver.notice.progress(said(&end, &result));
     driver.out.write(&Row::new("search_end", &end))?;
     Ok(ended)
 }
 
-/// Sends a burst of requests that are not measured. The search starts at half the rate at which they finished.
-async fn pilot_burst(context: SearchContext<'_>, limits: RequestTimeouts) -> Option<f64> {
-    let RunSpec { builder, scenario, entries, bench, load_index, .. } = context.spec;
-    let n = bench.num_prompts.min(PILOT);
+/// The end of a search in words.
+fn said(end: &SearchEnd, result: &SearchResult) -> String {
+    let unit = end.searched.unit();
+    let best =
+        result.max_pass.map_or_else(|| "no load met the SLA".into(), |best| format!("{best} {unit} meet the SLA"));
+    let worst = result.min_fail.map(|worst| {
+        let limit = result.decided_by.map_or_else(|| "the SLA".into(), |limit| limit.to_string());
+        format!("; {worst} miss {limit}")
+    });
+    format!("{}: {best}{}", end.scenario, worst.unwrap_or_default())
+}
+
+/// Sends bursts of requests that are not measured, until it is known where to begin; only one unless the range is `wide`.
+async fn pilot_bursts(context: SearchContext<'_>, limits: RequestTimeouts, pilot: &mut Pilot, wide: bool) {
+    let RunSpec { builder, workers, scenario, entries, load_index, sla, .. } = context.spec;
     let trial = format!("{load_index}/{}", context.run.repeat);
     let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
     // These prompts begin with other words than the measured ones.
-    let items = WorkloadItems::new(scenario, purpose, context.run.seed, (entries, 1), &mut BTreeSet::new()).ok()?;
-    let clock = Clock(tokio::time::Instant::now());
-    let follow = FollowSettings { limits, clock, stream: builder.spec.stream };
-    let mut tasks = JoinSet::new();
-    for job in Jobs::new(items.phase(Phase::Pilot), builder, None).first(n).ok()?.into_iter().flatten() {
-        let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
-        let (client, endpoint) = (builder.client.clone(), builder.spec.endpoint);
-        tasks.spawn_local(async move { send(&client, endpoint.as_str(), job.body, row, follow).await });
+    let Ok(items) = WorkloadItems::new(scenario, purpose, context.run.seed, (entries, 1), &mut BTreeSet::new()) else {
+        return;
+    };
+    let mut jobs = Jobs::new(items.phase(Phase::Pilot), builder, None);
+    let mut end = 0;
+    while let Some(n) = pilot.next() {
+        end += n;
+        let clock = Clock(tokio::time::Instant::now());
+        let follow = FollowSettings { limits, clock, stream: builder.spec.stream };
+        let mut tasks = JoinSet::new();
+        while let Ok(session) = jobs.session(end) {
+            if session.is_empty() {
+                break;
+            }
+            for job in session {
+                let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
+                let (workers, request) = (workers.clone(), Outgoing::new(builder.spec.endpoint, job.body));
+                let thread = tasks.len() % workers.len();
+                tasks.spawn_local(async move { workers.send(thread, request, row, follow).await });
+            }
+        }
+        let mut sample = Sample::default();
+        while let Some(done) = tasks.join_next().await {
+            if let Ok(Some(outcome)) = done {
+                sample.add(&Request { due_us: outcome.row.sent_us, ..outcome.row }, sla);
+            }
+        }
+        sample.close();
+        pilot.record(n, clock.0.elapsed().as_secs_f64(), &sample, sla);
+        if !wide {
+            return;
+        }
     }
-    let mut ok = 0;
-    while let Some(done) = tasks.join_next().await {
-        ok += u32::from(done.is_ok_and(|outcome| outcome.row.status == RequestStatus::Ok));
-    }
-    let rate = f64::from(ok) / clock.0.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    // It is not more precise than two digits.
-    (ok > 0).then(|| significant(rate / 2.0, 2))
-}
-
-/// Whether a run met the SLA, and whether that was a close call. If the run is too short to tell whether the server keeps up,
-/// only the limits decide.
-fn judge(limits: &Limits, outcome: &RunOutcome, warm_s: Option<f64>) -> ProbeOutcome {
-    let unreachable =
-        |(status, n): (&RequestStatus, &u64)| *n == 0 || matches!(status, RequestStatus::Connect | RequestStatus::Tls);
-    if outcome.saturated || outcome.sample.by_status.iter().all(unreachable) {
-        return ProbeOutcome::Infra;
-    }
-    let stability = stability::stability(&outcome.sample.spans, LoadMode::Open, warm_s);
-    let tests = limits.gate(&outcome.sample, stability.as_ref(), &|statistic| gap_ms(outcome.gaps.as_ref(), statistic));
-    // Falling behind is not a close call.
-    let close = |test: &SlaTest| test.limit != Limit::InFlight && test.margin.is_some_and(|margin| margin.abs() < NEAR);
-    if tests.iter().all(|test| test.passed) {
-        // A success rate of 100 % is not a close call for a floor of 99 %.
-        let latency = |test: &&SlaTest| matches!(test.limit, Limit::Latency { .. } | Limit::InFlight);
-        return ProbeOutcome::Pass { near: tests.iter().filter(latency).any(close) };
-    }
-    ProbeOutcome::Fail { near: tests.iter().filter(|test| !test.passed).all(close) }
 }

@@ -1,7 +1,7 @@
 //! Why a run ends early, and what its `run_end` row says about that.
 
 use crate::rows::kinds::Status;
-use crate::rows::words::FailureClass;
+use crate::rows::words::{FailureClass, Limit};
 
 /// Why a run ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,26 +12,28 @@ pub enum StopReason {
     ServerLost,
     /// The reader of our rows closed its end of the pipe.
     ReaderLeft,
-    /// The requests that finished can no longer meet the SLA: the rest would only take time.
-    CannotPass,
+    /// The requests that finished can no longer meet this limit: the rest would only take time.
+    CannotPass(Limit),
 }
 
 impl StopReason {
     /// Status, failure class and failure reason of a run that ended for this reason.
     #[must_use]
-    pub const fn end(self) -> (Status, FailureClass, &'static str) {
+    pub fn end(self) -> (Status, FailureClass, String) {
         match self {
             Self::Interrupted | Self::ReaderLeft => {
-                (Status::Failed, FailureClass::Interrupted, "interrupted; rerun to resume")
+                (Status::Failed, FailureClass::Interrupted, "interrupted; rerun to resume".into())
             }
             Self::ServerLost => (
                 Status::Failed,
                 FailureClass::ServerLost,
-                "the server stopped during the run; see its log for the reason",
+                "the server stopped during the run; see its log for the reason".into(),
             ),
-            Self::CannotPass => {
-                (Status::Ok, FailureClass::CannotPass, "cut short: the finished requests can no longer meet the SLA")
-            }
+            Self::CannotPass(limit) => (
+                Status::Ok,
+                FailureClass::CannotPass,
+                format!("cut short: the finished requests can no longer meet {limit}"),
+            ),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, rate search.
+//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, search.
 
 pub mod compare;
-pub mod rate_search;
 pub mod sample;
+pub mod search;
 pub mod sla;
 pub mod stability;
 pub mod timing;

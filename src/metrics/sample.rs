@@ -83,8 +83,8 @@ pub fn decode(text: &str) -> Option<Histogram<u64>> {
 }
 
 /// Metrics that a row also has per GPU.
-const PER_GPU: [&str; 5] =
-    ["request_throughput", "output_token_throughput", "total_token_throughput", "goodput", "max_qps"];
+const PER_GPU: [&str; 6] =
+    ["request_throughput", "output_token_throughput", "total_token_throughput", "goodput", "max_qps", "max_users"];
 
 /// A successful request, for the throughput within the measured time.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use crate::rows::kinds::{LoadMode, Stability};
 const AGREE: f64 = 1.10;
 /// After the ramp the server falls behind if E2E grows by more than this, seconds per second.
 const FALLS_BEHIND: f64 = 0.1;
-/// During the ramp it falls behind if TTFT grows by more than this, seconds per second. A batch that fills slows down tokens,
+/// During the ramp it falls behind if TTFT, or after several answers E2E, grows by more than this, seconds per second. A batch that fills slows down tokens,
 /// but hardly the first one.
 const QUEUES: f64 = 0.5;
 /// It also falls behind if E2E grows by more than this during the ramp, seconds per second: a batch that fills at a sustainable
@@ -27,7 +27,7 @@ const GROWS_ON: f64 = 0.25;
 /// A run shorter than this multiple of its ramp is too short to tell.
 const LONG: f64 = 2.0;
 /// Minimum number of requests for comparing thirds.
-const ENOUGH: usize = 30;
+pub const ENOUGH: u32 = 30;
 /// Share of the early requests that have finished by the end of the ramp.
 const BACK: f64 = 0.95;
 /// Factor between the lengths of the ramp that are tried.
@@ -59,7 +59,7 @@ pub fn stability(spans: &[Span], mode: LoadMode, warm_s: Option<f64>) -> Option<
     let starts = || spans.iter().map(|span| f64::from(span.start));
     let begin = starts().fold(f64::INFINITY, f64::min);
     let length = starts().fold(f64::NEG_INFINITY, f64::max) - begin;
-    if spans.len() < ENOUGH || length <= 0.0 {
+    if spans.len() < ENOUGH as usize || length <= 0.0 {
         return None;
     }
     let at = |from: f64| Window { begin: begin + from, third: (length - from) / 3.0 };
@@ -75,7 +75,10 @@ pub fn stability(spans: &[Span], mode: LoadMode, warm_s: Option<f64>) -> Option<
     let e2e = window.thirds(spans, Span::e2e);
     let ttft = window.thirds(spans, |span| f64::from(span.ttft.unwrap_or(0.0)));
     let queues = ttft[2].mean < WHOLE * e2e[2].mean && grows(&ttft, &window, QUEUES);
-    let saturated = open && (queues || grows(&e2e, &window, RUNS_AWAY));
+    // If answers were not streamed, only their ends show a queue, once several of the fastest would have fitted into the run.
+    let fastest = spans.iter().filter(|span| span.ttft.is_some()).map(Span::e2e).fold(f64::INFINITY, f64::min);
+    let ends_queue = length >= 2.0 * LONG * fastest && grows(&e2e, &window, QUEUES);
+    let saturated = open && (queues || ends_queue || grows(&e2e, &window, RUNS_AWAY));
     saturated.then(|| window.stability(spans, 0.0, saturated))
 }
 

@@ -13,7 +13,9 @@ use crate::rows::kinds::{
     Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd,
     Server, ServerEnd, Status, WorkloadBlock,
 };
-use crate::rows::words::{Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, Statistic, TokenSource};
+use crate::rows::words::{
+    Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, SearchedLoad, Statistic, TokenSource,
+};
 
 /// Share of outputs shorter than requested above which lengths count as mismatched.
 const SHORT: f64 = 0.01;
@@ -39,7 +41,7 @@ pub struct RunMeasurement<'a> {
 pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measured: &RunMeasurement) -> ResultRow {
     let (run, sample) = (measured.run, measured.sample);
     let (mut status, mut class, mut reason) = outcome(measured.end);
-    if status == Status::Ok && sample.scheduled > 0 && sample.ok() == 0 {
+    if status == Status::Ok && sample.scheduled >= run.workload.num_prompts.max(1) && sample.ok() == 0 {
         let kinds =
             sample.by_status.iter().map(|(kind, n)| format!("{n} {}", json!(kind).as_str().unwrap_or_default()));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
@@ -48,6 +50,16 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
             Some(error) => format!("every request failed ({kinds}): {error}"),
             None => format!("every request failed ({kinds}); see the request rows"),
         });
+    }
+    // A run that went its whole way has a row of each request that it announced.
+    let (announced, found) = (run.workload.num_prompts, sample.scheduled);
+    if status == Status::Ok && found < announced {
+        (status, class) = (Status::Failed, Some(FailureClass::Incomplete));
+        reason = Some(format!(
+            "{} of {announced} requests of run {} are missing: their rows were damaged or removed; rerun to measure it again",
+            announced - found,
+            run.run_id
+        ));
     }
     let itl = itl(measured);
     // A skipped run does not have metrics.
@@ -182,21 +194,30 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
 pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     let block = |chosen: bool| SearchBlock {
         chosen,
+        searched: end.map(|end| end.searched).unwrap_or_default(),
+        decided_by: end.and_then(|end| end.decided_by),
         max_pass: end.and_then(|end| end.max_pass),
         min_fail: end.and_then(|end| end.min_fail),
         reason: end.map_or(SearchEndReason::Unfinished, |end| end.reason),
         probes: end.map_or(0, |end| end.probes),
         non_monotone: end.is_some_and(|end| end.non_monotone),
     };
-    let rate = |row: &ResultRow| row.workload.as_ref().and_then(|workload| workload.request_rate);
+    let searched = end.map(|end| end.searched).unwrap_or_default();
+    let value = |row: &ResultRow| {
+        let workload = row.workload.as_ref()?;
+        match searched {
+            SearchedLoad::Rate => workload.request_rate,
+            SearchedLoad::Concurrency => workload.max_concurrency.map(f64::from),
+        }
+    };
     let passed = |row: &ResultRow| row.sla.get("passed") == Some(&Value::Bool(true));
     let closes = end.is_some_and(|end| end.reason.is_final());
     let wanted = end.filter(|_| closes).and_then(|end| end.max_pass);
-    // The last run at that rate is the one that confirmed it.
+    // The last run at that load is the longest.
     let chosen = match wanted {
-        Some(max_pass) => probes.iter().rposition(|row| rate(row) == Some(max_pass) && passed(row)),
+        Some(max_pass) => probes.iter().rposition(|row| value(row) == Some(max_pass) && passed(row)),
         None => {
-            let lowest = |(_, row): &(usize, &&mut ResultRow)| rate(row).unwrap_or(f64::INFINITY);
+            let lowest = |(_, row): &(usize, &&mut ResultRow)| value(row).unwrap_or(f64::INFINITY);
             let all = probes.iter().enumerate().filter(|_| closes);
             all.min_by(|a, b| lowest(a).total_cmp(&lowest(b))).map(|(i, _)| i)
         }
@@ -205,13 +226,14 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         row.search = Some(block(chosen == Some(i)));
         if chosen == Some(i) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
-            row.metrics.extend(wanted.map(|rate| ("max_qps".to_string(), Some(rate))));
+            row.metrics.extend(wanted.map(|best| (searched.metric().to_string(), Some(best))));
             sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
             if let Some(end) = end.filter(|end| end.reason == SearchEndReason::Pruned) {
                 row.status = Status::Skipped;
                 row.failure_class = Some(FailureClass::Pruned);
-                row.failure_reason = end.min_fail.map(|rate| {
-                    format!("search stopped: at {rate} req/s, where another candidate meets the SLA, it missed the SLA twice")
+                row.failure_reason = end.min_fail.map(|load| {
+                    let unit = searched.unit();
+                    format!("search stopped: at {load} {unit}, where another candidate meets the SLA, it missed the SLA twice")
                 });
             }
         }

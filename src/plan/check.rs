@@ -9,7 +9,8 @@ use super::keys;
 use super::limits;
 use super::read::Plan;
 use crate::engines::framework::{Frameworks, KnobRole};
-use crate::rows::kinds::LoadMode;
+use crate::metrics::search::{MOST_STRIDE, NARROW, RATIO};
+use crate::rows::kinds::{Load, LoadMode};
 use crate::rows::words::{DatasetKind, Endpoint, FindingCode as Code, Strategy};
 
 /// Maximum number of combinations in tier 3.
@@ -47,8 +48,11 @@ fn load_points(value: &Value, plan: &Plan, reported: ReportedLoads, found: &mut 
         let why = "arrivals has no effect: no load of this plan is open loop";
         found.push(Finding::value(Code::NoEffectWarning, "/benchmark/arrivals", why));
     }
-    if plan.sla.is_empty() && plan.loads.iter().any(|load| load.qps.is_some()) {
-        let why = "without an SLA every rate passes, so the search only finds its upper bound: set limits in sla";
+    if plan.sla.is_empty() && plan.loads.iter().any(Load::is_search) {
+        let what =
+            if plan.loads.iter().any(|load| load.qps.is_some()) { "rate" } else { "number of requests in flight" };
+        let why =
+            format!("without an SLA every {what} passes, so the search only finds its upper bound: set limits in sla");
         found.push(Finding::value(Code::SlaMissing, "/benchmark", why));
     }
     let duplicates = plan.loads.iter().enumerate().filter(|(i, load)| plan.loads[..*i].contains(load));
@@ -365,16 +369,37 @@ fn benchmark(plan: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
             found.push(Finding::value(Code::Range, "/benchmark/qps", "lower must be above 0 and below upper"));
         } else {
             let (rounds, tolerance) = (number("max_rounds"), number("tolerance"));
-            let reached = (upper - lower) / 2f64.powf(rounds);
-            if reached > tolerance {
+            // The search asks for no less than a bracket of two steps, and bisects at most as many steps as it strides.
+            let reached = upper * narrowed(rounds);
+            let wanted = tolerance.max(upper * narrowed(f64::INFINITY));
+            if reached > wanted {
                 let why = format!(
-                    "max_rounds {rounds} narrows the rate to {reached:.2} requests per second, not to the tolerance of {tolerance}"
+                    "max_rounds {rounds} narrows the rate to {reached:.2} requests per second, not to {wanted:.2} \
+                     (the tolerance, or 5 %)"
                 );
                 found.push(Finding::value(Code::QpsTolerance, "/benchmark/qps", why));
             }
         }
     }
+    let users = &benchmark["concurrency"];
+    if users.is_object() {
+        let number = |key: &str| {
+            users[key]
+                .as_u64()
+                .or(keys::default_at(&format!("/benchmark/concurrency/{key}")).as_u64())
+                .unwrap_or_default()
+        };
+        if number("upper") <= number("lower") {
+            found.push(Finding::value(Code::Range, "/benchmark/concurrency", "lower must be below upper"));
+        }
+    }
     reported
+}
+
+/// The width of the narrowest bracket of a rate search after so many bisection steps, as a share of its upper end.
+fn narrowed(rounds: f64) -> f64 {
+    let steps = (MOST_STRIDE as f64 / 2f64.powf(rounds)).max(NARROW as f64);
+    1.0 - RATIO.powf(-steps)
 }
 
 /// Load points must be distinct, and there must be at least one.
@@ -383,7 +408,8 @@ fn loads(benchmark: &Value, found: &mut Vec<Finding>) -> ReportedLoads {
     for part in ["max_concurrency", "request_rates"] {
         let Some(entries) = benchmark[part].as_array() else { continue };
         let other = if part == "max_concurrency" { "request_rates" } else { "max_concurrency" };
-        if entries.is_empty() && benchmark[other].is_null() && benchmark["burst"] != true {
+        let others = [&benchmark[other], &benchmark["concurrency"]];
+        if entries.is_empty() && others.iter().all(|other| other.is_null()) && benchmark["burst"] != true {
             let why = format!("{part} is empty: no load given");
             reported.none = true;
             found.push(Finding::value(Code::Empty, &format!("/benchmark/{part}"), why));

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::framework_plan::launchers;
 use super::read::Plan;
-use super::shape::nearest;
+use super::shape::{nearest, unquoted};
 use super::unknown;
 use crate::base::yaml::escape;
-use crate::engines::framework::{Framework, Frameworks};
+use crate::engines::framework::{Framework, Frameworks, Kind, Knob};
 use crate::engines::launcher::{Launcher, resolve};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
@@ -20,7 +20,10 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         let at = format!("/frameworks/{}", escape(name));
         let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
-            let near = nearest(definition, frameworks.iter().map(|f| f.name.as_str()));
+            let near = frameworks.iter().find(|framework| framework.is_called(definition)).map_or_else(
+                || nearest(definition, frameworks.iter().map(|f| f.name.as_str())),
+                |framework| format!("; did you mean {:?}?", framework.name),
+            );
             let why = format!("unknown framework definition {definition:?}{near} (--frameworks DIR adds definitions)");
             found.push(Finding::key(Code::Framework, &at, why));
             continue;
@@ -50,6 +53,7 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
             found.push(Finding::value(Code::CacheReset, "/benchmark/cache", why));
         }
         sequence(plan, framework, section, &at, found);
+        prompts(plan, framework, section, &at, found);
     }
 }
 
@@ -72,6 +76,10 @@ fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<
             let near = nearest(key, settings.iter().copied());
             let uses: Vec<&str> = settings.iter().copied().filter(|setting| *setting != "mounts").collect();
             let why = match (key.as_str(), &uses[..]) {
+                ("gpus" | "gpu" | "devices" | "gpu_ids", _) => format!(
+                    "{key} is not used by launcher {}, which gets the GPUs of the plan: hardware.gpu_count, or hardware.visible_devices",
+                    launcher.name
+                ),
                 ("mounts", _) => format!("mounts belongs beside launcher {}, not in it", launcher.name),
                 (_, []) => format!("{key} is not used by launcher {}, nor is any other key", launcher.name),
                 _ => format!("{key} is not used by launcher {}; it uses {}{near}", launcher.name, uses.join(", ")),
@@ -149,7 +157,7 @@ fn knobs(
             let refuses =
                 |value: &Value| described.and_then(|known| known.refuses(value)).filter(|_| !knob.contains('.'));
             if !searched {
-                refuse(knob, refuses(values), values, &pointer, found);
+                refuse(knob, described, refuses(values), values, &pointer, found);
                 continue;
             }
             let values = values.as_array().map_or(&[] as &[Value], Vec::as_slice);
@@ -158,7 +166,7 @@ fn knobs(
             }
             for (i, value) in values.iter().enumerate() {
                 let pointer = format!("{pointer}/{i}");
-                refuse(knob, refuses(value), value, &pointer, found);
+                refuse(knob, described, refuses(value), value, &pointer, found);
                 if values[..i].contains(value) {
                     found.push(Finding::value(
                         Code::DuplicateValue,
@@ -172,14 +180,31 @@ fn knobs(
 }
 
 /// Reports a value that the knob does not accept.
-fn refuse(knob: &str, why: Option<String>, value: &Value, pointer: &str, found: &mut Vec<Finding>) {
-    if let Some(what) = why {
-        found.push(Finding::value(
-            Code::KnobValue,
-            pointer,
-            format!("{knob} must be {what}, got {}", super::shape::short(value)),
-        ));
-    }
+fn refuse(
+    knob: &str,
+    described: Option<&Knob>,
+    why: Option<String>,
+    value: &Value,
+    pointer: &str,
+    found: &mut Vec<Finding>,
+) {
+    // A word that only a shell changes is reported as such.
+    let unexpanded = value.as_str().is_some_and(|text| super::command::unshelled::problem(text).is_some());
+    let Some(what) = why.filter(|_| !unexpanded) else { return };
+    let kind = described.and_then(|knob| knob.kind);
+    let written = match (kind, value) {
+        (Some(Kind::Text | Kind::List | Kind::Map), _) => None,
+        (_, Value::Array(items)) if items.len() == 1 => Some(items[0].to_string()),
+        // A share in percent.
+        (Some(Kind::Fraction), Value::String(text)) if text.ends_with('%') => {
+            let percent = text.trim_end_matches('%').trim().parse::<f64>().ok();
+            percent.map(|percent| (percent / 100.0).to_string())
+        }
+        (kind, value) => unquoted(value, kind == Some(Kind::Flag)),
+    };
+    let write = written.map_or(String::new(), |text| format!(": write {text}"));
+    let why = format!("{knob} must be {what}, got {}{write}", super::shape::short(value));
+    found.push(Finding::value(Code::KnobValue, pointer, why));
 }
 
 /// The sequence limit must cover prompt and output of every scenario, in the base and in every value to try.
@@ -204,5 +229,41 @@ fn sequence(plan: &Plan, framework: &Framework, section: &Value, at: &str, found
             let why = format!("{} {value}{shared} is too short for the longest scenario ({needed} tokens)", limit.knob);
             found.push(Finding::value(Code::Sequence, &pointer, why));
         }
+    }
+}
+
+/// The longest prompt must fit into one step of a framework that does not split it.
+fn prompts(plan: &Plan, framework: &Framework, section: &Value, at: &str, found: &mut Vec<Finding>) {
+    let Some(limit) = &framework.prompt_limit else { return };
+    let Some(longest) = plan.scenarios.iter().map(|scenario| u64::from(scenario.input_len)).max() else { return };
+    let parts = ["base_server_flags", "search_space"];
+    let sets = |knob: &str| parts.iter().any(|part| !section[*part][knob].is_null());
+    // An option file may say it too.
+    let in_file = framework.option_files.keys().any(|file| {
+        let begins = |members: &Value| {
+            members.as_object().is_some_and(|all| all.keys().any(|knob| knob.split('.').next() == Some(file)))
+        };
+        parts.iter().any(|part| begins(&section[*part]))
+    });
+    if section["enabled"] == false || sets(&limit.unless) || in_file || section["candidates"].is_array() {
+        return;
+    }
+    let way_out = format!("set {}: true", limit.unless);
+    let why = |value: u64| {
+        format!(
+            "prompts of {longest} tokens are longer than {} {value}, and are refused unless they are split: {way_out}",
+            limit.knob
+        )
+    };
+    let base = &section["base_server_flags"][&limit.knob];
+    let searched = section["search_space"][&limit.knob].as_array().into_iter().flatten().enumerate();
+    let mut values: Vec<(String, u64)> =
+        searched.filter_map(|(i, n)| Some((format!("{at}/search_space/{}/{i}", limit.knob), n.as_u64()?))).collect();
+    values.extend(base.as_u64().map(|n| (format!("{at}/base_server_flags/{}", limit.knob), n)));
+    for (pointer, value) in values.iter().filter(|(_, value)| *value < longest) {
+        found.push(Finding::value(Code::Sequence, pointer, why(*value)));
+    }
+    if base.is_null() && limit.default < longest {
+        found.push(Finding::key(Code::Sequence, at, why(limit.default)));
     }
 }

@@ -21,6 +21,7 @@ mod mounts;
 mod named;
 mod option_files;
 mod option_precedence;
+mod reach;
 mod read;
 mod refusal;
 mod rules;
@@ -29,7 +30,9 @@ mod served;
 pub mod shape;
 mod spelling;
 mod types;
+mod unexpanded;
 mod unknown;
+mod visible;
 
 use serde_json::Value;
 
@@ -39,7 +42,7 @@ pub use self::experts::proposal as expert_proposal;
 pub use self::finding::{Finding, Level};
 pub use self::flags::MISSING_WAY_OUT;
 pub use self::framework_plan::FrameworkPlan;
-pub use self::keys::DEFAULT_QPS;
+pub use self::keys::{DEFAULT_QPS, DEFAULT_USERS};
 pub use self::members::nested;
 pub use self::model::{ModelFacts, parameters};
 pub use self::named::NamedSize;
@@ -105,6 +108,9 @@ fn check_meaning(value: &Value, wrong: &[String], context: &CheckContext, found:
         plan.defaults.extend(note);
     }
     check::check(value, &plan, context.frameworks, found);
+    unexpanded::check(&plan, found);
+    visible::check(&plan, context.frameworks, found);
+    reach::check(&plan, context.frameworks, found);
     let checked = match &context.checked {
         Some(checked) => checked.clone(),
         None => {

@@ -75,6 +75,11 @@ fn members(value: &Value, at: &str, all: &mut Vec<String>) {
 }
 
 fn conflict(framework: &Framework, file: &OptionFile, member: &str, set: &[KnobSetting], found: &mut Vec<Finding>) {
+    // A file has names of its own for what flags set; with others the server ends at once.
+    if let Some(right) = framework.option_members.get(member).filter(|right| *right != member) {
+        let why = format!("{member} is the name of a flag: in {} it is {right}", file.knob);
+        return found.push(Finding::value(Code::KnobTypo, &file.pointer, why));
+    }
     let named = |knob: &String| framework.option_members.get(knob).map_or(knob.as_str(), String::as_str) == member;
     let counted = framework.parallelism.multiply.iter().find(|knob| named(knob));
     if let Some(knob) = counted.filter(|counted| !set.iter().any(|setting| setting.knob == *counted)) {

@@ -7,7 +7,7 @@ use super::keys::{SMOKE_PROMPTS, default_at};
 use super::shape::texts;
 use crate::engines::framework::Framework;
 use crate::rows::kinds::{
-    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario, SharedPrefix,
+    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario, SharedPrefix, Users,
 };
 use crate::rows::words::{Arrivals, DatasetKind, Strategy};
 
@@ -272,10 +272,11 @@ fn loads(plan: &mut PlanReader) -> Vec<Load> {
     if plan.is_set("/benchmark/burst") {
         loads.push(load(LoadMode::Burst));
     }
+    let searches_users = plan.plan.pointer("/benchmark/concurrency").is_some_and(Value::is_object);
     let concurrency = match plan.plan.pointer("/benchmark/max_concurrency") {
         Some(Value::Array(items)) => items.clone(),
         Some(one) => vec![one.clone()],
-        None if loads.is_empty() => vec![plan.value("/benchmark/max_concurrency")],
+        None if loads.is_empty() && !searches_users => vec![plan.value("/benchmark/max_concurrency")],
         None => Vec::new(),
     };
     for entry in concurrency {
@@ -293,6 +294,16 @@ fn loads(plan: &mut PlanReader) -> Vec<Load> {
                 Load { qps: Some(qps), ..load(LoadMode::Open) }
             }
         });
+    }
+    if searches_users {
+        let users = Users {
+            lower: count32(plan.count("/benchmark/concurrency/lower")),
+            upper: count32(plan.count("/benchmark/concurrency/upper")),
+            max_rounds: count32(plan.count("/benchmark/concurrency/max_rounds")),
+            max_probes: count32(plan.count("/benchmark/concurrency/max_probes")),
+            prune: plan.is_set("/benchmark/concurrency/prune"),
+        };
+        loads.push(Load { users: Some(users), ..load(LoadMode::Closed) });
     }
     loads
 }

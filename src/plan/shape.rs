@@ -201,6 +201,17 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// The number, or with `switch` the true or false, that a string says.
+pub(super) fn unquoted(value: &Value, switch: bool) -> Option<String> {
+    let text = value.as_str()?.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" if switch => Some("true".into()),
+        "false" | "no" | "off" if switch => Some("false".into()),
+        _ if switch => None,
+        _ => serde_json::from_str::<Value>(text).ok().filter(Value::is_number).map(|number| number.to_string()),
+    }
+}
+
 /// A value as on a command line: a string without quotes.
 #[must_use]
 pub fn plain_text(value: &Value) -> String {

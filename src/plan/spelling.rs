@@ -6,12 +6,26 @@ use super::finding::Finding;
 use super::keys::{self, PLAN, WHOLE};
 use super::shape::Shape::{self, Each, Either, Keys, List, Nullable, OneOrList};
 use super::shape::{PlanKey, name, nearest_name};
+use crate::base::redact::Redactor;
+use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::Frameworks;
 use crate::rows::words::{FindingCode as Code, Limit};
 
 /// Keys that are too common to say which section they belong in.
 const COMMON: [&str; 5] = ["name", "path", "kind", "id", "type"];
+/// What requests say about sampling.
+const SAMPLING: [&str; 9] = [
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "reasoning_effort",
+    "chat_template_kwargs",
+];
 /// Members of a plan row that do not come from the plan file.
 pub const RESERVED: [&str; 8] =
     ["record", "plan", "defaults", "caveats", "substitutions", "rejections", "validated_cli_flags", "environment"];
@@ -142,6 +156,9 @@ impl Spelling<'_> {
 
     fn meant(&self, key: &str, value: &Value, keys: &'static [PlanKey], at: &str) -> Option<Meant> {
         let own = |right: &str| Meant::moved(format!("{right:?}"), format!("{at}/{right}"), value);
+        if let Some(line) = self.container_command(key, at) {
+            return Some(Meant { text: format!("`server_command: {line}`"), set: Vec::new() });
+        }
         if let Some(right) = keys.iter().find(|right| right.also.contains(&key)) {
             return Some(own(right.name));
         }
@@ -151,10 +168,33 @@ impl Spelling<'_> {
             if meant.is_some() {
                 return meant;
             }
+            if let Some(to) = elsewhere(key).filter(|to| to.starts_with("/hardware/")) {
+                return Some(Meant {
+                    text: format!("{}, which is that of all frameworks", name(&to)),
+                    set: Vec::new(),
+                });
+            }
+        } else if at == "/benchmark" && SAMPLING.contains(&key) {
+            let to = format!("/benchmark/extra_request_body/{key}");
+            return Some(Meant::moved(format!("`extra_request_body: {{{key}: {value}}}`"), to, value));
         } else if let Some(to) = elsewhere(key) {
             return Some(Meant::moved(name(&to), to, value));
         }
-        nearest_name(key, keys.iter().map(|right| right.name)).map(own)
+        let near = nearest_name(key, keys.iter().map(|right| right.name)).map(own);
+        near.or_else(|| {
+            let knob = self.frameworks.iter().any(|framework| framework.knob(key).is_some());
+            let text = || format!("frameworks.NAME.base_server_flags.{key}");
+            (knob && in_framework.is_none() && key.contains('_')).then(|| Meant { text: text(), set: Vec::new() })
+        })
+    }
+
+    /// The line of `command: […]` and `args: […]`, which are lists where a container is described.
+    fn container_command(&self, key: &str, at: &str) -> Option<String> {
+        let section = self.plan.pointer(at).filter(|_| at.starts_with("/frameworks/"))?;
+        let (command, args) = (section["command"].as_array()?, section["args"].as_array()?);
+        let words: Option<Vec<&str>> = command.iter().chain(args).map(Value::as_str).collect();
+        let line = shell::join(&words.filter(|_| ["command", "args"].contains(&key))?);
+        Some(Redactor::default().redact(&line))
     }
 
     /// `docker: IMAGE` in a framework: its launcher, and what that needs.

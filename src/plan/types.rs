@@ -7,9 +7,47 @@ use super::shape::Shape::{
     self, Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text,
     Values, Word,
 };
-use super::shape::{kind, name, plain_text, short};
+use super::shape::{kind, name, plain_text, short, unquoted};
+use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::rows::words::FindingCode as Code;
+
+/// What to write instead of a value of another type, if that is plain.
+fn hint(value: &Value, shape: &Shape, at: &str) -> Option<String> {
+    let plain = |value: &Value| value.is_number() || value.is_boolean();
+    let text = match (shape, value) {
+        // `NAME=value` may be a secret: only its name.
+        (Each(_), Value::Array(items)) if at.ends_with("/env") => {
+            let names: Vec<&str> =
+                items.iter().filter_map(|item| Some(item.as_str()?.split('=').next()?.trim())).collect();
+            let one = |name: &&str| format!("{name}: …");
+            format!(
+                "{{{}}}, null for the value that bench-serve has",
+                names.iter().map(one).collect::<Vec<_>>().join(", ")
+            )
+        }
+        (Each(_), Value::Array(items)) if at == "/frameworks" => {
+            let name = |item: &Value| item.as_str().or(item["name"].as_str()).map(|name| format!("{name}: {{…}}"));
+            format!("{{{}}}", items.iter().filter_map(name).collect::<Vec<_>>().join(", "))
+        }
+        (Text, Value::Array(items)) if at.ends_with("/server_command") => {
+            let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            shell::join(&words?)
+        }
+        (List(_) | OneOrList(_), value) if plain(value) || value.is_string() => format!("[{}]", plain_text(value)),
+        (Values, Value::String(text)) if text.starts_with('[') && text.ends_with(']') => {
+            format!("{text} without quotes")
+        }
+        (Values, value) if plain(value) || value.is_string() => format!("[{}]", plain_text(value)),
+        (Count(_) | Positive | Number | Rate | Bool, Value::Array(items)) if items.len() == 1 && plain(&items[0]) => {
+            items[0].to_string()
+        }
+        (Count(_) | Positive | Number | Rate | Bool, value) => unquoted(value, matches!(shape, Bool))?,
+        _ => return None,
+    };
+    let text = crate::base::redact::Redactor::default().redact(&text);
+    (text.chars().count() <= 400).then_some(text)
+}
 
 /// Adds a finding for every value that does not have its shape, and for unknown keys; `at` is the JSON pointer of `value`.
 pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
@@ -18,7 +56,8 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         let hidden = ["/env", "/headers"].iter().any(|part| at.contains(part));
         let seen = if hidden { kind(value).to_string() } else { short(value) };
         let subject = if at.is_empty() { "a plan".to_string() } else { name(at) };
-        found.push(Finding::value(Code::Type, at, format!("{subject} must be {what}, got {seen}")));
+        let write = hint(value, shape, at).map_or(String::new(), |text| format!(": write {text}"));
+        found.push(Finding::value(Code::Type, at, format!("{subject} must be {what}, got {seen}{write}")));
     };
     match shape {
         Any => {}
@@ -47,8 +86,7 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         Number if value.is_number() => {}
         Number => wrong("a number"),
         Values if value.is_array() => {}
-        Values if value.is_object() || value.is_null() => wrong("a list of values to try"),
-        Values => wrong(&format!("a list of values to try: write [{}]", plain_text(value))),
+        Values => wrong("a list of values to try"),
         Nullable(_) if value.is_null() => {}
         Nullable(inner) => check(value, inner, at, found),
         List(item) | OneOrList(item) if value.is_array() => {

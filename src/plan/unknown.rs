@@ -42,13 +42,42 @@ pub fn knob(
     if let Some(here) = counterpart(root(knob), framework, frameworks) {
         return error(format!("{unknown}, which calls it {here:?}"));
     }
-    let near = nearest(knob, framework.known_knobs());
+    match framework.named(&format!("-{}", root(knob))) {
+        Some(FlagMeaning::Knob(here) | FlagMeaning::KnobOff(here)) => {
+            return error(format!("{unknown}, which calls it {here:?}"));
+        }
+        Some(FlagMeaning::Model | FlagMeaning::ModelSource) => {
+            return error(format!("{unknown}: the model is the key `model` of the framework or of the plan"));
+        }
+        _ => {}
+    }
+    let near = nearest_knob(root(knob), framework);
     if framework.simulated {
         return error(format!("{unknown}{near}"));
     }
     let verify = if captured.is_some() { "its captured help is incomplete: start it by hand first" } else { VERIFY };
     let why = format!("{unknown}: it is passed on as {flag}; {verify}{near}");
     Some(Finding::key(Code::KnobUnknown, pointer, why))
+}
+
+/// `; did you mean "x"?` if a knob has the same words with others between them (`max_len`), or is similar.
+fn nearest_knob(knob: &str, framework: &Framework) -> String {
+    let own: Vec<&str> = knob.split(['_', '-']).collect();
+    let has_all = |known: &&str| {
+        let mut words = known.split('_');
+        own.len() > 1
+            && own.iter().all(|word| words.any(|other| other == *word || (word.len() > 2 && other.starts_with(word))))
+    };
+    let several: Vec<&str> = framework.known_knobs().filter(has_all).collect();
+    match several[..] {
+        [] => nearest(knob, framework.known_knobs()),
+        [only] => format!("; did you mean {only:?}?"),
+        // The shortest adds the fewest words.
+        _ => several
+            .iter()
+            .min_by_key(|known| known.len())
+            .map_or(String::new(), |near| format!("; did you mean {near:?}?")),
+    }
 }
 
 /// The finding about a flag among the words of a command, without captured help: a typing mistake, or a name of another framework.
@@ -145,11 +174,29 @@ mod tests {
             ("tp_size", "vllm", "tensor_parallel_size"),
             ("tp", "vllm", "tensor_parallel_size"),
             ("max_num_seqs", "sglang", "max_running_requests"),
+            ("ngl", "llama_cpp", "n_gpu_layers"),
+            ("ub", "llama_cpp", "ubatch_size"),
+            ("pp", "tensorrt_llm", "pp_size"),
+            ("dp", "vllm", "data_parallel_size"),
+            ("ep", "tensorrt_llm", "ep_size"),
+            ("mem_fraction", "vllm", "gpu_memory_utilization"),
         ] {
             let (level, message) = found(typed, framework);
             assert!(level == Level::Error && message.contains(&format!("{right:?}")), "{typed}: {message}");
         }
         assert_eq!(found("wibble", "sim").0, Level::Error, "all flags of bench-sim are known");
+    }
+
+    #[test]
+    fn a_knob_with_more_words_is_suggested() {
+        for (typed, framework, near) in [
+            ("max_len", "vllm", "max_model_len"),
+            ("kv_cache_fraction", "tensorrt_llm", "kv_cache_free_gpu_memory_fraction"),
+            ("max_running", "sglang", "max_running_requests"),
+        ] {
+            let (level, message) = found(typed, framework);
+            assert!(level == Level::Warning && message.ends_with(&format!("did you mean {near:?}?")), "{message}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
         let search = result.search.as_ref().map(|search| search.reason);
         let cut = is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search);
         let is_done = match retry {
+            RetryPolicy::All => false,
             RetryPolicy::Failed => result.status == Status::Ok,
             RetryPolicy::Transient => closed || (result.attempts >= ATTEMPTS && !cut),
         };
@@ -107,7 +108,7 @@ pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
         let entry = ranked.best.entry();
         let Some(load) = entry.load_block() else { continue };
         let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());
-        all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, ..load } });
+        all.push(FirstPassScore { candidate_id, scenario, load: Load { qps: None, users: None, ..load } });
     }
     all
 }

@@ -128,9 +128,10 @@ pub fn unsupported(candidates: &[Candidate], framework: &Framework) -> Vec<Strin
         let other = other.into_iter().collect::<Vec<_>>().join(", ");
         lines.push(format!("skipping {other}: the sweep supports only {}", framework.title));
     }
-    if candidates.iter().flat_map(|c| &c.loads).any(|load| load.qps.is_some()) {
+    if candidates.iter().flat_map(|c| &c.loads).any(Load::is_search) {
         lines.push(
-            "the sweep does not support rate searches: each becomes rates that double from its lower to its upper bound".into(),
+            "the sweep does not support searches: each becomes loads that double from its lower to its upper bound"
+                .into(),
         );
     }
     lines
@@ -147,7 +148,7 @@ fn label(scenario: &Scenario, load: &str) -> String {
     format!("{}-{load}", scenario.name)
 }
 
-/// The load points of a load: a rate search becomes rates that double from its lower to its upper bound.
+/// The load points of a load: a search becomes loads that double from its lower to its upper bound.
 fn points(load: &Load) -> Vec<(String, Members)> {
     let one = |key: &str, value: Value| -> (String, Members) {
         (format!("{key}={value}"), [(key.to_string(), value)].into_iter().collect())
@@ -160,6 +161,11 @@ fn points(load: &Load) -> Vec<(String, Members)> {
         }
         (LoadMode::Open, None, Some(rate), _) => vec![one("request_rate", json!(rate))],
         (LoadMode::Closed, _, _, Some(n)) => vec![one("max_concurrency", json!(n))],
+        (LoadMode::Closed, _, _, None) if load.users.is_some() => {
+            let (lower, upper) = load.users.map_or((1, 1), |users| (users.lower, users.upper));
+            let counts = std::iter::successors(Some(lower), |n| n.checked_mul(2)).take_while(|n| *n < upper);
+            counts.chain([upper]).map(|n| one("max_concurrency", json!(n))).collect()
+        }
         _ => vec![one("request_rate", json!("inf"))],
     }
 }

@@ -13,6 +13,7 @@ use crate::flags::expand::{Args, ExpandFormat, SearchStage};
 use crate::plan::expand::{Estimator, FirstPassScore, expand, finalists, on_top_of, round_robin};
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::plans::PlanSource;
+use crate::programs::stdio::Output;
 use crate::programs::{earlier, emit, plans, stdio};
 use crate::rank::Ranking;
 use crate::report::text::BIND;
@@ -39,9 +40,9 @@ pub fn main() -> ExitCode {
             ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
-        let out = stdio::row_writer()?;
+        let output = Output::open(args.output.as_deref())?;
         let mut expander = Expander {
-            out,
+            out: output.rows()?,
             args: &args,
             frameworks,
             done,
@@ -62,6 +63,10 @@ pub fn main() -> ExitCode {
                 let (row, place) = row?;
                 expander.row(&row, &place)?;
             }
+        }
+        // Without some of the plans the candidates are not complete.
+        if notice.exit(ExitStatus::Done) == ExitStatus::Done {
+            output.finish()?;
         }
         Ok(ExitStatus::Done)
     })

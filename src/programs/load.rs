@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
             shard: args.shard,
             attempts: args.attempts,
             cpus: args.client_cpus.clone(),
+            threads: args.threads(),
             read_dataset: entries,
         };
         signal = match target(&args, notice)? {

@@ -1,4 +1,4 @@
-//! One use case per program: connects the flags of the seven programs with the rooms that do the work.
+//! One use case per program: connects the flags of the eight programs with the rooms that do the work.
 
 pub mod capture;
 pub mod convert;
@@ -19,6 +19,7 @@ pub mod serve;
 pub mod sim;
 pub mod starter;
 pub mod stdio;
+pub mod sweep;
 pub mod target;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;

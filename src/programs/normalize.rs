@@ -4,17 +4,19 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::normalize::{Args, OutputFormat};
 use crate::normalize::import::{ImportOverrides, Repeats};
 use crate::normalize::{RowFold, StreamLine, claim, llm_d};
 use crate::programs::import::{Named, Refused};
+use crate::programs::stdio::Output;
 use crate::programs::{import, stdio};
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::ResultRow;
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 use serde_json::Value;
 
 /// Runs the program with the arguments of this process.
@@ -22,9 +24,9 @@ use serde_json::Value;
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         let overrides = import::overrides(args.candidate.as_deref(), &args.set, args.name.clone())?;
-        let out = stdio::row_writer()?;
+        let output = Output::open(args.output.as_deref())?;
         let mut normalizing = Normalizer {
-            out,
+            out: output.rows()?,
             to: args.to,
             left_out: 0,
             fold: RowFold::default(),
@@ -56,6 +58,9 @@ pub fn main() -> ExitCode {
         }
         std::mem::take(&mut normalizing.refused).end(notice);
         for result in std::mem::take(&mut normalizing.fold).finish() {
+            if result.failure_class == Some(FailureClass::Incomplete) {
+                notice.error(&Error::new(result.failure_reason.clone().unwrap_or_default()));
+            }
             normalizing.result(&result)?;
         }
         if normalizing.left_out > 0 {
@@ -64,6 +69,7 @@ pub fn main() -> ExitCode {
                 normalizing.left_out
             ));
         }
+        output.finish()?;
         Ok(ExitStatus::Done)
     })
 }

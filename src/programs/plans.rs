@@ -13,6 +13,7 @@ use crate::base::yaml::{Document, MAX_BYTES};
 use crate::base::{digest, redact, shell, yaml};
 use crate::engines::framework::Frameworks;
 use crate::plan;
+use crate::plan::command::line;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
 use crate::rows::jsonl;
@@ -194,10 +195,13 @@ fn add_local_files(plan: &Value, context: &mut CheckContext) {
         for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
             let listed = given["search_space"][knob].as_array().into_iter().flatten();
             let ordered = given["candidates"].as_array().into_iter().flatten().map(|changes| &changes[knob]);
-            // Any word of extra_args may be the file.
+            // Any word of extra_args and of the command may be the file.
             let words = given["extra_args"].as_array().into_iter().flatten();
             let all = std::iter::once(&given["base_server_flags"][knob]).chain(listed).chain(ordered).chain(words);
-            let paths = all.filter_map(Value::as_str).map(|word| word.split('=').next_back().unwrap_or(word));
+            let line = given["server_command"].as_str().and_then(|line| line::commands(line).ok());
+            let command = line.iter().flatten().flat_map(|command| command.words.iter().map(String::as_str));
+            let names = all.filter_map(Value::as_str).chain(command);
+            let paths = names.map(|word| word.split('=').next_back().unwrap_or(word));
             for path in paths.map(String::from).collect::<Vec<_>>() {
                 let read = stdio::read_text(Path::new(&path), MAX_BYTES).ok();
                 if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {

@@ -1,6 +1,5 @@
 //! bench-rank: rank result rows and report the command to deploy.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::rank::{Args, ReportFormat};
 use crate::programs::stdio;
+use crate::programs::stdio::Output;
 use crate::rank::{Entry, Intake, RankOptions, Ranking, rank, release};
 use crate::report::html::html;
 use crate::report::markdown::markdown;
@@ -20,11 +20,13 @@ use crate::rows::jsonl::outgoing;
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
+        let out = Output::open(args.output.as_deref())?;
         let ranking = read(&args.files, args.options(), notice)?;
         if !args.baseline.is_empty() {
             let old = read(&args.baseline, args.options(), notice)?;
             let release = release(&old, &ranking, args.threshold);
-            text(&release_report::markdown(&release, args.threshold))?;
+            out.bytes(release_report::markdown(&release, args.threshold).as_bytes())?;
+            out.finish()?;
             return Ok(if release.regressed() || release.changes.is_empty() {
                 ExitStatus::No
             } else {
@@ -32,7 +34,8 @@ pub fn main() -> ExitCode {
             });
         }
         check_handoff(&ranking, args.handoff.as_deref())?;
-        write(&ranking, &args)?;
+        write(&ranking, &args, &out)?;
+        out.finish()?;
         let exit = if ranking.nothing_passed() { ExitStatus::No } else { ExitStatus::Done };
         // The program ends here: freeing the memory of a million rows would be wasted time.
         std::mem::forget(ranking);
@@ -65,26 +68,18 @@ fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
     intake.line(&outgoing(line))
 }
 
-fn write(ranking: &Ranking, args: &Args) -> Result<()> {
-    let terminal = std::io::stdout().is_terminal();
-    let report = Report { ranking, demand: args.demand(), handoff: args.handoff.as_deref().unwrap_or("sglang") };
+fn write(ranking: &Ranking, args: &Args, out: &Output) -> Result<()> {
+    let terminal = out.is_terminal();
+    let handoff = args.handoff.as_deref().unwrap_or("sglang");
+    let report = Report { ranking, demand: args.demand(), handoff, unfinished: args.unfinished };
     match args.format {
-        ReportFormat::Jsonl => jsonl::rows(ranking, &mut stdio::row_writer()?),
-        ReportFormat::Csv => bytes(&csv::csv(ranking)?),
-        ReportFormat::Html => text(&html(&report)),
-        ReportFormat::Auto if !terminal => text(&markdown(&report)),
-        ReportFormat::Md => text(&markdown(&report)),
-        ReportFormat::Auto | ReportFormat::Table => text(&table(&report, look(terminal))),
+        ReportFormat::Jsonl => jsonl::rows(ranking, &mut out.rows()?),
+        ReportFormat::Csv => out.bytes(&csv::csv(ranking)?),
+        ReportFormat::Html => out.bytes(html(&report).as_bytes()),
+        ReportFormat::Auto if !terminal => out.bytes(markdown(&report).as_bytes()),
+        ReportFormat::Md => out.bytes(markdown(&report).as_bytes()),
+        ReportFormat::Auto | ReportFormat::Table => out.bytes(table(&report, look(terminal)).as_bytes()),
     }
-}
-
-fn text(text: &str) -> Result<()> {
-    bytes(text.as_bytes())
-}
-
-fn bytes(bytes: &[u8]) -> Result<()> {
-    let mut out = stdio::stdout()?;
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(stdio::write_error)
 }
 
 /// Colour only on a terminal and without NO_COLOR; the width is the terminal's, or COLUMNS.

@@ -42,7 +42,7 @@ benchmark:
   endpoint: /v1/completions
   # null: open loop, with a search for the highest rate (qps). 16: closed loop with 16 requests in flight.
   max_concurrency: [null, 16]
-  qps: {lower: 0.25, upper: 8, tolerance: 0.25, max_rounds: 5}
+  qps: {lower: 0.25, upper: 8}
 
 # SLA limits; each names its statistic.
 sla:

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use crate::load::dataset::ReadOptions;
 use crate::rows::jsonl::{LineBatch, RowPlace, RowReader, RowWriter};
 use crate::rows::kinds::Dataset;
 use crate::rows::row::Row;
+use crate::system::whole_file::{WholeFile, cannot_write};
 
 /// Maximum size of a dataset, in bytes: it is read into memory.
 pub const MAX_DATASET: usize = 4 << 30;
@@ -41,6 +42,57 @@ pub fn stdout() -> Result<File> {
 /// When it is closed.
 pub fn row_writer() -> Result<RowWriter<File>> {
     stdout().map(RowWriter::new)
+}
+
+/// Where a program's output goes: standard output, or the file of `--output`, which is whole or as before.
+pub struct Output {
+    file: Option<(WholeFile, PathBuf)>,
+}
+
+impl Output {
+    /// Opens the file at `path`; standard output if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let file = path.map(|path| Ok((WholeFile::create(path)?, path.to_path_buf()))).transpose()?;
+        Ok(Self { file })
+    }
+
+    /// True if people read it: standard output is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.file.is_none() && io::stdout().is_terminal()
+    }
+
+    /// A row writer on it.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn rows(&self) -> Result<RowWriter<File>> {
+        let Some((file, path)) = &self.file else { return row_writer() };
+        let copy = file.file().try_clone().map_err(|e| cannot_write(path, e))?;
+        Ok(RowWriter::named(copy, name(path)))
+    }
+
+    /// Writes all of it at once.
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        match &self.file {
+            Some((file, path)) => file.file().write_all(bytes).map_err(|e| cannot_write(path, e)),
+            None => stdout()?.write_all(bytes).map_err(write_error),
+        }
+    }
+
+    /// The output is complete: the file gets its name. Without this the file stays as it was.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn finish(self) -> Result<()> {
+        self.file.map_or(Ok(()), |(file, _)| file.keep())
+    }
 }
 
 /// An error of writing to standard output as ours.

@@ -19,7 +19,7 @@ pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
     if scenarios.is_empty() || loads.is_empty() {
         return Err(Error::new(
             "name a workload and a load: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, \
-             --qps 1:32 or --burst",
+             --qps 1:32, --users 1:64 or --burst",
         ));
     }
     let mut extra: Members = serde_json::from_str(&args.extra_body)
@@ -73,6 +73,11 @@ fn loads(args: &Args, scenarios: &[Scenario]) -> Result<Vec<Load>> {
     }
     loads.extend(args.qps.iter().map(|qps| Load { qps: Some(*qps), arrivals, ..Load::default() }));
     let closed = |n: &u32| Load { mode: LoadMode::Closed, concurrency: Some(*n), ..Load::default() };
+    loads.extend(args.users.iter().map(|users| Load {
+        mode: LoadMode::Closed,
+        users: Some(*users),
+        ..Load::default()
+    }));
     loads.extend(args.concurrency.iter().map(closed));
     loads.extend(args.burst.then(|| Load { mode: LoadMode::Burst, ..Load::default() }));
     Ok(loads)

@@ -1,7 +1,6 @@
 //! bench-validate: check plans and turn them into plan rows.
 
 use std::fs::File;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +13,7 @@ use crate::flags::validate::{Args, ValidateFormat};
 use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
+use crate::programs::stdio::Output;
 use crate::programs::{capture, pasted, plans, preflight, rows, starter, stdio};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::PlanCheck;
@@ -32,12 +32,14 @@ pub fn main() -> ExitCode {
         }
         let (folders, names) = args.framework_folders_and_names();
         let frameworks = stdio::frameworks_of(&folders)?;
-        let mut out = stdio::row_writer()?;
+        let output = Output::open(args.output.as_deref())?;
+        let mut out = output.rows()?;
         if let Some(model) = &args.new {
             if let Some(command) = &args.from_command {
                 let own = Some(model.as_str()).filter(|model| !model.is_empty());
                 let text = pasted::plan(command, own, args.gpus, args.gpu.as_deref(), &frameworks, notice)?;
                 out.write_line(text.trim_end())?;
+                output.finish()?;
                 return Ok(ExitStatus::Done);
             }
             let gpus = args.gpus.unwrap_or(1);
@@ -46,10 +48,11 @@ pub fn main() -> ExitCode {
             let new = starter::NewPlan { model, facts, gpus, gpu, names: &names };
             let text = starter::plan(&new, &frameworks, notice)?;
             out.write_line(text.trim_end())?;
+            output.finish()?;
             return Ok(ExitStatus::Done);
         }
         let text = match args.format {
-            ValidateFormat::Auto => std::io::stdout().is_terminal(),
+            ValidateFormat::Auto => output.is_terminal(),
             format => format == ValidateFormat::Text,
         };
         let mut exit = ExitStatus::Done;
@@ -61,6 +64,10 @@ pub fn main() -> ExitCode {
                 Ok(None) => exit = ExitStatus::No,
                 Err(e) => notice.error(&e),
             }
+        }
+        // With errors the rows are not all of the plans.
+        if notice.exit(exit) == ExitStatus::Done {
+            output.finish()?;
         }
         Ok(exit)
     })

@@ -11,8 +11,10 @@ pub enum Throughput {
     Goodput,
     /// Output tokens per second.
     OutputTokens,
-    /// Highest request rate that a rate search found to meet the SLA.
+    /// Highest request rate that a search found to meet the SLA.
     MaxQps,
+    /// Highest number of requests in flight that a search found to meet the SLA.
+    MaxUsers,
 }
 
 /// The throughput to rank by, of all GPUs or per GPU.
@@ -36,6 +38,7 @@ impl RankBy {
             Throughput::Goodput => "goodput",
             Throughput::OutputTokens => "output_token_throughput",
             Throughput::MaxQps => "max_qps",
+            Throughput::MaxUsers => "max_users",
         }
     }
 
@@ -51,6 +54,8 @@ impl RankBy {
             (Throughput::OutputTokens, true) => "output tok/s per GPU",
             (Throughput::MaxQps, false) => "max req/s",
             (Throughput::MaxQps, true) => "max req/s per GPU",
+            (Throughput::MaxUsers, false) => "max users",
+            (Throughput::MaxUsers, true) => "max users per GPU",
         }
     }
 }

@@ -23,6 +23,7 @@ mod rejected;
 mod release;
 mod tested;
 mod trial;
+mod unfinished;
 mod words;
 
 pub use self::candidate::RankedCandidate;
@@ -41,6 +42,7 @@ pub use self::ranking::{Ranking, rank};
 pub use self::rejected::RejectedCandidate;
 pub use self::release::{ReleaseChange, ReleaseComparison, release};
 pub use self::trial::{Confirmation, Trial};
+pub use self::unfinished::Unfinished;
 
 #[cfg(test)]
 mod tests;

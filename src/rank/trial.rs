@@ -134,19 +134,23 @@ impl Trial {
         self.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
     }
 
-    /// The load point; for a rate search, the range of the repeats' results.
+    /// The load point; for a search, the range of the repeats' results.
     #[must_use]
     pub fn load(&self) -> String {
-        let rates: Vec<f64> = self.entries().filter_map(|entry| entry.rate).collect();
-        let (least, most) =
-            rates.iter().fold((f64::INFINITY, 0.0), |(a, b), rate| (f64::min(a, *rate), f64::max(b, *rate)));
-        match self.is_search() && rates.len() > 1 && least < most {
-            true => format!("{least} to {most} req/s"),
-            false => self.entry().load(),
+        let range = |value: fn(&Entry) -> Option<f64>| {
+            let values: Vec<f64> = self.entries().filter_map(value).collect();
+            let (least, most) =
+                values.iter().fold((f64::INFINITY, 0.0), |(a, b), value| (f64::min(a, *value), f64::max(b, *value)));
+            (self.is_search() && least < most).then_some((least, most))
+        };
+        if let Some((least, most)) = range(|entry| entry.rate) {
+            return format!("{least} to {most} req/s");
         }
+        let in_flight = range(|entry| entry.in_flight.filter(|_| entry.rate.is_none()));
+        in_flight.map_or_else(|| self.entry().load(), |(least, most)| format!("concurrency {least} to {most}"))
     }
 
-    /// True if a rate search chose it.
+    /// A search chose it.
     #[must_use]
     pub fn is_search(&self) -> bool {
         self.entry().own.as_ref().is_some_and(|own| own.chosen == Some(true))

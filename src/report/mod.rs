@@ -15,7 +15,7 @@ pub mod release;
 pub mod table;
 pub mod text;
 
-use crate::rank::{CapacityDemand, Ranking};
+use crate::rank::{CapacityDemand, Ranking, Unfinished};
 
 /// The content of a report.
 #[derive(Debug, Clone, Copy)]
@@ -26,4 +26,6 @@ pub struct Report<'a> {
     pub demand: CapacityDemand,
     /// The framework of the profiler handoff, unless it wins.
     pub handoff: &'a str,
+    /// Runs of the plan that are missing; `None` if none is, or if that is not known.
+    pub unfinished: Option<Unfinished>,
 }

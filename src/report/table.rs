@@ -38,6 +38,10 @@ const MOST: usize = 100;
 pub fn table(report: &Report, look: TableStyle) -> String {
     let ranking = report.ranking;
     let mut out = String::new();
+    if let Some(unfinished) = report.unfinished {
+        out.push_str(&wrap(&unfinished.sentence(), look.width, ""));
+        out.push('\n');
+    }
     let mut first = vec![note::headline(ranking)];
     first.extend(note::missing(ranking));
     first.iter().for_each(|line| out.push_str(&wrap(&plain(line, true), look.width, "")));
@@ -348,7 +352,10 @@ mod tests {
     }
 
     fn drawn(look: TableStyle) -> String {
-        table(&Report { ranking: &ranking(), demand: CapacityDemand::default(), handoff: "none" }, look)
+        table(
+            &Report { ranking: &ranking(), demand: CapacityDemand::default(), handoff: "none", unfinished: None },
+            look,
+        )
     }
 
     #[test]

@@ -91,16 +91,16 @@ pub fn load(trial: &Trial) -> String {
     if words.is_empty() { load } else { format!("{load} ({})", words.join(", ")) }
 }
 
-/// How a rate search ended: with a bracket, or at the end of its range.
+/// How a search ended: with a bracket, or at a bound of its range.
 fn searched(entry: &Entry) -> String {
     let (reason, min_fail, non_monotone) = entry.search_end();
     let end = match (reason, min_fail) {
         (Some(SearchEndReason::NoFailureInRange), _) => ", no failure up to the upper bound".to_string(),
         (Some(SearchEndReason::NoPassInRange), _) => ", the lower bound fails".to_string(),
-        (_, Some(rate)) => format!(", {rate} fails"),
+        (_, Some(load)) => format!(", {load} fails"),
         (_, None) => String::new(),
     };
-    let odd = if non_monotone { ", a higher rate passed once" } else { "" };
+    let odd = if non_monotone { ", a higher load passed once" } else { "" };
     format!("searched{end}{odd}")
 }
 

@@ -24,6 +24,14 @@ impl CandidateFailure {
     }
 }
 
+impl From<Error> for CandidateFailure {
+    /// The server could not be started; on a full disk another attempt may succeed.
+    fn from(error: Error) -> Self {
+        let class = if error.is_disk_full() { FailureClass::DiskFull } else { FailureClass::NotStarted };
+        Self::new(class, error.to_string())
+    }
+}
+
 /// What to do after a candidate.
 #[derive(Debug)]
 pub(crate) enum NextStep {

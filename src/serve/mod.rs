@@ -14,6 +14,7 @@ mod events;
 mod exec_per_server;
 mod failure;
 mod give_up;
+mod gpu_locks;
 mod gpus;
 mod launch;
 mod launch_commands;

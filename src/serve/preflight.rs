@@ -33,17 +33,21 @@ pub(super) fn launchable(candidate: &Candidate, frameworks: &Frameworks) -> Resu
     Ok(())
 }
 
-/// The GPUs that a candidate asks for, all of them free; none for a simulation or an engine on the CPU.
+/// The GPUs that a candidate asks for; none for a simulation or an engine on the CPU.
 pub(super) async fn gpus(probe: &GpuProbe, candidate: &Candidate) -> Result<Vec<Gpu>, CandidateFailure> {
     if candidate.simulated || candidate.hardware.gpu_count == Some(0) {
         return Ok(Vec::new());
     }
     let all = probe.look().await.map_err(|e| CandidateFailure::new(FailureClass::GpuUnknown, e.to_string()))?;
     let hardware = &candidate.hardware;
-    let gpus = gpu::choose(all, hardware.visible_devices.as_deref(), hardware.gpu_count)
-        .map_err(|why| CandidateFailure::new(FailureClass::GpuCount, why))?;
-    match &gpu::busy(&gpus)[..] {
-        [] => Ok(gpus),
+    gpu::choose(all, hardware.visible_devices.as_deref(), hardware.gpu_count)
+        .map_err(|why| CandidateFailure::new(FailureClass::GpuCount, why))
+}
+
+/// Whether no other process uses these GPUs.
+pub(super) fn free(gpus: &[Gpu]) -> Result<(), CandidateFailure> {
+    match &gpu::busy(gpus)[..] {
+        [] => Ok(()),
         busy => {
             let why = format!("{}: no server was started; free them, or set other visible_devices", busy.join(", "));
             Err(CandidateFailure::new(FailureClass::GpuBusy, why))

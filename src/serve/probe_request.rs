@@ -89,12 +89,11 @@ impl ProbeRequest<'_> {
             );
         }
         let mut splitter = Splitter::default();
-        let (mut first_token, mut error, mut bytes) = (None, None, Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|e| e.why)? {
-            let now = Instant::now();
+        let (mut first_token, mut error, mut bytes, mut chunk) = (None, None, Vec::new(), Vec::new());
+        while let Some(now) = answer.read(&mut chunk).await.map_err(|e| e.why)? {
             let room = TEXT_LIMIT.saturating_sub(bytes.len());
-            bytes.extend(chunk.as_ref().iter().take(room));
-            splitter.push(chunk.as_ref(), |part| match part {
+            bytes.extend(chunk.iter().take(room));
+            splitter.push(&chunk, |part| match part {
                 Part::Body(_) => {}
                 Part::Data(data) => match Event::parse(data) {
                     Ok(event) => {
@@ -107,6 +106,7 @@ impl ProbeRequest<'_> {
                 },
                 Part::Error(bytes) => error = Some(String::from_utf8_lossy(bytes).into_owned()),
             });
+            chunk.clear();
         }
         finished(first_token, error, ProbeAnswer { first_token, text: String::from_utf8_lossy(&bytes).into_owned() })
     }

@@ -13,7 +13,7 @@ use super::options::ServeOptions;
 use super::probe;
 use super::probe::ProbeResult;
 use super::workers::Workers;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};
@@ -115,13 +115,13 @@ pub(super) async fn until_ready(
                 return Err(FailedStart { next: step, ..failure.into() });
             }
             pulled = image::ensured(one, context.notice) => {
-                pulled.map_err(|e| CandidateFailure::new(FailureClass::NotStarted, e.to_string()))?;
+                pulled.map_err(CandidateFailure::from)?;
             }
         }
     }
     let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
     let started = Instant::now();
-    let not_started = |e: Error| CandidateFailure::new(FailureClass::NotStarted, e.to_string());
+    let not_started = CandidateFailure::from;
     launch.commands.remove_leftovers().await;
     // Written before the start, so that a failed start has a manifest too.
     Manifest::default().write(launch, candidate, gpus).map_err(not_started)?;
@@ -130,8 +130,12 @@ pub(super) async fn until_ready(
     let compiling = tokio::task::spawn_blocking(move || FailurePatterns::new(&failures));
     launch.enter(ServerState::Starting, Some(limit));
     let mut child = start(launch, framework, options).await.map_err(|e| {
-        let why = format!("{e}; is {} installed and on the PATH?", framework.title);
-        CandidateFailure::new(FailureClass::NotStarted, why)
+        let failure = CandidateFailure::from(e);
+        let hint = match failure.class {
+            FailureClass::DiskFull => "free some space".into(),
+            _ => format!("is {} installed and on the PATH?", framework.title),
+        };
+        CandidateFailure { reason: format!("{}; {hint}", failure.reason), ..failure }
     })?;
     launch.enter(ServerState::Probing, Some(limit));
     let patterns = match compiling.await {

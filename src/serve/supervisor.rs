@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use super::events::CandidateEvents;
 use super::failure::{CandidateFailure, NextStep};
 use super::give_up::FailureTally;
+use super::gpu_locks::GpuLocks;
 use super::gpus::GpuProbe;
 use super::launch::Launch;
 use super::options::ServeOptions;
@@ -59,6 +60,7 @@ pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &
             smoke_failed: false,
             probe: GpuProbe::find(&options.gpu_probe),
             tally: FailureTally::default(),
+            locks: GpuLocks::default(),
         };
         let signal = supervisor.all(feed(rows)).await?;
         let none_tested = supervisor.smoke_tested.is_empty();
@@ -79,6 +81,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) begun: Instant,
     /// Failed candidates of each framework.
     pub(super) tally: FailureTally,
+    /// The GPUs that no other bench-serve of this user may use.
+    locks: GpuLocks,
     /// The command that lists the host's GPUs; `None` on a host without GPUs.
     pub(super) probe: Option<GpuProbe>,
     /// The captured help by definition, launcher and image; `None` where it could not be captured.
@@ -163,9 +167,7 @@ impl Supervisor<'_> {
         let launch = match Launch::prepare(candidate, self.options, &refused_limits) {
             Ok(launch) => launch,
             Err(e) => {
-                return self
-                    .fail(&events, row, None, CandidateFailure::new(FailureClass::NotStarted, e.to_string()))
-                    .await;
+                return self.fail(&events, row, None, CandidateFailure::from(e)).await;
             }
         };
         if let Err(failure) = launch.check_port() {
@@ -180,6 +182,12 @@ impl Supervisor<'_> {
             Ok(gpus) => gpus,
             Err(failure) => return self.fail(&events, row, Some(&launch), failure).await,
         };
+        if let Err(error) = self.locks.take(&gpus) {
+            return Ok(NextStep::Broken(error));
+        }
+        if let Err(failure) = preflight::free(&gpus) {
+            return self.fail(&events, row, Some(&launch), failure).await;
+        }
         events.starting(self.notice);
         let interrupted = async {
             tokio::select! {

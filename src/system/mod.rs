@@ -1,5 +1,7 @@
 //! Processes, signals, sockets and HTTP: what several programs need of the operating system.
 
+pub mod folder_lock;
 pub mod http;
 pub mod lease;
 pub mod process;
+pub mod whole_file;

@@ -15,7 +15,7 @@ fn candidates(plan: &str) -> (Output, Vec<Value>) {
 /// The plan that bench-validate writes for a command.
 fn new_plan(line: &str) -> Output {
     let mut command = program("bench-validate");
-    run(command.args(["--new", "--from-command", line]).env("HOME", "/home/me").env("PWD", "/work"), "").expect(0)
+    run(command.args(["-q", "--new", "--from-command", line]).env("HOME", "/home/me").env("PWD", "/work"), "").expect(0)
 }
 
 /// The words of the baseline after the program, without those that bench-serve sets: model's name, host and port.
@@ -262,6 +262,70 @@ fn a_pasted_command_is_the_baseline_of_a_new_plan() {
 }
 
 #[test]
+fn a_command_that_starts_elsewhere_has_its_launcher() {
+    let heredoc = "EXTRA=/tmp/o.yml\ncat << EOF > ${EXTRA}\nkv_cache_config: {dtype: fp8}\nEOF\n\
+                   trtllm-serve m/x --tp_size 2 --extra_llm_api_options $EXTRA\n";
+    for (line, wanted, members) in [
+        (
+            "ssh -t u@gpu01 'cd /x; export A=1; vllm serve m/x -tp 2'",
+            "bash -c cd /x && exec \"$@\" sh vllm serve m/x --tensor-parallel-size 2",
+            json!({"/server/launcher/0": {"name": "ssh", "options": {"host": "u@gpu01"}}, "/server/env/A": "1"}),
+        ),
+        (
+            "docker exec -it -e A=1 box vllm serve m/x -tp 2",
+            "vllm serve m/x --tensor-parallel-size 2",
+            json!({"/server/launcher/0": {"name": "docker_exec", "options": {"container": "box"}}, "/server/env/A": "1"}),
+        ),
+        (
+            "ssh gpu01 docker run --gpus all -p 8000:8000 vllm/vllm-openai:v1 --model m/x -tp 2",
+            "vllm serve m/x --tensor-parallel-size 2",
+            json!({"/server/launcher/0/name": "ssh", "/server/launcher/1/name": "docker", "/server/image": "vllm/vllm-openai:v1"}),
+        ),
+        (
+            "srun --gpus=2 --mpi=pmix trtllm-llmapi-launch trtllm-serve m/x --tp_size 2",
+            "trtllm-serve m/x --tp_size 2",
+            json!({"/server/launcher/0/name": "srun", "/server/launcher/0/options/options": "--gpus=2 --mpi=pmix",
+                "/server/launcher/0/options/wrapper": "trtllm-llmapi-launch"}),
+        ),
+        (
+            heredoc,
+            "trtllm-serve m/x --tp_size 2 --extra_llm_api_options {files}/extra_llm_api_options.yaml",
+            json!({"/server/flags/extra_llm_api_options": {"kv_cache_config": {"dtype": "fp8"}}}),
+        ),
+        (
+            "[Service]\nEnvironment=A=1\nExecStart=/v/bin/vllm serve m/x \\\n  -tp 2\nRestart=always\n",
+            "/v/bin/vllm serve m/x --tensor-parallel-size 2",
+            json!({"/server/env/A": "1"}),
+        ),
+        ("$ vllm serve m/x -tp 2 &", "vllm serve m/x --tensor-parallel-size 2", json!({})),
+        (
+            "vllm serve m/x -tp 2 --max-num-batched-tokens 8k",
+            "vllm serve m/x --tensor-parallel-size 2 --max-num-batched-tokens 8000",
+            json!({}),
+        ),
+    ] {
+        let plan = new_plan(line);
+        let (done, rows) = candidates(&plan.stdout);
+        let Some(baseline) = rows.first() else { panic!("{line}\n{}\n{}", plan.stdout, done.stderr) };
+        assert_eq!(sorted(&argv(baseline)), sorted(wanted), "{line}\n{}", plan.stdout);
+        assert!(!done.stderr.contains(": error: ") && plan.stderr.is_empty(), "{line}\n{}{}", plan.stderr, done.stderr);
+        for (pointer, value) in members.as_object().unwrap() {
+            assert_eq!(baseline.pointer(pointer), Some(value), "{line}: {pointer}\n{}", plan.stdout);
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_pasted_command_is_dropped_without_a_word() {
+    let line = "docker run -d --name x -p 8000:8000 --restart always vllm/vllm-openai --model m/x --port 8000 \
+                --served-model-name y";
+    let done = run(program("bench-validate").args(["--new", "--from-command", line]), "").expect(0);
+    for word in ["--name x --publish 8000:8000 --restart always", "port 8000", "served model name y"] {
+        assert!(done.stderr.contains(word), "{word}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn the_same_lines_are_read_as_a_server_command() {
     // Without containers, and without lines before the server's, which a plan has other keys for.
     let lines = pasted()
@@ -277,7 +341,11 @@ fn the_same_lines_are_read_as_a_server_command() {
             "m/x"
         };
         let model = if line.contains("Qwen3-32B") { "Qwen/Qwen3-32B" } else { model };
-        let gpus = if line.contains("nnodes") { 16 } else { 8 };
+        let gpus = match line {
+            line if line.contains("nnodes") => 16,
+            line if line.contains("CUDA_VISIBLE_DEVICES=''") => 0,
+            _ => 8,
+        };
         let tp = wanted.contains("tensor-parallel-size 1") || wanted.contains("tp-size 1");
         let base = match (tp, framework) {
             (true, "sglang") => "{tp_size: 1}",
@@ -357,12 +425,15 @@ fn other_names_of_knobs_are_the_knobs() {
 fn flags_that_no_definition_knows_are_passed_on() {
     let plan = "model: m/x\nhardware: {gpu_count: 1}\nbenchmark: {max_concurrency: [1]}\n\
                 dataset: {input_len: [100], output_len: [100]}\nsla: {max_p50_ttft_ms: 1000}\nframeworks:\n  \
-                vllm: {base_server_flags: {mm_processor_cache_type: shm, disable_log_stats: true}, \
-                       search_space: {uvicorn_log_level: [warning, error], mm_encoder_tp_mode: [data]}}\n";
+                vllm: {base_server_flags: {response_role: assistant, enable_prompt_tokens_details: true}, \
+                       search_space: {lora_dtype: [auto, float16], mm_encoder_tp_mode: [data]}}\n";
     let (done, rows) = candidates(plan);
     let all: Vec<String> = rows.iter().map(argv).collect();
-    assert!(all.iter().all(|argv| argv.contains("--mm-processor-cache-type shm --disable-log-stats")), "{all:?}");
-    for words in ["--uvicorn-log-level error", "--mm-encoder-tp-mode data"] {
+    assert!(
+        all.iter().all(|argv| argv.contains("--response-role assistant --enable-prompt-tokens-details")),
+        "{all:?}"
+    );
+    for words in ["--lora-dtype float16", "--mm-encoder-tp-mode data"] {
         assert!(all.iter().any(|argv| argv.contains(words)), "{words}: {all:?}");
     }
     let warned =

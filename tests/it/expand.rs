@@ -166,9 +166,15 @@ fn what_fails_for_a_reason_that_passes_is_tried_three_times_at_most() {
     let left = |file: &str, more: &[&str]| {
         expand(&json!({}), &json!({}), &[&["--done", file], more].concat()).expect(0).records("candidate").len()
     };
-    for (class, attempts, transient) in
-        [("port_in_use", 1, 1), ("port_in_use", 2, 1), ("port_in_use", 3, 0), ("bad_flag", 1, 0), ("interrupted", 9, 1)]
-    {
+    for (class, attempts, transient) in [
+        ("port_in_use", 1, 1),
+        ("port_in_use", 2, 1),
+        ("port_in_use", 3, 0),
+        ("bad_flag", 1, 0),
+        ("interrupted", 9, 1),
+        ("incomplete", 1, 1),
+        ("disk_full", 2, 1),
+    ] {
         let file = failed(class, attempts);
         assert_eq!(left(&file, &[]), transient, "{class} {attempts}");
         assert_eq!(left(&file, &["--retry", "failed"]), 1, "{class} {attempts}");

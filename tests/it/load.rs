@@ -67,7 +67,8 @@ fn an_open_loop_is_the_same_schedule_every_time() {
 #[test]
 fn what_is_due_above_the_cap_is_dropped_and_fails() {
     let server = Running::zoo(&["--token-ms", "100"]);
-    let args = ["--model", "zoo", "--scenario", "s=4:5", "--rate", "40", "--cap", "2", "--num-prompts", "20"];
+    let args =
+        ["--model", "zoo", "--scenario", "s=4:5", "--rate", "40", "--cap", "2", "--num-prompts", "20", "--warmup", "0"];
     let done = load(&server, &args).expect(0);
     let dropped = measured(&done).iter().filter(|row| row["status"] == "dropped").count();
     assert!(dropped >= 10 && measured(&done).len() == 20, "{dropped} dropped");
@@ -260,6 +261,52 @@ fn a_rate_is_searched_and_nothing_is_claimed_that_was_not_measured() {
         let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
     }
+}
+
+#[test]
+fn the_most_requests_in_flight_are_searched() {
+    // Four sequences at a time, eight tokens of 5 ms each: the fifth user waits.
+    let server = Running::sim(&["--step-base-us", "5000", "--max-num-seqs", "4"]);
+    let args = ["--scenario", "chat=8:8", "--users", "1:64", "--num-prompts", "24", "--sla", "max_p90_ttft_ms=80"];
+    let done = load(&server, &args).expect(0);
+    let [end] = &done.records("search_end")[..] else { panic!("{}", done.stdout) };
+    let (pass, fail) = (end["max_pass"].as_f64().unwrap(), end["min_fail"].as_f64().unwrap());
+    assert!(3.0 < pass && pass < fail && fail < 64.0 && pass.fract() == 0.0, "{end:#}");
+    assert_eq!((&end["searched"], &end["decided_by"]), (&"concurrency".into(), &"max_p90_ttft_ms".into()));
+    for run in done.records("run") {
+        assert!(run["load"]["mode"] == "closed" && run["warmup_s"].as_f64() > Some(0.0), "{run:#}");
+        assert_eq!(run["length"]["requests"], run["workload"]["num_prompts"]);
+    }
+    let results = run(&mut program("bench-normalize"), &done.stdout).expect(0);
+    let chosen: Vec<Value> = results.rows().into_iter().filter(|row| row["search"]["chosen"] == true).collect();
+    let [chosen] = &chosen[..] else { panic!("{}", results.stdout) };
+    assert_eq!((&chosen["metrics"]["max_users"], &chosen["metrics"]["max_qps"]), (&pass.into(), &Value::Null));
+    let ranked =
+        run(program("bench-rank").args(["--rank-by", "max_users", "--format", "md"]), &results.stdout).expect(0);
+    assert!(
+        ranked.stdout.contains(&format!("concurrency {pass}")) && ranked.stdout.contains("tok/s/user"),
+        "{}",
+        ranked.stdout
+    );
+    for row in done.rows().iter().chain(&results.rows()) {
+        let kind = row["record"].as_str().unwrap();
+        let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
+    }
+}
+
+#[test]
+fn an_open_loop_lasts_as_long_as_four_answers() {
+    // An answer takes 0.5 s: two seconds at 20 per second, and not the 0.5 s of ten requests.
+    let server = Running::sim(&["--step-base-us", "50000"]);
+    let args = ["--scenario", "chat=8:10", "--rate", "20", "--num-prompts", "10"];
+    let done = load(&server, &args).expect(0);
+    // On a busy machine it is measured again.
+    let run = &done.records("run")[0];
+    let n = run["length"]["requests"].as_u64().unwrap();
+    let sent = measured(&done).iter().filter(|row| row["run_id"] == run["run_id"]).count();
+    assert!((38..=160).contains(&n) && sent as u64 == n, "{sent}: {run:#}");
+    assert_eq!((&run["length"]["decided_by"], &run["workload"]["num_prompts"]), (&"answers".into(), &n.into()));
 }
 
 #[test]

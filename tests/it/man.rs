@@ -18,6 +18,7 @@ fn commands() -> Vec<Command> {
         flags::normalize::Args::command(),
         flags::rank::Args::command(),
         flags::sim::Args::command(),
+        flags::sweep::Args::command(),
     ]
 }
 

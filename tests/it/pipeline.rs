@@ -156,7 +156,11 @@ fn ctrl_c_leaves_whole_rows_no_server_and_a_report() {
         let text = std::fs::read_to_string(out.join("raw/0001.jsonl")).unwrap();
         assert!(text.ends_with('\n'));
         rows(&out.join("raw/0001.jsonl"));
-        assert!(std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("# "), "{}", done.stderr);
+        assert!(
+            std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("PROVISIONAL: "),
+            "{}",
+            done.stderr
+        );
         // And it goes on to the end.
         run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
         let keys = units(&out.join("results.jsonl"));
@@ -192,7 +196,11 @@ fn a_signal_to_the_script_alone_to_its_group_or_to_all_ends_the_sweep_in_order()
         let class = of("run_end")[0]["failure_class"].as_str().unwrap();
         assert!(["interrupted", "server_lost"].contains(&class), "{class}");
         assert_eq!(of("server_end").len(), 1, "{signal}: {rows:#?}");
-        assert!(std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("# "), "{}", done.stderr);
+        assert!(
+            std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("PROVISIONAL: "),
+            "{}",
+            done.stderr
+        );
     }
 }
 
@@ -229,7 +237,7 @@ fn a_signal_before_the_first_start_ends_the_script_and_what_it_asked() {
 
 #[test]
 fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
-    for victim in ["bench-serve", "bench-load", "bench-expand", "tee"] {
+    for victim in ["bench-serve", "bench-load", "bench-expand", "bench-sweep"] {
         let (folder, mark) = (scratch(), Mark::new("kill"));
         let (plan, out) = (write_plan(folder.path(), 60), folder.path().join("out"));
         disturbed(&mark, &plan, &out, "0001.jsonl", 4, |_| {

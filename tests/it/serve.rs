@@ -409,7 +409,8 @@ fn with_gpus(folder: &tempfile::TempDir, list: &str) -> std::process::Command {
     std::fs::write(&path, list).unwrap();
     let mut command = serve(folder);
     command.arg("--gpu-probe-cmd").arg(format!("cat '{}'", path.display()));
-    command.env("GPUS", path);
+    // The GPUs are those of this folder alone.
+    command.env("GPUS", path).env("XDG_RUNTIME_DIR", folder.path());
     command
 }
 
@@ -522,7 +523,7 @@ fn memory_that_comes_back_late_is_waited_for_and_memory_that_rises_is_not_free()
         let chain = if code == 0 { format!("echo 3 > '{}/left'", folder.path().display()) } else { "true".into() };
         let mut command = serve(&folder);
         command.arg("--gpu-probe-cmd").arg(format!("bash '{}'", script.display()));
-        command.args(["--gpu-release-timeout", limit, "--", "sh", "-c", &chain]);
+        command.args(["--gpu-release-timeout", limit, "--", "sh", "-c", &chain]).env("XDG_RUNTIME_DIR", folder.path());
         let done = run(mark.put(&mut command), &candidates(&zoo_plan("{}"))).expect(code);
         let stop = &done.records("server_end")[0]["stop"];
         match code {

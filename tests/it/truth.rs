@@ -21,6 +21,8 @@ const LATE: f64 = 25.0;
 const TAIL: &str = "60";
 /// Measured requests of a mode, and their tokens in and out.
 const REQUESTS: usize = 10;
+/// Everything holds with one thread and with several.
+const THREADS: [&str; 3] = ["1", "2", "4"];
 const INPUT: u64 = 20;
 const OUTPUT: u32 = 12;
 
@@ -178,13 +180,16 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn every_mode_is_measured_right_or_said_to_be_none() {
-    let checked: Vec<_> = cases().into_iter().map(|case| thread::spawn(move || check(&case))).collect();
-    let wrong: Vec<String> = checked.into_iter().filter_map(|check| check.join().unwrap().err()).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for threads in THREADS {
+        let check = move |case| thread::spawn(move || check(&case, threads));
+        let checked: Vec<_> = cases().into_iter().map(check).collect();
+        let wrong: Vec<String> = checked.into_iter().filter_map(|check| check.join().unwrap().err()).collect();
+        assert!(wrong.is_empty(), "{threads} threads: {}", wrong.join("\n"));
+    }
 }
 
-fn check(case: &Case) -> Result<(), String> {
-    let load = ["--concurrency", "1", "--num-prompts", "10", "--scenario", "s=20:12"];
+fn check(case: &Case, threads: &str) -> Result<(), String> {
+    let load = ["--concurrency", "1", "--num-prompts", "10", "--scenario", "s=20:12", "--threads", threads];
     let seen = Seen::of(&[&["--tail-ms", TAIL], case.flags].concat(), &[&load, case.load].concat());
     let wrong = |what: String| format!("{:?} {:?}: {what}\n{:#}", case.flags, case.load, seen.result);
     each(case, &seen).and_then(|()| seen.one_clock()).and_then(|()| whole(case, &seen)).map_err(wrong)
@@ -259,19 +264,27 @@ fn a_server_that_stands_still_is_felt_by_all_who_were_due_meanwhile() {
     // the last is back would have felt it once.
     let flags = ["--mode", "freeze", "--freeze-ms", "2000", "--freeze-at-ms", "700"];
     let load = ["--rate", "20", "--arrivals", "constant", "--num-prompts", "70", "--scenario", "s=20:4"];
-    let seen = Seen::of(&flags, &load);
-    assert_eq!((seen.said.len(), seen.did.len(), seen.count("ok")), (70, 70, 70), "{:#}", seen.result);
-    seen.one_clock().unwrap();
-    let latency = |row: &&Value| row["first_token_us"].as_i64().unwrap() - row["due_us"].as_i64().unwrap();
-    let felt = seen.said.iter().filter(|row| latency(row) > 1_000_000).count();
-    assert!(felt >= 20, "only {felt} of 70 waited for more than a second");
-    let p99 = seen.metric("p99_ttft_ms").unwrap();
-    assert!(p99 >= 1500.0, "p99 is {p99} ms");
+    for threads in THREADS {
+        let seen = Seen::of(&flags, &[&load[..], &["--threads", threads]].concat());
+        assert_eq!((seen.said.len(), seen.did.len(), seen.count("ok")), (70, 70, 70), "{:#}", seen.result);
+        seen.one_clock().unwrap();
+        let latency = |row: &&Value| row["first_token_us"].as_i64().unwrap() - row["due_us"].as_i64().unwrap();
+        let felt = seen.said.iter().filter(|row| latency(row) > 1_000_000).count();
+        assert!(felt >= 20, "{threads} threads: only {felt} of 70 waited for more than a second");
+        let p99 = seen.metric("p99_ttft_ms").unwrap();
+        assert!(p99 >= 1500.0, "{threads} threads: p99 is {p99} ms");
+    }
 }
 
 #[test]
 fn an_open_loop_sends_each_when_it_is_due_and_never_before() {
-    let load = ["--rate", "100", "--num-prompts", "150", "--scenario", "s=20:2", "--seed", "5"];
+    for threads in THREADS {
+        each_when_it_is_due(threads);
+    }
+}
+
+fn each_when_it_is_due(threads: &str) {
+    let load = ["--rate", "100", "--num-prompts", "150", "--scenario", "s=20:2", "--seed", "5", "--threads", threads];
     let seen = Seen::of(&["--ttft-ms", "30"], &load);
     assert_eq!((seen.said.len(), seen.did.len(), seen.count("ok")), (150, 150, 150), "{:#}", seen.result);
     seen.one_clock().unwrap();
@@ -313,7 +326,13 @@ fn the_fixture_answers_whole_when_its_last_token_is_due() {
 
 #[test]
 fn thousands_at_once_are_stamped_when_they_leave_or_said_to_be_late() {
-    let load = ["--concurrency", "3000", "--num-prompts", "3000", "--scenario", "s=20:2"];
+    for threads in ["1", "4"] {
+        thousands_at_once(threads);
+    }
+}
+
+fn thousands_at_once(threads: &str) {
+    let load = ["--concurrency", "3000", "--num-prompts", "3000", "--scenario", "s=20:2", "--threads", threads];
     let seen = Seen::of(&["--ttft-ms", "1000"], &load);
     assert_eq!((seen.said.len(), seen.did.len(), seen.count("ok")), (3000, 3000, 3000));
     let median = |rows: &[Value], from: &str| {
@@ -325,4 +344,40 @@ fn thousands_at_once_are_stamped_when_they_leave_or_said_to_be_late() {
     let (said, did) = (median(&seen.said, "sent_us"), median(&seen.did, "arrived_us"));
     let saturated = seen.result["quality"]["client_saturated"] == true;
     assert!(saturated || said - did < 100, "TTFT is {said} ms, and {did} ms after the request was there");
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing_but_times() {
+    for (load, flags) in [
+        (&["--rate", "150", "--scenario", "s=20:6"][..], &["--mode", "drop"][..]),
+        (&["--burst", "--scenario", "s=20:6"], &["--mode", "reasoning"]),
+        (&["--concurrency", "8", "--scenario", "s=20:6"], &["--mode", "bundled"]),
+        (&["--rate", "150", "--scenario", "s=20:6", "--no-stream"], &["--mode", "early-stop"]),
+        (&["--rate", "40", "--turns", "3", "--think", "0.02", "--scenario", "s=60:6"], &["--mode", "continuous-usage"]),
+    ] {
+        let rows = |threads| {
+            let args = ["--num-prompts", "60", "--framework", "sim", "--threads", threads];
+            let seen = Seen::of(&[flags, &["--ttft-ms", "5", "--tpot-ms", "1"]].concat(), &[load, &args].concat());
+            let mut rows = seen.said;
+            rows.sort_by_key(|row| row["i"].as_u64());
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                // Which connection is free, and which chunks arrive together, depends on when things happen.
+                let of_times = ["run_id", "reused_connection", "first_tokens"];
+                row.retain(|key, _| !key.ends_with("_us") && !of_times.contains(&key.as_str()));
+            }
+            let statuses = rows.iter().map(|row| row["status"].as_str().unwrap().to_string()).collect();
+            (rows, statuses)
+        };
+        let (one, mut of_one): (Vec<Value>, Vec<String>) = rows("1");
+        of_one.sort();
+        assert_eq!(one.len(), 60);
+        for threads in ["2", "4"] {
+            let (several, mut of_several) = rows(threads);
+            of_several.sort();
+            assert_eq!(of_one, of_several, "{load:?} with {threads} threads");
+            if !flags.contains(&"drop") {
+                assert_eq!(one, several, "{load:?} with {threads} threads");
+            }
+        }
+    }
 }

@@ -59,6 +59,9 @@ pub struct Knob {
     pub gone: Option<FrameworkVersion>,
     /// The newer name of the knob.
     pub now: Option<String>,
+    /// True if its parser takes `32k` (32,000) and `32K` (32,768).
+    #[serde(default)]
+    pub suffixes: bool,
     /// Its meaning, for people.
     #[serde(rename = "is")]
     pub meaning: Option<String>,
@@ -78,7 +81,7 @@ impl Knob {
             Kind::Flag => (value.is_boolean(), "true or false"),
             Kind::Text => (value.is_string(), "a string"),
             Kind::List => (value.is_array(), "a list"),
-            Kind::Map => (value.is_object() || value.is_string(), "a map"),
+            Kind::Map => (value.is_object() || is_text_of_map(value), "a map or its JSON text"),
             Kind::Any => (true, ""),
         };
         if !fits {
@@ -88,11 +91,41 @@ impl Knob {
         (!self.values.iter().any(|known| known == text)).then(|| format!("one of {}", self.values.join(", ")))
     }
 
+    /// The number of a text with a suffix, if its parser takes these: `25.6k` is 25,600, `1K` is 1,024.
+    #[must_use]
+    pub fn whole(&self, text: &str) -> Option<u64> {
+        let (at, suffix) = text.char_indices().next_back().filter(|_| self.suffixes)?;
+        let (base, power) = match suffix {
+            'k' => (1000_u64, 1),
+            'm' => (1000, 2),
+            'g' => (1000, 3),
+            't' => (1000, 4),
+            'K' => (1024, 1),
+            'M' => (1024, 2),
+            'G' => (1024, 3),
+            'T' => (1024, 4),
+            _ => return None,
+        };
+        let (digits, factor) = (&text[..at], base.pow(power));
+        let is_plain = digits.starts_with(|c: char| c.is_ascii_digit());
+        if let Ok(n) = digits.parse::<u64>() {
+            return n.checked_mul(factor).filter(|n| *n > 0 && is_plain);
+        }
+        // Only the decimal ones take a fraction.
+        let n = digits.parse::<f64>().ok().filter(|n| is_plain && base == 1000 && *n > 0.0 && *n < 1e6)?;
+        format!("{:.0}", n * factor as f64).parse().ok()
+    }
+
     /// True if this version has it.
     #[must_use]
     pub fn is_in(&self, version: &FrameworkVersion) -> bool {
         self.since.as_ref().is_none_or(|since| since <= version) && self.gone.as_ref().is_none_or(|gone| version < gone)
     }
+}
+
+/// True for the JSON text of a map, or a text that is filled in when the server starts.
+fn is_text_of_map(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim_start().starts_with('{') || text.contains("${"))
 }
 
 /// A family of knobs, with or without descriptions.
@@ -128,5 +161,31 @@ impl<'de> Visitor<'de> for FamilyVisitor {
             knobs.push(member);
         }
         Ok(Family(knobs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_of_numbers() {
+        let knob = Knob { suffixes: true, ..Knob::default() };
+        for (text, whole) in [
+            ("32k", Some(32_000)),
+            ("32K", Some(32_768)),
+            ("25.6k", Some(25_600)),
+            ("1M", Some(1 << 20)),
+            ("2g", Some(2_000_000_000)),
+            ("1.5K", None),
+            ("k", None),
+            ("32", None),
+            ("auto", None),
+            ("-1k", None),
+            ("", None),
+        ] {
+            assert_eq!(knob.whole(text), whole, "{text}");
+        }
+        assert_eq!(Knob::default().whole("32k"), None);
     }
 }

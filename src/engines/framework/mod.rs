@@ -24,7 +24,7 @@ pub use self::named::FlagMeaning;
 pub use self::options::OptionPrecedence;
 pub use self::parts::{
     Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping, MetricsEndpoint,
-    Parallelism, PlanStarter, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
+    Parallelism, PlanStarter, PromptLimit, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
 pub use self::role::KnobRole;
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
@@ -92,6 +92,9 @@ pub struct Framework {
     pub name: String,
     /// The name in reports: `vLLM`.
     pub title: String,
+    /// What people call it besides: `trtllm`.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// Documentation of flags and behaviour.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -131,6 +134,15 @@ pub struct Framework {
     pub probe: ReadinessProbe,
     /// The knob that limits prompt plus output, if any.
     pub sequence_limit: Option<SequenceLimit>,
+    /// How long a prompt may be, unless it is split.
+    #[serde(default)]
+    pub prompt_limit: Option<PromptLimit>,
+    /// The knob for what requests have to show, if any.
+    #[serde(default)]
+    pub api_key: Option<String>,
+    /// Knobs with which no client reaches the server, each with the reason.
+    #[serde(default)]
+    pub unreachable: BTreeMap<String, String>,
     /// The knobs that set the number of GPUs.
     pub parallelism: Parallelism,
     /// The version its flags were checked against.
@@ -215,6 +227,14 @@ impl Framework {
         self.described().find(|(known, _)| *known == root).map(|(_, knob)| knob)
     }
 
+    /// True for its name, its title and what people call it besides, whatever the case and the signs between words.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let letters = |text: &str| text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+        let own = [&self.name, &self.title].into_iter().chain(&self.also);
+        own.into_iter().any(|own| letters(own) == letters(name))
+    }
+
     /// True for a knob of the second stage of a search.
     #[must_use]
     pub fn is_speculative(&self, knob: &str) -> bool {
@@ -269,7 +289,9 @@ impl Framework {
             .chain(self.parallelism.divisors.iter().flat_map(|divisor| divisor.knobs.iter().chain(&divisor.of)))
             .chain(&self.parallelism.other_weights)
             .chain(self.flags.also.values().filter(|target| !target.starts_with('-')))
-            .chain(self.option_members.keys());
+            .chain(self.option_members.keys())
+            .chain(self.api_key.iter().chain(self.unreachable.keys()))
+            .chain(self.prompt_limit.iter().flat_map(|limit| [&limit.knob, &limit.unless]));
         for knob in named {
             if !known.contains(&knob.as_str()) {
                 return Err(Error::new(format!("`{knob}` is used but not declared in `knobs`")));

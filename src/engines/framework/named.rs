@@ -70,6 +70,20 @@ impl Framework {
         map.then(|| FlagMeaning::Knob(format!("{name}.{members}")))
     }
 
+    /// True if a flag sets this knob.
+    #[must_use]
+    pub fn sets(&self, flag: &str, knob: &str) -> bool {
+        matches!(self.named(flag), Some(FlagMeaning::Knob(name) | FlagMeaning::KnobOff(name)) if name == knob)
+    }
+
+    /// True for the flag of a degree of parallelism or of the sequence limit.
+    #[must_use]
+    pub fn counts(&self, flag: &str) -> bool {
+        let (parallel, limit) = (&self.parallelism, self.sequence_limit.as_ref().map(|limit| &limit.knob));
+        let degrees = parallel.multiply.iter().chain(&parallel.share).chain(&parallel.tensor).chain(&parallel.nodes);
+        degrees.chain(limit).any(|knob| self.sets(flag, knob))
+    }
+
     /// The meaning of the beginning of a flag, up to a dash, if its parser takes that. Only of those flags that every start has or
     /// that the plan counts with: another one may be a whole flag that the definition does not know.
     fn abbreviated(&self, flag: &str) -> Option<FlagMeaning> {

@@ -127,6 +127,18 @@ fn ready_timeout_s() -> u64 {
     900
 }
 
+/// How long a prompt may be, unless it is split over several steps.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptLimit {
+    /// The knob with the maximum number of tokens of a step.
+    pub knob: String,
+    /// The switch by which prompts are split.
+    pub unless: String,
+    /// The limit where no knob sets it, tokens.
+    pub default: u64,
+}
+
 /// The knob that limits prompt plus output tokens.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

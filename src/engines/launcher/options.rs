@@ -7,10 +7,15 @@ impl Launcher {
     /// A command of it without the words that conflict with these options of the plan.
     pub(super) fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
         let mut words = template.to_vec();
-        let has = |option: &str| {
-            options
+        let has = |option: &str| match option.split_once(' ') {
+            // One value of an option.
+            Some((option, value)) => {
+                let joined = format!("{option}={value}");
+                options.contains(&joined) || options.windows(2).any(|pair| pair[0] == option && pair[1] == value)
+            }
+            None => options
                 .iter()
-                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))),
         };
         for own in self.yields.iter().filter(|(option, _)| has(option)).map(|(_, own)| own) {
             words = without(words, own);

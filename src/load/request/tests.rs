@@ -17,6 +17,7 @@ fn read(parts: &[(u64, &str)]) -> Request {
         row: blank("r", 0, Phase::Measured, None, RequestStatus::Aborted),
         how,
         splitter: Splitter::default(),
+        template: EventTemplate::default(),
         stamps: Vec::new(),
         counted: None,
         done: false,

@@ -14,11 +14,14 @@ const CONFIDENCE: f64 = 0.95;
 const MANY: u32 = 100_000;
 /// The 95 % quantile of the normal distribution.
 const Z: f64 = 1.644_854;
+/// A run is cut short once more than this many times the requests that may be above a limit are above it.
+const CLEARLY: usize = 2;
 /// Upper bound of the number of requests that a percentile may need.
 const MOST_NEEDED: u32 = 1 << 30;
 
 impl Limits {
-    /// True if a run of `n` requests, some of which have not finished, can no longer meet these limits.
+    /// The limit that a run of `n` requests, some of which have not finished, clearly misses whatever the rest does. Of a percentile
+    /// that is twice the requests that may be above it: a close call says more at full length.
     #[must_use]
     #[allow(
         clippy::cast_precision_loss,
@@ -26,18 +29,20 @@ impl Limits {
         clippy::cast_sign_loss,
         reason = "counts of requests"
     )]
-    pub fn cannot_pass(&self, so_far: &Sample, n: usize) -> bool {
+    pub fn cannot_pass(&self, so_far: &Sample, n: usize) -> Option<Limit> {
         let failed = (so_far.scheduled - so_far.ok()) as usize;
-        self.0.iter().any(|(limit, threshold)| match limit {
+        let missed = |(limit, threshold): &&(Limit, f64)| match limit {
             Limit::SuccessRate => ((n - failed.min(n)) as f64) < threshold * n as f64,
             Limit::Attainment | Limit::InFlight => false,
             Limit::Latency { latency, .. } => limit.quantile().is_some_and(|q| {
                 let over = so_far.values(*latency).iter().filter(|value| **value > *threshold).count();
+                let last = n.saturating_sub(1);
                 // The percentile lies above the limit once the value below it does.
-                let below = ((n.saturating_sub(1)) as f64 * q).floor() as usize;
-                *latency != Latency::Itl && over + failed >= n - below.min(n)
+                let allowed = last - (last as f64 * q).floor() as usize;
+                *latency != Latency::Itl && over + failed > CLEARLY * allowed + 1
             }),
-        })
+        };
+        self.0.iter().find(missed).map(|(limit, _)| *limit)
     }
 
     /// Tests a run: its sample, and in open loop whether the server kept up (`stability`).

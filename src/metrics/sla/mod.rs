@@ -26,6 +26,8 @@ pub fn of_scenario(sla: &Members, scenario: &str) -> Members {
     all.chain(own.into_iter().flatten()).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
+/// After every so many finished requests it is checked whether a run can still meet its limits.
+pub const CHECK_EVERY: u32 = 16;
 /// Minimum success rate of runs with SLA limits but without this one.
 const DEFAULT_SUCCESS: f64 = 0.99;
 
@@ -71,6 +73,12 @@ impl Limits {
             Limit::Latency { latency, .. } => Some((*latency, *threshold)),
             Limit::SuccessRate | Limit::Attainment | Limit::InFlight => None,
         })
+    }
+
+    /// The highest quantile that is limited; `None` without one.
+    #[must_use]
+    pub fn strictest_quantile(&self) -> Option<f64> {
+        self.0.iter().filter_map(|(limit, _)| limit.quantile()).max_by(f64::total_cmp)
     }
 
     /// Every limit by its key, in the form of a row.

@@ -6,6 +6,7 @@ mod names;
 mod parse;
 pub mod pasted;
 mod script;
+pub mod unshelled;
 mod wrap;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use self::parse::is_flag;
 use self::parse::{ArgumentMeaning, Piece, parse};
 use super::finding::Finding;
 use super::shape::{plain_text, texts};
+use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::{FlagMeaning, Framework, Frameworks};
 use crate::rows::words::FindingCode as Code;
@@ -158,17 +160,39 @@ impl CommandReader<'_> {
             self.variable(&name, value, pointer);
         }
         let found = self.framework.find(&bare.words);
+        if let Some(why) = wrap::elsewhere(&bare.words, found.map_or(bare.words.len(), |found| found.program)) {
+            self.found.push(Finding::value(Code::Command, pointer, format!("server_command: {why}")));
+            return None;
+        }
         let end = found.map_or_else(|| end_of(&bare.words, &self.model), |found| found.end);
         let (head, arguments) = bare.words.split_at(end);
         let model_flag = self.framework.model_flag_of(found).cloned();
         let mut command = Command { head: head.to_vec(), model_flag, ..Command::default() };
         let positional = found.is_some() && command.model_flag.is_none();
-        for piece in parse(self.framework, arguments, positional, &[&self.model]) {
+        let mut pieces = parse(self.framework, arguments, positional, &[&self.model]);
+        self.one_model(&mut pieces, pointer);
+        for piece in pieces {
             if !self.piece(&piece, "server_command", pointer, &mut command) {
                 command.rest.extend(piece.words);
             }
         }
         Some(command)
+    }
+
+    /// Of several models in one command, a server takes the first or the last, or refuses them: none is kept.
+    fn one_model(&mut self, pieces: &mut Vec<Piece>, pointer: &str) {
+        let mut models: Vec<String> = Vec::new();
+        for piece in pieces.iter() {
+            match &piece.meaning {
+                ArgumentMeaning::Model(model) if !models.contains(model) => models.push(model.clone()),
+                _ => {}
+            }
+        }
+        if models.len() > 1 {
+            let why = format!("server_command names {} models, {}: keep one", models.len(), models.join(" and "));
+            self.found.push(Finding::value(Code::Conflict, pointer, why));
+            pieces.retain(|piece| !matches!(piece.meaning, ArgumentMeaning::Model(_)));
+        }
     }
 
     /// Merges those of the plan's `extra_args` that would otherwise be in the command twice.
@@ -212,6 +236,33 @@ impl CommandReader<'_> {
                 return false;
             }
             ArgumentMeaning::Knob(knob, _) if self.framework.fixed.contains_key(knob) => return false,
+            ArgumentMeaning::WrongValue(flag, text) => {
+                // A word that only a shell changes is reported as such, where it stands.
+                if unshelled::problem(text).is_some() {
+                    return false;
+                }
+                // It is filled in when the server starts; what the plan counts with must be known before.
+                if !shell::references(text).is_empty() {
+                    if self.framework.counts(flag) {
+                        let why = format!(
+                            "{flag} {text} in {part} is not known before the start, and the plan counts with it: write its value"
+                        );
+                        self.found.push(Finding::value(Code::KnobValue, pointer, why));
+                        return true;
+                    }
+                    self.stays(&piece.words[0], part, pointer);
+                    return false;
+                }
+                let what = match self.framework.named(flag) {
+                    Some(FlagMeaning::Knob(knob)) => {
+                        self.framework.knob(&knob).and_then(|knob| knob.refuses(&json!(text)))
+                    }
+                    _ => None,
+                };
+                let what = what.unwrap_or_else(|| "another value".into());
+                let why = format!("{flag} in {part} must be {what}, got {text}");
+                self.found.push(Finding::value(Code::KnobValue, pointer, why));
+            }
             ArgumentMeaning::Knob(knob, value) => self.knob(knob, value, part, pointer),
             ArgumentMeaning::Port(port) if port == "{port}" => {}
             ArgumentMeaning::Port(port) => {
@@ -255,6 +306,9 @@ impl CommandReader<'_> {
 
     /// A model that the plan calls by another name, for example a path. It is served under the plan's name if the framework can.
     fn other_model(&mut self, model: &str, part: &str, pointer: &str, command: &mut Command) {
+        if let Some(why) = unshelled::problem(model) {
+            return self.found.push(Finding::value(Code::Command, pointer, format!("{part}: {why}")));
+        }
         let plan = &self.model;
         let last = |text: &str| text.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
         let alike = last(model) == last(plan);

@@ -28,6 +28,18 @@ impl CommandReader<'_> {
         own
     }
 
+    /// A value, or a list of values to try, with `32k` as the number that the framework makes of it.
+    fn whole(&self, knob: &str, value: &Value) -> Value {
+        let number = |one: &Value| {
+            let whole = self.framework.knob(knob).and_then(|knob| knob.whole(one.as_str()?));
+            whole.map_or_else(|| one.clone(), Value::from)
+        };
+        match value {
+            Value::Array(items) => items.iter().map(number).collect(),
+            one => number(one),
+        }
+    }
+
     fn renamed(
         &mut self,
         members: &Map<String, Value>,
@@ -40,6 +52,7 @@ impl CommandReader<'_> {
             let (root, inside) =
                 knob.split_once('.').map_or((knob.as_str(), ""), |(root, _)| (root, &knob[root.len()..]));
             let pointer = format!("{}/{part}/{}", self.at, escape(knob));
+            let value = &self.whole(root, value);
             let known = self.framework.knob(root).is_some() || root.contains('-');
             let meaning = (!known).then(|| self.framework.named(&self.framework.flag(root))).flatten();
             let text = plain_text(value);

@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value};
 
-use crate::engines::framework::{Booleans, FlagMeaning, Framework, Kind, Leniency};
+use crate::engines::framework::{Booleans, FlagMeaning, Framework, Kind, Knob, Leniency};
 
 /// Words of a command line that belong together: a flag and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub enum ArgumentMeaning {
     Port(String),
     /// A knob and its value.
     Knob(String, Value),
+    /// The flag of a knob with a value that the knob does not take: both as written.
+    WrongValue(String, String),
     /// Unknown to the definition.
     Other,
 }
@@ -47,7 +49,7 @@ pub fn parse(framework: &Framework, words: &[String], positional: bool, models: 
             .any(|piece| matches!(piece.meaning, ArgumentMeaning::Model(_) | ArgumentMeaning::ModelSource));
         let (meaning, n) = match flag(framework, &words[at..]) {
             Some(known) => known,
-            None if is_flag(word) => (ArgumentMeaning::Other, 1),
+            None if is_flag(word) => wrong_value(framework, &words[at..]).unwrap_or((ArgumentMeaning::Other, 1)),
             None if no_model && models.contains(&word.as_str()) => (ArgumentMeaning::Model(word.clone()), 1),
             None if no_model && positional && !open => (ArgumentMeaning::Model(word.clone()), 1),
             None => (ArgumentMeaning::Other, 1),
@@ -114,9 +116,25 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
             let all = std::iter::once(text).chain(words[n..n + more].iter().map(String::as_str));
             return Some((ArgumentMeaning::Knob(name, all.map(number_or_text).collect()), n + more));
         }
-        FlagMeaning::Knob(_) => ArgumentMeaning::Knob(name, value(kind?, text)?),
+        FlagMeaning::Knob(_) => {
+            let value = value(framework.knob(&name)?, text)?;
+            ArgumentMeaning::Knob(name, value)
+        }
     };
     Some((meaning, n))
+}
+
+/// The flag of a knob whose type does not fit its value, and the number of words.
+fn wrong_value(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usize)> {
+    let (flag, joined) = words[0].split_once('=').map_or((words[0].as_str(), None), |(flag, text)| (flag, Some(text)));
+    let Some(FlagMeaning::Knob(name)) = framework.named(flag).filter(|_| !flag.ends_with('+')) else { return None };
+    let knob = framework.knob(&name).filter(|_| !name.contains('.'))?;
+    let typed = matches!(knob.kind?, Kind::Count | Kind::Integer | Kind::Number | Kind::Fraction);
+    let (text, n) = match joined {
+        Some(text) => (text, 1),
+        None => (words.get(1).filter(|word| !is_flag(word))?.as_str(), 2),
+    };
+    (typed && value(knob, text).is_none()).then(|| (ArgumentMeaning::WrongValue(flag.into(), text.into()), n))
 }
 
 /// `-O3` as `-O` and `3`, if the parser takes that.
@@ -133,11 +151,17 @@ fn number_or_text(text: &str) -> Value {
 }
 
 /// A value as a plan writes it; `None` if it does not have the knob's type.
-fn value(kind: Kind, text: &str) -> Option<Value> {
-    match kind {
+fn value(knob: &Knob, text: &str) -> Option<Value> {
+    if let Some(whole) = knob.whole(text) {
+        return Some(whole.into());
+    }
+    match knob.kind? {
         Kind::Count => Some(text.parse::<u64>().ok().filter(|n| *n > 0)?.into()),
         Kind::Integer => Some(text.parse::<i64>().ok()?.into()),
-        Kind::Number | Kind::Fraction => Some(Value::Number(text.parse().ok()?)),
+        // `.9` is no number of JSON.
+        Kind::Number | Kind::Fraction => {
+            text.parse().ok().or_else(|| Number::from_f64(text.parse().ok()?)).map(Value::Number)
+        }
         Kind::Flag => Some(text.parse::<bool>().ok()?.into()),
         Kind::Any => Some(number_or_text(text)),
         Kind::Text | Kind::List | Kind::Map => Some(text.into()),

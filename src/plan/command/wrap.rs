@@ -31,6 +31,8 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
         let next = words.get(1).map_or("", String::as_str);
         match name {
             "exec" => drop(words.remove(0)),
+            // The prompt of a shell, pasted with the line.
+            "$" | "%" | ">" => drop(words.remove(0)),
             "env" if !next.is_empty() && !next.starts_with('-') => drop(words.remove(0)),
             "sh" | "bash" | "dash" | "ksh" | "zsh" => match shell(&words)? {
                 Shell::Plain(inner) => words = inner,
@@ -45,6 +47,43 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
             _ => return Ok(Bare { env, words }),
         }
     }
+}
+
+/// What to write instead, if a program before the server's (`program`: the index of that one) starts it elsewhere: bench-serve
+/// could neither reach nor stop it there.
+pub fn elsewhere(words: &[String], program: usize) -> Option<String> {
+    let name = |word: &String| word.rsplit('/').next().unwrap_or_default().to_string();
+    let before = |word: &&String| {
+        ["sudo", "env", "time", "nice", "setsid"].contains(&name(word).as_str()) || word.starts_with('-')
+    };
+    let at = words[..program].iter().take_while(before).count();
+    let first = words.get(at).filter(|_| at < program).map(name)?;
+    let next = |wanted: &str| words[at + 1..program].iter().any(|word| word == wanted);
+    let new = "or let `bench-validate --new --from-command` write the plan";
+    Some(match first.as_str() {
+        "docker" | "podman" | "nerdctl" if next("exec") => {
+            format!(
+                "it starts the server in a container: write `launcher: {{name: docker_exec, container: NAME}}` and only the server's command here, {new}"
+            )
+        }
+        "docker" | "podman" | "nerdctl" => {
+            let launcher = if first == "podman" { "podman" } else { "docker" };
+            format!(
+                "it starts a container: write `launcher: {launcher}`, `image: NAME` and only the server's command here, {new}"
+            )
+        }
+        "ssh" => {
+            format!(
+                "it starts the server on another host: write `launcher: {{name: ssh, host: HOST}}` and only the server's command here, {new}"
+            )
+        }
+        "kubectl" | "oc" | "helm" | "docker-compose" | "sbatch" | "tmux" | "screen" | "systemctl" | "systemd-run" => {
+            format!(
+                "{first} starts the server where bench-serve cannot stop it: write only the server's command here, or `launcher: attach` for a server that runs already"
+            )
+        }
+        _ => return None,
+    })
 }
 
 /// True if a shell would expand a word; `${NAME}` is expanded when the server is started.

@@ -5,9 +5,10 @@
 use std::fmt;
 
 use crate::engines::framework::Frameworks;
-use crate::metrics::rate_search::{ProbeOutcome, RateSearch};
+use crate::metrics::search::{Evidence, LengthNeed, LoadSearch, ProbeOutcome, SearchRange, answers};
 use crate::metrics::sla;
-use crate::rows::kinds::{Benchmark, Candidate, Load, LoadMode, Members, Qps, Scenario};
+use crate::rows::kinds::{Benchmark, Candidate, Load, LoadMode, Members, RunLength, Scenario};
+use crate::rows::words::SearchedLoad;
 
 /// Assumed time to first token without a limit, ms.
 const TTFT_MS: f64 = 1000.0;
@@ -17,9 +18,11 @@ const TPOT_MS: f64 = 30.0;
 const LIKELY: f64 = 0.5;
 /// Assumed number of requests that a server processes concurrently.
 const BATCH: f64 = 64.0;
-/// A range of rates wider than this factor begins with a burst.
-const WIDE: f64 = 4.0;
-/// Number of highest rates of a server that the longest search is looked for among.
+/// Number of bursts that find where a search of a wide range begins.
+const BURSTS: f64 = 4.0;
+/// Share of a failing run that it is likely to take before it is cut short.
+const CUT: f64 = 0.5;
+/// Number of highest loads of a server that the longest search is looked for among.
 const LEVELS: i32 = 12;
 
 /// Likely time, and highest time, s.
@@ -45,11 +48,11 @@ pub struct Estimate {
     pub starts: usize,
     /// Time until they are ready, in all, s.
     pub start_s: f64,
-    /// Number of rate searches.
+    /// Number of searches for the highest load.
     pub searches: usize,
     /// Likely number of probes of all searches.
     pub probes: usize,
-    /// Time of all rate searches.
+    /// Time of all searches.
     pub search: TimeRange,
     /// Number of other runs.
     pub runs: usize,
@@ -94,7 +97,7 @@ impl fmt::Display for Estimate {
         let mut parts = vec![(self.start_s, some(self.starts, "server start", "server starts"))];
         if self.searches > 0 {
             let probes = (self.probes as f64 / self.searches as f64).round();
-            let searches = some(self.searches, "rate search", "rate searches");
+            let searches = some(self.searches, "search", "searches");
             parts.push((self.search.likely_s, format!("{searches} of {probes} runs")));
         }
         if self.runs > 0 {
@@ -119,10 +122,8 @@ impl fmt::Display for Estimate {
 /// Estimates lists of candidates.
 #[derive(Debug, Default)]
 pub struct Estimator {
-    /// The rates of the searches that may take longest. Most candidates, and most plans, have the same rate searches.
-    longest: Vec<(Qps, Vec<Vec<f64>>)>,
-    /// The rates of a search on a server that keeps up to a rate.
-    usual: Vec<(Qps, f64, Vec<f64>)>,
+    /// What searches cost. Most candidates, and most plans, have the same searches.
+    known: Vec<(SearchCase, SearchCost)>,
 }
 
 impl Estimator {
@@ -134,54 +135,45 @@ impl Estimator {
         frameworks: &Frameworks,
     ) -> Estimate {
         let mut all = Estimate::default();
-        let Self { longest: known, usual } = self;
         for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
             all.starts += 1;
             let ready =
                 frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
             all.start_s += ready as f64;
-            let answers: Vec<(&str, f64)> = candidate
-                .scenarios
-                .iter()
-                .map(|scenario| {
-                    let limits = sla::of_scenario(&candidate.sla, &scenario.name);
-                    all.assumed |= is_assumed(&limits);
-                    (scenario.name.as_str(), answer_s(&limits, scenario))
-                })
-                .collect();
-            for unit in &candidate.units {
-                let answer = answers.iter().find(|(name, _)| *name == unit.scenario);
-                let (Some((_, most)), Some(load)) = (answer, candidate.loads.get(unit.load)) else { continue };
-                let (most, likely) = (*most, *most * LIKELY);
-                let bench = &candidate.benchmark;
-                let warm = f64::from(bench.warmup_requests);
-                let Some(qps) = &load.qps else {
-                    all.runs += 1;
-                    all.run.add(warm * likely + run_s(load, bench, likely), warm * most + run_s(load, bench, most));
-                    continue;
-                };
-                let at = known.iter().position(|(other, _)| other == qps).unwrap_or_else(|| {
-                    known.push((*qps, longest(qps)));
-                    known.len() - 1
-                });
-                let burst = if qps.upper / qps.lower > WIDE { 1.0 } else { 0.0 };
-                let sum = |rates: &[f64], answer: f64| {
-                    (warm + burst) * answer + rates.iter().map(|rate| open_s(*rate, bench, answer)).sum::<f64>()
-                };
-                let keeps = (BATCH / likely.max(0.001)).clamp(qps.lower, qps.upper);
-                let likely_at = usual.iter().position(|(other, rate, _)| other == qps && *rate == keeps);
-                let likely_at = likely_at.unwrap_or_else(|| {
-                    usual.push((*qps, keeps, rates(qps, Some(keeps / 2.0).filter(|_| burst > 0.0), keeps)));
-                    usual.len() - 1
-                });
-                let usual = &usual[likely_at].2;
-                let most_s = known[at].1.iter().map(|rates| sum(rates, most)).fold(0.0, f64::max);
-                all.searches += 1;
-                all.probes += usual.len();
-                all.search.add(sum(usual, likely).min(most_s), most_s);
+            let bench = &candidate.benchmark;
+            let warm = f64::from(bench.warmup_requests);
+            for scenario in &candidate.scenarios {
+                let members = sla::of_scenario(&candidate.sla, &scenario.name);
+                all.assumed |= is_assumed(&members);
+                let most = answer_s(&members, scenario);
+                let likely = most * LIKELY;
+                for unit in candidate.units.iter().filter(|unit| unit.scenario == scenario.name) {
+                    let Some(load) = candidate.loads.get(unit.load) else { continue };
+                    let Some(range) = SearchRange::of(load) else {
+                        all.runs += 1;
+                        let run = |answer: f64| warm * answer + run_s(load, bench, answer);
+                        all.run.add(run(likely), run(most));
+                        continue;
+                    };
+                    let limits = sla::Limits::read(&members).with_floor();
+                    let cost = self.search(SearchCase::new(range, limits, load, bench, most));
+                    all.searches += 1;
+                    all.probes += cost.probes;
+                    all.search.add(cost.time.likely_s, cost.time.most_s);
+                }
             }
         }
         all
+    }
+
+    /// What a search costs.
+    fn search(&mut self, case: SearchCase) -> SearchCost {
+        if let Some((_, cost)) = self.known.iter().find(|(other, _)| *other == case) {
+            return *cost;
+        }
+        let cost = case.cost();
+        self.known.push((case, cost));
+        cost
     }
 }
 
@@ -209,41 +201,94 @@ fn answer_s(sla: &Members, scenario: &Scenario) -> f64 {
     }
 }
 
-fn requests(rate: f64, bench: &Benchmark) -> f64 {
-    f64::from(bench.num_prompts).max(rate * bench.duration_s.unwrap_or(0.0))
-}
-
-fn open_s(rate: f64, bench: &Benchmark, answer: f64) -> f64 {
-    requests(rate, bench) / rate + answer + bench.warmup_s.unwrap_or(0.0)
-}
-
-fn run_s(load: &Load, bench: &Benchmark, answer: f64) -> f64 {
-    let n = f64::from(bench.num_prompts);
+/// Time of a run of this length, s.
+fn length_s(length: &RunLength, load: &Load, warmup_s: Option<f64>, answer: f64) -> f64 {
+    let n = f64::from(length.requests);
     match load.mode {
-        LoadMode::Open => open_s(load.rate.unwrap_or(1.0), bench, answer),
+        LoadMode::Open => length.due_s.unwrap_or(0.0) + answer + warmup_s.unwrap_or(0.0),
         LoadMode::Closed => (n / f64::from(load.concurrency.unwrap_or(1))).ceil() * answer,
         LoadMode::Burst => (n / BATCH).ceil() * answer,
     }
 }
 
-/// The rates that a search probes if the server keeps up to the rate `keeps`.
-fn rates(qps: &Qps, start: Option<f64>, keeps: f64) -> Vec<f64> {
-    let mut search = RateSearch::new(*qps, start);
-    let mut rates = Vec::new();
-    while let Some(probe) = search.next().filter(|_| rates.len() < 1000) {
-        rates.push(probe.rate);
-        let outcome =
-            if probe.rate <= keeps { ProbeOutcome::Pass { near: false } } else { ProbeOutcome::Fail { near: false } };
-        search.record(probe, outcome);
-    }
-    rates
+fn run_s(load: &Load, bench: &Benchmark, answer: f64) -> f64 {
+    let length = LengthNeed::once(load.mode).length(bench.num_prompts, bench.duration_s, load, Some(answer));
+    length_s(&length, load, bench.warmup_s, answer)
 }
 
-/// The rates of searches that begin at the lower end, for servers that keep up to rates all over the range: one of them takes
-/// longest, depending on how much the number of probes and the length of each count.
-fn longest(qps: &Qps) -> Vec<Vec<f64>> {
-    let step = (qps.upper / qps.lower).powf(1.0 / f64::from(LEVELS));
-    (0..=LEVELS).map(|i| rates(qps, None, qps.lower * step.powi(i) * 1.000_001)).collect()
+/// What decides how long a search takes.
+#[derive(Debug, PartialEq)]
+struct SearchCase {
+    range: SearchRange,
+    limits: sla::Limits,
+    load: Load,
+    num_prompts: u32,
+    duration_s: Option<f64>,
+    warmup_s: Option<f64>,
+    /// Number of warm-up requests.
+    warm: f64,
+    /// Time of an answer that just meets the limits, s.
+    answer: f64,
+}
+
+/// How long a search takes.
+#[derive(Debug, Clone, Copy)]
+struct SearchCost {
+    probes: usize,
+    time: TimeRange,
+}
+
+impl SearchCase {
+    fn new(range: SearchRange, limits: sla::Limits, load: &Load, bench: &Benchmark, answer: f64) -> Self {
+        let Benchmark { num_prompts, duration_s, warmup_s, warmup_requests, .. } = *bench;
+        let warm = f64::from(warmup_requests);
+        Self { range, limits, load: load.clone(), num_prompts, duration_s, warmup_s, warm, answer }
+    }
+
+    /// Its likely cost, and the highest one: that of a server that keeps up to some load of the range and whose answers take as
+    /// long as the SLA allows. It depends on that load how much the number of runs and the length of each count.
+    fn cost(&self) -> SearchCost {
+        let SearchRange { lower, upper, .. } = self.range;
+        let bursts = if self.range.is_wide() { BURSTS } else { 1.0 };
+        let likely = self.answer * LIKELY;
+        let keeps = match self.range.what {
+            SearchedLoad::Rate => BATCH / likely.max(0.001),
+            SearchedLoad::Concurrency => BATCH,
+        };
+        let keeps = keeps.clamp(lower, upper);
+        let start = Some(keeps / 2.0).filter(|_| self.range.is_wide());
+        let (probes, usual) = self.simulate(start, keeps, likely, CUT);
+        let step = (upper / lower).powf(1.0 / f64::from(LEVELS));
+        let levels = (0..=LEVELS).map(|i| lower * step.powi(i) * 1.000_001);
+        let longest = levels.map(|keeps| self.simulate(None, keeps, self.answer, 1.0).1).fold(0.0, f64::max);
+        let most_s = (self.warm + bursts) * self.answer + longest;
+        SearchCost { probes, time: TimeRange { likely_s: ((self.warm + bursts) * likely + usual).min(most_s), most_s } }
+    }
+
+    /// The number of runs and their time, s, if the server keeps up to the load `keeps` and failing runs take a share `cut` of their
+    /// length.
+    fn simulate(&self, start: Option<f64>, keeps: f64, answer: f64, cut: f64) -> (usize, f64) {
+        let mut search = LoadSearch::new(self.range, &self.limits, start);
+        let (mut probes, mut seconds) = (0, 0.0);
+        while let Some(probe) = search.next() {
+            let load = self.range.load(probe.value, &self.load);
+            let length = probe.need.length(self.num_prompts, self.duration_s, &load, Some(answer));
+            let passed = probe.value <= keeps;
+            probes += 1;
+            seconds += length_s(&length, &load, self.warmup_s, answer) * if passed { 1.0 } else { cut };
+            search.record(
+                probe,
+                ProbeOutcome::Judged(Evidence {
+                    passed,
+                    cut: !passed,
+                    tests: Vec::new(),
+                    requests: length.requests,
+                    answers: answers(&length, &load, Some(answer)),
+                }),
+            );
+        }
+        (probes, seconds)
+    }
 }
 
 #[cfg(test)]
@@ -275,17 +320,25 @@ mod tests {
         assert_eq!(open.run, TimeRange { likely_s: 1.0 + 21.0, most_s: 2.0 + 22.0 });
     }
 
+    fn search(limit: &str, benchmark: &Value) -> TimeRange {
+        let search = estimated(benchmark, &json!({limit: 2000}));
+        assert_eq!((search.searches, search.runs), (1, 0));
+        assert!(search.probes >= 4, "{search:?}");
+        search.search
+    }
+
     #[test]
-    fn the_longest_search_is_at_the_lower_end() {
-        let limits = json!({"max_p99_e2e_ms": 2000});
-        let qps =
-            json!({"max_concurrency": [null], "qps": {"lower": 1, "upper": 2, "tolerance": 0.5}, "warmup_requests": 1});
-        let search = estimated(&qps, &limits);
-        // Keeps up to 2/s, as 64 requests a second would: 1, 2 and 2 again, each with its last answer, and one to warm up.
-        assert_eq!((search.searches, search.probes), (1, 3));
-        assert_eq!(search.search.likely_s, 1.0 + (40.0 + 20.0 + 20.0) + 3.0);
-        // Keeps 1/s only: 1, 2, 1.5, and 1 again.
-        assert_eq!(search.search.most_s, 2.0 + (40.0 + 20.0 + 40.0 / 1.5 + 40.0) + 8.0);
+    fn a_search_takes_the_requests_that_its_percentile_takes() {
+        let rates = |lower: f64| json!({"max_concurrency": [null], "qps": {"lower": lower, "upper": 2.0 * lower}});
+        let (slow, fast) = (search("max_p99_e2e_ms", &rates(0.5)), search("max_p99_e2e_ms", &rates(1.0)));
+        assert!(slow.likely_s > 1.8 * fast.likely_s && slow.most_s > 1.8 * fast.most_s, "{slow:?} {fast:?}");
+        // It keeps up to 2/s, as 64 requests a second would: 1000 requests there.
+        assert!(fast.likely_s > 500.0 && fast.most_s > fast.likely_s && fast.most_s < 3600.0, "{fast:?}");
+        let p90 = search("max_p90_e2e_ms", &rates(1.0));
+        assert!(p90.most_s < fast.most_s / 4.0, "{p90:?} {fast:?}");
+        // Not more than num_prompts asks for.
+        let users = search("max_p99_e2e_ms", &json!({"concurrency": {"lower": 1, "upper": 64}}));
+        assert!(users.likely_s > 16.0 && users.most_s > users.likely_s, "{users:?}");
     }
 
     #[test]
@@ -293,7 +346,7 @@ mod tests {
         let limits = json!({"max_p99_ttft_ms": 100, "max_p99_tpot_ms": 10});
         let text =
             estimated(&json!({"max_concurrency": [null, 4], "qps": {"lower": 0.25, "upper": 8}}), &limits).to_string();
-        assert!(text.starts_with("about ") && text.contains(": 1 rate search of "), "{text}");
+        assert!(text.starts_with("about ") && text.contains(": 1 search of "), "{text}");
         assert!(!text.contains("without a limit"), "{text}");
         let text = estimated(&json!({"max_concurrency": [1]}), &json!({})).to_string();
         assert!(text.contains("; without a limit 1000 ms to the first token and 30 ms per output token"), "{text}");

@@ -13,7 +13,7 @@ use super::shape::Shape::{
 use super::shape::{DefaultValue, PlanKey, Shape, Words};
 use crate::rows::words::{Strategy, UnknownWord};
 
-pub use self::workload::{DEFAULT_QPS, SMOKE_PROMPTS};
+pub use self::workload::{DEFAULT_QPS, DEFAULT_USERS, SMOKE_PROMPTS};
 
 /// The shape of a whole plan.
 pub const WHOLE: Shape = Keys(PLAN);

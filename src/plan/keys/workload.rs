@@ -6,7 +6,7 @@ use crate::plan::shape::Shape::{
     Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text, Word,
 };
 use crate::plan::shape::{PlanKey, Words};
-use crate::rows::kinds::{MAX_PROBES, Qps};
+use crate::rows::kinds::{MAX_PROBES, Qps, Users};
 use crate::rows::words::{Arrivals, CachePolicy, DatasetKind, Endpoint, UnknownWord};
 
 /// Maximum number of prompts of a smoke test.
@@ -14,7 +14,9 @@ pub const SMOKE_PROMPTS: u64 = 20;
 
 /// Default settings of a rate search.
 pub const DEFAULT_QPS: Qps =
-    Qps { lower: 0.25, upper: 16.0, tolerance: 0.1, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
+    Qps { lower: 0.25, upper: 16.0, tolerance: 0.01, max_rounds: 5, max_probes: MAX_PROBES, prune: false };
+/// Default settings of a search for the highest number of requests in flight.
+pub const DEFAULT_USERS: Users = Users { lower: 1, upper: 256, max_rounds: 8, max_probes: MAX_PROBES, prune: false };
 
 const KIND: Words = Words { all: dataset_kinds, refuses: |word| unless("dataset kind", word, &dataset_kinds()) };
 const ENDPOINT: Words = Words {
@@ -120,10 +122,15 @@ pub(super) const QPS: &[PlanKey] = &[
     PlanKey::new("upper", Number, &[Load], "Highest rate of the search, above lower.")
         .unit("requests/s")
         .or(Real(DEFAULT_QPS.upper)),
-    PlanKey::new("tolerance", Number, &[Load], "Width of the bracket at which the search ends.")
-        .unit("requests/s")
-        .or(Real(DEFAULT_QPS.tolerance)),
-    PlanKey::new("max_rounds", Count(1), &[Load], "Maximum number of bisection steps.")
+    PlanKey::new(
+        "tolerance",
+        Number,
+        &[Load],
+        "The search ends with a bracket of this width, or of 5 % if that is wider.",
+    )
+    .unit("requests/s")
+    .or(Real(DEFAULT_QPS.tolerance)),
+    PlanKey::new("max_rounds", Count(1), &[Load], "Maximum number of bisection steps of a bracket.")
         .unit("steps")
         .or(Whole(DEFAULT_QPS.max_rounds as u64)),
     PlanKey::new("max_probes", Count(1), &[Load], "Maximum number of runs.")
@@ -131,6 +138,23 @@ pub(super) const QPS: &[PlanKey] = &[
         .or(Whole(DEFAULT_QPS.max_probes as u64)),
     PlanKey::new("prune", Bool, &[Load], "End the search of a candidate that fails at the best rate so far.")
         .or(Switch(DEFAULT_QPS.prune)),
+];
+
+const USERS: &[PlanKey] = &[
+    PlanKey::new("lower", Count(1), &[Load], "Lowest number of the search.")
+        .unit("requests")
+        .or(Whole(DEFAULT_USERS.lower as u64)),
+    PlanKey::new("upper", Count(1), &[Load], "Highest number of the search.")
+        .unit("requests")
+        .or(Whole(DEFAULT_USERS.upper as u64)),
+    PlanKey::new("max_rounds", Count(1), &[Load], "Maximum number of bisection steps of a bracket.")
+        .unit("steps")
+        .or(Whole(DEFAULT_USERS.max_rounds as u64)),
+    PlanKey::new("max_probes", Count(1), &[Load], "Maximum number of runs.")
+        .unit("runs")
+        .or(Whole(DEFAULT_USERS.max_probes as u64)),
+    PlanKey::new("prune", Bool, &[Load], "End the search of a candidate that fails at the best number so far.")
+        .or(Switch(DEFAULT_USERS.prune)),
 ];
 
 const RATE: &[PlanKey] = &[
@@ -150,7 +174,7 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
         "num_prompts",
         Count(1),
         &[Expand, Load],
-        "Number of requests of a run. Default with smoke: 20. Confirming a p99 takes 299.",
+        "Minimum number of requests of a run. Default with smoke: 20. Confirming a p99 takes 299.",
     )
     .unit("requests")
     .or(Whole(80))
@@ -166,11 +190,11 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
         OneOrList(&Nullable(&Count(1))),
         &[Load],
         "Closed loop with this many requests in flight; null: open loop, a search for the highest rate (qps). The default \
-         applies without request_rates and burst.",
+         applies without request_rates, concurrency and burst.",
     )
     .unit("requests")
     .or(Null)
-    .also(&["concurrency", "concurrencies", "max_concurrent_requests"]),
+    .also(&["concurrencies", "max_concurrent_requests"]),
     PlanKey::new(
         "request_rates",
         List(&Either(&Rate, &Keys(RATE))),
@@ -181,7 +205,17 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
     .also(&["request_rate", "rate", "rates"]),
     PlanKey::new("burst", Bool, &[Load], "Also send all requests at once.").or(Switch(false)),
     PlanKey::new("qps", Keys(QPS), &[Load], "The rate search for a null in max_concurrency.").also(&["rate_search"]),
-    PlanKey::new("duration_s", Positive, &[Load], "Open loop: minimum duration of a run, which may need more than num_prompts requests.").unit("s").also(&["duration"]),
+    PlanKey::new(
+        "concurrency",
+        Keys(USERS),
+        &[Load],
+        "Closed loop: also search the highest number of requests in flight that meets the SLA.",
+    )
+    .also(&["users"]),
+    PlanKey::new("duration_s", Positive, &[Load], "Open loop: minimum time in which the requests of a run come due; in any case four answers, so that the run tells \
+         whether the server keeps up.")
+        .unit("s")
+        .also(&["duration"]),
     PlanKey::new("repeats", Count(1), &[Expand], "Number of runs of each load, at most 1000.")
         .unit("runs")
         .or(Whole(1))

@@ -17,6 +17,8 @@ pub struct Container {
     pub gpus: ContainerGpus,
     /// Options that are passed on.
     pub options: Vec<String>,
+    /// Options that are left out.
+    pub dropped: Vec<String>,
     /// The entry point and its arguments.
     pub entry: Vec<String>,
     /// The words after the image.
@@ -119,7 +121,13 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let rest = &words[program + 1..];
     let rest = rest.strip_prefix(&["container".to_string()]).unwrap_or(rest);
     let Some((_, rest)) = rest.split_first().filter(|(first, _)| ["run", "create"].contains(&first.as_str())) else {
-        return Err(format!("{} must be followed by run", words[program]));
+        let next = words.get(program + 1).map_or("", String::as_str);
+        return Err(match next {
+            "compose" | "stack" => {
+                format!("{} {next} starts what a file says: paste the command of the service", words[program])
+            }
+            _ => format!("{} must be followed by run, and docker by run or exec", words[program]),
+        });
     };
     let mut container = Container { launcher: name(&words[program]), ..Container::default() };
     let mut at = 0;
@@ -193,7 +201,15 @@ impl Container {
                 };
             }
             "--entrypoint" => self.entry = if text.is_empty() { Vec::new() } else { vec![text] },
-            known if DROPPED.contains(&known) => {}
+            known if DROPPED.contains(&known) => {
+                // What a run of bench-serve is in any case needs no word.
+                let usual = ["--detach", "--init", "--interactive", "--rm", "--tty"].contains(&known)
+                    || (["--net", "--network"].contains(&known) && text == "host");
+                if !usual {
+                    self.dropped.push(option);
+                    self.dropped.extend(value);
+                }
+            }
             known if USUAL.contains(&(known, text.as_str())) => {}
             _ => {
                 self.options.push(option);
@@ -256,6 +272,7 @@ mod tests {
                 mounts: vec!["/m:/m:ro".into(), "/a:/b:ro".into()],
                 gpus: ContainerGpus::Devices("0,1".into()),
                 options: ["--shm-size", "32g", "--privileged", "--workdir", "/x"].map(String::from).to_vec(),
+                dropped: ["--publish", "8000:8000", "--name", "x"].map(String::from).to_vec(),
                 entry: Vec::new(),
                 words: ["--model", "m", "-tp", "2"].map(String::from).to_vec(),
             }

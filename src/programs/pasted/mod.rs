@@ -1,13 +1,18 @@
 //! A new plan from a pasted command: `bench-validate --new --from-command 'docker run … vllm serve … -tp 8 …'`.
 
 mod container;
+mod document;
+mod outer;
 mod text;
+mod unit;
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use self::container::{Container, ContainerGpus};
+use self::document::HereDocument;
+use self::outer::OuterCommand;
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
@@ -17,18 +22,22 @@ use crate::engines::framework::{Framework, Frameworks};
 use crate::plan::command::line::{self, LineCommand};
 use crate::plan::command::pasted::{PastedCommand, framework_of, paste};
 use crate::plan::{self, CheckContext, Level};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// The content of a pasted command, before the plan is written.
 struct PastedServer<'a> {
     framework: &'a Framework,
     command: PastedCommand,
     container: Option<Container>,
+    /// The launchers around it, outermost first.
+    outer: Vec<LauncherStep>,
     model: String,
     /// Number of GPUs.
     gpus: u32,
     /// The GPUs that it names, separated by commas.
     devices: Option<String>,
+    /// What of the command is left out.
+    dropped: Vec<String>,
 }
 
 /// The text of a plan whose baseline is the pasted command. `from` is the command, a file with it, or `-` for standard
@@ -47,8 +56,17 @@ pub fn plan(
     let pasted = read(from)?;
     redact::hide_named(&pasted);
     let mut server = server(&pasted, model, gpus, frameworks).map_err(|why| Error::new(why).at("--from-command"))?;
-    for finding in server.command.found.iter().filter(|finding| finding.level() != Level::Note) {
-        notice.warn(&finding.message);
+    for finding in &server.command.found {
+        match finding.level() {
+            Level::Note => notice.say(&finding.message),
+            Level::Warning | Level::Error => notice.warn(&finding.message),
+        }
+    }
+    if !server.dropped.is_empty() {
+        let what = shell::join(&server.dropped);
+        notice.say(format!(
+            "ignoring {what}: bench-serve names, starts and stops containers itself, on the network of the host"
+        ));
     }
     server.without_secrets(notice);
     let mut searched = server.framework.starter.search.clone();
@@ -56,6 +74,9 @@ pub fn plan(
     if let Some(limit) = &server.framework.sequence_limit {
         searched.retain(|knob, _| *knob != limit.knob && limit.divided_by.as_ref() != Some(knob));
     }
+    // A value that a plan cannot express stays among the arguments.
+    let flags: Vec<&str> = server.command.extra_args.iter().filter_map(|word| word.split('=').next()).collect();
+    searched.retain(|knob, _| !flags.iter().any(|flag| server.framework.sets(flag, knob)));
     loop {
         let text = server.text(gpu, &searched);
         let value = yaml::load(&text, "--from-command").map(|document| document.value)?;
@@ -89,13 +110,41 @@ fn server<'a>(
     gpus: Option<u32>,
     frameworks: &'a Frameworks,
 ) -> std::result::Result<PastedServer<'a>, String> {
-    let words = words(text, frameworks)?;
+    let text = unit::as_lines(text);
+    let (text, documents) = document::documents(&text);
+    let (mut words, mut variables) = words(&text, frameworks)?;
+    let (mut outer, mut env, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(OuterCommand { step, env: own, dropped: left, words: inner }) = outer::unwrap(&words) {
+        env.extend(own);
+        dropped.extend(left);
+        // A shell on the other host reads what is one word here.
+        let is_text = step.name == "ssh";
+        outer.push(step);
+        words = inner;
+        if is_text {
+            let (read, own) = self::words(&words.join(" "), frameworks)?;
+            words = read;
+            variables.extend(own);
+        }
+    }
     let mut container = container::read(&words)?;
-    let (framework, words) = match &container {
+    let (framework, mut words) = match &container {
         Some(container) => in_image(container, frameworks)?,
         None => (framework_of(&words, frameworks).ok_or_else(|| no_server(frameworks))?, words),
     };
+    let wrapper = framework.ranks.get("srun").and_then(|settings| settings.get("wrapper"));
+    let program = framework.find(&words).map_or(0, |found| found.program);
+    if let Some(OuterCommand { step, words: inner, .. }) = outer::job_step(&words, program, wrapper) {
+        outer.push(step);
+        words = inner;
+    }
     let mut command = paste(&words, framework)?;
+    take_documents(&mut command, framework, &documents, &variables)?;
+    for set in env {
+        let (name, value) =
+            set.split_once('=').map_or((set.as_str(), Value::Null), |(name, value)| (name, value.into()));
+        command.env.entry(name).or_insert(value);
+    }
     if let Some(container) = &mut container {
         for (name, value) in std::mem::take(&mut container.env) {
             // `-e HF_TOKEN=$HF_TOKEN` inherits the value, too.
@@ -103,6 +152,7 @@ fn server<'a>(
             command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
         }
         container.mounts.iter_mut().for_each(|mount| *mount = expanded(mount));
+        dropped.append(&mut container.dropped);
     }
     let model =
         model.map(String::from).or(command.model.clone()).ok_or("it does not name a model: write it after --new")?;
@@ -116,35 +166,59 @@ fn server<'a>(
     if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 1 && !has_degree) {
         command.base.insert(tensor.clone(), 1.into());
     }
-    Ok(PastedServer { framework, command, container, model, gpus, devices })
+    Ok(PastedServer { framework, command, container, outer, model, gpus, devices, dropped })
+}
+
+/// Variables that a text sets, with their values, in its order.
+type Variables = Vec<(String, String)>;
+
+/// Puts the option files that the text itself writes into the plan.
+fn take_documents(
+    command: &mut PastedCommand,
+    framework: &Framework,
+    documents: &[HereDocument],
+    variables: &Variables,
+) -> std::result::Result<(), String> {
+    let plain = |path: &str| put_in_place(path, variables).trim_start_matches("./").to_string();
+    for (knob, value) in &mut command.base {
+        let Some(path) = value.as_str().filter(|_| framework.option_files.contains_key(knob)).map(plain) else {
+            continue;
+        };
+        if let Some(document) = documents.iter().rev().find(|document| plain(&document.file) == path) {
+            let text = put_in_place(&document.text, variables);
+            let read = yaml::load(&text, &path).map_err(|e| e.to_string())?;
+            *value = read.value;
+        }
+    }
+    Ok(())
 }
 
 /// The words of the command that starts a server or a container, with the variables that earlier lines set filled in.
-fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<Vec<String>, String> {
+fn words(text: &str, frameworks: &Frameworks) -> std::result::Result<(Vec<String>, Variables), String> {
     let commands = line::commands(text.trim())?;
-    let mut variables: Vec<(String, String)> = Vec::new();
+    let mut variables = Variables::new();
     let mut exported: Vec<String> = Vec::new();
     let starts = |words: &[String]| {
         let container = matches!(container::read(words), Ok(Some(_)));
-        container || framework_of(words, frameworks).is_some()
+        container || outer::unwrap(words).is_some() || framework_of(words, frameworks).is_some()
     };
     for (i, LineCommand { words, .. }) in commands.iter().enumerate() {
         let words: Vec<String> = words.iter().map(|word| put_in_place(word, &variables)).collect();
         if starts(&words) {
-            let is_container = matches!(container::read(&words), Ok(Some(_)));
+            let is_container = matches!(container::read(&words), Ok(Some(_))) || outer::unwrap(&words).is_some();
             let before: Vec<&LineCommand> =
                 commands[..i].iter().filter(|before| !sets(&before.words) && !neutral(&before.words)).collect();
             // Commands that prepare the container's host do not concern the server; commands that prepare the shell do.
             if is_container {
-                return Ok(words);
+                return Ok((words, variables));
             }
             if before.is_empty() {
-                return Ok([exported, words].concat());
+                return Ok(([exported, words].concat(), variables));
             }
             let script = before.iter().map(|before| &text.trim()[before.from..before.to]);
             let script = script.map(str::trim).collect::<Vec<_>>().join(" && ");
             let whole = format!("{script} && exec {}", shell::join(&words));
-            return Ok([exported, vec!["bash".into(), "-c".into(), whole]].concat());
+            return Ok(([exported, vec!["bash".into(), "-c".into(), whole]].concat(), variables));
         }
         if sets(&words) {
             let assigned = words.iter().filter(|word| *word != "export");
@@ -177,7 +251,8 @@ fn neutral(words: &[String]) -> bool {
     let installs = ["pip", "pip3", "uv"].contains(&first)
         && words.iter().any(|word| word == "install" || word == "venv" || word == "sync");
     installs
-        || ["set", "echo", "mkdir", "hf", "huggingface-cli", "wget", "curl", "git", "apt-get", "sleep"].contains(&first)
+        || ["set", "echo", "mkdir", "hf", "huggingface-cli", "wget", "curl", "git", "apt-get", "sleep", "cat", "tee"]
+            .contains(&first)
 }
 
 /// A word with `$NAME` and `${NAME}` replaced by the values that the text itself sets.
@@ -251,7 +326,7 @@ fn devices(env: &mut Members, container: Option<&Container>) -> Option<String> {
         return Some(devices.clone());
     }
     let mut named = None;
-    for name in ["NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"] {
+    for name in ["NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"] {
         let listed = env.get(name).and_then(Value::as_str).filter(|text| !text.is_empty() && !text.contains('$'));
         if let Some(listed) = listed.map(String::from) {
             env.shift_remove(name);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{PastedServer, container::Container};
 use crate::base::shell;
 use crate::programs::starter::{WORKLOAD, quoted};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{LauncherStep, Members};
 
 /// The scenarios of a new plan: name, prompt and output tokens.
 const SCENARIOS: [(&str, u64, u64); 2] = [("chat", 1000, 1000), ("summarization", 8000, 1000)];
@@ -36,7 +36,7 @@ impl PastedServer<'_> {
             let _ = writeln!(text, "  visible_devices: {}", Value::from(devices.as_str()));
         }
         let nodes = self.framework.parallelism.nodes.as_ref().and_then(|knob| self.command.base.get(knob)?.as_u64());
-        let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1));
+        let _ = writeln!(text, "  multi_node: {}\n", nodes.is_some_and(|nodes| nodes > 1) || self.several_nodes());
         let scenarios = self.scenarios();
         let list = |one: fn(&(&str, u64, u64)) -> String| scenarios.iter().map(one).collect::<Vec<_>>().join(", ");
         let _ = write!(
@@ -58,7 +58,19 @@ impl PastedServer<'_> {
         text
     }
 
-    /// The scenarios that fit into the sequence limit of the command.
+    /// True if a job step takes several nodes: `srun -N 2`.
+    fn several_nodes(&self) -> bool {
+        let options = self.outer.iter().filter_map(|step| step.options.get("options"));
+        options.into_iter().flat_map(|line| shell::split(line)).any(|words| {
+            let is_several = |text: &str| text.parse::<u32>().is_ok_and(|nodes| nodes > 1);
+            let joined =
+                |word: &String| ["--nodes=", "-N"].iter().any(|name| word.strip_prefix(name).is_some_and(is_several));
+            words.iter().any(joined)
+                || words.windows(2).any(|pair| ["-N", "--nodes"].contains(&pair[0].as_str()) && is_several(&pair[1]))
+        })
+    }
+
+    /// The scenarios that the sequence limit of the command has room for.
     fn scenarios(&self) -> Vec<(&'static str, u64, u64)> {
         let number = |knob: &String| self.command.base.get(knob).and_then(Value::as_u64).filter(|n| *n > 0);
         let limit = self.framework.sequence_limit.as_ref().and_then(|limit| {
@@ -71,13 +83,19 @@ impl PastedServer<'_> {
     }
 
     fn section(&self, text: &mut String, searched: &Members) {
+        let mut steps: Vec<LauncherStep> = self.outer.clone();
         if let Some(container) = &self.container {
             let options = self.options(container);
-            let launcher = match options.is_empty() {
-                true => container.launcher.clone(),
-                false => format!("{{name: {}, options: {}}}", container.launcher, Value::from(shell::join(&options))),
-            };
-            let _ = writeln!(text, "    launcher: {launcher}");
+            let options = (!options.is_empty()).then(|| ("options".to_string(), shell::join(&options)));
+            steps.push(LauncherStep { name: container.launcher.clone(), options: options.into_iter().collect() });
+        }
+        let steps: Vec<String> = steps.iter().map(flow).collect();
+        match &steps[..] {
+            [] => {}
+            [one] => _ = writeln!(text, "    launcher: {one}"),
+            several => _ = writeln!(text, "    launcher: [{}]", several.join(", ")),
+        }
+        if let Some(container) = &self.container {
             let _ = writeln!(text, "    image: {}", Value::from(container.image.as_str()));
             if !container.mounts.is_empty() {
                 let _ = writeln!(text, "    mounts: {}", Value::from(container.mounts.clone()));
@@ -108,6 +126,13 @@ impl PastedServer<'_> {
         }
         all
     }
+}
+
+/// A launcher in one line: its name, or a map.
+fn flow(step: &LauncherStep) -> String {
+    let settings: String =
+        step.options.iter().map(|(key, value)| format!(", {key}: {}", quoted(&value.as_str().into()))).collect();
+    if settings.is_empty() { step.name.clone() } else { format!("{{name: {}{settings}}}", step.name) }
 }
 
 /// A string, quoted if a reader might take it for another type.

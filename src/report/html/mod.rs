@@ -89,12 +89,15 @@ pub fn html(report: &Report) -> String {
     } else {
         ""
     };
+    let provisional = report.unfinished.map_or_else(String::new, |unfinished| {
+        format!("<p class=\"banner\" role=\"note\"><strong>{}</strong></p>\n", line(&unfinished.sentence()))
+    });
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{full}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{FILLS}\
-         <header><h1>{headline}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
+         <header>{provisional}<h1>{headline}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
          <main>\n{banner}{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         full = line(&full),
         model = format!("<p class=\"model\">{}</p>", line(&full)),

@@ -139,7 +139,7 @@ fn page(rows: &[Value], options: RankOptions) -> String {
     let mut intake = Intake::new(options);
     let entries = rows.iter().filter_map(|row| intake.line(&row.to_string()).expect("a row")).collect();
     let ranking = rank(entries, &intake);
-    html(&Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "vllm" })
+    html(&Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "vllm", unfinished: None })
 }
 
 /// A row with content for every section.

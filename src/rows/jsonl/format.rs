@@ -7,7 +7,7 @@ pub(super) enum OtherFormat {
     Yaml,
     /// Comma-separated values.
     Csv,
-    /// One JSON document over several lines.
+    /// One JSON document over several lines, or a list in one.
     Json,
 }
 
@@ -20,7 +20,7 @@ impl OtherFormat {
                 "this is CSV, not rows; the rows are in the .jsonl file that it was made from (for a dataset: bench-load --convert)"
             }
             Self::Json => {
-                "this is one JSON document over several lines, not rows; write one object per line: jq -c . FILE, \
+                "this is one JSON document, not rows; write one object per line: jq -c . FILE, \
                  or jq -c '.[]' FILE for a list"
             }
         }
@@ -35,8 +35,14 @@ pub(super) fn of(start: &[u8]) -> Option<OtherFormat> {
     let first = lines.first()?.trim_start_matches('\u{feff}');
     // A line that begins a row may come after any other line.
     let is_open = |line: &str| matches!(line, "{" | "[" | "[{");
-    if is_open(first) && lines.len() > 1 {
+    if (is_open(first) && lines.len() > 1) || (lines.len() == 1 && first.starts_with('[') && first.ends_with(']')) {
         return Some(OtherFormat::Json);
+    }
+    // A header alone.
+    let plain =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./%\"".contains(&b));
+    if lines.len() == 1 && first.matches(',').count() >= 2 && first.split(',').all(plain) {
+        return Some(OtherFormat::Csv);
     }
     if lines.len() < 2 || lines.iter().any(|line| line.starts_with('{')) {
         return None;
@@ -91,5 +97,8 @@ mod tests {
         assert_eq!(of(b"model: m\nframeworks: {sim: {}}\n"), Some(OtherFormat::Yaml));
         assert_eq!(of(b"rank,framework,req/s\n1,vllm,2.5\n"), Some(OtherFormat::Csv));
         assert_eq!(of(b"[\n {\"a\": 1}\n]\n"), Some(OtherFormat::Json));
+        assert_eq!(of(b"[{\"a\": 1}]\n"), Some(OtherFormat::Json));
+        assert_eq!(of(b"rank,framework,req/s\n"), Some(OtherFormat::Csv));
+        assert_eq!(of(b"rank,framework,req/s\n1,vllm,2.5"), Some(OtherFormat::Csv));
     }
 }

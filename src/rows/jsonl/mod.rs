@@ -76,13 +76,20 @@ pub fn quote_bare(text: &str) -> String {
 #[derive(Debug)]
 pub struct RowWriter<W> {
     sink: W,
+    /// What messages call the sink.
+    name: String,
     buffer: Vec<u8>,
 }
 
 impl<W: Write> RowWriter<W> {
     /// `sink` must not buffer: the next program has to see each row at once.
     pub fn new(sink: W) -> Self {
-        Self { sink, buffer: Vec::new() }
+        Self::named(sink, "standard output")
+    }
+
+    /// The same with what messages call the sink: `results.jsonl`.
+    pub fn named(sink: W, name: impl Into<String>) -> Self {
+        Self { sink, name: name.into(), buffer: Vec::new() }
     }
 
     /// Writes one row and its newline.
@@ -116,7 +123,7 @@ impl<W: Write> RowWriter<W> {
         let written = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush());
         written.map_err(|e| match e.kind() {
             ErrorKind::BrokenPipe => Error::reader_left(),
-            _ => Error::new("cannot write to standard output").because(e),
+            _ => Error::new(format!("cannot write to {}", self.name)).because(e).unwritable(),
         })
     }
 

@@ -68,6 +68,17 @@ pub struct Load {
     /// Open loop without `rate`: search for the highest rate that meets the SLA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qps: Option<Qps>,
+    /// Closed loop without `concurrency`: search the highest number of requests in flight that meets the SLA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
+}
+
+impl Load {
+    /// True of a search: it has no load of its own.
+    #[must_use]
+    pub fn is_search(&self) -> bool {
+        self.qps.is_some() && self.rate.is_none() || self.users.is_some() && self.concurrency.is_none()
+    }
 }
 
 /// The range of a rate search, requests per second.
@@ -78,7 +89,7 @@ pub struct Qps {
     pub lower: f64,
     /// Highest rate to try.
     pub upper: f64,
-    /// Width of the bracket at which the search ends.
+    /// Stop when the bracket is this narrow; a bracket of 5 % is always narrow enough.
     pub tolerance: f64,
     /// Maximum number of bisection steps.
     pub max_rounds: u32,
@@ -90,7 +101,25 @@ pub struct Qps {
     pub prune: bool,
 }
 
-/// Default for the maximum number of runs of a search.
+/// The bracket of a search for the highest number of requests in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Users {
+    /// Lowest number tried.
+    pub lower: u32,
+    /// Highest number tried.
+    pub upper: u32,
+    /// Maximum number of bisection steps.
+    pub max_rounds: u32,
+    /// Maximum number of runs.
+    #[serde(default = "max_probes")]
+    pub max_probes: u32,
+    /// Begin at the best number of the candidates before, and search no further where that fails twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prune: bool,
+}
+
+/// Default maximum number of runs of one search.
 pub const MAX_PROBES: u32 = 20;
 
 fn max_probes() -> u32 {

@@ -13,14 +13,14 @@ mod scenario;
 mod server;
 
 pub use self::candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags};
-pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps};
+pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::request::Request;
 pub use self::result::{
     CandidateBlock, NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability,
     WorkloadBlock,
 };
-pub use self::run::{ClientHealth, ClientInfo, Histograms, Native, Run, RunEnd, SearchEnd, Shard, Workload};
+pub use self::run::{ClientHealth, ClientInfo, Histograms, Native, Run, RunEnd, RunLength, SearchEnd, Shard, Workload};
 pub use self::scenario::{Dataset, Scenario, SharedPrefix};
 pub use self::server::{
     Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, Smoke, Stop,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
-use crate::rows::words::{Basis, FailureClass, Limit, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
+use crate::rows::words::{
+    Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, Status, TokenSource, Verdict,
+};
 
 /// A `result` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -380,24 +382,30 @@ pub struct Stability {
     pub saturated: bool,
 }
 
-/// The rate search that a result is a probe of.
+/// The search that a result is a probe of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchBlock {
-    /// True for the result that the search chose: the confirmed run at the highest rate that passed, or the lowest that
-    /// failed.
+    /// The search chose this result: the last run that passed at the highest load that passed, or the lowest that failed.
     pub chosen: bool,
-    /// Highest rate that passed and was confirmed, requests per second.
+    /// What was searched; absent in rows of earlier versions, which searched rates.
+    #[serde(default)]
+    pub searched: SearchedLoad,
+    /// Highest load that passed, requests per second or requests in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pass: Option<f64>,
-    /// Lowest rate above it that failed.
+    /// Lowest load above it that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_fail: Option<f64>,
+    /// The limit that was missed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub decided_by: Option<Limit>,
     /// Why it ended: `resolved`, `max_rounds`, `no_failure_in_range`, …; `unfinished`.
     pub reason: SearchEndReason,
     /// Number of runs.
     pub probes: u32,
-    /// A rate above one that failed has passed.
+    /// Some load passed above one that failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Load, Members};
 use crate::rows::words::{
-    CachePolicy, Connections, DatasetKind, Endpoint, FailureClass, PromptForm, SearchEndReason, Status,
+    CachePolicy, Connections, DatasetKind, Endpoint, FailureClass, LengthReason, Limit, PromptForm, SearchEndReason,
+    SearchedLoad, Status,
 };
 
 /// A `run` row, written before the first measured request is sent.
@@ -33,6 +34,9 @@ pub struct Run {
     /// Number of earlier measurements of this run in which the client fell behind; absent for 0.
     #[serde(default, skip_serializing_if = "is_first")]
     pub attempt: u32,
+    /// How many requests it has, and why; absent where another client measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<RunLength>,
     /// Seed of the schedule and the prompts.
     pub seed: u64,
     /// Duration of the same load before the measured requests, s; the load then continues until the last of them
@@ -60,6 +64,23 @@ pub struct Run {
     pub simulated: bool,
     /// RFC 3339, UTC.
     pub started_at: String,
+}
+
+/// How long a run is, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunLength {
+    /// Measured requests.
+    pub requests: u32,
+    /// What asked for the most requests.
+    pub decided_by: LengthReason,
+    /// Open loop: time in which they come due, s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_s: Option<f64>,
+    /// The length of an answer that this was decided with, s: the p95 of E2E of an earlier run or burst with the same scenario on
+    /// the same server, or the fastest request of the warm-up. Absent where none was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_s: Option<f64>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde passes it")]
@@ -222,7 +243,7 @@ pub struct Histograms {
     pub itl_us: Option<String>,
 }
 
-/// A `search_end` row: the bracket at the end of a rate search.
+/// A `search_end` row: the bracket that a search for the highest load ended with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchEnd {
@@ -233,13 +254,20 @@ pub struct SearchEnd {
     pub unit: Option<String>,
     /// Name of the scenario.
     pub scenario: String,
-    /// Highest rate that was measured and passed, requests per second.
+    /// What was searched; absent in rows of earlier versions, which searched rates.
+    #[serde(default)]
+    pub searched: SearchedLoad,
+    /// Highest load that was measured and passed, requests per second or requests in flight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pass: Option<f64>,
-    /// Lowest rate that was measured and failed, requests per second.
+    /// Lowest load that was measured and failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_fail: Option<f64>,
-    /// Number of bisection steps.
+    /// The limit that was missed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub decided_by: Option<Limit>,
+    /// Bisection steps.
     #[serde(default)]
     pub rounds: u32,
     /// Number of runs.
@@ -247,7 +275,7 @@ pub struct SearchEnd {
     /// `resolved`, `max_rounds`, `max_probes`, `no_pass_in_range`, `no_failure_in_range`, `aborted`, `pruned`,
     /// `budget`, `interrupted`.
     pub reason: SearchEndReason,
-    /// A rate above one that failed has passed.
+    /// Some load passed above one that failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_monotone: bool,
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::rows::words::DatasetKind;
+use super::RunLength;
+use crate::rows::words::{DatasetKind, LengthReason};
 
 /// One scenario of the workload: an aligned pair of lengths, or a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,7 +165,20 @@ impl Scenario {
         self.dataset.as_ref().is_none_or(enough)
     }
 
-    /// True if these flags need the switch `--prefix-reuse`.
+    /// The length of a run after `sent` rows of its dataset went to a server: no more requests than there are rows left, but at
+    /// least `asked`.
+    #[must_use]
+    pub fn limited(&self, length: RunLength, sent: usize, asked: u32) -> RunLength {
+        let left = self.dataset.as_ref().map_or(0, |dataset| (dataset.rows as usize).saturating_sub(sent));
+        let most = u32::try_from(left).unwrap_or(u32::MAX).max(asked);
+        if self.has_prompts_for(sent, length.requests) || most >= length.requests {
+            return length;
+        }
+        let due_s = length.due_s.map(|due| due * f64::from(most) / f64::from(length.requests));
+        RunLength { requests: most, decided_by: LengthReason::DataSet, due_s, ..length }
+    }
+
+    /// True where the switch `--prefix-reuse` belongs to these flags.
     #[must_use]
     pub fn prefix_reuse(&self) -> bool {
         self.dataset.as_ref().is_some_and(|dataset| dataset.prefix_reuse && !dataset.synthetic)

@@ -103,6 +103,8 @@ classes! {
     CacheNotReset = "cache_not_reset",
     /// No request succeeded.
     AllRequestsFailed = "all_requests_failed",
+    /// Rows of its requests are missing.
+    Incomplete = "incomplete",
     /// Some of the clients that share the load are missing.
     ShardsMissing = "shards_missing",
     /// An unknown or removed flag.
@@ -178,6 +180,7 @@ impl FailureClass {
                 | Self::WorkerDied
                 | Self::GpuBusy
                 | Self::Interrupted
+                | Self::Incomplete
                 | Self::ServerLost
                 | Self::ServerDied
                 | Self::ClientSaturated

@@ -17,6 +17,7 @@ mod search;
 mod server_state;
 mod status;
 mod tokens;
+mod unfinished;
 
 pub use self::arrivals::Arrivals;
 pub use self::cache::CachePolicy;
@@ -28,10 +29,11 @@ pub use self::limit::{Basis, Limit};
 pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
 pub use self::reach::{Connections, ReachedBy};
-pub use self::search::{SearchEndReason, Strategy};
+pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Strategy};
 pub use self::server_state::ServerState;
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};
+pub use self::unfinished::UnfinishedReason;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -169,6 +171,8 @@ mod tests {
         check(ReachedBy::ALL);
         check(Strategy::ALL);
         check(SearchEndReason::ALL);
+        check(SearchedLoad::ALL);
+        check(LengthReason::ALL);
         check(Status::ALL);
         check(RequestStatus::ALL);
         check(LoadMode::ALL);

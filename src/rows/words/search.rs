@@ -29,17 +29,65 @@ impl Strategy {
 }
 
 words! {
-    /// Why a rate search ended.
+    /// What a search looks for the highest value of.
+    #[derive(Default)]
+    pub enum SearchedLoad, "searched load" {
+        /// Requests per second, open loop.
+        #[default]
+        Rate = "rate",
+        /// Requests in flight, closed loop.
+        Concurrency = "concurrency",
+    }
+}
+
+impl SearchedLoad {
+    /// The metric that its highest value is.
+    #[must_use]
+    pub const fn metric(self) -> &'static str {
+        match self {
+            Self::Rate => "max_qps",
+            Self::Concurrency => "max_users",
+        }
+    }
+
+    /// The unit of its values, as in `4 requests per second`.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Rate => "requests per second",
+            Self::Concurrency => "requests in flight",
+        }
+    }
+}
+
+words! {
+    /// Why a run has as many requests as it has.
+    pub enum LengthReason, "reason for the length of a run" {
+        /// `num_prompts`.
+        NumPrompts = "num_prompts",
+        /// `duration_s`.
+        Duration = "duration_s",
+        /// The ramp, and enough answers after it.
+        Answers = "answers",
+        /// The rows of the data set that are left.
+        DataSet = "data_set",
+        /// What a percentile takes near the result of a search.
+        Evidence = "evidence",
+    }
+}
+
+words! {
+    /// Why a search ended.
     pub enum SearchEndReason, "end of a rate search" {
-        /// The bracket is as narrow as requested.
+        /// The bracket is as narrow as asked.
         Resolved = "resolved",
         /// The maximum number of bisection steps was reached.
         MaxRounds = "max_rounds",
         /// The maximum number of runs was reached.
         MaxProbes = "max_probes",
-        /// The highest allowed rate passed.
+        /// The highest load allowed passes.
         NoFailureInRange = "no_failure_in_range",
-        /// The lowest allowed rate failed.
+        /// The lowest load allowed fails.
         NoPassInRange = "no_pass_in_range",
         /// Worse than the best candidate so far.
         Pruned = "pruned",

@@ -1,11 +1,13 @@
 //! Processes and signals: the guard, process groups, short commands, `/proc`, and how a program ends.
 
 pub mod affinity;
+pub mod bound;
 pub mod capture;
 pub mod group;
 pub mod guard;
 pub mod host;
 pub mod image;
+pub mod pipeline;
 pub mod proc;
 pub mod signals;
 

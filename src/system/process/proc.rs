@@ -2,9 +2,14 @@
 //! kernel reuses pids.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+/// The variable in the environment of every process of a sweep; its value is the sweep's folder.
+pub const SWEEP_MARK: &str = "BENCH_SWEEP";
 
 /// A process, identified by pid and start time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +82,12 @@ impl Process {
         String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
     }
 
+    /// Its name, of at most 15 bytes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// `pid name`, for messages.
     #[must_use]
     pub fn label(&self) -> String {
@@ -122,6 +133,20 @@ pub fn on_path_of(program: &str, path: Option<&str>) -> Vec<PathBuf> {
         false => std::env::split_paths(&path).map(|folder| folder.join(program)).collect(),
     };
     all.into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// The living processes of this user, without this one, that were started with `name=value` in their environment.
+#[must_use]
+pub fn with_variable(name: &str, value: &OsStr) -> Vec<Process> {
+    let mut wanted = name.as_bytes().to_vec();
+    wanted.push(b'=');
+    wanted.extend_from_slice(value.as_bytes());
+    let this = i32::try_from(std::process::id()).unwrap_or_default();
+    let has = |process: &Process| {
+        let bytes = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        bytes.split(|byte| *byte == 0).any(|variable| variable == wanted)
+    };
+    all().into_values().filter(|process| !process.zombie && process.pid != this && has(process)).collect()
 }
 
 /// The children of `parent`, zombies included.

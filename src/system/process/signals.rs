@@ -1,5 +1,5 @@
 //! Signals: the first requests an orderly end, the second ends the program at once. A signal that was ignored at the start
-//! stays ignored. A service manager sends SIGTERM to all processes, and scripts/sweep forwards its own: the same signal
+//! stays ignored. A service manager sends SIGTERM to all processes, and bench-sweep forwards its own: the same signal
 //! again within half a second does not count as the second.
 
 use std::sync::Arc;
@@ -10,12 +10,14 @@ pub use nix::sys::signal::Signal;
 use signal_hook::{flag, iterator, low_level};
 use tokio::sync::mpsc;
 
+use super::proc::SWEEP_MARK;
 use crate::base::error::{Context, Result};
 
 const STOP_SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// The same SIGTERM or SIGHUP counts once within this time. SIGINT always counts: the user pressed Ctrl-C twice.
-const REPEAT: Duration = Duration::from_millis(500);
+/// The same SIGTERM or SIGHUP counts once within this time. SIGINT always counts, because the user pressed Ctrl-C twice; but
+/// not in a program that bench-sweep runs, which then forwards the second one later.
+pub const REPEAT: Duration = Duration::from_millis(500);
 
 /// The signals that ask this program to end, in the order of their arrival.
 #[derive(Debug)]
@@ -28,14 +30,15 @@ impl Signals {
     /// When the handlers cannot be installed.
     pub fn listen() -> Result<Self> {
         let (send, receive) = mpsc::unbounded_channel();
-        let ignored = ignored();
-        let handled: Vec<Signal> = STOP_SIGNALS.into_iter().filter(|signal| !is_in(ignored, *signal)).collect();
+        let handled = heeded();
+        let is_swept = std::env::var_os(SWEEP_MARK).is_some();
+        let counts_at_once = move |signal: Signal| signal == Signal::SIGINT && !is_swept;
         let seen = Arc::new(AtomicBool::new(false));
         for signal in &handled {
             // In this order: the first signal finds the flag down and raises it, the second finds it raised.
             let number = *signal as i32;
             flag::register_conditional_default(number, seen.clone()).context("cannot listen for signals")?;
-            if *signal == Signal::SIGINT {
+            if counts_at_once(*signal) {
                 flag::register(number, seen.clone()).context("cannot listen for signals")?;
             }
         }
@@ -44,10 +47,10 @@ impl Signals {
         std::thread::spawn(move || {
             let mut first = None;
             for signal in signals.forever().filter_map(|number| Signal::try_from(number).ok()) {
-                if first == Some(signal) && signal != Signal::SIGINT {
+                if first == Some(signal) && !counts_at_once(signal) {
                     continue;
                 }
-                if first.replace(signal).is_none() && signal != Signal::SIGINT {
+                if first.replace(signal).is_none() && !counts_at_once(signal) {
                     let seen = seen.clone();
                     std::thread::spawn(move || {
                         std::thread::sleep(REPEAT);
@@ -69,6 +72,13 @@ impl Signals {
             None => std::future::pending().await,
         }
     }
+}
+
+/// The signals that ask this program to end: those that were not ignored at its start.
+#[must_use]
+pub fn heeded() -> Vec<Signal> {
+    let ignored = ignored();
+    STOP_SIGNALS.into_iter().filter(|signal| !is_in(ignored, *signal)).collect()
 }
 
 /// The signals that are ignored now, one bit each from signal 1 up. Read from `/proc`, which changes nothing.

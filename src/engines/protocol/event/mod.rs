@@ -6,6 +6,7 @@ mod choices;
 mod finish;
 mod lenient;
 mod mend;
+mod template;
 mod text;
 mod wire;
 
@@ -13,6 +14,8 @@ use crate::base::redact;
 
 pub use self::choices::ChoiceSet;
 use self::finish::Finish;
+pub use self::template::EventTemplate;
+use self::text::Spot;
 use self::wire::{WireEvent, WireUsage};
 
 /// One event.
@@ -78,15 +81,20 @@ impl Event {
     /// # Errors
     /// Data that is neither `[DONE]` nor JSON of an event; with its beginning.
     pub fn parse(data: &[u8]) -> Result<Self, String> {
+        Self::parse_with_spot(data).map(|(event, _)| event)
+    }
+
+    /// The same, and where its only text stands.
+    fn parse_with_spot(data: &[u8]) -> Result<(Self, Spot), String> {
         let data = data.trim_ascii();
         // A proxy may have put the field's name there once more.
         let data = data.strip_prefix(b"data:").map_or(data, <[u8]>::trim_ascii);
         let quoted = data.strip_prefix(b"\"").and_then(|data| data.strip_suffix(b"\"")).unwrap_or(data);
         if quoted.eq_ignore_ascii_case(b"[DONE]") {
-            return Ok(Self { done: true, ..Self::default() });
+            return Ok((Self { done: true, ..Self::default() }, Spot::Nowhere));
         }
         if matches!(data, b"" | b"null") {
-            return Ok(Self::default());
+            return Ok((Self::default(), Spot::Nowhere));
         }
         // Check for UTF-8 once as a whole, not string by string.
         let text = std::str::from_utf8(data).map_err(|e| e.to_string())?;
@@ -96,7 +104,7 @@ impl Event {
         if !text.starts_with('{')
             && let Ok(other) = serde_json::from_str(text)
         {
-            return Ok(Self::of_another_kind(&other));
+            return Ok((Self::of_another_kind(&other), Spot::Nowhere));
         }
         let mended;
         let wire: WireEvent = match serde_json::from_str(text) {
@@ -130,7 +138,7 @@ impl Event {
         }
         event.error = event.error.or_else(|| finish.as_ref().and_then(Finish::failure));
         event.finish_reason = finish.map(|finish| finish.reason);
-        Ok(event)
+        Ok((event, full.spot))
     }
 
     /// JSON that is no object: some servers send their errors as a list, and notes as a text or a list of numbers.

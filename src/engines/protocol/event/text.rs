@@ -13,19 +13,53 @@ pub struct NonEmptyText {
     pub text: bool,
     /// Some text that is not reasoning.
     pub answer: bool,
+    /// Where it stands.
+    pub spot: Spot,
+}
+
+/// Where a text stands in what was parsed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// There is none.
+    #[default]
+    Nowhere,
+    /// A string without escapes, at this address in memory, of so many bytes.
+    One {
+        /// Of its first byte.
+        address: usize,
+        /// In bytes.
+        length: usize,
+    },
+    /// In several places, or in another form.
+    Elsewhere,
+}
+
+impl Spot {
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nowhere, spot) | (spot, Self::Nowhere) => spot,
+            (Self::One { .. } | Self::Elsewhere, Self::One { .. } | Self::Elsewhere) => Self::Elsewhere,
+        }
+    }
 }
 
 impl NonEmptyText {
-    const NOTHING: Self = Self { text: false, answer: false };
+    const NOTHING: Self = Self { text: false, answer: false, spot: Spot::Nowhere };
 
     fn full(full: bool) -> Self {
-        Self { text: full, answer: full }
+        Self { text: full, answer: full, spot: if full { Spot::Elsewhere } else { Spot::Nowhere } }
     }
 
     /// Either one's text.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        Self { text: self.text || other.text, answer: self.answer || other.answer }
+        Self { text: self.text || other.text, answer: self.answer || other.answer, spot: self.spot.or(other.spot) }
+    }
+
+    /// The same as reasoning, which is no answer.
+    #[must_use]
+    pub fn thought(self) -> Self {
+        Self { answer: false, ..self }
     }
 }
 
@@ -61,6 +95,11 @@ impl<'de> Visitor<'de> for Look {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<NonEmptyText, E> {
         Ok(NonEmptyText::full(!text.is_empty()))
     }
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<NonEmptyText, E> {
+        let one = Spot::One { address: text.as_ptr().addr(), length: text.len() };
+        let full = NonEmptyText::full(!text.is_empty());
+        Ok(if full.text { NonEmptyText { spot: one, ..full } } else { full })
+    }
     fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<NonEmptyText, A::Error> {
         let mut full = NonEmptyText::NOTHING;
         while let Some(one) = all.next_element::<NonEmptyText>()? {
@@ -73,7 +112,7 @@ impl<'de> Visitor<'de> for Look {
         while let Some(key) = members.next_key::<Key>()? {
             match key {
                 Key::Text => full = full.or(members.next_value()?),
-                Key::Thought => full.text |= members.next_value::<NonEmptyText>()?.text,
+                Key::Thought => full = full.or(members.next_value::<NonEmptyText>()?.thought()),
                 Key::Arguments => full = full.or(members.next_value::<Arguments>()?.0),
                 Key::Other => {
                     members.next_value::<IgnoredAny>()?;

@@ -211,7 +211,7 @@ impl Delta<'_> {
             .or(self.thinking)
             .or(self.reasoning_text)
             .or(self.thinking_blocks);
-        NonEmptyText { text: answer.text || thought.text, answer: answer.answer }
+        answer.or(thought.thought())
     }
 }
 

@@ -1,0 +1,101 @@
+//! The command line of bench-sweep.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use super::expand::RetryPolicy;
+use super::serve::seconds;
+use super::validate::UnknownFlagPolicy;
+use super::{Common, Program};
+use crate::base::cpus::CpuList;
+use crate::base::version::VERSION;
+
+const AFTER: &str = "\
+Examples:
+  bench-sweep configs/quickstart.yaml --out results/first     everything, into one folder
+  bench-sweep configs/quickstart.yaml --out results/first     again: goes on where it was stopped
+  bench-sweep plan.yaml --dry-run                             only print the commands
+  bench-sweep plan.yaml --budget 7200                         start no server after two hours
+  bench-sweep plan.yaml --out results/m1 --retry failed       run again what failed
+
+Everything is written to DIR: plan.jsonl candidates.jsonl raw/NNNN.jsonl results.jsonl report.md report.html report.csv \
+help/ logs/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
+the report; a second one stops the programs at once. If bench-sweep itself is killed, the programs that it started stop as \
+after SIGTERM. One sweep runs in a folder at a time.
+
+The programs are those beside bench-sweep, else those on the PATH. engines/*/bin of the current folder come first on the PATH \
+of the servers. scripts/sweep builds the programs first.
+
+Exit status:
+  0  done, also if no candidate meets the SLA
+  1  a plan has errors, or no run produced a result
+  2  error: bad usage, unreadable or malformed input, I/O, a program that failed";
+
+/// Run the whole benchmark: plans in, one folder with rows, logs and reports out
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench-sweep",
+    version = VERSION,
+    long_about = "Run the whole benchmark: capture each framework's --help, check the host and its GPUs, validate the plans, start every \
+                  candidate, drive the load, and write the report.",
+    after_long_help = AFTER
+)]
+pub struct Args {
+    /// Plan files or folders
+    #[arg(value_name = "PLAN", required = true)]
+    pub plans: Vec<PathBuf>,
+    /// Output folder [default: results/NAME, NAME of the first plan]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Only print the commands that would be run
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Start no further candidate after this time, in seconds; permits plans of tier 3
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub budget: Option<Duration>,
+    /// Run a plan of tier 3, however long it takes
+    #[arg(long)]
+    pub accept_long_run: bool,
+    /// When resuming: which failed runs to run again
+    #[arg(long, value_enum, default_value_t = RetryPolicy::Transient)]
+    pub retry: RetryPolicy,
+    /// CPUs for bench-load alone, such as 0-1,4: servers on this host run on the others
+    #[arg(long, value_name = "LIST")]
+    pub client_cpus: Option<CpuList>,
+    /// Continue without a framework whose help cannot be captured or that cannot be started (noted in the report)
+    #[arg(long, help_heading = "Before the runs")]
+    pub allow_missing: bool,
+    /// What to do with a flag missing from the captured --help
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = UnknownFlagPolicy::Fail, help_heading = "Before the runs")]
+    pub unknown_flags: UnknownFlagPolicy,
+    /// Skip the preflight checks and the capture of help (noted in the report)
+    #[arg(long, help_heading = "Before the runs")]
+    pub no_preflight: bool,
+    /// Options of all programs
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Args {
+    /// The output folder.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let first = self.plans.first().and_then(|plan| plan.file_stem());
+        self.out.clone().unwrap_or_else(|| PathBuf::from("results").join(first.unwrap_or_default()))
+    }
+}
+
+/// The word of a value, as it is typed.
+#[must_use]
+pub fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}
+
+impl Program for Args {
+    const NAME: &'static str = "bench-sweep";
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}

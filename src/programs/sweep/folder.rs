@@ -1,0 +1,115 @@
+//! The files of a sweep's folder.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::base::error::Result;
+use crate::base::notice::Notice;
+use crate::programs::stdio;
+use crate::rows::words::Status;
+use crate::system::folder_lock::cannot_create;
+
+/// A sweep's folder.
+#[derive(Debug, Clone)]
+pub struct SweepFolder(PathBuf);
+
+impl SweepFolder {
+    /// The folder at `path`, which need not exist.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Creates it, with those in it.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn create(&self) -> Result<()> {
+        [self.path("raw"), self.path("help"), self.path("logs")]
+            .iter()
+            .try_for_each(|folder| std::fs::create_dir_all(folder).map_err(|e| cannot_create(folder, e)))
+    }
+
+    /// Its own path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of what is in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The files of raw rows, in the order of the sweeps that wrote them.
+    #[must_use]
+    pub fn raw_files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path("raw")).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+        files.sort_by_key(|path| (number(path), path.clone()));
+        files
+    }
+
+    /// The path of the next one.
+    #[must_use]
+    pub fn next_raw_file(&self) -> PathBuf {
+        let last = self.raw_files().iter().filter_map(|path| number(path)).max().unwrap_or(0);
+        self.path("raw").join(format!("{:04}.jsonl", last + 1))
+    }
+}
+
+fn number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// The number of runs that candidate rows ask for.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn runs(candidates: &Path, notice: &'static Notice) -> Result<usize> {
+    let mut runs = 0;
+    for row in stdio::rows(&[candidates.to_path_buf()], notice) {
+        let (row, _) = row?;
+        if row.record() == Some("candidate") && row.get("status").is_none() {
+            runs += row.get("units").and_then(Value::as_array).map_or(0, Vec::len);
+        }
+    }
+    Ok(runs)
+}
+
+/// True if any result row has metrics.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn has_results(results: &Path, notice: &'static Notice) -> Result<bool> {
+    for row in stdio::rows(&[results.to_path_buf()], notice) {
+        let (row, _) = row?;
+        if row.record() == Some("result") && row.str("status") == Some(Status::Ok.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_files_are_in_the_order_of_their_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = SweepFolder::at(folder.path().to_path_buf());
+        sweep.create().unwrap();
+        assert!(sweep.next_raw_file().ends_with("raw/0001.jsonl"));
+        for name in ["10000.jsonl", "0002.jsonl", "notes.txt", "9999.jsonl"] {
+            std::fs::write(sweep.path("raw").join(name), "").unwrap();
+        }
+        let names: Vec<String> =
+            sweep.raw_files().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+        assert_eq!(names, ["0002.jsonl", "9999.jsonl", "10000.jsonl"]);
+        assert!(sweep.next_raw_file().ends_with("raw/10001.jsonl"));
+    }
+}

@@ -1,0 +1,264 @@
+//! bench-sweep: runs the other programs, and owns their signals and files.
+
+mod folder;
+mod steps;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use self::folder::SweepFolder;
+use crate::base::error::{Error, Result};
+use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
+use crate::flags::expand::RetryPolicy;
+use crate::flags::sweep::Args;
+use crate::programs::stdio;
+use crate::rank::Unfinished;
+use crate::rows::words::UnfinishedReason;
+use crate::system::folder_lock::FolderLock;
+use crate::system::process::pipeline::{Invocation, MemberEnd, PipeEnds, PipeRunner, end_of};
+use crate::system::process::proc::SWEEP_MARK;
+use crate::system::process::signals::Signal;
+use crate::system::process::{bound, signals};
+use crate::system::whole_file::{create_appended, remove_parts};
+
+/// How often a step of the end is repeated that a signal to all processes ended.
+const TRIES: usize = 3;
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Some(failed) = bound::run(std::env::args_os()) {
+        Notice::new("bench-sweep", false).error(&failed);
+        return ExitStatus::Trouble.into();
+    }
+    let mut signal = None;
+    let exit = super::run(|args: Args, notice| {
+        let folder = SweepFolder::at(args.folder());
+        if args.dry_run {
+            return dry_run(&args, &folder);
+        }
+        folder.create()?;
+        let lock = FolderLock::take(folder.root())?;
+        lock.wait_until_alone()?;
+        remove_parts(folder.root());
+        let runner = PipeRunner::listen(environment(&lock))?;
+        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, notice };
+        let exit = sweep.all();
+        signal = sweep.runner.signal();
+        exit
+    });
+    if let Some(signal) = signal {
+        signals::die_by(signal);
+    }
+    exit
+}
+
+/// Prints the commands instead of running them.
+fn dry_run(args: &Args, folder: &SweepFolder) -> Result<ExitStatus> {
+    let (raw, next) = (folder.raw_files(), folder.next_raw_file());
+    let resumes = !raw.is_empty();
+    let mut lines = vec![steps::validate(args, folder).to_string(), steps::expand(args, folder, resumes).to_string()];
+    lines.extend(resumes.then(|| steps::normalize(folder, &raw).to_string()));
+    let pipe = steps::measure(args, folder, resumes).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
+    lines.push(format!("{pipe} >> {}", crate::base::shell::quote(&next.display().to_string())));
+    let all: Vec<PathBuf> = raw.into_iter().chain([next]).collect();
+    lines.push(steps::normalize(folder, &all).to_string());
+    lines.extend(["md", "csv", "html"].map(|format| steps::report(folder, format, true, None).to_string()));
+    lines.push(steps::report(folder, "table", false, None).to_string());
+    let mut out = stdio::row_writer()?;
+    lines.iter().try_for_each(|line| out.write_line(line))?;
+    Ok(ExitStatus::Done)
+}
+
+/// What the programs get in addition to this process's environment: the mark of this sweep, and a PATH with the engines that
+/// scripts/engines installed in the current folder, and with the programs beside this one.
+fn environment(lock: &FolderLock) -> Vec<(OsString, OsString)> {
+    let engines = std::fs::read_dir("engines").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let mut engines: Vec<PathBuf> =
+        engines.filter(|path| path.is_dir()).filter_map(|path| path.canonicalize().ok()).collect();
+    engines.sort();
+    let beside = std::env::current_exe().ok().and_then(|this| this.parent().map(Path::to_path_buf));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(engines.into_iter().chain(beside).chain(std::env::split_paths(&path)));
+    let mark = (SWEEP_MARK.into(), lock.folder().as_os_str().to_os_string());
+    [mark].into_iter().chain(path.ok().map(|path| ("PATH".into(), path))).collect()
+}
+
+struct Sweep<'a> {
+    args: &'a Args,
+    folder: SweepFolder,
+    lock: FolderLock,
+    runner: PipeRunner,
+    /// A program failed.
+    failed: bool,
+    notice: &'static Notice,
+}
+
+impl Sweep<'_> {
+    fn all(&mut self) -> Result<ExitStatus> {
+        let earlier = self.folder.raw_files();
+        let resumes = !earlier.is_empty();
+        match self.step(steps::validate(self.args, &self.folder))? {
+            Some(0) => {}
+            Some(1) => {
+                self.notice.plain("bench-sweep: the plans have errors; no server was started");
+                return Ok(ExitStatus::No);
+            }
+            Some(_) => return Err(Error::new("bench-validate failed; no server was started")),
+            None => return Ok(ExitStatus::Done),
+        }
+        match self.step(steps::expand(self.args, &self.folder, resumes))? {
+            Some(0) => {}
+            Some(_) => return Err(Error::new("the plans could not be expanded; no server was started")),
+            None => return Ok(ExitStatus::Done),
+        }
+        if resumes && !self.resume(&earlier)? {
+            return Ok(ExitStatus::Done);
+        }
+        self.measure(resumes)?;
+        self.report()
+    }
+
+    /// Folds the rows of earlier sweeps, and says how much is left; false if a signal came.
+    fn resume(&mut self, earlier: &[PathBuf]) -> Result<bool> {
+        let Some(status) = self.step(steps::normalize(&self.folder, earlier))? else { return Ok(false) };
+        if !self.folder.path("results.jsonl").is_file() {
+            return Err(Error::new(format!("bench-normalize failed with status {status}: nothing to resume from")));
+        }
+        let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
+        let Some(left) = self.runs_left(self.args.retry, false)? else { return Ok(self.runner.signal().is_none()) };
+        let done = planned.saturating_sub(left);
+        let nothing = if left == 0 { ", nothing to do (use a new --out to measure again)" } else { "" };
+        let name = self.folder.root().display();
+        self.notice.say(format!("resuming {name}: {done} of {planned} runs already complete{nothing}"));
+        Ok(self.runner.signal().is_none())
+    }
+
+    /// The number of runs left; `None` if that cannot be found out.
+    fn runs_left(&mut self, retry: RetryPolicy, quiet: bool) -> Result<Option<usize>> {
+        let path = self.folder.path(".left.part");
+        let count = steps::expand_left(self.args, &self.folder, retry, quiet, &path);
+        let ended = self.runner.run(&[count], PipeEnds::to(Stdio::null()))?;
+        let left = match path.is_file() && ended.iter().all(|end| end.status.success()) {
+            true => Some(folder::runs(&path, self.notice)?),
+            false => None,
+        };
+        let _ = std::fs::remove_file(path);
+        Ok(left)
+    }
+
+    /// Runs the pipe. The rows are in their file even if this program is killed.
+    fn measure(&mut self, resumes: bool) -> Result<()> {
+        let path = self.folder.next_raw_file();
+        let file = create_appended(&path)?;
+        let ended = self.runner.run(&steps::measure(self.args, &self.folder, resumes), end_of(&file)?);
+        let is_empty = file.metadata().is_ok_and(|found| found.len() == 0);
+        if is_empty {
+            let _ = std::fs::remove_file(&path);
+        } else if let Err(e) = file.sync_all() {
+            self.notice.error(&Error::new("cannot save the rows").because(e).at(path.display().to_string()));
+        }
+        self.judge(&ended?);
+        // A server may still be stopping if its program was killed.
+        if let Err(e) = self.lock.wait_until_alone() {
+            self.notice.error(&e);
+        }
+        Ok(())
+    }
+
+    /// Notes which programs failed.
+    fn judge(&mut self, ended: &[MemberEnd]) {
+        for end in ended.iter().filter(|end| !end.status.success()) {
+            self.failed = true;
+            if end.status.code().is_none() && !end.was_stopped() {
+                self.notice.warn(format!("{} was killed ({})", end.name, end.status));
+            }
+        }
+    }
+
+    fn report(&mut self) -> Result<ExitStatus> {
+        // The rest is quick, and the report is written in any case.
+        let signal = self.runner.signal();
+        self.runner.finish();
+        let raw = self.folder.raw_files();
+        if raw.is_empty() {
+            return signal.map_or_else(|| Err(Error::new("no rows were written")), |_| Ok(ExitStatus::Done));
+        }
+        let normalized = self.end(&steps::normalize(&self.folder, &raw), true)?;
+        self.failed |= normalized != 0;
+        if !self.folder.path("results.jsonl").is_file() {
+            let rows = self.folder.path("raw");
+            let why = format!("bench-normalize failed: there is no report; the rows are in {}", rows.display());
+            return Err(Error::new(why));
+        }
+        let unfinished = self.unfinished(signal)?;
+        for format in ["md", "csv", "html"] {
+            // Status 1: the ranking is complete, and no candidate meets the SLA.
+            let status = self.end(&steps::report(&self.folder, format, true, unfinished.as_ref()), true)?;
+            self.failed |= status > 1;
+        }
+        self.end(&steps::report(&self.folder, "table", false, unfinished.as_ref()), false)?;
+        let report = self.folder.path("report.md");
+        // A report of failures alone is not a success.
+        let measured = folder::has_results(&self.folder.path("results.jsonl"), self.notice)?;
+        if !measured {
+            let where_to_look = format!("see \"Tried and not selected\" in {}", report.display());
+            self.notice.plain(format!("bench-sweep: no run produced a result: {where_to_look}"));
+        }
+        let plots = self.folder.path("report.html");
+        self.notice.say(format!("report: {} (with plots: {})", report.display(), plots.display()));
+        Ok(match (self.failed, measured) {
+            (true, _) => ExitStatus::Trouble,
+            (false, true) => ExitStatus::Done,
+            (false, false) => ExitStatus::No,
+        })
+    }
+
+    /// What the report says first if runs are left.
+    fn unfinished(&mut self, signal: Option<Signal>) -> Result<Option<Unfinished>> {
+        let reason = match (signal, self.failed, self.args.budget) {
+            (Some(_), ..) => UnfinishedReason::Interrupted,
+            (None, true, _) => UnfinishedReason::Failed,
+            (None, false, Some(_)) => UnfinishedReason::Budget,
+            (None, false, None) => return Ok(None),
+        };
+        let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
+        let left = self.runs_left(RetryPolicy::Transient, true)?.filter(|left| *left > 0);
+        Ok(left.map(|left| Unfinished { reason, done: planned.saturating_sub(left), planned }))
+    }
+
+    /// Runs one program to its end; its status, or `None` if a signal came, before or meanwhile.
+    fn step(&mut self, invocation: Invocation) -> Result<Option<i32>> {
+        if self.runner.signal().is_some() {
+            return Ok(None);
+        }
+        let from_stdin =
+            invocation.name() == "bench-validate" && self.args.plans.iter().any(|plan| plan == Path::new("-"));
+        let mut ends = PipeEnds::to(Stdio::null());
+        if from_stdin {
+            ends.input = Stdio::inherit();
+        }
+        let ended = self.runner.run(&[invocation], ends)?;
+        if self.runner.signal().is_some() {
+            return Ok(None);
+        }
+        // A program that was killed failed.
+        Ok(Some(ended.iter().map(|end| end.status.code().unwrap_or(2)).max().unwrap_or(2)))
+    }
+
+    /// Runs one program of the end, again if a signal to all processes ended it.
+    fn end(&mut self, invocation: &Invocation, silent: bool) -> Result<i32> {
+        let mut status = 2;
+        for _ in 0..TRIES {
+            let output = if silent { Stdio::null() } else { Stdio::inherit() };
+            let ended = self.runner.run(std::slice::from_ref(invocation), PipeEnds::to(output))?;
+            status = ended.iter().map(|end| end.status.code().unwrap_or(2)).max().unwrap_or(2);
+            if !ended.iter().any(MemberEnd::was_stopped) {
+                break;
+            }
+        }
+        Ok(status)
+    }
+}

@@ -1,0 +1,84 @@
+//! The commands of a sweep.
+
+use std::path::{Path, PathBuf};
+
+use super::folder::SweepFolder;
+use crate::flags::expand::RetryPolicy;
+use crate::flags::sweep::{Args, word};
+use crate::rank::Unfinished;
+use crate::system::process::pipeline::Invocation;
+
+/// Checks the plans.
+pub fn validate(args: &Args, folder: &SweepFolder) -> Invocation {
+    let common = program("bench-validate", args).args(["--format", "jsonl", "--unknown-flags"]);
+    let common = common.arg(word(&args.unknown_flags));
+    let checked = match args.no_preflight {
+        true => common.arg("--no-preflight"),
+        false => common.args(["--preflight", "--capture-help"]).arg(folder.path("help")),
+    };
+    let checked = if args.allow_missing { checked.arg("--allow-missing") } else { checked };
+    checked.arg("--output").arg(folder.path("plan.jsonl")).arg("--").args(&args.plans)
+}
+
+/// Writes all candidates to `candidates.jsonl`.
+pub fn expand(args: &Args, folder: &SweepFolder, quiet: bool) -> Invocation {
+    let all = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
+    permitted(all, args).arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
+}
+
+/// Writes the candidates with runs left to `output`, so that they can be counted.
+pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet: bool, output: &Path) -> Invocation {
+    left(args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
+}
+
+/// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
+fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
+    let all = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
+    let all = permitted(all, args);
+    match retry {
+        Some(retry) => all.arg("--done").arg(folder.path("results.jsonl")).arg("--retry").arg(word(&retry)),
+        None => all,
+    }
+}
+
+/// The pipe that measures: its rows go to standard output.
+pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
+    let serve = program("bench-serve", args).arg("--artifacts").arg(folder.path("logs"));
+    let serve = match args.budget {
+        Some(budget) => serve.arg("--budget").arg(budget.as_secs_f64().to_string()),
+        None => serve,
+    };
+    let on_cpus = |program: Invocation| match &args.client_cpus {
+        Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
+        None => program,
+    };
+    let left = left(args, folder, resumes.then_some(args.retry), true).arg(folder.path("plan.jsonl"));
+    vec![left, on_cpus(serve), on_cpus(program("bench-load", args))]
+}
+
+/// Folds raw rows to results.
+pub fn normalize(folder: &SweepFolder, raw: &[PathBuf]) -> Invocation {
+    let results = folder.path("results.jsonl");
+    Invocation::of("bench-normalize").arg("--quiet").arg("--output").arg(results).args(raw)
+}
+
+/// One form of the report, in `report.FORMAT` or on standard output.
+pub fn report(folder: &SweepFolder, format: &str, to_file: bool, unfinished: Option<&Unfinished>) -> Invocation {
+    let rank = Invocation::of("bench-rank").args(["--quiet", "--format", format]);
+    let rank = unfinished.map(|left| rank.clone().arg("--unfinished").arg(left.to_string())).unwrap_or(rank);
+    let rank = if to_file { rank.arg("--output").arg(folder.path(&format!("report.{format}"))) } else { rank };
+    rank.arg(folder.path("results.jsonl"))
+}
+
+fn permitted(expand: Invocation, args: &Args) -> Invocation {
+    let expand = if args.accept_long_run { expand.arg("--accept-long-run") } else { expand };
+    match args.budget {
+        Some(budget) => expand.arg("--budget").arg(budget.as_secs_f64().to_string()),
+        None => expand,
+    }
+}
+
+fn program(name: &'static str, args: &Args) -> Invocation {
+    let program = Invocation::of(name);
+    if args.common.quiet { program.arg("--quiet") } else { program }
+}

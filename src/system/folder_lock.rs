@@ -1,0 +1,120 @@
+//! The lock of a sweep's folder: one sweep at a time, and nothing of an earlier one beside it.
+//!
+//! The running bench-sweep holds a lock of the kernel on `.lock`, which names it. Its programs end with it, but a server needs
+//! some time to stop: until then they are found by the folder's name in their environment ([`SWEEP_MARK`]).
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::process::proc::{SWEEP_MARK, owner, with_variable};
+use crate::base::error::{Error, Result};
+
+/// How the names of this package's programs begin.
+const OURS: &str = "bench-";
+/// How long to wait for programs of an earlier sweep that are ending already.
+const PATIENCE: Duration = Duration::from_secs(15);
+const TICK: Duration = Duration::from_millis(50);
+
+/// A folder that this process has for itself.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: PathBuf,
+    _file: Flock<File>,
+}
+
+impl FolderLock {
+    /// Takes the lock of a folder.
+    ///
+    /// # Errors
+    /// Another sweep or a program of an earlier one is at work in it, by its name and process id; or the lock's file cannot be
+    /// written.
+    pub fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(".lock");
+        let at = |e: std::io::Error| Error::new("cannot lock the folder").because(e).at(path.display().to_string());
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(at)?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((file, Errno::EWOULDBLOCK)) => return Err(busy(&holder(file), folder)),
+            Err((_, errno)) => return Err(at(errno.into())),
+        };
+        let folder = folder.canonicalize().map_err(at)?;
+        let lock = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", owner())
+        };
+        lock(&mut file).map_err(at)?;
+        Ok(Self { folder, _file: file })
+    }
+
+    /// The folder's full path, which is the value of [`SWEEP_MARK`].
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Waits until no program of a sweep in this folder is left.
+    ///
+    /// # Errors
+    /// The program that is still there after 15 s.
+    pub fn wait_until_alone(&self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let ours = with_variable(SWEEP_MARK, self.folder.as_os_str());
+            let Some(process) = ours.iter().find(|process| process.name().starts_with(OURS)) else { return Ok(()) };
+            if begun.elapsed() > PATIENCE {
+                return Err(busy(&format!("{} (pid {})", process.name(), process.pid), &self.folder));
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+}
+
+/// `bench-sweep (pid N)`, as the file names it.
+fn holder(mut file: File) -> String {
+    let mut text = String::new();
+    // Who just took the lock may not have written its name yet.
+    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().split(':').nth(1).map(String::from));
+    pid.map_or_else(|| "bench-sweep".into(), |pid| format!("bench-sweep (pid {pid})"))
+}
+
+fn busy(who: &str, folder: &Path) -> Error {
+    let pid = who.split_once("(pid ").map_or("PID", |(_, pid)| pid.trim_end_matches(')'));
+    let why = format!("{who} is still running; wait for it, or stop it with kill -INT {pid}");
+    Error::new(why).at(folder.display().to_string())
+}
+
+/// An error of creating a folder.
+#[must_use]
+pub fn cannot_create(folder: &Path, because: std::io::Error) -> Error {
+    let what = match because.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "this is not a folder",
+        _ => "cannot create the folder",
+    };
+    Error::new(what).because(because).at(folder.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_has_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FolderLock::take(folder.path()).unwrap();
+        first.wait_until_alone().unwrap();
+        let why = FolderLock::take(folder.path()).unwrap_err().to_string();
+        let pid = std::process::id();
+        let said = format!("bench-sweep (pid {pid}) is still running; wait for it, or stop it with kill -INT {pid}");
+        assert!(why.ends_with(&said), "{why}");
+        drop(first);
+        FolderLock::take(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,460 @@
+//! bench-sweep: its signals, its files, and what it does when a program or it itself is killed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{
+    Mark, Output, bash, candidates, finish, kill, kill_group, program, run, scratch, skipped, times, wait_until,
+};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// One engine, two candidates with two loads each; `tokens` output tokens of about 2 ms each.
+fn plan(tokens: u32) -> String {
+    format!(
+        "model: sim\nhardware: {{gpu_count: 1}}\n\
+         dataset: {{num_prompts: 6, scenario_names: [chat], input_len: [32], output_len: [{tokens}]}}\n\
+         benchmark: {{max_concurrency: [2], request_rates: [50], warmup_requests: 1}}\n\
+         sla: {{max_p99_ttft_ms: 2000, min_success_rate: 1.0}}\n\
+         frameworks:\n\
+         \x20 sim:\n    base_server_flags: {{step_base_us: 2000, load_ms: 20, max_num_seqs: 64}}\n\
+         \x20   search_space: {{max_num_seqs: [64, 32]}}\n"
+    )
+}
+
+fn write_plan(folder: &Path, tokens: u32) -> std::path::PathBuf {
+    let path = folder.join("plan.yaml");
+    std::fs::write(&path, plan(tokens)).unwrap();
+    path
+}
+
+fn sweep(plan: &Path, out: &Path) -> Command {
+    let mut command = program("bench-sweep");
+    command.arg(plan).arg("--out").arg(out);
+    command
+}
+
+fn rows(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The units of the results that are ok, each once.
+fn ok_units(out: &Path) -> usize {
+    let results = rows(&out.join("results.jsonl"));
+    let ok = results.iter().filter(|row| row["status"] == "ok");
+    let units: Vec<String> =
+        ok.flat_map(|row| row["units"].as_array().cloned().unwrap_or_default()).map(|u| u.to_string()).collect();
+    assert_eq!(units.iter().collect::<BTreeSet<_>>().len(), units.len(), "doubled");
+    units.len()
+}
+
+/// Starts a sweep in a group of its own.
+fn start(mark: &Mark, plan: &Path, out: &Path) -> Child {
+    use std::os::unix::process::CommandExt;
+    let mut command = sweep(plan, out);
+    let command = mark.put(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).spawn().unwrap()
+}
+
+/// Waits until the sweep has written so many rows.
+fn until_rows(out: &Path, file: &str, lines: usize) {
+    let raw = out.join("raw").join(file);
+    let ready = || std::fs::read_to_string(&raw).ok().filter(|text| text.lines().count() >= lines);
+    wait_until(Duration::from_secs(30), ready).expect("the sweep writes rows");
+}
+
+fn pid(child: &Child) -> i32 {
+    i32::try_from(child.id()).unwrap()
+}
+
+#[test]
+fn nothing_measures_on_when_bench_sweep_is_killed() {
+    let (folder, mark) = (scratch(), Mark::new("sweep-killed"));
+    let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+    let child = start(&mark, &plan, &out);
+    until_rows(&out, "0001.jsonl", 3);
+    kill(pid(&child), Signal::SIGKILL);
+    assert_eq!(finish(child, SOON).signal, Some(9));
+    mark.gone_within(SOON);
+    let raw = rows(&out.join("raw/0001.jsonl"));
+    let of = |kind: &str| raw.iter().filter(|row| row["record"] == kind).count();
+    assert_eq!((of("run"), of("run_end"), of("server_end")), (1, 1, 1), "{raw:#?}");
+    std::fs::write(&plan, self::plan(300)).unwrap();
+    let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    assert!(again.stderr.contains("0 of 4 runs already complete"), "{}", again.stderr);
+    assert_eq!(ok_units(&out), 4);
+}
+
+#[test]
+fn a_signal_to_one_program_of_the_pipe_ends_the_sweep() {
+    for (victim, signal) in
+        [("bench-load", Signal::SIGTERM), ("bench-serve", Signal::SIGHUP), ("bench-load", Signal::SIGINT)]
+    {
+        let (folder, mark) = (scratch(), Mark::new("one"));
+        let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+        let child = start(&mark, &plan, &out);
+        until_rows(&out, "0001.jsonl", 3);
+        kill(mark.pids(victim)[0], signal);
+        let done = finish(child, Duration::from_secs(15));
+        assert_eq!(done.signal, Some(signal as i32), "{victim}: {}", done.stderr);
+        mark.gone_within(SOON);
+        let raw = rows(&out.join("raw/0001.jsonl"));
+        let of = |kind: &str| raw.iter().filter(|row| row["record"] == kind).count();
+        assert_eq!((of("server"), of("run_end"), of("server_end")), (1, 1, 1), "{victim}: {raw:#?}");
+        let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+        assert!(report.starts_with("PROVISIONAL: interrupted, 0 of 4 runs done; rerun to resume\n"), "{report}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_sweep_too_and_the_report_is_written() {
+    type Send = fn(&Mark, i32, Signal);
+    let twice: Send = |_, sweep, signal| {
+        kill(sweep, signal);
+        std::thread::sleep(Duration::from_millis(20));
+        kill(sweep, signal);
+    };
+    let to_all: Send = |mark, sweep, signal| {
+        let all = || mark.pids("bench-").into_iter().filter(|pid| *pid != sweep).chain([sweep]);
+        for pid in all().chain(all()) {
+            // Some have ended by then.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        }
+    };
+    let group: Send = |_, sweep, signal| {
+        kill_group(sweep.unsigned_abs(), signal);
+        kill_group(sweep.unsigned_abs(), signal);
+    };
+    for (send, signal) in [
+        (twice, Signal::SIGINT),
+        (twice, Signal::SIGTERM),
+        (to_all, Signal::SIGTERM),
+        (to_all, Signal::SIGINT),
+        (group, Signal::SIGHUP),
+    ] {
+        let (folder, mark) = (scratch(), Mark::new("twice"));
+        let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+        let child = start(&mark, &plan, &out);
+        until_rows(&out, "0001.jsonl", 3);
+        send(&mark, pid(&child), signal);
+        let done = finish(child, Duration::from_secs(25));
+        assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
+        mark.gone_within(SOON);
+        rows(&out.join("raw/0001.jsonl"));
+        let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+        assert!(report.starts_with("PROVISIONAL: interrupted, 0 of 4 runs"), "{report}\n{}", done.stderr);
+    }
+}
+
+#[test]
+fn the_report_of_an_interrupted_sweep_says_so_first() {
+    let (folder, mark) = (scratch(), Mark::new("provisional"));
+    let (plan, out) = (write_plan(folder.path(), 100), folder.path().join("out"));
+    let child = start(&mark, &plan, &out);
+    let raw = out.join("raw/0001.jsonl");
+    let one_run = || std::fs::read_to_string(&raw).ok().filter(|text| text.contains("\"record\":\"run_end\""));
+    wait_until(Duration::from_secs(30), one_run).expect("a run ends");
+    kill(pid(&child), Signal::SIGINT);
+    let done = finish(child, Duration::from_secs(15));
+    let said = "PROVISIONAL: interrupted, 1 of 4 runs done; rerun to resume";
+    assert_eq!(done.stdout.lines().next(), Some(said), "{}", done.stderr);
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(read("report.md").lines().next(), Some(said));
+    let page = read("report.html");
+    assert!(page.find(said).unwrap() < page.find("<h1>").unwrap(), "{page}");
+    // The estimate of the rest, not of everything.
+    let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    let estimate: Vec<&str> = again.stderr.lines().filter(|line| line.contains("server starts")).collect();
+    assert!(estimate.len() == 1 && estimate[0].contains("3 runs"), "{}", again.stderr);
+    assert!(again.stderr.contains("1 of 4 runs already complete"), "{}", again.stderr);
+    assert!(!read("report.md").contains("PROVISIONAL"));
+    assert_eq!(ok_units(&out), 4);
+}
+
+#[test]
+fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
+    let (folder, mark) = (scratch(), Mark::new("owner"));
+    let (plan, out) = (write_plan(folder.path(), 700), folder.path().join("out"));
+    let mut command = sweep(&plan, &out);
+    // Its programs keep what they inherit open.
+    let mut first = mark.put(&mut command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until_rows(&out, "0001.jsonl", 2);
+    let told = |what: &str| {
+        let second = run(mark.put(&mut sweep(&plan, &out)), "").expect(2);
+        assert!(second.stderr.contains(what), "{}", second.stderr);
+        assert!(!out.join("raw/0002.jsonl").exists());
+    };
+    told(&format!("bench-sweep (pid {0}) is still running; wait for it, or stop it with kill -INT {0}", first.id()));
+    // Its programs outlive it here, because somebody stopped them.
+    let load = mark.pids("bench-load")[0];
+    kill(load, Signal::SIGSTOP);
+    kill(pid(&first), Signal::SIGKILL);
+    first.wait().unwrap();
+    told(&format!("bench-load (pid {load}) is still running"));
+    kill(load, Signal::SIGCONT);
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_dry_run_prints_the_commands_and_writes_nothing() {
+    let folder = scratch();
+    write_plan(folder.path(), 8);
+    let mut command = program("bench-sweep");
+    let done = run(command.args(["plan.yaml", "--dry-run", "--budget", "60"]).current_dir(folder.path()), "").expect(0);
+    assert_eq!(
+        done.stdout,
+        "bench-validate --format jsonl --unknown-flags fail --preflight --capture-help results/plan/help --output \
+         results/plan/plan.jsonl -- plan.yaml\n\
+         bench-expand --budget 60 --output results/plan/candidates.jsonl results/plan/plan.jsonl\n\
+         bench-expand --quiet --budget 60 results/plan/plan.jsonl | bench-serve --artifacts results/plan/logs --budget 60 | \
+         bench-load >> results/plan/raw/0001.jsonl\n\
+         bench-normalize --quiet --output results/plan/results.jsonl results/plan/raw/0001.jsonl\n\
+         bench-rank --quiet --format md --output results/plan/report.md results/plan/results.jsonl\n\
+         bench-rank --quiet --format csv --output results/plan/report.csv results/plan/results.jsonl\n\
+         bench-rank --quiet --format html --output results/plan/report.html results/plan/results.jsonl\n\
+         bench-rank --quiet --format table results/plan/results.jsonl\n"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_called_that() {
+    let folder = scratch();
+    let plan = write_plan(folder.path(), 8);
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let done = run(&mut sweep(&plan, &folder.path().join("file/out")), "").expect(2);
+    assert!(done.stderr.contains("file/out/raw: this is not a folder: Not a directory"), "{}", done.stderr);
+    let done = run(&mut sweep(&plan, Path::new("/proc/out")), "").expect(2);
+    assert!(done.stderr.contains("/proc/out/raw: cannot create the folder: "), "{}", done.stderr);
+}
+
+/// Runs `script` where no file may be longer than `kib`.
+fn short_of_space(kib: u32, script: &str, folder: &Path) -> Output {
+    // SIGXFSZ ignored, a write past the limit fails as it does on a full disk.
+    run(bash(&format!("trap '' XFSZ; ulimit -f {kib}; {script}")).current_dir(folder), "")
+}
+
+#[test]
+fn a_disk_that_is_full_keeps_the_file_of_before() {
+    let folder = scratch();
+    let (plan, out) = (write_plan(folder.path(), 8), folder.path().join("out"));
+    let mark = Mark::new("full");
+    run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    let input = out.join("raw/0001.jsonl").display().to_string();
+    for (name, script) in [
+        ("plan.jsonl", "bench-validate --format jsonl --output out/plan.jsonl plan.yaml".to_string()),
+        ("candidates.jsonl", "bench-expand --quiet --output out/candidates.jsonl out/plan.jsonl".into()),
+        ("results.jsonl", format!("bench-normalize --output out/results.jsonl {input}")),
+        ("report.html", "bench-rank --format html --output out/report.html out/results.jsonl".into()),
+    ] {
+        let path = out.join(name);
+        let before = std::fs::read(&path).unwrap();
+        assert!(before.len() > 1024, "{name} is too short for this test");
+        let full = short_of_space(0, &script, folder.path()).expect(2);
+        assert!(full.stderr.contains("File too large"), "{name}: {}", full.stderr);
+        assert!(full.stderr.contains(name), "{name}: {}", full.stderr);
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
+        // And with room it is replaced.
+        std::fs::write(&path, &before[..100]).unwrap();
+        std::fs::write(folder.path().join("before"), &before).unwrap();
+        if name == "results.jsonl" || name == "report.html" {
+            run(bash(&script).current_dir(folder.path()), "").expect(0);
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
+        }
+        std::fs::write(&path, &before).unwrap();
+    }
+    let hidden = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".part");
+    assert_eq!(std::fs::read_dir(&out).unwrap().flatten().filter(hidden).count(), 0);
+}
+
+/// Runs a script with a file system of its own on `disk` in `folder`; `None` where that is not allowed.
+fn on_small_disk(size: &str, script: &str, folder: &Path, mark: &Mark) -> Option<Output> {
+    std::fs::create_dir(folder.join("disk")).unwrap();
+    let mut command = Command::new("unshare");
+    let script = format!("mount -t tmpfs -o size={size} none disk || exit 77; {script}");
+    command.args(["-rm", "bash", "-c", &script]).current_dir(folder);
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{0}:{0}/examples:{path}", crate::harness::bin_dir().display()));
+    let found = Command::new("unshare").args(["-rm", "true"]).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        skipped("no file system can be mounted here");
+        return None;
+    }
+    let done = run(mark.put(&mut command), "");
+    if done.code == Some(77) {
+        skipped("no file system can be mounted here");
+        return None;
+    }
+    Some(done)
+}
+
+#[test]
+fn a_sweep_on_a_full_disk_ends_with_what_it_has_and_resumes() {
+    let (folder, mark) = (scratch(), Mark::new("disk"));
+    write_plan(folder.path(), 8);
+    // Room for the plan and its candidates, not for all rows; more room for the second sweep.
+    let script = "bench-sweep --quiet plan.yaml --no-preflight --out disk/out; echo first $?; \
+                  mount -o remount,size=16m disk; bench-sweep plan.yaml --no-preflight --out disk/out; echo second $?; \
+                  cp -r disk/out copy";
+    let Some(done) = on_small_disk("44k", script, folder.path(), &mark) else { return };
+    let said = format!("{}\n{}", done.stdout, done.stderr);
+    assert!(said.contains("first 2") && said.contains("second 0"), "{said}");
+    assert!(said.contains("bench-load: cannot write to standard output: No space left on device"), "{said}");
+    assert_eq!(ok_units(&folder.path().join("copy")), 4, "{said}");
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_start_that_failed_because_the_disk_was_full_is_tried_again() {
+    let (folder, mark) = (scratch(), Mark::new("no-room"));
+    std::fs::write(folder.path().join("candidates.jsonl"), candidates(&crate::harness::zoo_plan("{}"))).unwrap();
+    let fixtures = crate::harness::fixtures();
+    let script = format!(
+        "head -c 100k /dev/zero > disk/full 2>/dev/null; \
+         bench-serve --frameworks '{}' --artifacts disk/logs candidates.jsonl -- true",
+        fixtures.display()
+    );
+    let Some(done) = on_small_disk("8k", &script, folder.path(), &mark) else { return };
+    let end = &done.records("server_end")[0];
+    assert_eq!(end["failure_class"], "disk_full", "{end:#}");
+    assert!(end["failure_reason"].as_str().unwrap().contains("No space left on device"), "{end:#}");
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn a_server_that_died_before_its_lease_was_taken_is_announced() {
+    let case = crate::harness::root().join("tests/it/cases/bench-normalize/closed-loop-counts-from-the-sending/stdin");
+    let rows = std::fs::read_to_string(case).unwrap();
+    let mut server: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    server["endpoint"]["lease"] = "/nowhere/lease".into();
+    let end = |status: &str| {
+        format!(
+            "{{\"schema_version\":1,\"record\":\"server_end\",\"server_id\":\"s1\",\"candidate_id\":\"vllm-1\",\
+         \"status\":\"{status}\",\"failure_class\":\"server_died\",\"failure_reason\":\"it was killed\",\"artifacts\":{{}},\
+         \"ended_at\":\"2026-01-01T00:00:07Z\"}}\n"
+        )
+    };
+    for (end, code) in [(end("failed"), 0), (end("ok"), 2), (String::new(), 2)] {
+        let done = run(&mut program("bench-load"), &format!("{server}\n{end}")).expect(code);
+        assert!(done.stderr.contains("is no longer offered"), "{}", done.stderr);
+        assert_eq!(done.records("server").len(), 1, "{}", done.stdout);
+        // What is read later knows what the end is about.
+        let results = run(&mut program("bench-normalize"), &done.stdout).expect(0);
+        if code == 0 {
+            assert_eq!(results.rows()[0]["failure_class"], "server_died", "{}", results.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_client_without_a_server_ends_at_the_first_signal() {
+    let mut command = program("bench-load");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let listens = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_string();
+        (u64::from_str_radix(&caught, 16).ok()? & (1 << 14) != 0).then_some(())
+    };
+    wait_until(SOON, listens).expect("it listens for SIGTERM");
+    kill(pid(&child), Signal::SIGTERM);
+    let mut child = child;
+    let input = child.stdin.take();
+    assert_eq!(finish(child, SOON).signal, Some(15));
+    drop(input);
+}
+
+#[test]
+fn two_sweeps_never_use_one_gpu_whatever_their_folders() {
+    let folder = scratch();
+    let gpu =
+        |index: u32, uuid: &str| format!("{index}, {uuid}, NVIDIA H100, 4, 81559, 50, 300, 1980, 40, 0x0, 570.1\n");
+    std::fs::write(folder.path().join("gpus.csv"), gpu(0, "GPU-a") + &gpu(1, "GPU-b")).unwrap();
+    let mark = Mark::new("gpus");
+    let serve = |artifacts: &str| {
+        let mut command = program("bench-serve");
+        command.args(["--gpu-probe-cmd", "cat gpus.csv", "--grace", "1", "--artifacts", artifacts, "--frameworks"]);
+        command.arg(crate::harness::fixtures()).current_dir(folder.path()).env("XDG_RUNTIME_DIR", folder.path());
+        mark.put(&mut command);
+        command
+    };
+    let plan = |devices: &str| {
+        let plan = crate::harness::zoo_plan("{}")
+            .replace("gpu_count: 1", &format!("gpu_count: 1, visible_devices: \"{devices}\""));
+        candidates(&plan)
+    };
+    let mut first = serve("a");
+    first.args(["--", "sh", "-c", "touch held; while [ ! -e done ]; do sleep 0.05; done"]);
+    let mut first = first.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut first.stdin.take().unwrap(), plan("0").as_bytes()).unwrap();
+    wait_until(Duration::from_secs(20), || folder.path().join("held").exists().then_some(())).expect("it is in use");
+    let second = run(serve("b").args(["--", "true"]), &plan("0")).expect(2);
+    assert!(
+        second.stderr.contains(&format!("GPU 0 is in use by bench-serve (pid {})", first.id())),
+        "{}",
+        second.stderr
+    );
+    assert!(second.records("server").is_empty() && second.records("server_end").is_empty(), "{}", second.stdout);
+    // Another GPU is free, and so is this one afterwards.
+    run(serve("c").args(["--", "true"]), &plan("1")).expect(0);
+    std::fs::write(folder.path().join("done"), "").unwrap();
+    assert_eq!(finish(first, Duration::from_secs(20)).code, Some(0));
+    run(serve("d").args(["--", "true"]), &plan("0")).expect(0);
+    mark.gone_within(SOON);
+}
+
+/// A number below `n`, from the clock: which kill comes when is different in every run.
+fn any(n: u32) -> u32 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_micros() % n
+}
+
+#[test]
+fn random_ends_lose_nothing_and_leave_nothing() {
+    let (folder, runtime) = (scratch(), scratch());
+    let plan = write_plan(folder.path(), 40);
+    for i in 0..times(3, 60) {
+        let mark = Mark::new("random");
+        let out = folder.path().join(format!("out-{i}"));
+        for file in 1..=2 {
+            let child = {
+                use std::os::unix::process::CommandExt;
+                let mut command = sweep(&plan, &out);
+                command.env("XDG_RUNTIME_DIR", runtime.path()).process_group(0);
+                mark.put(&mut command)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            };
+            until_rows(&out, &format!("{file:04}.jsonl"), 1);
+            std::thread::sleep(Duration::from_millis(u64::from(any(900))));
+            let pids = mark.pids("bench-");
+            let victim = pids[any(u32::try_from(pids.len().max(1)).unwrap()) as usize % pids.len().max(1)];
+            match any(6) {
+                0 => kill_group(child.id(), Signal::SIGTERM),
+                1 => kill_group(child.id(), Signal::SIGHUP),
+                2 => kill(pid(&child), Signal::SIGKILL),
+                3 => {
+                    for pid in mark.pids("bench-load").into_iter().chain([pid(&child)]) {
+                        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+                    }
+                }
+                _ => {
+                    // It may have ended by itself.
+                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), Signal::SIGKILL);
+                }
+            }
+            finish(child, Duration::from_secs(40));
+            mark.gone_within(Duration::from_secs(15));
+        }
+        let last = run(mark.put(&mut sweep(&plan, &out)).env("XDG_RUNTIME_DIR", runtime.path()), "");
+        assert_eq!(ok_units(&out), 4, "round {i}: {}", last.stderr);
+        assert_eq!(last.code, Some(0), "round {i}: {}", last.stderr);
+        mark.gone_within(SOON);
+    }
+}
