@@ -263,7 +263,7 @@ fn fit(rows: &mut [Vec<String>], columns: &[Column], look: TableStyle) {
     for column in spare {
         let width = |(i, width): (usize, usize)| if i == CANDIDATE { longest.min(width) } else { width };
         let narrow: usize = widths(rows).into_iter().enumerate().map(width).sum();
-        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() - 2 > width) {
+        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() - 1 > width) {
             let at = rows[0].iter().position(|head| *head == column.short);
             rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
         }
@@ -289,7 +289,7 @@ fn draw(rows: &[Vec<String>], words: usize, look: TableStyle) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths = widths(rows);
     let load = (words == WORDS.len()).then_some(words - 1);
-    let others = (widths.iter().sum::<usize>() + 3 * columns - 2) - widths[CANDIDATE] - load.map_or(0, |i| widths[i]);
+    let others = (widths.iter().sum::<usize>() + 3 * columns - 1) - widths[CANDIDATE] - load.map_or(0, |i| widths[i]);
     let room = look.width.map(|width| width.saturating_sub(others));
     // A long load, such as that of a search, has at most half of the room.
     let loads = load.zip(room).map(|(i, room)| widths[i].min((room / 2).max(NARROWEST)));
