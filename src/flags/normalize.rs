@@ -6,13 +6,16 @@ use clap::{Parser, ValueEnum};
 
 use super::{Common, Program};
 use crate::base::version::VERSION;
+use crate::normalize::import::NamePattern;
 
 const AFTER: &str = "\
 Examples:
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --concurrency 8 | bench-normalize | bench-rank
   bench-normalize raw/*.jsonl > results.jsonl
-  bench-normalize vllm.json sglang.jsonl --set hardware.gpu_count=4 | bench-rank
-                                                       results of other benchmark clients
+  bench-normalize vllm.json sglang.jsonl guidellm.json --set scenario=chat | bench-rank --allow-mixed
+                                                       one ranking of results of several other clients
+  bench-normalize runs --name '{framework}-seqs{max_num_seqs}-{scenario}-c{concurrency}-run{repeat}.json'
+                                                       candidate, scenario and load by the names of the files
   bench-normalize sweep/results                        every run of a `vllm bench sweep` folder
   bench-normalize raw/*.jsonl --to llm-d | head -1 > report.yaml
 
@@ -45,10 +48,16 @@ pub struct Args {
     /// Candidate row that describes results of other clients: framework, command, scenario, limits, GPUs
     #[arg(long, value_name = "FILE")]
     pub candidate: Option<PathBuf>,
-    /// Set a member of the rows made from other clients' results, such as framework=sglang or sla.max_p99_ttft_ms=500; may
-    /// be repeated
+    /// Set a member of the rows made from other clients' results; may be repeated. Keys: framework, framework_version,
+    /// model, candidate, server_command, launch_command, benchmark_command, scenario, kind, endpoint, input_len, output_len,
+    /// num_prompts, rate, concurrency, gpu_model, gpu_count, driver, image, repeat, sla.LIMIT (sla.max_p99_ttft_ms=500),
+    /// candidate.changed.FLAG
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value)]
     pub set: Vec<(String, String)>,
+    /// Read such members from the names of other clients' files: '{framework}-{scenario}-c{concurrency}-run{repeat}.json'. A
+    /// field that is not a key of --set is a flag of the server, such as {max_num_seqs}; with / the pattern includes folders
+    #[arg(long, value_name = "PATTERN", value_parser = NamePattern::parse)]
+    pub name: Option<NamePattern>,
     /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Rows)]
     pub to: OutputFormat,

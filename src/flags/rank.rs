@@ -96,9 +96,9 @@ pub struct Args {
     /// Share of a replica's capacity that stays free at the peak, for the capacity card
     #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = share)]
     pub headroom: f64,
-    /// Framework for which the report says what to profile where it does not win; none: omit that section
-    #[arg(long, value_name = "FRAMEWORK", default_value = "sglang")]
-    pub handoff: String,
+    /// Framework for which the report says what to profile where it does not win (default: sglang); none: omit that section
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub handoff: Option<String>,
     /// Say first in the report that runs of the plan are missing, and why: interrupted, failed or budget
     #[arg(long, value_name = "REASON:DONE/PLANNED")]
     pub unfinished: Option<Unfinished>,

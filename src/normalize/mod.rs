@@ -281,7 +281,8 @@ impl RowFold {
         };
         let candidate = serde_json::to_value(&served.candidate).ok();
         let set = native.run.as_ref().map(result::asked).unwrap_or_default();
-        let overrides = import::ImportOverrides { candidate, set, name: served.candidate.candidate_id.clone() };
+        let name = served.candidate.candidate_id.clone();
+        let overrides = import::ImportOverrides { candidate, set, name, pattern: None };
         for found in import::results(format, &content, &overrides)? {
             served.results.push(result::imported(&served.candidate, &served.server, native.run.as_ref(), found.row));
         }

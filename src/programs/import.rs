@@ -2,25 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::import_folder::{MAX_FILE, is_record, of_folder, result_files};
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::normalize::import::{
-    FORMATS, ImportFormat, ImportOverrides, ImportedResult, Repeats, Source, nearest, put, results, typed,
+    FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results,
+    typed,
 };
 use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
 use crate::rows::words::{FailureClass, Status};
-
-/// Maximum size of another client's file, in bytes: it is read into memory.
-const MAX_FILE: usize = 1 << 30;
-/// Maximum depth of folders.
-const MAX_DEPTH: usize = 6;
 
 /// True for a file that does not contain rows: its first line is not a whole JSON object, or it is one record of
 /// another client's result.
@@ -66,78 +63,15 @@ pub fn read(
     if !path.is_dir() {
         return file(path, &of_file(path, overrides)?, repeats, notice);
     }
-    let mut paths = Vec::new();
-    json_files(path, 0, &mut paths)?;
-    paths.sort();
     let mut all = Vec::new();
-    for file_of_it in &paths {
-        all.extend(file(file_of_it, &of_folder(file_of_it, path, overrides)?, repeats, notice)?);
-    }
-    if all.is_empty() {
-        let why = match paths.len() {
-            0 => "no recognized result files: no file has the name of a known client's results; name the files themselves".to_string(),
-            n => format!("no recognized result files ({n} files read)"),
-        };
-        return Err(Error::new(why).at(stdio::name(path)));
+    for one in &result_files(path, notice)? {
+        // An unreadable file does not hide the others.
+        match of_folder(one, path, overrides).and_then(|overrides| file(one, &overrides, repeats, notice)) {
+            Ok(found) => all.extend(found),
+            Err(e) => notice.error(&e),
+        }
     }
     Ok(all)
-}
-
-/// The result files of a folder; for a sweep its runs and failures, without its warm-ups and summaries.
-fn json_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    let at = |e: std::io::Error| Error::new("cannot read the folder").because(e).at(stdio::name(folder));
-    for entry in std::fs::read_dir(folder).map_err(at)? {
-        let path = entry.map_err(at)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && depth < MAX_DEPTH {
-            json_files(&path, depth + 1, found)?;
-        }
-        if name.ends_with("failure.json") || FORMATS.iter().any(|format| format.has(&name)) {
-            found.push(path);
-        }
-    }
-    // Final results replace intermediate ones.
-    if found.iter().any(|path| path == &folder.join("results.jsonl")) {
-        found.retain(|path| path != &folder.join("live_results.jsonl"));
-    }
-    Ok(())
-}
-
-/// The settings that a sweep's folder states for a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`.
-/// SGLang: one folder per scenario, with the scheduled requests beside the results.
-fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
-    let mut overrides = overrides.clone();
-    let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
-    let prepared = path.with_file_name("prepared_dataset.jsonl");
-    if prepared.is_file() {
-        let text = stdio::read_text(&prepared, MAX_FILE)?;
-        let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
-        let mut set = vec![("workload/num_prompts".to_string(), json!(asked))];
-        set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
-        set.append(&mut overrides.set);
-        overrides.set = set;
-    }
-    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
-    if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
-        let serve = serve.split("-BENCH-").next().unwrap_or(serve).trim_matches('-').trim_end_matches("-failure");
-        let changed: Members = serve
-            .split('-')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.to_string(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
-            .collect();
-        let index = i32::from(!changed.is_empty());
-        let mut set = vec![
-            ("candidate_id".to_string(), json!(format!("sweep-{serve}"))),
-            ("candidate/changed".to_string(), json!(changed)),
-            ("candidate/baseline".to_string(), json!(false)),
-            ("candidate/index".to_string(), json!(index)),
-            ("candidate/of".to_string(), json!(1)),
-        ];
-        set.append(&mut overrides.set);
-        overrides.set = set;
-    }
-    Ok(overrides)
 }
 
 /// The same for a single file: its folder is not a scenario.
@@ -220,11 +154,6 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     Ok(found)
 }
 
-/// True for a line that is one record of a result, not a result.
-fn is_record(line: &Value) -> bool {
-    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
-}
-
 /// The results of one content, by its format.
 ///
 /// # Errors
@@ -303,11 +232,15 @@ impl Named {
     }
 }
 
-/// The overrides of `--candidate` and `--set`.
+/// The overrides of `--candidate`, `--set` and `--name`.
 ///
 /// # Errors
-/// A file that is not a candidate row, or a member without a value.
-pub fn overrides(candidate: Option<&Path>, set: &[(String, String)]) -> Result<ImportOverrides> {
+/// A file that is not a candidate row, an unknown key, or a value of the wrong type.
+pub fn overrides(
+    candidate: Option<&Path>,
+    set: &[(String, String)],
+    pattern: Option<NamePattern>,
+) -> Result<ImportOverrides> {
     let candidate = match candidate {
         Some(path) => {
             let text = stdio::read_text(path, MAX_FILE)?;
@@ -319,8 +252,6 @@ pub fn overrides(candidate: Option<&Path>, set: &[(String, String)]) -> Result<I
         }
         None => None,
     };
-    // A value that is not JSON is text.
-    let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
-    let set = set.iter().map(|(key, text)| (key.replace('.', "/"), value(text))).collect();
-    Ok(ImportOverrides { candidate, set, name: "stdin".into() })
+    let set = set.iter().map(|(key, text)| keys::member(key, text).map_err(|e| e.at("--set")));
+    Ok(ImportOverrides { candidate, set: set.collect::<Result<_>>()?, name: "stdin".into(), pattern })
 }

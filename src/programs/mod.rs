@@ -6,6 +6,7 @@ pub mod earlier;
 pub mod emit;
 pub mod expand;
 pub mod import;
+mod import_folder;
 pub mod load;
 pub mod normalize;
 mod pasted;

@@ -23,7 +23,7 @@ use serde_json::Value;
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
-        let overrides = import::overrides(args.candidate.as_deref(), &args.set)?;
+        let overrides = import::overrides(args.candidate.as_deref(), &args.set, args.name.clone())?;
         let output = Output::open(args.output.as_deref())?;
         let mut normalizing = Normalizer {
             out: output.rows()?,

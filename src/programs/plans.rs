@@ -19,7 +19,7 @@ use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan,
 use crate::rows::jsonl;
 use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
 use crate::rows::row::Row;
-use crate::rows::words::{Arrivals, Endpoint, FindingCode as Code};
+use crate::rows::words::{Arrivals, Endpoint, FailureClass, FindingCode as Code};
 
 /// The plan files of these paths, and of the folders among them.
 ///
@@ -274,7 +274,11 @@ pub fn summary(e: &Expansion, done: &BTreeSet<String>) -> Vec<String> {
     let refused = e.candidates.len() - run.len();
     let finished = run.iter().filter(|c| c.units.iter().all(|unit| done.contains(&unit.key))).count();
     let others = run.iter().filter(|c| !c.search.baseline).count();
+    if e.candidates.iter().all(|c| c.failure_class == Some(FailureClass::Excluded)) && !e.candidates.is_empty() {
+        return vec![format!("{}: excluded (enabled: false)", e.framework)];
+    }
     let mut line = match run.len() {
+        0 => format!("{}: no candidate to run", e.framework),
         1 => format!("{}: 1 candidate", e.framework),
         n => format!("{}: {n} candidates: the baseline and {others} of {} combinations", e.framework, e.space),
     };

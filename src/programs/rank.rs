@@ -33,6 +33,7 @@ pub fn main() -> ExitCode {
                 ExitStatus::Done
             });
         }
+        check_handoff(&ranking, args.handoff.as_deref())?;
         write(&ranking, &args, &out)?;
         out.finish()?;
         let exit = if ranking.nothing_passed() { ExitStatus::No } else { ExitStatus::Done };
@@ -51,6 +52,17 @@ fn read(files: &[PathBuf], options: RankOptions, notice: &'static Notice) -> Res
     Ok(rank(entries, &intake))
 }
 
+/// A framework that no row has is a mistake.
+fn check_handoff(ranking: &Ranking, name: Option<&str>) -> Result<()> {
+    let known: Vec<&str> = ranking.tried.keys().map(|framework| &**framework).collect();
+    match name.filter(|name| *name != "none" && !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::new(format!("--handoff {name}: no row is of this framework; known: {}, none", known.join(", "))))
+        }
+    }
+}
+
 /// Secrets are removed from the rows of other tools, so that none gets into a report.
 fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
     intake.line(&outgoing(line))
@@ -58,7 +70,8 @@ fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
 
 fn write(ranking: &Ranking, args: &Args, out: &Output) -> Result<()> {
     let terminal = out.is_terminal();
-    let report = Report { ranking, demand: args.demand(), handoff: &args.handoff, unfinished: args.unfinished };
+    let handoff = args.handoff.as_deref().unwrap_or("sglang");
+    let report = Report { ranking, demand: args.demand(), handoff, unfinished: args.unfinished };
     match args.format {
         ReportFormat::Jsonl => jsonl::rows(ranking, &mut out.rows()?),
         ReportFormat::Csv => out.bytes(&csv::csv(ranking)?),

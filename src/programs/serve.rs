@@ -60,15 +60,24 @@ pub fn main() -> ExitCode {
     exit
 }
 
-/// The command that would be started, quoted for a shell; where a launcher starts it, after the server's own as a comment.
+/// The port in the commands of a dry run, if none is given.
+const DRY_RUN_PORT: u16 = 8000;
+
+/// A comment that names the candidate, and the command that would be started, quoted for a shell; where a launcher starts it,
+/// after the server's own as a comment. Without --port the port is 8000.
 fn lines(candidate: &Candidate, port: Option<u16>, launchers: &Launchers) -> Result<Vec<String>> {
-    let (name, port) = (candidate.candidate_id.as_str(), port.map_or("{port}".to_string(), |port| port.to_string()));
+    let (name, port) = (candidate.candidate_id.as_str(), port.unwrap_or(DRY_RUN_PORT).to_string());
     let (gpus, refused_limits) = (candidate.hardware.devices(), &[]);
     let target = LaunchTarget { name, port: &port, gpus: gpus.as_deref(), refused_limits };
     let server = server_command(&candidate.server, &port);
+    let what = match candidate.search.baseline {
+        true => "baseline".to_string(),
+        false => shell::settings(&candidate.server.changed),
+    };
+    let title = shell::comment(&format!("{} {what} ({name})", candidate.framework));
     Ok(match launch_command(launchers, &candidate.server, &target)? {
-        Some(launch) => vec![shell::comment(&format!("the server in it: {server}")), launch],
-        None => vec![server],
+        Some(launch) => vec![title, shell::comment(&format!("the server in it: {server}")), launch],
+        None => vec![title, server],
     })
 }
 

@@ -32,6 +32,8 @@ pub struct Ties {
     pub simpler: Option<usize>,
     /// The runner-up with the same verdict, compared with the leader.
     pub next: Option<(usize, Comparison)>,
+    /// True if the latency, not the throughput, chose the leader among those tied.
+    pub by_latency: bool,
 }
 
 /// Maximum number of tied candidates.
@@ -62,9 +64,54 @@ pub fn ties(ranked: &[RankedCandidate]) -> Ties {
             break;
         }
     }
-    let simplest = found.members.iter().min_by(|a, b| burden(&ranked[**a].best).total_cmp(&burden(&ranked[**b].best)));
-    found.simpler = simplest.copied().filter(|i| *i != 0);
+    found.simpler = simplest(ranked, &found.members);
     found
+}
+
+/// The member with the fewest GPUs, then the fewest changed flags, unless it is the leader.
+fn simplest(ranked: &[RankedCandidate], members: &[usize]) -> Option<usize> {
+    let simplest = members.iter().min_by(|a, b| burden(&ranked[**a].best).total_cmp(&burden(&ranked[**b].best)));
+    simplest.copied().filter(|i| *i != 0)
+}
+
+/// Throughputs within noise are equal, so the next criteria decide: among those tied with the leader that were measured at
+/// the leader's load and make as many tokens, the one with the lower latency is first. Latencies at different loads say
+/// nothing about each other.
+pub fn by_latency(ranked: &mut [RankedCandidate], ties: Ties, options: &RankOptions) -> Ties {
+    let Some(leader) = ranked.first().map(|first| &first.best) else { return ties };
+    let load = |trial: &Trial| [trial.entry().rate, trial.entry().in_flight];
+    let tokens = |trial: &Trial| -> Vec<(u32, f64)> {
+        trial.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.output?))).collect()
+    };
+    let own = (load(leader), tokens(leader));
+    let fits = |i: &usize| {
+        let trial = &ranked[*i].best;
+        let alike = match (own.1.is_empty(), compare(&own.1, &tokens(trial))) {
+            (_, Some(comparison)) => comparison.tied(),
+            (no_tokens, None) => no_tokens && trial.keys().output.is_none(),
+        };
+        // Without a latency there is nothing to decide by.
+        let measured = trial.keys().ttft.is_some() || trial.keys().tpot.is_some();
+        own.0 != [None, None] && load(trial) == own.0 && !trial.is_search() && measured && alike
+    };
+    let places: Vec<usize> = ties.members.iter().copied().filter(fits).collect();
+    if places.len() < 2 || places.first() != Some(&0) {
+        return ties;
+    }
+    let mut members: Vec<RankedCandidate> = places.iter().map(|i| ranked[*i].clone()).collect();
+    members.sort_by_key(|member| {
+        let [verdict, by, output, ttft, tpot, gpus] = member.best.place(options);
+        [verdict, ttft, tpot, gpus, by, output]
+    });
+    let first = (ranked[0].best.entry().framework.clone(), ranked[0].best.entry().candidate_id.clone());
+    for (place, member) in places.iter().zip(members) {
+        ranked[*place] = member;
+    }
+    let now = ranked[0].best.entry();
+    let moved = (&now.framework, &now.candidate_id) != (&first.0, &first.1);
+    let fresh = self::ties(ranked);
+    // The same candidates are tied, in their new order.
+    Ties { simpler: simplest(ranked, &ties.members), members: ties.members, next: fresh.next, by_latency: moved }
 }
 
 /// GPUs first, then changed flags.

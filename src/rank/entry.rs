@@ -17,7 +17,7 @@ use crate::base::shell;
 use crate::metrics::sla;
 use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
-use crate::rows::words::{Latency, SearchEndReason};
+use crate::rows::words::{FailureClass, Latency, SearchEndReason};
 
 /// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -354,6 +354,29 @@ impl Entry {
     fn gate(&self, options: &RankOptions) -> Gate {
         let summary = ResultSummary::read(&self.line).ok();
         summary.map(|row| gate::gate(&self.line, &row, &self.group.scenario, options)).unwrap_or_default()
+    }
+
+    /// True for a run that its client ended early because it could no longer meet the SLA: its other requests did not fail.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.failure_class() == FailureClass::CannotPass.as_str()
+    }
+
+    /// A limit that the finished requests of a run that was cut short miss already, and their value.
+    #[must_use]
+    pub fn already_missed(&self, options: &RankOptions) -> Option<(SlaTest, f64)> {
+        let missed = |test: SlaTest| {
+            let value = test.limit.metric().and_then(|metric| self.metric(metric))?;
+            (!test.passed && test.value.is_none() && value > test.threshold).then_some((test, value))
+        };
+        self.tests(options).into_iter().filter(|_| self.is_cut_short()).find_map(missed)
+    }
+
+    /// The client that measured it, if that does not count failed requests.
+    #[must_use]
+    pub fn blind_to_failures(&self) -> Option<&str> {
+        let client = self.text(&["native", "client"]);
+        (!client.is_empty() && self.metric("success_rate").is_none()).then_some(client)
     }
 
     /// True for two results of one candidate.

@@ -45,6 +45,22 @@ impl Group {
         self.best.iter().map(|place| &self.ranked[*place]).collect()
     }
 
+    /// The simplest candidate among those tied with the leader, unless it is the leader.
+    #[must_use]
+    pub fn simplest_tied(&self) -> Option<&RankedCandidate> {
+        self.ties.simpler.and_then(|place| self.ranked.get(place))
+    }
+
+    /// The candidates whose commands a report shows: the best of every framework, and the simplest tied with the leader.
+    #[must_use]
+    pub fn with_commands(&self) -> Vec<&RankedCandidate> {
+        let mut places = self.best.clone();
+        let is_winner = !matches!(self.decision, Decision::None { .. });
+        places.extend(self.ties.simpler.filter(|place| is_winner && !self.best.contains(place)));
+        places.sort_unstable();
+        places.iter().map(|place| &self.ranked[*place]).collect()
+    }
+
     /// The frameworks that have a result in it, in ranking order.
     #[must_use]
     pub fn frameworks(&self) -> Vec<&Arc<str>> {

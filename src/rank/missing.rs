@@ -13,7 +13,7 @@ use crate::rows::words::Status;
 /// Maximum number of failures per framework that are searched for a reason.
 const READ: usize = 200;
 /// Maximum length of a reason, in characters; the table of rejected candidates has the whole text.
-const MOST: usize = 160;
+const MOST: usize = 480;
 
 /// Records the frameworks that each group lacks; returns those without a valid result anywhere.
 pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, SearchCoverage>) -> Vec<Missing> {

@@ -158,6 +158,8 @@ fn group(
         decision::prefer_simple(&mut ranked, &ties, options);
         ties = decision::ties(&ranked);
         ties.simpler = None;
+    } else if !options.prefer_simple {
+        ties = decision::by_latency(&mut ranked, ties, options);
     }
     let decision = decision::decide(&ranked, options);
     let mixed = differing.remove(&key).unwrap_or_default();

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::criterion::RankOptions;
 use super::entry::Entry;
 use super::group::Group;
-use crate::rows::kinds::SlaTest;
 use crate::rows::words::Basis;
 
 /// A configuration that was tried and not selected.
@@ -37,7 +36,7 @@ pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) 
         let (of_one, others) = rest.split_at(rest.partition_point(|entry| name(entry) <= name(first)));
         rest = others;
         let line = |entry: &&Entry| match entry.ok {
-            true => new("missed SLA".into(), missed(&entry.tests(options)), (*entry).clone()),
+            true => new("missed SLA".into(), missed(entry, options), (*entry).clone()),
             false => new(entry.status().to_string(), entry.failure_reason().to_string(), (*entry).clone()),
         };
         let mut lines: Vec<RejectedCandidate> = of_one.iter().map(line).collect();
@@ -84,13 +83,20 @@ fn new(how: String, why: String, entry: Entry) -> RejectedCandidate {
 }
 
 /// The limits that a result misses, as text.
-fn missed(tests: &[SlaTest]) -> String {
+fn missed(entry: &Entry, options: &RankOptions) -> String {
+    if let Some((test, value)) = entry.already_missed(options) {
+        return format!("cut short: {} already {value:.1}, limit {}", test.limit, test.threshold);
+    }
+    let tests = entry.tests(options);
     let words: Vec<String> = tests
         .iter()
         .filter(|test| !test.passed)
         .map(|test| match (test.value, test.basis) {
             (Some(value), _) => format!("{} {value:.1}, limit {}", test.limit, test.threshold),
             (None, Basis::NotMeasured) => format!("{} was not measured, limit {}", test.limit, test.threshold),
+            (None, _) if entry.is_cut_short() => {
+                format!("{} cannot be met any more (cut short), limit {}", test.limit, test.threshold)
+            }
             (None, _) => format!("{} is infinite (requests failed), limit {}", test.limit, test.threshold),
         })
         .collect();

@@ -25,8 +25,10 @@ pub struct ReleaseChange {
     pub comparison: Comparison,
     /// The improvement, as a share; negative if it got worse.
     pub better: f64,
-    /// True if it is worse beyond noise and by more than the threshold.
+    /// True if it is worse beyond noise and by more than the threshold. Single runs do not show their noise: then it is false.
     pub regression: bool,
+    /// True if it is worse by more than the threshold and than the noise that single runs usually have.
+    pub suspect: bool,
 }
 
 /// A release, compared with an earlier one.
@@ -143,7 +145,8 @@ fn one(group: &Group, then: &RankedCandidate, now: &RankedCandidate, threshold: 
                 load: if trial.is_search() { "search".into() } else { trial.load() },
                 metric: metric.into(),
                 values: (was, is),
-                regression: !comparison.tied() && better < -threshold,
+                regression: comparison.interval.is_some() && !comparison.tied() && better < -threshold,
+                suspect: comparison.interval.is_none() && !comparison.tied() && better < -threshold,
                 comparison,
                 better,
             });

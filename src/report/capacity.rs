@@ -14,7 +14,11 @@ pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String
             lines.push((name, format!("{text}{unit}")));
         }
     };
-    put("Measured request rate per replica".into(), card.rate, " req/s");
+    let rate = match card.offered {
+        Some(offered) => format!("Request rate per replica, measured at an offered {offered} req/s"),
+        None => "Measured request rate per replica".into(),
+    };
+    put(rate, card.rate, " req/s");
     put("Concurrency at that rate".into(), card.in_flight, "");
     put("Output tok/s/GPU".into(), card.tokens_gpu, "");
     put("GPUs per replica".into(), card.gpus, "");
@@ -28,6 +32,12 @@ pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String
     put("Energy per output token".into(), card.joules, " J");
     put("KV cache capacity".into(), card.kv_tokens, " tokens");
     put("Startup time".into(), card.ready_s, " s");
+    if let Some((peak, offered)) = demand.peak_qps.zip(card.offered) {
+        let why = format!(
+            "unknown: {offered} req/s was offered, a replica may serve more; search the highest rate (benchmark.qps)"
+        );
+        lines.push((format!("Replicas for {peak} req/s"), why));
+    }
     lines
 }
 

@@ -73,7 +73,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
             notes.push(format!(
-                "One rate: all runs of {} were at {rate} req/s, so throughput cannot separate them; compare latencies, or search for the highest rate.",
+                "One rate: all runs of {} were at {rate} req/s, so those that keep up are ranked by latency; search for the highest rate (benchmark.qps) to compare throughput.",
                 scenario(&group.key.scenario)
             ));
         }
@@ -92,6 +92,10 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         if keys.len() > 1 {
             notes.push(separately(name, &differences(&keys)));
         }
+    }
+    let clients: BTreeSet<&str> = ranking.groups.iter().map(|group| group.key.client()).collect();
+    if clients.len() > 1 {
+        notes.push("Clients: results of different clients are ranked separately, because they measure differently. To rank them together, give all the same scenario (bench-normalize --set scenario=NAME, or --name) and pass --allow-mixed.".into());
     }
     let (claims, claimed) = &ranking.claims;
     notes.extend(claims.iter().map(|claim| format!("Claim: {claim}.")));

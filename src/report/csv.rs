@@ -2,6 +2,7 @@
 //! formula gets an apostrophe in front.
 
 use super::columns::{Figure, csv_figures};
+use super::note;
 use crate::base::error::{Context, Result};
 use crate::rank::{Entry, Missing, Ranking, Trial};
 
@@ -26,6 +27,7 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
         "benchmark_command",
         "provisional",
         "missing",
+        "decision",
     ]);
     writer.write_record(&head).context("cannot write CSV")?;
     for group in &ranking.groups {
@@ -34,18 +36,19 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
             let others = ranked.others.iter().flat_map(Trial::entries).map(|entry| (entry, None));
             for (entry, rank) in best.chain(others) {
                 let missing = if rank == Some(1) { group.missing.as_slice() } else { &[] };
-                writer.write_record(record(entry, &figures, rank, missing)).context("cannot write CSV")?;
+                let decision = if rank == Some(1) { note::decision(ranking, group) } else { String::new() };
+                writer.write_record(record(entry, &figures, rank, missing, &decision)).context("cannot write CSV")?;
             }
         }
     }
     for failed in &ranking.failed {
-        writer.write_record(record(failed, &figures, None, &[])).context("cannot write CSV")?;
+        writer.write_record(record(failed, &figures, None, &[], "")).context("cannot write CSV")?;
     }
     writer.into_inner().map_err(|e| crate::base::error::Error::new("cannot write CSV").because(e.to_string()))
 }
 
-/// A line; `missing` are the frameworks that its group lacks, for the first line of a group.
-fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing]) -> Vec<String> {
+/// A line; `missing` are the frameworks that its group lacks, and `decision` is that on the group: for its first line.
+fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing], decision: &str) -> Vec<String> {
     let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
     let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
     let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
@@ -64,6 +67,7 @@ fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Mis
     let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
     cells.push(if missing.is_empty() { String::new() } else { "true".into() });
     cells.push(text(&missing.join("; ")));
+    cells.push(text(decision));
     cells
 }
 

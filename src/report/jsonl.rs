@@ -1,8 +1,9 @@
 //! Result rows with `rank`, `group` and `verdict`; failed results and load points other than the candidate's best have
-//! no rank. In a group that lacks frameworks the first row is `provisional` and lists those that are `missing`.
+//! no rank. The first row of a group has the `decision` on it; if the group lacks frameworks, it is `provisional` and lists those that are `missing`.
 
 use serde_json::Value;
 
+use super::note;
 use crate::base::error::Result;
 use crate::rank::{Entry, Ranking, Trial};
 use crate::rows::jsonl::RowWriter;
@@ -18,6 +19,9 @@ pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Res
         for (i, ranked) in group.ranked.iter().enumerate() {
             for entry in ranked.best.entries() {
                 let mut row = row(entry, Some(i + 1), n + 1)?;
+                if i == 0 {
+                    row.set("decision", note::decision(ranking, group));
+                }
                 if i == 0 && !group.missing.is_empty() {
                     let missing = group.missing.iter().map(|m| (m.framework.to_string(), Value::from(m.why.as_str())));
                     row.set("provisional", true);

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::columns::{Column, columns};
 use super::md::{MOST_ROWS, cell, escape, put, table, table_of, terminals};
-use super::text::{BIND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict};
+use super::text::{
+    BIND, NO_COMMAND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict,
+};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
@@ -20,11 +22,12 @@ pub fn markdown(report: &Report) -> String {
     let models: BTreeSet<String> =
         ranking.groups.iter().map(|group| group.key.model()).filter(|model| !model.is_empty()).map(cell).collect();
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
-    let title = title(ranking);
     if let Some(unfinished) = report.unfinished {
         put(&mut out, &format!("{}\n", unfinished.sentence()));
     }
-    put(&mut out, &format!("# {title}{}{models}\n", if models.is_empty() { "" } else { ": " }));
+    put(&mut out, &format!("# {}\n", escape(&plain(&note::headline(ranking), true))));
+    let title = title(ranking);
+    put(&mut out, &format!("{title}{}{models}.\n", if models.is_empty() { "" } else { ": " }));
     for line in note::missing(ranking) {
         put(&mut out, &format!("- {}", escape(&plain(&line, true))));
     }
@@ -71,7 +74,8 @@ pub fn how(ranking: &Ranking) -> String {
     more.extend(options.prefer_simple.then_some("simplest first among those tied with the leader"));
     more.extend(options.allow_mixed.then_some("rows that differ ranked together"));
     let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
-    format!("Ranked by {}{among}, then by {then}{more}.", options.by.unit())
+    let noise = if options.prefer_simple { "" } else { " Throughputs within noise at the same load count as equal." };
+    format!("Ranked by {}{among}, then by {then}{more}.{noise}", options.by.unit())
 }
 
 fn combined(out: &mut String, ranking: &Ranking) {
@@ -235,6 +239,9 @@ pub fn place(group: &Group, ranked: &RankedCandidate) -> &'static str {
         Decision::Winner if first => "winner",
         Decision::Fastest if first => "fastest, no SLA given",
         _ if ranked.best.passed() == Some(false) => "missed the SLA: not for deployment",
+        _ if group.simplest_tied().is_some_and(|simplest| std::ptr::eq(simplest, ranked)) => {
+            "simplest of those tied with the first"
+        }
         _ => "best of its framework",
     }
 }
@@ -246,11 +253,14 @@ fn commands(out: &mut String, ranking: &Ranking) {
     }
     for group in &ranking.groups {
         let title = note::group_title(ranking, group);
-        for ranked in group.best_of_frameworks() {
+        for ranked in group.with_commands() {
             let entry = ranked.best.entry();
             let who = escape(&plain(&candidate(entry), false));
             put(out, &format!("\n{} ({}): {who}\n", escape(&title), place(group, ranked)));
-            terminals(out, &commands_of(entry));
+            match commands_of(entry) {
+                none if none.is_empty() => put(out, &format!("The row has no command: {}", escape(NO_COMMAND))),
+                commands => terminals(out, &commands),
+            }
         }
     }
 }

@@ -172,21 +172,41 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
                 (false, false) => "provisional winner".into(),
             };
             let mut rest = if first.unconfirmed() { vec![unconfirmed(ranking, first)] } else { Vec::new() };
-            rest.extend(beside(group));
+            rest.extend(beside(ranking, group));
             rest.extend(provisional(ranking, group).filter(|_| !is_test));
-            Answer { main: format!("{what}: {who}, {value}{}, meets the SLA", at(first)), rest, ..Answer::default() }
+            let meets = match first.entry().blind_to_failures() {
+                Some(client) => format!("meets the SLA if no request failed ({client} does not count failures)"),
+                None => "meets the SLA".into(),
+            };
+            Answer { main: format!("{what}: {who}, {value}{}, {meets}", at(first)), rest, ..Answer::default() }
         }
         Decision::Fastest => {
             let sure = if complete { "" } else { "provisionally " };
             let test = if is_test { format!(" in this {test} (not a benchmark)") } else { String::new() };
             let what = if first.keys().by.is_some() { "fastest" } else { "first by the other metrics" };
             let main = format!("{sure}{what}{test}: {who}, {value}{}", at(first));
-            Answer { no_sla: true, main, rest: beside(group) }
+            let blind = first.entry().blind_to_failures();
+            let blind = blind.map(|client| format!("failed requests are unknown ({client} does not count them)"));
+            let rest = blind.into_iter().chain(beside(ranking, group)).collect();
+            Answer { no_sla: true, main, rest }
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;
             let share = match miss {
                 None => String::new(),
+                Some(miss) if miss.is_infinite() && near.entry().is_cut_short() => {
+                    let found = near.entry().already_missed(&ranking.options);
+                    let found = found.map_or_else(
+                        || "the finished requests can no longer meet the SLA".to_string(),
+                        |(test, value)| format!("{} already {value:.0}, limit {}", test.limit, test.threshold),
+                    );
+                    let main = format!(
+                        "no candidate meets the SLA; closest: {}{}, cut short: {found}",
+                        candidate(near.entry()),
+                        at(near)
+                    );
+                    return Answer { main, ..Answer::default() };
+                }
                 Some(miss) if miss.is_infinite() => " because requests failed".to_string(),
                 Some(miss) => format!(" by {:.0} %", miss * 100.0),
             };
@@ -234,17 +254,87 @@ fn at(trial: &Trial) -> String {
     }
 }
 
-/// The comparison with the runner-up, and the number of ties.
-fn beside(group: &Group) -> Vec<String> {
+/// The comparison with the runner-up, the number of ties, and what decides between them.
+fn beside(ranking: &Ranking, group: &Group) -> Vec<String> {
     let Some((i, comparison)) = &group.ties.next else { return Vec::new() };
-    let mut parts = vec![format!("runner-up: {}, {}", candidate(group.ranked[*i].best.entry()), gap(comparison))];
+    let second = &group.ranked[*i].best;
+    let mut parts = vec![format!("runner-up: {}, {}", candidate(second.entry()), gap(comparison))];
     let tied = group.ties.members.len();
     if tied > 1 {
         let simplest = group.ties.simpler.map(|i| candidate(group.ranked[i].best.entry()));
         let simplest = simplest.map_or(String::new(), |who| format!(", simplest: {who}"));
         parts.push(format!("{tied}-way tie{simplest}"));
     }
+    if let Some(rate) = group.one_rate().filter(|_| tied > 1) {
+        parts.push(format!("all at {rate} req/s, so ranked by latency"));
+    } else if group.ties.by_latency {
+        let ttft = |trial: &Trial| trial.keys().ttft.map_or("no".into(), |ms| format!("{} ms", number(Some(ms))));
+        let (first, statistic) = (&group.ranked[0].best, ranking.options.statistic);
+        parts.push(format!("decided by {statistic} TTFT, {} before {}", ttft(first), ttft(second)));
+    }
+    // Only a plan can be repeated by name.
+    let own = second.entry().own.as_ref().is_some_and(|own| !own.unit.is_empty());
+    if comparison.interval.is_none() && own && !group.key.smoke {
+        parts.push("single runs: confirm with bench-expand PLAN --from RESULTS --repeats 2..5".into());
+    }
     parts
+}
+
+/// The first line of a report: missing frameworks, then the candidate to deploy, or the candidates of several rankings.
+pub fn headline(ranking: &Ranking) -> String {
+    let capital = |text: String| {
+        let mut chars = text.chars();
+        chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+    };
+    match ranking.groups.as_slice() {
+        [] => nothing(ranking).trim_end_matches('.').to_string(),
+        [group] => {
+            let answer = answer(ranking, group);
+            let no_sla = if answer.no_sla { "no SLA given; " } else { "" };
+            capital(format!("{}{no_sla}{}", lead(group), answer.main))
+        }
+        groups => capital(over(groups)),
+    }
+}
+
+/// The decisions on several rankings: `deploy: vllm tp=2 in 3 of 4 rankings; no candidate meets the SLA in 1 of 4`.
+fn over(groups: &[Group]) -> String {
+    let mut kinds: Vec<(String, Vec<(String, usize)>)> = Vec::new();
+    for group in groups {
+        let is_test = group.key.smoke || group.key.simulated;
+        let kind = match (&group.decision, is_test, group.missing.is_empty()) {
+            (Decision::None { .. }, ..) => "no candidate meets the SLA",
+            (_, true, true) => "fastest in this smoke test (not a benchmark)",
+            (_, true, false) => "provisionally fastest in this smoke test (not a benchmark)",
+            (Decision::Winner, false, true) => "deploy",
+            (Decision::Winner, false, false) => "provisional winner",
+            (Decision::Fastest, false, true) => "no SLA given; fastest",
+            (Decision::Fastest, false, false) => "no SLA given; provisionally fastest",
+        };
+        let who = match (&group.decision, group.ranked.first()) {
+            (Decision::Winner | Decision::Fastest, Some(first)) => candidate(first.best.entry()),
+            _ => String::new(),
+        };
+        let kind = format!("{}{kind}", lead(group));
+        let place = kinds.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
+            kinds.push((kind, Vec::new()));
+            kinds.len() - 1
+        });
+        match kinds[place].1.iter_mut().find(|(known, _)| *known == who) {
+            Some((_, n)) => *n += 1,
+            None => kinds[place].1.push((who, 1)),
+        }
+    }
+    let all = groups.len();
+    let part = |(kind, winners): &(String, Vec<(String, usize)>)| {
+        let name = |(who, n): &(String, usize)| match who.is_empty() {
+            true => format!("in {n} of {all} rankings"),
+            false => format!("{who} in {n} of {all} rankings"),
+        };
+        let between = if winners.iter().all(|(who, _)| who.is_empty()) { " " } else { ": " };
+        format!("{kind}{between}{}", winners.iter().map(name).collect::<Vec<_>>().join(", "))
+    };
+    kinds.iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
 /// `-4.2 % (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; for single runs whether it is within noise.

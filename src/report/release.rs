@@ -9,7 +9,14 @@ use crate::rank::{ReleaseChange, ReleaseComparison};
 pub fn markdown(release: &ReleaseComparison, threshold: f64) -> String {
     let mut out = String::new();
     let worse = release.changes.iter().filter(|change| change.regression).count() + release.lost.len();
+    let suspects = release.changes.iter().filter(|change| change.suspect).count();
     let verdict = match worse {
+        0 if release.changes.is_empty() => "Nothing compared: the files have no candidate and load in common".into(),
+        0 if suspects > 0 => format!(
+            "No confirmed regression; {suspects} {} of single runs beyond {:.0} %: confirm with bench-expand PLAN --from RESULTS --repeats 2..5",
+            if suspects == 1 { "change" } else { "changes" },
+            threshold * 100.0
+        ),
         0 => format!("No regression beyond {:.0} % and noise", threshold * 100.0),
         1 => format!("1 regression beyond {:.0} % and noise", threshold * 100.0),
         n => format!("{n} regressions beyond {:.0} % and noise", threshold * 100.0),
@@ -55,7 +62,11 @@ fn section(out: &mut String, title: &str, changes: &[&ReleaseChange]) {
     let rows = changes.iter().map(|change| {
         let interval =
             change.comparison.interval.map_or("-".to_string(), |(low, high)| format!("{low:.3} to {high:.3}"));
-        let mark = if change.regression { " (regression)" } else { "" };
+        let mark = match (change.regression, change.suspect) {
+            (true, _) => " (regression)",
+            (false, true) => " (single runs: not confirmed)",
+            (false, false) => "",
+        };
         vec![
             change.scenario.clone(),
             change.candidate.clone(),

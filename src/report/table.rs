@@ -1,22 +1,24 @@
 //! The ranking as terminal tables, fitted to the width, with the winner marked.
 
+use std::collections::BTreeSet;
+
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Modify, Style};
 
 use super::columns::{Column, columns};
-use super::text::{candidate, changes, load, plain, verdict, whole, wrap};
+use super::text::{candidate, load, plain, verdict, whole, wrap};
 use super::{Report, caveat, note};
-use crate::rank::{Decision, Group, Ranking, Trial};
+use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
-/// The text columns of the ranking; all others are numeric.
-const WORDS: [&str; 4] = ["", "framework", "flags changed", "load"];
+/// The text columns of the ranking; all others are numeric. The last one is absent if the load is in the title.
+const WORDS: [&str; 3] = ["", "candidate", "load"];
 /// The column that wraps if the table is too wide.
-const FLAGS: usize = 2;
+const CANDIDATE: usize = 1;
 /// Minimum width of that column.
-const NARROWEST: usize = 12;
+const NARROWEST: usize = 16;
 
 /// How the tables are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +32,8 @@ pub struct TableStyle {
 /// Maximum number of lines of a ranking.
 const MOST: usize = 100;
 
-/// The whole report.
+/// The whole report: the verdict first, then one table, the commands, what was not selected, and the caveats. With several
+/// rankings the table has the best candidate of each framework.
 #[must_use]
 pub fn table(report: &Report, look: TableStyle) -> String {
     let ranking = report.ranking;
@@ -39,22 +42,14 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         out.push_str(&wrap(&unfinished.sentence(), look.width, ""));
         out.push('\n');
     }
-    let mut first: Vec<String> = note::missing(ranking);
-    first.extend(ranking.groups.is_empty().then(|| note::nothing(ranking)));
+    let mut first = vec![note::headline(ranking)];
+    first.extend(note::missing(ranking));
     first.iter().for_each(|line| out.push_str(&wrap(&plain(line, true), look.width, "")));
-    if !first.is_empty() {
+    out.push('\n');
+    if !ranking.groups.is_empty() {
+        out.push_str(&rankings(ranking, look));
         out.push('\n');
-    }
-    for group in &ranking.groups {
-        out.push_str(&wrap(&plain(&note::group_title(ranking, group), false), look.width, ""));
-        out.push_str(&ranked(ranking, group, look));
-        out.push_str(&wrap(&plain(&note::decision(ranking, group), true), look.width, "  "));
-        let command = group.ranked.first().map(|first| first.best.entry().commands().deploy()).unwrap_or_default();
-        if !command.is_empty() && !matches!(group.decision, Decision::None { .. }) {
-            // On one line, so that it can be copied.
-            out.push_str(&format!("    {}\n", whole(command)));
-        }
-        out.push('\n');
+        out.push_str(&commands(ranking, look));
     }
     for one in ranking.combined() {
         let weights: Vec<String> = one.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
@@ -74,7 +69,8 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         for r in ranking.rejected.iter().take(MOST) {
             let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
             out.push_str(&wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  "));
-            out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
+            let why = if ranking.groups.len() > 1 { brief(&r.why) } else { plain(&r.why, true) };
+            out.push_str(&wrap(&why, look.width, "      "));
         }
         let more = ranking.rejected.len().saturating_sub(MOST) + ranking.rejected_more;
         if more > 0 {
@@ -82,47 +78,196 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         }
         out.push('\n');
     }
-    for note in caveat::caveats(ranking) {
-        out.push_str(&wrap(&plain(&note, true), look.width, ""));
+    let (titles, whole) = short_caveats(ranking);
+    if !titles.is_empty() {
+        let line = format!("Caveats, explained by --format md: {}.", titles.join(", "));
+        out.push_str(&wrap(&plain(&line, true), look.width, ""));
+    }
+    whole.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "")));
+    out
+}
+
+/// The first words of a reason, on at most two lines of a terminal.
+fn brief(why: &str) -> String {
+    const MOST: usize = 140;
+    match why.chars().count() > MOST {
+        true => why.chars().take(MOST - 1).chain(['…']).collect(),
+        false => plain(why, true),
+    }
+}
+
+/// With several rankings the titles of caveats that have one, so that all fits a screen, and the others; otherwise all.
+fn short_caveats(ranking: &Ranking) -> (Vec<String>, Vec<String>) {
+    let all = caveat::caveats(ranking);
+    if ranking.groups.len() < 2 {
+        return (Vec::new(), all);
+    }
+    let (mut titles, mut whole): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for note in all {
+        let title = note.split_once(": ").map(|(title, _)| title.to_string());
+        let is_title = |title: &String| title.starts_with(char::is_uppercase) && title != "Claim" && title != "Plan";
+        match title.filter(is_title) {
+            Some(title) if titles.contains(&title) => {}
+            Some(title) => titles.push(title),
+            // The titles of the rankings show how they differ.
+            None if note.contains(" is ranked separately for ") => {}
+            None => whole.push(note),
+        }
+    }
+    (titles, whole)
+}
+
+/// The commands of the winners and of the simplest candidates tied with them, each once.
+fn commands(ranking: &Ranking, look: TableStyle) -> String {
+    let mut shown: Vec<(String, String)> = Vec::new();
+    let mut without: Vec<String> = Vec::new();
+    for group in ranking.groups.iter().filter(|group| !matches!(group.decision, Decision::None { .. })) {
+        for place in std::iter::once(0).chain(group.ties.simpler) {
+            let entry = group.ranked[place].best.entry();
+            let (name, command) = (candidate(entry), entry.commands().deploy().to_string());
+            match command.is_empty() {
+                true if !without.contains(&name) => without.push(name),
+                false if !shown.iter().any(|(_, other)| *other == command) => shown.push((name, command)),
+                true | false => {}
+            }
+        }
+    }
+    let mut out = String::new();
+    for (name, command) in &shown {
+        out.push_str(&wrap(&plain(&format!("{name}:"), true), look.width, ""));
+        // On one line, so that it can be copied.
+        out.push_str(&format!("    {}\n", whole(command)));
+    }
+    if !without.is_empty() {
+        let text = format!("No command in the rows of {}: {}", note::list(&without), super::text::NO_COMMAND);
+        out.push_str(&wrap(&plain(&text, true), look.width, ""));
+    }
+    if !out.is_empty() {
+        out.push('\n');
     }
     out
 }
 
-fn ranked(ranking: &Ranking, group: &Group, look: TableStyle) -> String {
+/// The lines of one ranking in the table.
+struct GroupRows {
+    /// Its title, with the load if all rows have the same.
+    title: String,
+    rows: Vec<Vec<String>>,
+    /// What follows the rows: the runner-up, ties, candidates that are not shown.
+    notes: Vec<String>,
+}
+
+/// All rankings in one table, each below its title.
+fn rankings(ranking: &Ranking, look: TableStyle) -> String {
     let columns = columns(ranking);
+    let several = ranking.groups.len() > 1;
+    let same_load = |group: &Group| {
+        let first = load(&group.ranked.first()?.best);
+        group.ranked.iter().take(MOST).all(|ranked| load(&ranked.best) == first).then_some(first)
+    };
+    let loads: Vec<Option<String>> = ranking.groups.iter().map(same_load).collect();
+    let with_load = loads.iter().any(Option::is_none);
     let numbers = columns.iter().map(|column| column.short.clone());
-    let mut rows = vec![WORDS.map(String::from).into_iter().chain(numbers).chain(["SLA".into()]).collect::<Vec<_>>()];
-    for (i, ranked) in group.ranked.iter().take(MOST).enumerate() {
-        let won = i == 0 && !matches!(group.decision, Decision::None { .. });
-        rows.push(cells(&columns, &ranked.best, if won { "*".into() } else { (i + 1).to_string() }));
+    let words = if with_load { &WORDS[..] } else { &WORDS[..2] };
+    let head = words.iter().map(|word| (*word).to_string()).chain(numbers).chain(["SLA".into()]);
+    let mut rows: Vec<Vec<String>> = vec![head.collect()];
+    let mut groups: Vec<GroupRows> = Vec::new();
+    for (group, load) in ranking.groups.iter().zip(loads) {
+        let of_group = group_rows(ranking, group, &columns, load.filter(|_| !with_load), (several, with_load));
+        rows.extend(of_group.rows.iter().cloned());
+        groups.push(of_group);
     }
-    let more = group.ranked.len().saturating_sub(MOST);
-    // Drop columns rather than break a word.
-    let words = rows.iter().flat_map(|row| row[FLAGS].split_whitespace()).map(|word| word.chars().count());
-    let longest = words.max().unwrap_or(0);
+    fit(&mut rows, &columns, look);
+    let drawn = draw(&rows, words.len(), look);
+    let mut lines = drawn.lines();
+    let mut out = String::new();
+    let head = drawn.lines().position(|line| line.starts_with('-')).map_or(0, |rule| rule + 1);
+    lines.by_ref().take(head).for_each(|line| out.push_str(&format!("{line}\n")));
+    // A row begins where the column of its place is not empty.
+    let begins = |line: &str| line.split('|').next().is_some_and(|place| !place.trim().is_empty());
+    let mut body: Vec<Vec<&str>> = Vec::new();
+    for line in lines {
+        match body.last_mut() {
+            Some(row) if !begins(line) => row.push(line),
+            _ => body.push(vec![line]),
+        }
+    }
+    let mut body = body.into_iter();
+    for (group, of_group) in ranking.groups.iter().zip(groups) {
+        out.push_str(&wrap(&plain(&of_group.title, false), look.width, ""));
+        for (i, row) in body.by_ref().take(of_group.rows.len()).enumerate() {
+            let won = i == 0 && look.colour && !matches!(group.decision, Decision::None { .. });
+            for line in row {
+                out.push_str(&if won { format!("{BOLD_GREEN}{line}{RESET}\n") } else { format!("{line}\n") });
+            }
+        }
+        of_group.notes.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "  ")));
+    }
+    if several {
+        let rest = ranking.groups.iter().flat_map(|group| note::answer(ranking, group).rest);
+        let unsure: BTreeSet<String> = rest.filter(|part| part.contains("not confirmed")).collect();
+        let unsure: String = unsure.iter().take(2).map(|part| format!("pass?: {part}. ")).collect();
+        let line = format!("{unsure}The best of each framework; all candidates: --format md");
+        out.push_str(&wrap(&plain(&line, true), look.width, ""));
+    }
+    out
+}
+
+fn group_rows(
+    ranking: &Ranking,
+    group: &Group,
+    columns: &[Column],
+    load: Option<String>,
+    (several, with_load): (bool, bool),
+) -> GroupRows {
+    let title = note::group_title(ranking, group);
+    let load = load.filter(|load| !load.is_empty() && !title.ends_with(load.as_str()));
+    let load = load.map_or(String::new(), |load| format!(", {load}"));
+    let best = group.best_of_frameworks();
+    let shown = group
+        .ranked
+        .iter()
+        .enumerate()
+        .filter(|(_, ranked)| !several || best.iter().any(|of_framework| std::ptr::eq(*of_framework, *ranked)));
+    let row = |(i, ranked): (usize, &RankedCandidate)| {
+        let won = i == 0 && !matches!(group.decision, Decision::None { .. });
+        cells(columns, &ranked.best, if won { "*".into() } else { (i + 1).to_string() }, with_load)
+    };
+    let rows: Vec<Vec<String>> = shown.take(MOST).map(row).collect();
+    let mut notes = Vec::new();
+    let more = group.ranked.len() - rows.len();
+    let mut rest = note::answer(ranking, group).rest;
+    if several {
+        // Below the table, once.
+        rest.retain(|part| !part.contains("not confirmed"));
+    }
+    rest.extend((more > 0 && !several).then(|| format!("{more} more: --format csv")));
+    if !rest.is_empty() {
+        notes.push(rest.join("; "));
+    }
+    if let (Decision::None { .. }, true) = (&group.decision, several) {
+        notes.push(note::answer(ranking, group).main);
+    }
+    GroupRows { title: format!("{title}{load}"), rows, notes }
+}
+
+/// Drops columns rather than break a word.
+fn fit(rows: &mut [Vec<String>], columns: &[Column], look: TableStyle) {
+    let words = rows.iter().flat_map(|row| row[CANDIDATE].split_whitespace()).map(|word| word.chars().count());
+    let whole = rows.iter().map(|row| row[CANDIDATE].chars().count()).max().unwrap_or(0);
+    // Two lines for the longest candidate, as far as half of the terminal allows that.
+    let two_lines = (whole / 2 + 6).min(look.width.map_or(0, |width| width / 2));
+    let longest = words.max().unwrap_or(0).max(NARROWEST).max(two_lines);
     let mut spare: Vec<&Column> = columns.iter().filter(|column| column.priority > 0).collect();
     spare.sort_by_key(|column| std::cmp::Reverse(column.priority));
     for column in spare {
-        let width = |(i, width): (usize, usize)| if i == FLAGS { longest } else { width };
-        let narrow: usize = widths(&rows).into_iter().enumerate().map(width).sum();
-        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() > width) {
+        let width = |(i, width): (usize, usize)| if i == CANDIDATE { longest.min(width) } else { width };
+        let narrow: usize = widths(rows).into_iter().enumerate().map(width).sum();
+        if look.width.is_some_and(|width| narrow + 3 * rows[0].len() - 1 > width) {
             let at = rows[0].iter().position(|head| *head == column.short);
             rows.iter_mut().for_each(|row| drop(at.map(|at| row.remove(at))));
         }
     }
-    let drawn = draw(&rows, look);
-    let mark = drawn.lines().position(|line| line.trim_start().starts_with("* "));
-    // A wrapped winner has more lines: all up to the next entry.
-    let next = |from: usize| {
-        drawn.lines().skip(from).position(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let marked = mark.map_or(0..0, |at| at..next(at).map_or(drawn.lines().count(), |more| at + more));
-    let line = |(i, line): (usize, &str)| match look.colour && marked.contains(&i) {
-        true => format!("{BOLD_GREEN}{line}{RESET}\n"),
-        false => format!("{line}\n"),
-    };
-    let drawn: String = drawn.lines().enumerate().map(line).collect();
-    if more > 0 { format!("{drawn}  {more} more: --format csv\n") } else { drawn }
 }
 
 /// The width of each column.
@@ -131,32 +276,39 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     (0..rows.first().map_or(0, Vec::len)).map(|at| width(at).unwrap_or(0)).collect()
 }
 
-fn cells(columns: &[Column], trial: &Trial, place: String) -> Vec<String> {
-    let entry = trial.entry();
-    let words = [place, entry.framework.to_string(), changes(entry), load(trial)].map(|text| plain(&text, false));
-    let sla = if trial.unconfirmed() && trial.passed() == Some(true) { "unconfirmed" } else { verdict(trial) };
+fn cells(columns: &[Column], trial: &Trial, place: String, with_load: bool) -> Vec<String> {
+    let words = [place, candidate(trial.entry())].into_iter().chain(with_load.then(|| load(trial)));
+    let words: Vec<String> = words.map(|text| plain(&text, false)).collect();
+    let sla = if trial.unconfirmed() && trial.passed() == Some(true) { "pass?" } else { verdict(trial) };
     let numbers = columns.iter().map(|column| column.figure.shown(trial).1);
     words.into_iter().chain(numbers).chain([sla.to_string()]).collect()
 }
 
-/// Draws the table; the flags wrap if it is too wide. Numbers are right-aligned.
-fn draw(rows: &[Vec<String>], look: TableStyle) -> String {
+/// Draws the table; candidates wrap if it is too wide, and then loads. Numbers are right-aligned.
+fn draw(rows: &[Vec<String>], words: usize, look: TableStyle) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths = widths(rows);
-    let others = widths.iter().sum::<usize>() - widths[FLAGS] + 3 * columns;
-    let room = look.width.map(|width| width.saturating_sub(others).max(NARROWEST));
+    let load = (words == WORDS.len()).then_some(words - 1);
+    let others = (widths.iter().sum::<usize>() + 3 * columns - 1) - widths[CANDIDATE] - load.map_or(0, |i| widths[i]);
+    let room = look.width.map(|width| width.saturating_sub(others));
+    // A long load, such as that of a search, has at most half of the room.
+    let loads = load.zip(room).map(|(i, room)| widths[i].min((room / 2).max(NARROWEST)));
+    let names = room.map(|room| room.saturating_sub(loads.unwrap_or(0)).max(NARROWEST));
     let mut builder = Builder::default();
     for row in rows {
-        let flags = |(i, cell): (usize, &String)| match room.filter(|_| i == FLAGS) {
-            Some(room) => broken(cell, room),
-            None => cell.clone(),
+        let wrapped = |(i, cell): (usize, &String)| match (i == CANDIDATE, Some(i) == load) {
+            (true, _) => names.map_or(cell.clone(), |room| broken(cell, room)),
+            (_, true) => loads.map_or(cell.clone(), |room| broken(cell, room)),
+            (false, false) => cell.clone(),
         };
-        builder.push_record(row.iter().enumerate().map(flags));
+        builder.push_record(row.iter().enumerate().map(wrapped));
     }
     let mut table = builder.build();
     table.with(Style::psql());
-    table.with(Modify::new(Columns::new(WORDS.len()..columns)).with(Alignment::right()));
-    format!("{table}\n")
+    table.with(Modify::new(Columns::new(words..columns)).with(Alignment::right()));
+    // Spaces at the end would wrap on a terminal that is exactly as wide.
+    let lines: Vec<String> = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    lines.concat()
 }
 
 /// Text in lines of at most `room` columns, broken between words; a flag that is longer is broken after one of its

@@ -59,6 +59,9 @@ pub const BIND: &str = "A server command binds the address after --host (127.0.0
                         deployment. It serves the model under the plan's name: change that, too, if your clients use another one. Relative \
                         paths, and programs without a folder, are those of the folder and the PATH that bench-serve had.";
 
+/// How results of other clients get a command.
+pub const NO_COMMAND: &str = "bench-normalize --set server_command='…' adds it.";
+
 /// The command to deploy, after it the server's own as a comment if a launcher starts it, and the command of the client
 /// that measured it: a block per terminal, because a server does not return.
 #[must_use]

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("normalize", &["base", "engines", "metrics", "rows"]),
     ("rank", &["base", "metrics", "rows"]),
     ("report", &["base", "metrics", "rank", "rows"]),
-    ("flags", &["base", "engines", "load", "metrics", "plan", "rank", "rows"]),
+    ("flags", &["base", "engines", "load", "metrics", "normalize", "plan", "rank", "rows"]),
     (
         "programs",
         &[

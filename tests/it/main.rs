@@ -8,6 +8,7 @@ mod expand;
 mod findings;
 mod flags;
 mod harness;
+mod imports;
 mod launchers;
 mod law;
 mod layers;

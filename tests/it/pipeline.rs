@@ -87,7 +87,7 @@ fn the_pipe_typed_by_hand_works_as_typed() {
     assert!(oom["failure_reason"].as_str().unwrap().contains("KV cache of 0 tokens"), "{oom:#}");
     let report = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
     for part in [
-        "# Smoke test, not a benchmark",
+        "Smoke test, not a benchmark",
         "Best command by framework and scenario",
         "Across frameworks",
         "Tried and not selected",

@@ -37,7 +37,8 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
         changed: changed.as_object().cloned().unwrap_or_default(),
         baseline: *baseline == true,
         index: count(index).unwrap_or(0),
-        of: count(of).unwrap_or(1),
+        // Other clients do not state how many candidates their search has.
+        of: count(of).unwrap_or(0),
         why: String::new(),
         never_tried: Members::new(),
         weights: Members::new(),

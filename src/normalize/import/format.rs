@@ -72,6 +72,9 @@ pub struct ImportFormat {
     /// Names of its files in a folder; one `*` matches any text.
     #[serde(default)]
     pub files: Vec<String>,
+    /// Names of files that repeat or list what the results beside them have: sums, single requests.
+    #[serde(default)]
+    pub parts: Vec<String>,
     /// Files beside it that belong to the result, by the member that each becomes.
     #[serde(default)]
     pub beside: BTreeMap<String, SiblingFile>,

@@ -2,6 +2,8 @@
 
 mod fill;
 mod format;
+pub mod keys;
+mod name_pattern;
 mod repeats;
 mod requests;
 #[cfg(test)]
@@ -12,19 +14,18 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::format::{FORMATS, ImportFormat, nearest, put};
+pub use self::name_pattern::NamePattern;
 pub use self::repeats::{ImportedResult, Repeats, Source};
 
 use self::fill::{argv, from_candidate, tidy, words};
 use self::format::{JsonPlaces, at, is_skipped};
+use self::repeats::{REPEAT, SAME_LENGTH};
 use crate::base::error::{Error, Result};
 use crate::base::{digest, shell};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla};
 use crate::rows::kinds::{NativeBlock, NativeField, Quality, ResultRow, WorkloadBlock};
 use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
-
-/// Measured mean lengths within this factor are of one workload.
-const SAME_LENGTH: f64 = 1.5;
 
 /// Members that a file lacks, set by the user.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,21 @@ pub struct ImportOverrides {
     pub set: Vec<(String, Value)>,
     /// Name of the file without its extension, for results that do not name a candidate.
     pub name: String,
+    /// What the names of files state.
+    pub pattern: Option<NamePattern>,
+}
+
+impl ImportOverrides {
+    /// True if the user or the folder sets this member.
+    fn sets(&self, place: &str) -> bool {
+        self.candidate.is_some() || self.set.iter().any(|(set, _)| set == place)
+    }
+
+    /// The index of the repeat, if it is set.
+    fn repeat(&self) -> Option<u32> {
+        let (_, value) = self.set.iter().rev().find(|(place, _)| place == REPEAT)?;
+        u32::try_from(value.as_u64()?).ok()
+    }
 }
 
 /// The results in a file's content, or in one line.
@@ -121,7 +137,23 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     row.metrics = reading.metrics;
     sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
     row.native = Some(reading.native);
-    Ok(ImportedResult { row, source: Source { settings, content, alone: true } })
+    let lengths = overrides.sets("workload/scenario").then(|| lengths(&row, overrides));
+    Ok(ImportedResult { row, source: Source { settings, content, alone: true, repeat: overrides.repeat(), lengths } })
+}
+
+/// Prompt and output tokens of a result: as the user sets them, otherwise as measured, otherwise as the file states them.
+fn lengths(row: &ResultRow, overrides: &ImportOverrides) -> [Option<f64>; 2] {
+    let workload = row.workload.clone().unwrap_or_default();
+    let metric = |name: &str| row.metrics.get(name).copied().flatten().filter(|n| *n > 0.0);
+    let length = |place: &str, stated: Option<f64>, total: &str| {
+        let measured = || metric(total).zip(metric("completed")).map(|(tokens, n)| tokens / n);
+        let stated = stated.filter(|n| *n > 0.0);
+        if overrides.sets(place) { stated } else { measured().or(stated) }
+    };
+    [
+        length("workload/input_len", workload.input_len, "total_input_tokens"),
+        length("workload/output_len", workload.output_len, "total_output_tokens"),
+    ]
 }
 
 /// A row from its members, some of which were set by the user.
@@ -264,7 +296,7 @@ impl ImportReading<'_> {
         if let Some(candidate) = &overrides.candidate {
             from_candidate(&mut row, candidate);
         }
-        for (place, value) in &overrides.set {
+        for (place, value) in overrides.set.iter().filter(|(place, _)| place != REPEAT) {
             put(&mut row, place, value.clone());
         }
         tidy(&mut row);
@@ -281,8 +313,7 @@ impl ImportReading<'_> {
         // The mean of measured lengths varies a little between runs of one workload, and more between workloads.
         let length = |key: &str, length: Option<f64>| {
             let place = format!("workload/{key}");
-            let fixed = overrides.candidate.is_some() || overrides.set.iter().any(|(set, _)| *set == place);
-            match length.filter(|n| *n > 0.0 && !fixed && measured.contains(&place.as_str())) {
+            match length.filter(|n| *n > 0.0 && !overrides.sets(&place) && measured.contains(&place.as_str())) {
                 Some(mean) => json!(["measured", (mean.ln() / SAME_LENGTH.ln()).round()]),
                 None => json!(length),
             }

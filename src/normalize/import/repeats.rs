@@ -13,8 +13,13 @@ use crate::rows::kinds::{Members, ResultRow};
 const NEW_EACH_TIME: [&str; 8] =
     ["date", "time", "timestamp", "start_time", "end_time", "run_id", "uuid", "output_file"];
 
+/// Measured mean lengths within this factor are of one workload.
+pub const SAME_LENGTH: f64 = 1.5;
+/// The index of a repeat, as a member that the user sets.
+pub const REPEAT: &str = "native/repeat";
+
 /// What identifies repeats of one result.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Source {
     /// A digest of the settings, if the client appends results to one file and nothing else names the candidate.
     pub settings: Option<String>,
@@ -22,6 +27,10 @@ pub struct Source {
     pub content: String,
     /// True if it is the only result of the input.
     pub alone: bool,
+    /// The index of the repeat, if the user or the file's name states it.
+    pub repeat: Option<u32>,
+    /// Prompt and output tokens of a scenario that the user names; `None` if it is not named.
+    pub lengths: Option<[Option<f64>; 2]>,
 }
 
 /// A result as read, before the others of its configuration are known.
@@ -40,6 +49,8 @@ pub struct Repeats {
     candidates: BTreeMap<(String, String), String>,
     /// Results by candidate and load, in order.
     seen: BTreeMap<String, Vec<String>>,
+    /// The workloads of each named scenario: prompt and output tokens of the first result, and its digest.
+    workloads: BTreeMap<String, Vec<([Option<f64>; 2], String)>>,
 }
 
 impl Repeats {
@@ -51,6 +62,10 @@ impl Repeats {
         if let Some(settings) = source.settings {
             let own = row.candidate_id.clone();
             row.candidate_id = self.candidates.entry((file.to_string(), settings)).or_insert(own).clone();
+        }
+        if let Some(lengths) = source.lengths {
+            let workload = self.workload(&row, lengths);
+            row.fingerprint.insert("workload".into(), workload.into());
         }
         // The stages of one file are different loads, even if the file does not describe them.
         if !source.alone {
@@ -65,9 +80,29 @@ impl Repeats {
             seen.len() - 1
         });
         if let Some(native) = &mut row.native {
-            native.repeat = u32::try_from(repeat).ok();
+            native.repeat = source.repeat.or(u32::try_from(repeat).ok());
         }
         row
+    }
+
+    /// The digest of a named scenario's workload: results whose lengths are about the same share one, whatever their clients
+    /// call the data set.
+    fn workload(&mut self, row: &ResultRow, lengths: [Option<f64>; 2]) -> String {
+        let scenario = row.workload.as_ref().and_then(|workload| workload.scenario.clone()).unwrap_or_default();
+        let alike = |a: Option<f64>, b: Option<f64>| match a.zip(b) {
+            Some((a, b)) => (a / b).ln().abs() <= SAME_LENGTH.ln(),
+            None => true,
+        };
+        let known = self.workloads.entry(scenario.clone()).or_default();
+        let same = known.iter_mut().find(|(other, _)| lengths.iter().zip(other).all(|(a, b)| alike(*a, *b)));
+        if let Some((other, digest)) = same {
+            lengths.iter().zip(other).for_each(|(own, other)| *other = other.or(*own));
+            return digest.clone();
+        }
+        let about = lengths.map(|length| length.map(|n| (n.ln() / SAME_LENGTH.ln()).round()));
+        let digest = digest::short(&json!([scenario, about]));
+        known.push((lengths, digest.clone()));
+        digest
     }
 }
 

@@ -23,7 +23,7 @@ mod trials;
 use std::collections::BTreeSet;
 
 use self::escape::line;
-use super::{Report, markdown};
+use super::{Report, markdown, note};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -60,6 +60,7 @@ pub fn html(report: &Report) -> String {
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
     let title = markdown::title(ranking);
     let full = if models.is_empty() { title.to_string() } else { format!("{title}: {models}") };
+    let headline = line(&note::headline(ranking));
     let body = [
         top::section(ranking),
         facts::combined(ranking),
@@ -96,10 +97,10 @@ pub fn html(report: &Report) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{full}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{FILLS}\
-         <header>{provisional}<h1>{title}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
+         <header>{provisional}<h1>{headline}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
          <main>\n{banner}{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         full = line(&full),
-        model = if models.is_empty() { String::new() } else { format!("<p class=\"model\">{}</p>", line(&models)) },
+        model = format!("<p class=\"model\">{}</p>", line(&full)),
         body = body.concat(),
     )
 }

@@ -4,7 +4,7 @@ use super::escape::{command, line};
 use crate::rank::{CombinedRanking, Decision, Group, Ranking};
 use crate::report::columns::columns;
 use crate::report::note;
-use crate::report::text::candidate;
+use crate::report::text::{NO_COMMAND, candidate};
 
 /// A badge with a symbol, so that its meaning does not depend on colour.
 pub fn badge(class: &str, sign: &str, words: &str) -> String {
@@ -101,7 +101,9 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
         (Decision::None { .. }, _) => {
             out.push_str("<p class=\"nothing\">No command to deploy: nothing meets the SLA.</p>\n")
         }
-        (_, true) => out.push_str("<p class=\"nothing\">The row has no command.</p>\n"),
+        (_, true) => {
+            out.push_str(&format!("<p class=\"nothing\">The row has no command: {}</p>\n", line(NO_COMMAND)));
+        }
         (_, false) => {
             let what = match (flow, group.missing.is_empty()) {
                 (true, _) => "Fastest command (not a recommendation):",
@@ -109,6 +111,12 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
                 (false, false) => "Command of the provisional winner:",
             };
             out.push_str(&format!("<p class=\"what\">{what}</p>\n{}", box_of(text, &format!("Command for {title}"))));
+            let simplest = group.simplest_tied().map(|simplest| simplest.best.entry());
+            if let Some(entry) = simplest.filter(|entry| !entry.commands().deploy().is_empty()) {
+                let what = line(&format!("Simplest of those tied, {}:", candidate(entry)));
+                let shown = box_of(entry.commands().deploy(), &format!("Simplest command for {title}"));
+                out.push_str(&format!("<p class=\"what\">{what}</p>\n{shown}"));
+            }
         }
     }
     if !matches!(group.decision, Decision::None { .. }) {

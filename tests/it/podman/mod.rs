@@ -161,9 +161,9 @@ fn a_printed_command_is_pasted_and_starts() {
         // bench-serve prints the same command, the server's own beside it.
         let dry = run(place.serve(&rows).args(["--dry-run", "--port", "9000"]), "").expect(0);
         let lines: Vec<&str> = dry.stdout.lines().collect();
-        assert_eq!(lines[1], launch);
+        assert_eq!(lines[2], launch);
         let own = format!("# the server in it: {}", row["server_command"].as_str().unwrap());
-        assert_eq!(lines[0], own);
+        assert_eq!(lines[1], own);
         place.gone(&name);
     }
 }

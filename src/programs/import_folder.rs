@@ -1,0 +1,188 @@
+//! Folders of results of other clients: which of their files are results, and what the folder of a sweep states about them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::stdio;
+use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
+use crate::normalize::import::{FORMATS, ImportFormat, ImportOverrides};
+use crate::rows::jsonl::quote_bare;
+use crate::rows::kinds::Members;
+
+/// Maximum size of another client's file, in bytes: it is read into memory.
+pub const MAX_FILE: usize = 1 << 30;
+/// Maximum depth of folders.
+const MAX_DEPTH: usize = 6;
+/// Maximum number of skipped files that a warning names.
+const NAMED: usize = 5;
+/// Files that belong to the results beside or below them.
+const SETTINGS: [&str; 3] = ["serve_params.json", "bench_params.json", "prepared_dataset.jsonl"];
+
+/// The result files of a folder, in order: those with the name of a known client's results, and all others whose content is
+/// a result. The names of the other JSON and CSV files are reported.
+///
+/// # Errors
+/// A folder that cannot be read, or has no result.
+pub fn result_files(root: &Path, notice: &Notice) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    walk(root, 0, &mut all)?;
+    all.sort();
+    let (mut results, mut skipped) = (Vec::new(), Vec::new());
+    for path in all {
+        match FileRole::of(&path) {
+            FileRole::Result => results.push(path),
+            FileRole::PartOfResult => {}
+            FileRole::Other => skipped.push(path),
+        }
+    }
+    let names = |paths: &[PathBuf]| {
+        let short = |path: &PathBuf| stdio::name(path.strip_prefix(root).unwrap_or(path));
+        let first: Vec<String> = paths.iter().take(NAMED).map(short).collect();
+        let more = paths.len().saturating_sub(NAMED);
+        format!("{}{}", first.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() })
+    };
+    if results.is_empty() {
+        let read = if skipped.is_empty() { "no JSON or JSONL file in it".into() } else { names(&skipped) };
+        return Err(Error::new(format!("no recognized result files ({read})")).at(stdio::name(root)));
+    }
+    if !skipped.is_empty() {
+        let what = if skipped.len() == 1 { "1 file is not a result" } else { "these files are not results" };
+        notice.warn(format!("{}: {what} of a known client: {}", stdio::name(root), names(&skipped)));
+    }
+    Ok(results)
+}
+
+/// All files that may be results.
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+    let at = |e: std::io::Error| Error::new("cannot read the folder").because(e).at(stdio::name(folder));
+    for entry in std::fs::read_dir(folder).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        if path.is_dir() {
+            if depth < MAX_DEPTH {
+                walk(&path, depth + 1, found)?;
+            }
+        } else if path.extension().is_some_and(|end| ["json", "jsonl", "csv"].iter().any(|known| end == *known)) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What a file in a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileRole {
+    Result,
+    /// Its content is in a result beside it, or is read together with that.
+    PartOfResult,
+    Other,
+}
+
+impl FileRole {
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = |test: &dyn Fn(&str) -> bool| {
+            let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+            siblings.into_iter().flatten().flatten().any(|entry| test(&entry.file_name().to_string_lossy()))
+        };
+        let of_client = |name: &str| FORMATS.iter().any(|format| format.has(name));
+        let is_part = FORMATS.iter().any(|format| format.beside.values().any(|other| name == other.file.as_str()))
+            || SETTINGS.contains(&&*name)
+            || (name == "live_results.jsonl" && path.with_file_name("results.jsonl").is_file())
+            // The CSV export of a result beside it.
+            || (name.ends_with(".csv") && path.with_extension("json").is_file());
+        match () {
+            () if is_part => Self::PartOfResult,
+            () if name.ends_with("failure.json") || of_client(&name) => Self::Result,
+            // Sums and records of the results beside or below them.
+            () if FORMATS.iter().any(|format| format.parts.iter().any(|part| name == part.as_str())) => {
+                match beside(&of_client) || name.ends_with(".csv") {
+                    true => Self::PartOfResult,
+                    false => Self::read(path),
+                }
+            }
+            () if name.ends_with(".csv") => Self::Other,
+            () => Self::read(path),
+        }
+    }
+
+    fn read(path: &Path) -> Self {
+        if is_result(path) { Self::Result } else { Self::Other }
+    }
+}
+
+/// True if a file has a result of a known format, whatever its name.
+fn is_result(path: &Path) -> bool {
+    let Ok(text) = stdio::read_text(path, MAX_FILE) else { return false };
+    let text = quote_bare(&text);
+    let known = |value: &Value| ImportFormat::of(value).is_some();
+    let first = |value: Value| match &value {
+        Value::Array(list) => known(&value) || list.first().is_some_and(known),
+        one => known(one) || is_record(one),
+    };
+    let whole: Option<Value> = serde_json::from_str(&text).ok();
+    let line = || serde_json::from_str(text.lines().find(|line| !line.trim().is_empty())?).ok();
+    whole.or_else(line).is_some_and(first)
+}
+
+/// True for a line that is one record of a result, not a result.
+pub fn is_record(line: &Value) -> bool {
+    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
+}
+
+/// The settings that a sweep's folder states for a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`, or
+/// a name in `serve_params.json`. SGLang: one folder per scenario, with the scheduled requests beside the results.
+pub fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> {
+    let mut set: Vec<(String, Value)> = Vec::new();
+    let scenario = path.parent().filter(|folder| *folder != root).and_then(Path::file_name);
+    let prepared = path.with_file_name("prepared_dataset.jsonl");
+    if prepared.is_file() {
+        let text = stdio::read_text(&prepared, MAX_FILE)?;
+        let asked = text.lines().filter(|line| !line.trim().is_empty()).count();
+        set.push(("workload/num_prompts".to_string(), json!(asked)));
+        set.extend(scenario.map(|name| ("workload/scenario".to_string(), json!(name.to_string_lossy()))));
+    }
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let names = [folder.unwrap_or_default(), path.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
+    if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
+        let serve = serve.split("-BENCH-").next().unwrap_or(serve).trim_matches('-').trim_end_matches("-failure");
+        set.push(("candidate_id".to_string(), json!(format!("sweep-{serve}"))));
+        let pairs = || serve.split('-').filter_map(|pair| pair.split_once('='));
+        let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+        let changed: Members = pairs().map(|(key, text)| (key.to_string(), value(text))).collect();
+        // A name without settings has them in a file above; otherwise the candidate is shown by its name.
+        let changed = if changed.is_empty() { serve_params(path, serve)? } else { Some(changed) };
+        if let Some(changed) = changed {
+            let index = i32::from(!changed.is_empty());
+            set.push(("candidate/changed".to_string(), json!(changed)));
+            set.push(("candidate/baseline".to_string(), json!(false)));
+            set.push(("candidate/index".to_string(), json!(index)));
+        }
+    }
+    if let Some(pattern) = &overrides.pattern {
+        set.extend(pattern.members(path).map_err(|e| e.at(stdio::name(path)))?);
+    }
+    let mut overrides = overrides.clone();
+    set.append(&mut overrides.set);
+    overrides.set = set;
+    Ok(overrides)
+}
+
+/// The flags of a named entry in the `serve_params.json` of a sweep, in the file's folder or above it: a list of entries with
+/// `_benchmark_name`, or a map by name.
+fn serve_params(path: &Path, name: &str) -> Result<Option<Members>> {
+    let above = path.ancestors().skip(1).take(MAX_DEPTH).map(|folder| folder.join("serve_params.json"));
+    let Some(file) = above.into_iter().find(|file| file.is_file()) else { return Ok(None) };
+    let content: Value = serde_json::from_str(&stdio::read_text(&file, MAX_FILE)?)
+        .map_err(|e| Error::new("not valid JSON").because(e).at(stdio::name(&file)))?;
+    let entry = match &content {
+        Value::Array(entries) => entries.iter().find(|entry| entry["_benchmark_name"] == name),
+        entries => entries.get(name),
+    };
+    let flags = |entry: &Value| {
+        let flags = entry.as_object()?.iter().filter(|(key, _)| !key.starts_with('_'));
+        Some(flags.map(|(key, value)| (key.clone(), value.clone())).collect())
+    };
+    Ok(entry.and_then(flags))
+}
