@@ -42,6 +42,9 @@ pub struct ImportedResult {
     pub source: Source,
 }
 
+/// Prompt and output tokens of the first result of a workload, and the workload's digest.
+type KnownWorkload = ([Option<f64>; 2], String);
+
 /// The results read so far.
 #[derive(Debug, Default)]
 pub struct Repeats {
@@ -50,7 +53,7 @@ pub struct Repeats {
     /// Results by candidate and load, in order.
     seen: BTreeMap<String, Vec<String>>,
     /// The workloads of each named scenario: prompt and output tokens of the first result, and its digest.
-    workloads: BTreeMap<String, Vec<([Option<f64>; 2], String)>>,
+    workloads: BTreeMap<String, Vec<KnownWorkload>>,
 }
 
 impl Repeats {

@@ -61,6 +61,7 @@ pub fn html(report: &Report) -> String {
     let title = markdown::title(ranking);
     let full = if models.is_empty() { title.to_string() } else { format!("{title}: {models}") };
     let headline = line(&note::headline(ranking));
+    let model = format!("<p class=\"model\">{}</p>", line(&full));
     let body = [
         top::section(ranking),
         facts::combined(ranking),
@@ -100,7 +101,6 @@ pub fn html(report: &Report) -> String {
          <header>{provisional}<h1>{headline}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
          <main>\n{banner}{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         full = line(&full),
-        model = format!("<p class=\"model\">{}</p>", line(&full)),
         body = body.concat(),
     )
 }
