@@ -113,7 +113,9 @@ fn who_is_missing_is_said_before_a_winner_is_named_and_the_winner_is_provisional
         assert!(at("no comparison (no result for sglang and vllm)") < at("provisional winner"), "{text}");
         let first = text.lines().find(|line| line.contains("provisional winner")).unwrap_or_default();
         assert!(first.contains("no comparison") || format == "table", "{first}");
-        [never, spoiled, "incomplete comparison (no result for vllm)"].iter().for_each(|words| assert!(at(words) > 0, "{words}"));
+        [never, spoiled, "incomplete comparison (no result for vllm)"]
+            .iter()
+            .for_each(|words| assert!(at(words) > 0, "{words}"));
         assert!(!text.contains("deploy: tensorrt_llm"), "{text}");
     }
     let first = |text: String| text.lines().map(String::from).collect::<Vec<_>>();

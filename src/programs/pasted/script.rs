@@ -30,7 +30,7 @@ pub struct StartCommand {
 
 /// Where the lines of a text run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ScriptPlace {
     /// On this host.
     Here,
     /// In another shell, with its own variables and folders.
@@ -42,7 +42,7 @@ enum Place {
 /// # Errors
 /// What only a shell can run, a program that a plan has no launcher for, a variable that nothing sets.
 pub fn read(text: &str, frameworks: &Frameworks) -> Result<Option<StartCommand>, String> {
-    in_text(&without_prompts(&unit::as_lines(text)), frameworks, Place::Here)
+    in_text(&without_prompts(&unit::as_lines(text)), frameworks, ScriptPlace::Here)
 }
 
 /// A text without the prompts of a shell that were pasted with its lines: `$ vllm serve …`, and `>` before lines that continue.
@@ -58,11 +58,11 @@ fn without_prompts(text: &str) -> String {
     text.lines().map(bare).collect::<Vec<_>>().join("\n")
 }
 
-fn in_text(text: &str, frameworks: &Frameworks, place: Place) -> Result<Option<StartCommand>, String> {
+fn in_text(text: &str, frameworks: &Frameworks, place: ScriptPlace) -> Result<Option<StartCommand>, String> {
     let (text, documents) = document::documents(text.trim());
     let text = text.trim();
     let commands = line::commands(text)?;
-    let mut variables = if place == Place::Here { Variables::of_host() } else { Variables::default() };
+    let mut variables = if place == ScriptPlace::Here { Variables::of_host() } else { Variables::default() };
     let mut exported: Vec<String> = Vec::new();
     let mut prepared: Vec<&LineCommand> = Vec::new();
     let mut wrong = None;
@@ -105,7 +105,7 @@ fn in_text(text: &str, frameworks: &Frameworks, place: Place) -> Result<Option<S
 /// The server that these words start.
 fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCommand>, String> {
     if let Some(why) = outer::refused(words) {
-        let starts = |text: &str| matches!(in_text(text, frameworks, Place::There), Ok(Some(_)));
+        let starts = |text: &str| matches!(in_text(text, frameworks, ScriptPlace::There), Ok(Some(_)));
         let behind = why.contains("what its file says")
             || framework_of(words, frameworks).is_some()
             || words.iter().skip(1).any(|word| starts(word));
@@ -113,7 +113,7 @@ fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCom
     }
     if let Some(found) = outer::read(words)? {
         let inner = match &found.behind {
-            BehindLauncher::Line(line) => in_text(line, frameworks, Place::There)?,
+            BehindLauncher::Line(line) => in_text(line, frameworks, ScriptPlace::There)?,
             BehindLauncher::Words(words) => in_words(words, frameworks)?,
             BehindLauncher::Here(words) => in_words(&without_wrapper(words, &found.step, frameworks), frameworks)?,
         };
