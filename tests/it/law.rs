@@ -17,11 +17,11 @@
 //! | 1 slot, 0.2 s | 4.01/s | 11.7 | 11 min | 18 min |
 //! | 4 slots, 1 s | 3.08/s | 11.8 | 15 min | 28 min |
 //! | 8 slots, 2 s | 3.2/s | 11.2 | 15 min | 26 min |
-//! | 16 slots, 5 s | 2.37/s | 10.6 | 20 min | 39 min |
-//! | slow tokens, 16 s | 2.31/s | 11.3 | 30 min | 47 min |
-//! | slow tokens, 23 s | 5.67/s | 10.3 | 32 min | 42 min |
-//! | 32 slots, 23 s | 0.954/s | 7.4 | 70 min | 97 min |
-//! | 128 slots, 32 s | 3.29/s | 7.7 | 46 min | 64 min |
+//! | 16 slots, 5 s | 2.37/s | 10.7 | 20 min | 39 min |
+//! | slow tokens, 16 s | 2.31/s | 11.2 | 30 min | 45 min |
+//! | slow tokens, 23 s | 5.67/s | 10.4 | 32 min | 48 min |
+//! | 32 slots, 23 s | 0.954/s | 7.5 | 71 min | 104 min |
+//! | 128 slots, 32 s | 3.29/s | 7.7 | 46 min | 68 min |
 
 mod engine;
 
