@@ -1,6 +1,7 @@
 //! Caveats: what to know before relying on a ranking.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::Value;
 
@@ -9,79 +10,119 @@ use crate::rank::{Difference, Group, GroupKey, LOAD, Notes, Ranking, differences
 use crate::rows::kinds::Substitution;
 use crate::rows::words::{LoadMode, Status};
 
-/// The caveat of rows with a note.
-const NOTED: &[(Notes, &str)] = &[
+/// The caveat of rows with a note: its title and text.
+const NOTED: &[(Notes, &str, &str)] = &[
     (
         Notes::RANDOM,
-        "Synthetic workload: random prompts of fixed lengths. For a production choice, use the real distribution.",
+        "Synthetic workload",
+        "random prompts of fixed lengths. For a production choice, use the real distribution.",
     ),
-    (Notes::LENGTHS, "Length mismatch: some outputs were shorter than requested, so their rows are not comparable."),
-    (Notes::CACHE, "Cache: some prompt tokens came from the prefix cache although all prompts are unique."),
+    (Notes::LENGTHS, "Length mismatch", "some outputs were shorter than requested, so their rows are not comparable."),
+    (Notes::CACHE, "Cache", "some prompt tokens came from the prefix cache although all prompts are unique."),
     (
         Notes::BUFFERED,
-        "Buffered: in some runs many tokens of an answer arrived at once (a proxy buffers, the server sends whole answers, or the client got no CPU); their TPOT is that of the other tokens, or unknown.",
+        "Buffered",
+        "in some runs many tokens of an answer arrived at once (a proxy buffers, the server sends whole answers, or the client got no CPU); their TPOT is that of the other tokens, or unknown.",
     ),
-    (Notes::CHUNKS, "Tokens: some servers reported no usage; their tokens per second and TPOT are omitted."),
-    (Notes::TUNNEL, "Tunnel: some servers were reached through a forwarded port; every latency includes its delay."),
-    (Notes::NETWORK, "Network: some servers were on another host; every latency includes the network delay."),
+    (Notes::CHUNKS, "Tokens", "some servers reported no usage; their tokens per second and TPOT are omitted."),
+    (Notes::TUNNEL, "Tunnel", "some servers were reached through a forwarded port; every latency includes its delay."),
+    (Notes::NETWORK, "Network", "some servers were on another host; every latency includes the network delay."),
     (
         Notes::TOO_SHORT,
-        "Too short: some open-loop runs were too short to tell whether the server keeps up with the rate. Make them at least twice as long as one response takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
+        "Too short",
+        "some open-loop runs were too short to tell whether the server keeps up with the rate. Make them at least twice as long as one response takes, with 30 requests or more: raise num_prompts, or set benchmark.duration_s.",
     ),
     (
         Notes::UNSTABLE,
-        "Drift: in some runs throughput or TTFT differs by more than 10 % between the thirds of the run.",
+        "Drift",
+        "in some runs throughput or TTFT differs by more than 10 % between the thirds of the run.",
     ),
-    (Notes::THROTTLED, "Throttled: a GPU was slowed down by heat or its power limit while some rows were measured."),
+    (Notes::THROTTLED, "Throttled", "a GPU was slowed down by heat or its power limit while some rows were measured."),
     (
         Notes::PLACEHOLDER,
-        "Placeholders: some clients write 0 for values that they did not measure; these values are omitted.",
+        "Placeholders",
+        "some clients write 0 for values that they did not measure; these values are omitted.",
     ),
     (
         Notes::BLIND,
-        "Other clients: some do not detect every failure or first token; see quality.blind and native.blind in the row.",
+        "Other clients",
+        "some do not detect every failure or first token; see quality.blind and native.blind in the row.",
     ),
 ];
 
 /// Entries whose plan caveats are read.
 const READ: usize = 2000;
 
+/// A caveat.
+#[derive(Debug)]
+pub struct Caveat {
+    /// A title that says enough where there is little room.
+    pub title: Option<&'static str>,
+    /// It says why a scenario has several rankings.
+    pub separates: bool,
+    text: String,
+}
+
+impl Caveat {
+    fn of(title: &'static str, text: impl Into<String>) -> Self {
+        Self { title: Some(title), separates: false, text: text.into() }
+    }
+}
+
+impl From<String> for Caveat {
+    fn from(text: String) -> Self {
+        Self { title: None, separates: false, text }
+    }
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.title.iter().try_for_each(|title| write!(f, "{title}: "))?;
+        f.write_str(&self.text)
+    }
+}
+
 /// All caveats, in a fixed order.
-pub fn caveats(ranking: &Ranking) -> Vec<String> {
-    let mut notes: Vec<String> = Vec::new();
+pub fn caveats(ranking: &Ranking) -> Vec<Caveat> {
+    let mut notes: Vec<Caveat> = Vec::new();
     if ranking.simulated() {
-        notes.push("Simulated: some or all rows come from a simulated engine, not from a real one.".into());
+        notes.push(Caveat::of("Simulated", "some or all rows come from a simulated engine, not from a real one."));
     }
     if ranking.smoke() {
-        notes.push("Smoke test: some or all runs have too few prompts, or settings that only show that everything works. Not a benchmark.".into());
+        notes.push(Caveat::of(
+            "Smoke test",
+            "some or all runs have too few prompts, or settings that only show that everything works. Not a benchmark.",
+        ));
     }
     let mut best = ranking.groups.iter().flat_map(|group| &group.ranked);
     if best.any(|ranked| ranked.best.unconfirmed()) {
-        notes.push("Unconfirmed: a percentile meets its limit, but with too few requests for 95 % confidence (a p99 needs 299 with none over the limit).".into());
+        notes.push(Caveat::of("Unconfirmed", "a percentile meets its limit, but with too few requests for 95 % confidence (a p99 needs 299 with none over the limit)."));
     }
     let saturated = ranking.groups.iter().flat_map(Group::entries).filter(|entry| entry.notes.has(Notes::SATURATED));
     match saturated.count() {
         0 => {}
-        1 => notes.push(
-            "Saturated: the backlog was still growing at the end of 1 run, so its rate is counted as failing.".into(),
-        ),
-        n => notes.push(format!(
-            "Saturated: the backlog was still growing at the end of {n} runs, so their rate is counted as failing."
+        1 => notes.push(Caveat::of(
+            "Saturated",
+            "the backlog was still growing at the end of 1 run, so its rate is counted as failing.",
+        )),
+        n => notes.push(Caveat::of(
+            "Saturated",
+            format!("the backlog was still growing at the end of {n} runs, so their rate is counted as failing."),
         )),
     }
-    notes.extend(NOTED.iter().filter(|(note, _)| ranking.notes.has(*note)).map(|(_, text)| (*text).to_string()));
+    let noted = NOTED.iter().filter(|(note, ..)| ranking.notes.has(*note));
+    notes.extend(noted.map(|(_, title, text)| Caveat::of(title, *text)));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
-            notes.push(format!(
-                "One rate: all runs of {} were at {rate} req/s, so those that keep up are ranked by latency; search for the highest rate (benchmark.qps) to compare throughput.",
+            notes.push(Caveat::of("One rate", format!(
+                "all runs of {} were at {rate} req/s, so those that keep up are ranked by latency; search for the highest rate (benchmark.qps) to compare throughput.",
                 scenario(&group.key.scenario)
-            ));
+            )));
         }
         if !group.mixed.is_empty() {
-            notes.push(format!(
-                "Mixed: rows of {} differ in {}.",
-                scenario(&group.key.scenario),
-                group.mixed.join("; ")
+            notes.push(Caveat::of(
+                "Mixed",
+                format!("rows of {} differ in {}.", scenario(&group.key.scenario), group.mixed.join("; ")),
             ));
         }
     }
@@ -90,43 +131,47 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
         let keys: Vec<&GroupKey> =
             ranking.groups.iter().map(|group| &*group.key).filter(|key| key.scenario == name).collect();
         if keys.len() > 1 {
-            notes.push(separately(name, &differences(&keys)));
+            notes.push(Caveat { separates: true, ..separately(name, &differences(&keys)).into() });
         }
     }
     let clients: BTreeSet<&str> = ranking.groups.iter().map(|group| group.key.client()).collect();
     if clients.len() > 1 {
-        notes.push("Clients: results of different clients are ranked separately, because they measure differently. To rank them together, give all the same scenario (bench-normalize --set scenario=NAME, or --name) and pass --allow-mixed.".into());
+        notes.push(Caveat::of("Clients", "results of different clients are ranked separately, because they measure differently. To rank them together, give all the same scenario (bench-normalize --set scenario=NAME, or --name) and pass --allow-mixed."));
     }
     let (claims, claimed) = &ranking.claims;
-    notes.extend(claims.iter().map(|claim| format!("Claim: {claim}.")));
+    notes.extend(claims.iter().map(|claim| format!("Claim: {claim}.").into()));
     if *claimed > claims.len() {
-        notes.push(format!(
-            "Claims: {} more rows make a claim about their SLA that their numbers contradict.",
-            claimed - claims.len()
+        notes.push(Caveat::of(
+            "Claims",
+            format!("{} more rows make a claim about their SLA that their numbers contradict.", claimed - claims.len()),
         ));
     }
     if !ranking.assumed.is_empty() {
-        notes.push(format!(
-            "Assumed: rows that leave settings unspecified were ranked with those that fit ({}).",
-            ranking.assumed.join("; ")
+        notes.push(Caveat::of(
+            "Assumed",
+            format!(
+                "rows that leave settings unspecified were ranked with those that fit ({}).",
+                ranking.assumed.join("; ")
+            ),
         ));
     }
-    notes.extend(of_the_plan(ranking));
+    notes.extend(of_the_plan(ranking).into_iter().map(Caveat::from));
     let given_up = ranking.failed.iter().filter(|entry| entry.notes.has(Notes::GAVE_UP));
     let given_up: BTreeSet<&str> = given_up.map(|entry| &*entry.framework).collect();
     for framework in given_up {
         let own = ranking.failed.iter().filter(|entry| &*entry.framework == framework);
         let own = own.filter(|entry| !entry.notes.has(Notes::GAVE_UP) && entry.status() != Status::Skipped.as_str());
         let failed: BTreeSet<&str> = own.map(|entry| &*entry.candidate_id).collect();
-        notes.push(match failed.len() {
+        let said = match failed.len() {
             0 => format!("{framework}: stopped early; search incomplete."),
             1 => format!("{framework}: stopped after 1 failed candidate; search incomplete."),
             n => format!("{framework}: stopped after {n} failed candidates; search incomplete."),
-        });
+        };
+        notes.push(said.into());
     }
     for (framework, tried) in &ranking.tried {
         if tried.excluded {
-            notes.push(format!("{framework}: excluded by the user."));
+            notes.push(format!("{framework}: excluded by the user.").into());
             continue;
         }
         let tuned = tried.finished > usize::from(tried.baseline);
@@ -137,7 +182,8 @@ pub fn caveats(ranking: &Ranking) -> Vec<String> {
                 (false, true, _) => "; the baseline failed",
                 (false, false, _) => "; the baseline was not run",
             };
-            notes.push(format!("{framework}: {} of {} candidates produced a result{why}.", tried.finished, tried.of));
+            let counts = format!("{} of {} candidates produced a result", tried.finished, tried.of);
+            notes.push(format!("{framework}: {counts}{why}.").into());
         }
     }
     notes

@@ -53,7 +53,7 @@ pub fn markdown(report: &Report) -> String {
     let caveats = caveat::caveats(ranking);
     if !caveats.is_empty() {
         put(&mut out, "\n## Caveats\n");
-        caveats.iter().for_each(|note| put(&mut out, &format!("- {}", escape(&plain(note, true)))));
+        caveats.iter().for_each(|note| put(&mut out, &format!("- {}", escape(&plain(&note.to_string(), true)))));
     }
     out
 }

@@ -135,15 +135,24 @@ pub struct Answer {
     no_sla: bool,
     /// The candidate to deploy, or why none is recommended.
     pub main: String,
-    /// Its reservations, and the comparison with the others.
-    pub rest: Vec<String>,
+    /// The percentiles of its limits that have too few requests.
+    pub unconfirmed: Option<String>,
+    /// The comparison with the others, and what else there is to say.
+    pub others: Vec<String>,
+}
+
+impl Answer {
+    /// All after the candidate.
+    pub fn rest(&self) -> Vec<&str> {
+        self.unconfirmed.iter().chain(&self.others).map(String::as_str).collect()
+    }
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.no_sla { "no SLA given; " } else { "" })?;
         f.write_str(&self.main)?;
-        self.rest.iter().try_for_each(|more| write!(f, "; {more}"))
+        self.rest().into_iter().try_for_each(|more| write!(f, "; {more}"))
     }
 }
 
@@ -171,14 +180,15 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
                 (false, true) => "deploy".into(),
                 (false, false) => "provisional winner".into(),
             };
-            let mut rest = if first.unconfirmed() { vec![unconfirmed(ranking, first)] } else { Vec::new() };
-            rest.extend(beside(ranking, group));
-            rest.extend(provisional(ranking, group).filter(|_| !is_test));
+            let mut others = beside(ranking, group);
+            others.extend(provisional(ranking, group).filter(|_| !is_test));
             let meets = match first.entry().blind_to_failures() {
                 Some(client) => format!("meets the SLA if no request failed ({client} does not count failures)"),
                 None => "meets the SLA".into(),
             };
-            Answer { main: format!("{what}: {who}, {value}{}, {meets}", at(first)), rest, ..Answer::default() }
+            let main = format!("{what}: {who}, {value}{}, {meets}", at(first));
+            let unconfirmed = first.unconfirmed().then(|| unconfirmed(ranking, first));
+            Answer { no_sla: false, main, unconfirmed, others }
         }
         Decision::Fastest => {
             let sure = if complete { "" } else { "provisionally " };
@@ -187,8 +197,8 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
             let main = format!("{sure}{what}{test}: {who}, {value}{}", at(first));
             let blind = first.entry().blind_to_failures();
             let blind = blind.map(|client| format!("failed requests are unknown ({client} does not count them)"));
-            let rest = blind.into_iter().chain(beside(ranking, group)).collect();
-            Answer { no_sla: true, main, rest }
+            let others = blind.into_iter().chain(beside(ranking, group)).collect();
+            Answer { no_sla: true, main, unconfirmed: None, others }
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;

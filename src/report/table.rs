@@ -97,21 +97,16 @@ fn brief(why: &str) -> String {
 }
 
 /// With several rankings the titles of caveats that have one, so that all fits a screen, and the others; otherwise all.
-fn short_caveats(ranking: &Ranking) -> (Vec<String>, Vec<String>) {
-    let all = caveat::caveats(ranking);
-    if ranking.groups.len() < 2 {
-        return (Vec::new(), all);
-    }
-    let (mut titles, mut whole): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-    for note in all {
-        let title = note.split_once(": ").map(|(title, _)| title.to_string());
-        let is_title = |title: &String| title.starts_with(char::is_uppercase) && title != "Claim" && title != "Plan";
-        match title.filter(is_title) {
+fn short_caveats(ranking: &Ranking) -> (Vec<&'static str>, Vec<String>) {
+    let several = ranking.groups.len() > 1;
+    let (mut titles, mut whole) = (Vec::new(), Vec::new());
+    for caveat in caveat::caveats(ranking) {
+        match caveat.title.filter(|_| several) {
             Some(title) if titles.contains(&title) => {}
             Some(title) => titles.push(title),
             // The titles of the rankings show how they differ.
-            None if note.contains(" is ranked separately for ") => {}
-            None => whole.push(note),
+            None if several && caveat.separates => {}
+            None => whole.push(caveat.to_string()),
         }
     }
     (titles, whole)
@@ -204,8 +199,8 @@ fn rankings(ranking: &Ranking, look: TableStyle) -> String {
         of_group.notes.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "  ")));
     }
     if several {
-        let rest = ranking.groups.iter().flat_map(|group| note::answer(ranking, group).rest);
-        let unsure: BTreeSet<String> = rest.filter(|part| part.contains("not confirmed")).collect();
+        let unsure = ranking.groups.iter().filter_map(|group| note::answer(ranking, group).unconfirmed);
+        let unsure: BTreeSet<String> = unsure.collect();
         let unsure: String = unsure.iter().take(2).map(|part| format!("pass?: {part}. ")).collect();
         let line = format!("{unsure}The best of each framework; all candidates: --format md");
         out.push_str(&wrap(&plain(&line, true), look.width, ""));
@@ -236,17 +231,15 @@ fn group_rows(
     let rows: Vec<Vec<String>> = shown.take(MOST).map(row).collect();
     let mut notes = Vec::new();
     let more = group.ranked.len() - rows.len();
-    let mut rest = note::answer(ranking, group).rest;
-    if several {
-        // Below the table, once.
-        rest.retain(|part| !part.contains("not confirmed"));
-    }
+    let answer = note::answer(ranking, group);
+    // With several rankings what is not confirmed stands below the table, once.
+    let mut rest: Vec<String> = answer.unconfirmed.into_iter().filter(|_| !several).chain(answer.others).collect();
     rest.extend((more > 0 && !several).then(|| format!("{more} more: --format csv")));
     if !rest.is_empty() {
         notes.push(rest.join("; "));
     }
     if let (Decision::None { .. }, true) = (&group.decision, several) {
-        notes.push(note::answer(ranking, group).main);
+        notes.push(answer.main);
     }
     GroupRows { title: format!("{title}{load}"), rows, notes }
 }

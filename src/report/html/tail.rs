@@ -122,6 +122,6 @@ pub fn caveats(ranking: &Ranking) -> String {
     if caveats.is_empty() {
         return String::new();
     }
-    let items: String = caveats.iter().map(|note| format!("<li>{}</li>\n", line(note))).collect();
+    let items: String = caveats.iter().map(|note| format!("<li>{}</li>\n", line(&note.to_string()))).collect();
     format!("<section id=\"caveats\"><h2>Caveats</h2>\n<ul class=\"caveats\">\n{items}</ul></section>\n")
 }

@@ -122,8 +122,9 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     if !matches!(group.decision, Decision::None { .. }) {
         out.push_str(&numbers(ranking, group));
     }
-    if !answer.rest.is_empty() {
-        out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(&answer.rest.join("; "))));
+    let rest = answer.rest();
+    if !rest.is_empty() {
+        out.push_str(&format!("<p class=\"rest\">{}</p>\n", sentence(&rest.join("; "))));
     }
     out.push_str(&format!("<p class=\"go\"><a href=\"#group-{i}\">Ranking and plots</a></p></article>\n"));
     out
