@@ -15,6 +15,18 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// The name of a program without its folder.
+#[must_use]
+pub fn program_name(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// True for a program that is a shell, in any folder.
+#[must_use]
+pub fn is_shell(word: &str) -> bool {
+    ["sh", "bash", "dash", "ksh", "zsh"].contains(&program_name(word))
+}
+
 /// The names of the `${NAME}` in a word.
 #[must_use]
 pub fn references(word: &str) -> Vec<String> {

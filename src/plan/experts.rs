@@ -13,8 +13,7 @@ use crate::rows::words::FindingCode as Code;
 
 /// Warns about baselines whose GPUs share the experts of a model in parts of blocks.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         let Some(facts) = context.facts(section.model.as_ref().unwrap_or(&plan.model)) else { continue };
         found.extend(uneven_blocks(plan, section, framework, &facts));
     }

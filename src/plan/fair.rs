@@ -22,9 +22,7 @@ const ROLES: [(KnobRole, &str); 6] = [
 
 /// Adds a note, and a caveat, for each setting in which the baselines differ.
 pub fn check(plan: &Plan, frameworks: &Frameworks, checked: &mut PlanCheck, found: &mut Vec<Finding>) {
-    let enabled = plan.frameworks.iter().filter(|section| section.enabled);
-    let all: Vec<(&FrameworkPlan, &Framework)> =
-        enabled.filter_map(|section| Some((section, frameworks.get(&section.definition)?))).collect();
+    let all: Vec<(&FrameworkPlan, &Framework)> = plan.enabled(frameworks).collect();
     for (role, name) in ROLES {
         let values: Vec<(&str, String)> = all
             .iter()

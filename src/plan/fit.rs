@@ -25,8 +25,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     let on_gpus = plan.hardware.gpu_count != Some(0);
     let Some(gpu) = plan.hardware.gpu_model.as_ref().filter(|_| on_gpus) else { return };
     let Some(memory) = memory_gb(gpu) else { return found.extend(unknown_gpu(plan, gpu, context)) };
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         if has_other_weights(section, framework) {
             continue;
         }

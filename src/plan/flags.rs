@@ -33,8 +33,7 @@ struct KnobUse<'a> {
 /// Adds findings about flags, and returns which are accepted, substituted or rejected.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) -> PlanCheck {
     let mut checked = PlanCheck::default();
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         let captured = context.helps.get(&section.name, &framework.name);
         let mut checking = FlagChecker {
             section,

@@ -50,9 +50,8 @@ impl NamedSize {
     /// Reads a path or an id: only its last part counts.
     #[must_use]
     pub fn of(model: &str) -> Self {
-        let name = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
-        let words: Vec<&str> =
-            name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let name = upper_name(model);
+        let words = words_of(&name);
         if is_part(&words) {
             return Self::default();
         }
@@ -60,10 +59,9 @@ impl NamedSize {
         let experts =
             parts.iter().any(|part| matches!(part, SizeWord::Active | SizeWord::Experts | SizeWord::Product(_)));
         let stated = parameters(&parts);
-        let family = FAMILIES.iter().find(|family| {
-            let own: Vec<&str> = family.name.split(' ').collect();
-            words.windows(own.len()).any(|window| window == own) && !words.iter().any(|word| SMALLER.contains(word))
-        });
+        let family = FAMILIES
+            .iter()
+            .find(|family| has_words(&words, &family.name) && !words.iter().any(|word| SMALLER.contains(word)));
         let family = family.filter(|family| stated.is_none_or(|n| (n / 1e9 / family.billions - 1.0).abs() < 0.1));
         Self {
             parameters: family.map(|family| family.billions * 1e9).or(stated),
@@ -77,6 +75,22 @@ impl NamedSize {
 /// True if a name, in words, is that of a part of a model, or of one without real weights.
 fn is_part(words: &[&str]) -> bool {
     words.iter().any(|word| PARTS.contains(word) || word.starts_with("EAGLE"))
+}
+
+/// The last part of a model's path or id, in upper case.
+pub(super) fn upper_name(model: &str) -> String {
+    model.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_uppercase()
+}
+
+/// The words of a name: what stands between its dashes, dots and the like.
+pub(super) fn words_of(name: &str) -> Vec<&str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect()
+}
+
+/// True if these words, separated by spaces, follow each other among the words of a name.
+pub(super) fn has_words(words: &[&str], wanted: &str) -> bool {
+    let own: Vec<&str> = wanted.split(' ').collect();
+    words.windows(own.len()).any(|window| window == own)
 }
 
 /// True if a name, in words, is that of another model than the one it is called after.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::model::ModelFacts;
-use super::named::{NamedSize, is_other_model};
+use super::named::{NamedSize, has_words, is_other_model, upper_name, words_of};
 use crate::base::yaml;
 
 /// Words of checkpoints in eight bits that have no blocks.
@@ -36,14 +36,9 @@ impl ModelFacts {
     #[must_use]
     pub fn named(model: &str) -> Option<Self> {
         let model = model.trim_end_matches('/');
-        let name = model.rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
-        let words: Vec<&str> =
-            name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let fits = |shape: &&ModelShape| {
-            let own: Vec<&str> = shape.name.split(' ').collect();
-            words.windows(own.len()).any(|window| window == own)
-        };
-        let shape = SHAPES.iter().find(fits).filter(|_| !is_other_model(&words))?;
+        let name = upper_name(model);
+        let words = words_of(&name);
+        let shape = SHAPES.iter().find(|shape| has_words(&words, &shape.name)).filter(|_| !is_other_model(&words))?;
         // Others than its owner publish FP8 checkpoints without blocks.
         let owner = shape.source.rsplit('/').nth(1).unwrap_or_default();
         let id = model.split_once('/').filter(|(_, name)| !model.starts_with(['/', '.', '~']) && !name.contains('/'));

@@ -21,8 +21,7 @@ struct OptionFile<'a> {
 
 /// Adds findings about settings that are both in an option file and a flag, and about files that cannot be read here.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         let mut set = section.settings();
         set.retain(|setting| !setting.value.is_null());
         for file in files(framework, &set, context, found) {

@@ -22,8 +22,7 @@ struct OptionMember<'a> {
 
 /// Adds findings about every framework with option files.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         if !framework.option_members.is_empty() {
             one(plan, context, section, framework, found);
         }

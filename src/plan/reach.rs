@@ -9,8 +9,7 @@ use crate::rows::words::FindingCode as Code;
 /// Adds findings about a server that clients cannot reach, or that refuses their requests.
 pub fn check(plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     let shows_key = plan.benchmark.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(frameworks) {
         let at = format!("/frameworks/{}", escape(&section.name));
         let settings = section.settings();
         for setting in settings.iter().filter(|setting| !setting.value.is_null()) {

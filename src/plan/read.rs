@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::framework_plan::{FrameworkPlan, frameworks};
 use super::keys::{SMOKE_PROMPTS, default_at};
 use super::shape::texts;
-use crate::engines::framework::Framework;
+use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::{
     Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario, SharedPrefix, Users,
 };
@@ -105,6 +105,15 @@ fn count32(value: u64) -> u32 {
 }
 
 impl Plan {
+    /// The frameworks that are not excluded, with their definitions.
+    pub fn enabled<'a>(
+        &'a self,
+        frameworks: &'a Frameworks,
+    ) -> impl Iterator<Item = (&'a FrameworkPlan, &'a Framework)> {
+        let enabled = self.frameworks.iter().filter(|section| section.enabled);
+        enabled.filter_map(|section| Some((section, frameworks.get(&section.definition)?)))
+    }
+
     /// Reads a plan in which [`super::load`] found no error.
     #[must_use]
     pub fn read(value: &Value) -> Self {

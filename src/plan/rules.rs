@@ -17,8 +17,7 @@ use crate::rows::words::{FailureClass, FindingCode as Code};
 pub fn check(plan: &mut Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     words(plan, context, found);
     let mut caveats = Vec::new();
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = context.frameworks.get(&section.definition) else { continue };
+    for (section, framework) in plan.enabled(context.frameworks) {
         let mut checking = RuleChecker { plan, section, framework, found, caveats: &mut caveats };
         checking.base();
         checking.search();

@@ -19,10 +19,7 @@ const VARIABLES: [&str; 5] = [
 
 /// Adds a finding for each variable that leaves a server fewer GPUs than it takes, or others than the plan's.
 pub fn check(plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
-    for section in plan.frameworks.iter().filter(|section| section.enabled) {
-        let Some(framework) = frameworks.get(&section.definition).filter(|framework| !framework.simulated) else {
-            continue;
-        };
+    for (section, framework) in plan.enabled(frameworks).filter(|(_, framework)| !framework.simulated) {
         for (name, text) in &section.env {
             let Some(text) = text.as_ref().filter(|_| VARIABLES.contains(&name.as_str())) else { continue };
             if let Some(why) = conflict(plan, section, framework, frameworks, name, text) {

@@ -37,6 +37,11 @@ pub struct NewPlan<'a> {
 }
 
 impl NewPlan<'_> {
+    /// True if the model's name says that it is a GGUF file, which llama.cpp serves.
+    fn is_gguf(&self) -> bool {
+        self.model.to_ascii_lowercase().contains("gguf")
+    }
+
     /// What is known about the model: from its files, otherwise by its name.
     fn known(&self) -> Option<ModelFacts> {
         self.facts.clone().or_else(|| ModelFacts::named(self.model))
@@ -90,8 +95,10 @@ pub fn plan(new: &NewPlan, frameworks: &Frameworks, notice: &Notice) -> Result<S
     if new.model.trim().is_empty() {
         return Err(Error::new("--new requires a model: a path or an id"));
     }
-    let is_gguf = new.model.to_ascii_lowercase().contains("gguf");
-    if !is_gguf && !new.gpus.is_power_of_two() && new.gpus > 0 && new.known().is_none_or(|facts| facts.heads.is_none())
+    if !new.is_gguf()
+        && !new.gpus.is_power_of_two()
+        && new.gpus > 0
+        && new.known().is_none_or(|facts| facts.heads.is_none())
     {
         notice.warn(format!(
             "tensor parallelism over {} GPUs only starts if that number divides the attention heads of {}, which are \
@@ -165,8 +172,7 @@ fn choices<'a>(new: &NewPlan, frameworks: &'a Frameworks, notice: &Notice) -> Re
         }
         return Ok(all);
     }
-    let is_gguf = new.model.to_ascii_lowercase().contains("gguf");
-    let names = if is_gguf { vec![GGUF] } else { USUAL.to_vec() };
+    let names = if new.is_gguf() { vec![GGUF] } else { USUAL.to_vec() };
     let listed = names.into_iter().filter_map(|name| frameworks.get(name));
     let mut all: Vec<FrameworkChoice> = listed
         .map(|framework| {

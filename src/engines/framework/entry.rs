@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Framework;
+use crate::base::shell;
 
 /// Another command that starts the same server.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,7 +79,7 @@ impl Framework {
 
 /// True if a word is a definition's program: the same name in any folder, or any version of the interpreter.
 fn is_program(program: &str, word: &str) -> bool {
-    let name = word.rsplit('/').next().unwrap_or(word);
+    let name = shell::program_name(word);
     let python = |name: &str| {
         let version = name.strip_prefix("python");
         version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Framework;
+use crate::base::shell;
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::Members;
 
@@ -37,7 +38,7 @@ impl Framework {
     pub fn rank_settings(&self, launcher: &str, flags: &Members, command: &[String]) -> BTreeMap<String, String> {
         let ranks = self.parallelism.gpus(flags).filter(|ranks| *ranks > 1);
         let Some((settings, ranks)) = self.ranks.get(launcher).zip(ranks) else { return BTreeMap::new() };
-        let is_there = |wrapper: &String| command.iter().any(|word| word.rsplit('/').next() == Some(wrapper));
+        let is_there = |wrapper: &String| command.iter().any(|word| shell::program_name(word) == wrapper);
         let mut all: BTreeMap<String, String> = settings.clone();
         if all.get(WRAPPER).is_some_and(is_there) {
             all.remove(WRAPPER);

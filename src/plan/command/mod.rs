@@ -7,7 +7,7 @@ mod parse;
 pub mod pasted;
 mod script;
 pub mod unshelled;
-mod wrap;
+pub mod wrap;
 
 use std::collections::BTreeMap;
 
@@ -388,7 +388,7 @@ impl CommandReader<'_> {
 
 /// Where the arguments begin, for a program unknown to the definition.
 fn end_of(words: &[String], model: &str) -> usize {
-    let name = words[0].rsplit('/').next().unwrap_or_default();
+    let name = shell::program_name(&words[0]);
     let mut from = 1;
     if name.starts_with("python") {
         let options = words[1..].iter().take_while(|word| is_flag(word)).count();

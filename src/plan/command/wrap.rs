@@ -1,6 +1,7 @@
 //! Unwraps a server's command from variables, `env`, `exec` and shells.
 
 use super::script;
+use crate::base::shell;
 
 /// A command without shell syntax.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,10 @@ pub struct Bare {
     /// The command.
     pub words: Vec<String>,
 }
+
+/// Programs that start a server where bench-serve cannot stop it.
+pub const DETACHED: [&str; 9] =
+    ["kubectl", "oc", "helm", "docker-compose", "sbatch", "tmux", "screen", "systemctl", "systemd-run"];
 
 /// Options of a shell that do not affect a script of plain commands.
 const NEUTRAL: &str = "ceux";
@@ -27,14 +32,13 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
             words.remove(0);
             continue;
         }
-        let name = first.rsplit('/').next().unwrap_or(first);
         let next = words.get(1).map_or("", String::as_str);
-        match name {
+        match shell::program_name(first) {
             "exec" => drop(words.remove(0)),
             // The prompt of a shell, pasted with the line.
             "$" | "%" | ">" => drop(words.remove(0)),
             "env" if !next.is_empty() && !next.starts_with('-') => drop(words.remove(0)),
-            "sh" | "bash" | "dash" | "ksh" | "zsh" => match shell(&words)? {
+            name if shell::is_shell(name) => match shell_command(&words)? {
                 Shell::Plain(inner) => words = inner,
                 Shell::Script(all) => return Ok(Bare { env, words: all }),
             },
@@ -52,15 +56,14 @@ pub fn bare(mut words: Vec<String>) -> Result<Bare, String> {
 /// What to write instead, if a program before the server's (`program`: the index of that one) starts it elsewhere: bench-serve
 /// could neither reach nor stop it there.
 pub fn elsewhere(words: &[String], program: usize) -> Option<String> {
-    let name = |word: &String| word.rsplit('/').next().unwrap_or_default().to_string();
     let before = |word: &&String| {
-        ["sudo", "env", "time", "nice", "setsid"].contains(&name(word).as_str()) || word.starts_with('-')
+        ["sudo", "env", "time", "nice", "setsid"].contains(&shell::program_name(word)) || word.starts_with('-')
     };
     let at = words[..program].iter().take_while(before).count();
-    let first = words.get(at).filter(|_| at < program).map(name)?;
+    let first = words.get(at).filter(|_| at < program).map(|word| shell::program_name(word))?;
     let next = |wanted: &str| words[at + 1..program].iter().any(|word| word == wanted);
     let new = "or let `bench-validate --new --from-command` write the plan";
-    Some(match first.as_str() {
+    Some(match first {
         "docker" | "podman" | "nerdctl" if next("exec") => {
             format!(
                 "it starts the server in a container: write `launcher: {{name: docker_exec, container: NAME}}` and only the server's command here, {new}"
@@ -77,7 +80,7 @@ pub fn elsewhere(words: &[String], program: usize) -> Option<String> {
                 "it starts the server on another host: write `launcher: {{name: ssh, host: HOST}}` and only the server's command here, {new}"
             )
         }
-        "kubectl" | "oc" | "helm" | "docker-compose" | "sbatch" | "tmux" | "screen" | "systemctl" | "systemd-run" => {
+        _ if DETACHED.contains(&first) => {
             format!(
                 "{first} starts the server where bench-serve cannot stop it: write only the server's command here, or `launcher: attach` for a server that runs already"
             )
@@ -128,7 +131,7 @@ enum Shell {
     Script(Vec<String>),
 }
 
-fn shell(words: &[String]) -> Result<Shell, String> {
+fn shell_command(words: &[String]) -> Result<Shell, String> {
     let mut at = 1;
     let mut neutral = true;
     while let Some(option) = words.get(at).filter(|word| word.starts_with(['-', '+'])) {

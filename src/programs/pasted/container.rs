@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::shell;
+
 /// A server's container.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Container {
@@ -107,7 +109,7 @@ const SHORT: [(char, &str); 15] = [
 
 /// Index of the program after variables and words that do not matter here: `sudo -E`, `exec`, `nohup`, `time`.
 pub fn program_at(words: &[String]) -> usize {
-    let plain = |word: &String| ["sudo", "exec", "nohup", "time"].contains(&word.rsplit('/').next().unwrap_or(word));
+    let plain = |word: &String| ["sudo", "exec", "nohup", "time"].contains(&shell::program_name(word));
     words.iter().take_while(|word| word.contains('=') || word.starts_with('-') || plain(word)).count()
 }
 
@@ -116,10 +118,9 @@ pub fn program_at(words: &[String]) -> usize {
 /// # Errors
 /// Without an image, or with an option that cannot be read.
 pub fn read(words: &[String]) -> Result<Option<Container>, String> {
-    let name = |word: &String| word.rsplit('/').next().unwrap_or(word).to_string();
     // Variables before it are for the docker client, not for the container.
     let program = program_at(words);
-    if !words.get(program).is_some_and(|word| ["docker", "podman"].contains(&name(word).as_str())) {
+    if !words.get(program).is_some_and(|word| ["docker", "podman"].contains(&shell::program_name(word))) {
         return Ok(None);
     }
     let rest = &words[program + 1..];
@@ -127,7 +128,7 @@ pub fn read(words: &[String]) -> Result<Option<Container>, String> {
     let Some((_, rest)) = rest.split_first().filter(|(first, _)| ["run", "create"].contains(&first.as_str())) else {
         return Err(format!("{} must be followed by run (docker also by exec)", words[program]));
     };
-    let mut container = Container { launcher: name(&words[program]), ..Container::default() };
+    let mut container = Container { launcher: shell::program_name(&words[program]).into(), ..Container::default() };
     let mut at = 0;
     while let Some(word) = rest.get(at).filter(|word| word.starts_with('-') && *word != "--") {
         at += 1;

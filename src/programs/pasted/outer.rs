@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::container::{long_form, program_at};
 use crate::base::shell;
+use crate::plan::command::wrap::DETACHED;
 use crate::rows::kinds::LauncherStep;
 
 /// A program before a server's command, as a launcher.
@@ -33,23 +34,8 @@ pub enum BehindLauncher {
     Here(Vec<String>),
 }
 
-/// Programs that start a server where bench-serve cannot stop it.
-const REFUSED: [&str; 14] = [
-    "kubectl",
-    "oc",
-    "helm",
-    "nerdctl",
-    "docker-compose",
-    "podman-compose",
-    "tmux",
-    "screen",
-    "sbatch",
-    "systemd-run",
-    "systemctl",
-    "ray",
-    "at",
-    "parallel",
-];
+/// Programs that start a pasted server where bench-serve cannot stop it, besides [`DETACHED`].
+const ALSO_DETACHED: [&str; 5] = ["nerdctl", "podman-compose", "ray", "at", "parallel"];
 /// ssh: letters of options with a value.
 const SSH_VALUES: &str = "BbcDEeFIiJLlmOopQRSWw";
 /// ssh: options that bench-serve sets itself, or that have no effect on its servers.
@@ -117,9 +103,8 @@ pub fn read(words: &[String]) -> Result<Option<OuterLauncher>, String> {
     let Some(program) = words.get(at) else { return Ok(None) };
     let before: Vec<String> = words[..at].iter().filter(|word| word.contains('=')).cloned().collect();
     let rest = &words[at + 1..];
-    let name = program.rsplit('/').next().unwrap_or(program);
     let first = rest.first().map_or("", String::as_str);
-    match name {
+    match shell::program_name(program) {
         "ssh" => ssh(rest).map(Some),
         "srun" => srun(rest, before).map(Some),
         "docker" if first == "exec" => docker_exec(&rest[1..]).map(Some),
@@ -135,29 +120,39 @@ pub fn is_remote(words: &[String]) -> bool {
     matches!(read(words), Ok(Some(OuterLauncher { behind: BehindLauncher::Line(_), .. })))
 }
 
-/// Why a program before a server cannot be part of a plan, and what to write instead; `None` for others. It matters only if a
-/// server follows.
-pub fn refused(words: &[String]) -> Option<String> {
+/// A program before a server that cannot be part of a plan.
+#[derive(Debug)]
+pub struct RefusedProgram {
+    /// Why, and what to write instead.
+    pub why: String,
+    /// It starts what a file says, so no server has to follow; others matter only if one does.
+    pub by_file: bool,
+}
+
+/// The program at the beginning of the words, if it cannot be part of a plan.
+pub fn refused(words: &[String]) -> Option<RefusedProgram> {
     let at = program_at(words);
-    let name = words.get(at)?.rsplit('/').next()?;
+    let name = shell::program_name(words.get(at)?);
     let next = words.get(at + 1).map_or("", String::as_str);
     let paste = "paste only the server's own command, and run the programs where it runs";
-    match (name, next) {
-        ("kubectl" | "oc", _) => Some(format!(
+    let by_file = ["docker", "podman"].contains(&name) && ["compose", "stack", "service"].contains(&next);
+    let why = match (name, next) {
+        ("kubectl" | "oc", _) => format!(
             "{name} {next} starts the server in a pod, for which there is no launcher: {paste}, or start it there and use launcher \
              attach with its forwarded port"
-        )),
-        ("podman" | "nerdctl", "exec") => Some(format!(
+        ),
+        ("podman" | "nerdctl", "exec") => format!(
             "there is no launcher for {name} exec: paste the `{name} run` of the container with the server's command"
-        )),
-        ("docker" | "podman", "compose" | "stack" | "service") => Some(format!(
+        ),
+        _ if by_file => format!(
             "{name} {next} starts what its file says: paste a `{name} run` with the image and the command of the service"
-        )),
-        _ if REFUSED.contains(&name) => {
-            Some(format!("{name} starts the server where bench-serve cannot stop it: {paste}"))
+        ),
+        _ if DETACHED.contains(&name) || ALSO_DETACHED.contains(&name) => {
+            format!("{name} starts the server where bench-serve cannot stop it: {paste}")
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(RefusedProgram { why, by_file })
 }
 
 fn step(name: &str, settings: &[(&str, String)]) -> LauncherStep {
@@ -320,8 +315,8 @@ mod tests {
             ("docker compose run vllm vllm serve m", "image and the command"),
             ("tmux new -d 'vllm serve m'", "cannot stop it"),
         ] {
-            assert!(refused(&shell::split(line).unwrap()).is_some_and(|why| why.contains(said)), "{line}");
+            assert!(refused(&shell::split(line).unwrap()).is_some_and(|refused| refused.why.contains(said)), "{line}");
         }
-        assert_eq!(refused(&shell::split("docker run i vllm serve m").unwrap()), None);
+        assert!(refused(&shell::split("docker run i vllm serve m").unwrap()).is_none());
     }
 }

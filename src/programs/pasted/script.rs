@@ -2,7 +2,7 @@
 
 use super::container;
 use super::document::{self, HereDocument};
-use super::outer::{self, BehindLauncher};
+use super::outer::{self, BehindLauncher, RefusedProgram};
 use super::unit;
 use super::variables::{Variables, unresolved};
 use crate::base::shell;
@@ -104,11 +104,10 @@ fn in_text(text: &str, frameworks: &Frameworks, place: ScriptPlace) -> Result<Op
 
 /// The server that these words start.
 fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCommand>, String> {
-    if let Some(why) = outer::refused(words) {
+    if let Some(RefusedProgram { why, by_file }) = outer::refused(words) {
         let starts = |text: &str| matches!(in_text(text, frameworks, ScriptPlace::There), Ok(Some(_)));
-        let behind = why.contains("what its file says")
-            || framework_of(words, frameworks).is_some()
-            || words.iter().skip(1).any(|word| starts(word));
+        let behind =
+            by_file || framework_of(words, frameworks).is_some() || words.iter().skip(1).any(|word| starts(word));
         return if behind { Err(why) } else { Ok(None) };
     }
     if let Some(found) = outer::read(words)? {
@@ -127,9 +126,7 @@ fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCom
     }
     if container::read(words)?.is_none() {
         let Some(_) = framework_of(words, frameworks) else { return Ok(None) };
-        let is_shell =
-            |word: &&String| ["sh", "bash", "dash", "ksh", "zsh"].contains(&word.rsplit('/').next().unwrap_or(word));
-        if !words.iter().take(container::program_at(words) + 1).any(|word| is_shell(&word)) {
+        if !words.iter().take(container::program_at(words) + 1).any(|word| shell::is_shell(word)) {
             known(words)?;
         }
     }
@@ -141,7 +138,8 @@ fn without_wrapper(words: &[String], step: &LauncherStep, frameworks: &Framework
     let framework = framework_of(words, frameworks);
     let wrapper = framework.and_then(|framework| framework.ranks.get(&step.name)?.get("wrapper"));
     let program = framework.and_then(|framework| framework.find(words)).map_or(0, |found| found.program);
-    let is_wrapper = |i: usize, word: &String| i < program && word.rsplit('/').next() == wrapper.map(String::as_str);
+    let is_wrapper =
+        |i: usize, word: &String| i < program && wrapper.is_some_and(|wrapper| shell::program_name(word) == wrapper);
     words.iter().enumerate().filter(|(i, word)| !is_wrapper(*i, word)).map(|(_, word)| word.clone()).collect()
 }
 
@@ -217,7 +215,7 @@ fn sets(words: &[String]) -> bool {
 
 /// True for a command without effect on the server: `set -e`, a download.
 fn neutral(words: &[String]) -> bool {
-    let first = words.get(container::program_at(words)).map_or("", |word| word.rsplit('/').next().unwrap_or(word));
+    let first = words.get(container::program_at(words)).map_or("", |word| shell::program_name(word));
     let installs = ["pip", "pip3", "uv"].contains(&first)
         && words.iter().any(|word| word == "install" || word == "venv" || word == "sync");
     let known = [
