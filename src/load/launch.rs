@@ -1,14 +1,13 @@
 //! The sessions of a run that have not been sent yet, shared by the threads that send them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::count::LiveCount;
 use super::jobs;
 use super::jobs::{Job, Jobs};
 use super::recorder::RunRecorder;
@@ -99,26 +98,10 @@ pub struct LaunchQueue {
     hungry: Notify,
     /// Sessions were made.
     fed: Notify,
-    in_flight: AtomicUsize,
-    starting: AtomicUsize,
-}
-
-/// Counts a session as in flight until it is dropped.
-pub struct FlightMark(Arc<LaunchQueue>);
-
-/// Counts a request as one that is about to be written, until it is dropped.
-pub struct StartMark(Arc<LaunchQueue>);
-
-impl Drop for FlightMark {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Drop for StartMark {
-    fn drop(&mut self) {
-        self.0.starting.fetch_sub(1, Relaxed);
-    }
+    /// The sessions in flight.
+    pub in_flight: LiveCount,
+    /// The requests that are about to be written.
+    pub starting: LiveCount,
 }
 
 impl LaunchQueue {
@@ -149,8 +132,8 @@ impl LaunchQueue {
             ahead: AHEAD + recorder.share(concurrency) as usize,
             hungry: Notify::new(),
             fed: Notify::new(),
-            in_flight: AtomicUsize::new(0),
-            starting: AtomicUsize::new(0),
+            in_flight: LiveCount::default(),
+            starting: LiveCount::default(),
         }
     }
 
@@ -238,7 +221,7 @@ impl LaunchQueue {
             (job, row)
         });
         let session: Session = rows.collect();
-        if self.settings.cap.is_some_and(|cap| self.in_flight.load(Relaxed) >= cap) {
+        if self.settings.cap.is_some_and(|cap| self.in_flight.get() >= cap) {
             return NextSession::Dropped(session);
         }
         supply.open.extend(session.iter().map(|(job, _)| (phase, job.i)));
@@ -286,22 +269,5 @@ impl LaunchQueue {
         drop(supply);
         self.fed.notify_waiters();
         open
-    }
-
-    /// Counts a session as in flight.
-    pub fn flight_mark(self: &Arc<Self>) -> FlightMark {
-        self.in_flight.fetch_add(1, Relaxed);
-        FlightMark(self.clone())
-    }
-
-    /// Counts a request as one that is about to be written.
-    pub fn start_mark(self: &Arc<Self>) -> StartMark {
-        self.starting.fetch_add(1, Relaxed);
-        StartMark(self.clone())
-    }
-
-    /// Number of requests that are about to be written.
-    pub fn starting(&self) -> usize {
-        self.starting.load(Relaxed)
     }
 }

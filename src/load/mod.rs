@@ -2,6 +2,7 @@
 
 pub mod builder;
 mod command;
+mod count;
 pub mod dataset;
 mod dataset_cache;
 mod driver;

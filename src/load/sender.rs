@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::launch::{FlightMark, LaunchQueue, NextSession, Session, SessionSettings, StartMark};
+use super::count::CountMark;
+use super::launch::{LaunchQueue, NextSession, Session, SessionSettings};
 use super::pace::{SENDING, sleep_until, wake_in_time};
 use super::request::{Outgoing, send};
 use super::workers::WorkerThreads;
@@ -67,7 +68,7 @@ fn send_due(launch: &Arc<LaunchQueue>, workers: &WorkerThreads, due: &[Micros], 
         together = if at == Micros(0) { together + 1 } else { 0 };
         if together % BATCH == BATCH - 1 {
             let begun = Instant::now();
-            while launch.starting() > 0 && begun.elapsed() < SETTLE {
+            while launch.starting.get() > 0 && begun.elapsed() < SETTLE {
                 std::thread::park_timeout(LOOK);
             }
         }
@@ -91,8 +92,8 @@ fn send_due(launch: &Arc<LaunchQueue>, workers: &WorkerThreads, due: &[Micros], 
             session,
             launch: launch.clone(),
             exchange,
-            starting: Some(launch.start_mark()),
-            flight: launch.flight_mark(),
+            starting: Some(launch.starting.mark()),
+            flight: launch.in_flight.mark(),
         };
         let busy = workers.mark(thread);
         workers.spawn(thread, |client| async move {
@@ -109,14 +110,14 @@ pub async fn fill(launch: Arc<LaunchQueue>, workers: Arc<WorkerThreads>, slots: 
             let begun = Instant::now();
             // A server takes them one after the other, too.
             tokio::time::sleep(PAUSE).await;
-            while launch.starting() > 0 && begun.elapsed() < SETTLE {
+            while launch.starting.get() > 0 && begun.elapsed() < SETTLE {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        let (launch, mut starting) = (launch.clone(), Some(launch.start_mark()));
+        let (launch, mut starting) = (launch.clone(), Some(launch.starting.mark()));
         workers.spawn(slot % workers.len(), |client| async move {
             while let Some(session) = launch.wait_next().await {
-                let (launch, flight) = (launch.clone(), launch.flight_mark());
+                let (launch, flight) = (launch.clone(), launch.in_flight.mark());
                 BegunSession { session, launch, exchange: None, starting: starting.take(), flight }
                     .follow(&client)
                     .await;
@@ -130,8 +131,8 @@ struct BegunSession {
     session: Session,
     launch: Arc<LaunchQueue>,
     exchange: Option<Exchange>,
-    starting: Option<StartMark>,
-    flight: FlightMark,
+    starting: Option<CountMark>,
+    flight: CountMark,
 }
 
 impl BegunSession {

@@ -2,8 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Builder;
@@ -11,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
 
+use super::count::{CountMark, LiveCount};
 use super::pace::{READING, wake_in_time};
 use super::request::{FollowSettings, Outgoing, RequestOutcome, send};
 use crate::base::error::{Context, Error, Result};
@@ -30,7 +29,7 @@ struct WorkerThread {
     /// `None` once the thread is to end.
     commands: Option<UnboundedSender<ThreadCommand>>,
     /// Number of sessions that it follows.
-    busy: Arc<AtomicUsize>,
+    busy: LiveCount,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,22 +38,6 @@ pub struct WorkerThreads {
     each: Vec<WorkerThread>,
     /// `None` for https.
     wire: Option<Arc<Wire>>,
-}
-
-/// Counts a session as one that a thread follows, until it is dropped.
-pub struct BusyMark(Arc<AtomicUsize>);
-
-impl BusyMark {
-    fn new(busy: &Arc<AtomicUsize>) -> Self {
-        busy.fetch_add(1, Relaxed);
-        Self(busy.clone())
-    }
-}
-
-impl Drop for BusyMark {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 impl WorkerThreads {
@@ -85,7 +68,7 @@ impl WorkerThreads {
             };
             let named = std::thread::Builder::new().name(format!("worker-{home}"));
             let thread = Some(named.spawn(run).context("cannot start a thread")?);
-            each.push(WorkerThread { commands: Some(commands), busy: Arc::default(), thread });
+            each.push(WorkerThread { commands: Some(commands), busy: LiveCount::default(), thread });
         }
         ready.iter().take(threads).collect::<Result<Vec<()>, String>>().map_err(Error::new)?;
         Ok(Self { each, wire })
@@ -125,15 +108,15 @@ impl WorkerThreads {
     }
 
     /// Counts a session as one that a thread follows.
-    pub fn mark(&self, thread: usize) -> BusyMark {
-        BusyMark::new(&self.each[thread].busy)
+    pub fn mark(&self, thread: usize) -> CountMark {
+        self.each[thread].busy.mark()
     }
 
     /// Writes a request on a connection that waits for one, if there is one; and the thread that is to follow it. The one that
     /// follows the fewest sessions comes first.
     pub fn depart(&self, path: &str, body: &[u8]) -> (usize, Option<Exchange>) {
         let mut order: Vec<usize> = (0..self.each.len()).collect();
-        order.sort_by_key(|thread| self.each[*thread].busy.load(Relaxed));
+        order.sort_by_key(|thread| self.each[*thread].busy.get());
         let left =
             |wire: &Arc<Wire>| order.iter().find_map(|thread| Some((*thread, Some(wire.depart(*thread, path, body)?))));
         self.wire.as_ref().and_then(left).unwrap_or((order[0], None))

@@ -3,16 +3,12 @@
 //! The running bench-sweep holds a lock of the kernel on `.lock`, which names it. Its programs end with it, but a server needs
 //! some time to stop: until then they are found by the folder's name in their environment ([`SWEEP_MARK`]).
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-
-use super::process::proc::{SWEEP_MARK, owner, with_variable};
+use super::lock_file::{LockFailure, LockedFile, lock};
+use super::process::proc::{SWEEP_MARK, with_variable};
 use crate::base::error::{Error, Result};
 
 /// How the names of this package's programs begin.
@@ -25,7 +21,7 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
-    _file: Flock<File>,
+    _file: LockedFile,
 }
 
 impl FolderLock {
@@ -37,21 +33,12 @@ impl FolderLock {
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(".lock");
         let at = |e: std::io::Error| Error::new("cannot lock the folder").because(e).at(path.display().to_string());
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(at)?;
-        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((file, Errno::EWOULDBLOCK)) => return Err(busy(&holder(file), folder)),
-            Err((_, errno)) => return Err(at(errno.into())),
-        };
-        let folder = folder.canonicalize().map_err(at)?;
-        let lock = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", owner())
-        };
-        lock(&mut file).map_err(at)?;
-        Ok(Self { folder, _file: file })
+        let file = lock(&path, 0o640, "").map_err(|failure| match failure {
+            // Who just took the lock may not have written its name yet.
+            LockFailure::Held(by) => busy("bench-sweep", by.pid.as_deref(), folder),
+            LockFailure::System(e) => at(e),
+        })?;
+        Ok(Self { folder: folder.canonicalize().map_err(at)?, _file: file })
     }
 
     /// The folder's full path, which is the value of [`SWEEP_MARK`].
@@ -70,24 +57,16 @@ impl FolderLock {
             let ours = with_variable(SWEEP_MARK, self.folder.as_os_str());
             let Some(process) = ours.iter().find(|process| process.name().starts_with(OURS)) else { return Ok(()) };
             if begun.elapsed() > PATIENCE {
-                return Err(busy(&format!("{} (pid {})", process.name(), process.pid), &self.folder));
+                return Err(busy(process.name(), Some(&process.pid.to_string()), &self.folder));
             }
             std::thread::sleep(TICK);
         }
     }
 }
 
-/// `bench-sweep (pid N)`, as the file names it.
-fn holder(mut file: File) -> String {
-    let mut text = String::new();
-    // Who just took the lock may not have written its name yet.
-    let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().split(':').nth(1).map(String::from));
-    pid.map_or_else(|| "bench-sweep".into(), |pid| format!("bench-sweep (pid {pid})"))
-}
-
-fn busy(who: &str, folder: &Path) -> Error {
-    let pid = who.split_once("(pid ").map_or("PID", |(_, pid)| pid.trim_end_matches(')'));
-    let why = format!("{who} is still running; wait for it, or stop it with kill -INT {pid}");
+fn busy(program: &str, pid: Option<&str>, folder: &Path) -> Error {
+    let who = pid.map_or_else(|| program.to_string(), |pid| format!("{program} (pid {pid})"));
+    let why = format!("{who} is still running; wait for it, or stop it with kill -INT {}", pid.unwrap_or("PID"));
     Error::new(why).at(folder.display().to_string())
 }
 

@@ -3,5 +3,6 @@
 pub mod folder_lock;
 pub mod http;
 pub mod lease;
+pub mod lock_file;
 pub mod process;
 pub mod whole_file;

@@ -22,8 +22,7 @@ pub fn validate(args: &Args, folder: &SweepFolder) -> Invocation {
 
 /// Writes all candidates to `candidates.jsonl`.
 pub fn expand(args: &Args, folder: &SweepFolder, quiet: bool) -> Invocation {
-    let all = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
-    permitted(all, args).arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
+    candidates(args, quiet).arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
 }
 
 /// Writes the candidates with runs left to `output`, so that they can be counted.
@@ -33,8 +32,7 @@ pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet:
 
 /// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
 fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
-    let all = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
-    let all = permitted(all, args);
+    let all = candidates(args, quiet);
     match retry {
         Some(retry) => all.arg("--done").arg(folder.path("results.jsonl")).arg("--retry").arg(word(&retry)),
         None => all,
@@ -43,11 +41,7 @@ fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bo
 
 /// The pipe that measures: its rows go to standard output.
 pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
-    let serve = program("bench-serve", args).arg("--artifacts").arg(folder.path("logs"));
-    let serve = match args.budget {
-        Some(budget) => serve.arg("--budget").arg(budget.as_secs_f64().to_string()),
-        None => serve,
-    };
+    let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);
     let on_cpus = |program: Invocation| match &args.client_cpus {
         Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
         None => program,
@@ -70,11 +64,15 @@ pub fn report(folder: &SweepFolder, format: &str, to_file: bool, unfinished: Opt
     rank.arg(folder.path("results.jsonl"))
 }
 
-fn permitted(expand: Invocation, args: &Args) -> Invocation {
-    let expand = if args.accept_long_run { expand.arg("--accept-long-run") } else { expand };
+fn candidates(args: &Args, quiet: bool) -> Invocation {
+    let expand = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
+    within_budget(if args.accept_long_run { expand.arg("--accept-long-run") } else { expand }, args)
+}
+
+fn within_budget(program: Invocation, args: &Args) -> Invocation {
     match args.budget {
-        Some(budget) => expand.arg("--budget").arg(budget.as_secs_f64().to_string()),
-        None => expand,
+        Some(budget) => program.arg("--budget").arg(budget.as_secs_f64().to_string()),
+        None => program,
     }
 }
 

@@ -112,8 +112,13 @@ impl MemberEnd {
     /// It was ended by a signal that asks a program to end.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        self.status.signal().is_some_and(|number| heeded().into_iter().any(|signal| signal as i32 == number))
+        stop_signal(self.status).is_some()
     }
+}
+
+/// The number of the signal that asked a program to end, and did end it.
+fn stop_signal(status: ExitStatus) -> Option<i32> {
+    status.signal().filter(|number| heeded().into_iter().any(|signal| signal as i32 == *number))
 }
 
 /// Runs pipes one after the other, and hands the signals on that come meanwhile.
@@ -197,8 +202,7 @@ impl PipeRunner {
         loop {
             for member in members.iter_mut().filter(|member| member.status.is_none()) {
                 member.status = member.child.try_wait().context("cannot wait for a program")?;
-                let ended = member.status.and_then(|status| status.signal());
-                let stop = ended.filter(|number| heeded().into_iter().any(|signal| signal as i32 == *number));
+                let stop = member.status.and_then(stop_signal);
                 if let Some(number) = stop.filter(|_| self.first.is_none()) {
                     self.receive(number, group);
                 }
