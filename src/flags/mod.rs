@@ -43,13 +43,6 @@ pub trait Program: Parser {
     fn common(&self) -> &Common;
 }
 
-/// The exit statuses, for the end of each program's `--help` and man page.
-#[must_use]
-pub fn exit_statuses(no: &str) -> String {
-    let no = if no.is_empty() { String::new() } else { format!("  1  {no}\n") };
-    format!("Exit status:\n  0  done, warnings included\n{no}  2  error: bad usage, unreadable or malformed input, I/O")
-}
-
 /// A value of the form KEY=VALUE.
 ///
 /// # Errors

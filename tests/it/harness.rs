@@ -61,10 +61,27 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// Each line as JSON.
+pub fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// The rows in a file.
+pub fn rows_in(path: &Path) -> Vec<serde_json::Value> {
+    json_lines(&std::fs::read_to_string(path).unwrap())
+}
+
+/// Writes `plan.yaml` into a folder.
+pub fn write_plan(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("plan.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
 impl Output {
     /// Standard output as JSON, a row per line.
     pub fn rows(&self) -> Vec<serde_json::Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        json_lines(&self.stdout)
     }
 
     /// The rows of one kind.

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Output, Running, bash, bin_dir, finish, kill, program, read_until, root, run, scratch, wait_until,
+    Output, Running, bash, bin_dir, finish, kill, program, read_until, root, rows_in, run, scratch, wait_until,
 };
 use crate::schemas::validator;
 
@@ -429,10 +429,7 @@ fn two_clients_share_a_load_and_their_files_give_one_result() {
                   sleep 0.2; bench-normalize -q a.jsonl b.jsonl; bench-normalize -q a.jsonl > half.jsonl; \
                   bench-expand -q plan.yaml | bench-serve -q | bench-load -q > one.jsonl; bench-normalize -q one.jsonl";
     let done = run(bash(script).current_dir(folder.path()), "").expect(0);
-    let read = |name: &str| -> Vec<Value> {
-        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let read = |name: &str| rows_in(&folder.path().join(name));
     // What was sent when, by load: each request by exactly one client, and all as by one client alone.
     let sent = |rows: &[Value]| -> Vec<(bool, u64, u64)> {
         let measured = rows.iter().filter(|row| row["record"] == "request" && row["phase"] == "measured");

@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Mark, Output, bash, finish, kill, kill_group, program, root, run, scratch, skipped, wait_until};
+use crate::harness::{
+    Mark, Output, bash, finish, kill, kill_group, program, root, rows_in, run, scratch, skipped, wait_until, write_plan,
+};
 use crate::schemas::validator;
 
 const SOON: Duration = Duration::from_secs(3);
@@ -27,24 +29,14 @@ fn plan(tokens: u32) -> String {
     )
 }
 
-fn write_plan(folder: &Path, tokens: u32) -> std::path::PathBuf {
-    let path = folder.join("plan.yaml");
-    std::fs::write(&path, plan(tokens)).unwrap();
-    path
-}
-
 fn sweep(plan: &Path, out: &Path) -> Command {
     let mut command = bash("exec \"$0\" --no-build \"$1\" --out \"$2\" \"${@:3}\"");
     command.arg(root().join("scripts/sweep")).arg(plan).arg(out);
     command
 }
 
-fn rows(path: &Path) -> Vec<Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn units(path: &Path) -> Vec<String> {
-    let units = rows(path).into_iter().flat_map(|row| row["units"].as_array().cloned().unwrap_or_default());
+    let units = rows_in(path).into_iter().flat_map(|row| row["units"].as_array().cloned().unwrap_or_default());
     let mut units: Vec<String> = units.map(|unit| unit.as_str().unwrap().to_string()).collect();
     units.sort();
     units
@@ -68,13 +60,13 @@ fn a_sweep_drops_no_framework_without_being_told() {
 #[test]
 fn the_pipe_typed_by_hand_works_as_typed() {
     let (folder, mark) = (scratch(), Mark::new("typed"));
-    write_plan(folder.path(), 8);
+    write_plan(folder.path(), &plan(8));
     // As README and bench(7) have it.
     let script = "mkdir raw; bench-validate plan.yaml | bench-expand | bench-serve | bench-load | tee -ip raw/0001.jsonl | \
                   bench-normalize | tee -i results.jsonl | bench-rank > report.md";
     let done = run(mark.put(bash(script).current_dir(folder.path())), "").expect(0);
-    let results = rows(&folder.path().join("results.jsonl"));
-    for row in rows(&folder.path().join("raw/0001.jsonl")).iter().chain(&results) {
+    let results = rows_in(&folder.path().join("results.jsonl"));
+    for row in rows_in(&folder.path().join("raw/0001.jsonl")).iter().chain(&results) {
         let kind = row["record"].as_str().unwrap();
         let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{kind}: {errors:?}\n{row:#}");
@@ -103,7 +95,7 @@ fn the_pipe_typed_by_hand_works_as_typed() {
 #[test]
 fn a_sweep_goes_on_where_it_stopped() {
     let (folder, mark) = (scratch(), Mark::new("sweep"));
-    let (plan, out) = (write_plan(folder.path(), 8), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(8)), folder.path().join("out"));
     run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
     for file in
         ["plan.jsonl", "candidates.jsonl", "raw/0001.jsonl", "results.jsonl", "report.md", "report.html", "report.csv"]
@@ -149,13 +141,13 @@ fn disturbed_in(
 fn ctrl_c_leaves_whole_rows_no_server_and_a_report() {
     for lines in [1, 3, 9] {
         let (folder, mark) = (scratch(), Mark::new("ctrl-c"));
-        let (plan, out) = (write_plan(folder.path(), 60), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(60)), folder.path().join("out"));
         let done = disturbed(&mark, &plan, &out, "0001.jsonl", lines, |group| kill_group(group, Signal::SIGINT));
         assert_eq!(done.signal, Some(2), "{}", done.stderr);
         mark.gone_within(SOON);
         let text = std::fs::read_to_string(out.join("raw/0001.jsonl")).unwrap();
         assert!(text.ends_with('\n'));
-        rows(&out.join("raw/0001.jsonl"));
+        rows_in(&out.join("raw/0001.jsonl"));
         assert!(
             std::fs::read_to_string(out.join("report.md")).unwrap().starts_with("PROVISIONAL: "),
             "{}",
@@ -185,11 +177,11 @@ fn a_signal_to_the_script_alone_to_its_group_or_to_all_ends_the_sweep_in_order()
     for (send, signal) in cases.into_iter().chain([(group, Signal::SIGHUP), (all, Signal::SIGTERM)]) {
         let (folder, mark) = (scratch(), Mark::new("ends"));
         // Seconds for its first run, if nobody ended it.
-        let (plan, out) = (write_plan(folder.path(), 700), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(700)), folder.path().join("out"));
         let done = disturbed(&mark, &plan, &out, "0001.jsonl", 2, |script| send(&mark, script, signal));
         assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
         mark.gone_within(SOON);
-        let rows = rows(&out.join("raw/0001.jsonl"));
+        let rows = rows_in(&out.join("raw/0001.jsonl"));
         let of = |kind: &str| rows.iter().filter(|row| row["record"] == kind).collect::<Vec<_>>();
         assert_eq!((of("run").len(), of("run_end").len()), (1, 1), "{signal}: {rows:#?}");
         // Whoever of the two was first: the server stops, or the client does.
@@ -239,7 +231,7 @@ fn a_signal_before_the_first_start_ends_the_script_and_what_it_asked() {
 fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
     for victim in ["bench-serve", "bench-load", "bench-expand", "bench-sweep"] {
         let (folder, mark) = (scratch(), Mark::new("kill"));
-        let (plan, out) = (write_plan(folder.path(), 60), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(60)), folder.path().join("out"));
         disturbed(&mark, &plan, &out, "0001.jsonl", 4, |_| {
             // bench-serve is there twice: itself, and the guard of its server, which has its own way to die.
             let pids = mark.pids(victim);
@@ -252,7 +244,7 @@ fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
         let keys = units(&out.join("results.jsonl"));
         assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (6, 6), "after the death of {victim}");
         // The attempt that was cut off replaces nothing: all is as if nobody had been killed.
-        let results = rows(&out.join("results.jsonl"));
+        let results = rows_in(&out.join("results.jsonl"));
         // On a busy machine a client may not keep up; its run is there all the same.
         let is = |row: &Value, status: &str| row["status"] == status;
         let done = |row: &&Value| is(row, "ok") || row["failure_class"] == "client_saturated";
@@ -374,7 +366,7 @@ fn a_real_llama_cpp_server_is_swept() {
     let (mark, out) = (Mark::new("llama"), folder.path().join("out"));
     let plan = root().join("configs/llama-cpp-cpu.yaml");
     let done = run(mark.put(sweep(&plan, &out).current_dir(folder.path())), "").expect(0);
-    let results = rows(&out.join("results.jsonl"));
+    let results = rows_in(&out.join("results.jsonl"));
     let refused = results.iter().find(|row| row["framework"] == "llama_cpp_bad_value").unwrap();
     assert_eq!((&refused["status"], &refused["failure_class"]), (&"failed".into(), &"bad_value".into()));
     assert!(refused["failure_reason"].as_str().unwrap().contains("f17"), "{refused:#}");

@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Mark, Output, bash, candidates, finish, kill, kill_group, program, run, scratch, skipped, times, wait_until,
+    Mark, Output, bash, candidates, finish, kill, kill_group, program, rows_in, run, scratch, skipped, times,
+    wait_until, write_plan,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -27,25 +28,15 @@ fn plan(tokens: u32) -> String {
     )
 }
 
-fn write_plan(folder: &Path, tokens: u32) -> std::path::PathBuf {
-    let path = folder.join("plan.yaml");
-    std::fs::write(&path, plan(tokens)).unwrap();
-    path
-}
-
 fn sweep(plan: &Path, out: &Path) -> Command {
     let mut command = program("bench-sweep");
     command.arg(plan).arg("--out").arg(out);
     command
 }
 
-fn rows(path: &Path) -> Vec<Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 /// The units of the results that are ok, each once.
 fn ok_units(out: &Path) -> usize {
-    let results = rows(&out.join("results.jsonl"));
+    let results = rows_in(&out.join("results.jsonl"));
     let ok = results.iter().filter(|row| row["status"] == "ok");
     let units: Vec<String> =
         ok.flat_map(|row| row["units"].as_array().cloned().unwrap_or_default()).map(|u| u.to_string()).collect();
@@ -75,13 +66,13 @@ fn pid(child: &Child) -> i32 {
 #[test]
 fn nothing_measures_on_when_bench_sweep_is_killed() {
     let (folder, mark) = (scratch(), Mark::new("sweep-killed"));
-    let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(300)), folder.path().join("out"));
     let child = start(&mark, &plan, &out);
     until_rows(&out, "0001.jsonl", 3);
     kill(pid(&child), Signal::SIGKILL);
     assert_eq!(finish(child, SOON).signal, Some(9));
     mark.gone_within(SOON);
-    let raw = rows(&out.join("raw/0001.jsonl"));
+    let raw = rows_in(&out.join("raw/0001.jsonl"));
     let of = |kind: &str| raw.iter().filter(|row| row["record"] == kind).count();
     assert_eq!((of("run"), of("run_end"), of("server_end")), (1, 1, 1), "{raw:#?}");
     std::fs::write(&plan, self::plan(300)).unwrap();
@@ -96,14 +87,14 @@ fn a_signal_to_one_program_of_the_pipe_ends_the_sweep() {
         [("bench-load", Signal::SIGTERM), ("bench-serve", Signal::SIGHUP), ("bench-load", Signal::SIGINT)]
     {
         let (folder, mark) = (scratch(), Mark::new("one"));
-        let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(300)), folder.path().join("out"));
         let child = start(&mark, &plan, &out);
         until_rows(&out, "0001.jsonl", 3);
         kill(mark.pids(victim)[0], signal);
         let done = finish(child, Duration::from_secs(15));
         assert_eq!(done.signal, Some(signal as i32), "{victim}: {}", done.stderr);
         mark.gone_within(SOON);
-        let raw = rows(&out.join("raw/0001.jsonl"));
+        let raw = rows_in(&out.join("raw/0001.jsonl"));
         let of = |kind: &str| raw.iter().filter(|row| row["record"] == kind).count();
         assert_eq!((of("server"), of("run_end"), of("server_end")), (1, 1, 1), "{victim}: {raw:#?}");
         let report = std::fs::read_to_string(out.join("report.md")).unwrap();
@@ -138,14 +129,14 @@ fn a_second_signal_ends_the_sweep_too_and_the_report_is_written() {
         (group, Signal::SIGHUP),
     ] {
         let (folder, mark) = (scratch(), Mark::new("twice"));
-        let (plan, out) = (write_plan(folder.path(), 300), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(300)), folder.path().join("out"));
         let child = start(&mark, &plan, &out);
         until_rows(&out, "0001.jsonl", 3);
         send(&mark, pid(&child), signal);
         let done = finish(child, Duration::from_secs(25));
         assert_eq!(done.signal, Some(signal as i32), "{}", done.stderr);
         mark.gone_within(SOON);
-        rows(&out.join("raw/0001.jsonl"));
+        rows_in(&out.join("raw/0001.jsonl"));
         let report = std::fs::read_to_string(out.join("report.md")).unwrap();
         assert!(report.starts_with("PROVISIONAL: interrupted, 0 of 4 runs"), "{report}\n{}", done.stderr);
     }
@@ -154,7 +145,7 @@ fn a_second_signal_ends_the_sweep_too_and_the_report_is_written() {
 #[test]
 fn the_report_of_an_interrupted_sweep_says_so_first() {
     let (folder, mark) = (scratch(), Mark::new("provisional"));
-    let (plan, out) = (write_plan(folder.path(), 100), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(100)), folder.path().join("out"));
     let child = start(&mark, &plan, &out);
     let raw = out.join("raw/0001.jsonl");
     let one_run = || std::fs::read_to_string(&raw).ok().filter(|text| text.contains("\"record\":\"run_end\""));
@@ -179,7 +170,7 @@ fn the_report_of_an_interrupted_sweep_says_so_first() {
 #[test]
 fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
     let (folder, mark) = (scratch(), Mark::new("owner"));
-    let (plan, out) = (write_plan(folder.path(), 700), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(700)), folder.path().join("out"));
     let mut command = sweep(&plan, &out);
     // Its programs keep what they inherit open.
     let mut first = mark.put(&mut command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -203,7 +194,7 @@ fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
 #[test]
 fn a_dry_run_prints_the_commands_and_writes_nothing() {
     let folder = scratch();
-    write_plan(folder.path(), 8);
+    write_plan(folder.path(), &plan(8));
     let mut command = program("bench-sweep");
     let done = run(command.args(["plan.yaml", "--dry-run", "--budget", "60"]).current_dir(folder.path()), "").expect(0);
     assert_eq!(
@@ -225,7 +216,7 @@ fn a_dry_run_prints_the_commands_and_writes_nothing() {
 #[test]
 fn a_folder_that_cannot_be_written_is_called_that() {
     let folder = scratch();
-    let plan = write_plan(folder.path(), 8);
+    let plan = write_plan(folder.path(), &plan(8));
     std::fs::write(folder.path().join("file"), "").unwrap();
     let done = run(&mut sweep(&plan, &folder.path().join("file/out")), "").expect(2);
     assert!(done.stderr.contains("file/out/raw: this is not a folder: Not a directory"), "{}", done.stderr);
@@ -242,7 +233,7 @@ fn short_of_space(kib: u32, script: &str, folder: &Path) -> Output {
 #[test]
 fn a_disk_that_is_full_keeps_the_file_of_before() {
     let folder = scratch();
-    let (plan, out) = (write_plan(folder.path(), 8), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(8)), folder.path().join("out"));
     let mark = Mark::new("full");
     run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
     let input = out.join("raw/0001.jsonl").display().to_string();
@@ -296,7 +287,7 @@ fn on_small_disk(size: &str, script: &str, folder: &Path, mark: &Mark) -> Option
 #[test]
 fn a_sweep_on_a_full_disk_ends_with_what_it_has_and_resumes() {
     let (folder, mark) = (scratch(), Mark::new("disk"));
-    write_plan(folder.path(), 8);
+    write_plan(folder.path(), &plan(8));
     // Room for the plan and its candidates, not for all rows; more room for the second sweep.
     let script = "bench-sweep --quiet plan.yaml --no-preflight --out disk/out; echo first $?; \
                   mount -o remount,size=16m disk; bench-sweep plan.yaml --no-preflight --out disk/out; echo second $?; \
@@ -415,7 +406,7 @@ fn any(n: u32) -> u32 {
 #[test]
 fn random_ends_lose_nothing_and_leave_nothing() {
     let (folder, runtime) = (scratch(), scratch());
-    let plan = write_plan(folder.path(), 40);
+    let plan = write_plan(folder.path(), &plan(40));
     for i in 0..times(3, 60) {
         let mark = Mark::new("random");
         let out = folder.path().join(format!("out-{i}"));

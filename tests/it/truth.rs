@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Running, program, run, scratch};
+use crate::harness::{Running, program, rows_in, run, scratch};
 
 /// True times, ms, in every mode.
 const TTFT: f64 = 60.0;
@@ -46,8 +46,7 @@ impl Seen {
         let mut said = done.records("request");
         said.retain(|row| row["phase"] == "measured");
         said.sort_by_key(|row| row["sent_us"].as_u64());
-        let text = std::fs::read_to_string(&file).unwrap();
-        let mut did: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut did = rows_in(&file);
         did.retain(|row| row["asked"].as_u64() > Some(1));
         did.sort_by_key(|row| row["n"].as_u64());
         let warmup = did.remove(0);

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Output, Running, bash, program, run, scratch};
+use crate::harness::{Output, Running, bash, program, rows_in, run, scratch};
 use crate::schemas::validator;
 
 fn load(server: &Running, args: &[&str]) -> Output {
@@ -25,8 +25,7 @@ fn recorded(args: &[&str]) -> (Running, tempfile::TempDir) {
 }
 
 fn bodies(folder: &tempfile::TempDir) -> Vec<Value> {
-    let text = fs::read_to_string(folder.path().join("bodies.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    rows_in(&folder.path().join("bodies.jsonl"))
 }
 
 fn valid(done: &Output) {

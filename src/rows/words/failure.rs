@@ -206,15 +206,6 @@ impl FailureClass {
                 | Self::LeaseTimeout
         )
     }
-
-    /// GPU or host memory ran out.
-    #[must_use]
-    pub fn is_out_of_memory(&self) -> bool {
-        matches!(
-            self,
-            Self::Oom | Self::CudaOomAtLoad | Self::CudaOomInGraphCapture | Self::CudaOomAtRunTime | Self::HostOom
-        )
-    }
 }
 
 impl fmt::Display for FailureClass {
