@@ -181,13 +181,16 @@ fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
         assert!(!out.join("raw/0002.jsonl").exists());
     };
     told(&format!("bench-sweep (pid {0}) is still running; wait for it, or stop it with kill -INT {0}", first.id()));
-    // Its programs outlive it here, because somebody stopped them.
-    let load = mark.pids("bench-load")[0];
-    kill(load, Signal::SIGSTOP);
     kill(pid(&first), Signal::SIGKILL);
     first.wait().unwrap();
-    told(&format!("bench-load (pid {load}) is still running"));
-    kill(load, Signal::SIGCONT);
+    mark.gone_within(SOON);
+    // A server of it that has not ended yet.
+    let mut server = program("bench-sim");
+    let server = mark.put(&mut server).env("BENCH_SWEEP", out.canonicalize().unwrap());
+    let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    told(&format!("bench-sim (pid {}) is still running", server.id()));
+    server.kill().unwrap();
+    server.wait().unwrap();
     mark.gone_within(SOON);
 }
 
@@ -411,7 +414,7 @@ fn random_ends_lose_nothing_and_leave_nothing() {
         let mark = Mark::new("random");
         let out = folder.path().join(format!("out-{i}"));
         for file in 1..=2 {
-            let child = {
+            let mut child = {
                 use std::os::unix::process::CommandExt;
                 let mut command = sweep(&plan, &out);
                 command.env("XDG_RUNTIME_DIR", runtime.path()).process_group(0);
@@ -422,23 +425,27 @@ fn random_ends_lose_nothing_and_leave_nothing() {
                     .spawn()
                     .unwrap()
             };
-            until_rows(&out, &format!("{file:04}.jsonl"), 1);
+            // It ends without a row when the one before had measured everything.
+            let raw = out.join("raw").join(format!("{file:04}.jsonl"));
+            let begun = || std::fs::metadata(&raw).is_ok_and(|file| file.len() > 0);
+            wait_until(Duration::from_secs(30), || (begun() || child.try_wait().unwrap().is_some()).then_some(()))
+                .expect("the sweep writes rows, or ends");
             std::thread::sleep(Duration::from_millis(u64::from(any(900))));
             let pids = mark.pids("bench-");
-            let victim = pids[any(u32::try_from(pids.len().max(1)).unwrap()) as usize % pids.len().max(1)];
+            // Whoever it is may have ended by itself.
+            let send = |pid: i32, signal| {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+            };
             match any(6) {
-                0 => kill_group(child.id(), Signal::SIGTERM),
-                1 => kill_group(child.id(), Signal::SIGHUP),
-                2 => kill(pid(&child), Signal::SIGKILL),
+                0 => send(-pid(&child), Signal::SIGTERM),
+                1 => send(-pid(&child), Signal::SIGHUP),
+                2 => send(pid(&child), Signal::SIGKILL),
                 3 => {
-                    for pid in mark.pids("bench-load").into_iter().chain([pid(&child)]) {
-                        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-                    }
+                    let both = mark.pids("bench-load").into_iter().chain([pid(&child)]);
+                    both.for_each(|pid| send(pid, Signal::SIGKILL));
                 }
-                _ => {
-                    // It may have ended by itself.
-                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), Signal::SIGKILL);
-                }
+                _ if pids.is_empty() => {}
+                _ => send(pids[any(u32::try_from(pids.len()).unwrap()) as usize], Signal::SIGKILL),
             }
             finish(child, Duration::from_secs(40));
             mark.gone_within(Duration::from_secs(15));
