@@ -256,7 +256,8 @@ impl Loader<'_> {
         Ok(ended.is_some())
     }
 
-    /// Measures a unit at its load, again if the client fell behind; true if no further unit can run.
+    /// Measures a unit at its load, again if the client fell behind, or once and longer if the run was too short to tell whether the
+    /// server keeps up; true if no further unit can run.
     async fn run_unit(
         &mut self,
         leased: &LeasedServer<'_>,
@@ -267,14 +268,13 @@ impl Loader<'_> {
     ) -> Result<bool> {
         let (bench, scenario) = (spec.bench, spec.scenario);
         let attempts = if run.shard.is_some() { 1 } else { self.driver.options.attempts };
+        let mut longer = None;
         for attempt in 0..attempts {
             let mut run = run.clone();
             if let Some(length) = &mut run.length {
-                length.answer_s = *answer;
+                length.answer_s = longer.or(*answer);
             }
             if attempt > 0 {
-                let why = format!("{}: the load generator fell behind; measuring this run again", scenario.name);
-                self.driver.notice.warn(why);
                 run.run_id = format!("{}/attempt-{}", run.run_id, attempt + 1);
                 run.attempt = attempt;
             }
@@ -284,17 +284,31 @@ impl Loader<'_> {
                 CacheState::Stopped => return Ok(true),
             }
             let begun = Instant::now();
+            let planned = run.clone();
             let outcome = self.driver.trial(run, spec, sent, false, leased.lease).await?;
             if outcome.stopped.is_some() {
                 return Ok(true);
             }
             self.driver.longest = self.driver.longest.max(begun.elapsed());
             *answer = shorter(*answer, outcome.answer_s);
+            let is_short = longer.is_none() && outcome.is_too_short(&planned, spec.sla);
             let has_prompts =
                 bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts);
-            if !outcome.saturated || !has_prompts || self.skip_reason(leased, scenario, load, spec.sla).is_some() {
+            let is_last = attempt + 1 == attempts;
+            if is_last
+                || !(outcome.saturated || is_short)
+                || !has_prompts
+                || self.skip_reason(leased, scenario, load, spec.sla).is_some()
+            {
                 break;
             }
+            longer = longer.or(outcome.answer_s.filter(|_| is_short));
+            let why = if outcome.saturated {
+                "the load generator fell behind; measuring this run again"
+            } else {
+                "too short to tell whether the server keeps up; measuring this run again, longer"
+            };
+            self.driver.notice.warn(format!("{}: {why}", scenario.name));
         }
         Ok(false)
     }

@@ -28,7 +28,7 @@ const LONGEST_WORD: usize = 16;
 
 /// A run at a given rate gets at most this many times the requests that the plan asks for: far above its capacity a server would
 /// take hours for them.
-const MOST_LONGER: u32 = 16;
+pub const MOST_LONGER: u32 = 16;
 
 /// What a run sends, and to which server.
 #[derive(Clone, Copy)]
@@ -61,7 +61,7 @@ pub struct RunRecorder<'a> {
     pub full: bool,
     /// The run is a probe of a rate search: it is judged at its end, and ends early once it can no longer meet the SLA.
     pub judged: bool,
-    /// The measured requests so far, if the run is judged.
+    /// The measured requests so far, if anything is decided by them: the run is judged, or is an open loop.
     pub sample: Sample,
     /// How long each successful measured request took so far, ms.
     pub answers: Vec<f64>,
@@ -84,7 +84,8 @@ impl RunRecorder<'_> {
         if row.phase == Phase::Measured {
             self.answers.extend(timing(&row).map(|timing| timing.e2e.0));
         }
-        if self.judged && row.phase == Phase::Measured {
+        let decides = self.judged || self.run.load.mode == LoadMode::Open;
+        if decides && row.phase == Phase::Measured {
             self.sample.add(&row, self.spec.sla);
         }
         self.out.write_typed("request", &row)

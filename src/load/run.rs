@@ -12,7 +12,7 @@ use super::jobs;
 use super::jobs::{Job, Jobs};
 use super::launch::PendingSessions;
 use super::pace::Heartbeat;
-use super::recorder::{RunRecorder, RunSpec, not_run};
+use super::recorder::{MOST_LONGER, RunRecorder, RunSpec, not_run};
 use super::request::{Clock, Outgoing, blank};
 use super::send_schedule::SendSchedule;
 use super::stop::StopReason;
@@ -20,11 +20,13 @@ use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::engines::prometheus;
 use crate::metrics::sample::{Sample, encode, percentile};
-use crate::metrics::search::ANSWER_PERCENTILE;
-use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, RunEnd, Status};
+use crate::metrics::search::{ANSWER_PERCENTILE, LengthNeed};
+use crate::metrics::sla::Limits;
+use crate::metrics::stability::stability;
+use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Status};
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
-use crate::rows::words::{FailureClass, Phase};
+use crate::rows::words::{Arrivals, FailureClass, Phase};
 use crate::system::lease::{ClientLease, monotonic_ns};
 
 /// From the start of the clock to time zero, so that the pacing thread has started by then.
@@ -35,7 +37,7 @@ const LEAD: Duration = Duration::from_millis(5);
 pub struct RunOutcome {
     /// Why it ended early.
     pub stopped: Option<StopReason>,
-    /// Its measured requests, if it is judged.
+    /// Its measured requests, if it is judged or an open loop.
     pub sample: Sample,
     /// How long an answer took, s: the p95 of E2E of its measured requests.
     pub answer_s: Option<f64>,
@@ -43,6 +45,22 @@ pub struct RunOutcome {
     pub saturated: bool,
     /// Gaps between tokens, µs, if every chunk is one token or says how many it has.
     pub gaps: Option<Histogram<u64>>,
+}
+
+impl RunOutcome {
+    /// An open loop met its limits, but was too short to tell whether the server keeps up with the rate, and a run that is as long as
+    /// its answers ask for would be longer. `run` is its row as it was planned.
+    #[must_use]
+    pub fn is_too_short(&self, run: &Run, limits: &Limits) -> bool {
+        let Run { load, workload, warmup_s, .. } = run;
+        let is_open = load.mode == LoadMode::Open && load.arrivals != Some(Arrivals::Trace);
+        let asked = workload.num_prompts;
+        let needed = LengthNeed::once(load.mode).length(asked, None, load, self.answer_s).requests;
+        let longer = u64::from(needed.min(asked.saturating_mul(MOST_LONGER))) > self.sample.spans.len() as u64;
+        let met = || limits.gate(&self.sample, None, &|_| None).iter().all(|test| test.passed || test.value.is_none());
+        let unknown = || stability(&self.sample.spans, LoadMode::Open, *warmup_s).is_none();
+        is_open && longer && !limits.is_empty() && met() && unknown()
+    }
 }
 
 /// One run that is about to start.

@@ -50,6 +50,21 @@ fn a_closed_loop_keeps_so_many_in_flight_and_gets_what_it_asked_for() {
 }
 
 #[test]
+fn a_run_too_short_to_tell_is_measured_again_and_longer() {
+    // Answers of 0.4 s: 30 requests come within one.
+    let server = Running::sim(&["--step-base-us", "10000"]);
+    let workload = ["--scenario", "chat=20:40", "--rate", "100", "--num-prompts", "30", "--warmup", "0"];
+    let of = |sla: &[&str]| {
+        let runs = load(&server, &[&workload[..], sla].concat()).expect(0).records("run");
+        runs.into_iter().map(|run| run["workload"]["num_prompts"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let judged = of(&["--sla", "max_p99_ttft_ms=60000"]);
+    assert!(judged.len() >= 2 && judged[0] == 30 && judged[1] >= 4 * 30, "{judged:?}");
+    let [missed, free] = [of(&["--sla", "max_p99_ttft_ms=0.001"]), of(&[])];
+    assert!(missed.iter().chain(&free).all(|n| *n == 30), "nothing to decide: {missed:?} {free:?}");
+}
+
+#[test]
 fn an_open_loop_is_the_same_schedule_every_time() {
     let server = Running::sim(&[]);
     let args = ["--scenario", "chat=20:4", "--rate", "100", "--num-prompts", "50", "--seed", "7"];
