@@ -3,6 +3,7 @@
 
 mod commands;
 mod cookbook;
+mod docs;
 mod example;
 mod expand;
 mod findings;

@@ -1,0 +1,62 @@
+//! The pages: every flag of ours that a page names exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::harness::{program, root, run};
+
+/// README and the pages in `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    docs.filter(|path| path.extension().is_some_and(|ext| ext == "md")).chain([root().join("README.md")]).collect()
+}
+
+/// Pieces of code of a page: whole lines of its blocks, and what stands between backticks.
+fn code(page: &str) -> Vec<String> {
+    let (mut pieces, mut inside) = (Vec::new(), false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            pieces.push(line.split(" #").next().unwrap_or_default().to_string());
+        } else {
+            pieces.extend(line.split('`').skip(1).step_by(2).map(String::from));
+        }
+    }
+    pieces
+}
+
+/// The programs of ours that a piece of code starts, with their long flags.
+fn flags(piece: &str) -> Vec<(String, BTreeSet<String>)> {
+    let commands = piece.split('|').filter_map(|command| {
+        let mut words = command.split_whitespace().skip_while(|word| !word.starts_with("bench-"));
+        let name = words.next()?.to_string();
+        // What follows `--` belongs to another program.
+        let own = words.take_while(|word| *word != "--");
+        let long = own.filter(|word| word.starts_with("--"));
+        Some((name, long.map(|word| word.split('=').next().unwrap_or_default().to_string()).collect()))
+    });
+    commands.collect()
+}
+
+#[test]
+fn every_flag_that_a_page_names_exists() {
+    let mut helps: BTreeMap<String, String> = BTreeMap::new();
+    let mut seen = 0;
+    for path in pages() {
+        let page = std::fs::read_to_string(&path).unwrap();
+        for (name, named) in code(&page).iter().flat_map(|piece| flags(piece)) {
+            if !root().join("src/bin").join(&name).with_extension("rs").exists() {
+                continue;
+            }
+            let help =
+                helps.entry(name.clone()).or_insert_with(|| run(program(&name).arg("--help"), "").expect(0).stdout);
+            let words: BTreeSet<&str> = help.split([' ', ',', '[', ']', '\n', ':']).collect();
+            for flag in named {
+                seen += 1;
+                assert!(words.contains(flag.as_str()), "{}: {name} has no {flag}", path.display());
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} flags were found");
+}
