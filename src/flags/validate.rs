@@ -65,7 +65,8 @@ pub struct Args {
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "New plan")]
     pub new: Option<String>,
     /// With --new: use this command as the baseline: the server's own, or with docker run, docker exec, podman run,
-    /// ssh or srun before it; a file that contains it, or - for standard input
+    /// ssh or srun before it; a file that contains it, or - for standard input. A script, a unit of systemd, a
+    /// Compose file and a Kubernetes manifest work too
     #[arg(long, value_name = "COMMAND", requires = "new", help_heading = "New plan")]
     pub from_command: Option<String>,
     /// With --new: number of GPUs; 0 for an engine on the CPU [default: 1, or the number that --from-command needs]

@@ -85,6 +85,7 @@ impl Target {
             gpus: None,
             server: CandidateServer {
                 definition: self.framework.clone(),
+                served_name: None,
                 argv: Vec::new(),
                 env: BTreeMap::new(),
                 files: BTreeMap::new(),

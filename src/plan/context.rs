@@ -1,6 +1,6 @@
 //! What a check knows besides the text of the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -41,6 +41,8 @@ pub struct CheckContext<'a> {
     pub models: BTreeMap<String, ModelFacts>,
     /// Option files on this host, by the path in the plan.
     pub options: BTreeMap<String, Value>,
+    /// Absolute paths in the plan's commands that exist on this host.
+    pub paths: BTreeSet<String>,
     /// The home folder of this process's user.
     pub home: Option<String>,
     /// The results of an earlier check, which are used again.
@@ -66,6 +68,7 @@ impl<'a> CheckContext<'a> {
             gpu: None,
             models: BTreeMap::new(),
             options: BTreeMap::new(),
+            paths: BTreeSet::new(),
             home: std::env::var("HOME").ok().filter(|home| home.starts_with('/')),
             checked: None,
         }

@@ -3,8 +3,8 @@
 use super::context::CheckContext;
 use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
+use super::mounts;
 use super::read::Plan;
-use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::rows::words::FindingCode as Code;
 
@@ -44,28 +44,15 @@ pub fn is_hub_id(model: &str) -> bool {
 
 /// True if a folder of loaded models outlives the container, as far as mounts, options and variables show.
 fn keeps_cache(section: &FrameworkPlan) -> bool {
-    let line = section.launcher.last().and_then(|step| step.options.get("options"));
-    let options = line.and_then(|line| shell::split(line).ok()).unwrap_or_default();
-    let volume = |i: usize, word: &String| match word.split_once('=') {
-        Some(("--volume" | "--mount", value)) => Some(value.to_string()),
-        _ if ["-v", "--volume", "--mount"].contains(&word.as_str()) => options.get(i + 1).cloned(),
-        _ => None,
-    };
-    let given = options.iter().enumerate().filter_map(|(i, word)| volume(i, word));
-    let mounts: Vec<String> = section.mounts.iter().cloned().chain(given).collect();
-    let targets = mounts.iter().filter_map(|mount| {
-        let option = mount.split(',').find_map(|part| part.strip_prefix("target=").or(part.strip_prefix("dst=")));
-        option.or_else(|| mount.split(':').nth(1))
-    });
     let named = section
         .env
         .iter()
         .filter(|(name, _)| CACHES.contains(&name.as_str()))
         .filter_map(|(_, value)| value.as_deref());
     let folders: Vec<&str> = named.chain(section.base.get("download_dir").and_then(|value| value.as_str())).collect();
-    targets.into_iter().any(|target| {
+    mounts::targets(section).iter().any(|target| {
         let lower = target.to_ascii_lowercase();
-        let below = |folder: &&str| folder.starts_with(target) && !target.is_empty();
+        let below = |folder: &&str| folder.starts_with(target.as_str()) && !target.is_empty();
         ["huggingface", "hub", "cache"].iter().any(|word| lower.contains(word)) || folders.iter().any(below)
     })
 }

@@ -1,7 +1,8 @@
-//! The home folder in mounts: no shell expands it between a plan and its container, so it is filled in here.
+//! Mounts: the home folder in them, which no shell expands between a plan and its container, and where they are in it.
 
 use super::finding::Finding;
 use super::framework_plan::FrameworkPlan;
+use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::Frameworks;
 use crate::rows::words::{FindingCode as Code, ReachedBy};
@@ -39,4 +40,23 @@ pub fn fill_in(section: &mut FrameworkPlan, frameworks: &Frameworks, home: Optio
             (None, _) => {}
         }
     }
+}
+
+/// The paths in a container at which something of its host is: those of its mounts, and of the launcher's options.
+pub fn targets(section: &FrameworkPlan) -> Vec<String> {
+    let line = section.launcher.last().and_then(|step| step.options.get("options"));
+    let options = line.and_then(|line| shell::split(line).ok()).unwrap_or_default();
+    let volume = |i: usize, word: &String| match word.split_once('=') {
+        Some(("--volume" | "--mount", value)) => Some(value.to_string()),
+        _ if ["-v", "--volume", "--mount"].contains(&word.as_str()) => options.get(i + 1).cloned(),
+        _ => None,
+    };
+    let given = options.iter().enumerate().filter_map(|(i, word)| volume(i, word));
+    let target = |mount: String| {
+        let option = mount
+            .split(',')
+            .find_map(|part| ["target=", "dst=", "destination="].iter().find_map(|key| part.strip_prefix(key)));
+        option.or_else(|| mount.split(':').nth(1)).map(String::from)
+    };
+    section.mounts.iter().cloned().chain(given).filter_map(target).collect()
 }

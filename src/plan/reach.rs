@@ -6,8 +6,8 @@ use crate::base::yaml::escape;
 use crate::engines::framework::Frameworks;
 use crate::rows::words::FindingCode as Code;
 
-/// Adds findings about a server that clients cannot reach, or that refuses their requests.
-pub fn check(plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
+/// Adds findings about a server that clients cannot reach, or that refuses their requests; to `keys`, pointers to API keys.
+pub fn check(plan: &Plan, frameworks: &Frameworks, keys: &mut Vec<String>, found: &mut Vec<Finding>) {
     let shows_key = plan.benchmark.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
     for (section, framework) in plan.enabled(frameworks) {
         let at = format!("/frameworks/{}", escape(&section.name));
@@ -25,13 +25,13 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
         let set = settings.iter().find(|setting| setting.knob == knob && !setting.value.is_null());
         let place = set.map(|setting| setting.pointer.clone());
         let place = place.or_else(|| in_command.map(|_| format!("{at}/server_command")));
-        let place = place.or_else(|| {
-            Some(format!("{at}/extra_args/{}", section.extra_args.iter().position(|word| is_flag(&word))?))
-        });
+        let argument = section.extra_args.iter().position(|word| is_flag(&word));
+        let place = place.or_else(|| Some(format!("{at}/extra_args/{}", argument?)));
         if let Some(place) = place {
-            let why = "the server refuses requests without its API key: leave it out, or send it with \
+            let why = "the server refuses requests without its API key: leave it out, or write it as ${NAME} and send it with \
                        benchmark.headers: {Authorization: \"Bearer ${NAME}\"}";
             found.push(Finding::value(Code::Conflict, &place, why));
+            keys.push(place);
         }
     }
 }

@@ -10,22 +10,11 @@ use crate::base::redact::Redactor;
 use crate::base::shell;
 use crate::base::yaml::escape;
 use crate::engines::framework::Frameworks;
+use crate::engines::protocol::SAMPLING;
 use crate::rows::words::{FindingCode as Code, Limit};
 
 /// Keys that are too common to say which section they belong in.
 const COMMON: [&str; 5] = ["name", "path", "kind", "id", "type"];
-/// What requests say about sampling.
-const SAMPLING: [&str; 9] = [
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "reasoning_effort",
-    "chat_template_kwargs",
-];
 /// Members of a plan row that do not come from the plan file.
 pub const RESERVED: [&str; 8] =
     ["record", "plan", "defaults", "caveats", "substitutions", "rejections", "validated_cli_flags", "environment"];

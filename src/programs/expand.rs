@@ -87,7 +87,7 @@ struct Expander<'a> {
 
 impl Expander<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
-        let source = PlanSource::read(path, self.notice)?;
+        let source = PlanSource::read(path, &self.frameworks, self.notice)?;
         let mut context = CheckContext { gpu: super::preflight::detect(), ..CheckContext::only(&self.frameworks) };
         match source.and_then(|source| source.check(&mut context, Vec::new(), false, self.notice)) {
             Some(valid) => self.plan(valid.plan),

@@ -14,7 +14,7 @@ use crate::normalize::import::{
     FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results,
     typed,
 };
-use crate::rows::jsonl::quote_bare;
+use crate::rows::jsonl::{is_csv_header, quote_bare};
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
 use crate::rows::words::{FailureClass, Status};
@@ -37,17 +37,10 @@ pub fn is_other_client(path: &Path) -> bool {
     let text = text.trim_start_matches('\u{feff}').trim();
     match serde_json::from_str::<Members>(text) {
         Ok(object) => is_record(&Value::Object(object)),
-        Err(_) => ((text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")) || is_csv(text),
+        Err(_) => {
+            ((text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")) || is_csv_header(text)
+        }
     }
-}
-
-/// True for the header of a CSV file: names, separated by commas.
-fn is_csv(line: &str) -> bool {
-    let name = |name: &str| {
-        let name = name.trim().trim_matches('"');
-        (1..=40).contains(&name.len()) && !name.contains(['{', '}', '[', ']', '"', ':'])
-    };
-    line.split(',').count() > 1 && line.split(',').all(name)
 }
 
 /// The results of a file or a folder of another client. Content of unknown format is reported with its place and skipped.
@@ -126,7 +119,7 @@ fn whole(path: &Path) -> Result<Value> {
 fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let name = stdio::name(path);
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
-    if text.lines().next().is_some_and(is_csv) {
+    if text.lines().next().is_some_and(is_csv_header) {
         let why = "this is CSV, which is not read of other clients: pass the client's results as JSON";
         return Err(Error::new(why).at(name));
     }

@@ -8,6 +8,7 @@ pub mod expand;
 pub mod import;
 mod import_folder;
 pub mod load;
+mod local;
 pub mod normalize;
 mod pasted;
 mod place;

@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{convert, stdio, workload};
+use super::{convert, local, stdio, workload};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::yaml::{Document, MAX_BYTES};
 use crate::base::{digest, redact, shell, yaml};
 use crate::engines::framework::Frameworks;
 use crate::plan;
-use crate::plan::command::line;
 use crate::plan::expand::Expansion;
-use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, ModelFacts, Plan, expand};
+use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, Plan, PlanDraft, expand};
 use crate::rows::jsonl;
 use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
 use crate::rows::row::Row;
@@ -49,6 +48,8 @@ pub struct PlanSource {
     /// Path and digest, for the row.
     file: PlanFile,
     document: Document,
+    /// What it says.
+    draft: PlanDraft,
     /// Pointers to strings that YAML 1.1 readers take for another type.
     hazards: Vec<String>,
 }
@@ -66,7 +67,7 @@ impl PlanSource {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn read(path: &Path, notice: &Notice) -> Result<Option<Self>> {
+    pub fn read(path: &Path, frameworks: &Frameworks, notice: &Notice) -> Result<Option<Self>> {
         let name = stdio::name(path);
         let text = stdio::read_text(path, MAX_BYTES)?;
         redact::hide_named(&text);
@@ -81,13 +82,16 @@ impl PlanSource {
         };
         let path = if path == Path::new("-") { "-".into() } else { name.clone() };
         let hazards = yaml::ambiguous(&document, &text);
-        Ok(Some(Self { name, file: PlanFile { path, sha256: digest::sha256(text.as_bytes()) }, document, hazards }))
+        let file = PlanFile { path, sha256: digest::sha256(text.as_bytes()) };
+        let home = CheckContext::only(frameworks).home;
+        let draft = PlanDraft::read(&document.value, frameworks, home.as_deref());
+        Ok(Some(Self { name, file, document, draft, hazards }))
     }
 
     /// The plan, checked without anything but its own text.
     #[must_use]
     pub fn plain(&self, frameworks: &Frameworks) -> Option<Plan> {
-        plan::load(&self.document.value, &CheckContext::only(frameworks)).1
+        self.draft.check(&CheckContext::only(frameworks)).1
     }
 
     /// The place of the value at a pointer: `plan.yaml:4:9`.
@@ -104,8 +108,8 @@ impl PlanSource {
         strict: bool,
         notice: &Notice,
     ) -> Option<CheckedPlan> {
-        add_local_files(&self.document.value, context);
-        let (mut findings, plan) = plan::load(&self.document.value, context);
+        local::add(&self.document.value, context);
+        let (mut findings, plan) = self.draft.check(context);
         findings.extend(more);
         for pointer in &self.hazards {
             // Do not add to an error at the same place.
@@ -176,74 +180,6 @@ pub fn of_row(row: &Row, frameworks: &Frameworks) -> (Vec<Finding>, Option<Plan>
         Err(e) => return (vec![Finding::value(Code::Type, "", e.to_string())], None),
     };
     plan::load(&value, &CheckContext { gpu: detected.map(String::from), checked, ..CheckContext::only(frameworks) })
-}
-
-/// Adds facts from this host's files: the models and the option files of a plan.
-fn add_local_files(plan: &Value, context: &mut CheckContext) {
-    let named = ["", "/path", "/model_path", "/name", "/id"].map(|key| plan.pointer(&format!("/model{key}")));
-    let frameworks = || plan["frameworks"].as_object().into_iter().flatten();
-    let own = frameworks().map(|(_, given)| given.get("model"));
-    for model in named.into_iter().chain(own).flatten().filter_map(Value::as_str) {
-        if !context.models.contains_key(model)
-            && let Some(facts) = local_facts(model)
-        {
-            context.models.insert(model.into(), facts);
-        }
-    }
-    for (name, given) in frameworks() {
-        let definition = context.frameworks.get(given["definition"].as_str().unwrap_or(name));
-        for knob in definition.into_iter().flat_map(|definition| definition.option_files.keys()) {
-            let listed = given["search_space"][knob].as_array().into_iter().flatten();
-            let ordered = given["candidates"].as_array().into_iter().flatten().map(|changes| &changes[knob]);
-            // Any word of extra_args and of the command may be the file.
-            let words = given["extra_args"].as_array().into_iter().flatten();
-            let all = std::iter::once(&given["base_server_flags"][knob]).chain(listed).chain(ordered).chain(words);
-            let line = given["server_command"].as_str().and_then(|line| line::commands(line).ok());
-            let command = line.iter().flatten().flat_map(|command| command.words.iter().map(String::as_str));
-            let names = all.filter_map(Value::as_str).chain(command);
-            let paths = names.map(|word| word.split('=').next_back().unwrap_or(word));
-            for path in paths.map(String::from).collect::<Vec<_>>() {
-                let read = stdio::read_text(Path::new(&path), MAX_BYTES).ok();
-                if let Some(document) = read.and_then(|text| yaml::load(&text, &path).ok()) {
-                    context.options.insert(path, document.value);
-                }
-            }
-        }
-    }
-}
-
-/// The folder of a model: the path itself, or its folder in the cache of the Hugging Face hub.
-fn model_folder(model: &str) -> Option<PathBuf> {
-    let given = PathBuf::from(model);
-    if given.is_dir() {
-        return Some(given);
-    }
-    let cache = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HF_HOME").map(PathBuf::from);
-        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/huggingface")))?;
-        Some(home.join("hub"))
-    })?;
-    let snapshots = cache.join(format!("models--{}", model.replace('/', "--"))).join("snapshots");
-    let mut found: Vec<PathBuf> = std::fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).collect();
-    found.sort();
-    found.pop()
-}
-
-/// Facts about a model whose files are on this host.
-#[must_use]
-pub fn local_facts(model: &str) -> Option<ModelFacts> {
-    model_folder(model).map(|folder| facts(&folder))
-}
-
-fn facts(folder: &Path) -> ModelFacts {
-    let json = |name: &str| -> Value {
-        let text = stdio::read_text(&folder.join(name), MAX_BYTES * 16).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
-    };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    files.sort();
-    ModelFacts::read(&json("config.json"), &json("model.safetensors.index.json"), files)
 }
 
 /// A summary of a plan for people, line by line.

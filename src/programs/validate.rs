@@ -14,7 +14,7 @@ use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
-use crate::programs::{capture, pasted, plans, preflight, rows, starter, stdio};
+use crate::programs::{capture, local, pasted, plans, preflight, rows, starter, stdio};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::FindingCode;
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             }
             let gpus = args.gpus.unwrap_or(1);
             let gpu = args.gpu.clone().or_else(|| preflight::detect().filter(|_| gpus > 0));
-            let facts = plans::local_facts(model);
+            let facts = local::local_facts(model);
             let new = starter::NewPlan { model, facts, gpus, gpu, names: &names };
             let text = starter::plan(&new, &frameworks, notice)?;
             out.write_line(text.trim_end())?;
@@ -106,7 +106,7 @@ impl<'a> Validator<'a> {
     }
 
     fn file(&mut self, path: &Path) -> Result<Option<plans::CheckedPlan>> {
-        let Some(source) = PlanSource::read(path, self.notice)? else { return Ok(None) };
+        let Some(source) = PlanSource::read(path, self.frameworks, self.notice)? else { return Ok(None) };
         let (mut more, mut seen): (Vec<Finding>, _) = (Vec::new(), None);
         let inspect = self.args.capture_help.is_some() || self.args.preflight;
         if let Some(plan) = inspect.then(|| source.plain(self.frameworks)).flatten() {

@@ -1,5 +1,6 @@
 //! Readiness: the endpoint lists the model and streams a token, and the process that listens is the server that was started.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -65,7 +66,7 @@ pub async fn probe(
     }
     let listed: Value = serde_json::from_slice(&body).unwrap_or_default();
     let models = listed["data"].as_array().cloned().unwrap_or_default();
-    let Some(ours) = models.iter().find(|entry| entry["id"] == model) else {
+    let Some(ours) = models.iter().find(|entry| entry["id"].as_str().is_some_and(|id| is_name_of(id, model))) else {
         let ids: Vec<String> = models.iter().filter_map(|entry| entry["id"].as_str().map(String::from)).collect();
         return if ids.is_empty() {
             ProbeResult::NotYet("it lists no model".into())
@@ -74,12 +75,19 @@ pub async fn probe(
         };
     };
     let simulated = ours["simulated"] == true;
+    let model = ours["id"].as_str().unwrap_or(model);
     let request = ProbeRequest { model, tokens: 1, streamed: true };
     match tokio::time::timeout(RESPONSE_LIMIT, request.send(client)).await {
         Ok(Ok(_)) => ProbeResult::Ready { model_id: model.to_string(), simulated },
         Ok(Err(why)) => ProbeResult::NotYet(why),
         Err(_) => ProbeResult::NotYet("the first token did not arrive".into()),
     }
+}
+
+/// True for the model itself. Some servers list a local folder by its last name.
+fn is_name_of(id: &str, model: &str) -> bool {
+    let is_folder = model.starts_with(['/', '.']);
+    id == model || (is_folder && Path::new(model).file_name().is_some_and(|name| name == id))
 }
 
 /// The process that listens on the port, if it does not descend from `guard`; `None` if this user may not see it.

@@ -155,7 +155,7 @@ pub(super) async fn until_ready(
     let mut last_check = LogCheck { lines: 0, at: started };
     let mut next = NextStep::Continue;
     let failure = loop {
-        let probing = probe::probe(&client, framework, &candidate.model, launch.port, ancestor);
+        let probing = probe::probe(&client, framework, candidate.served_name(), launch.port, ancestor);
         tokio::pin!(probing);
         let found = loop {
             tokio::select! {
@@ -194,9 +194,9 @@ pub(super) async fn until_ready(
             }
             ProbeResult::WrongModel { listed } => {
                 let why = format!(
-                    "the server lists {}, not {:?}; use the served model's name",
+                    "the server lists {}, not {:?}: write its name as served_model_name in base_server_flags",
                     listed.join(", "),
-                    candidate.model
+                    candidate.served_name()
                 );
                 break CandidateFailure::new(FailureClass::WrongModel, why);
             }

@@ -322,9 +322,10 @@ fn nothing_of_a_pasted_command_is_dropped_without_a_word() {
     let line = "docker run -d --name x -p 8000:8000 --restart always vllm/vllm-openai --model m/x --port 8000 \
                 --served-model-name y";
     let done = run(program("bench-validate").args(["--new", "--from-command", line]), "").expect(0);
-    for word in ["--name x --publish 8000:8000 --restart always", "port 8000", "ask for the model \"y\""] {
+    for word in ["--name x --publish 8000:8000 --restart always", "port 8000"] {
         assert!(done.stderr.contains(word), "{word}: {}", done.stderr);
     }
+    assert!(done.stdout.contains("served_model_name: \"y\""), "{}", done.stdout);
 }
 
 #[test]
@@ -415,7 +416,7 @@ fn a_pasted_script_with_what_prepares_it() {
     let script = "#!/bin/bash\nset -e\nTP=${TP:-4}\nsource v/bin/activate\nulimit -n 65536\n\
                   exec vllm serve ${1:-m/x} -tp $TP --max-num-seqs 512 --served-model-name x \"$@\"\n";
     let plan = new_plan(script);
-    assert!(plan.stderr.contains("ask for the model \"x\""), "{}", plan.stderr);
+    assert!(plan.stdout.contains("served_model_name: x"), "{}", plan.stdout);
     assert!(plan.stdout.contains("max_num_seqs: [256, 512, 1024]"), "{}", plan.stdout);
     let (_, rows) = candidates(&plan.stdout);
     assert_eq!(
@@ -486,4 +487,58 @@ fn flags_that_no_definition_knows_are_passed_on() {
     let warned =
         done.stderr.lines().filter(|line| line.contains(": warning: ") && line.contains("--capture-help")).count();
     assert!(warned >= 3 && !done.stderr.contains(": error: "), "{}", done.stderr);
+}
+
+#[test]
+fn requests_use_the_served_model_name_of_the_plan() {
+    let plan = |command: &str, base: &str| {
+        format!(
+            "model: m/x\nhardware: {{gpu_count: 1}}\nbenchmark: {{max_concurrency: [1]}}\ndataset: {{input_len: [100], output_len: [100]}}\n\
+             sla: {{max_p50_ttft_ms: 1000}}\nframeworks:\n  vllm: {{server_command: \"vllm serve m/x {command}\", base_server_flags: {{{base}}}}}\n"
+        )
+    };
+    for (command, base, words, name) in [
+        ("--served-model-name a b", "", "--served-model-name a b", Some("a")),
+        ("", "served_model_name: a", "--served-model-name a", Some("a")),
+        ("", "served-model-name: [a, b]", "--served-model-name a b", Some("a")),
+        ("--served-model-name m/x", "", "--served-model-name m/x", None),
+        ("", "", "--served-model-name m/x", None),
+    ] {
+        let (done, rows) = candidates(&plan(command, base));
+        let line = rows[0]["server_command"].as_str().unwrap();
+        assert!(line.contains(words), "{command} {base}: {line}: {}", done.stderr);
+        assert_eq!(rows[0]["server"]["served_name"].as_str(), name, "{command} {base}");
+        assert_eq!(rows[0]["model"], "m/x");
+    }
+    let both = run(&mut program("bench-validate"), &plan("--served-model-name a", "served_model_name: b")).expect(1);
+    assert!(
+        both.stderr.contains("E-CONFLICT: the served model name is a and, in base_server_flags, b"),
+        "{}",
+        both.stderr
+    );
+    let unknown = run(&mut program("bench-validate"), &plan("--served-model-name ${NAME}", "")).expect(1);
+    assert!(unknown.stderr.contains("is not known before the start"), "{}", unknown.stderr);
+}
+
+#[test]
+fn manifests_are_the_containers_that_they_start() {
+    let compose = "services:\n  cache: {image: 'redis:7'}\n  llm:\n    image: vllm/vllm-openai:v0.32.0\n    restart: always\n    \
+                   environment: [HF_TOKEN]\n    deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 2}]}}}\n    \
+                   command: --model ${MODEL:-m/x} --tensor-parallel-size 2 --max-num-seqs 64\n";
+    let (_, rows) = candidates(&new_plan(compose).stdout);
+    assert_eq!(argv(&rows[0]), "vllm serve m/x --tensor-parallel-size 2 --max-num-seqs 64");
+    assert_eq!(
+        (&rows[0]["hardware"]["gpu_count"], &rows[0]["server"]["launcher"][0]["name"]),
+        (&2.into(), &"docker".into())
+    );
+    let pod = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: llm\n    image: my/llm:1\n    command: [bash, -c]\n    \
+               args: ['exec vllm serve m/x -tp 4']\n    resources: {limits: {nvidia.com/gpu: 4}}\n";
+    let plan = new_plan(pod);
+    assert!(plan.stderr.contains("starts the container of this pod with docker"), "{}", plan.stderr);
+    let (_, rows) = candidates(&plan.stdout);
+    assert_eq!(argv(&rows[0]), "vllm serve m/x --tensor-parallel-size 4");
+    assert_eq!(rows[0]["server"]["image"], "my/llm:1");
+    let none = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: 'nginx:1'}]}\n";
+    let done = run(program("bench-validate").args(["--new", "--from-command", none]), "").expect(2);
+    assert!(done.stderr.contains("does not start a server of a known framework"), "{}", done.stderr);
 }

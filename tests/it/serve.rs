@@ -48,6 +48,14 @@ fn a_start_that_fails_is_a_row_with_its_reason() {
 }
 
 #[test]
+fn a_local_folder_may_be_listed_by_its_last_name() {
+    let folder = scratch();
+    let rows = candidates(&zoo_plan("{lists: zoo}").replace("model: zoo", "model: /no/such/zoo"));
+    let done = run(serve(&folder).args(["--smoke", "--grace", "1"]), &rows).expect(0);
+    assert_eq!(done.records("server_end")[0]["status"], "ok", "{}", done.stdout);
+}
+
+#[test]
 fn a_command_that_is_not_there_is_a_row() {
     let folder = scratch();
     let rows = candidates(&zoo_plan("{}")).replace("\"argv\":[\"zoo\"", "\"argv\":[\"no-such-program\"");

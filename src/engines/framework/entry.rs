@@ -1,5 +1,7 @@
 //! Finds the serving command in the words of a plan's own command, behind any wrapper and in any folder.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::Framework;
@@ -17,6 +19,9 @@ pub struct EntryPoint {
     /// The arguments that print its help; empty: those of the definition's main command.
     #[serde(default)]
     pub help: Vec<String>,
+    /// Words that make another program of it, each with what that is: `trtllm-serve disaggregated` serves no model.
+    #[serde(default)]
+    pub others: BTreeMap<String, String>,
 }
 
 /// The place of the serving command in the words of a plan's own command.
@@ -39,13 +44,29 @@ impl Framework {
     pub fn find(&self, words: &[String]) -> Option<EntryPosition> {
         let others = self.commands.iter().enumerate().map(|(i, entry)| (Some(i), &entry.command));
         let all: Vec<_> = std::iter::once((None, &self.command)).chain(others).collect();
+        let is_other = |entry: Option<usize>, end: usize| {
+            let next = words.get(end);
+            next.is_some_and(|next| entry.is_some_and(|entry| self.commands[entry].others.contains_key(next)))
+        };
         (0..words.len()).find_map(|at| {
             let here = all.iter().filter_map(|(other, command)| {
-                let (program, end) = match_at(command, words, at)?;
+                let (program, end) = match_at(command, words, at).filter(|(_, end)| !is_other(*other, *end))?;
                 Some(EntryPosition { program, end, other: *other })
             });
             here.max_by_key(|found| found.end)
         })
+    }
+
+    /// Why these words start no server although their program is one of this framework.
+    #[must_use]
+    pub fn other_program(&self, words: &[String]) -> Option<String> {
+        let found = self.commands.iter().find_map(|entry| {
+            let end = (0..words.len()).find_map(|at| match_at(&entry.command, words, at))?.1;
+            let word = words.get(end)?;
+            Some((format!("{} {word}", shell::join(&entry.command)), entry.others.get(word)?))
+        });
+        let own = shell::join(&self.command);
+        found.map(|(command, what)| format!("{command} is {what}: write the command of one server, {own} MODEL"))
     }
 
     /// The flag for the model of a command; `None`: the model is its first argument.
@@ -171,6 +192,10 @@ mod tests {
             let found = framework.alike(&split(own), &split(short));
             assert_eq!(found, Some(split(alike)), "{own}: {short}");
         }
+        let trtllm = frameworks.get("tensorrt_llm").unwrap();
+        let other: Vec<String> = ["trtllm-serve", "disaggregated", "-c", "x"].map(String::from).to_vec();
+        assert!(trtllm.find(&other).is_none() && trtllm.other_program(&other).is_some());
+        assert_eq!(trtllm.other_program(&["trtllm-serve".into(), "m".into()]), None);
         let vllm = frameworks.get("vllm").unwrap();
         assert_eq!(vllm.alike(&["./run.sh".into()], &["vllm".into(), "serve".into()]), None);
     }

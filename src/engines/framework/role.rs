@@ -77,6 +77,8 @@ words! {
         StreamInterval = "stream_interval",
         /// Runs code of the model's repository.
         TrustRemoteCode = "trust_remote_code",
+        /// The model's name at the endpoint.
+        ServedName = "served_name",
         /// The tokenizer.
         Tokenizer = "tokenizer",
         /// Revision of the model.

@@ -130,8 +130,11 @@ impl LauncherChain<'_> {
                 (false, true) => launcher.there.clone(),
             };
             sets_environment |= template.iter().any(|word| word == "{env...}" || word.contains("{remote_env}"));
-            command =
-                fill.with(&command).command(&launcher.applicable(&template, fill.options(), self.refused_limits))?;
+            let template = launcher.applicable(&template, fill.options(), self.refused_limits);
+            let mut fill = fill.with(&command);
+            let own = launcher.options_by_hand(fill.options());
+            fill.lists.entry("options".into()).or_default().splice(0..0, own);
+            command = fill.command(&template)?;
         }
         Ok((command, sets_environment))
     }

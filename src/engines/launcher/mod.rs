@@ -53,6 +53,9 @@ pub struct Launcher {
     /// Parts of `start` that only bench-serve needs: the command to deploy is without them.
     #[serde(default)]
     pub bookkeeping: Vec<Vec<String>>,
+    /// Options that only the command to deploy has, unless the plan's `options` contain one of these.
+    #[serde(default)]
+    pub by_hand: BTreeMap<String, Vec<String>>,
     /// Options to drop from the plan's `options`, with their value, if these contain the words as well.
     #[serde(default)]
     pub refuses: BTreeMap<String, Vec<String>>,

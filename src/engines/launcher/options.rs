@@ -7,20 +7,16 @@ impl Launcher {
     /// A command of it without the words that conflict with these options of the plan.
     pub(super) fn yielding(&self, template: &[String], options: &[String]) -> Vec<String> {
         let mut words = template.to_vec();
-        let has = |option: &str| match option.split_once(' ') {
-            // One value of an option.
-            Some((option, value)) => {
-                let joined = format!("{option}={value}");
-                options.contains(&joined) || options.windows(2).any(|pair| pair[0] == option && pair[1] == value)
-            }
-            None => options
-                .iter()
-                .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))),
-        };
-        for own in self.yields.iter().filter(|(option, _)| has(option)).map(|(_, own)| own) {
+        for own in self.yields.iter().filter(|(option, _)| contains(options, option)).map(|(_, own)| own) {
             words = without(words, own);
         }
         words
+    }
+
+    /// The options that only the command to deploy has, beside these of the plan.
+    pub(super) fn options_by_hand(&self, options: &[String]) -> Vec<String> {
+        let free = |beside: &&Vec<String>| !beside.iter().any(|option| contains(options, option));
+        self.by_hand.iter().filter(|(_, beside)| free(beside)).map(|(option, _)| option.clone()).collect()
     }
 
     /// A command of it without the words that conflict with these options of the plan, and without those that set a refused
@@ -60,6 +56,19 @@ impl Launcher {
     pub fn renumbers_gpus(&self, options: &[String]) -> bool {
         let start = self.yielding(&self.start, options);
         start.iter().any(|word| word == "{gpus...}" || word == "{gpu...}")
+    }
+}
+
+/// True if options have this one: `--gpus`, or with one value of it, `--device /dev/kfd`.
+fn contains(options: &[String], option: &str) -> bool {
+    match option.split_once(' ') {
+        Some((option, value)) => {
+            let joined = format!("{option}={value}");
+            options.contains(&joined) || options.windows(2).any(|pair| pair[0] == option && pair[1] == value)
+        }
+        None => options
+            .iter()
+            .any(|word| word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))),
     }
 }
 

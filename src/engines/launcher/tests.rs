@@ -107,12 +107,17 @@ fn what_podman_refuses_and_what_a_host_forbids_is_left_out() {
     .unwrap();
     for (refused, said) in [
         (&[][..], "--ulimit memlock=-1 --ulimit stack=67108864"),
-        (&[ResourceLimit::Memlock], "--ipc host --ulimit stack=67108864 i"),
-        (&[ResourceLimit::Memlock, ResourceLimit::Stack], "--ipc host i"),
+        (&[ResourceLimit::Memlock], "--ipc host --ulimit stack=67108864 --rm i"),
+        (&[ResourceLimit::Memlock, ResourceLimit::Stack], "--ipc host --rm i"),
     ] {
         let target = LaunchTarget { name: "n", port: "1", gpus: None, refused_limits: refused };
         let line = launch_command(&launchers, &server, &target).unwrap().unwrap();
         assert!(line.contains(said), "{line}");
+    }
+    let docker = launchers.get("docker").unwrap();
+    assert_eq!(docker.options_by_hand(&["--gpus".into(), "all".into()]), ["--rm"]);
+    for options in ["--rm", "--restart=always", "--restart unless-stopped"] {
+        assert!(docker.options_by_hand(&shell::split(options).unwrap()).is_empty(), "{options}");
     }
 }
 

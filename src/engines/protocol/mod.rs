@@ -2,4 +2,7 @@
 
 pub mod error_body;
 pub mod event;
+mod sampling;
 pub mod sse;
+
+pub use self::sampling::SAMPLING;

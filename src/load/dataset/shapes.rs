@@ -8,27 +8,9 @@ use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
 
 use super::Prompt;
+use crate::engines::protocol::SAMPLING;
 use crate::rows::kinds::Members;
 
-/// Sampling members of a row, which go into the request's body.
-const SAMPLING: [&str; 16] = [
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "logit_bias",
-    "stop",
-    "stop_token_ids",
-    "seed",
-    "ignore_eos",
-    "min_tokens",
-    "response_format",
-    "guided_json",
-    "chat_template_kwargs",
-];
 /// Members for the output length; the first one present counts.
 const OUTPUT: [&str; 9] = [
     "output_len",

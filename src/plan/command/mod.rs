@@ -33,6 +33,8 @@ pub struct Command {
     pub model_flag: Option<String>,
     /// The address to bind.
     pub host: Option<String>,
+    /// The model's names at the endpoint, if they are not the plan's: requests use the first.
+    pub served_names: Vec<String>,
     /// All other words.
     pub rest: Vec<String>,
 }
@@ -104,7 +106,7 @@ impl CommandReader<'_> {
         let line = self.section.get("server_command").and_then(Value::as_str).map(String::from);
         let named = self.names();
         let mut command = self.command(line.as_deref().unwrap_or_default());
-        self.adopt(named, &mut command);
+        self.adopt(named, "base_server_flags", &mut command);
         self.arguments(&mut command);
         command
     }
@@ -160,6 +162,10 @@ impl CommandReader<'_> {
             self.variable(&name, value, pointer);
         }
         let found = self.framework.find(&bare.words);
+        if let Some(why) = self.framework.other_program(&bare.words).filter(|_| found.is_none()) {
+            self.found.push(Finding::value(Code::Command, pointer, format!("server_command: {why}")));
+            return None;
+        }
         if let Some(why) = wrap::elsewhere(&bare.words, found.map_or(bare.words.len(), |found| found.program)) {
             self.found.push(Finding::value(Code::Command, pointer, format!("server_command: {why}")));
             return None;
@@ -212,12 +218,12 @@ impl CommandReader<'_> {
         if left.len() < words.len() {
             self.section.insert("extra_args".into(), json!(left));
         }
-        self.adopt(own, command);
+        self.adopt(own, "extra_args", command);
     }
 
     /// Takes model and host of `own` into the command, which is the definition's where the plan has none.
-    fn adopt(&mut self, own: Command, command: &mut Option<Command>) {
-        if own.model.is_some() || own.host.is_some() {
+    fn adopt(&mut self, own: Command, part: &str, command: &mut Option<Command>) {
+        if own.model.is_some() || own.host.is_some() || !own.served_names.is_empty() {
             let whole = command.get_or_insert_with(|| Command {
                 head: self.framework.command.clone(),
                 model_flag: self.framework.model_flag.clone(),
@@ -225,6 +231,10 @@ impl CommandReader<'_> {
             });
             whole.model = own.model.or(whole.model.take());
             whole.host = own.host.or(whole.host.take());
+            if !own.served_names.is_empty() {
+                let pointer = format!("{}/{part}", self.at);
+                self.served_names(&own.served_names, part, &pointer, whole);
+            }
         }
     }
 
@@ -276,12 +286,7 @@ impl CommandReader<'_> {
                 let why = format!("ignoring host {host} in {part}: clients on this host use 127.0.0.1");
                 self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
             }
-            ArgumentMeaning::ServedName(name) => {
-                if *name != self.model {
-                    let why = ignored_name(name, part, &self.model);
-                    self.found.push(Finding::value(Code::CommandReplaced, pointer, why));
-                }
-            }
+            ArgumentMeaning::ServedName(names) => self.served_names(names, part, pointer, command),
             ArgumentMeaning::ModelSource => command.model = Some(piece.words.clone()),
             ArgumentMeaning::Model(model) => match self.model_knob() {
                 Some((knob, other)) if other != *model => {
@@ -294,6 +299,23 @@ impl CommandReader<'_> {
             },
         }
         true
+    }
+
+    /// The model's names at the endpoint, which requests use instead of the plan's.
+    fn served_names(&mut self, names: &[String], part: &str, pointer: &str, command: &mut Command) {
+        // A word that only a shell changes is reported as such, and a name that is filled in at the start is not known to clients.
+        let unknown =
+            names.iter().find(|name| unshelled::problem(name).is_some() || !shell::references(name).is_empty());
+        if let Some(name) = unknown {
+            let why = format!("the served model name {name} in {part} is not known before the start: write it");
+            return self.found.push(Finding::value(Code::Command, pointer, why));
+        }
+        if !command.served_names.is_empty() && command.served_names != names {
+            let (one, other) = (command.served_names.join(" "), names.join(" "));
+            let why = format!("the served model name is {one} and, in {part}, {other}: keep one");
+            return self.found.push(Finding::value(Code::Conflict, pointer, why));
+        }
+        command.served_names = names.to_vec();
     }
 
     /// The model as a knob of the base.
@@ -396,11 +418,6 @@ fn end_of(words: &[String], model: &str) -> usize {
     }
     let rest = words.iter().skip(from).position(|word| is_flag(word) || *word == model);
     rest.map_or(words.len(), |n| from + n)
-}
-
-/// The note about a served name, which requests do not use.
-fn ignored_name(name: &str, part: &str, model: &str) -> String {
-    format!("ignoring served model name {name} in {part}: requests use {model}")
 }
 
 /// True if two values are the same on a command line, as a map and its JSON text are.

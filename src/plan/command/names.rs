@@ -53,13 +53,18 @@ impl CommandReader<'_> {
                 knob.split_once('.').map_or((knob.as_str(), ""), |(root, _)| (root, &knob[root.len()..]));
             let pointer = format!("{}/{part}/{}", self.at, escape(knob));
             let value = &self.whole(root, value);
-            let known = self.framework.knob(root).is_some() || root.contains('-');
-            let meaning = (!known).then(|| self.framework.named(&self.framework.flag(root))).flatten();
+            let meaning = match self.framework.knob(root) {
+                Some(_) => None,
+                None => self.framework.named(&self.framework.flag(root)),
+            };
+            // A knob written as a flag is a typing mistake, which is reported with its name.
+            let is_knob = matches!(meaning, Some(FlagMeaning::Knob(_) | FlagMeaning::KnobOff(_)));
+            let meaning = meaning.filter(|_| !(is_knob && root.contains('-')));
             let text = plain_text(value);
             let merged = match &meaning {
                 Some(FlagMeaning::Port) => Some(ArgumentMeaning::Port(text.clone())),
                 Some(FlagMeaning::Host) => Some(ArgumentMeaning::Host(text.clone())),
-                Some(FlagMeaning::ServedName) => Some(ArgumentMeaning::ServedName(text.clone())),
+                Some(FlagMeaning::ServedName) => Some(ArgumentMeaning::ServedName(served_names(value))),
                 Some(FlagMeaning::Model) => Some(ArgumentMeaning::Model(text.clone())),
                 Some(FlagMeaning::ModelSource) => Some(ArgumentMeaning::ModelSource),
                 Some(FlagMeaning::Knob(_) | FlagMeaning::KnobOff(_)) | None => None,
@@ -92,6 +97,14 @@ impl CommandReader<'_> {
             all.insert(name, value);
         }
         all
+    }
+}
+
+/// The names in a value: one, or a list.
+fn served_names(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(names) => names.iter().map(plain_text).collect(),
+        one => vec![plain_text(one)],
     }
 }
 

@@ -22,8 +22,8 @@ pub enum ArgumentMeaning {
     Model(String),
     /// The model, by a repository or URL.
     ModelSource,
-    /// The model's name at the endpoint.
-    ServedName(String),
+    /// The model's names at the endpoint.
+    ServedName(Vec<String>),
     /// The address to bind.
     Host(String),
     /// The port.
@@ -103,7 +103,8 @@ fn flag(framework: &Framework, words: &[String]) -> Option<(ArgumentMeaning, usi
         FlagMeaning::ServedName => {
             // Some accept several names.
             let more = words[n..].iter().take_while(|word| joined.is_none() && !is_flag(word)).count();
-            return Some((ArgumentMeaning::ServedName(text.into()), n + more));
+            let all = std::iter::once(text).chain(words[n..n + more].iter().map(String::as_str));
+            return Some((ArgumentMeaning::ServedName(all.map(String::from).collect()), n + more));
         }
         FlagMeaning::Host => ArgumentMeaning::Host(text.into()),
         FlagMeaning::Port => ArgumentMeaning::Port(text.into()),

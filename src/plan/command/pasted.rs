@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::parse::{ArgumentMeaning, is_flag, parse};
-use super::{Command, CommandReader, end_of, ignored_name, wrap};
+use super::{Command, CommandReader, end_of, wrap};
 use crate::engines::framework::{Framework, Frameworks};
 use crate::plan::finding::Finding;
 use crate::rows::kinds::Members;
@@ -15,8 +15,6 @@ use crate::rows::kinds::Members;
 pub struct PastedCommand {
     /// Its model, if it names one.
     pub model: Option<String>,
-    /// The name by which its clients ask for the model, if it sets one.
-    pub served_name: Option<String>,
     /// Its knobs, as `base_server_flags`.
     pub base: Members,
     /// The environment variables set before it; null inherits the value.
@@ -47,10 +45,6 @@ pub fn paste(words: &[String], framework: &Framework) -> Result<PastedCommand, S
     let end = found.map_or_else(|| end_of(&bare, ""), |found| found.end);
     let positional = found.is_some() && framework.model_flag_of(found).is_none();
     let pieces = parse(framework, &bare[end..], positional, &[]);
-    let served_name = pieces.iter().find_map(|piece| match &piece.meaning {
-        ArgumentMeaning::ServedName(name) => Some(name.clone()),
-        _ => None,
-    });
     let model = pieces.into_iter().find_map(|piece| match piece.meaning {
         ArgumentMeaning::Model(model) => Some(model),
         ArgumentMeaning::ModelSource => {
@@ -69,23 +63,24 @@ pub fn paste(words: &[String], framework: &Framework) -> Result<PastedCommand, S
         found: &mut found,
     };
     let command = reader.words(words.to_vec(), "").unwrap_or_default();
-    if let Some(name) = &served_name {
-        // It is returned, and the caller reports it.
-        let ignored = ignored_name(name, "server_command", &reader.model);
-        reader.found.retain(|finding| finding.message != ignored);
-    }
     let part = |section: &Map<String, Value>, key: &str| {
         section.get(key).and_then(Value::as_object).cloned().unwrap_or_default()
     };
     let (mut base, env) = (part(&reader.section, "base_server_flags"), part(&reader.section, "env"));
-    let Command { head, model: model_words, rest, .. } = command;
+    let Command { head, model: model_words, served_names, rest, .. } = command;
     let (more, extra_args) = knobs(framework, &rest);
     for (knob, value) in more {
         base.entry(knob).or_insert(value);
     }
+    if let (Some(flag), Some(first)) =
+        (&framework.served_name_flag, served_names.first().filter(|name| Some(*name) != model.as_ref()))
+    {
+        let names = if served_names.len() > 1 { json!(served_names) } else { json!(first) };
+        base.insert(flag.trim_start_matches('-').replace('-', "_"), names);
+    }
     let own = [head, model_words.unwrap_or_default()].concat();
     let server_command = (own != framework.command).then_some(own);
-    Ok(PastedCommand { model, served_name, base, env, server_command, extra_args, found })
+    Ok(PastedCommand { model, base, env, server_command, extra_args, found })
 }
 
 /// Flags that the definition does not know, as knobs, if a knob gives the same words; and the other words.

@@ -94,7 +94,8 @@ fn expands(word: &str) -> bool {
     word.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '('))
 }
 
-fn assignment(word: &str) -> Option<(&str, &str)> {
+/// The name and the value of `NAME=VALUE`.
+pub fn assignment(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = name.chars().all(plain) && name.starts_with(|c: char| !c.is_ascii_digit());

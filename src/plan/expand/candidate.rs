@@ -65,6 +65,7 @@ impl CandidateBuilder<'_> {
         let server = CandidateServer {
             launcher,
             definition: framework.name.clone(),
+            served_name: render::served_name(framework, section, &set.flags).filter(|name| *name != model),
             argv,
             env,
             files,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engines::framework::{Booleans, Framework};
+use crate::engines::framework::{Booleans, Framework, KnobRole};
 use crate::plan::FrameworkPlan;
 use crate::rows::kinds::Members;
 
@@ -40,7 +40,11 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
     }
     argv.extend(own.iter().flat_map(|own| own.rest.iter().cloned()));
     if let Some(flag) = framework.served_name_flag.as_ref().filter(|flag| !has_flag(flag)) {
-        argv.extend([flag.clone(), model.to_string()]);
+        argv.push(flag.clone());
+        match own.map_or(&[] as &[String], |own| &own.served_names) {
+            [] => argv.push(model.to_string()),
+            names => argv.extend(names.iter().cloned()),
+        }
     }
     for (knob, value) in flags {
         argv.extend(words(framework, knob, value));
@@ -53,6 +57,15 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
     }
     argv.extend(given.extra_args.iter().cloned());
     argv
+}
+
+/// The name by which requests ask for the model, if it is not the plan's.
+pub fn served_name(framework: &Framework, given: &FrameworkPlan, flags: &Members) -> Option<String> {
+    let own = given.command.as_ref().and_then(|own| own.served_names.first().cloned());
+    own.or_else(|| {
+        let mut knobs = framework.with_role(KnobRole::ServedName);
+        knobs.find_map(|(knob, _)| flags.get(knob)?.as_str().map(String::from))
+    })
 }
 
 /// The words of one knob; none for null.

@@ -2,6 +2,7 @@
 
 mod container;
 mod document;
+mod manifest;
 mod outer;
 mod script;
 mod searched;
@@ -58,7 +59,7 @@ pub fn plan(
 ) -> Result<String> {
     let pasted = read(from)?;
     redact::hide_named(&pasted);
-    let mut server = server(&pasted, model, gpus, frameworks).map_err(|why| Error::new(why).at("--from-command"))?;
+    let mut server = of_text(&pasted, model, gpus, frameworks).map_err(|why| Error::new(why).at("--from-command"))?;
     for finding in &server.command.found {
         match finding.level() {
             Level::Note => notice.say(&finding.message),
@@ -103,11 +104,32 @@ pub fn plan(
 
 /// The pasted text: the content of the file with this name, if there is one.
 fn read(from: &str) -> Result<String> {
-    let path = Path::new(from);
-    if from == "-" || (!from.contains(char::is_whitespace) && path.is_file()) {
+    let path = Path::new(from.strip_prefix('@').unwrap_or(from));
+    if from.starts_with('@') || from == "-" || (!from.contains(char::is_whitespace) && path.is_file()) {
         return stdio::read_text(path, MAX_BYTES);
     }
     Ok(from.to_string())
+}
+
+/// The server of a command, a script or a manifest: of several containers the first that starts one.
+fn of_text<'a>(
+    text: &str,
+    model: Option<&str>,
+    gpus: Option<u32>,
+    frameworks: &'a Frameworks,
+) -> std::result::Result<PastedServer<'a>, String> {
+    let Some(containers) = manifest::containers(text)? else { return server(text, model, gpus, frameworks) };
+    let mut wrong = None;
+    for container in containers {
+        match server(&container.line, model, gpus, frameworks) {
+            Ok(mut server) => {
+                server.notes.splice(0..0, container.notes);
+                return Ok(server);
+            }
+            Err(why) => wrong = wrong.or(Some(why)),
+        }
+    }
+    Err(wrong.unwrap_or_else(|| "the manifest has no container with an image: paste the server's own command".into()))
 }
 
 fn server<'a>(
@@ -117,7 +139,7 @@ fn server<'a>(
     frameworks: &'a Frameworks,
 ) -> std::result::Result<PastedServer<'a>, String> {
     let found = script::read(text, frameworks)?.ok_or_else(|| no_server(frameworks))?;
-    let script::StartCommand { launchers, env, words, mut dropped, mut notes, documents } = found;
+    let script::StartCommand { launchers, env, words, mut dropped, notes, documents } = found;
     let mut container = container::read(&words)?;
     let (framework, words) = match &container {
         Some(container) => in_image(container, frameworks)?,
@@ -152,12 +174,6 @@ fn server<'a>(
     let has_degree = framework.parallelism.multiply.iter().any(|knob| command.base.contains_key(knob));
     if let Some(tensor) = framework.parallelism.tensor.as_ref().filter(|_| gpus > 1 && !has_degree) {
         command.base.insert(tensor.clone(), 1.into());
-    }
-    if let Some(name) = command.served_name.as_ref().filter(|name| **name != model) {
-        notes.push(format!(
-            "clients of this command ask for the model {name:?}, those of the plan's servers for {model:?}: use {name} again in \
-             the command that you deploy"
-        ));
     }
     Ok(PastedServer { framework, command, container, launchers, model, gpus, devices, dropped, notes })
 }

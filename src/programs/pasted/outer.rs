@@ -120,6 +120,15 @@ pub fn is_remote(words: &[String]) -> bool {
     matches!(read(words), Ok(Some(OuterLauncher { behind: BehindLauncher::Line(_), .. })))
 }
 
+/// Why `apptainer run IMAGE` cannot be read: its image says what it starts.
+pub fn runs_image(words: &[String]) -> Option<String> {
+    let at = program_at(words);
+    let name = words.get(at).map(|word| shell::program_name(word))?;
+    (["apptainer", "singularity"].contains(&name) && words[at + 1..].iter().any(|word| word == "run")).then(|| {
+        format!("{name} run starts what its image says: write `{name} exec OPTIONS IMAGE` and the server's command, for example vllm serve MODEL")
+    })
+}
+
 /// A program before a server that cannot be part of a plan.
 #[derive(Debug)]
 pub struct RefusedProgram {
@@ -138,14 +147,15 @@ pub fn refused(words: &[String]) -> Option<RefusedProgram> {
     let by_file = ["docker", "podman"].contains(&name) && ["compose", "stack", "service"].contains(&next);
     let why = match (name, next) {
         ("kubectl" | "oc", _) => format!(
-            "{name} {next} starts the server in a pod, for which there is no launcher: {paste}, or start it there and use launcher \
-             attach with its forwarded port"
+            "{name} {next} starts the server in a pod, for which there is no launcher: give the pod's manifest to --from-command, {paste}, or \
+             start it there and use launcher attach with its forwarded port"
         ),
         ("podman" | "nerdctl", "exec") => format!(
             "there is no launcher for {name} exec: paste the `{name} run` of the container with the server's command"
         ),
         _ if by_file => format!(
-            "{name} {next} starts what its file says: paste a `{name} run` with the image and the command of the service"
+            "{name} {next} starts what its file says: give that file to --from-command, or paste a `{name} run` with the image and the \
+             command of the service"
         ),
         _ if DETACHED.contains(&name) || ALSO_DETACHED.contains(&name) => {
             format!("{name} starts the server where bench-serve cannot stop it: {paste}")

@@ -9,6 +9,7 @@ use crate::base::shell;
 use crate::engines::framework::Frameworks;
 use crate::plan::command::line::{self, LineCommand};
 use crate::plan::command::pasted::framework_of;
+use crate::plan::command::wrap::assignment;
 use crate::rows::kinds::LauncherStep;
 
 /// The command of a pasted text that starts a server.
@@ -125,7 +126,13 @@ fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCom
         }));
     }
     if container::read(words)?.is_none() {
-        let Some(_) = framework_of(words, frameworks) else { return Ok(None) };
+        let Some(_) = framework_of(words, frameworks) else {
+            return match outer::runs_image(words).or_else(|| frameworks.iter().find_map(|own| own.other_program(words)))
+            {
+                Some(why) => Err(why),
+                None => Ok(None),
+            };
+        };
         if !words.iter().take(container::program_at(words) + 1).any(|word| shell::is_shell(word)) {
             known(words)?;
         }
@@ -206,18 +213,18 @@ fn apart(words: &[String]) -> (Vec<String>, Vec<String>) {
 /// True for a command that only sets variables.
 fn sets(words: &[String]) -> bool {
     let words = words.strip_prefix(&["export".to_string()]).unwrap_or(words);
-    let name = |word: &String| {
-        word.split_once('=')
-            .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
-    };
-    !words.is_empty() && words.iter().all(name)
+    !words.is_empty() && words.iter().all(|word| assignment(word).is_some())
 }
 
 /// True for a command without effect on the server: `set -e`, a download.
 fn neutral(words: &[String]) -> bool {
     let first = words.get(container::program_at(words)).map_or("", |word| shell::program_name(word));
-    let installs = ["pip", "pip3", "uv"].contains(&first)
-        && words.iter().any(|word| word == "install" || word == "venv" || word == "sync");
+    let any = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
+    let installs = match first {
+        "pip" | "pip3" | "uv" => any(&["install", "venv", "sync"]),
+        "apptainer" | "singularity" | "docker" | "podman" => any(&["pull", "build", "login"]),
+        _ => false,
+    };
     let known = [
         "",
         ":",
@@ -274,6 +281,11 @@ mod tests {
             ("kubectl get pods\npython train.py", ""),
             ("$ cd /x\n$ vllm serve m \\\n>   -tp 2", "|bash -c 'cd /x && exec vllm serve m -tp 2'"),
             ("sudo tee /etc/x.yml <<EOF\na: $b\nEOF\nvllm serve m", "|vllm serve m"),
+            (
+                "apptainer pull v.sif docker://v\napptainer exec --nv v.sif vllm serve m",
+                "|apptainer exec --nv v.sif vllm serve m",
+            ),
+            ("singularity run v.sif vllm serve m", "|singularity run v.sif vllm serve m"),
             ("srun --mpi=pmix trtllm-llmapi-launch trtllm-serve m", "srun|trtllm-serve m"),
         ] {
             assert_eq!(words(text), Ok(found.to_string()), "{text}");
@@ -289,6 +301,9 @@ mod tests {
             ("kubectl exec pod -- bash -c 'vllm serve m'", "no launcher"),
             ("tmux new-session -d 'vllm serve m'", "cannot stop it"),
             ("docker compose up", "image and the command"),
+            ("apptainer run --nv x.sif --model m", "`apptainer exec OPTIONS IMAGE`"),
+            ("trtllm-serve disaggregated -c x.yaml", "the proxy of servers"),
+            ("docker exec c trtllm-serve mm_embedding_serve m", "an encoder of images"),
         ] {
             let why = words(text);
             assert!(why.as_ref().is_err_and(|why| why.contains(said)), "{text}: {why:?}");

@@ -114,13 +114,6 @@ impl PastedServer<'_> {
                 let _ = writeln!(text, "    mounts: {}", Value::from(container.mounts.clone()));
             }
         }
-        if let Some(name) = self.command.served_name.as_ref().filter(|name| **name != self.model) {
-            let name = Value::from(name.as_str());
-            let _ = writeln!(
-                text,
-                "    # Clients of the pasted command ask for the model {name}: use that name in the command to deploy."
-            );
-        }
         if let Some(command) = &self.command.server_command {
             let _ = writeln!(text, "    server_command: {}", Value::from(shell::join(command)));
         }

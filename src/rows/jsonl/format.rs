@@ -38,10 +38,7 @@ pub(super) fn of(start: &[u8]) -> Option<OtherFormat> {
     if (is_open(first) && lines.len() > 1) || (lines.len() == 1 && first.starts_with('[') && first.ends_with(']')) {
         return Some(OtherFormat::Json);
     }
-    // A header alone.
-    let plain =
-        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./%\"".contains(&b));
-    if lines.len() == 1 && first.matches(',').count() >= 2 && first.split(',').all(plain) {
+    if lines.len() == 1 && is_csv_header(first) {
         return Some(OtherFormat::Csv);
     }
     if lines.len() < 2 || lines.iter().any(|line| line.starts_with('{')) {
@@ -56,6 +53,14 @@ pub(super) fn of(start: &[u8]) -> Option<OtherFormat> {
     let commas = |line: &str| line.matches(',').count();
     let header = first.split(',').all(|name| !name.trim().is_empty()) && commas(first) >= 2;
     (header && whole.iter().all(|line| commas(line) >= commas(first))).then_some(OtherFormat::Csv)
+}
+
+/// True for the header of comma-separated values: three names or more. The first may be missing, as that of an index is.
+#[must_use]
+pub fn is_csv_header(line: &str) -> bool {
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./%\" ()".contains(&b));
+    let names: Vec<&str> = line.trim().split(',').collect();
+    names.len() >= 3 && names.iter().all(|name| plain(name)) && names[1..].iter().all(|name| !name.trim().is_empty())
 }
 
 /// True for comma-separated values with a header.
@@ -99,6 +104,10 @@ mod tests {
         assert_eq!(of(b"[\n {\"a\": 1}\n]\n"), Some(OtherFormat::Json));
         assert_eq!(of(b"[{\"a\": 1}]\n"), Some(OtherFormat::Json));
         assert_eq!(of(b"rank,framework,req/s\n"), Some(OtherFormat::Csv));
+        assert!(is_csv_header(",run_number,Total Token Throughput (tok/s)\n") && is_csv_header("Metric,avg,p99"));
+        assert!(
+            !is_csv_header("ready, waiting") && !is_csv_header("{\"a\":1,\"b\":2,\"c\":3}") && !is_csv_header("a,,,")
+        );
         assert_eq!(of(b"rank,framework,req/s\n1,vllm,2.5"), Some(OtherFormat::Csv));
     }
 }

@@ -14,7 +14,7 @@ use super::row::{Row, SCHEMA_VERSION};
 use crate::base::error::{Context, Error, Result};
 
 pub use self::clean::{foreign, outgoing};
-pub use self::format::is_csv;
+pub use self::format::{is_csv, is_csv_header};
 pub use self::reader::{LineBatch, MAX_LINE, RowReader};
 
 /// The place of a line: `stdin:17`. Created for every line, formatted only for a message.

@@ -82,12 +82,23 @@ pub struct Candidate {
     pub failure_reason: Option<String>,
 }
 
+impl Candidate {
+    /// The name by which requests ask for the model.
+    #[must_use]
+    pub fn served_name(&self) -> &str {
+        self.server.served_name.as_ref().unwrap_or(&self.model)
+    }
+}
+
 /// How one server is started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CandidateServer {
     /// The framework definition that it was rendered from: `vllm`.
     pub definition: String,
+    /// The name by which requests ask for the model, if it is not `model`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_name: Option<String>,
     /// The command, as argv. bench-serve replaces `{port}` with the port that it chooses.
     pub argv: Vec<String>,
     /// Environment variables added to the inherited ones; null inherits the variable of this name.

@@ -149,6 +149,8 @@ words! {
         Heads = "W-HEADS",
         /// Weights that each start of a container loads again.
         HubCache = "W-HUB-CACHE",
+        /// Paths of this host that a container does not see.
+        Unmounted = "W-UNMOUNTED",
         /// Baselines that differ.
         Unequal = "N-UNEQUAL",
         /// A host that cannot run the plan.
@@ -227,6 +229,7 @@ impl FindingCode {
             | Self::Experts
             | Self::Heads
             | Self::HubCache
+            | Self::Unmounted
             | Self::HostWarning => FindingLevel::Warning,
             Self::Ignored
             | Self::CommandReplaced

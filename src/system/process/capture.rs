@@ -112,6 +112,7 @@ pub fn outcome(argv: &[String], environment: &[(String, String)], limit: Duratio
 /// # Errors
 /// What the system reports.
 pub fn save(path: &Path, text: &str) -> Result<()> {
+    // Only its user reads it, unlike what `--output` writes for others.
     let at = |e: std::io::Error| Error::new("cannot write").because(e).at(path.display().to_string());
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(at)?;
