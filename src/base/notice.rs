@@ -70,7 +70,7 @@ impl Notice {
         if !self.draws {
             return;
         }
-        let text: String = redact::outgoing(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
+        let text: String = redact::foreign(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
         let mut drawn = self.lock();
         let width = text.chars().count();
         let pad = " ".repeat(drawn.saturating_sub(width));
@@ -107,7 +107,8 @@ impl Notice {
 
     fn line(&self, text: &str) {
         self.clear();
-        let text = redact::outgoing(text);
+        // Messages quote servers, files and other programs.
+        let text = redact::foreign(text);
         // One write, so that lines of several programs on one terminal do not mix.
         let _ = stderr().write_all(format!("{text}\n").as_bytes());
     }

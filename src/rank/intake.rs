@@ -14,6 +14,7 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
+use crate::base::redact;
 use crate::rows::resume;
 use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
 
@@ -114,7 +115,11 @@ impl Intake {
         match self.frameworks.get(name) {
             Some(known) => Arc::clone(known),
             None => {
-                let name: Arc<str> = name.into();
+                let clean = redact::foreign(name);
+                if let Some(known) = self.frameworks.get(&*clean) {
+                    return Arc::clone(known);
+                }
+                let name: Arc<str> = clean.into();
                 self.frameworks.insert(Arc::clone(&name));
                 name
             }
@@ -142,7 +147,7 @@ impl Intake {
             line: line.into(),
             read: OnceCell::new(),
             framework: self.framework(row.framework.as_deref().unwrap_or_default()),
-            candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
+            candidate_id: redact::foreign(row.candidate_id.as_deref().unwrap_or_default()).into(),
             group,
             ok: row.is_ok(),
             passed: gate.passed,
@@ -258,8 +263,8 @@ impl Intake {
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
-        let (mode, rest) = (format!("{mode}{between}{arrivals}"), rest.map(String::from));
-        let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
+        let (mode, rest) = (redact::foreign(&format!("{mode}{between}{arrivals}")), rest.map(redact::foreign));
+        let key = Arc::new(GroupKey { scenario: redact::foreign(scenario), mode, smoke, simulated, rest });
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
     }

@@ -71,7 +71,7 @@ async fn copy(
             // A program may close its input unread: not an error.
             let _ = input.write_all(format!("{}\n", row.line()).as_bytes()).await;
         }
-        rows(output, launch, out, notice).await?;
+        rows(output, row, launch, out, notice).await?;
         child.wait().await.map_err(|e| Error::new("cannot wait for the program").because(e))
     };
     tokio::pin!(relaying, running);
@@ -90,7 +90,13 @@ async fn copy(
 }
 
 /// Copies the program's standard output until it is closed.
-async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, notice: &Notice) -> Result<(), Error> {
+async fn rows(
+    output: ChildStdout,
+    given: &Row,
+    launch: &Launch,
+    out: &mut RowWriter<File>,
+    notice: &Notice,
+) -> Result<(), Error> {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
     loop {
@@ -101,7 +107,10 @@ async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, n
         }
         let line = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
         match Row::parse(&line) {
-            Ok(printed) if printed.get("record").is_some() => out.write(&printed)?,
+            Ok(mut printed) if printed.get("record").is_some() => {
+                jsonl::foreign_row(&mut printed, launch.redactor(), given);
+                out.write(&printed)?;
+            }
             Ok(payload) => {
                 let (server_id, mut payload) = (launch.server_id.clone(), payload.map().clone());
                 jsonl::foreign(&mut payload, launch.redactor());

@@ -17,6 +17,7 @@ mod load;
 mod man;
 mod native;
 mod pipeline;
+mod planted;
 mod podman;
 mod preflight;
 mod rank;

@@ -1,18 +1,21 @@
 //! Removes secrets from text before it leaves a program. It must not miss any: the patterns are wider than a scanner's, and
 //! known secret values are replaced everywhere, in every encoding.
 //!
-//! A value is secret if a plan names it as `${NAME}`, if the name of its variable says so, if it is sent as a key, or if it
-//! follows a flag that takes a secret. Values of fewer than six characters are not replaced: they occur in too many words.
+//! A value is secret if a plan names it as `${NAME}`, if the name of its variable says so, if it is sent as a key, if it
+//! follows a flag that takes a secret, or if it is in a file that such a variable or flag names. Values of fewer than six characters are not replaced: they occur in too many words.
 
 mod door;
 mod forms;
 mod name;
 mod patterns;
 
+use std::path::Path;
+
 use regex::Captures;
 
+use self::door::key_file;
 pub use self::door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
-use self::forms::{Finder, SHORTEST};
+use self::forms::{Finder, SHORTEST, parts};
 pub use self::name::is_secret_name;
 use self::name::{is_plain, is_secret};
 
@@ -31,6 +34,8 @@ const SECRET_FLAGS: [&str; 12] = [
     "api_key",
     "hf_token",
 ];
+/// Flags whose value is a file with secrets, one per line.
+const FILE_FLAGS: [&str; 3] = ["api-key-file", "ssl-key-file", "ssl-keyfile"];
 /// The secret flags whose value may be an ordinary setting.
 const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
 
@@ -66,13 +71,17 @@ impl Redactor {
         self.with_secrets(secret.map(|(_, value)| value))
     }
 
-    /// Also replaces the values of the secret flags of a command.
+    /// Also replaces the values of the secret flags of a command, and what is in the files that other flags of it name.
     #[must_use]
     pub fn with_command(self, argv: &[String]) -> Self {
-        let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
-        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
-        let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
-        let all = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
+        let is = |word: &str, flags: &[&str]| flags.contains(&word.trim_start_matches('-')) && word.starts_with('-');
+        let behind = argv.windows(2).map(|pair| (pair[0].as_str(), pair[1].clone()));
+        let joined = argv.iter().filter_map(|word| word.split_once('='));
+        let values: Vec<(&str, String)> = behind.chain(joined.map(|(name, value)| (name, value.to_string()))).collect();
+        let files = values.iter().filter(|(name, _)| is(name, &FILE_FLAGS));
+        let in_files: Vec<String> =
+            files.filter_map(|(_, path)| key_file(Path::new(path))).flat_map(|text| parts(&text)).collect();
+        let all = values.into_iter().filter(|(name, _)| is(name, &SECRET_FLAGS));
         // Values of the other flags may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
         let (mixed, keys): (Vec<_>, Vec<_>) =
             all.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
@@ -86,7 +95,7 @@ impl Redactor {
         };
         let odd = mixed.into_iter().flat_map(parts).filter(|value| !is_plain(value));
         let values = keys.into_iter().flat_map(parts).chain(odd).filter(|value| !is_reference(value));
-        self.with_secrets(values.collect::<Vec<_>>().into_iter())
+        self.with_secrets(values.chain(in_files).collect::<Vec<_>>().into_iter())
     }
 
     /// Also replaces these values, whatever they look like, unless they are too short.
@@ -117,6 +126,20 @@ impl Redactor {
             Some(finder) if finder.finds(text) => finder.replace(text),
             _ => text.to_string(),
         }
+    }
+
+    /// The largest place at or before the byte `at` where `text` can be cut without cutting a secret: before the value that
+    /// crosses `at`, otherwise before the last word.
+    #[must_use]
+    pub fn cut(&self, text: &str, at: usize) -> usize {
+        let at = text.floor_char_boundary(at);
+        let value = self.finder.as_ref().and_then(|finder| finder.start_across(text, at));
+        let before = value.unwrap_or_else(|| {
+            let word = text[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+            text.floor_char_boundary(word)
+        });
+        // A text without a single space is cut where it has to be.
+        if before * 2 < at { at } else { before }
     }
 
     /// `text` without secrets. Redacting twice is the same as once.
