@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::error::Error;
 use super::exit::ExitStatus;
 use super::redact;
+use super::visible::visible;
 
 /// Writes the messages of one program, and remembers whether any of them was an error.
 #[derive(Debug)]
@@ -109,6 +110,7 @@ impl Notice {
         self.clear();
         // Messages quote servers, files and other programs.
         let text = redact::foreign(text);
+        let text = visible(&text);
         // One write, so that lines of several programs on one terminal do not mix.
         let _ = stderr().write_all(format!("{text}\n").as_bytes());
     }

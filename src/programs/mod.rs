@@ -80,7 +80,7 @@ fn usage<P: Program>(message: &clap::Error) -> ExitCode {
         // It repeats the argument.
         let text = message.render();
         let text = if std::io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
-        notice.plain(text.trim_end_matches('\n'));
+        notice.relay(&text);
         return ExitStatus::Trouble.into();
     }
     match message.print().and_then(|()| std::io::stdout().flush()).map_err(stdio::write_error) {

@@ -14,9 +14,8 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
-use crate::base::redact;
-use crate::rows::resume;
 use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
+use crate::rows::{jsonl, resume};
 
 /// Reads rows as entries; equal values are stored once.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Intake {
         match self.frameworks.get(name) {
             Some(known) => Arc::clone(known),
             None => {
-                let clean = redact::foreign(name);
+                let clean = jsonl::shown_text(name);
                 if let Some(known) = self.frameworks.get(&*clean) {
                     return Arc::clone(known);
                 }
@@ -147,7 +146,7 @@ impl Intake {
             line: line.into(),
             read: OnceCell::new(),
             framework: self.framework(row.framework.as_deref().unwrap_or_default()),
-            candidate_id: redact::foreign(row.candidate_id.as_deref().unwrap_or_default()).into(),
+            candidate_id: jsonl::shown_text(row.candidate_id.as_deref().unwrap_or_default()).into(),
             group,
             ok: row.is_ok(),
             passed: gate.passed,
@@ -263,8 +262,8 @@ impl Intake {
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
-        let (mode, rest) = (redact::foreign(&format!("{mode}{between}{arrivals}")), rest.map(redact::foreign));
-        let key = Arc::new(GroupKey { scenario: redact::foreign(scenario), mode, smoke, simulated, rest });
+        let (mode, rest) = (jsonl::shown_text(&format!("{mode}{between}{arrivals}")), rest.map(jsonl::shown_text));
+        let key = Arc::new(GroupKey { scenario: jsonl::shown_text(scenario), mode, smoke, simulated, rest });
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
     }

@@ -132,12 +132,11 @@ impl Redactor {
     /// crosses `at`, otherwise before the last word.
     #[must_use]
     pub fn cut(&self, text: &str, at: usize) -> usize {
-        let at = text.floor_char_boundary(at);
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let value = self.finder.as_ref().and_then(|finder| finder.start_across(text, at));
-        let before = value.unwrap_or_else(|| {
-            let word = text[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);
-            text.floor_char_boundary(word)
-        });
+        let word =
+            || text[..at].char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(i, c)| i + c.len_utf8());
+        let before = value.unwrap_or_else(word);
         // A text without a single space is cut where it has to be.
         if before * 2 < at { at } else { before }
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::base::redact;
 use crate::base::redact::Redactor;
+use crate::base::visible::visible;
 use crate::rows::row::Row;
 
 /// Members whose text comes from our programs or the plan (ids, words with a fixed meaning, times, hashes), and paths.
@@ -135,12 +136,32 @@ fn holds_secret(value: &Value, redactor: &Redactor) -> bool {
     }
 }
 
-/// The same for a row that another program may have written: nothing in it looks like a secret either.
+/// The same for a row that another program may have written: nothing in it looks like a secret either, and control
+/// characters are shown as escapes.
 pub fn shown_row(row: &mut Row, redactor: &Redactor) {
-    for (key, mut value) in row.map().clone() {
-        if walk(&mut value, &|text| Some(redactor.redact(text)), &|_| None) {
-            row.set(&key, value);
+    for (key, value) in row.map().clone() {
+        let clean = shown_value(&value, redactor);
+        if clean != value {
+            row.set(&key, clean);
         }
+    }
+}
+
+/// A text for people that another program may have written.
+#[must_use]
+pub fn shown_text(text: &str) -> String {
+    visible(&redact::redactor().redact(text)).into_owned()
+}
+
+fn shown_value(value: &Value, redactor: &Redactor) -> Value {
+    let text = |text: &str| visible(&redactor.redact(text)).into_owned();
+    match value {
+        Value::String(old) => text(old).into(),
+        Value::Array(items) => items.iter().map(|item| shown_value(item, redactor)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, member)| (text(key), shown_value(member, redactor))).collect::<Map<_, _>>().into()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
