@@ -37,10 +37,12 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::flags::Program;
+use crate::system::secret_file;
 
 /// Parses the arguments, runs `verb`, reports its error and returns the exit status.
 pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatus>) -> ExitCode {
     redact::hide_environment();
+    secret_file::hide(&redact::files_of_environment());
     let program = match parse::<P>() {
         Ok(program) => program,
         Err(e) => return usage::<P>(&e),

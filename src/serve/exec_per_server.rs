@@ -17,6 +17,7 @@ use crate::rows::kinds::Native;
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 use crate::system::process::group::ProcessGroup;
+use crate::system::run_folder::SERVER_MARK;
 
 /// How long to read standard error after the program has ended.
 const STDERR_LIMIT: Duration = Duration::from_secs(1);
@@ -28,11 +29,11 @@ const MAX_PIECE: usize = 64 << 10;
 pub async fn run(
     argv: &[String],
     row: &Row,
-    launch: &Launch,
+    (launch, mark): (&Launch, String),
     out: &mut RowWriter<File>,
     notice: &Notice,
 ) -> LeaseOutcome {
-    match copy(argv, row, launch, out, notice).await {
+    match copy(argv, row, (launch, mark), out, notice).await {
         Ok(None) => LeaseOutcome::Done,
         Ok(Some(failed)) => LeaseOutcome::Failed(failed),
         Err(e) if e.is_reader_left() => LeaseOutcome::Ended(NextStep::ReaderLeft),
@@ -43,13 +44,14 @@ pub async fn run(
 async fn copy(
     argv: &[String],
     row: &Row,
-    launch: &Launch,
+    (launch, mark): (&Launch, String),
     out: &mut RowWriter<File>,
     notice: &Notice,
 ) -> Result<Option<CandidateFailure>, Error> {
     let endpoint = |key: &str| row.get("endpoint").and_then(|e| e[key].as_str()).unwrap_or_default().to_string();
     let mut child = Command::new(&argv[0])
         .args(&argv[1..])
+        .env(SERVER_MARK, mark)
         .env("BENCH_BASE_URL", endpoint("base_url"))
         .env("BENCH_MODEL", endpoint("model_id"))
         .env("BENCH_CANDIDATE_ID", row.str("candidate_id").unwrap_or_default())

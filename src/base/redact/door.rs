@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use super::forms::parts;
@@ -12,8 +12,6 @@ use super::{Redactor, is_reference};
 
 /// Where the tools of Hugging Face keep their token, below the home folder.
 const HUGGING_FACE_TOKEN: &str = ".cache/huggingface/token";
-/// Maximum size of a file with a key, bytes.
-const MAX_KEY_FILE: u64 = 64 << 10;
 
 static DOOR: LazyLock<RwLock<Arc<Redactor>>> = LazyLock::new(RwLock::default);
 
@@ -26,23 +24,26 @@ pub fn hide(values: impl IntoIterator<Item = String>) {
     }
 }
 
-/// Redacts the values of environment variables with secret names, and what is in the files that such variables name.
+/// Redacts the values of environment variables with secret names.
 pub fn hide_environment() {
-    // Not `vars`, which panics on a value that is not UTF-8.
-    let all: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let files = all.iter().filter(|(name, _)| is_secret_place(name)).map(|(_, path)| PathBuf::from(path));
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(HUGGING_FACE_TOKEN));
-    let keys: Vec<String> = files.chain(home).filter_map(|path| key_file(&path)).collect();
-    let values = all.into_iter().filter(|(name, value)| is_secret(name, value) && !is_reference(value));
-    hide(values.map(|(_, value)| value).chain(keys));
+    let values = environment().into_iter().filter(|(name, value)| is_secret(name, value) && !is_reference(value));
+    hide(values.map(|(_, value)| value));
 }
 
-/// The text of a file that holds a key; `None` if it is no regular file or longer than a key.
-pub(super) fn key_file(path: &Path) -> Option<String> {
-    let found = std::fs::metadata(path).ok()?;
-    (found.is_file() && found.len() <= MAX_KEY_FILE).then(|| std::fs::read_to_string(path).ok()).flatten()
+/// The files with a secret that variables of the environment name (`HF_TOKEN_PATH`), and the one of Hugging Face's tools.
+#[must_use]
+pub fn files_of_environment() -> Vec<PathBuf> {
+    let named =
+        environment().into_iter().filter(|(name, _)| is_secret_place(name)).map(|(_, path)| PathBuf::from(path));
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(HUGGING_FACE_TOKEN));
+    named.chain(home).collect()
+}
+
+/// All variables that are text.
+fn environment() -> Vec<(String, String)> {
+    // Not `vars`, which panics on a value that is not UTF-8.
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// Redacts the values of the variables that `text`, a plan or a row, names as `${NAME}`.

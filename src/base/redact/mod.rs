@@ -9,13 +9,12 @@ mod forms;
 mod name;
 mod patterns;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use regex::Captures;
 
-use self::door::key_file;
-pub use self::door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
-use self::forms::{Finder, SHORTEST, parts};
+pub use self::door::{files_of_environment, foreign, hide, hide_environment, hide_named, outgoing, redactor};
+use self::forms::{Finder, SHORTEST};
 pub use self::name::is_secret_name;
 use self::name::{is_plain, is_secret};
 
@@ -38,6 +37,20 @@ const SECRET_FLAGS: [&str; 12] = [
 const FILE_FLAGS: [&str; 3] = ["api-key-file", "ssl-key-file", "ssl-keyfile"];
 /// The secret flags whose value may be an ordinary setting.
 const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
+
+/// The files with secrets that a command names.
+#[must_use]
+pub fn files_of_command(argv: &[String]) -> Vec<PathBuf> {
+    values_of(argv, &FILE_FLAGS).into_iter().map(|(_, path)| PathBuf::from(path)).collect()
+}
+
+/// The values of these flags in a command, with the flag as written: `--flag value` and `--flag=value`.
+fn values_of<'a>(argv: &'a [String], flags: &[&str]) -> Vec<(&'a str, String)> {
+    let is = |word: &str| word.starts_with('-') && flags.contains(&word.trim_start_matches('-'));
+    let behind = argv.windows(2).filter(|pair| is(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
+    let joined = argv.iter().filter_map(|word| word.split_once('=')).filter(|(name, _)| is(name));
+    behind.chain(joined.map(|(name, value)| (name, value.to_string()))).collect()
+}
 
 /// True if a header contains a secret instead of naming its variable: `Authorization: Bearer …`.
 #[must_use]
@@ -71,20 +84,13 @@ impl Redactor {
         self.with_secrets(secret.map(|(_, value)| value))
     }
 
-    /// Also replaces the values of the secret flags of a command, and what is in the files that other flags of it name.
+    /// Also replaces the values of the secret flags of a command.
     #[must_use]
     pub fn with_command(self, argv: &[String]) -> Self {
-        let is = |word: &str, flags: &[&str]| flags.contains(&word.trim_start_matches('-')) && word.starts_with('-');
-        let behind = argv.windows(2).map(|pair| (pair[0].as_str(), pair[1].clone()));
-        let joined = argv.iter().filter_map(|word| word.split_once('='));
-        let values: Vec<(&str, String)> = behind.chain(joined.map(|(name, value)| (name, value.to_string()))).collect();
-        let files = values.iter().filter(|(name, _)| is(name, &FILE_FLAGS));
-        let in_files: Vec<String> =
-            files.filter_map(|(_, path)| key_file(Path::new(path))).flat_map(|text| parts(&text)).collect();
-        let all = values.into_iter().filter(|(name, _)| is(name, &SECRET_FLAGS));
+        let all = values_of(argv, &SECRET_FLAGS);
         // Values of the other flags may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
         let (mixed, keys): (Vec<_>, Vec<_>) =
-            all.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
+            all.into_iter().partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
         // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
         let parts = |(_, value): (&str, String)| {
             let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
@@ -95,7 +101,7 @@ impl Redactor {
         };
         let odd = mixed.into_iter().flat_map(parts).filter(|value| !is_plain(value));
         let values = keys.into_iter().flat_map(parts).chain(odd).filter(|value| !is_reference(value));
-        self.with_secrets(values.chain(in_files).collect::<Vec<_>>().into_iter())
+        self.with_secrets(values.collect::<Vec<_>>().into_iter())
     }
 
     /// Also replaces these values, whatever they look like, unless they are too short.

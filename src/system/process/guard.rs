@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -26,6 +27,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::capture::capture;
+use super::cgroup;
 use super::proc::{Process, descendants, on_path};
 use crate::base::error::{Context, Error, Result};
 use crate::engines::launcher::OutsideStop;
@@ -124,7 +126,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<Result<()>> 
 
 /// Has the kernel kill this process when the guard dies, then becomes the server; exec preserves that setting.
 fn become_server(command: &[String]) -> Result<()> {
-    let [program, arguments @ ..] = command else { return Err(Error::new("no command")) };
+    let [group, program, arguments @ ..] = command else { return Err(Error::new("no command")) };
+    if !group.is_empty() {
+        cgroup::join(Path::new(group));
+    }
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the server to its guard")?;
     let failed = Command::new(program).args(arguments).exec();
     // The log is on standard error.
@@ -151,13 +156,13 @@ fn guard(words: &[String]) -> Result<()> {
         // bench-serve may have exited: the end of standard input shows that.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
-    let [outside, command @ ..] = words else { return Err(Error::new("the guard has no launcher commands")) };
+    let [outside, group, command @ ..] = words else { return Err(Error::new("the guard has no launcher commands")) };
     let outside: Vec<OutsideStop> = serde_json::from_str(outside).context("the guard has no launcher commands")?;
     let Some(program) = command.first() else { return Err(Error::new("the guard has no command to run")) };
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut server = Command::new(this);
     // Standard output and error are the log's pipe, inherited; the link is not.
-    server.arg(EXEC_ARGUMENT).args(command).stdin(Stdio::null()).process_group(0);
+    server.arg(EXEC_ARGUMENT).arg(group).args(command).stdin(Stdio::null()).process_group(0);
     let child = match check_executable(program).and_then(|()| server.spawn()) {
         Ok(child) => child,
         Err(e) => {
@@ -318,7 +323,7 @@ fn stop(leader: Pid, grace: Duration, report: &mut impl FnMut(&GuardReport)) -> 
 
 /// Kills the processes of `left` until none is left, calling `before` each time. Returns the processes that were killed and
 /// those that survived, as `pid name`.
-fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
+pub fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
     let begun = Instant::now();
     let mut killed = Vec::new();
     loop {
