@@ -187,6 +187,7 @@ impl Supervisor<'_> {
             Ok(watched) => watched,
             Err(e) => return LeaseOutcome::Ended(NextStep::Broken(e)),
         };
+        let mark = child.mark();
         let chained = async {
             match offer {
                 Some(offer) => {
@@ -213,7 +214,7 @@ impl Supervisor<'_> {
                 }
                 None => {
                     launch.enter(ServerState::Leased, None);
-                    exec_per_server::run(&self.options.chain, row, (launch, child.mark()), &mut self.out, self.notice)
+                    exec_per_server::run(&self.options.chain, row, (launch, mark.clone()), &mut self.out, self.notice)
                         .await
                 }
             }

@@ -9,6 +9,7 @@ mod expand;
 mod findings;
 mod flags;
 mod harness;
+mod hostile;
 mod imports;
 mod launchers;
 mod law;
