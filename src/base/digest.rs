@@ -1,5 +1,7 @@
 //! Ids from content: SHA-256, whole or its first eight hexadecimal digits.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -8,6 +10,12 @@ use sha2::{Digest, Sha256};
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     sha256_of(&[bytes])
+}
+
+/// SHA-256 of `bytes` in base64, as a Content-Security-Policy has it.
+#[must_use]
+pub fn sha256_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(Sha256::digest(bytes))
 }
 
 /// The digest of several pieces, concatenated.

@@ -54,7 +54,7 @@ impl Error {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-            if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)) {
                 return true;
             }
             next = cause.source();

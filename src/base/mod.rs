@@ -10,4 +10,5 @@ pub mod random;
 pub mod redact;
 pub mod shell;
 pub mod version;
+pub mod visible;
 pub mod yaml;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::error::Error;
 use super::exit::ExitStatus;
 use super::redact;
+use super::visible::visible;
 
 /// Writes the messages of one program, and remembers whether any of them was an error.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Notice {
         if !self.draws {
             return;
         }
-        let text: String = redact::outgoing(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
+        let text: String = redact::foreign(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
         let mut drawn = self.lock();
         let width = text.chars().count();
         let pad = " ".repeat(drawn.saturating_sub(width));
@@ -107,7 +108,9 @@ impl Notice {
 
     fn line(&self, text: &str) {
         self.clear();
-        let text = redact::outgoing(text);
+        // Messages quote servers, files and other programs.
+        let text = redact::foreign(text);
+        let text = visible(&text);
         // One write, so that lines of several programs on one terminal do not mix.
         let _ = stderr().write_all(format!("{text}\n").as_bytes());
     }

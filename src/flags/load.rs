@@ -12,7 +12,7 @@ use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
 use crate::plan::{DEFAULT_QPS, DEFAULT_USERS};
-use crate::rows::kinds::{Qps, Shard, Users};
+use crate::rows::kinds::{MAX_REQUESTS, Qps, Shard, Users};
 use crate::rows::words::{Arrivals, Endpoint};
 
 const AFTER: &str = "\
@@ -70,10 +70,10 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", requires = "url", value_parser = limit)]
     pub sla: Vec<(String, f64)>,
     /// Minimum number of measured requests per run; an open loop also lasts at least four answers [default: 80, or the number of rows in the dataset if that is smaller]
-    #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, alias = "num-requests", value_name = "N", requires = "url", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_REQUESTS)))]
     pub num_prompts: Option<u32>,
     /// Number of warmup requests, sent sequentially before measuring
-    #[arg(long, aliases = ["num-warmups", "warmup-requests"], value_name = "N", default_value_t = 2, requires = "url")]
+    #[arg(long, aliases = ["num-warmups", "warmup-requests"], value_name = "N", default_value_t = 2, requires = "url", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_REQUESTS)))]
     pub warmup: u32,
     /// Warm up under the measured load for SECONDS, and keep the load running until the last measured request finishes
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "url", conflicts_with = "warmup")]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::base::error::{Error, Result};
-use crate::rows::kinds::{Dataset, Scenario, SharedPrefix};
+use crate::rows::kinds::{
+    Dataset, MAX_OUTPUT_TOKENS, MAX_PROMPT_TOKENS, MAX_REQUESTS, MAX_TURNS, Scenario, SharedPrefix,
+};
 use crate::rows::words::DatasetKind;
 
 /// The workload of bench-load --url.
@@ -19,13 +21,13 @@ pub struct WorkloadArgs {
     #[arg(long, alias = "random-range-ratio", value_name = "R", requires = "scenarios", value_parser = ratio)]
     pub range_ratio: Option<f64>,
     /// Number of leading prompt tokens shared by all prompts of a group
-    #[arg(long, value_name = "TOKENS", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "TOKENS", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROMPT_TOKENS)))]
     pub prefix: Option<u32>,
     /// Number of groups with different shared prefixes
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "prefix", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "prefix", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_REQUESTS)))]
     pub groups: u32,
     /// Turns per conversation; each resends the full history and adds PROMPT_TOKENS
-    #[arg(long, value_name = "N", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "scenarios", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TURNS)))]
     pub turns: Option<u32>,
     /// Pause between the turns of a conversation, in seconds [default: 0]
     #[arg(long, value_name = "SECONDS", value_parser = super::serve::seconds)]
@@ -34,7 +36,7 @@ pub struct WorkloadArgs {
     #[arg(long = "dataset", alias = "dataset-path", value_name = "FILE", requires = "url")]
     pub datasets: Vec<PathBuf>,
     /// Output tokens for rows of the file that do not specify them
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_OUTPUT_TOKENS)))]
     pub output_len: Option<u32>,
     /// Allow sending rows of the file to the same server again
     #[arg(long, requires = "datasets")]
@@ -86,8 +88,13 @@ fn scenario(text: &str) -> std::result::Result<Scenario, String> {
     let wrong = || format!("{text:?} is not NAME=PROMPT_TOKENS:OUTPUT_TOKENS, such as chat=1000:200");
     let (name, lengths) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
     let (input, output) = lengths.split_once(':').ok_or_else(wrong)?;
-    let length = |text: &str| text.parse().ok().filter(|n: &u32| *n > 0).ok_or_else(wrong);
-    Ok(Scenario::random(name, length(input)?, length(output)?))
+    let length = |text: &str, most: u32, what: &str| {
+        let n = text.parse().ok().filter(|n: &u32| *n > 0).ok_or_else(wrong)?;
+        if n > most { Err(format!("{what} must have at most {most} tokens, got {n}")) } else { Ok(n) }
+    };
+    let (input, output) =
+        (length(input, MAX_PROMPT_TOKENS, "a prompt")?, length(output, MAX_OUTPUT_TOKENS, "an answer")?);
+    Ok(Scenario::random(name, input, output))
 }
 
 fn ratio(text: &str) -> std::result::Result<f64, String> {

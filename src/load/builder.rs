@@ -1,9 +1,11 @@
 //! Builds the bodies of requests for one server, after finding out which members the server accepts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::request::ExpectedAnswer;
 use super::workload::{PromptContent, PromptPiece, Sizes, WORDS, WorkloadItem, token_ids};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
@@ -14,7 +16,7 @@ use crate::engines::prometheus::{self, MetricSamples};
 use crate::engines::protocol::error_body;
 use crate::engines::protocol::event::Event;
 use crate::engines::protocol::sse::{Part, Splitter};
-use crate::rows::kinds::Members;
+use crate::rows::kinds::{MAX_PROMPT_TOKENS, Members};
 use crate::rows::words::{Endpoint, PromptForm};
 use crate::system::http::HttpClient;
 
@@ -48,6 +50,9 @@ pub struct RequestSpec {
     /// Every chunk has the number of tokens so far.
     pub continuous: bool,
 }
+
+/// Bytes of the answer to a small request that are read at most.
+const MAX_PROBE: usize = 1 << 20;
 
 /// Builds requests that one server accepts.
 #[derive(Debug)]
@@ -173,6 +178,22 @@ impl RequestBuilder {
         Ok(builder)
     }
 
+    /// Whose answers its requests get.
+    #[must_use]
+    pub fn expected(&self) -> ExpectedAnswer {
+        let model = (self.dialect != Endpoint::Generate).then(|| Arc::from(self.spec.model.as_str()));
+        ExpectedAnswer { model, choices: None }
+    }
+
+    /// Number of choices that a request asks for; `None` if that cannot be read.
+    #[must_use]
+    pub fn choices(&self, item: &WorkloadItem) -> Option<u32> {
+        match item.extra.get("n").or(self.spec.extra.get("n")) {
+            Some(n) => n.as_u64().and_then(|n| u32::try_from(n).ok()),
+            None => Some(1),
+        }
+    }
+
     /// How prompts are sent.
     #[must_use]
     pub fn prompt_form(&self) -> PromptForm {
@@ -202,6 +223,11 @@ impl RequestBuilder {
                 let why =
                     "has a row with a list of messages, which only a chat endpoint accepts: use /v1/chat/completions";
                 return Err(Error::new(format!("the dataset {why}")));
+            }
+            PromptContent::Generated(pieces)
+                if pieces.iter().map(|piece| u64::from(piece.tokens)).sum::<u64>() > u64::from(MAX_PROMPT_TOKENS) =>
+            {
+                return Err(Error::new(format!("a prompt has more than {MAX_PROMPT_TOKENS} tokens")));
             }
             PromptContent::Generated(pieces) => match &self.form {
                 PromptEncoding::TokenIds => PromptBody::Ids(
@@ -263,8 +289,9 @@ impl RequestBuilder {
             // The beginning of an answer that is cut off shows whether the server accepts the request.
             loop {
                 match answer.read(&mut body).await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
+                    // A server that does not end a small answer is found out by the requests that count.
+                    Ok(Some(_)) if body.len() < MAX_PROBE => {}
+                    Ok(_) => break,
                     Err(_) if !body.is_empty() => break,
                     Err(failure) => return Err(lost(failure)),
                 }

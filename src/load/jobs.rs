@@ -3,10 +3,13 @@
 use super::builder::RequestBuilder;
 use super::request::blank;
 use super::workload::{WorkloadItem, WorkloadItems};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::rows::kinds::{Request, RequestStatus, Shard};
 use crate::rows::units::Micros;
 use crate::rows::words::Phase;
+
+/// Maximum size of all bodies of a run, bytes.
+const MAX_BODIES: usize = 4 << 30;
 
 /// One request.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Job {
     pub i: u32,
     /// Requested number of output tokens.
     pub output: u32,
+    /// Number of choices that it asks for; `None` if unknown.
+    pub choices: Option<u32>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -52,7 +57,7 @@ impl<'a> Jobs<'a> {
                 }
                 if ours {
                     let body = self.builder.body(&item)?;
-                    session.push(Job { i: self.i, output: item.output, body });
+                    session.push(Job { i: self.i, output: item.output, choices: self.builder.choices(&item), body });
                 }
                 self.i += 1;
             }
@@ -69,11 +74,16 @@ impl<'a> Jobs<'a> {
     /// # Errors
     /// When a body cannot be built for this server.
     pub fn first(mut self, n: u32) -> Result<Vec<Vec<Job>>> {
-        let mut sessions = Vec::new();
+        let (mut sessions, mut bytes) = (Vec::new(), 0);
         loop {
             let session = self.session(n)?;
             if session.is_empty() {
                 return Ok(sessions);
+            }
+            bytes += session.iter().map(|job| job.body.len()).sum::<usize>();
+            if bytes > MAX_BODIES {
+                let why = "the prompts of a run take more than 4 GiB of memory: fewer requests or shorter prompts";
+                return Err(Error::new(why));
             }
             sessions.push(session);
         }

@@ -11,7 +11,7 @@ use super::count::LiveCount;
 use super::jobs;
 use super::jobs::{Job, Jobs};
 use super::recorder::RunRecorder;
-use super::request::{FollowSettings, RequestOutcome};
+use super::request::{ExpectedAnswer, FollowSettings, RequestOutcome};
 use super::send_schedule::SendSchedule;
 use crate::base::error::Result;
 use crate::rows::kinds::{LoadMode, Request, RequestStatus};
@@ -58,6 +58,8 @@ pub enum NextSession {
 pub struct SessionSettings {
     /// Path of the endpoint.
     pub endpoint: Endpoint,
+    /// Whose answers they get.
+    pub expected: ExpectedAnswer,
     /// How each request is followed.
     pub follow: FollowSettings,
     /// Pause between turns.
@@ -115,6 +117,7 @@ impl LaunchQueue {
         let (run, spec) = (&recorder.run, recorder.spec);
         let settings = SessionSettings {
             endpoint: spec.builder.spec.endpoint,
+            expected: spec.builder.expected(),
             follow: recorder.follow(schedule.clock),
             think: Duration::from_secs_f64(spec.scenario.think_s.unwrap_or(0.0)),
             due: run.load.mode == LoadMode::Open,

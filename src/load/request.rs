@@ -1,5 +1,6 @@
 //! One request: send it, read the response, record its times, judge it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::yield_now;
@@ -11,7 +12,7 @@ use crate::base::redact;
 use crate::engines::protocol::error_body;
 use crate::engines::protocol::event::{ChoiceSet, Event, EventTemplate, Usage};
 use crate::engines::protocol::sse::{Part, Splitter};
-use crate::rows::kinds::{Request, RequestStatus, TokenSource};
+use crate::rows::kinds::{MAX_OUTPUT_TOKENS, Request, RequestStatus, TokenSource};
 use crate::rows::units::Micros;
 use crate::rows::words::{Endpoint, Phase};
 use crate::system::http::{Departure, Exchange, HttpAnswer, HttpFailure, StreamClient};
@@ -65,8 +66,49 @@ pub struct FollowSettings {
     pub stream: bool,
 }
 
+/// Whose answer a request gets.
+#[derive(Debug, Clone, Default)]
+pub struct ExpectedAnswer {
+    /// The model's id; `None` if any will do.
+    pub model: Option<Arc<str>>,
+    /// Number of choices; `None` if unknown.
+    pub choices: Option<u32>,
+}
+
+impl ExpectedAnswer {
+    /// The same with this number of choices.
+    #[must_use]
+    pub fn with(self, choices: Option<u32>) -> Self {
+        Self { choices, ..self }
+    }
+
+    /// Why an event is not of this answer; `None` if it may be.
+    fn refuses(&self, event: &Event) -> Option<String> {
+        if let (Some(asked), Some(model)) = (&self.model, &event.model)
+            && !is_same_model(asked, model)
+        {
+            return Some(format!("the answer is of the model {model:?}, not of {asked:?}"));
+        }
+        let beyond = event.choices.without(ChoiceSet::first(self.choices?));
+        let why = || format!("the answer has the choice {beyond}, but {} were requested", self.choices.unwrap_or(1));
+        (!beyond.is_empty()).then(why)
+    }
+}
+
+/// True if both may name one model: servers shorten paths to their last part, and gateways add a date or a provider.
+fn is_same_model(asked: &str, answered: &str) -> bool {
+    let plain = |name: &str| {
+        let name = name.trim_end_matches('/');
+        name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase()
+    };
+    let (asked, answered) = (plain(asked), plain(answered));
+    asked.starts_with(&answered) || answered.starts_with(&asked)
+}
+
 /// A request before its answer.
 pub struct Outgoing<L> {
+    /// Whose answer it gets.
+    pub expected: ExpectedAnswer,
     /// Path of the endpoint.
     pub endpoint: Endpoint,
     /// Its body.
@@ -80,8 +122,8 @@ pub struct Outgoing<L> {
 impl Outgoing<()> {
     /// One that has not been written, and for which nobody waits.
     #[must_use]
-    pub fn new(endpoint: Endpoint, body: Vec<u8>) -> Self {
-        Self { endpoint, body, exchange: None, leaving: None }
+    pub fn new(endpoint: Endpoint, expected: ExpectedAnswer, body: Vec<u8>) -> Self {
+        Self { endpoint, expected, body, exchange: None, leaving: None }
     }
 }
 
@@ -97,12 +139,18 @@ impl<L> Outgoing<L> {
 }
 
 /// Sends a request and reads the response to its end or failure. Never retries.
-pub async fn send<L>(client: &StreamClient, request: Outgoing<L>, row: Request, how: FollowSettings) -> RequestOutcome {
+pub async fn send<L>(
+    client: &StreamClient,
+    mut request: Outgoing<L>,
+    row: Request,
+    how: FollowSettings,
+) -> RequestOutcome {
     // Most responses have at least as many chunks.
     let stamps = Vec::with_capacity(if how.stream { 64 } else { 0 });
     let mut reading = StreamReading {
         row,
         how,
+        expected: std::mem::take(&mut request.expected),
         splitter: Splitter::default(),
         template: EventTemplate::default(),
         stamps,
@@ -134,6 +182,7 @@ pub async fn send<L>(client: &StreamClient, request: Outgoing<L>, row: Request, 
 struct StreamReading {
     row: Request,
     how: FollowSettings,
+    expected: ExpectedAnswer,
     splitter: Splitter,
     template: EventTemplate,
     stamps: Vec<(Micros, Option<u32>)>,
@@ -291,9 +340,12 @@ impl StreamReading {
             }
             // Events without the blank line between them are joined.
             Err(why) if data.contains(&b'\n') => {
-                let events: Result<Vec<_>, _> = data.split(|byte| *byte == b'\n').map(Event::parse).collect();
-                let events = events.map_err(|_| HttpFailure { class: RequestStatus::Parse, why })?;
-                events.into_iter().try_for_each(|event| self.take(event, now))
+                // All of them first: one that is none fails the whole. Their events would take far more memory than their text.
+                let lines = || data.split(|byte| *byte == b'\n').map(Event::parse);
+                if lines().any(|event| event.is_err()) {
+                    return Err(HttpFailure { class: RequestStatus::Parse, why });
+                }
+                lines().flatten().try_for_each(|event| self.take(event, now))
             }
             Err(why) => Err(HttpFailure { class: RequestStatus::Parse, why }),
         }
@@ -301,6 +353,7 @@ impl StreamReading {
 
     fn take(&mut self, event: Event, now: Micros) -> Result<(), HttpFailure> {
         let ends = event.finish_reason.is_some();
+        let refused = self.expected.refuses(&event);
         self.choices.extend(event.choices);
         self.ended.extend(event.ended);
         if ends {
@@ -308,6 +361,9 @@ impl StreamReading {
         }
         if let Some(why) = event.error {
             return Err(HttpFailure { class: RequestStatus::ErrorEvent, why });
+        }
+        if let Some(why) = refused {
+            return Err(HttpFailure { class: RequestStatus::Parse, why });
         }
         self.done |= event.done;
         let before = self.counted.and_then(|usage| usage.output).unwrap_or(0);
@@ -321,6 +377,10 @@ impl StreamReading {
             true => more,
             false => event.has_text || half,
         };
+        if new_token && self.stamps.len() >= MAX_OUTPUT_TOKENS as usize {
+            let why = format!("the answer has more than {MAX_OUTPUT_TOKENS} chunks, and is not read any further");
+            return Err(HttpFailure { class: RequestStatus::Parse, why });
+        }
         if new_token {
             self.stamps.push((now, output));
             if event.has_answer {

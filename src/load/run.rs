@@ -23,7 +23,9 @@ use crate::metrics::sample::{Sample, encode, percentile};
 use crate::metrics::search::{ANSWER_PERCENTILE, LengthNeed};
 use crate::metrics::sla::Limits;
 use crate::metrics::stability::stability;
-use crate::rows::kinds::{ClientHealth, Histograms, LoadMode, Members, Request, RequestStatus, Run, RunEnd, Status};
+use crate::rows::kinds::{
+    ClientHealth, Histograms, LoadMode, MAX_REQUESTS, Members, Request, RequestStatus, Run, RunEnd, Status,
+};
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
 use crate::rows::words::{Arrivals, FailureClass, Phase};
@@ -90,6 +92,14 @@ impl LoadRun<'_> {
         let trial = format!("{load_index}/{}/{probe}{again}", recorder.run.repeat);
         let purpose = Purpose { scenario: &scenario.name, phase: Phase::Measured, trial: &trial };
         let n = recorder.run.workload.num_prompts;
+        if n.max(bench.warmup_requests) > MAX_REQUESTS {
+            let why = format!(
+                "a run of {n} requests after {} to warm up: more than {MAX_REQUESTS} are not possible; lower num_prompts, duration_s or the rate",
+                bench.warmup_requests
+            );
+            not_run(recorder.out, &recorder.run, Status::Failed, FailureClass::Unsupported, &why)?;
+            return Ok(RunOutcome::default());
+        }
         let seed = recorder.run.seed;
         let draw =
             |n, sent: &mut BTreeSet<usize>| WorkloadItems::new(scenario, purpose.clone(), seed, (entries, n), sent);
@@ -200,7 +210,7 @@ async fn warm_up(recorder: &RunRecorder<'_>, sessions: Vec<Vec<Job>>) -> Vec<Req
     let mut rows = Vec::new();
     for job in sessions.into_iter().flatten() {
         let row = jobs::row(&recorder.run.run_id, &job, Phase::Warmup, None, recorder.run.workload.output_len);
-        let request = Outgoing::new(builder.spec.endpoint, job.body);
+        let request = Outgoing::new(builder.spec.endpoint, builder.expected().with(job.choices), job.body);
         rows.extend(workers.send(0, request, row, follow).await.map(|outcome| outcome.row));
     }
     rows

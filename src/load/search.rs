@@ -179,7 +179,10 @@ async fn pilot_bursts(context: SearchContext<'_>, limits: RequestTimeouts, pilot
             }
             for job in session {
                 let row = blank(&context.run.run_id, job.i, Phase::Pilot, None, RequestStatus::Aborted);
-                let (workers, request) = (workers.clone(), Outgoing::new(builder.spec.endpoint, job.body));
+                let (workers, request) = (
+                    workers.clone(),
+                    Outgoing::new(builder.spec.endpoint, builder.expected().with(job.choices), job.body),
+                );
                 let thread = tasks.len() % workers.len();
                 tasks.spawn_local(async move { workers.send(thread, request, row, follow).await });
             }

@@ -140,6 +140,7 @@ impl BegunSession {
     async fn follow(self, client: &StreamClient) {
         let Self { session, launch, mut exchange, starting: mut leaving, flight } = self;
         let SessionSettings { endpoint, follow, think, due, .. } = launch.settings;
+        let expected = &launch.settings.expected;
         let turns = session.len();
         let mut flight = Some(flight);
         for (turn, (job, mut row)) in session.into_iter().enumerate() {
@@ -149,7 +150,9 @@ impl BegunSession {
                 }
                 row.due_us = due.then(|| follow.clock.now());
             }
-            let request = Outgoing { endpoint, body: job.body, exchange: exchange.take(), leaving: leaving.take() };
+            let (exchange, leaving) = (exchange.take(), leaving.take());
+            let request =
+                Outgoing { endpoint, expected: expected.clone().with(job.choices), body: job.body, exchange, leaving };
             let outcome = send(client, request, row, follow).await;
             if turn + 1 == turns {
                 flight = None;

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{PLAN, WHOLE};
 use super::shape::Shape::{
-    self, Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text,
-    Values, Word,
+    self, Any, Bool, Count, CountTo, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate,
+    Text, Values, Word,
 };
 use super::shape::{DefaultValue, PlanKey, plain_text};
 use crate::metrics::sla::SCENARIOS;
@@ -28,6 +28,7 @@ fn schema(shape: &Shape) -> Value {
         }
         Bool => json!({"type": "boolean"}),
         Count(least) => json!({"type": "integer", "minimum": least}),
+        CountTo(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
         Positive => json!({"type": "number", "exclusiveMinimum": 0}),
         Rate => json!({"anyOf": [schema(&Positive), {"const": "trace"}]}),
         Number => json!({"type": "number"}),
@@ -97,6 +98,7 @@ fn words(shape: &Shape) -> String {
         Word(known) => (known.all)().join(" | "),
         Bool => "true or false".into(),
         Count(least) => format!("whole number of at least {least}"),
+        CountTo(least, most) => format!("whole number from {least} to {most}"),
         Positive => "number above 0".into(),
         Rate => "number above 0, or trace".into(),
         Number => "number".into(),

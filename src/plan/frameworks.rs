@@ -7,12 +7,13 @@ use super::framework_plan::launchers;
 use super::read::Plan;
 use super::shape::{nearest, nearest_name, unquoted};
 use super::unknown;
+use crate::base::visible::is_slug;
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks, Kind, Knob};
 use crate::engines::launcher::{Launcher, resolve};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
-use crate::rows::words::FindingCode as Code;
+use crate::rows::words::{FindingCode as Code, Strategy};
 
 /// The framework that a section with this name is most likely for: one that its name begins or ends with, otherwise any.
 fn likely<'a>(name: &str, frameworks: &'a Frameworks) -> &'a str {
@@ -22,10 +23,21 @@ fn likely<'a>(name: &str, frameworks: &'a Frameworks) -> &'a str {
     names().filter(alike).max_by_key(|own| own.len()).or_else(|| nearest_name(name, names())).unwrap_or("vllm")
 }
 
+/// What names may have, in a message.
+const NAMES: &str = "letters, digits, '-', '_' and '.'";
+/// Maximum number of pairs of values of two knobs in a pairwise search.
+const MAX_PAIRS: usize = 1_000_000;
+
 /// Adds findings about the frameworks of a plan whose values have the right types.
 pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frameworks, found: &mut Vec<Finding>) {
     for (name, section) in value["frameworks"].as_object().into_iter().flatten() {
         let at = format!("/frameworks/{}", escape(name));
+        if !is_slug(name) {
+            let why =
+                format!("a framework cannot be called {name:?}: its name becomes a part of file names; use {NAMES}");
+            found.push(Finding::key(Code::Framework, &at, why));
+        }
+        pairs(plan, section, &at, found);
         let definition = section["definition"].as_str().unwrap_or(name);
         let Some(framework) = frameworks.get(definition) else {
             let called = frameworks.iter().find(|framework| framework.is_called(definition));
@@ -70,6 +82,25 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         }
         sequence(plan, framework, section, &at, found);
         prompts(plan, framework, section, &at, found);
+    }
+}
+
+/// A pairwise search stores all pairs of values.
+fn pairs(plan: &Plan, section: &Value, at: &str, found: &mut Vec<Finding>) {
+    let lengths: Vec<usize> = section["search_space"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, v)| Some(v.as_array()?.len()))
+        .collect();
+    let all: usize = lengths.iter().sum();
+    let same: usize = lengths.iter().map(|n| n.saturating_mul(*n)).fold(0, usize::saturating_add);
+    let pairs = all.saturating_mul(all).saturating_sub(same) / 2;
+    if plan.strategy == Strategy::Pairwise && pairs > MAX_PAIRS {
+        let why = format!(
+            "the {all} values have {pairs} pairs, and strategy pairwise takes at most {MAX_PAIRS}: list fewer values, or use strategy random"
+        );
+        found.push(Finding::value(Code::Range, &format!("{at}/search_space"), why));
     }
 }
 

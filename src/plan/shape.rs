@@ -15,6 +15,8 @@ pub enum Shape {
     Bool,
     /// A whole number, at least this.
     Count(u64),
+    /// A whole number, at least and at most these.
+    CountTo(u64, u32),
     /// A number above 0.
     Positive,
     /// A number above 0, or `trace`: the rate of the timestamps in the dataset.

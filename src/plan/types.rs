@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::shape::Shape::{
-    self, Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text,
-    Values, Word,
+    self, Any, Bool, Count, CountTo, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate,
+    Text, Values, Word,
 };
 use super::shape::{kind, name, plain_text, short, unquoted};
 use crate::base::shell;
@@ -39,10 +39,12 @@ fn hint(value: &Value, shape: &Shape, at: &str) -> Option<String> {
             format!("{text} without quotes")
         }
         (Values, value) if plain(value) || value.is_string() => format!("[{}]", plain_text(value)),
-        (Count(_) | Positive | Number | Rate | Bool, Value::Array(items)) if items.len() == 1 && plain(&items[0]) => {
+        (Count(_) | CountTo(..) | Positive | Number | Rate | Bool, Value::Array(items))
+            if items.len() == 1 && plain(&items[0]) =>
+        {
             items[0].to_string()
         }
-        (Count(_) | Positive | Number | Rate | Bool, value) => unquoted(value, matches!(shape, Bool))?,
+        (Count(_) | CountTo(..) | Positive | Number | Rate | Bool, value) => unquoted(value, matches!(shape, Bool))?,
         _ => return None,
     };
     let text = crate::base::redact::Redactor::default().redact(&text);
@@ -79,6 +81,10 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
                 _ => wrong(&format!("a whole number of at least {least}")),
             }
         }
+        CountTo(least, most) => match value.as_u64() {
+            Some(n) if (*least..=u64::from(*most)).contains(&n) => {}
+            _ => wrong(&format!("a whole number from {least} to {most}")),
+        },
         Positive if value.as_f64().is_some_and(|n| n > 0.0) => {}
         Positive => wrong("a number above 0"),
         Rate if value.as_f64().is_some_and(|n| n > 0.0) || value == "trace" => {}

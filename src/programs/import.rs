@@ -10,10 +10,12 @@ use super::import_folder::{MAX_FILE, is_record, of_folder, result_files};
 use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
+use crate::base::redact;
 use crate::normalize::import::{
     FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results,
     typed,
 };
+use crate::rows::jsonl;
 use crate::rows::jsonl::{is_csv_header, quote_bare};
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
@@ -152,6 +154,7 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
 /// # Errors
 /// Content of unknown format, with the keys that the most similar format has.
 pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedResult>> {
+    let content = &*jsonl::foreign_value(content, &redact::redactor());
     // A sweep's own record of a run that it skipped.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();

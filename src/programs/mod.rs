@@ -27,7 +27,7 @@ pub mod tokenizer;
 pub mod validate;
 pub mod workload;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Arg;
@@ -38,14 +38,16 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::flags::Program;
+use crate::system::secret_file;
 
 /// Parses the arguments, runs `verb`, reports its error and returns the exit status.
 pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatus>) -> ExitCode {
+    redact::hide_environment();
+    secret_file::hide(&redact::files_of_environment());
     let program = match parse::<P>() {
         Ok(program) => program,
-        Err(e) => return usage(&e),
+        Err(e) => return usage::<P>(&e),
     };
-    redact::hide_environment();
     // Threads that read standard input may outlive the verb, so the notice lives as long as the process.
     let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
     let outcome = match program.common().completions {
@@ -75,10 +77,22 @@ fn parse<P: Program>() -> std::result::Result<P, clap::Error> {
 }
 
 /// clap's own message: help and version to standard output with status 0, the rest to standard error with status 2.
-fn usage(message: &clap::Error) -> ExitCode {
-    // Ignore a closed terminal.
-    let _ = message.print();
-    if message.use_stderr() { ExitStatus::Trouble.into() } else { ExitStatus::Done.into() }
+fn usage<P: Program>(message: &clap::Error) -> ExitCode {
+    let notice = Notice::new(P::NAME, false);
+    if message.use_stderr() {
+        // It repeats the argument.
+        let text = message.render();
+        let text = if std::io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        notice.relay(&text);
+        return ExitStatus::Trouble.into();
+    }
+    match message.print().and_then(|()| std::io::stdout().flush()).map_err(stdio::write_error) {
+        Ok(()) => ExitStatus::Done.into(),
+        Err(e) => {
+            notice.error(&e);
+            notice.exit(ExitStatus::Done).into()
+        }
+    }
 }
 
 fn completions<P: Program>(shell: Shell) -> Result<ExitStatus> {

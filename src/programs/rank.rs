@@ -9,21 +9,21 @@ use crate::base::notice::Notice;
 use crate::flags::rank::{Args, ReportFormat};
 use crate::programs::stdio;
 use crate::programs::stdio::Output;
-use crate::rank::{Entry, Intake, RankOptions, Ranking, rank, release};
+use crate::rank::{Intake, RankOptions, Ranking, rank, release};
 use crate::report::html::html;
 use crate::report::markdown::markdown;
 use crate::report::table::{TableStyle, table};
 use crate::report::{Report, csv, jsonl, release as release_report};
-use crate::rows::jsonl::outgoing;
+use crate::rows::jsonl::{outgoing, shown};
 
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         let out = Output::open(args.output.as_deref())?;
-        let ranking = read(&args.files, args.options(), notice)?;
+        let ranking = read(&args.files, args.options(), args.format, notice)?;
         if !args.baseline.is_empty() {
-            let old = read(&args.baseline, args.options(), notice)?;
+            let old = read(&args.baseline, args.options(), args.format, notice)?;
             let release = release(&old, &ranking, args.threshold);
             out.bytes(release_report::markdown(&release, args.threshold).as_bytes())?;
             out.finish()?;
@@ -43,7 +43,10 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn read(files: &[PathBuf], options: RankOptions, notice: &'static Notice) -> Result<Ranking> {
+fn read(files: &[PathBuf], options: RankOptions, format: ReportFormat, notice: &'static Notice) -> Result<Ranking> {
+    // Secrets are removed from the rows of other tools, so that none gets into a report.
+    let for_programs = format == ReportFormat::Jsonl;
+    let clean = |intake: &mut Intake, line: &str| intake.line(&if for_programs { outgoing(line) } else { shown(line) });
     let read = stdio::parallel(files, || Intake::new(options.clone()), clean, notice);
     let (entries, intake) = Intake::together(read);
     if entries.is_empty() {
@@ -61,11 +64,6 @@ fn check_handoff(ranking: &Ranking, name: Option<&str>) -> Result<()> {
             Err(Error::new(format!("--handoff {name}: no row is of this framework; known: {}, none", known.join(", "))))
         }
     }
-}
-
-/// Secrets are removed from the rows of other tools, so that none gets into a report.
-fn clean(intake: &mut Intake, line: &str) -> Result<Option<Box<Entry>>> {
-    intake.line(&outgoing(line))
 }
 
 fn write(ranking: &Ranking, args: &Args, out: &Output) -> Result<()> {

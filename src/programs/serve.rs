@@ -18,7 +18,7 @@ use crate::system::process::{affinity, guard, signals};
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    if let Some(done) = guard::run(std::env::args()) {
+    if let Some(done) = guard::run(std::env::args_os()) {
         return if done.is_ok() { ExitStatus::Done.into() } else { ExitStatus::Trouble.into() };
     }
     let mut signal: Option<signals::Signal> = None;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -118,7 +119,13 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     if path == Path::new("-") {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
     }
-    let file = File::open(path).map_err(|e| Error::new("cannot open").because(e).at(name(path)))?;
+    let at = |e: io::Error| Error::new("cannot open").because(e).at(name(path));
+    let file = File::open(path).map_err(at)?;
+    // Some devices never end.
+    let is_device = file.metadata().map_err(at)?.file_type().is_char_device();
+    if is_device && !file.is_terminal() && path != Path::new("/dev/null") {
+        return Err(Error::new("this is a device, not a file").at(name(path)));
+    }
     Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
 }
 
@@ -283,6 +290,13 @@ pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
 pub fn read_text(path: &Path, limit: usize) -> Result<String> {
     let mut bytes = Vec::new();
     let at = |e: Error| e.at(name(path));
+    // Nobody may ever write into a named pipe; the shell's `<(…)` has a writer.
+    let of_the_shell = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|start| path.starts_with(start));
+    let is_pipe =
+        std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() || found.file_type().is_socket());
+    if is_pipe && path != Path::new("-") && !of_the_shell {
+        return Err(at(Error::new("this is a named pipe or a socket, not a file")));
+    }
     let size = open(path)?
         .take(limit as u64 + 1)
         .read_to_end(&mut bytes)

@@ -13,8 +13,9 @@ use super::gate;
 use super::gate::Gate;
 use super::key::GroupKey;
 use super::notes::Notes;
-use crate::base::shell;
+use crate::base::{redact, shell};
 use crate::metrics::sla;
+use crate::rows::jsonl;
 use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
 use crate::rows::words::{FailureClass, Latency, SearchEndReason};
@@ -133,8 +134,12 @@ impl Entry {
     /// The whole row, for members that only a report shows.
     #[must_use]
     pub fn row(&self) -> &Row {
-        self.read
-            .get_or_init(|| Box::new(Row::parse(&self.line).unwrap_or_else(|_| Row::new("result", &Members::new()))))
+        self.read.get_or_init(|| {
+            let mut row = Row::parse(&self.line).unwrap_or_else(|_| Row::new("result", &Members::new()));
+            // Another tool may have written it.
+            jsonl::shown_row(&mut row, &redact::redactor());
+            Box::new(row)
+        })
     }
 
     /// The member at a path; `None` for null.

@@ -14,8 +14,8 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
-use crate::rows::resume;
 use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
+use crate::rows::{jsonl, resume};
 
 /// Reads rows as entries; equal values are stored once.
 #[derive(Debug)]
@@ -114,7 +114,11 @@ impl Intake {
         match self.frameworks.get(name) {
             Some(known) => Arc::clone(known),
             None => {
-                let name: Arc<str> = name.into();
+                let clean = jsonl::shown_text(name);
+                if let Some(known) = self.frameworks.get(&*clean) {
+                    return Arc::clone(known);
+                }
+                let name: Arc<str> = clean.into();
                 self.frameworks.insert(Arc::clone(&name));
                 name
             }
@@ -142,7 +146,7 @@ impl Intake {
             line: line.into(),
             read: OnceCell::new(),
             framework: self.framework(row.framework.as_deref().unwrap_or_default()),
-            candidate_id: row.candidate_id.as_deref().unwrap_or_default().into(),
+            candidate_id: jsonl::shown_text(row.candidate_id.as_deref().unwrap_or_default()).into(),
             group,
             ok: row.is_ok(),
             passed: gate.passed,
@@ -258,8 +262,8 @@ impl Intake {
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
-        let (mode, rest) = (format!("{mode}{between}{arrivals}"), rest.map(String::from));
-        let key = Arc::new(GroupKey { scenario: scenario.into(), mode, smoke, simulated, rest });
+        let (mode, rest) = (jsonl::shown_text(&format!("{mode}{between}{arrivals}")), rest.map(jsonl::shown_text));
+        let key = Arc::new(GroupKey { scenario: jsonl::shown_text(scenario), mode, smoke, simulated, rest });
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
     }

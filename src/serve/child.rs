@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::redact::Redactor;
 use crate::engines::launcher::OutsideStop;
 use crate::rows::kinds::{ProcessExit, Stop};
-use crate::system::process::guard;
 use crate::system::process::guard::{GUARD_ARGUMENT, GUARD_NAME, GuardReport, OutsideSurvivor};
+use crate::system::process::{cgroup, guard};
+use crate::system::run_folder::{RunFolder, SERVER_MARK};
 
 /// How long a log is still read after the last process has exited.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -32,10 +34,25 @@ pub struct Child {
     pub log: ServerLog,
     /// The guard's process id: every process of the server descends from it.
     pub guard: i32,
+    /// The process id of the server's first process.
+    pub server: Option<i32>,
     /// How the server's first process ended, once it has ended.
     pub exit: Option<ProcessExit>,
     stopped: Option<(Stop, Vec<OutsideSurvivor>)>,
     process: std::process::Child,
+    /// The server's control group.
+    group: Option<PathBuf>,
+    run: RunFolder,
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Everything has been stopped, unless bench-serve ends early.
+        if let Some(group) = &self.group {
+            cgroup::kill(group);
+            cgroup::remove(group);
+        }
+    }
 }
 
 /// A server after its stop.
@@ -66,11 +83,17 @@ impl Child {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot create a socket")?;
         let copy = |fd: &OwnedFd| fd.try_clone().context("cannot copy a descriptor");
         let program = std::env::current_exe().context("cannot find this program")?;
+        // Written before the start: whoever is killed from now on, the next start finds what is left.
+        let run = RunFolder::make()?;
+        let group = cgroup::create(&run.name());
+        run.record(None, group.as_deref());
         let process = Command::new(program)
             .arg0(GUARD_NAME)
             .arg(GUARD_ARGUMENT)
             .arg(serde_json::to_string(outside).context("cannot pass the guard its commands")?)
+            .arg(group.as_deref().unwrap_or(Path::new("")))
             .args(argv)
+            .env(SERVER_MARK, run.name())
             .envs(environment.iter().cloned())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(copy(&write)?))
@@ -81,16 +104,38 @@ impl Child {
         let (reports, commands) = UnixStream::from_std(ours).context("cannot use the guard's socket")?.into_split();
         let drained = tokio::task::spawn_local(drain(read, files, redactor, log.clone()));
         let guard = i32::try_from(process.id()).context("a process id is positive")?;
+        run.record(Some(guard), group.as_deref());
         let reports = BufReader::new(reports).lines();
-        let mut child = Self { reports, commands, drained, log, guard, exit: None, stopped: None, process };
+        let mut child = Self {
+            reports,
+            commands,
+            drained,
+            log,
+            guard,
+            server: None,
+            exit: None,
+            stopped: None,
+            process,
+            group,
+            run,
+        };
         match child.report().await {
-            Some(GuardReport::Started { .. }) => Ok(child),
+            Some(GuardReport::Started { pid }) => {
+                child.server = Some(pid);
+                Ok(child)
+            }
             Some(GuardReport::NotStarted { why }) => {
                 child.reap();
                 Err(Error::new(format!("cannot execute {:?}: {why}", argv.first().map_or("", |s| s.as_str()))))
             }
             _ => Err(Error::new("the guard exited before it started the server")),
         }
+    }
+
+    /// The value of [`SERVER_MARK`] in the environment of its processes.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        self.run.name()
     }
 
     /// Returns when the server's first process has ended; at once if it had ended before.
@@ -114,6 +159,7 @@ impl Child {
         self.reap();
         // A killed guard stopped nothing: its processes are now children of this one.
         let (mut stop, outside) = self.stopped.take().unwrap_or_else(|| (guard::kill_orphans(), Vec::new()));
+        self.group.iter().for_each(|group| cgroup::kill(group));
         stop.survivors.extend(outside.iter().map(ToString::to_string));
         let unknown = outside.into_iter().find(|survivor| matches!(survivor, OutsideSurvivor::Unknown { .. }));
         // A survivor may hold the pipe open: do not wait for the end of the log forever.

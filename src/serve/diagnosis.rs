@@ -10,8 +10,8 @@ use crate::engines::diagnose::{Diagnosis, FailurePatterns};
 use crate::engines::framework::ServerPhase;
 use crate::rows::kinds::{ProcessExit, Status};
 use crate::rows::words::FailureClass;
-use crate::system::process::host;
 use crate::system::process::signals::Signal;
+use crate::system::process::{cgroup, host};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a server whose log reports a fatal error may take to exit by itself.
@@ -73,14 +73,14 @@ impl<'a> ServerDiagnosis<'a> {
 
     /// The failure of a server that has not been stopped yet; `class` applies if the log does not explain it.
     pub fn running(self, child: &Child, class: FailureClass, phase: ServerPhase) -> CandidateFailure {
-        self.post_mortem(&child.log, child.exit, class, phase)
+        self.post_mortem(&child.log, (child.server, child.exit), class, phase)
     }
 
     /// The failure of a server that has been stopped, from its log and its exit.
     pub fn post_mortem(
         self,
         log: &ServerLog,
-        exit: Option<ProcessExit>,
+        (pid, exit): (Option<i32>, Option<ProcessExit>),
         class: FailureClass,
         phase: ServerPhase,
     ) -> CandidateFailure {
@@ -103,11 +103,11 @@ impl<'a> ServerDiagnosis<'a> {
             None => "the log is empty".to_string(),
         };
         let killed = exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
-        // SGLang and others kill themselves with signal 9: only the kernel's counter shows whether the kernel did it.
-        if killed && self.launch.oom_kills.zip(host::oom_kills()).is_some_and(|(before, now)| now > before) {
-            let why = format!(
-                "{how}, and the kernel's OOM killer was active meanwhile (see dmesg): load less, or give the host more memory; {see}"
-            );
+        // SGLang and others kill themselves with signal 9, and anybody may: only the kernel knows whether it did it.
+        let in_group = || self.launch.oom_kills.zip(cgroup::oom_kills()).is_some_and(|(before, now)| now > before);
+        if killed && (pid.is_some_and(host::was_oom_killed) || in_group()) {
+            let why =
+                format!("{how} by the kernel's OOM killer (see dmesg): load less, or give the host more memory; {see}");
             return CandidateFailure { status: Status::Oom, ..CandidateFailure::new(FailureClass::HostOom, why) };
         }
         let hint = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };

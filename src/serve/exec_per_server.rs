@@ -17,6 +17,7 @@ use crate::rows::kinds::Native;
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 use crate::system::process::group::ProcessGroup;
+use crate::system::run_folder::SERVER_MARK;
 
 /// How long to read standard error after the program has ended.
 const STDERR_LIMIT: Duration = Duration::from_secs(1);
@@ -28,11 +29,11 @@ const MAX_PIECE: usize = 64 << 10;
 pub async fn run(
     argv: &[String],
     row: &Row,
-    launch: &Launch,
+    (launch, mark): (&Launch, String),
     out: &mut RowWriter<File>,
     notice: &Notice,
 ) -> LeaseOutcome {
-    match copy(argv, row, launch, out, notice).await {
+    match copy(argv, row, (launch, mark), out, notice).await {
         Ok(None) => LeaseOutcome::Done,
         Ok(Some(failed)) => LeaseOutcome::Failed(failed),
         Err(e) if e.is_reader_left() => LeaseOutcome::Ended(NextStep::ReaderLeft),
@@ -43,13 +44,14 @@ pub async fn run(
 async fn copy(
     argv: &[String],
     row: &Row,
-    launch: &Launch,
+    (launch, mark): (&Launch, String),
     out: &mut RowWriter<File>,
     notice: &Notice,
 ) -> Result<Option<CandidateFailure>, Error> {
     let endpoint = |key: &str| row.get("endpoint").and_then(|e| e[key].as_str()).unwrap_or_default().to_string();
     let mut child = Command::new(&argv[0])
         .args(&argv[1..])
+        .env(SERVER_MARK, mark)
         .env("BENCH_BASE_URL", endpoint("base_url"))
         .env("BENCH_MODEL", endpoint("model_id"))
         .env("BENCH_CANDIDATE_ID", row.str("candidate_id").unwrap_or_default())
@@ -71,7 +73,7 @@ async fn copy(
             // A program may close its input unread: not an error.
             let _ = input.write_all(format!("{}\n", row.line()).as_bytes()).await;
         }
-        rows(output, launch, out, notice).await?;
+        rows(output, row, launch, out, notice).await?;
         child.wait().await.map_err(|e| Error::new("cannot wait for the program").because(e))
     };
     tokio::pin!(relaying, running);
@@ -90,7 +92,13 @@ async fn copy(
 }
 
 /// Copies the program's standard output until it is closed.
-async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, notice: &Notice) -> Result<(), Error> {
+async fn rows(
+    output: ChildStdout,
+    given: &Row,
+    launch: &Launch,
+    out: &mut RowWriter<File>,
+    notice: &Notice,
+) -> Result<(), Error> {
     let mut output = BufReader::new(output);
     let mut bytes = Vec::new();
     loop {
@@ -101,7 +109,10 @@ async fn rows(output: ChildStdout, launch: &Launch, out: &mut RowWriter<File>, n
         }
         let line = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
         match Row::parse(&line) {
-            Ok(printed) if printed.get("record").is_some() => out.write(&printed)?,
+            Ok(mut printed) if printed.get("record").is_some() => {
+                jsonl::foreign_row(&mut printed, launch.redactor(), given);
+                out.write(&printed)?;
+            }
             Ok(payload) => {
                 let (server_id, mut payload) = (launch.server_id.clone(), payload.map().clone());
                 jsonl::foreign(&mut payload, launch.redactor());

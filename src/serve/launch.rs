@@ -21,7 +21,8 @@ use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smok
 use crate::rows::words::FailureClass;
 use crate::rows::words::ReachedBy;
 use crate::system::lease::{monotonic_ns, private_folder};
-use crate::system::process::{host, proc};
+use crate::system::process::{cgroup, proc};
+use crate::system::secret_file;
 
 /// A start, successful or not: everything that is fixed before the server runs.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub struct Launch {
     pub client_port: u16,
     folder: PathBuf,
     pub(super) log: PathBuf,
-    /// Number of processes that the kernel's OOM killer had killed before this start.
+    /// Number of processes of this control group that the kernel's OOM killer had killed before this start.
     pub(super) oom_kills: Option<u64>,
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
@@ -136,6 +137,7 @@ impl Launch {
         let variables = candidate.server.env.iter();
         let environment: Vec<(String, String)> =
             variables.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+        secret_file::hide(&redact::files_of_command(&chain.start));
         let redactor = Redactor::clone(&redact::redactor());
         let redactor = redactor.with_environment(environment.iter().cloned()).with_command(&chain.start);
         let log = folder.join("server.log");
@@ -151,7 +153,7 @@ impl Launch {
             client_port,
             folder,
             log,
-            oom_kills: host::oom_kills(),
+            oom_kills: cgroup::oom_kills(),
             redactor,
             environment,
             lifecycle,

@@ -106,10 +106,11 @@ impl Supervisor<'_> {
         }
         launch.enter(ServerState::Stopping, Some(grace));
         let log = ready.child.log.clone();
+        let pid = ready.child.server;
         let StoppedServer { mut stop, exit, unknown } = ready.child.stop(grace).await;
         // Its clients may have seen it crash, and returned the lease, before bench-serve did.
         if failed.is_none() && crashed(exit) {
-            failed = Some(diagnosis.post_mortem(&log, exit, FailureClass::ServerDied, ServerPhase::Ready));
+            failed = Some(diagnosis.post_mortem(&log, (pid, exit), FailureClass::ServerDied, ServerPhase::Ready));
         }
         // A survivor never frees its port and memory: do not wait for them.
         if matches!(next, NextStep::Continue) && stop.survivors.is_empty() {
@@ -186,6 +187,7 @@ impl Supervisor<'_> {
             Ok(watched) => watched,
             Err(e) => return LeaseOutcome::Ended(NextStep::Broken(e)),
         };
+        let mark = child.mark();
         let chained = async {
             match offer {
                 Some(offer) => {
@@ -212,7 +214,8 @@ impl Supervisor<'_> {
                 }
                 None => {
                     launch.enter(ServerState::Leased, None);
-                    exec_per_server::run(&self.options.chain, row, launch, &mut self.out, self.notice).await
+                    exec_per_server::run(&self.options.chain, row, (launch, mark.clone()), &mut self.out, self.notice)
+                        .await
                 }
             }
         };

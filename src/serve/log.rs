@@ -22,6 +22,8 @@ use crate::rows::kinds::Members;
 const TAIL_LINES: usize = 2000;
 /// Longer lines are split, in bytes.
 const MAX_LINE: usize = 16 << 10;
+/// How much more is read before a line is split, so that a secret at the place of the split is found, bytes.
+const OVERLAP: usize = 4 << 10;
 /// Maximum bytes recorded per second; the rest is counted and dropped, so that the server never waits for the log.
 const FLOOD: usize = 8 << 20;
 
@@ -143,8 +145,10 @@ pub async fn drain(read: OwnedFd, mut files: LogFiles, redactor: Redactor, log: 
             if byte != b'\n' {
                 line.push(byte);
             }
-            if byte == b'\n' || line.len() >= MAX_LINE {
+            if byte == b'\n' {
                 append(&mut line, &redactor, &log, &mut text);
+            } else if line.len() >= MAX_LINE + OVERLAP {
+                split(&mut line, &redactor, &log, &mut text);
             }
         }
         files.write(&text);
@@ -159,6 +163,15 @@ pub async fn drain(read: OwnedFd, mut files: LogFiles, redactor: Redactor, log: 
     files.write(&text);
 }
 
+/// Appends the beginning of a line that is too long, up to where no secret is cut.
+fn split(line: &mut Vec<u8>, redactor: &Redactor, log: &ServerLog, text: &mut String) {
+    let whole = String::from_utf8_lossy(line).into_owned();
+    let (head, rest) = whole.split_at(redactor.cut(&whole, MAX_LINE));
+    *line = head.as_bytes().to_vec();
+    append(line, redactor, log, text);
+    *line = rest.as_bytes().to_vec();
+}
+
 fn append(line: &mut Vec<u8>, redactor: &Redactor, log: &ServerLog, text: &mut String) {
     let redacted = redactor.redact(&String::from_utf8_lossy(line));
     line.clear();
@@ -170,6 +183,20 @@ fn append(line: &mut Vec<u8>, redactor: &Redactor, log: &ServerLog, text: &mut S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_whole_where_a_long_line_is_split() {
+        let redactor = Redactor::default().with_secrets(["quiet harbour".to_string()].into_iter());
+        for shift in [0, 3, 12] {
+            let log = ServerLog::new(LogFacts::new(&[]).unwrap());
+            let mut line = format!("{}quiet harbour{}", "x".repeat(MAX_LINE - shift), "y".repeat(OVERLAP)).into_bytes();
+            let mut text = String::new();
+            split(&mut line, &redactor, &log, &mut text);
+            append(&mut line, &redactor, &log, &mut text);
+            assert!(!text.contains("quiet") && !text.contains("harbour"), "{shift}");
+            assert_eq!(text.matches("[REDACTED:value]").count(), 1);
+        }
+    }
 
     #[test]
     fn a_long_log_keeps_its_head_and_its_tail() {

@@ -13,6 +13,9 @@ use crate::system::process::proc::{Process, descendants, listeners, listens};
 /// How long one response may take while a server is probed.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(30);
 
+/// Maximum number of models that a message names.
+const MAX_LISTED: usize = 10;
+
 /// The result of a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProbeResult {
@@ -67,7 +70,8 @@ pub async fn probe(
     let listed: Value = serde_json::from_slice(&body).unwrap_or_default();
     let models = listed["data"].as_array().cloned().unwrap_or_default();
     let Some(ours) = models.iter().find(|entry| entry["id"].as_str().is_some_and(|id| is_name_of(id, model))) else {
-        let ids: Vec<String> = models.iter().filter_map(|entry| entry["id"].as_str().map(String::from)).collect();
+        let ids = models.iter().filter_map(|entry| entry["id"].as_str().map(String::from));
+        let ids: Vec<String> = ids.take(MAX_LISTED).collect();
         return if ids.is_empty() {
             ProbeResult::NotYet("it lists no model".into())
         } else {

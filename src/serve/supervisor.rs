@@ -25,6 +25,7 @@ use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 use crate::system::process::signals::Signals;
 use crate::system::process::{feed, guard, reader_left};
+use crate::system::run_folder;
 
 /// Maximum grace after a signal: the user waits for the prompt.
 pub(super) const HURRIED_GRACE: Duration = Duration::from_secs(10);
@@ -44,6 +45,10 @@ pub struct ServeSummary {
 /// When rows cannot be read or written, or no client took a lease. A failed candidate is not an error.
 pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &Notice) -> Result<ServeSummary> {
     guard::adopt_orphans()?;
+    let left = run_folder::remove_dead();
+    if !left.is_empty() {
+        notice.warn(format!("killed what a bench-serve that was killed had left running: {}", left.join(", ")));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {

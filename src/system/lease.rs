@@ -7,8 +7,8 @@
 //! closes it as well.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::time::{ClockId, clock_gettime};
@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use super::run_folder::RunFolder;
 use crate::base::error::{Context, Error, Result};
 
 /// Maximum length of the path of a Unix socket, bytes.
@@ -47,24 +48,16 @@ pub fn monotonic_ns() -> Result<u64> {
 pub struct LeaseOffer {
     listener: UnixListener,
     path: PathBuf,
-    folder: tempfile::TempDir,
+    folder: RunFolder,
 }
 
 impl LeaseOffer {
-    /// Creates the socket in a private folder under `$XDG_RUNTIME_DIR` or the system's temporary folder.
+    /// Creates the socket in a private folder.
     ///
     /// # Errors
     /// When it cannot be created, or its path is too long for a socket.
     pub fn make() -> Result<Self> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_dir());
-        let parent = runtime.unwrap_or_else(std::env::temp_dir);
-        let folder = tempfile::Builder::new()
-            .prefix("bench-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&parent)
-            .map_err(|e| {
-                Error::new("cannot make a folder for the lease").because(e).at(parent.display().to_string())
-            })?;
+        let folder = RunFolder::make()?;
         let path = folder.path().join("lease");
         if path.as_os_str().len() > MAX_PATH {
             let why = format!(
@@ -107,11 +100,11 @@ pub struct ServerLease {
     waiting: BTreeSet<usize>,
     received: UnboundedReceiver<(usize, Option<String>)>,
     readers: Vec<JoinHandle<()>>,
-    _folder: tempfile::TempDir,
+    _folder: RunFolder,
 }
 
 impl ServerLease {
-    fn new(streams: Vec<UnixStream>, folder: tempfile::TempDir) -> Self {
+    fn new(streams: Vec<UnixStream>, folder: RunFolder) -> Self {
         let (send, received) = unbounded_channel();
         let mut lent =
             Self { holders: BTreeMap::new(), waiting: BTreeSet::new(), received, readers: Vec::new(), _folder: folder };
@@ -256,6 +249,8 @@ pub fn private_folder(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn block_on<T>(work: impl Future<Output = T>) -> T {

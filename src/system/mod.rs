@@ -5,4 +5,6 @@ pub mod http;
 pub mod lease;
 pub mod lock_file;
 pub mod process;
+pub mod run_folder;
+pub mod secret_file;
 pub mod whole_file;

@@ -101,6 +101,15 @@ pub fn remove_parts(folder: &Path) {
     }
 }
 
+/// A file in `folder` that only its owner can read, which is to become `path`.
+///
+/// # Errors
+/// The error of the system.
+pub fn part_in(folder: &Path, path: &Path) -> std::io::Result<NamedTempFile> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    tempfile::Builder::new().prefix(&format!("{PART_START}{name}.")).suffix(PART_END).tempfile_in(folder)
+}
+
 fn beside(path: &Path) -> std::io::Result<NamedTempFile> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let prefix = format!("{PART_START}{name}.");

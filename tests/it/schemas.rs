@@ -133,7 +133,7 @@ fn replace(row: &mut Value, pointer: &str) -> bool {
 }
 
 /// Every row of the cases that is a valid row of its kind, without duplicates.
-fn rows_of_the_cases() -> Vec<Value> {
+pub fn rows_of_the_cases() -> Vec<Value> {
     let mut lines = BTreeSet::new();
     for program in fs::read_dir(root().join("tests/it/cases")).unwrap() {
         for case in fs::read_dir(program.unwrap().path()).unwrap().map(|case| case.unwrap().path()) {
@@ -154,7 +154,7 @@ fn rows_of_the_cases() -> Vec<Value> {
     rows.chain(more).filter(|row| row["record"].as_str().is_some_and(|kind| KINDS.contains(&kind))).collect()
 }
 
-const KINDS: [&str; 9] =
+pub const KINDS: [&str; 9] =
     ["candidate", "server", "server_end", "run", "request", "run_end", "search_end", "result", "native"];
 
 /// The lines of a file of these rows that `bench-validate --rows` refuses, with the messages.

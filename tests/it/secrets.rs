@@ -6,7 +6,7 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::{Mark, Running, bash, fixtures, run, scratch};
+use crate::harness::{Mark, Running, bash, fixtures, program, run, scratch};
 
 /// Values that nobody would take for a secret by their looks, and one that is written differently by everybody.
 const VALUES: [&str; 4] = ["correcthorse", "918273645546", "/run/secret", r#"p@ss w0rd/"x""#];
@@ -110,12 +110,15 @@ fn a_program_of_the_chain_form_gives_nothing_away() {
     const SCRIPT: &str = r#"
         client='cat; json=$(printf %s "$XTEAM" | sed "s/\"/\\\\\"/g"); echo "{\"status\": \"$json\", \"n\": 7}"
                 echo "{\"record\": \"other\", \"said\": \"$json\"}"; echo "stdout $XTEAM"; echo "stderr $XTEAM" >&2
+                echo "{\"record\": \"result\", \"model\": \"$json\", \"framework\": \"zoo\"}"; echo "{\"$json\": 1}"
                 case $XTEAM in [0-9]*) echo "{\"number\": $XTEAM}";; esac; printf "bar $DB_PASSWORD\r no end $XTEAM" >&2'
         bench-expand --frameworks $FIXTURES plan.yaml | bench-serve --frameworks $FIXTURES --artifacts logs -- sh -c "$client" > raw.jsonl"#;
     planted(SCRIPT, PLAN, |_, _, texts| {
         let (raw, said) = (text(texts, "raw.jsonl"), text(texts, "/said"));
         assert!(raw.contains(r#""payload":{"status":"[REDACTED:value]","n":7}"#), "{raw}");
         assert!(raw.contains(r#""said":"[REDACTED:value]""#), "{raw}");
+        assert!(raw.contains(r#""model":"[REDACTED:value]","framework":"zoo""#), "{raw}");
+        assert!(raw.contains(r#""payload":{"[REDACTED:value]":1}"#), "{raw}");
         for part in ["stdout [REDACTED", "stderr [REDACTED", "bar [REDACTED", "no end [REDACTED"] {
             assert!(said.contains(part), "{part} is not in\n{said}");
         }
@@ -140,10 +143,50 @@ fn headers_of_the_command_line_and_files_of_other_clients_give_nothing_away() {
         command.current_dir(folder.path()).env("URL", &server.url).env("XTEAM", value).env("DB_PASSWORD", value);
         let done = run(&mut command, "");
         std::fs::remove_file(folder.path().join("vllm.json")).unwrap();
-        // clap repeats an argument that it does not understand, and nobody gives a secret as one.
-        let ours = done.stderr.lines().filter(|line| !line.starts_with("error:"));
-        std::fs::write(folder.path().join("said"), ours.collect::<Vec<_>>().join("\n")).unwrap();
+        std::fs::write(folder.path().join("said"), &done.stderr).unwrap();
         let texts = hidden(folder.path(), value);
         assert!(text(&texts, "raw.jsonl").contains("you sent"), "{}", done.stderr);
     }
+}
+
+#[test]
+fn what_a_sweep_writes_is_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, mark) = (scratch(), Mark::new("modes"));
+    let plan = "model: sim\nhardware: {gpu_count: 1}\n\
+                dataset: {num_prompts: 2, scenario_names: [s], input_len: [8], output_len: [3]}\n\
+                benchmark: {max_concurrency: [2]}\nframeworks: {sim: {base_server_flags: {load_ms: 20}}}\n";
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    for (umask, most) in [("000", 0o640), ("077", 0o600)] {
+        let script = format!("umask {umask}; bench-sweep plan.yaml --out {umask}");
+        run(mark.put(bash(&script).current_dir(folder.path())), "").expect(0);
+        let mut artifacts = 0;
+        for (path, _) in texts(&folder.path().join(umask)) {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            let is_artifact = path.contains("/logs/") || path.contains("/help/");
+            artifacts += usize::from(is_artifact);
+            let wanted = if is_artifact { 0o600 } else { most };
+            assert_eq!(mode, wanted, "{mode:o} {path}, umask {umask}");
+        }
+        assert!(artifacts >= 2, "{artifacts}");
+    }
+}
+
+#[test]
+fn an_argument_that_a_program_refuses_is_repeated_without_secrets() {
+    for value in VALUES {
+        let mut command = program("bench-load");
+        let done = run(command.env("DB_PASSWORD", value).args(["--scenario", value]), "").expect(2);
+        assert!(done.stderr.contains("[REDACTED:value]") && !done.stderr.contains(value), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn what_is_in_a_file_with_a_key_is_a_secret() {
+    let folder = scratch();
+    std::fs::write(folder.path().join("token"), "quietkeyfile\n").unwrap();
+    let mut command = program("bench-load");
+    command.env("HF_TOKEN_PATH", folder.path().join("token")).args(["--scenario", "quietkeyfile"]);
+    let done = run(&mut command, "").expect(2);
+    assert!(done.stderr.contains("[REDACTED:value]"), "{}", done.stderr);
 }

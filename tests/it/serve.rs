@@ -189,10 +189,21 @@ fn held(
     mark: &Mark,
     flags: &str,
 ) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
+    held_in(folder, mark, flags, None)
+}
+
+/// The same, with this folder for what lives as long as the program.
+fn held_in(
+    folder: &tempfile::TempDir,
+    mark: &Mark,
+    flags: &str,
+    runtime: Option<&std::path::Path>,
+) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
     let rows = candidates(&zoo_plan(flags));
     let path = folder.path().join("candidates.jsonl");
     std::fs::write(&path, rows).unwrap();
     let mut command = serve(folder);
+    command.envs(runtime.map(|runtime| ("XDG_RUNTIME_DIR", runtime)));
     let command = mark.put(command.args(["--grace", "5"]).arg(&path));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -318,6 +329,28 @@ fn a_guard_that_is_killed_leaves_nothing() {
     let habits = "{children: \"plain,group,session,forked,stubborn\", ignores_term: true}";
     let (_, end, _) = served(habits, "pkill -KILL -f \"^bench-guard .*--port ${BENCH_BASE_URL##*:}\"; sleep 30", &[]);
     assert_eq!((&end["status"], &end["stop"]["survivors"]), (&"failed".into(), &serde_json::json!([])), "{end:#}");
+}
+
+#[test]
+fn what_is_left_when_its_guard_dies_too_is_killed_at_the_next_start() {
+    let (folder, mark, runtime) = (scratch(), Mark::new("both"), scratch());
+    let (child, _out) =
+        held_in(&folder, &mark, "{children: \"plain,group,session,forked,stubborn\"}", Some(runtime.path()));
+    assert!(std::fs::read_dir(runtime.path()).unwrap().count() > 0);
+    let both = mark.pids("bench-serve").into_iter().chain(mark.pids("bench-guard"));
+    for pid in both.collect::<Vec<_>>() {
+        kill(pid, Signal::SIGKILL);
+    }
+    assert_eq!(finish(child, SOON).signal, Some(9));
+    let left = crate::harness::processes_with(mark.text());
+    assert!(!left.is_empty(), "nothing could be left");
+    let mut next = program("bench-serve");
+    let done =
+        run(next.args(["--artifacts"]).arg(folder.path().join("next")).env("XDG_RUNTIME_DIR", runtime.path()), "");
+    let done = done.expect(0);
+    assert!(done.stderr.contains("killed what a bench-serve that was killed had left running: "), "{}", done.stderr);
+    mark.gone_within(SOON);
+    assert_eq!(std::fs::read_dir(runtime.path()).unwrap().count(), 0);
 }
 
 #[test]

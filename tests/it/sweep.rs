@@ -406,53 +406,110 @@ fn any(n: u32) -> u32 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_micros() % n
 }
 
+/// One engine, three candidates, two scenarios, four loads: 24 units, a second or so of measuring.
+const MANY: &str = "model: sim\nhardware: {gpu_count: 1}\n\
+     dataset: {num_prompts: 4, scenario_names: [chat, sum], input_len: [32, 64], output_len: [10, 12]}\n\
+     benchmark: {max_concurrency: [1, 2, 4], request_rates: [50], warmup_requests: 1}\n\
+     sla: {max_p99_ttft_ms: 5000, min_success_rate: 1.0}\n\
+     frameworks:\n\
+     \x20 sim:\n    base_server_flags: {step_base_us: 2000, load_ms: 20, max_num_seqs: 64}\n\
+     \x20   search_space: {max_num_seqs: [64, 32, 16]}\n";
+
+/// The status of each unit; a unit that two results have is doubled.
+fn statuses(out: &Path) -> std::collections::BTreeMap<String, String> {
+    let mut found = std::collections::BTreeMap::new();
+    for row in rows_in(&out.join("results.jsonl")) {
+        for unit in row["units"].as_array().into_iter().flatten() {
+            let before = found.insert(unit.to_string(), row["status"].to_string());
+            assert!(before.is_none(), "{unit} is doubled");
+        }
+    }
+    found
+}
+
+/// How a sweep is ended.
+#[derive(Debug, Clone, Copy)]
+enum SweepEnd {
+    /// Any of its programs, or it, is killed.
+    AnyKilled,
+    /// bench-serve and its guard are killed at once.
+    ServeAndGuardKilled,
+    /// No file may become longer than so many KiB.
+    DiskFull(u32),
+    Terminated,
+    HungUp,
+    /// bench-sweep is killed, with bench-serve and its guard or alone.
+    SweepKilled {
+        with_others: bool,
+    },
+}
+
 #[test]
 fn random_ends_lose_nothing_and_leave_nothing() {
-    let (folder, runtime) = (scratch(), scratch());
-    let plan = write_plan(folder.path(), &plan(40));
+    use std::os::unix::process::CommandExt;
+    let folder = scratch();
+    let plan = write_plan(folder.path(), MANY);
+    let whole = folder.path().join("whole");
+    run(&mut sweep(&plan, &whole), "").expect(0);
+    let wanted = statuses(&whole);
+    assert_eq!((wanted.len(), wanted.values().all(|status| status == "\"ok\"")), (24, true), "{wanted:#?}");
     for i in 0..times(3, 60) {
-        let mark = Mark::new("random");
-        let out = folder.path().join(format!("out-{i}"));
-        for file in 1..=2 {
-            let mut child = {
-                use std::os::unix::process::CommandExt;
-                let mut command = sweep(&plan, &out);
-                command.env("XDG_RUNTIME_DIR", runtime.path()).process_group(0);
-                mark.put(&mut command)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .unwrap()
-            };
-            // It ends without a row when the one before had measured everything.
-            let raw = out.join("raw").join(format!("{file:04}.jsonl"));
-            let begun = || std::fs::metadata(&raw).is_ok_and(|file| file.len() > 0);
-            wait_until(Duration::from_secs(30), || (begun() || child.try_wait().unwrap().is_some()).then_some(()))
-                .expect("the sweep writes rows, or ends");
-            std::thread::sleep(Duration::from_millis(u64::from(any(900))));
-            let pids = mark.pids("bench-");
-            // Whoever it is may have ended by itself.
-            let send = |pid: i32, signal| {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
-            };
-            match any(6) {
-                0 => send(-pid(&child), Signal::SIGTERM),
-                1 => send(-pid(&child), Signal::SIGHUP),
-                2 => send(pid(&child), Signal::SIGKILL),
-                3 => {
-                    let both = mark.pids("bench-load").into_iter().chain([pid(&child)]);
-                    both.for_each(|pid| send(pid, Signal::SIGKILL));
-                }
-                _ if pids.is_empty() => {}
-                _ => send(pids[any(u32::try_from(pids.len()).unwrap()) as usize], Signal::SIGKILL),
+        let end = match i % 6 {
+            0 => SweepEnd::AnyKilled,
+            1 => SweepEnd::ServeAndGuardKilled,
+            2 => SweepEnd::DiskFull(8 + any(60)),
+            3 => SweepEnd::Terminated,
+            4 => SweepEnd::HungUp,
+            _ => SweepEnd::SweepKilled { with_others: i % 12 == 5 },
+        };
+        let (mark, out) = (Mark::new("random"), folder.path().join(format!("out-{i}")));
+        let (runtime, temporary) = (scratch(), scratch());
+        let limit = if let SweepEnd::DiskFull(kib) = end { kib.to_string() } else { "unlimited".into() };
+        let mut command = bash(&format!("trap '' XFSZ; ulimit -f {limit}; exec bench-sweep \"$0\" --out \"$1\""));
+        command.arg(&plan).arg(&out).env("XDG_RUNTIME_DIR", runtime.path()).env("TMPDIR", temporary.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = mark.put(&mut command).spawn().unwrap();
+        let raw = out.join("raw/0001.jsonl");
+        let begun = || std::fs::metadata(&raw).is_ok_and(|file| file.len() > 0);
+        wait_until(Duration::from_secs(60), || (begun() || child.try_wait().unwrap().is_some()).then_some(()))
+            .expect("the sweep writes rows, or ends");
+        std::thread::sleep(Duration::from_millis(u64::from(any(2000))));
+        // Whoever it is may have ended by itself.
+        let send = |pid: i32, signal| {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+        };
+        let kill_all = |pids: Vec<i32>| pids.into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+        let serve_and_guard = || [mark.pids("bench-serve"), mark.pids("bench-guard")].concat();
+        match end {
+            SweepEnd::AnyKilled => {
+                let pids = mark.pids("bench-");
+                let at = any(u32::try_from(pids.len().max(1)).unwrap()) as usize;
+                kill_all(pids.get(at).copied().into_iter().collect());
             }
-            finish(child, Duration::from_secs(40));
-            mark.gone_within(Duration::from_secs(15));
+            SweepEnd::ServeAndGuardKilled => kill_all(serve_and_guard()),
+            SweepEnd::DiskFull(_) => {}
+            SweepEnd::Terminated => send(-pid(&child), Signal::SIGTERM),
+            SweepEnd::HungUp => send(-pid(&child), Signal::SIGHUP),
+            SweepEnd::SweepKilled { with_others } => {
+                let others = if with_others { serve_and_guard() } else { Vec::new() };
+                kill_all([vec![pid(&child)], others].concat());
+            }
         }
-        let last = run(mark.put(&mut sweep(&plan, &out)).env("XDG_RUNTIME_DIR", runtime.path()), "");
-        assert_eq!(ok_units(&out), 4, "round {i}: {}", last.stderr);
-        assert_eq!(last.code, Some(0), "round {i}: {}", last.stderr);
+        finish(child, Duration::from_secs(100));
+        // With everyone dead who could stop the server, the next start does.
+        if !matches!(end, SweepEnd::SweepKilled { with_others: true }) {
+            mark.gone_within(Duration::from_secs(20));
+        }
+        let mut again = sweep(&plan, &out);
+        again.env("XDG_RUNTIME_DIR", runtime.path()).env("TMPDIR", temporary.path());
+        let last = run(mark.put(&mut again), "");
+        assert_eq!(statuses(&out), wanted, "round {i}, {end:?}: {}", last.stderr);
+        assert_eq!(last.code, Some(0), "round {i}, {end:?}: {}", last.stderr);
         mark.gone_within(SOON);
+        let parts = |path: &Path| std::fs::read_dir(path).unwrap().flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = parts(runtime.path()).chain(parts(temporary.path())).collect();
+        assert!(left.is_empty(), "round {i}, {end:?}: {left:?}");
+        let incomplete = parts(&out).filter(|name| name.to_string_lossy().ends_with(".part")).count();
+        assert_eq!(incomplete, 0, "round {i}, {end:?}");
     }
 }

@@ -3,11 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use super::forms::parts;
-use super::name::{is_common, is_secret};
+use super::name::{is_common, is_secret, is_secret_place};
 use super::{Redactor, is_reference};
+
+/// Where the tools of Hugging Face keep their token, below the home folder.
+const HUGGING_FACE_TOKEN: &str = ".cache/huggingface/token";
 
 static DOOR: LazyLock<RwLock<Arc<Redactor>>> = LazyLock::new(RwLock::default);
 
@@ -22,10 +26,24 @@ pub fn hide(values: impl IntoIterator<Item = String>) {
 
 /// Redacts the values of environment variables with secret names.
 pub fn hide_environment() {
+    let values = environment().into_iter().filter(|(name, value)| is_secret(name, value) && !is_reference(value));
+    hide(values.map(|(_, value)| value));
+}
+
+/// The files with a secret that variables of the environment name (`HF_TOKEN_PATH`), and the one of Hugging Face's tools.
+#[must_use]
+pub fn files_of_environment() -> Vec<PathBuf> {
+    let named =
+        environment().into_iter().filter(|(name, _)| is_secret_place(name)).map(|(_, path)| PathBuf::from(path));
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(HUGGING_FACE_TOKEN));
+    named.chain(home).collect()
+}
+
+/// All variables that are text.
+fn environment() -> Vec<(String, String)> {
     // Not `vars`, which panics on a value that is not UTF-8.
-    let all =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    hide(all.filter(|(name, value)| is_secret(name, value) && !is_reference(value)).map(|(_, value)| value));
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// Redacts the values of the variables that `text`, a plan or a row, names as `${NAME}`.

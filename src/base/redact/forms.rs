@@ -1,4 +1,4 @@
-//! The encodings of a value: in JSON, URLs, shells and Basic authentication.
+//! The encodings of a value: in JSON, URLs, shells, HTML and Basic authentication.
 
 use std::fmt::Write;
 
@@ -52,6 +52,12 @@ impl Finder {
         self.hint.is_match(text)
     }
 
+    /// Where the value begins that crosses the byte `at` of `text`.
+    pub(super) fn start_across(&self, text: &str, at: usize) -> Option<usize> {
+        let found = self.whole.find_iter(text).take_while(|found| found.start() < at);
+        found.last().filter(|found| found.end() > at).map(|found| found.start())
+    }
+
     /// `text` with `[REDACTED:value]` instead of each value.
     pub(super) fn replace(&self, text: &str) -> String {
         self.whole.replace_all(text, "[REDACTED:value]").into_owned()
@@ -97,8 +103,16 @@ fn forms(value: &str) -> Vec<String> {
         percent(value, "-._*", false).replace("%20", "+"),
         percent(value, "-._*", true).replace("%20", "+"),
         value.replace('\'', r"'\''"),
+        html(value, "&#39;", "&quot;"),
+        html(value, "&#x27;", "&#34;"),
         value.to_string(),
     ]
+}
+
+/// A value in the text of an HTML page, with these for quotes.
+fn html(value: &str, quote: &str, double: &str) -> String {
+    let plain = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    plain.replace('\'', quote).replace('"', double)
 }
 
 /// A value inside a JSON string.

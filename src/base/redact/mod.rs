@@ -1,17 +1,19 @@
 //! Removes secrets from text before it leaves a program. It must not miss any: the patterns are wider than a scanner's, and
 //! known secret values are replaced everywhere, in every encoding.
 //!
-//! A value is secret if a plan names it as `${NAME}`, if the name of its variable says so, if it is sent as a key, or if it
-//! follows a flag that takes a secret. Values of fewer than six characters are not replaced: they occur in too many words.
+//! A value is secret if a plan names it as `${NAME}`, if the name of its variable says so, if it is sent as a key, if it
+//! follows a flag that takes a secret, or if it is in a file that such a variable or flag names. Values of fewer than six characters are not replaced: they occur in too many words.
 
 mod door;
 mod forms;
 mod name;
 mod patterns;
 
+use std::path::PathBuf;
+
 use regex::Captures;
 
-pub use self::door::{foreign, hide, hide_environment, hide_named, outgoing, redactor};
+pub use self::door::{files_of_environment, foreign, hide, hide_environment, hide_named, outgoing, redactor};
 use self::forms::{Finder, SHORTEST};
 pub use self::name::is_secret_name;
 use self::name::{is_plain, is_secret};
@@ -31,8 +33,24 @@ const SECRET_FLAGS: [&str; 12] = [
     "api_key",
     "hf_token",
 ];
+/// Flags whose value is a file with secrets, one per line.
+const FILE_FLAGS: [&str; 3] = ["api-key-file", "ssl-key-file", "ssl-keyfile"];
 /// The secret flags whose value may be an ordinary setting.
 const MIXED_FLAGS: [&str; 4] = ["header", "H", "u", "user"];
+
+/// The files with secrets that a command names.
+#[must_use]
+pub fn files_of_command(argv: &[String]) -> Vec<PathBuf> {
+    values_of(argv, &FILE_FLAGS).into_iter().map(|(_, path)| PathBuf::from(path)).collect()
+}
+
+/// The values of these flags in a command, with the flag as written: `--flag value` and `--flag=value`.
+fn values_of<'a>(argv: &'a [String], flags: &[&str]) -> Vec<(&'a str, String)> {
+    let is = |word: &str| word.starts_with('-') && flags.contains(&word.trim_start_matches('-'));
+    let behind = argv.windows(2).filter(|pair| is(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
+    let joined = argv.iter().filter_map(|word| word.split_once('=')).filter(|(name, _)| is(name));
+    behind.chain(joined.map(|(name, value)| (name, value.to_string()))).collect()
+}
 
 /// True if a header contains a secret instead of naming its variable: `Authorization: Bearer …`.
 #[must_use]
@@ -69,13 +87,10 @@ impl Redactor {
     /// Also replaces the values of the secret flags of a command.
     #[must_use]
     pub fn with_command(self, argv: &[String]) -> Self {
-        let flag = |word: &str| SECRET_FLAGS.contains(&word.trim_start_matches('-')) && word.starts_with('-');
-        let behind = argv.windows(2).filter(|pair| flag(&pair[0])).map(|pair| (pair[0].as_str(), pair[1].clone()));
-        let joined = argv.iter().filter_map(|word| word.split_once('=').filter(|(name, _)| flag(name)));
-        let all = behind.chain(joined.map(|(name, value)| (name, value.to_string())));
+        let all = values_of(argv, &SECRET_FLAGS);
         // Values of the other flags may be settings: `-u 1000:1000`, `-H 'Accept: text/plain'`.
         let (mixed, keys): (Vec<_>, Vec<_>) =
-            all.partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
+            all.into_iter().partition(|(name, _)| MIXED_FLAGS.contains(&name.trim_start_matches('-')));
         // `-u user:password`, `-H 'Authorization: …'`, and lists of keys.
         let parts = |(_, value): (&str, String)| {
             let inner = [value.split_once(": ").map(|(_, v)| v), value.split_once(':').map(|(_, v)| v)];
@@ -117,6 +132,19 @@ impl Redactor {
             Some(finder) if finder.finds(text) => finder.replace(text),
             _ => text.to_string(),
         }
+    }
+
+    /// The largest place at or before the byte `at` where `text` can be cut without cutting a secret: before the value that
+    /// crosses `at`, otherwise before the last word.
+    #[must_use]
+    pub fn cut(&self, text: &str, at: usize) -> usize {
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let value = self.finder.as_ref().and_then(|finder| finder.start_across(text, at));
+        let word =
+            || text[..at].char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(i, c)| i + c.len_utf8());
+        let before = value.unwrap_or_else(word);
+        // A text without a single space is cut where it has to be.
+        if before * 2 < at { at } else { before }
     }
 
     /// `text` without secrets. Redacting twice is the same as once.

@@ -64,10 +64,21 @@ pub(super) fn is_common(name: &str) -> bool {
 /// secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    let says_so = upper.split(['_', '.', '-']).any(|word| NARROW.iter().any(|end| word.ends_with(end)));
     let last = upper.rsplit('_').next().unwrap_or_default();
-    let named = says_so && !PLACES.contains(&last) && !SETTINGS.contains(&value);
+    let named = says_so(&upper) && !PLACES.contains(&last) && !SETTINGS.contains(&value);
     named || (is_secret_name(name) && !is_plain(value))
+}
+
+/// True for a variable whose value is the file of a secret: `HF_TOKEN_PATH`.
+#[must_use]
+pub(super) fn is_secret_place(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    upper.rsplit_once('_').is_some_and(|(what, last)| ["FILE", "PATH"].contains(&last) && says_so(what))
+}
+
+/// True if a word of a name in capitals is that of a secret.
+fn says_so(upper: &str) -> bool {
+    upper.split(['_', '.', '-']).any(|word| NARROW.iter().any(|end| word.ends_with(end)))
 }
 
 /// True for a path, a number or lower-case words, which are not secrets under a name that is only suspicious (`SSL_KEY_FILE`,

@@ -33,6 +33,7 @@ use super::architecture::ModelArchitecture;
 use super::launcher::Launchers;
 use super::version::FrameworkVersion;
 use crate::base::error::{Context, Error, Result};
+use crate::base::visible::is_slug;
 use crate::base::yaml;
 
 /// The definitions that are compiled in: a test makes them from the YAML files beside them (`BLESS=1`). Every program starts by
@@ -61,6 +62,13 @@ impl Frameworks {
         for (name, text) in more {
             let framework: Framework = yaml::typed(text, name)?;
             framework.check().map_err(|e| e.at(name))?;
+            if !is_slug(&framework.name) {
+                let why = format!(
+                    "name: {:?} must have only letters, digits, '-', '_' and '.': it becomes a part of file names",
+                    framework.name
+                );
+                return Err(Error::new(why).at(name.clone()));
+            }
             all.insert(framework.name.clone(), framework);
         }
         Ok(Self { all, launchers: Launchers::load(launchers)? })

@@ -158,14 +158,15 @@ impl Splitter {
             b"" => return self.put_aside(value),
             _ => return self.put_aside(line),
         }
-        if std::mem::replace(&mut self.has_data, true) {
+        let joins = std::mem::replace(&mut self.has_data, true);
+        if self.data.len() + usize::from(joins) + value.len() > MAX_EVENT {
+            self.too_large = true;
+            return;
+        }
+        if joins {
             self.data.push(b'\n');
         }
-        if self.data.len() + value.len() > MAX_EVENT {
-            self.too_large = true;
-        } else {
-            self.data.extend_from_slice(value);
-        }
+        self.data.extend_from_slice(value);
     }
 
     fn put_aside(&mut self, words: &[u8]) {

@@ -16,6 +16,7 @@ fn read(parts: &[(u64, &str)]) -> Request {
     let mut reading = StreamReading {
         row: blank("r", 0, Phase::Measured, None, RequestStatus::Aborted),
         how,
+        expected: ExpectedAnswer { model: Some("m".into()), choices: Some(2) },
         splitter: Splitter::default(),
         template: EventTemplate::default(),
         stamps: Vec::new(),
@@ -137,4 +138,44 @@ fn chunks_that_arrived_together_share_their_gap() {
     assert_eq!(outcome(&stamps[..2], None).gaps().count(), 0);
     assert_eq!(outcome(&[], None).gaps().count(), 0);
     assert_eq!(outcome(&[(5, None), (9_000, None)], None).token_gaps(), None);
+}
+
+#[test]
+fn an_answer_of_another_model_or_choice_is_no_answer() {
+    let named = |model: &str| {
+        format!("{}{END}{COUNT}{DONE}", RED.replace("{\"choices", &format!("{{\"model\":{model},\"choices")))
+    };
+    for (model, ok) in [
+        ("\"m\"", true),
+        ("\"/models/M/\"", true),
+        ("\"m-2026-01-01\"", true),
+        ("\"\"", true),
+        ("7", true),
+        ("\"other\"", false),
+    ] {
+        let row = read(&[(1_000, &named(model))]);
+        assert_eq!(row.status == RequestStatus::Ok, ok, "{model}: {:?}", row.error);
+        if !ok {
+            assert_eq!(row.error.as_deref(), Some("the answer is of the model \"other\", not of \"m\""));
+        }
+    }
+    let seventh = [RED, END].map(|event| event.replace("\"index\":0", "\"index\":7")).concat();
+    let row = read(&[(1_000, &format!("{seventh}{COUNT}{DONE}"))]);
+    assert_eq!(row.status, RequestStatus::Parse);
+    assert_eq!(row.error.as_deref(), Some("the answer has the choice 7, but 2 were requested"));
+}
+
+#[test]
+fn an_endless_answer_is_not_read_to_its_end() {
+    let many = RED.repeat(1 << 14);
+    let parts: Vec<(u64, &str)> = (0..17).map(|i| (i * 1_000, many.as_str())).collect();
+    let row = read(&parts);
+    assert_eq!(row.status, RequestStatus::Parse);
+    assert!(row.error.unwrap().contains("more than 262144 chunks"));
+}
+
+#[test]
+fn an_event_of_many_lines_takes_no_more_memory_than_its_text() {
+    let row = read(&[(1_000, &format!("{}\n", "data: 1\n".repeat(1 << 20)))]);
+    assert_eq!((row.status, row.error.as_deref()), (RequestStatus::Parse, Some("an event is too large")));
 }

@@ -3,10 +3,11 @@
 use crate::plan::shape::DefaultValue::{Lengths, Null, Real, Switch, Whole, Word as DefaultWord};
 use crate::plan::shape::KeyUser::{Expand, Load, Rank, Serve, Validate};
 use crate::plan::shape::Shape::{
-    Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text, Word,
+    Any, Bool, Count, CountTo, Each, Either, Keys, Limits, List, Nullable, Number, OneOrList, Positive, Rate, Text,
+    Word,
 };
 use crate::plan::shape::{PlanKey, Words};
-use crate::rows::kinds::{MAX_PROBES, Qps, Users};
+use crate::rows::kinds::{MAX_OUTPUT_TOKENS, MAX_PROBES, MAX_PROMPT_TOKENS, MAX_REQUESTS, MAX_TURNS, Qps, Users};
 use crate::rows::words::{Arrivals, CachePolicy, DatasetKind, Endpoint, UnknownWord};
 
 /// Maximum number of prompts of a smoke test.
@@ -47,8 +48,13 @@ pub(super) const DATASET: &[PlanKey] = &[
     PlanKey::new("kind", Word(KIND), &[Expand, Load], "Generated prompts, or the format of the file path.")
         .or(DefaultWord(DatasetKind::Random.as_str()))
         .also(&["type"]),
-    PlanKey::new("num_prompts", Count(1), &[Expand, Load], "Same as benchmark.num_prompts; set only one of them.")
-        .unit("requests"),
+    PlanKey::new(
+        "num_prompts",
+        CountTo(1, MAX_REQUESTS),
+        &[Expand, Load],
+        "Same as benchmark.num_prompts; set only one of them.",
+    )
+    .unit("requests"),
     PlanKey::new("scenario_names", List(&Text), &[Expand], "A name for each scenario. Default: in1000_out1000.")
         .also(&["scenarios", "names"]),
     PlanKey::new(
@@ -57,21 +63,26 @@ pub(super) const DATASET: &[PlanKey] = &[
         &[Rank],
         "Weight of each scenario, by name, in a decision over all of them.",
     ),
-    PlanKey::new("input_len", OneOrList(&Count(1)), &[Expand, Load], "Prompt length of each scenario.")
-        .unit("tokens")
-        .or(Lengths(&[1000, 8000]))
-        .also(&[
-            "isl",
-            "input_length",
-            "input_lens",
-            "input_tokens",
-            "random_input_len",
-            "prompt_len",
-            "prompt_tokens",
-        ]),
+    PlanKey::new(
+        "input_len",
+        OneOrList(&CountTo(1, MAX_PROMPT_TOKENS)),
+        &[Expand, Load],
+        "Prompt length of each scenario.",
+    )
+    .unit("tokens")
+    .or(Lengths(&[1000, 8000]))
+    .also(&[
+        "isl",
+        "input_length",
+        "input_lens",
+        "input_tokens",
+        "random_input_len",
+        "prompt_len",
+        "prompt_tokens",
+    ]),
     PlanKey::new(
         "output_len",
-        OneOrList(&Count(1)),
+        OneOrList(&CountTo(1, MAX_OUTPUT_TOKENS)),
         &[Expand, Load],
         "Output length of each scenario; for a file, that of rows that do not specify one.",
     )
@@ -96,16 +107,16 @@ pub(super) const DATASET: &[PlanKey] = &[
     .also(&["random_range_ratio"]),
     PlanKey::new(
         "prefix_len",
-        Count(1),
+        CountTo(1, MAX_PROMPT_TOKENS),
         &[Load],
         "With kind shared_prefix: number of prompt tokens that a group shares.",
     )
     .unit("tokens")
     .also(&["shared_prefix_len", "prefix_length", "random_prefix_len"]),
-    PlanKey::new("groups", Count(1), &[Load], "With kind shared_prefix: number of groups.")
+    PlanKey::new("groups", CountTo(1, MAX_REQUESTS), &[Load], "With kind shared_prefix: number of groups.")
         .or(Whole(1))
         .also(&["num_groups"]),
-    PlanKey::new("turns", Count(1), &[Load], "With kind multi_turn: number of turns of a conversation.")
+    PlanKey::new("turns", CountTo(1, MAX_TURNS), &[Load], "With kind multi_turn: number of turns of a conversation.")
         .also(&["num_turns"]),
     PlanKey::new("think_s", Number, &[Load], "With kind multi_turn: pause before the next turn, at least 0.")
         .unit("s")
@@ -172,14 +183,14 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
     PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),
     PlanKey::new(
         "num_prompts",
-        Count(1),
+        CountTo(1, MAX_REQUESTS),
         &[Expand, Load],
         "Minimum number of requests of a run. Default with smoke: 20. Confirming a p99 takes 299.",
     )
     .unit("requests")
     .or(Whole(80))
     .also(&["num_requests", "requests", "prompts", "number_of_requests"]),
-    PlanKey::new("warmup_requests", Count(0), &[Load], "Number of warmup requests, sent sequentially before a run.")
+    PlanKey::new("warmup_requests", CountTo(0, MAX_REQUESTS), &[Load], "Number of warmup requests, sent sequentially before a run.")
         .unit("requests")
         .or(Whole(2))
         .also(&["warmup", "num_warmups", "warmups"]),

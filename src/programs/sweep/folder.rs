@@ -9,6 +9,7 @@ use crate::base::notice::Notice;
 use crate::programs::stdio;
 use crate::rows::words::Status;
 use crate::system::folder_lock::cannot_create;
+use crate::system::whole_file::remove_parts;
 
 /// A sweep's folder.
 #[derive(Debug, Clone)]
@@ -29,6 +30,13 @@ impl SweepFolder {
         [self.path("raw"), self.path("help"), self.path("logs")]
             .iter()
             .try_for_each(|folder| std::fs::create_dir_all(folder).map_err(|e| cannot_create(folder, e)))
+    }
+
+    /// Removes the incomplete files of programs that were killed.
+    pub fn remove_parts(&self) {
+        let logs = std::fs::read_dir(self.path("logs")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let all = [self.0.clone(), self.path("help"), self.path("logs")].into_iter().chain(logs);
+        all.for_each(|folder| remove_parts(&folder));
     }
 
     /// Its own path.

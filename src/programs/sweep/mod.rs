@@ -20,8 +20,9 @@ use crate::system::folder_lock::FolderLock;
 use crate::system::process::pipeline::{Invocation, MemberEnd, PipeEnds, PipeRunner, end_of};
 use crate::system::process::proc::SWEEP_MARK;
 use crate::system::process::signals::Signal;
-use crate::system::process::{bound, signals};
-use crate::system::whole_file::{create_appended, remove_parts};
+use crate::system::process::{bound, guard, signals};
+use crate::system::run_folder;
+use crate::system::whole_file::create_appended;
 
 /// How often a step of the end is repeated that a signal to all processes ended.
 const TRIES: usize = 3;
@@ -41,8 +42,14 @@ pub fn main() -> ExitCode {
         }
         folder.create()?;
         let lock = FolderLock::take(folder.root())?;
+        let left = run_folder::remove_dead();
+        if !left.is_empty() {
+            notice.warn(format!("killed what an earlier sweep had left running: {}", left.join(", ")));
+        }
         lock.wait_until_alone()?;
-        remove_parts(folder.root());
+        folder.remove_parts();
+        // What loses both bench-serve and its guard becomes a child of this process.
+        guard::adopt_orphans()?;
         let runner = PipeRunner::listen(environment(&lock))?;
         let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, notice };
         let exit = sweep.all();
@@ -165,6 +172,8 @@ impl Sweep<'_> {
         if let Err(e) = self.lock.wait_until_alone() {
             self.notice.error(&e);
         }
+        let _ = guard::kill_orphans();
+        let _ = run_folder::remove_dead();
         Ok(())
     }
 

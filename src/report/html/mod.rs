@@ -21,14 +21,19 @@ mod top;
 mod trials;
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use self::escape::line;
 use super::{Report, markdown, note};
+use crate::base::digest::sha256_base64;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// The page loads and sends nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+/// The page loads and sends nothing, and runs nothing but its own script.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let own = |text: &str| sha256_base64(format!("\n{text}").as_bytes());
+    format!("default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:", own(STYLE), own(SCRIPT))
+});
 /// Fill patterns, so that plots can be read without colours; each plot refers to them by name.
 const FILLS: &str = "<svg class=\"fills\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs>\
 <pattern id=\"bad\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
@@ -100,6 +105,7 @@ pub fn html(report: &Report) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{full}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{FILLS}\
          <header>{provisional}<h1>{headline}</h1>{model}\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav></header>\n\
          <main>\n{banner}{body}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        POLICY = *POLICY,
         full = line(&full),
         body = body.concat(),
     )

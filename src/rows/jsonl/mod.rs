@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::row::{Row, SCHEMA_VERSION};
 use crate::base::error::{Context, Error, Result};
 
-pub use self::clean::{foreign, outgoing};
+pub use self::clean::{foreign, foreign_row, foreign_value, is_own, outgoing, shown, shown_row, shown_text};
 pub use self::format::{is_csv, is_csv_header};
 pub use self::reader::{LineBatch, MAX_LINE, RowReader};
 

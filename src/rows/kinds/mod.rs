@@ -21,7 +21,9 @@ pub use self::result::{
     WorkloadBlock,
 };
 pub use self::run::{ClientHealth, ClientInfo, Histograms, Native, Run, RunEnd, RunLength, SearchEnd, Shard, Workload};
-pub use self::scenario::{Dataset, Scenario, SharedPrefix};
+pub use self::scenario::{
+    Dataset, MAX_OUTPUT_TOKENS, MAX_PROMPT_TOKENS, MAX_REQUESTS, MAX_TURNS, Scenario, SharedPrefix,
+};
 pub use self::server::{
     Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, Smoke, Stop,
 };

@@ -6,6 +6,15 @@ use serde_json::{Value, json};
 use super::RunLength;
 use crate::rows::words::{DatasetKind, LengthReason};
 
+/// Maximum number of requests of a run: their prompts are made before it begins.
+pub const MAX_REQUESTS: u32 = 1_000_000;
+/// Maximum number of tokens of a prompt.
+pub const MAX_PROMPT_TOKENS: u32 = 10_000_000;
+/// Maximum number of tokens of an answer: the time of each is stored until its end.
+pub const MAX_OUTPUT_TOKENS: u32 = 1 << 18;
+/// Maximum number of turns of a conversation.
+pub const MAX_TURNS: u32 = 1000;
+
 /// One scenario of the workload: an aligned pair of lengths, or a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -66,13 +66,19 @@ impl HttpAnswer {
     /// # Errors
     /// When it is cut off or larger than [`MAX_BODY`].
     pub async fn body(&mut self) -> Result<Vec<u8>, HttpFailure> {
+        self.body_within(MAX_BODY).await
+    }
+
+    /// The rest of the body, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When it is cut off or larger.
+    pub async fn body_within(&mut self, limit: usize) -> Result<Vec<u8>, HttpFailure> {
         let mut body = Vec::new();
         while self.read(&mut body).await?.is_some() {
-            if body.len() > MAX_BODY {
-                return Err(HttpFailure {
-                    class: RequestStatus::Parse,
-                    why: "the response is larger than 64 MiB".into(),
-                });
+            if body.len() > limit {
+                let why = format!("the response is larger than {} MiB", limit >> 20);
+                return Err(HttpFailure { class: RequestStatus::Parse, why });
             }
         }
         Ok(body)

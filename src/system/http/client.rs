@@ -15,6 +15,9 @@ use super::options::{ClientOptions, check_base};
 use crate::base::error::{Context, Error, Result};
 use crate::rows::kinds::Connections;
 
+/// Maximum size of the response to a GET, bytes.
+const MAX_GET: usize = 4 << 20;
+
 /// A client for one server.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
@@ -79,10 +82,11 @@ impl HttpClient {
     /// Gets `path`: status and whole body.
     ///
     /// # Errors
-    /// When the response did not arrive completely.
+    /// When the response did not arrive completely, or is larger than 4 MiB: what is asked for is a list of models, counters or
+    /// a version.
     pub async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), HttpFailure> {
         let mut answer = self.send(Method::GET, path, Vec::new()).await?;
-        Ok((answer.status, answer.body().await?))
+        Ok((answer.status, answer.body_within(MAX_GET).await?))
     }
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<HttpAnswer, HttpFailure> {

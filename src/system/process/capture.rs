@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::proc;
 use crate::base::error::{Context, Error, Result};
 use crate::base::{redact, shell};
+use crate::system::whole_file::part_in;
 
 /// Runs `argv` and returns its standard output and error together, whatever its status.
 ///
@@ -116,7 +117,7 @@ pub fn save(path: &Path, text: &str) -> Result<()> {
     let at = |e: std::io::Error| Error::new("cannot write").because(e).at(path.display().to_string());
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(at)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(at)?;
+    let mut file = part_in(folder, path).map_err(at)?;
     file.write_all(redact::outgoing(text).as_bytes()).map_err(at)?;
     file.as_file().sync_all().map_err(at)?;
     file.persist(path).map_err(|e| at(e.error))?;

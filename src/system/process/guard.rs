@@ -7,12 +7,13 @@
 //! If the guard itself is killed, the kernel kills the server's first process (`PR_SET_PDEATHSIG`); orphans are reparented to
 //! bench-serve, which kills them.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -26,6 +27,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::capture::capture;
+use super::cgroup;
 use super::proc::{Process, descendants, on_path};
 use crate::base::error::{Context, Error, Result};
 use crate::engines::launcher::OutsideStop;
@@ -107,18 +109,27 @@ impl fmt::Display for OutsideSurvivor {
 }
 
 /// Runs as the guard, or becomes the server, if the first argument is a special one; `None` for an ordinary bench-serve.
-pub fn run(mut arguments: impl Iterator<Item = String>) -> Option<Result<()>> {
-    match arguments.nth(1).as_deref() {
-        Some(GUARD_ARGUMENT) => Some(guard()),
-        Some(EXEC_ARGUMENT) => Some(become_server()),
-        _ => None,
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<Result<()>> {
+    let first = arguments.nth(1)?;
+    let is_guard = first == GUARD_ARGUMENT;
+    if !is_guard && first != EXEC_ARGUMENT {
+        return None;
     }
+    // bench-serve has only text to pass on.
+    let text = |word: OsString| word.into_string().map_err(|word| Error::new(format!("{word:?} is not UTF-8")));
+    Some(match arguments.map(text).collect::<Result<Vec<String>>>() {
+        Ok(words) if is_guard => guard(&words),
+        Ok(words) => become_server(&words),
+        Err(e) => Err(e),
+    })
 }
 
 /// Has the kernel kill this process when the guard dies, then becomes the server; exec preserves that setting.
-fn become_server() -> Result<()> {
-    let command: Vec<String> = std::env::args().skip(2).collect();
-    let [program, arguments @ ..] = &command[..] else { return Err(Error::new("no command")) };
+fn become_server(command: &[String]) -> Result<()> {
+    let [group, program, arguments @ ..] = command else { return Err(Error::new("no command")) };
+    if !group.is_empty() {
+        cgroup::join(Path::new(group));
+    }
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the server to its guard")?;
     let failed = Command::new(program).args(arguments).exec();
     // The log is on standard error.
@@ -132,7 +143,7 @@ fn check_executable(program: &str) -> std::io::Result<()> {
     if found { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::errno::Errno::ENOENT as i32)) }
 }
 
-fn guard() -> Result<()> {
+fn guard(words: &[String]) -> Result<()> {
     // The name in the command line was set by the parent; this is the short one.
     let name = CString::new(GUARD_NAME).context("a name without a zero byte")?;
     prctl::set_name(&name).context("cannot set the process name")?;
@@ -145,14 +156,13 @@ fn guard() -> Result<()> {
         // bench-serve may have exited: the end of standard input shows that.
         let _ = reports.write_all(format!("{}\n", serde_json::json!(report)).as_bytes());
     };
-    let outside: Vec<OutsideStop> = serde_json::from_str(&std::env::args().nth(2).unwrap_or_default())
-        .context("the guard has no launcher commands")?;
-    let command: Vec<String> = std::env::args().skip(3).collect();
+    let [outside, group, command @ ..] = words else { return Err(Error::new("the guard has no launcher commands")) };
+    let outside: Vec<OutsideStop> = serde_json::from_str(outside).context("the guard has no launcher commands")?;
     let Some(program) = command.first() else { return Err(Error::new("the guard has no command to run")) };
     let this = std::env::current_exe().context("cannot find this program")?;
     let mut server = Command::new(this);
     // Standard output and error are the log's pipe, inherited; the link is not.
-    server.arg(EXEC_ARGUMENT).args(&command).stdin(Stdio::null()).process_group(0);
+    server.arg(EXEC_ARGUMENT).arg(group).args(command).stdin(Stdio::null()).process_group(0);
     let child = match check_executable(program).and_then(|()| server.spawn()) {
         Ok(child) => child,
         Err(e) => {
@@ -313,7 +323,7 @@ fn stop(leader: Pid, grace: Duration, report: &mut impl FnMut(&GuardReport)) -> 
 
 /// Kills the processes of `left` until none is left, calling `before` each time. Returns the processes that were killed and
 /// those that survived, as `pid name`.
-fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
+pub fn kill_all(left: impl Fn() -> Vec<Process>, mut before: impl FnMut()) -> (Vec<String>, Vec<String>) {
     let begun = Instant::now();
     let mut killed = Vec::new();
     loop {

@@ -1,7 +1,12 @@
 //! Limits of this host.
 
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
@@ -27,14 +32,30 @@ pub fn disk_free_gb(path: &Path) -> Option<f64> {
     Some((stat.blocks_available() as f64 * stat.fragment_size() as f64 / 1e9).round())
 }
 
-/// Number of processes that the OOM killer of this host's kernel has killed; `None` if the kernel does not count them.
+/// True if the kernel's log says that its OOM killer killed this process; false also if this user must not read the log.
 #[must_use]
-pub fn oom_kills() -> Option<u64> {
-    std::fs::read_to_string("/proc/vmstat").ok().and_then(|text| parse_oom_kills(&text))
+pub fn was_oom_killed(pid: i32) -> bool {
+    let Ok(mut log) = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg") else {
+        return false;
+    };
+    let mut record = vec![0; 8 << 10];
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return false,
+            Ok(n) if names_oom_kill(&String::from_utf8_lossy(&record[..n]), pid) => return true,
+            Ok(_) => {}
+            // A record that was overwritten meanwhile; the next read continues behind it.
+            Err(e) if e.raw_os_error() == Some(Errno::EPIPE as i32) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
-fn parse_oom_kills(vmstat: &str) -> Option<u64> {
-    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+/// `Out of memory: Killed process 12 (python)`, `Memory cgroup out of memory: Killed process 12 (python)`.
+fn names_oom_kill(record: &str, pid: i32) -> bool {
+    let lower = record.to_ascii_lowercase();
+    let killed = lower.split_once("out of memory: killed process ").map(|(_, rest)| rest);
+    killed.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()) == Some(pid)
 }
 
 #[cfg(test)]
@@ -42,8 +63,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kills_are_counted() {
-        assert_eq!(parse_oom_kills("pgfault 1\noom_kill 3\nnuma_hit 9"), Some(3));
-        assert_eq!(parse_oom_kills("pgfault 1\noom_kills_of_others 3"), None);
+    fn a_kill_has_to_name_the_process() {
+        let record =
+            |pid: i32| format!("3,1,2,-;Memory cgroup out of memory: Killed process {pid} (VLLM::Worker) total-vm:1kB");
+        assert!(names_oom_kill(&record(120), 120));
+        assert!(!names_oom_kill(&record(1201), 120) && !names_oom_kill("6,1,2,-;Killed process 120", 120));
     }
 }

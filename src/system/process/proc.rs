@@ -149,6 +149,13 @@ pub fn with_variable(name: &str, value: &OsStr) -> Vec<Process> {
     all().into_values().filter(|process| !process.zombie && process.pid != this && has(process)).collect()
 }
 
+/// The living processes of a session, without this one.
+#[must_use]
+pub fn in_session(session: i32) -> Vec<Process> {
+    let this = i32::try_from(std::process::id()).unwrap_or_default();
+    all().into_values().filter(|process| !process.zombie && process.pid != this && process.session == session).collect()
+}
+
 /// The children of `parent`, zombies included.
 #[must_use]
 pub fn children(parent: i32) -> Vec<Process> {

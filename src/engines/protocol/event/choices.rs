@@ -5,6 +5,12 @@
 pub struct ChoiceSet(u64);
 
 impl ChoiceSet {
+    /// The choices 0 to `n` − 1.
+    #[must_use]
+    pub fn first(n: u32) -> Self {
+        if n > 63 { Self(u64::MAX) } else { Self((1 << n) - 1) }
+    }
+
     /// Adds the choice with this index.
     pub fn insert(&mut self, index: u32) {
         self.0 |= 1 << index.min(63);

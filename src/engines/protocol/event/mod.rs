@@ -37,6 +37,8 @@ pub struct Event {
     pub usage: Option<Usage>,
     /// Why this is a failure despite status 2xx: the server's error, or the finish reason of an aborted answer.
     pub error: Option<String>,
+    /// The model that it says it is of.
+    pub model: Option<String>,
     /// The terminator `[DONE]`.
     pub done: bool,
     /// It is no event of an answer: it has none of the members that are read, or is JSON of another kind.
@@ -114,7 +116,7 @@ impl Event {
                 serde_json::from_str(&mended).map_err(odd)?
             }
         };
-        let mut event = Self { error: wire.error(), ..Self::default() };
+        let mut event = Self { error: wire.error(), model: wire.model(), ..Self::default() };
         event.foreign = wire.is_foreign() && event.error.is_none();
         (event.choices, event.ended) = (wire.choices.seen, wire.choices.ended);
         let full = wire.choices.full.or(wire.text);

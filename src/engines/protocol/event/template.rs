@@ -30,7 +30,8 @@ impl EventTemplate {
             self.before.extend_from_slice(&data[..from]);
             self.after.clear();
             self.after.extend_from_slice(&data[to..]);
-            self.event = Some(event.clone());
+            // The next one is the same but for its text, so its model is too.
+            self.event = Some(Event { model: None, ..event.clone() });
         }
         Ok(event)
     }

@@ -39,6 +39,8 @@ pub struct WireEvent<'a> {
     #[serde(borrow, default, alias = "error_msg")]
     error_message: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     object: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "type")]
     kind: Option<&'a RawValue>,
@@ -258,6 +260,12 @@ impl WireEvent<'_> {
     /// True if it has nothing of an answer.
     pub fn is_foreign(&self) -> bool {
         !self.choices.present && !self.text.text && self.usage.0.is_none() && self.meta_info.0.is_none()
+    }
+
+    /// The model that it names; `None` for another type and for an empty name.
+    pub fn model(&self) -> Option<String> {
+        let name: String = serde_json::from_str(self.model?.get()).ok()?;
+        Some(name.chars().take(MAX_QUOTED).collect()).filter(|name: &String| !name.is_empty())
     }
 
     /// The server's error, if the event is one or has one.
