@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` with the control characters that change a terminal or a page written as `\u{1b}`; line feeds and tabs stay. So are
-/// the marks that change the direction of text.
+/// `text` with the control characters that change a terminal or a page written as `\u{1b}`; line feeds and tabs stay, and a
+/// carriage return is a space. So are the marks that change the direction of text.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
@@ -12,7 +12,9 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_hidden(c) {
+        if c == '\r' {
+            shown.push(' ');
+        } else if is_hidden(c) {
             let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
         } else {
             shown.push(c);
@@ -41,7 +43,7 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_shown() {
         let odd = "a\u{1b}[31m\u{7}\0\r\u{9b}\u{202e}b\n\tc é";
-        assert_eq!(visible(odd), "a\\u{1b}[31m\\u{7}\\u{0}\\u{d}\\u{9b}\\u{202e}b\n\tc é");
+        assert_eq!(visible(odd), "a\\u{1b}[31m\\u{7}\\u{0} \\u{9b}\\u{202e}b\n\tc é");
         assert!(matches!(visible("plain é"), Cow::Borrowed(_)));
     }
 

@@ -82,8 +82,9 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
             }
         }
         CountTo(least, most) => match value.as_u64() {
-            Some(n) if (*least..=u64::from(*most)).contains(&n) => {}
-            _ => wrong(&format!("a whole number from {least} to {most}")),
+            Some(n) if n > u64::from(*most) => wrong(&format!("a whole number of at least {least} and at most {most}")),
+            Some(n) if n >= *least => {}
+            _ => wrong(&format!("a whole number of at least {least}")),
         },
         Positive if value.as_f64().is_some_and(|n| n > 0.0) => {}
         Positive => wrong("a number above 0"),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +19,7 @@ use crate::load::dataset::ReadOptions;
 use crate::rows::jsonl::{LineBatch, RowPlace, RowReader, RowWriter};
 use crate::rows::kinds::Dataset;
 use crate::rows::row::Row;
+use crate::system::special_file;
 use crate::system::whole_file::{WholeFile, cannot_write};
 
 /// Maximum size of a dataset, in bytes: it is read into memory.
@@ -121,9 +121,7 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     }
     let at = |e: io::Error| Error::new("cannot open").because(e).at(name(path));
     let file = File::open(path).map_err(at)?;
-    // Some devices never end.
-    let is_device = file.metadata().map_err(at)?.file_type().is_char_device();
-    if is_device && !file.is_terminal() && path != Path::new("/dev/null") {
+    if special_file::is_endless(&file, path).map_err(at)? {
         return Err(Error::new("this is a device, not a file").at(name(path)));
     }
     Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
@@ -290,11 +288,7 @@ pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
 pub fn read_text(path: &Path, limit: usize) -> Result<String> {
     let mut bytes = Vec::new();
     let at = |e: Error| e.at(name(path));
-    // Nobody may ever write into a named pipe; the shell's `<(…)` has a writer.
-    let of_the_shell = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|start| path.starts_with(start));
-    let is_pipe =
-        std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() || found.file_type().is_socket());
-    if is_pipe && path != Path::new("-") && !of_the_shell {
+    if special_file::is_named_pipe(path) {
         return Err(at(Error::new("this is a named pipe or a socket, not a file")));
     }
     let size = open(path)?

@@ -7,4 +7,5 @@ pub mod lock_file;
 pub mod process;
 pub mod run_folder;
 pub mod secret_file;
+pub mod special_file;
 pub mod whole_file;

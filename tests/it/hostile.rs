@@ -104,9 +104,9 @@ fn a_name_that_leads_out_of_a_folder_is_refused() {
 #[test]
 fn numbers_that_do_not_fit_into_memory_are_refused_by_their_limit() {
     for (from, to, limit) in [
-        ("num_prompts: 2", "num_prompts: 4000000000", "from 1 to 1000000"),
-        ("input_len: [8]", "input_len: [4000000000]", "from 1 to 10000000"),
-        ("output_len: [3]", "output_len: [4000000000]", "from 1 to 262144"),
+        ("num_prompts: 2", "num_prompts: 4000000000", "at least 1 and at most 1000000"),
+        ("input_len: [8]", "input_len: [4000000000]", "at least 1 and at most 10000000"),
+        ("output_len: [3]", "output_len: [4000000000]", "at least 1 and at most 262144"),
     ] {
         let said = findings(&PLAN.replace(from, to));
         assert!(said.contains(limit), "{said}");
