@@ -12,7 +12,7 @@ use crate::base::yaml;
 const KEYS: (&str, [&str; 2]) = ("version:", ["results:", "metrics:"]);
 /// A number that is not finite, as YAML writes it.
 static NOT_FINITE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"([:,\[-] +)([-+]?\.(?:inf|Inf|INF|nan|NaN|NAN))(\s*[,}\]]|\s*$)").expect("a fixed pattern")
+    Regex::new(r"([:,\[] *|- +)([-+]?\.(?:inf|Inf|INF|nan|NaN|NAN))\b").expect("a fixed pattern")
 });
 
 /// True for a text with the keys of a report.
@@ -46,7 +46,7 @@ pub fn documents(text: &str, name: &str) -> Result<Vec<(String, Value)>> {
 
 /// The line with quotes around numbers that are not finite, which JSON does not have.
 fn finite(line: &str) -> String {
-    NOT_FINITE.replace_all(line, "$1\"$2\"$3").into_owned()
+    NOT_FINITE.replace_all(line, "$1\"$2\"").into_owned()
 }
 
 #[cfg(test)]

@@ -198,3 +198,29 @@ fn files_that_are_no_json_are_named_once_with_a_way_out() {
     assert!(named.iter().all(|name| done.stderr.contains(name)), "{}", done.stderr);
     assert!(!Path::new("guidellm.json").exists());
 }
+
+/// Made by vLLM's and SGLang's clients against these servers, by guidellm and aiperf against bench-sim; lists of single requests
+/// are left out.
+#[test]
+fn files_of_four_real_clients_are_one_ranking_per_scenario_in_two_commands() {
+    let folder = fixtures().join("corpus");
+    let pattern = "{framework}-{model}-seqs{max_num_seqs}-{scenario}-c{concurrency}-run{repeat}";
+    let done = normalize(&[folder.to_str().unwrap(), "--name", pattern]).expect(0);
+    let files = fs::read_dir(&folder).unwrap().count();
+    let rows = done.records("result");
+    assert_eq!((rows.len(), done.stderr.as_str()), (files, ""), "every file is a result");
+    assert!(rows.iter().all(|row| row["status"] == "ok" && row["metrics"]["request_throughput"].is_number()));
+    let ranked = run(program("bench-rank").args(["--allow-mixed", "--format", "jsonl"]), &done.stdout).expect(0);
+    let decisions = ranked.records("decision");
+    let scenarios: Vec<&Value> = decisions.iter().map(|row| &row["scenario"]).collect();
+    assert_eq!(scenarios, ["chat", "summarization"]);
+    for (scenario, repeats) in [("chat", 2), ("summarization", 1)] {
+        let of = |row: &&Value| row["workload"]["scenario"] == scenario;
+        let ranks: Vec<u64> = ranked.rows().iter().filter(of).filter_map(|row| row["rank"].as_u64()).collect();
+        for rank in 1..=8 {
+            assert_eq!(ranks.iter().filter(|other| **other == rank).count(), repeats, "{scenario}: {ranks:?}");
+        }
+    }
+    let csv = run(program("bench-rank").args(["--allow-mixed", "--format", "csv"]), &done.stdout).expect(0).stdout;
+    assert_eq!(csv.lines().count(), 1 + 16, "a line for each candidate and scenario: {csv}");
+}
