@@ -25,7 +25,7 @@ thresholds: a row whose verdict contradicts its own numbers is reported. A row w
 
 Results of other clients are recognized by their keys: vllm bench serve and sweep, sglang.bench_serving and \
 auto_benchmark, tokenspeed bench serve, tensorrt_llm benchmark_serving, guidellm, aiperf, genai-perf, \
-inference-benchmarker, inference-perf, evalscope perf, InferenceX, llm-optimizer. `native` in the row says where each \
+inference-benchmarker, inference-perf, evalscope perf, InferenceX, llm-optimizer, and reports of llm-d (YAML or JSON). `native` in the row says where each \
 number comes from.
 
 Exit status:
@@ -75,7 +75,7 @@ pub struct Args {
 pub enum OutputFormat {
     /// Result rows
     Rows,
-    /// Benchmark Report v0.2 of llm-d, one object per line; results without metrics are skipped
+    /// Benchmark Report v0.2.1 of llm-d, one object per line; results without metrics are skipped
     LlmD,
 }
 

@@ -21,7 +21,8 @@ Examples:
   bench-rank results.jsonl --gpu-hour 2.5 --peak-qps 40 --headroom 0.3
   bench-rank results.jsonl --weights chat=0.7,summarization=0.3
   bench-rank --baseline last-release.jsonl results.jsonl && echo no regression
-  bench-rank results.jsonl --format jsonl | jq 'select(.rank == 1) | .server_command'
+  bench-rank results.jsonl --explain 'vllm max_num_seqs=64'
+  bench-rank results.jsonl --format jsonl | jq 'select(.record == \"decision\")'
 
 Candidates are ordered by: meets the SLA, throughput, output tokens per second, lower TTFT, lower TPOT (ITL is used and \
 marked where TPOT is missing), fewer GPUs. Missing values rank last. A candidate has one place per scenario and load mode, \
@@ -99,6 +100,10 @@ pub struct Args {
     /// Framework for which the report says what to profile where it does not win (default: sglang); none: omit that section
     #[arg(long, value_name = "FRAMEWORK")]
     pub handoff: Option<String>,
+    /// Explain one candidate instead of ranking all: its runs, limits, headroom, why it has its rank, and what to try next. Its
+    /// id or its flags: vllm-1a2b3c4d, max_num_seqs=64, 'vllm baseline'
+    #[arg(long, value_name = "CANDIDATE", conflicts_with = "baseline")]
+    pub explain: Option<String>,
     /// Say first in the report that runs of the plan are missing, and why: interrupted, failed or budget
     #[arg(long, value_name = "REASON:DONE/PLANNED")]
     pub unfinished: Option<Unfinished>,
@@ -144,9 +149,9 @@ pub enum ReportFormat {
     Table,
     /// A self-contained page with plots
     Html,
-    /// One line per result
+    /// One line per load point, with the mean of its repeats
     Csv,
-    /// Result rows with rank, group and verdict
+    /// A decision row for each ranking, then result rows with rank, group and verdict
     Jsonl,
 }
 

@@ -1,4 +1,4 @@
-//! A result as a Benchmark Report v0.2 of llm-d (`llmdbenchmark/analysis/benchmark_report` of llm-d/llm-d-benchmark):
+//! A result as a Benchmark Report v0.2.1 of llm-d (`llmdbenchmark/analysis/benchmark_report` of llm-d/llm-d-benchmark):
 //! one JSON object, which is YAML too. Latencies stay in ms, which the report allows; missing values are omitted.
 
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ pub fn report(row: &ResultRow) -> Option<Value> {
     let words: Vec<&str> = simulated.into_iter().chain(smoke).collect();
     let about = format!("{} {} of {}", row.framework, row.candidate_id, row.model);
     Some(bare(json!({
-        "version": "0.2",
+        "version": "0.2.1",
         "run": {
             "uid": uid, "eid": run.map(|run| run.server_id.clone()), "description": about, "keywords": words,
             "time": run.map(|run| json!({"start": run.started_at, "end": run.ended_at})),
@@ -44,7 +44,7 @@ fn engine(row: &ResultRow) -> Value {
         _ => json!({"kind": "generic", "tool": row.framework, "tool_version": version, "model": row.model}),
     };
     json!({
-        "metadata": {"label": row.candidate_id, "cfg_id": digest::short(&json!(row.server_command)), "description": row.server_command},
+        "metadata": {"label": row.candidate_id, "cfg_id": row.candidate_id, "description": row.server_command},
         "standardized": standardized, "native": {"args": args},
     })
 }
@@ -68,7 +68,8 @@ fn load(row: &ResultRow) -> Value {
             "input_seq_len": input, "output_seq_len": length(workload.output_len, workload.output_len_p50),
             "rate_qps": workload.request_rate, "concurrency": workload.max_concurrency,
         },
-        "native": {},
+        // What this schema has no place for.
+        "native": {"config": {"scenario": workload.scenario, "num_prompts": workload.num_prompts}},
     })
 }
 
@@ -80,7 +81,14 @@ fn metric(row: &ResultRow, name: &str) -> Option<f64> {
 fn requests(row: &ResultRow) -> Option<Value> {
     let completed = metric(row, "completed")?;
     let failed = metric(row, "failed");
-    Some(json!({"total": (completed + failed.unwrap_or(0.0)) as u64, "failures": failed.map(|n| n as u64)}))
+    let length = |total: &str| {
+        let mean = metric(row, total).filter(|_| completed > 0.0).map(|tokens| tokens / completed)?;
+        Some(json!({"units": "count", "mean": mean}))
+    };
+    Some(json!({
+        "total": (completed + failed.unwrap_or(0.0)) as u64, "failures": failed.map(|n| n as u64),
+        "input_length": length("total_input_tokens"), "output_length": length("total_output_tokens"),
+    }))
 }
 
 fn latency(row: &ResultRow) -> Value {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::import_folder::{MAX_FILE, is_record, of_folder, result_files};
-use super::stdio;
+use super::import_folder::{self, Found, MAX_FILE, is_record, of_folder};
+use super::{import_yaml, stdio};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::redact;
@@ -35,8 +35,15 @@ pub fn is_other_client(path: &Path) -> bool {
     if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
         return false;
     }
+    if stdio::binary(&line).is_some() {
+        return true;
+    }
     let text = String::from_utf8_lossy(&line);
     let text = text.trim_start_matches('\u{feff}').trim();
+    if !text.starts_with(['{', '[']) && stdio::read_text(path, MAX_FILE).is_ok_and(|text| import_yaml::is_report(&text))
+    {
+        return true;
+    }
     match serde_json::from_str::<Members>(text) {
         Ok(object) => is_record(&Value::Object(object)),
         Err(_) => {
@@ -58,15 +65,33 @@ pub fn read(
     if !path.is_dir() {
         return file(path, &of_file(path, overrides)?, repeats, notice);
     }
-    let mut all = Vec::new();
-    for one in &result_files(path, notice)? {
+    let (mut all, mut skipped, mut taken) = (Vec::new(), Vec::new(), false);
+    for (one, found) in import_folder::files(path)? {
+        let read = contents(&one, notice);
+        let is_result = match (found, &read) {
+            (Found::ByName, _) => true,
+            (Found::ByContent, Ok(contents)) => contents.first().is_some_and(|(_, first)| is_result(first)),
+            (Found::ByContent, Err(_)) | (Found::Other, _) => false,
+        };
+        if !is_result {
+            skipped.push(one);
+            continue;
+        }
+        taken = true;
         // An unreadable file does not hide the others.
-        match of_folder(one, path, overrides).and_then(|overrides| file(one, &overrides, repeats, notice)) {
+        let of_it = of_folder(&one, path, overrides);
+        match of_it.and_then(|overrides| results_of(&one, read?, &overrides, repeats, notice)) {
             Ok(found) => all.extend(found),
             Err(e) => notice.error(&e),
         }
     }
+    import_folder::report_skipped(path, &skipped, taken, notice)?;
     Ok(all)
+}
+
+/// True for a content of a known format.
+fn is_result(content: &Value) -> bool {
+    ImportFormat::of(content).is_some() || is_record(content)
 }
 
 /// The same for a single file: its folder is not a scenario.
@@ -85,6 +110,16 @@ fn origin(path: &Path) -> (String, String) {
 }
 
 fn file(path: &Path, overrides: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
+    results_of(path, contents(path, notice)?, overrides, repeats, notice)
+}
+
+fn results_of(
+    path: &Path,
+    contents: Vec<(String, Value)>,
+    overrides: &ImportOverrides,
+    repeats: &mut Repeats,
+    notice: &Notice,
+) -> Result<Vec<ResultRow>> {
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     if let Some(format) = FORMATS.iter().find(|format| format.beside.values().any(|beside| own == beside.file)) {
         notice.warn(format!("{}: read together with {}", stdio::name(path), format.files.join(", ")));
@@ -93,7 +128,7 @@ fn file(path: &Path, overrides: &ImportOverrides, repeats: &mut Repeats, notice:
     let (origin, name) = origin(path);
     let overrides = ImportOverrides { name, ..overrides.clone() };
     let (mut all, mut refused) = (Vec::new(), Refused::default());
-    for (place, mut content) in contents(path, notice)? {
+    for (place, mut content) in contents {
         if let Some(format) = ImportFormat::of(&content) {
             for (member, beside) in &format.beside {
                 let other = path.with_file_name(&beside.file);
@@ -122,8 +157,10 @@ fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let name = stdio::name(path);
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
     if text.lines().next().is_some_and(is_csv_header) {
-        let why = "this is CSV, which is not read of other clients: pass the client's results as JSON";
-        return Err(Error::new(why).at(name));
+        return Err(Error::new(import_folder::csv(path)).at(name));
+    }
+    if import_yaml::is_report(&text) {
+        return import_yaml::documents(&text, &name);
     }
     let broken = match parse_document(&text) {
         Ok(all @ Value::Array(_)) if ImportFormat::of(&all).is_some() => return Ok(vec![(name, all)]),

@@ -8,7 +8,6 @@ use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::normalize::import::{FORMATS, ImportFormat, ImportOverrides};
-use crate::rows::jsonl::quote_bare;
 use crate::rows::kinds::Members;
 
 /// Maximum size of another client's file, in bytes: it is read into memory.
@@ -17,41 +16,65 @@ pub const MAX_FILE: usize = 1 << 30;
 const MAX_DEPTH: usize = 6;
 /// Maximum number of skipped files that a warning names.
 const NAMED: usize = 5;
+/// Ends of the names of files that may be results.
+const ENDS: [&str; 7] = ["json", "jsonl", "ndjson", "yaml", "yml", "csv", "parquet"];
 /// Files that belong to the results beside or below them.
 const SETTINGS: [&str; 3] = ["serve_params.json", "bench_params.json", "prepared_dataset.jsonl"];
 
-/// The result files of a folder, in order: those with the name of a known client's results, and all others whose content is
-/// a result. The names of the other JSON and CSV files are reported.
+/// How a file of a folder may be a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Its name is that of a known client's results.
+    ByName,
+    /// Its content says whether it is.
+    ByContent,
+    /// It is not.
+    Other,
+}
+
+/// The files of a folder that may be results, in order. Files that belong to a result beside them are left out.
 ///
 /// # Errors
-/// A folder that cannot be read, or has no result.
-pub fn result_files(root: &Path, notice: &Notice) -> Result<Vec<PathBuf>> {
+/// A folder that cannot be read.
+pub fn files(root: &Path) -> Result<Vec<(PathBuf, Found)>> {
     let mut all = Vec::new();
     walk(root, 0, &mut all)?;
     all.sort();
-    let (mut results, mut skipped) = (Vec::new(), Vec::new());
-    for path in all {
-        match FileRole::of(&path) {
-            FileRole::Result => results.push(path),
-            FileRole::PartOfResult => {}
-            FileRole::Other => skipped.push(path),
-        }
-    }
-    let names = |paths: &[PathBuf]| {
-        let short = |path: &PathBuf| stdio::name(path.strip_prefix(root).unwrap_or(path));
-        let first: Vec<String> = paths.iter().take(NAMED).map(short).collect();
-        let more = paths.len().saturating_sub(NAMED);
-        format!("{}{}", first.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() })
-    };
-    if results.is_empty() {
-        let read = if skipped.is_empty() { "no JSON or JSONL file in it".into() } else { names(&skipped) };
+    Ok(all.into_iter().filter_map(|path| of(&path).map(|found| (path, found))).collect())
+}
+
+/// Reports the files that are not results.
+///
+/// # Errors
+/// A folder without any result.
+pub fn report_skipped(root: &Path, skipped: &[PathBuf], any_result: bool, notice: &Notice) -> Result<()> {
+    let short = |path: &PathBuf| stdio::name(path.strip_prefix(root).unwrap_or(path));
+    let first: Vec<String> = skipped.iter().take(NAMED).map(short).collect();
+    let more = skipped.len().saturating_sub(NAMED);
+    let names = format!("{}{}", first.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() });
+    if !any_result {
+        let read = if skipped.is_empty() { "no JSON, JSONL or YAML file in it".into() } else { names };
         return Err(Error::new(format!("no recognized result files ({read})")).at(stdio::name(root)));
     }
     if !skipped.is_empty() {
         let what = if skipped.len() == 1 { "1 file is not a result" } else { "these files are not results" };
-        notice.warn(format!("{}: {what} of a known client: {}", stdio::name(root), names(&skipped)));
+        notice.warn(format!("{}: {what} of a known client: {names}", stdio::name(root)));
     }
-    Ok(results)
+    Ok(())
+}
+
+/// What to do with a CSV file: the client's JSON beside it, or what usually writes such a file.
+#[must_use]
+pub fn csv(path: &Path) -> String {
+    let beside = path.with_extension("json");
+    let instead = if beside.is_file() {
+        format!("pass {} beside it", beside.file_name().unwrap_or_default().to_string_lossy())
+    } else {
+        "pass the JSON that the same client writes: guidellm benchmarks.json, aiperf profile_export_aiperf.json, \
+         vllm bench sweep the folder of its runs"
+            .into()
+    };
+    format!("this is CSV, which is not read as a result: {instead}")
 }
 
 /// All files that may be results.
@@ -63,67 +86,40 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
             if depth < MAX_DEPTH {
                 walk(&path, depth + 1, found)?;
             }
-        } else if path.extension().is_some_and(|end| ["json", "jsonl", "csv"].iter().any(|known| end == *known)) {
+        } else if path.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known)) {
             found.push(path);
         }
     }
     Ok(())
 }
 
-/// What a file in a folder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileRole {
-    Result,
-    /// Its content is in a result beside it, or is read together with that.
-    PartOfResult,
-    Other,
-}
-
-impl FileRole {
-    fn of(path: &Path) -> Self {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = |test: &dyn Fn(&str) -> bool| {
-            let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
-            siblings.into_iter().flatten().flatten().any(|entry| test(&entry.file_name().to_string_lossy()))
-        };
-        let of_client = |name: &str| FORMATS.iter().any(|format| format.has(name));
-        let is_part = FORMATS.iter().any(|format| format.beside.values().any(|other| name == other.file.as_str()))
-            || SETTINGS.contains(&&*name)
-            || (name == "live_results.jsonl" && path.with_file_name("results.jsonl").is_file())
-            // The CSV export of a result beside it.
-            || (name.ends_with(".csv") && path.with_extension("json").is_file());
-        match () {
-            () if is_part => Self::PartOfResult,
-            () if name.ends_with("failure.json") || of_client(&name) => Self::Result,
-            // Sums and records of the results beside or below them.
-            () if FORMATS.iter().any(|format| format.parts.iter().any(|part| name == part.as_str())) => {
-                match beside(&of_client) || name.ends_with(".csv") {
-                    true => Self::PartOfResult,
-                    false => Self::read(path),
-                }
-            }
-            () if name.ends_with(".csv") => Self::Other,
-            () => Self::read(path),
-        }
-    }
-
-    fn read(path: &Path) -> Self {
-        if is_result(path) { Self::Result } else { Self::Other }
-    }
-}
-
-/// True if a file has a result of a known format, whatever its name.
-fn is_result(path: &Path) -> bool {
-    let Ok(text) = stdio::read_text(path, MAX_FILE) else { return false };
-    let text = quote_bare(&text);
-    let known = |value: &Value| ImportFormat::of(value).is_some();
-    let first = |value: Value| match &value {
-        Value::Array(list) => known(&value) || list.first().is_some_and(known),
-        one => known(one) || is_record(one),
+/// How a file may be a result; `None` if its content is in a result beside it, or is read together with that.
+fn of(path: &Path) -> Option<Found> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = |test: &dyn Fn(&str) -> bool| {
+        let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+        siblings.into_iter().flatten().flatten().any(|entry| test(&entry.file_name().to_string_lossy()))
     };
-    let whole: Option<Value> = serde_json::from_str(&text).ok();
-    let line = || serde_json::from_str(text.lines().find(|line| !line.trim().is_empty())?).ok();
-    whole.or_else(line).is_some_and(first)
+    let of_client = |name: &str| FORMATS.iter().any(|format| format.has(name));
+    let is_csv = name.ends_with(".csv");
+    let is_part = FORMATS.iter().any(|format| format.beside.values().any(|other| name == other.file.as_str()))
+        || SETTINGS.contains(&&*name)
+        || (name == "live_results.jsonl" && path.with_file_name("results.jsonl").is_file())
+        // The CSV export of a result beside it.
+        || (is_csv && path.with_extension("json").is_file());
+    if is_part {
+        return None;
+    }
+    if name.ends_with("failure.json") || of_client(&name) {
+        return Some(Found::ByName);
+    }
+    // Sums and records of the results beside or below them.
+    if FORMATS.iter().any(|format| format.parts.iter().any(|part| name == part.as_str()))
+        && (is_csv || beside(&of_client))
+    {
+        return None;
+    }
+    Some(if is_csv || name.ends_with(".parquet") { Found::Other } else { Found::ByContent })
 }
 
 /// True for a line that is one record of a result, not a result.

@@ -7,6 +7,7 @@ pub mod emit;
 pub mod expand;
 pub mod import;
 mod import_folder;
+mod import_yaml;
 pub mod load;
 mod local;
 pub mod normalize;

@@ -1,5 +1,6 @@
 //! bench-rank: rank result rows and report the command to deploy.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::rank::{Intake, RankOptions, Ranking, rank, release};
 use crate::report::html::html;
 use crate::report::markdown::markdown;
 use crate::report::table::{TableStyle, table};
-use crate::report::{Report, csv, jsonl, release as release_report};
+use crate::report::{Report, csv, explain, jsonl, release as release_report};
 use crate::rows::jsonl::{outgoing, shown};
 
 /// Runs the program with the arguments of this process.
@@ -34,6 +35,12 @@ pub fn main() -> ExitCode {
             });
         }
         check_handoff(&ranking, args.handoff.as_deref())?;
+        check_scenarios(&ranking, &args)?;
+        if let Some(name) = &args.explain {
+            out.bytes(explain::explain(&ranking, name)?.as_bytes())?;
+            out.finish()?;
+            return Ok(ExitStatus::Done);
+        }
         write(&ranking, &args, &out)?;
         out.finish()?;
         let exit = if ranking.nothing_passed() { ExitStatus::No } else { ExitStatus::Done };
@@ -66,13 +73,29 @@ fn check_handoff(ranking: &Ranking, name: Option<&str>) -> Result<()> {
     }
 }
 
+/// A scenario that no row has is a mistake.
+fn check_scenarios(ranking: &Ranking, args: &Args) -> Result<()> {
+    let known: BTreeSet<&str> =
+        ranking.all().map(|entry| &*entry.group.scenario).filter(|name| !name.is_empty()).collect();
+    let weights = args.weights.iter().map(|(name, _)| ("--weights", name));
+    let limits = args.sla.iter().filter_map(|(scenario, ..)| Some(("--sla", scenario.as_ref()?)));
+    match weights.chain(limits).find(|(_, name)| !known.contains(name.as_str())) {
+        // Nothing was started, so that no row has a scenario.
+        Some((flag, name)) if !known.is_empty() => {
+            let known: Vec<&str> = known.into_iter().collect();
+            Err(Error::new(format!("{flag} {name}: no row is of this scenario; known: {}", known.join(", "))))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn write(ranking: &Ranking, args: &Args, out: &Output) -> Result<()> {
     let terminal = out.is_terminal();
     let handoff = args.handoff.as_deref().unwrap_or("sglang");
     let report = Report { ranking, demand: args.demand(), handoff, unfinished: args.unfinished };
     match args.format {
         ReportFormat::Jsonl => jsonl::rows(ranking, &mut out.rows()?),
-        ReportFormat::Csv => out.bytes(&csv::csv(ranking)?),
+        ReportFormat::Csv => csv::csv(ranking, |part| out.bytes(part)),
         ReportFormat::Html => out.bytes(html(&report).as_bytes()),
         ReportFormat::Auto if !terminal => out.bytes(markdown(&report).as_bytes()),
         ReportFormat::Md => out.bytes(markdown(&report).as_bytes()),

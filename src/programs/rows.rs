@@ -8,7 +8,9 @@ use super::stdio;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
-use crate::rows::kinds::{Candidate, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd};
+use crate::rows::kinds::{
+    Candidate, DecisionRow, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd,
+};
 use crate::rows::row::Row;
 
 /// Checks every row of these files, and reports errors with file and line.
@@ -54,6 +56,7 @@ fn typed(row: &Row) -> Option<Result<()>> {
         "request" => of::<Request>(row),
         "run_end" => of::<RunEnd>(row),
         "search_end" => of::<SearchEnd>(row),
+        "decision" => of::<DecisionRow>(row),
         "native" => of::<Native>(row),
         "result" if row.str("record").is_none() => Ok(()),
         "result" => of::<ResultRow>(row),

@@ -303,21 +303,33 @@ pub fn read_text(path: &Path, limit: usize) -> Result<String> {
 
 /// What bytes that are not UTF-8 are, by their beginning.
 fn no_text(bytes: &[u8]) -> String {
-    let known = KINDS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
-    known.map_or_else(|| "it is not text in UTF-8".into(), |(_, what)| (*what).into())
+    binary(bytes).map_or_else(|| "it is not text in UTF-8".into(), String::from)
+}
+
+/// What a file is that begins with these bytes, and what to do with it; `None` for text.
+#[must_use]
+pub fn binary(bytes: &[u8]) -> Option<&'static str> {
+    KINDS.iter().find(|(beginning, _)| bytes.starts_with(beginning)).map(|(_, what)| *what)
 }
 
 /// Beginnings of files that are not text in UTF-8, and what to do with these.
-const KINDS: [(&[u8], &str); 9] = [
-    (b"PAR1", "it is a Parquet file: convert it to JSON first"),
-    (b"\x1f\x8b", "it is compressed (gzip): unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "it is compressed (Zstandard): unpack it first"),
-    (b"\xfd7zXZ", "it is compressed (xz): unpack it first"),
-    (b"BZh", "it is compressed (bzip2): unpack it first"),
-    (b"PK\x03\x04", "it is a ZIP archive: unpack it first"),
-    (b"\xff\xfe", "it is UTF-16: convert it to UTF-8 first"),
-    (b"\xfe\xff", "it is UTF-16: convert it to UTF-8 first"),
-    (b"ARROW1", "it is an Arrow file: convert it to JSON first"),
+const KINDS: [(&[u8], &str); 10] = [
+    (
+        b"PAR1",
+        "it is a Parquet file: convert it to JSON first, for example with duckdb -c \"COPY (FROM 'FILE.parquet') TO 'FILE.json'\"",
+    ),
+    (
+        b"ARROW1",
+        "it is an Arrow file: convert it to JSON first, for example with `datasets.Dataset.from_file(FILE).to_json(FILE)` of Python",
+    ),
+    (b"SQLite format 3", "it is an SQLite database: export its table as JSON first (sqlite3 -json FILE 'SELECT ...')"),
+    (b"\x1f\x8b", "it is compressed (gzip): unpack it first (gunzip -k FILE)"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed (Zstandard): unpack it first (unzstd FILE)"),
+    (b"\xfd7zXZ", "it is compressed (xz): unpack it first (unxz -k FILE)"),
+    (b"BZh", "it is compressed (bzip2): unpack it first (bunzip2 -k FILE)"),
+    (b"PK\x03\x04", "it is a ZIP archive: unpack it first (unzip FILE)"),
+    (b"\xff\xfe", "it is UTF-16: convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE)"),
+    (b"\xfe\xff", "it is UTF-16: convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE)"),
 ];
 
 /// A dataset, read as `known` says, and the SHA-256 of its bytes.

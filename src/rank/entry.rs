@@ -1,8 +1,7 @@
 //! One result row, read leniently: it may come from this program or from another tool that uses the same keys. The
 //! values that decide its rank are read at once; what only a report shows is read from the row's text when it is shown.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -75,7 +74,7 @@ pub struct TokenLength {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub(super) line: Box<str>,
-    pub(super) read: OnceCell<Box<Row>>,
+    pub(super) read: OnceLock<Box<Row>>,
     /// Framework.
     pub framework: Arc<str>,
     /// Candidate.
@@ -327,12 +326,7 @@ impl Entry {
     /// `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
-        match (self.passed, self.unconfirmed) {
-            (Some(true), false) => "pass",
-            (Some(true), true) => "pass_unconfirmed",
-            (Some(false), _) => "fail",
-            (None, _) => "",
-        }
+        verdict_word(self.passed, self.unconfirmed)
     }
 
     /// The limits that were tested with these options; for a run with recorded tests only if it failed.
@@ -435,5 +429,15 @@ impl Entry {
     #[must_use]
     pub fn repeat(&self) -> u32 {
         self.own.as_ref().map_or(0, |own| own.repeat)
+    }
+}
+
+/// `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.
+pub(super) fn verdict_word(passed: Option<bool>, unconfirmed: bool) -> &'static str {
+    match (passed, unconfirmed) {
+        (Some(true), false) => "pass",
+        (Some(true), true) => "pass_unconfirmed",
+        (Some(false), _) => "fail",
+        (None, _) => "",
     }
 }

@@ -1,9 +1,8 @@
 //! Reads rows as entries: each row once, and equal values are stored once.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
@@ -144,7 +143,7 @@ impl Intake {
         let workload = row.workload.as_ref();
         Ok(Some(Box::new(Entry {
             line: line.into(),
-            read: OnceCell::new(),
+            read: OnceLock::new(),
             framework: self.framework(row.framework.as_deref().unwrap_or_default()),
             candidate_id: jsonl::shown_text(row.candidate_id.as_deref().unwrap_or_default()).into(),
             group,

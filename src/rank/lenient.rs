@@ -150,6 +150,14 @@ pub fn flag<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
     Member::deserialize(source).map(|member| matches!(member, Member::Bool(true)))
 }
 
+/// A boolean; `None` for any other value.
+pub fn yes_or_no<'de, D: Deserializer<'de>>(source: D) -> Result<Option<bool>, D::Error> {
+    Ok(match Member::deserialize(source)? {
+        Member::Bool(yes) => Some(yes),
+        _ => None,
+    })
+}
+
 /// Reads an object as `T`, and any other value as `None`.
 struct BlockVisitor<T>(PhantomData<T>);
 

@@ -21,6 +21,7 @@ mod notes;
 mod ranking;
 mod rejected;
 mod release;
+mod shown;
 mod tested;
 mod trial;
 mod unfinished;
@@ -41,6 +42,7 @@ pub use self::notes::Notes;
 pub use self::ranking::{Ranking, rank};
 pub use self::rejected::RejectedCandidate;
 pub use self::release::{ReleaseChange, ReleaseComparison, release};
+pub use self::shown::ShownRow;
 pub use self::trial::{Confirmation, Trial};
 pub use self::unfinished::Unfinished;
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::criterion::RankOptions;
-use super::entry::{Entry, SortKeys};
+use super::entry::{Entry, SortKeys, verdict_word};
 use crate::metrics::sla;
 use crate::rows::kinds::SlaTest;
 use crate::rows::words::{Limit, Statistic};
@@ -71,6 +71,12 @@ impl Trial {
     #[must_use]
     pub fn unconfirmed(&self) -> bool {
         self.folded.as_ref().map_or(self.first.unconfirmed, |folded| folded.unconfirmed)
+    }
+
+    /// The verdict of all repeats together: `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        verdict_word(self.passed(), self.unconfirmed())
     }
 
     /// The percentiles that pass with too few requests, by statistic: number of requests of all repeats, number of

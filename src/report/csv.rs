@@ -1,19 +1,20 @@
-//! CSV: one line per result, the ranked ones first and in order. RFC 4180; text that a spreadsheet would take for a
-//! formula gets an apostrophe in front.
+//! CSV: one line per load point, with the mean of its repeats, the ranked ones first and in order. RFC 4180; text that a
+//! spreadsheet would take for a formula gets an apostrophe in front.
 
 use super::columns::{Figure, csv_figures};
 use super::note;
-use crate::base::error::{Context, Result};
-use crate::rank::{Entry, Missing, Ranking, Trial};
+use super::parts::in_order;
+use crate::base::error::Result;
+use crate::metrics::sample::mean;
+use crate::rank::{Entry, Group, Ranking, ShownRow, Trial};
 
 /// The whole file.
 ///
 /// # Errors
 /// Never for the content of a ranking.
-pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+pub fn csv(ranking: &Ranking, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let mut head = vec!["rank", "scenario", "load_mode", "framework", "candidate_id", "model", "status", "verdict"];
-    head.extend(["request_rate", "max_concurrency", "gpu_count"]);
+    head.extend(["request_rate", "max_concurrency", "gpu_count", "repeats"]);
     let figures = csv_figures(ranking);
     head.extend(figures.iter().map(|figure| figure.key()));
     head.extend([
@@ -29,46 +30,92 @@ pub fn csv(ranking: &Ranking) -> Result<Vec<u8>> {
         "missing",
         "decision",
     ]);
-    writer.write_record(&head).context("cannot write CSV")?;
+    let mut lines: Vec<CsvLine> = Vec::new();
     for group in &ranking.groups {
         for (i, ranked) in group.ranked.iter().enumerate() {
-            let best = ranked.best.entries().map(|entry| (entry, Some(i + 1)));
-            let others = ranked.others.iter().flat_map(Trial::entries).map(|entry| (entry, None));
-            for (entry, rank) in best.chain(others) {
-                let missing = if rank == Some(1) { group.missing.as_slice() } else { &[] };
-                let decision = if rank == Some(1) { note::decision(ranking, group) } else { String::new() };
-                writer.write_record(record(entry, &figures, rank, missing, &decision)).context("cannot write CSV")?;
-            }
+            let of = |trial, rank| CsvLine { entries: EntriesOf::Trial(trial), rank, group: Some(group) };
+            lines.push(of(&ranked.best, Some(i + 1)));
+            lines.extend(ranked.others.iter().map(|trial| of(trial, None)));
         }
     }
-    for failed in &ranking.failed {
-        writer.write_record(record(failed, &figures, None, &[], "")).context("cannot write CSV")?;
-    }
-    writer.into_inner().map_err(|e| crate::base::error::Error::new("cannot write CSV").because(e.to_string()))
+    lines.extend(ranking.failed.iter().map(|entry| CsvLine {
+        entries: EntriesOf::Failed(entry),
+        rank: None,
+        group: None,
+    }));
+    let mut first = Vec::new();
+    record(&mut first, head.iter().map(|name| (*name).to_string()));
+    write(&first)?;
+    in_order(&lines, |line, out| record(out, line.cells(ranking, &figures).into_iter()), write)
 }
 
-/// A line; `missing` are the frameworks that its group lacks, and `decision` is that on the group: for its first line.
-fn record(entry: &Entry, figures: &[Figure], rank: Option<usize>, missing: &[Missing], decision: &str) -> Vec<String> {
-    let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
-    let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
-    let mut cells = vec![rank.map_or(String::new(), |rank| rank.to_string())];
-    let key = &entry.group;
-    let texts = [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()];
-    cells.extend(texts.map(text));
-    cells.extend([text(entry.status()), entry.verdict().to_string()]);
-    cells.extend([entry.rate, entry.in_flight, entry.keys.gpus].map(number));
-    let figure = |figure: &Figure| figure.value(|key| entry.metric(key)).map_or(String::new(), |v| v.to_string());
-    cells.extend(figures.iter().map(figure));
-    cells.extend(entry.simulated_and_smoke().map(flag));
-    cells.extend([entry.failure_class(), entry.failure_reason()].map(text));
-    cells.push(text(&entry.changes()));
-    let commands = entry.commands();
-    cells.extend([commands.launch, commands.server, commands.benchmark].map(text));
-    let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
-    cells.push(if missing.is_empty() { String::new() } else { "true".into() });
-    cells.push(text(&missing.join("; ")));
-    cells.push(text(decision));
-    cells
+/// Appends one line.
+fn record(out: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
+    for (i, cell) in cells.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        match cell.contains([',', '"', '\n', '\r']) {
+            true => out.extend(format!("\"{}\"", cell.replace('"', "\"\"")).bytes()),
+            false => out.extend(cell.bytes()),
+        }
+    }
+    out.push(b'\n');
+}
+
+/// The results of one line.
+enum EntriesOf<'a> {
+    /// A load point with its repeats.
+    Trial(&'a Trial),
+    /// A result that is not ranked.
+    Failed(&'a Entry),
+}
+
+/// A line.
+struct CsvLine<'a> {
+    entries: EntriesOf<'a>,
+    /// From 1; `None` for a load point that is not the candidate's best.
+    rank: Option<usize>,
+    group: Option<&'a Group>,
+}
+
+impl CsvLine<'_> {
+    /// Its cells: the mean of the repeats' metrics. The decision on a group, and the frameworks that it lacks, are on its first line.
+    fn cells(&self, ranking: &Ranking, figures: &[Figure]) -> Vec<String> {
+        let (entry, more, repeats, verdict) = match self.entries {
+            EntriesOf::Trial(trial) => {
+                (trial.entry(), trial.entries().skip(1).collect(), trial.repeats(), trial.verdict())
+            }
+            EntriesOf::Failed(entry) => (entry, Vec::new(), 1, entry.verdict()),
+        };
+        let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
+        let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
+        let row = ShownRow::read(entry.line());
+        let rows: Vec<ShownRow> = more.iter().map(|entry: &&Entry| ShownRow::read(entry.line())).collect();
+        let metric = |key: &str| {
+            let values: Vec<f64> = std::iter::once(&row).chain(&rows).filter_map(|row| row.metric(key)).collect();
+            mean(&values)
+        };
+        let mut cells = vec![self.rank.map_or(String::new(), |rank| rank.to_string())];
+        let key = &entry.group;
+        let texts = [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()];
+        cells.extend(texts.map(text));
+        cells.extend([text(row.status()), verdict.to_string()]);
+        cells.extend([entry.rate, entry.in_flight, entry.keys.gpus].map(number));
+        cells.push(repeats.to_string());
+        cells.extend(figures.iter().map(|figure| number(figure.value(metric))));
+        cells.extend(row.simulated_and_smoke().map(flag));
+        cells.extend(row.failure().map(text));
+        cells.push(text(&row.changes()));
+        cells.extend(row.commands().map(text));
+        let first = self.group.filter(|_| self.rank == Some(1));
+        let missing = first.map_or(&[][..], |group| &group.missing);
+        let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
+        cells.push(if missing.is_empty() { String::new() } else { "true".into() });
+        cells.push(text(&missing.join("; ")));
+        cells.push(first.map_or(String::new(), |group| text(&note::decision(ranking, group))));
+        cells
+    }
 }
 
 /// Text that no spreadsheet takes for a formula, also after spaces and in full-width forms.
@@ -82,6 +129,13 @@ fn text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn separators_and_quotes_are_quoted() {
+        let mut out = Vec::new();
+        record(&mut out, ["a", "b,c", "d\"e", "f\ng", ""].into_iter().map(String::from));
+        assert_eq!(String::from_utf8(out).unwrap(), "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
+    }
 
     #[test]
     fn no_cell_is_a_formula() {

@@ -1,50 +1,179 @@
-//! Result rows with `rank`, `group` and `verdict`; failed results and load points other than the candidate's best have
-//! no rank. The first row of a group has the `decision` on it; if the group lacks frameworks, it is `provisional` and lists those that are `missing`.
+//! One `decision` row for each ranking, then the result rows with `rank`, `group` and `verdict`; failed results and load
+//! points other than the candidate's best have no rank. The first row of a group has the `decision` on it; if the group lacks
+//! frameworks, it is `provisional` and lists those that are `missing`.
 
-use serde_json::Value;
+use std::fmt;
 
-use super::note;
-use crate::base::error::Result;
-use crate::rank::{Entry, Ranking, Trial};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::parts::in_order;
+use super::{next, note};
+use crate::base::error::Result as Done;
+use crate::rank::{Decision, Entry, Group, Missing, Ranking, Trial};
 use crate::rows::jsonl::RowWriter;
-use crate::rows::kinds::Members;
-use crate::rows::row::Row;
+use crate::rows::kinds::{DecisionRow, Members};
 
-/// Writes the rows, ranked ones first.
+/// Writes the rows: the decisions, then the results, ranked ones first.
 ///
 /// # Errors
 /// If the reader left, or the error of the system.
-pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Result<()> {
+pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Done<()> {
+    if ranking.groups.is_empty() {
+        let decision = DecisionRow {
+            decision: note::headline(ranking),
+            missing: reasons(&ranking.unmeasured),
+            why: note::missing(ranking),
+            ..DecisionRow::default()
+        };
+        out.write_typed("decision", &decision)?;
+    }
+    for (n, group) in ranking.groups.iter().enumerate() {
+        out.write_typed("decision", &decision(ranking, n, group))?;
+    }
+    let mut all: Vec<RankedLine> = Vec::new();
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {
-            for entry in ranked.best.entries() {
-                let mut row = row(entry, Some(i + 1), n + 1)?;
-                if i == 0 {
-                    row.set("decision", note::decision(ranking, group));
-                }
-                if i == 0 && !group.missing.is_empty() {
-                    let missing = group.missing.iter().map(|m| (m.framework.to_string(), Value::from(m.why.as_str())));
-                    row.set("provisional", true);
-                    row.set("missing", missing.collect::<Members>());
-                }
-                out.write(&row)?;
-            }
-            for entry in ranked.others.iter().flat_map(Trial::entries) {
-                out.write(&row(entry, None, n + 1)?)?;
-            }
+            let best = ranked.best.entries().map(|entry| RankedLine { entry, rank: Some(i + 1), group: n });
+            let others = ranked.others.iter().flat_map(Trial::entries);
+            all.extend(best.chain(others.map(|entry| RankedLine { entry, rank: None, group: n })));
         }
     }
-    ranking.failed.iter().try_for_each(|entry| out.write_line(entry.line()))
+    in_order(&all, |line, text| line.write(ranking, text), |part| out.write_whole(part))?;
+    in_order(
+        &ranking.failed,
+        |entry, text| {
+            text.extend_from_slice(entry.line().as_bytes());
+            text.push(b'\n');
+        },
+        |part| out.write_whole(part),
+    )
 }
 
-fn row(entry: &Entry, rank: Option<usize>, group: usize) -> Result<Row> {
-    let mut row = Row::parse(entry.line())?;
-    if let Some(rank) = rank {
-        row.set("rank", rank);
+fn reasons(missing: &[Missing]) -> Members {
+    missing.iter().map(|missing| (missing.framework.to_string(), Value::from(missing.why.as_str()))).collect()
+}
+
+/// The decision on a group, for programs.
+fn decision(ranking: &Ranking, n: usize, group: &Group) -> DecisionRow {
+    let answer = note::answer(ranking, group);
+    let chosen = match &group.decision {
+        Decision::Winner | Decision::Fastest => group.ranked.first(),
+        Decision::None { .. } => None,
+    };
+    let chosen = chosen.map(|ranked| ranked.best.entry());
+    DecisionRow {
+        group: Some(n + 1),
+        scenario: group.key.scenario.clone(),
+        load_mode: group.key.mode.clone(),
+        decision: note::decision(ranking, group),
+        framework: chosen.map(|entry| entry.framework.to_string()),
+        candidate_id: chosen.map(|entry| entry.candidate_id.to_string()),
+        server_command: chosen.map(|entry| entry.commands().deploy().to_string()),
+        provisional: !group.missing.is_empty(),
+        missing: reasons(&group.missing),
+        why: answer.rest().into_iter().map(String::from).collect(),
+        next: next::steps(ranking, group),
     }
-    row.set("group", group);
-    if entry.passed.is_some() {
-        row.set("verdict", entry.verdict());
+}
+
+/// A result on its way out.
+struct RankedLine<'a> {
+    entry: &'a Entry,
+    /// From 1; `None` for a load point that is not the best.
+    rank: Option<usize>,
+    /// From 0.
+    group: usize,
+}
+
+impl RankedLine<'_> {
+    /// Appends the row: as it was read, with the members of the ranking.
+    fn write(&self, ranking: &Ranking, out: &mut Vec<u8>) {
+        let mut set: Vec<(&str, Value)> = Vec::new();
+        set.extend(self.rank.map(|rank| ("rank", rank.into())));
+        set.push(("group", (self.group + 1).into()));
+        if self.entry.passed.is_some() {
+            set.push(("verdict", self.entry.verdict().into()));
+        }
+        let group = &ranking.groups[self.group];
+        if self.rank == Some(1) {
+            set.push(("decision", note::decision(ranking, group).into()));
+        }
+        if self.rank == Some(1) && !group.missing.is_empty() {
+            set.push(("provisional", true.into()));
+            set.push(("missing", reasons(&group.missing).into()));
+        }
+        let line = self.entry.line();
+        match serde_json::from_str::<RowText>(line) {
+            Ok(members) => members.with(set, out),
+            // A key with escapes.
+            Err(_) => {
+                let mut row: Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+                set.into_iter().for_each(|(key, value)| drop(row.insert(key.to_string(), value)));
+                out.extend(Value::Object(row).to_string().bytes());
+            }
+        }
+        out.push(b'\n');
     }
-    Ok(row)
+}
+
+/// A row's members as text, in order.
+struct RowText<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl RowText<'_> {
+    /// Appends the row with these members set; an existing key keeps its place.
+    fn with(&self, mut set: Vec<(&str, Value)>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let mut put = |key: &str, value: &str| {
+            for part in ["\"", key, "\":", value, ","] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        };
+        for (key, value) in &self.0 {
+            match set.iter().position(|(own, _)| own == key) {
+                Some(at) => put(key, &set.remove(at).1.to_string()),
+                None => put(key, value.get()),
+            }
+        }
+        set.iter().for_each(|(key, value)| put(key, &value.to_string()));
+        out.pop();
+        out.push(b'}');
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RowText<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(RowTextVisitor)
+    }
+}
+
+struct RowTextVisitor;
+
+impl<'de> Visitor<'de> for RowTextVisitor {
+    type Value = RowText<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowText<'de>, A::Error> {
+        let mut members = Vec::with_capacity(24);
+        while let Some(member) = map.next_entry::<&'de str, &'de RawValue>()? {
+            members.push(member);
+        }
+        Ok(RowText(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_set_in_place_and_the_others_stay_as_they_were_read() {
+        let mut out = Vec::new();
+        let row: RowText = serde_json::from_str(r#"{"b": 1.50, "verdict":"x" ,"a":{"z": [1, 2]}}"#).unwrap();
+        row.with(vec![("rank", 2.into()), ("verdict", "pass".into())], &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"b":1.50,"verdict":"pass","a":{"z": [1, 2]},"rank":2}"#);
+    }
 }

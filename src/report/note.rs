@@ -168,7 +168,7 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
         None => format!("{unit} not measured"),
     };
     let who = candidate(first.entry());
-    let test = if group.key.smoke { "smoke test" } else { "simulation" };
+    let test = test_word(group);
     // The winner of a simulation or a smoke test is not a recommendation.
     let is_test = group.key.simulated || group.key.smoke;
     let complete = group.missing.is_empty();
@@ -225,6 +225,11 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
             Answer { main, ..Answer::default() }
         }
     }
+}
+
+/// What a run is that is not a benchmark.
+fn test_word(group: &Group) -> &'static str {
+    if group.key.smoke { "smoke test" } else { "simulation" }
 }
 
 /// The percentiles with too few requests: `p99 not confirmed (30 requests, 299 needed)`.
@@ -314,13 +319,15 @@ fn over(groups: &[Group]) -> String {
         let is_test = group.key.smoke || group.key.simulated;
         let kind = match (&group.decision, is_test, group.missing.is_empty()) {
             (Decision::None { .. }, ..) => "no candidate meets the SLA",
-            (_, true, true) => "fastest in this smoke test (not a benchmark)",
-            (_, true, false) => "provisionally fastest in this smoke test (not a benchmark)",
+            (_, true, true) => "fastest",
+            (_, true, false) => "provisionally fastest",
             (Decision::Winner, false, true) => "deploy",
             (Decision::Winner, false, false) => "provisional winner",
             (Decision::Fastest, false, true) => "no SLA given; fastest",
             (Decision::Fastest, false, false) => "no SLA given; provisionally fastest",
         };
+        let of_test = is_test && !matches!(group.decision, Decision::None { .. });
+        let kind = if of_test { format!("{kind} in this {} (not a benchmark)", test_word(group)) } else { kind.into() };
         let who = match (&group.decision, group.ranked.first()) {
             (Decision::Winner | Decision::Fastest, Some(first)) => candidate(first.best.entry()),
             _ => String::new(),
@@ -347,14 +354,45 @@ fn over(groups: &[Group]) -> String {
     kinds.iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
+/// The runner-up, ties and what decides between them, on about one line: `runner-up -4.2 %, within noise; 3-way tie by latency`. Its
+/// name is left out if the table shows it as the best of its framework.
+pub fn brief(group: &Group) -> Option<String> {
+    let (second, comparison) = group.ties.next.as_ref()?;
+    let runner_up = &group.ranked[*second];
+    let shown = group.best_of_frameworks().iter().any(|best| std::ptr::eq(*best, runner_up));
+    let simplest = if group.ties.simpler == Some(*second) { " and simplest" } else { "" };
+    let name = if shown { String::new() } else { format!(": {}", candidate(runner_up.best.entry())) };
+    let noise = match (comparison.tied(), comparison.interval) {
+        // The tie says so.
+        (true, _) => "",
+        (false, None) => ", single runs",
+        (false, Some((low, high))) if low <= 1.0 && 1.0 <= high => ", too few repeats to tell",
+        (false, Some(_)) => "",
+    };
+    let tied = group.ties.members.len();
+    let tie = if tied > 1 { format!("; {tied}-way tie") } else { String::new() };
+    let latency = group.ties.by_latency || (tied > 1 && group.one_rate().is_some());
+    let latency = if latency { " by latency" } else { "" };
+    Some(format!("runner-up{simplest}{name} {}{noise}{tie}{latency}", share(comparison)))
+}
+
+/// `-4.2 %`: how much less the second has than the first.
+fn share(comparison: &Comparison) -> String {
+    let share = ((1.0 / comparison.ratio - 1.0) * 1000.0).round() / 10.0;
+    if share == 0.0 { "0.0 %".to_string() } else { format!("{share:+.1} %") }
+}
+
 /// `-4.2 % (ratio 1.044, 95 % interval 1.011 to 1.079, 5 pairs)`; for single runs whether it is within noise.
 fn gap(comparison: &Comparison) -> String {
-    let share = ((1.0 / comparison.ratio - 1.0) * 1000.0).round() / 10.0;
-    let share = if share == 0.0 { "0.0 %".to_string() } else { format!("{share:+.1} %") };
+    let share = share(comparison);
     match comparison.interval {
         Some((low, high)) => {
             let kind = if comparison.paired { "pairs" } else { "repeats" };
-            let noise = if comparison.tied() { ", within noise" } else { "" };
+            let noise = match comparison.tied() {
+                true => ", within noise",
+                false if low <= 1.0 && 1.0 <= high => ", too few repeats to tell",
+                false => "",
+            };
             let (ratio, repeats) = (comparison.ratio, comparison.repeats);
             format!("{share} (ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}, {repeats} {kind}{noise})")
         }

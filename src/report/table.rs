@@ -68,9 +68,13 @@ pub fn table(report: &Report, look: TableStyle) -> String {
         out.push_str("Tried and not selected\n");
         for r in ranking.rejected.iter().take(MOST) {
             let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
-            out.push_str(&wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  "));
-            let why = if ranking.groups.len() > 1 { brief(&r.why) } else { plain(&r.why, true) };
-            out.push_str(&wrap(&why, look.width, "      "));
+            let what = plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true);
+            if ranking.groups.len() > 1 {
+                out.push_str(&format!("  {}\n", brief(&format!("{what}: {}", r.why), look)));
+                continue;
+            }
+            out.push_str(&wrap(&what, look.width, "  "));
+            out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
         }
         let more = ranking.rejected.len().saturating_sub(MOST) + ranking.rejected_more;
         if more > 0 {
@@ -87,12 +91,12 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     out
 }
 
-/// The first words of a reason, on at most two lines of a terminal.
-fn brief(why: &str) -> String {
-    const MOST: usize = 140;
-    match why.chars().count() > MOST {
-        true => why.chars().take(MOST - 1).chain(['…']).collect(),
-        false => plain(why, true),
+/// As much of a text as fits on a line of the terminal.
+fn brief(text: &str, look: TableStyle) -> String {
+    let most = look.width.map_or(140, |width| width.saturating_sub(2));
+    match text.chars().count() > most {
+        true => plain(&text.chars().take(most - 1).chain(['…']).collect::<String>(), true),
+        false => plain(text, true),
     }
 }
 
@@ -112,9 +116,10 @@ fn short_caveats(ranking: &Ranking) -> (Vec<&'static str>, Vec<String>) {
     (titles, whole)
 }
 
-/// The commands of the winners and of the simplest candidates tied with them, each once.
+/// The commands of the winners and of the simplest candidates tied with them, each once; with several rankings the command that
+/// wins most of them.
 fn commands(ranking: &Ranking, look: TableStyle) -> String {
-    let mut shown: Vec<(String, String)> = Vec::new();
+    let mut shown: Vec<(String, String, usize)> = Vec::new();
     let mut without: Vec<String> = Vec::new();
     for group in ranking.groups.iter().filter(|group| !matches!(group.decision, Decision::None { .. })) {
         for place in std::iter::once(0).chain(group.ties.simpler) {
@@ -122,16 +127,29 @@ fn commands(ranking: &Ranking, look: TableStyle) -> String {
             let (name, command) = (candidate(entry), entry.commands().deploy().to_string());
             match command.is_empty() {
                 true if !without.contains(&name) => without.push(name),
-                false if !shown.iter().any(|(_, other)| *other == command) => shown.push((name, command)),
-                true | false => {}
+                false => match shown.iter_mut().find(|(_, other, _)| *other == command) {
+                    Some((.., times)) => *times += usize::from(place == 0),
+                    None => shown.push((name, command, usize::from(place == 0))),
+                },
+                true => {}
             }
         }
     }
     let mut out = String::new();
-    for (name, command) in &shown {
+    let all = shown.len();
+    if ranking.groups.len() > 1 {
+        shown.sort_by_key(|(.., times)| std::cmp::Reverse(*times));
+        shown.truncate(1);
+    }
+    for (name, command, _) in &shown {
         out.push_str(&wrap(&plain(&format!("{name}:"), true), look.width, ""));
         // On one line, so that it can be copied.
         out.push_str(&format!("    {}\n", whole(command)));
+    }
+    match all - shown.len() {
+        0 => {}
+        1 => out.push_str("The command of 1 more: --format md\n"),
+        more => out.push_str(&format!("The commands of {more} more: --format md\n")),
     }
     if !without.is_empty() {
         let text = format!("No command in the rows of {}: {}", note::list(&without), super::text::NO_COMMAND);
@@ -233,7 +251,10 @@ fn group_rows(
     let more = group.ranked.len() - rows.len();
     let answer = note::answer(ranking, group);
     // With several rankings what is not confirmed stands below the table, once.
-    let mut rest: Vec<String> = answer.unconfirmed.into_iter().filter(|_| !several).chain(answer.others).collect();
+    let mut rest: Vec<String> = match several {
+        true => note::brief(group).into_iter().filter(|_| !matches!(group.decision, Decision::None { .. })).collect(),
+        false => answer.unconfirmed.into_iter().chain(answer.others).collect(),
+    };
     rest.extend((more > 0 && !several).then(|| format!("{more} more: --format csv")));
     if !rest.is_empty() {
         notes.push(rest.join("; "));

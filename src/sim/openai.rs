@@ -55,7 +55,11 @@ impl Completion {
         }
         let prompt = if chat { chat_tokens(&body["messages"]) } else { prompt_tokens(&body["prompt"]) };
         let prompt = prompt.ok_or_else(|| {
-            bad(if chat { "`messages` is missing" } else { "`prompt` must be a string or token ids" })
+            bad(if chat {
+                "`messages` must be a list of messages, each with `content` of text"
+            } else {
+                "`prompt` must be a string or token ids"
+            })
         })?;
         let wanted = [&body["max_completion_tokens"], &body["max_tokens"]].into_iter().find(|v| !v.is_null());
         let max_tokens = wanted.map_or(Some(16), Value::as_u64).filter(|n| *n > 0);
@@ -173,10 +177,35 @@ fn prompt_tokens(prompt: &Value) -> Option<u64> {
 
 fn chat_tokens(messages: &Value) -> Option<u64> {
     let messages = messages.as_array().filter(|m| !m.is_empty())?;
-    let sizes = messages.iter().map(|m| m["content"].as_str().map(|text| words(text) + TEMPLATE.0));
+    let sizes = messages.iter().map(|m| Some(content_words(&m["content"])? + TEMPLATE.0));
     sizes.sum::<Option<u64>>().map(|sum| sum + TEMPLATE.1)
+}
+
+/// The words of a message: text, or parts of text.
+fn content_words(content: &Value) -> Option<u64> {
+    match content.as_array() {
+        Some(parts) => parts.iter().map(|part| part["text"].as_str().map(words)).sum(),
+        None => content.as_str().map(words),
+    }
 }
 
 fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_parts_count_as_their_text() {
+        let served = EndpointLimits { model: "m".into(), max_model_len: 100, seed: 0 };
+        let prompt = |content: &Value| {
+            let body = json!({"model": "m", "messages": [{"role": "user", "content": content}], "max_tokens": 4});
+            Completion::parse(body.to_string().as_bytes(), true, &served).map(|asked| asked.size.prompt)
+        };
+        let parts = json!([{"type": "text", "text": "a b"}, {"type": "text", "text": "c"}]);
+        assert_eq!(prompt(&parts).unwrap(), prompt(&json!("a b c")).unwrap());
+        assert_eq!(prompt(&json!([{"type": "image_url"}])).unwrap_err().0, 400);
+    }
 }

@@ -104,12 +104,14 @@ fn a_dead_engine_wins_nothing() {
     // An unseen version says what it lacks, and never gives zeros.
     let renamed = edited("plain/vllm-0.33.0.json", &|row| {
         let all = row.as_object_mut().unwrap();
-        let value = all.shift_remove("request_throughput").unwrap();
-        all.insert("req_throughput".into(), value);
+        for key in ["request_throughput", "duration"] {
+            let value = all.shift_remove(key).unwrap();
+            all.insert(format!("bench_{key}"), value);
+        }
     });
     let renamed = renamed.expect(2);
     assert!(
-        renamed.stdout.is_empty() && renamed.stderr.contains("vllm_bench_serve without request_throughput"),
+        renamed.stdout.is_empty() && renamed.stderr.contains("vllm_bench_serve without duration or request_throughput"),
         "{}",
         renamed.stderr
     );
@@ -234,7 +236,7 @@ fn a_native_row_of_a_leased_server_becomes_a_result_of_its_candidate() {
     assert_eq!((&result["verdict"], &result["quality"]["simulated"]), (&json!("pass_unconfirmed"), &json!(true)));
     assert!(result["framework_version"].is_string() && result["startup"]["ready_ms"].is_number(), "{result:#}");
     // What nobody knows passes on.
-    let unknown = rows.stdout.replace("\"endpoint_type\"", "\"other\"");
+    let unknown = rows.stdout.replace("\"completed\"", "\"other\"");
     assert_eq!(run(&mut program("bench-normalize"), &unknown).expect(0).records("native").len(), 1);
 }
 
@@ -354,7 +356,7 @@ fn rows_of_others_are_gated_anew() {
 }
 
 #[test]
-fn a_report_of_llm_d_is_one_by_its_schema() {
+fn a_report_of_llm_d_is_one_by_its_schema_of_which_the_newer_is_a_superset() {
     let schema = fs::read_to_string(fixtures().join("llm-d-benchmark-report-v0.2.json")).unwrap();
     let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
     let own = fixtures().parent().unwrap().join("it/cases/bench-normalize/one-run-by-hand/stdin");

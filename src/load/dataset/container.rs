@@ -95,7 +95,7 @@ mod tests {
         for (text, word) in [
             ("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n", "Git LFS"),
             ("<!DOCTYPE html>\n<html>\n</html>\n", "HTML"),
-            ("prompt,response\n\"a, b\",c\n\"d\ne\",f\n", "CSV"),
+            ("city,country\n\"a, b\",c\n\"d\ne\",f\n", "CSV"),
             ("- prompt: a\n  output_len: 5\n", "is not JSON"),
             ("hello\nworld\n", "is not JSON"),
             ("{\n  \"data\": [\n    {\"prompt\": \"a\"", "not complete"),

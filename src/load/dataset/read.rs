@@ -95,8 +95,9 @@ fn columns(text: &str) -> Option<(String, u8)> {
     let json = |line: &str| line.starts_with(['{', '[', '"']) && parse_value(line).is_ok();
     let columns = head.split(separator).count();
     // A quoted field may have several lines, and separators.
-    let quoted = head.starts_with('"');
-    let alike = lines.take(3).all(|line| (quoted || line.split(separator).count() >= columns) && !json(line));
+    let first: Vec<&str> = lines.take(3).collect();
+    let quoted = head.starts_with('"') || first.iter().any(|line| line.contains('"'));
+    let alike = first.iter().all(|line| (quoted || line.split(separator).count() >= columns) && !json(line));
     let named =
         head.split(separator).all(|name| name.trim_matches(['"', ' ']).len() <= 40 && !name.contains(['{', ':']));
     let names = || head.split(separator).map(|name| name.trim_matches(['"', ' '])).collect::<Vec<_>>().join(", ");
@@ -242,6 +243,11 @@ mod tests {
             (json!({"prompt": " ", "output_len": 1}), "prompt is empty"),
             (json!({"messages": [{"role": "assistant", "content": "a"}], "output_len": 1}), "no message of a user"),
             (json!({"messages": [{"role": "alien", "content": "a"}]}), "unknown role"),
+            (json!({"prompt": "q", "prefix": "shared", "output_len": 1}), "has prefix"),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "input_audio"}, {"type": "text", "text": "q"}]}], "output_len": 3}),
+                "has audio",
+            ),
             (json!({"text": "q"}), "none of prompt"),
             (json!([1]), "not a JSON object"),
         ] {
@@ -256,6 +262,20 @@ mod tests {
         let read = read(&format!("{image}\n{tools}\nnonsense\n"), &ReadOptions { takes, ..ReadOptions::default() });
         assert_eq!((read.entries.len(), read.broken.len(), read.broken[0].0), (2, 1, 3));
         assert!(read.entries[1].extra.contains_key("tools"));
+    }
+
+    #[test]
+    fn a_trace_with_seconds_and_small_blocks_and_csv_with_quoted_lines_are_read() {
+        let ids: Vec<u64> = (0..70).collect();
+        let row = json!({"chat_id": 1, "parent_chat_id": -1, "timestamp": 61.5, "input_length": 1120, "output_length": 5, "hash_ids": ids});
+        let entry = &one(&row, &ReadOptions::default()).entries[0];
+        assert_eq!(entry.timestamp, Some(61_500.0));
+        assert!(matches!(&entry.prompt, Prompt::Blocks(blocks) if blocks.len() == 2), "{:?}", entry.prompt);
+        let again = &one(&entry.row(), &ReadOptions::default()).entries[0];
+        assert_eq!((&again.prompt, again.timestamp), (&entry.prompt, entry.timestamp));
+        let csv = read("prompt,output_len\n\"hello, there\",5\n\"two\nlines\",6\n", &ReadOptions::default());
+        let lengths: Vec<u32> = csv.entries.iter().map(|entry| entry.output_len).collect();
+        assert_eq!((lengths, csv.entries[1].prompt.clone()), (vec![5, 6], Prompt::Text("two\nlines".into())));
     }
 
     #[test]
@@ -283,6 +303,28 @@ mod tests {
                 2,
             ),
             (json!({"prompt": "p", "output_len": 500.0}), json!("p"), 500),
+            (
+                json!({"messages": [user("q"), {"role": "assistant", "content": "1234", "reasoning_content": "1234567"}]}),
+                json!([user("q")]),
+                3,
+            ),
+            (
+                json!({"system": "s", "messages": [{"role": "system", "content": "t"}, user("q"), {"role": "assistant", "content": null, "refusal": "12345678"}]}),
+                json!([{"role": "system", "content": "s"}, {"role": "system", "content": "t"}, user("q")]),
+                2,
+            ),
+            (
+                json!({"query": "2", "response": "12345678", "history": [["1", "a"]]}),
+                json!([user("1"), {"role": "assistant", "content": "a"}, user("2")]),
+                2,
+            ),
+            (
+                json!({"contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "12345678"}]}]}),
+                json!([user("q")]),
+                2,
+            ),
+            (json!({"messages": [{"role": "user", "content": {"text": "q"}}]}), json!([user("q")]), 9),
+            (json!({"prompt": "p", "chosen": "12345678", "rejected": "1234"}), json!("p"), 2),
             (json!({"inputs": "Why?", "parameters": {"max_new_tokens": 20}}), json!("Why?"), 20),
             (json!({"text_input": "Why?"}), json!("Why?"), 9),
             (json!({"body": {"input": "Why?", "instructions": "s", "max_output_tokens": 7}}), json!("s\n\nWhy?"), 7),

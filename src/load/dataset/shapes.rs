@@ -29,6 +29,8 @@ const INPUT: [&str; 5] = ["input_len", "input_length", "prompt_tokens", "input_t
 const QUESTION: [&str; 5] = ["question", "query", "input", "inputs", "text_input"];
 /// Answers to choose from, which are part of a question.
 const CHOICES: [&str; 4] = ["choices", "options", "endings", "choice_A"];
+/// Texts beside a prompt that may be part of it.
+const BESIDE: [&str; 6] = ["prefix", "suffix", "passage", "passages", "document", "documents"];
 /// Files outside of the messages that are part of the prompt.
 const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
 /// Members that bench-load sets itself.
@@ -114,12 +116,20 @@ pub fn parts(mut row: Map<String, Value>) -> Result<RowParts, String> {
         Prompt::Text(first) => {
             // Context of the question; the answer is not sent.
             let more = [text(&mut row, &["input"]), text(&mut row, &["context"])];
-            answer = text(&mut row, &["completion", "response", "output", "answer"]);
+            answer = text(&mut row, &["completion", "response", "output", "answer", "chosen"]);
+            if let Some(key) =
+                BESIDE.iter().find(|key| row.get(**key).is_some_and(|text| text.is_string() || text.is_array()))
+            {
+                return Err(format!("has {key}, which may be part of its prompt and would not be sent"));
+            }
             let parts: Vec<String> = [system, Some(first)].into_iter().chain(more).flatten().collect();
             Prompt::Text(parts.into_iter().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join("\n\n"))
         }
         Prompt::Messages(mut messages) => {
-            if let Some(system) = system.filter(|_| messages.iter().all(|message| message["role"] != "system")) {
+            let known = |system: &String| {
+                messages.iter().any(|message| message["role"] == "system" && text_of(&message["content"]) == *system)
+            };
+            if let Some(system) = system.filter(|system| !known(system)) {
                 messages.insert(0, json!({"role": "system", "content": system}));
             }
             Prompt::Messages(messages)
@@ -267,10 +277,13 @@ fn conversation(value: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Ve
             needs.insert("tools");
         }
         let content = message.get("content").or(message.get("value")).cloned().unwrap_or_default();
-        let parts = content.as_array().into_iter().flatten();
-        if parts.clone().any(|part| part["type"].as_str().is_some_and(|kind| kind != "text")) {
-            needs.insert("images");
-        }
+        let content = if content.is_object() { content["text"].clone() } else { content };
+        let kinds = content.as_array().into_iter().flatten().filter_map(|part| part["type"].as_str());
+        needs.extend(kinds.filter(|kind| *kind != "text").map(|kind| match kind {
+            _ if kind.contains("audio") => "audio",
+            _ if kind.contains("video") => "videos",
+            _ => "images",
+        }));
         if message.get("tool_calls").is_some_and(|calls| *calls != json!([]) && !calls.is_null()) {
             needs.insert("tools");
         }
@@ -288,7 +301,7 @@ fn conversation(value: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Ve
     let last = messages.last().ok_or("has no messages")?;
     let mut answer = None;
     if last["role"] == "assistant" {
-        answer = Some(text_of(&last["content"]));
+        answer = value.as_array().and_then(|all| all.last()).map(answered);
         messages.pop();
     }
     if !messages.iter().any(|message| message["role"] == "user") {
@@ -297,11 +310,22 @@ fn conversation(value: &Value, needs: &mut BTreeSet<&'static str>) -> Result<(Ve
     Ok((messages, answer))
 }
 
+/// What an answer made its server write: the reasoning, the text, a refusal and tool calls.
+fn answered(message: &Value) -> String {
+    let reasoning = ["reasoning_content", "reasoning", "thinking"].iter().find_map(|key| message[*key].as_str());
+    let content = message.get("content").or(message.get("value")).map(text_of).unwrap_or_default();
+    let calls = message["tool_calls"].as_array().filter(|calls| !calls.is_empty());
+    let calls = calls.map(|calls| calls.iter().map(|call| call["function"].to_string()).collect::<Vec<_>>().join("\n"));
+    let parts = [reasoning.map(String::from), Some(content), message["refusal"].as_str().map(String::from), calls];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 /// The text of a message's content.
 pub fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        Value::Object(one) => one.get("text").and_then(Value::as_str).unwrap_or_default().into(),
         _ => String::new(),
     }
 }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 /// Members that may have a talk as a list of texts, the user's first.
 const TEXTS: [&str; 3] = ["data", "conversations", "conversation"];
 
+/// Members with the last question beside a history.
+const ASKS: [&str; 5] = ["instruction", "prompt", "question", "query", "input"];
+
 /// The row with its talk as `conversations`; any other row as it is.
 pub fn talk(mut row: Map<String, Value>) -> Map<String, Value> {
     let texts = |value: &Value| {
@@ -23,13 +26,20 @@ pub fn talk(mut row: Map<String, Value>) -> Map<String, Value> {
     } else if let Some((key, texts)) = TEXTS.iter().find_map(|key| Some((*key, row.get(*key).and_then(texts)?))) {
         row.remove(key);
         row.insert("conversations".into(), in_turn(texts).into());
-    } else if let Some(pairs) = row.get("history").and_then(history).filter(|_| row.contains_key("instruction")) {
-        let mut part = |key: &str| row.remove(key).and_then(|text| text.as_str().map(String::from)).unwrap_or_default();
-        let question = [part("instruction"), part("input")];
-        let question: Vec<String> = question.into_iter().filter(|text| !text.trim().is_empty()).collect();
+    } else if let Some(messages) = row.get("contents").and_then(contents) {
+        row.remove("contents");
+        row.insert("conversations".into(), messages.into());
+    } else if let Some(pairs) =
+        row.get("history").and_then(history).filter(|_| ASKS.iter().any(|key| row.contains_key(*key)))
+    {
+        let mut parts = |keys: &[&str]| -> Vec<String> {
+            let texts = keys.iter().filter_map(|key| row.remove(*key)?.as_str().map(String::from));
+            texts.filter(|text| !text.trim().is_empty()).collect()
+        };
+        let question = parts(&ASKS).join("\n\n");
         let mut texts: Vec<String> = pairs.into_iter().flatten().collect();
-        texts.push(question.join("\n\n"));
-        texts.extend(Some(part("output")).filter(|answer| !answer.is_empty()));
+        texts.push(question);
+        texts.extend(parts(&["output", "response", "answer"]).into_iter().next());
         row.remove("history");
         row.insert("conversations".into(), in_turn(texts).into());
     }
@@ -40,6 +50,16 @@ pub fn talk(mut row: Map<String, Value>) -> Map<String, Value> {
 fn turns(value: &Value) -> Option<Vec<String>> {
     let list = value.as_array().filter(|list| !list.is_empty())?;
     list.iter().map(|turn| turn.as_str().or(turn["text"].as_str()).map(String::from)).collect()
+}
+
+/// Messages as Gemini has them: each a role, and parts with a text.
+fn contents(value: &Value) -> Option<Vec<Value>> {
+    let list = value.as_array().filter(|list| !list.is_empty())?;
+    let message = |one: &Value| {
+        let texts: Option<Vec<&str>> = one["parts"].as_array()?.iter().map(|part| part["text"].as_str()).collect();
+        Some(json!({"role": one.get("role").cloned().unwrap_or("user".into()), "content": texts?.join("\n")}))
+    };
+    list.iter().map(message).collect()
 }
 
 fn in_turn(texts: Vec<String>) -> Vec<Value> {

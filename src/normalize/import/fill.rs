@@ -50,13 +50,14 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
 pub fn tidy(row: &mut Value) {
     let rate = &mut row["workload"]["request_rate"];
     *rate = rate.as_f64().filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
+    // A length or a number of requests of 0 means that it was not set.
     for key in ["input_len", "output_len"] {
         let length = &mut row["workload"][key];
-        *length = length.as_f64().filter(|n| *n >= 0.0).map_or(Value::Null, |n| json!(n));
+        *length = length.as_f64().filter(|n| *n > 0.0).map_or(Value::Null, |n| json!(n));
     }
     for key in ["num_prompts", "max_concurrency"] {
         let value = &mut row["workload"][key];
-        *value = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
+        *value = value.as_f64().filter(|n| *n > 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
     }
     if !row["candidate"].is_null() {
         let own = row["candidate"].clone();

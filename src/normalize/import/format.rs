@@ -42,6 +42,8 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "inferencex",
     "inferencex_multinode",
     "llm_optimizer",
+    "llm_d_report",
+    "llm_d_report_v0_1",
 ];
 
 /// One format.
@@ -52,6 +54,9 @@ pub struct ImportFormat {
     pub name: String,
     /// Name of the client; results of different clients are ranked separately.
     pub client: String,
+    /// Places of the client's name, if the file is a report that any client may be behind.
+    #[serde(default)]
+    pub client_at: JsonPlaces,
     /// The framework that the client belongs to, unless `--set` or `--candidate` names another one.
     #[serde(default)]
     pub framework: Option<String>,
@@ -80,12 +85,16 @@ pub struct ImportFormat {
     pub beside: BTreeMap<String, SiblingFile>,
     /// Required places; the error names missing ones.
     #[serde(default)]
-    pub needs: Vec<String>,
+    pub needs: Vec<JsonPlaces>,
     /// Number of requests that were scheduled, that succeeded and that failed; seconds from the first to the last.
     pub counts: CountMap,
     /// Members that are copied into the row unchanged.
     #[serde(default)]
     pub row: BTreeMap<String, JsonPlaces>,
+    /// Places of `row` that mean something only if another member has such a text: lengths of random prompts stand in a
+    /// result of any data set.
+    #[serde(default)]
+    pub only: BTreeMap<String, OnlyIf>,
     /// Places of `row` whose lengths are measured means, which do not identify a workload.
     #[serde(default)]
     pub measured: Vec<String>,
@@ -108,7 +117,8 @@ pub struct ImportFormat {
     /// Members of `candidate/changed` that describe the place and not the setting.
     #[serde(default)]
     pub unchanged: Vec<String>,
-    /// Framework names of this format that differ from ours.
+    /// Framework names of this format that differ from ours; one `*` matches any text. If the format belongs to a framework,
+    /// other words are not frameworks.
     #[serde(default)]
     pub frameworks: BTreeMap<String, String>,
     /// Place of the failure class; `oom` also sets the status.
@@ -152,11 +162,30 @@ pub struct Settings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FormatMarks {
-    /// All of these places exist.
-    pub all: Vec<String>,
+    /// All of these places exist; of several in one item, one.
+    pub all: Vec<JsonPlaces>,
     /// None of these places exists.
     #[serde(default)]
     pub none: Vec<String>,
+}
+
+/// A member that has to begin with one of these words.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlyIf {
+    /// Its place.
+    pub at: String,
+    /// The words.
+    pub begins: Vec<String>,
+}
+
+impl OnlyIf {
+    /// True if it does, or if the member is missing.
+    #[must_use]
+    pub fn holds(&self, result: &Value) -> bool {
+        let text = result.pointer(&self.at).and_then(Value::as_str);
+        text.is_none_or(|text| self.begins.iter().any(|word| text.starts_with(word.as_str())))
+    }
 }
 
 /// A file beside that of the result.
@@ -198,6 +227,8 @@ pub struct FlagCommand {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuCount {
+    /// A list: the products of its items are added up. An item without the first factor has no GPU.
+    pub list: Option<String>,
     /// Factors, such as tensor parallelism.
     pub product: Vec<String>,
     /// Summands, such as prefill and decode.
@@ -208,6 +239,13 @@ impl GpuCount {
     /// The number in a result; `None` if all places are missing.
     #[must_use]
     pub fn of(&self, result: &Value) -> Option<f64> {
+        if let Some(list) = &self.list {
+            let items = result.pointer(list)?.as_array()?.iter();
+            let has = |item: &&Value| self.product.first().is_some_and(|first| item.pointer(first).is_some());
+            let one = |item: &Value| Self { list: None, product: self.product.clone(), sum: Vec::new() }.of(item);
+            let counts: Vec<f64> = items.filter(has).filter_map(one).collect();
+            return (!counts.is_empty()).then(|| counts.iter().sum());
+        }
         let number = |place: &String| result.pointer(place).and_then(Value::as_f64);
         let factors: Vec<f64> = self.product.iter().filter_map(number).filter(|n| *n > 0.0).collect();
         let parts: Vec<f64> = self.sum.iter().filter_map(number).collect();
@@ -226,8 +264,12 @@ pub struct CountMap {
     /// Number of scheduled requests that had time to be sent; if absent, successes plus failures.
     #[serde(default)]
     pub sent: JsonPlaces,
-    /// Number of successful requests.
+    /// Number of successful requests; if absent, the scheduled ones without those that failed.
+    #[serde(default)]
     pub completed: JsonPlaces,
+    /// Number of requests in `sent` that the client itself cut off when its time was over: neither good nor failed.
+    #[serde(default)]
+    pub cut: JsonPlaces,
     /// Number of failed requests; absent if the format does not count them.
     #[serde(default)]
     pub failed: JsonPlaces,
@@ -277,6 +319,12 @@ pub struct NumberMap {
     /// Its formula in that client.
     #[serde(default, rename = "is")]
     pub meaning: Option<String>,
+    /// No run has a value of 0, which means that it was not measured.
+    #[serde(default)]
+    pub not_zero: bool,
+    /// It is a mean over the successful requests: the metric is their sum.
+    #[serde(default)]
+    pub per_request: bool,
 }
 
 /// The statistics of a latency.
@@ -290,6 +338,9 @@ pub struct LatencyMap {
     /// Factor to ms.
     #[serde(default = "once")]
     pub times: f64,
+    /// Place of the word for the unit, if the file states it: `ms`, `s`, `ms/token`, `s/token`.
+    #[serde(default)]
+    pub unit_at: Option<String>,
     /// Place of the number of samples: if it is 0, the statistics are null.
     #[serde(default)]
     pub counted_by: Option<String>,
@@ -352,10 +403,14 @@ impl ImportFormat {
     /// True if results of this format have files of this name in a folder.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.files.iter().any(|pattern| match pattern.split_once('*') {
-            Some((start, end)) => name.len() >= pattern.len() - 1 && name.starts_with(start) && name.ends_with(end),
-            None => name == pattern,
-        })
+        self.files.iter().any(|pattern| matches(pattern, name))
+    }
+
+    /// Our name of a framework.
+    #[must_use]
+    pub fn framework_of(&self, theirs: &str) -> String {
+        let ours = self.frameworks.iter().find(|(pattern, _)| matches(pattern, theirs)).map(|(_, ours)| ours);
+        ours.or(self.framework.as_ref()).cloned().unwrap_or_else(|| theirs.to_string())
     }
 
     /// The format of a file's content; `None` if unknown.
@@ -363,20 +418,39 @@ impl ImportFormat {
     pub fn of(content: &Value) -> Option<&'static Self> {
         FORMATS.iter().find(|format| {
             let has = |place: &String| content.pointer(place).is_some();
-            format.detect.all.iter().all(has) && !format.detect.none.iter().any(has)
+            format.detect.all.iter().all(|places| places.0.iter().any(has)) && !format.detect.none.iter().any(has)
         })
     }
 }
 
+/// True for a name of this pattern, in which one `*` matches any text, or two the text between them anywhere.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, rest)) => match rest.strip_suffix('*') {
+            Some(middle) => name.strip_prefix(start).is_some_and(|rest| rest.contains(middle)),
+            None => name.len() >= pattern.len() - 1 && name.starts_with(start) && name.ends_with(rest),
+        },
+        None => name == pattern,
+    }
+}
+
+/// Places of which all are missing, each by its names.
+#[must_use]
+pub fn lacking<'a>(places: &'a [JsonPlaces], content: &Value) -> Vec<String> {
+    let missing = |places: &&JsonPlaces| places.0.iter().all(|place| content.pointer(place).is_none());
+    let name = |places: &'a JsonPlaces| {
+        let names: Vec<&str> = places.0.iter().map(|place| place.trim_start_matches('/')).collect();
+        names.join(" or ")
+    };
+    places.iter().filter(missing).map(name).collect()
+}
+
 /// The formats most similar to a content of unknown format, with the keys that it lacks.
 #[must_use]
-pub fn nearest(content: &Value) -> Option<(&'static ImportFormat, Vec<&'static str>)> {
-    let lacking = |format: &'static ImportFormat| {
-        let lacks = format.detect.all.iter().filter(|place| content.pointer(place).is_none());
-        (format, lacks.map(|place| place.trim_start_matches('/')).collect::<Vec<_>>())
-    };
+pub fn nearest(content: &Value) -> Option<(&'static ImportFormat, Vec<String>)> {
+    let lacking = |format: &'static ImportFormat| (format, lacking(&format.detect.all, content));
     // A single common key means nothing.
-    let near = |(format, lacks): &(&ImportFormat, Vec<&str>)| {
+    let near = |(format, lacks): &(&ImportFormat, Vec<String>)| {
         let has = format.detect.all.len() - lacks.len();
         has > 1 && lacks.len() <= has && !lacks.is_empty()
     };

@@ -74,24 +74,20 @@ pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrid
 }
 
 fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<ImportedResult> {
-    let lacks: Vec<&str> = format
-        .needs
-        .iter()
-        .filter(|place| result.pointer(place).is_none())
-        .map(|place| place.trim_start_matches('/'))
-        .collect();
+    let lacks = format::lacking(&format.needs, result);
     if !lacks.is_empty() && result.get("error").is_none() {
         let why =
             format!("{} without {}: is it of another version of {}?", format.name, lacks.join(", "), format.client);
         return Err(Error::new(why));
     }
+    let client = at(&format.client_at, result, top).and_then(|(name, _)| name.as_str());
     let mut reading = ImportReading {
         format,
         result,
         top,
         native: NativeBlock {
             format: format.name.clone(),
-            client: format.client.clone(),
+            client: client.unwrap_or(&format.client).to_string(),
             fields: BTreeMap::new(),
             nulls: BTreeMap::new(),
             blind: format.blind.clone(),
@@ -177,9 +173,14 @@ struct ImportReading<'a> {
     contradicted: Vec<String>,
 }
 
-/// What a throughput is made of, if it can be made again.
-const FROM_COUNTS: [&str; 3] =
-    ["completed / duration", "total_output_tokens / duration", "(total_input_tokens + total_output_tokens) / duration"];
+/// Throughputs that follow from counts and duration: name, unit, formula.
+const FROM_COUNTS: [(&str, &str, &str); 3] = [
+    ("request_throughput", "1/s", "completed / duration"),
+    ("output_token_throughput", "tokens/s", "total_output_tokens / duration"),
+    ("total_token_throughput", "tokens/s", "(total_input_tokens + total_output_tokens) / duration"),
+];
+/// The field of a number that is not in the file and follows from others in it.
+const COMPUTED: &str = "computed";
 /// A throughput contradicts its counts if it differs by more than this share of the larger one, and by more than rounding.
 const CONTRADICTS: f64 = 0.02;
 const ROUNDED: f64 = 0.006;
@@ -194,12 +195,16 @@ impl ImportReading<'_> {
         self.metrics.get(name).copied().flatten()
     }
 
-    /// Duration, s: as stated, otherwise from its requests.
-    fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
+    /// Duration, s, as the file states it.
+    fn stated_duration(&self) -> Option<f64> {
         let counts = &self.format.counts;
         let ms = || self.number(&counts.duration_ms).map(|ms| ms / 1000.0);
-        let stated = self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0);
-        stated.or_else(|| sample?.window())
+        self.number(&counts.duration_s).or_else(ms).filter(|s| *s > 0.0)
+    }
+
+    /// Duration, s: as stated, otherwise from its requests.
+    fn duration(&self, sample: Option<&sample::Sample>) -> Option<f64> {
+        self.stated_duration().or_else(|| sample?.window())
     }
 
     fn put(&mut self, name: &str, value: Option<f64>, field: &str, unit: &str, meaning: Option<&str>) {
@@ -217,9 +222,10 @@ impl ImportReading<'_> {
     /// All metrics of the map, in our units. A latency of exactly 0 means no sample.
     fn numbers(&mut self) {
         let format = self.format;
-        for (name, number) in &format.metrics {
+        for (name, number) in format.metrics.iter().filter(|(_, number)| !number.per_request) {
             let Some((value, place)) = at(&number.at, self.result, self.top) else { continue };
             match value.as_f64().filter(|value| value.is_finite() && *value >= 0.0) {
+                Some(0.0) if number.not_zero => self.null(name, "0 in the file: it was not measured"),
                 Some(value) => {
                     self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
                 }
@@ -237,7 +243,17 @@ impl ImportReading<'_> {
                     self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/')));
                     continue;
                 };
-                self.put(name, Some(value * map.times), &place, &map.unit, Some(&map.meaning));
+                let stated = map.unit_at.as_ref().and_then(|place| self.result.pointer(place)?.as_str());
+                let (unit, times) = match stated {
+                    None => (map.unit.as_str(), map.times),
+                    Some("s" | "s/token") => ("s", 1000.0),
+                    Some("ms" | "ms/token") => ("ms", 1.0),
+                    Some(unit) => {
+                        self.null(name, &format!("its unit is {unit:?} in the file, which is not a unit of time"));
+                        continue;
+                    }
+                };
+                self.put(name, Some(value * times), &place, unit, Some(&map.meaning));
                 if samples == Some(0.0) {
                     self.null(name, "no sample: this client writes 0 for none");
                     self.placeholder |= value == 0.0;
@@ -268,14 +284,17 @@ impl ImportReading<'_> {
             ..ResultRow::new(framework, own_name, "", Status::Ok)
         });
         let mut measured: Vec<&str> = Vec::new();
-        for (place, places) in &format.row {
+        let means = |place: &str| format.only.get(place).is_none_or(|only| only.holds(self.result));
+        for (place, places) in format.row.iter().filter(|(place, _)| means(place)) {
             if let Some((value, found)) = at(places, self.result, self.top) {
                 put(&mut row, place, value.clone());
                 measured.extend(format.measured.contains(&found).then_some(place.as_str()));
             }
         }
         let name = format.id.iter().filter_map(|place| self.result.pointer(place)).map(words);
-        let name = name.collect::<Vec<_>>().join("-");
+        let mut name: Vec<String> = name.collect();
+        name.dedup();
+        let name = name.join("-");
         if !name.is_empty() {
             row["candidate_id"] = name.into();
         }
@@ -290,8 +309,8 @@ impl ImportReading<'_> {
         if let Some(gpus) = format.gpus.of(self.result) {
             put(&mut row, "hardware/gpu_count", json!(gpus as u64));
         }
-        if let Some(ours) = row["framework"].as_str().and_then(|theirs| format.frameworks.get(theirs)) {
-            row["framework"] = ours.as_str().into();
+        if let Some(theirs) = row["framework"].as_str() {
+            row["framework"] = format.framework_of(theirs).into();
         }
         if let Some(candidate) = &overrides.candidate {
             from_candidate(&mut row, candidate);
@@ -327,7 +346,7 @@ impl ImportReading<'_> {
             ("workload", json!(digest::short(&lengths))),
             ("load_mode", json!(mode)),
             ("endpoint", json!(workload.endpoint)),
-            ("client", json!(format.client)),
+            ("client", json!(self.native.client)),
         ];
         row.fingerprint = fingerprint.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
         Ok(row)
@@ -337,13 +356,19 @@ impl ImportReading<'_> {
     /// are the difference from the number of requested ones.
     fn counts(&mut self, sample: Option<&sample::Sample>, asked: Option<f64>) -> (Option<f64>, Option<f64>) {
         let counts = &self.format.counts;
+        let [stated_failures, cut, scheduled] =
+            [&counts.failed, &counts.cut, &counts.sent].map(|places| self.number(places));
+        let scheduled = scheduled.map(|n| (n - cut.unwrap_or_default()).max(0.0));
         let completed = self.number(&counts.completed).or(sample.map(|sample| sample.ok().into()));
-        let failed = self.number(&counts.failed).or_else(|| counts.failed_if_any.then_some(0.0));
+        let failed = stated_failures.or_else(|| counts.failed_if_any.then_some(0.0));
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
+        if let (None, Some(scheduled)) = (completed, scheduled) {
+            return self.from_scheduled(scheduled, failed, sample);
+        }
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
         // If the counts contradict each other, counted failures are taken as true.
-        let stated = completed.zip(self.number(&counts.failed)).map(|(completed, failed)| completed + failed);
-        let sent = self.number(&counts.sent).map(|sent| match stated {
+        let stated = completed.zip(stated_failures).map(|(completed, failed)| completed + failed);
+        let sent = scheduled.map(|sent| match stated {
             Some(stated) if completed.is_some_and(|completed| completed <= sent) => sent.max(stated),
             _ => sent,
         });
@@ -357,7 +382,44 @@ impl ImportReading<'_> {
             }
             None => self.null("success_rate", "this client does not count failures"),
         }
-        let duration = self.duration(sample);
+        self.rates(completed, sample);
+        self.metrics.extend(completed.map(|n| ("completed".to_string(), Some(n))));
+        self.metrics.extend(sent.zip(completed).map(|(sent, ok)| ("failed".to_string(), Some((sent - ok).max(0.0)))));
+        (completed, sent)
+    }
+
+    /// The same for a file that states how many requests were scheduled and not how many succeeded.
+    fn from_scheduled(
+        &mut self,
+        scheduled: f64,
+        failed: Option<f64>,
+        sample: Option<&sample::Sample>,
+    ) -> (Option<f64>, Option<f64>) {
+        let completed = (scheduled - failed.unwrap_or_default()).max(0.0);
+        let formula = if failed.is_some() { "scheduled - failed" } else { "scheduled; failures are not in the file" };
+        self.put("completed", Some(completed), COMPUTED, "requests", Some(formula));
+        match failed.filter(|_| scheduled > 0.0) {
+            Some(failed) => {
+                self.metrics.insert("success_rate".into(), Some(completed / scheduled));
+                self.metrics.insert("failed".into(), Some(failed));
+            }
+            None => self.null("success_rate", "this client does not count failures"),
+        }
+        self.rates(Some(completed), sample);
+        (Some(completed), Some(scheduled))
+    }
+
+    /// Totals and rates that follow from the counts.
+    fn rates(&mut self, completed: Option<f64>, sample: Option<&sample::Sample>) {
+        for (name, number) in self.format.metrics.iter().filter(|(_, number)| number.per_request) {
+            let Some((mean, place)) = at(&number.at, self.result, self.top) else { continue };
+            let total = mean.as_f64().zip(completed).map(|(mean, completed)| mean * completed * number.times);
+            self.put(name, total, &place, &number.unit, Some("mean of a request x completed"));
+        }
+        // A duration that is missing follows from a throughput.
+        let whole_rate = self.metric("request_throughput").filter(|rate| *rate > 0.0);
+        let duration =
+            self.duration(sample).or_else(|| completed.zip(whole_rate).map(|(completed, rate)| completed / rate));
         let per_second =
             |count: Option<f64>| count.zip(duration).map(|(count, s)| count / s).filter(|rate| rate.is_finite());
         let tokens = |name: &str| self.metric(name);
@@ -367,33 +429,27 @@ impl ImportReading<'_> {
         let input = input.or_else(|| whole.map(|sample| sample::total(&sample.input)));
         let output = output.or_else(|| whole.map(|sample| sample::total(&sample.output)));
         let made = [
-            ("request_throughput", per_second(completed)),
-            ("output_token_throughput", per_second(output)),
-            ("total_token_throughput", per_second(input.zip(output).map(|(input, output)| input + output))),
+            per_second(completed),
+            per_second(output),
+            per_second(input.zip(output).map(|(input, output)| input + output)),
         ];
-        if self.metric("request_throughput") == Some(0.0) && completed.is_some_and(|n| n > 0.0) {
-            self.null("request_throughput", "0 in the file, although requests completed");
-        }
-        for (name, value) in made {
-            if self.metric(name).is_none() && value.is_some() {
-                self.metrics.insert(name.into(), value);
+        for ((name, unit, formula), value) in FROM_COUNTS.into_iter().zip(made) {
+            if self.metric(name) == Some(0.0) && completed.is_some_and(|n| n > 0.0) {
+                self.null(name, "0 in the file, although requests completed");
             }
-            self.check(name, value);
+            if self.metric(name).is_none() && value.is_some() {
+                self.put(name, value, COMPUTED, unit, Some(formula));
+            }
+            self.check(name, formula, value);
         }
-        self.metrics.extend(completed.map(|n| ("completed".to_string(), Some(n))));
-        self.metrics.extend(sent.zip(completed).map(|(sent, ok)| ("failed".to_string(), Some((sent - ok).max(0.0)))));
-        (completed, sent)
     }
 
     /// Replaces a throughput that is not what its own counts and duration make it, and notes both.
-    fn check(&mut self, name: &str, made: Option<f64>) {
-        let stated_duration =
-            || self.number(&self.format.counts.duration_s).or(self.number(&self.format.counts.duration_ms));
+    fn check(&mut self, name: &str, formula: &str, made: Option<f64>) {
         let meaning = self.format.metrics.get(name).and_then(|number| number.meaning.as_deref()).unwrap_or_default();
-        let formula = FROM_COUNTS.iter().find(|formula| meaning.starts_with(**formula));
-        let Some((formula, (stated, made))) = formula.zip(self.metric(name).zip(made)) else { return };
+        let Some((stated, made)) = self.metric(name).zip(made).filter(|_| meaning.starts_with(formula)) else { return };
         // Some clients round to two digits.
-        if (stated - made).abs() <= CONTRADICTS * stated.max(made) + ROUNDED || stated_duration().is_none() {
+        if (stated - made).abs() <= CONTRADICTS * stated.max(made) + ROUNDED || self.stated_duration().is_none() {
             return;
         }
         self.contradicted.push(format!("{name} is {stated} in the file, but {formula} is {made:.4}"));
@@ -431,6 +487,10 @@ impl ImportReading<'_> {
                 FailureClass::AllRequestsFailed,
                 format!("no request{of} succeeded, although the client reported success"),
             ));
+        }
+        let rates: Vec<f64> = FROM_COUNTS.iter().filter_map(|(name, ..)| self.metric(name)).collect();
+        if completed.is_none() && !rates.is_empty() && rates.iter().all(|rate| *rate == 0.0) {
+            return Some((FailureClass::AllRequestsFailed, "all throughputs in the file are 0".into()));
         }
         let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
         (seen == Some(0.0)).then(|| {

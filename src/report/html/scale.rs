@@ -5,6 +5,8 @@ const GREATEST: f64 = 1e15;
 /// From this ratio of largest to smallest value on, a scale is logarithmic: otherwise the small values would be
 /// unreadable.
 const WIDE: f64 = 20.0;
+/// The least span of a scale, as a share of its upper end.
+const LEAST_SPAN: f64 = 0.2;
 /// Lower end of logarithmic scales.
 const LEAST: f64 = 1e-9;
 
@@ -36,8 +38,12 @@ impl Scale {
             let (low, high) = (round(low, false), round(high, true));
             return Some(Self { low, high, step: 0.0, from, to, log: true });
         }
-        // A scale begins at zero unless that would hide every difference.
-        let base = if low >= 0.0 && low < 0.7 * high { 0.0 } else { low };
+        // A scale begins at zero unless that would hide every difference, and spans enough that 1 % does not look like a cliff.
+        let base = match low >= 0.0 {
+            true if low < 0.7 * high => 0.0,
+            true => low.min((1.0 - LEAST_SPAN) * high),
+            false => low,
+        };
         let room = if base == high { (base.abs() * 0.1).max(1e-6) } else { 0.0 };
         let (base, high) = (base - room.min(base.max(0.0)), high + room);
         let step = nice((high - base) / count(most.max(2)));
@@ -137,7 +143,8 @@ mod tests {
     #[test]
     fn ticks_that_people_read() {
         assert_eq!(ticks(&[3.5, 7.0, 0.4]), ["0", "2", "4", "6", "8"]);
-        assert_eq!(ticks(&[90.0, 100.0]), ["90", "92", "94", "96", "98", "100"]);
+        assert_eq!(ticks(&[90.0, 100.0]), ["80", "85", "90", "95", "100"]);
+        assert_eq!(ticks(&[7.93, 8.0]), ["6.0", "6.5", "7.0", "7.5", "8.0"]);
         assert_eq!(ticks(&[10.0, 3000.0]), ["10", "100", "1000"]);
         assert_eq!(ticks(&[40.0, 900.0]), ["20", "50", "100", "200", "500", "1000"]);
         assert_eq!(ticks(&[0.0, 50_000.0]), ["0", "10k", "20k", "30k", "40k", "50k"]);

@@ -15,7 +15,7 @@ pub struct HtmlCell {
 }
 
 /// Text of at most this many characters is not wrapped.
-const SHORT: usize = 24;
+const SHORT: usize = 16;
 
 /// A row: its class, and its cells.
 pub struct HtmlRow {

@@ -116,11 +116,22 @@ impl<W: Write> RowWriter<W> {
     /// As [`RowWriter::write`].
     pub fn write_line(&mut self, line: &str) -> Result<()> {
         let line = outgoing(line);
-        self.buffer.clear();
-        self.buffer.extend_from_slice(line.as_bytes());
-        self.buffer.push(b'\n');
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer.extend_from_slice(line.as_bytes());
+        buffer.push(b'\n');
+        let written = self.write_whole(&buffer);
+        self.buffer = buffer;
+        written
+    }
+
+    /// Writes whole lines at once. They have no secrets: they were made of rows that were read without any.
+    ///
+    /// # Errors
+    /// As [`RowWriter::write`].
+    pub fn write_whole(&mut self, lines: &[u8]) -> Result<()> {
         // `write_all` continues after a short write; the reader of a pipe still sees a whole row.
-        let written = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush());
+        let written = self.sink.write_all(lines).and_then(|()| self.sink.flush());
         written.map_err(|e| match e.kind() {
             ErrorKind::BrokenPipe => Error::reader_left(),
             _ => Error::new(format!("cannot write to {}", self.name)).because(e).unwritable(),

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod common;
+mod decision;
 mod plan;
 mod request;
 mod result;
@@ -14,6 +15,7 @@ mod server;
 
 pub use self::candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
+pub use self::decision::DecisionRow;
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::request::Request;
 pub use self::result::{
