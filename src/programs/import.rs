@@ -33,7 +33,8 @@ pub fn is_other_client(path: &Path) -> bool {
     // The beginning of a long line is enough to recognize one of our rows.
     let mut limited = std::io::Read::take(&mut source, 1 << 24);
     if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
-        return false;
+        // A file of rows may be empty: a run that was interrupted. A document may not.
+        return path.extension().is_some_and(|end| end == "json");
     }
     if stdio::binary(&line).is_some() {
         return true;
@@ -156,6 +157,9 @@ fn whole(path: &Path) -> Result<Value> {
 fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let name = stdio::name(path);
     let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
+    if text.trim().is_empty() {
+        return Err(Error::new("the file is empty").at(name));
+    }
     if text.lines().next().is_some_and(is_csv_header) {
         return Err(Error::new(import_folder::csv(path)).at(name));
     }

@@ -116,7 +116,7 @@ fn ranked(out: &mut String, ranking: &Ranking, group: &Group, place: usize) {
         words.chain(figures).chain([super::text::verdict(trial).to_string()]).collect()
     };
     table(out, &head, own.trials().map(row));
-    let tests = own.best.entry().all_tests(&ranking.options);
+    let tests = pooled(ranking, &own.best);
     if !tests.is_empty() {
         put(out, &format!("\nLimits {}:\n", escape(&plain(&at(&own.best), false))));
         let head = ["Limit", "Value", "Threshold", "Headroom", "Requests", "Over the limit"];
@@ -134,6 +134,25 @@ fn ranked(out: &mut String, ranking: &Ranking, group: &Group, place: usize) {
         put(out, "\nNext:\n");
         steps.iter().for_each(|step| put(out, &format!("- {}", escape(&plain(step, true)))));
     }
+}
+
+/// The tests of a load point: the value of the repeat with the least headroom, and the requests of all.
+fn pooled(ranking: &Ranking, trial: &Trial) -> Vec<SlaTest> {
+    let mut found: Vec<SlaTest> = Vec::new();
+    for test in trial.entries().flat_map(|entry| entry.all_tests(&ranking.options)) {
+        let Some(known) = found.iter_mut().find(|known| known.limit == test.limit) else {
+            found.push(test);
+            continue;
+        };
+        let sum = |a: Option<u32>, b: Option<u32>| a.map_or(b, |a| Some(a + b.unwrap_or_default()));
+        let (n, over) = (sum(known.n, test.n), sum(known.over, test.over));
+        let confirmed = [known.confirmed, test.confirmed].contains(&Some(true)).then_some(true).or(known.confirmed);
+        if test.margin.unwrap_or(f64::INFINITY) < known.margin.unwrap_or(f64::INFINITY) {
+            *known = test;
+        }
+        (known.n, known.over, known.confirmed) = (n, over, confirmed);
+    }
+    found
 }
 
 fn at(trial: &Trial) -> String {

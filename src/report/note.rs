@@ -259,6 +259,15 @@ fn provisional(ranking: &Ranking, group: &Group) -> Option<String> {
     (!lacking.is_empty()).then(|| format!("provisional: the search of {} is incomplete", list(&lacking)))
 }
 
+/// That winners are provisional because searches are incomplete, for all rankings at once.
+pub fn incomplete(ranking: &Ranking) -> Option<String> {
+    let recommended =
+        |group: &Group| matches!(group.decision, Decision::Winner) && !group.key.smoke && !group.key.simulated;
+    let names: Vec<&str> = ranking.provisional().into_iter().map(|(framework, _)| framework).collect();
+    let says = !names.is_empty() && ranking.groups.iter().any(recommended);
+    says.then(|| format!("Provisional: the search of {} is incomplete.", list(&names)))
+}
+
 /// ` at 4 req/s`; empty if the row does not have a load.
 fn at(trial: &Trial) -> String {
     let (entry, load) = (trial.entry(), trial.load());

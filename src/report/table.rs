@@ -220,6 +220,9 @@ fn rankings(ranking: &Ranking, look: TableStyle) -> String {
         let unsure = ranking.groups.iter().filter_map(|group| note::answer(ranking, group).unconfirmed);
         let unsure: BTreeSet<String> = unsure.collect();
         let unsure: String = unsure.iter().take(2).map(|part| format!("pass?: {part}. ")).collect();
+        if let Some(incomplete) = note::incomplete(ranking) {
+            out.push_str(&wrap(&plain(&incomplete, true), look.width, ""));
+        }
         let line = format!("{unsure}The best of each framework; all candidates: --format md");
         out.push_str(&wrap(&plain(&line, true), look.width, ""));
     }

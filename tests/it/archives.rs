@@ -158,6 +158,11 @@ fn gaps_are_computed_and_marked_and_zeros_that_mean_nothing_are_null() {
         json!({"field": "computed", "unit": "1/s", "is": "completed / duration"})
     );
     assert_eq!((&made["workload"]["max_concurrency"], &made["fingerprint"]["load_mode"]), (&Value::Null, &json!("burst")));
+    // A number as text is a number.
+    let content = edited("plain/vllm-0.33.0.json", |row| row["request_rate"] = "5.0".into());
+    assert_eq!(row("x.json", &content.to_string())["workload"]["request_rate"], 5.0);
+    let zero = json!({"hw": "h200", "conc": 64, "framework": "vllm", "tput_per_gpu": 0, "model": "m", "tp": 8, "isl": 1024, "osl": 1024});
+    assert_eq!(row("x.json", &zero.to_string())["status"], "failed");
     // The duration follows from a throughput.
     let content = edited("plain/vllm-0.33.0.json", |row| {
         row.shift_remove("duration");
@@ -178,12 +183,14 @@ fn files_that_are_no_json_are_named_once_with_a_way_out() {
     write("guidellm.csv", b"Run Info,Benchmark\n1,2\n3,4\n");
     write("aiperf.csv", b"Metric,avg,p99\nTTFT,1,2\n");
     write("aiperf.json", b"{}");
+    write("empty.json", b"");
     write("plan.yaml", b"model: m\nframeworks:\n  vllm: {}\n");
     for (name, words) in [
         ("a.parquet", &["Parquet", "duckdb"][..]),
         ("b.json.gz", &["gzip", "gunzip"]),
         ("guidellm.csv", &["CSV", "benchmarks.json"]),
         ("aiperf.csv", &["CSV", "aiperf.json"]),
+        ("empty.json", &["is empty"]),
         ("plan.yaml", &["YAML", "bench-validate"]),
     ] {
         let done = normalize(&[folder.path().join(name).to_str().unwrap()]).expect(2);

@@ -488,7 +488,8 @@ impl ImportReading<'_> {
                 format!("no request{of} succeeded, although the client reported success"),
             ));
         }
-        let rates: Vec<f64> = FROM_COUNTS.iter().filter_map(|(name, ..)| self.metric(name)).collect();
+        let rates = self.metrics.iter().filter(|(name, _)| name.contains("throughput"));
+        let rates: Vec<f64> = rates.filter_map(|(_, rate)| *rate).collect();
         if completed.is_none() && !rates.is_empty() && rates.iter().all(|rate| *rate == 0.0) {
             return Some((FailureClass::AllRequestsFailed, "all throughputs in the file are 0".into()));
         }
