@@ -21,7 +21,10 @@ use crate::rows::words::{FailureClass, Stage};
 const ATTEMPTS: u32 = 3;
 
 /// Opens all files before reading any rows: if one is missing, its units would run again.
-fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -32,13 +35,11 @@ fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace
 }
 
 /// The keys of the units that result rows complete.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> Result<BTreeSet<String>> {
+#[must_use]
+pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut given_up = 0;
-    for (row, place) in rows(paths, notice)? {
+    for (row, place) in rows {
         // Results of other clients do not have units.
         if row.str("record") != Some("result") {
             continue;
@@ -46,7 +47,7 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
         let result = match row.view::<ResultRow>() {
             Ok(result) => result,
             Err(e) => {
-                notice.error(&e.at(place));
+                notice.error(&e.at(place.clone()));
                 continue;
             }
         };
@@ -68,17 +69,15 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
     if given_up > 0 {
         notice.say(format!("{given_up} results failed {ATTEMPTS} times with transient errors and are not run again; use --retry failed to run them"));
     }
-    Ok(keys)
+    keys
 }
 
 /// How long servers took to start and units to run, according to result rows.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn times(paths: &[PathBuf], notice: &'static Notice) -> Result<Observed> {
+#[must_use]
+pub fn times(rows: &[(Row, RowPlace)]) -> Observed {
     let mut servers: BTreeMap<String, (String, f64)> = BTreeMap::new();
     let mut units: BTreeMap<(String, String), (UnitKind, f64)> = BTreeMap::new();
-    for (row, _) in rows(paths, notice)? {
+    for (row, _) in rows {
         let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
             continue;
         };
@@ -97,7 +96,7 @@ pub fn times(paths: &[PathBuf], notice: &'static Notice) -> Result<Observed> {
             units.entry((run.server_id, unit)).or_insert((kind, 0.0)).1 += seconds;
         }
     }
-    Ok(Observed { ready_s: means(servers.into_values()), unit_s: means(units.into_values()) })
+    Observed { ready_s: means(servers.into_values()), unit_s: means(units.into_values()) }
 }
 
 /// The mean value of each key.
@@ -123,14 +122,12 @@ pub struct StageRows {
 }
 
 /// What result rows say about the stages of a sweep.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn stages(paths: &[PathBuf], notice: &'static Notice) -> Result<StageRows> {
+#[must_use]
+pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
     let mut found: Vec<(String, Found)> = Vec::new();
     let mut intake = Intake::default();
     let mut entries = Vec::new();
-    for (row, _) in rows(paths, notice)? {
+    for (row, _) in rows {
         // What cannot be read was reported with the rows that are done.
         let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
             continue;
@@ -158,7 +155,7 @@ pub fn stages(paths: &[PathBuf], notice: &'static Notice) -> Result<StageRows> {
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let best = best(&rank(entries, &intake));
-    Ok(StageRows { found: found.into_iter().map(|(_, found)| found).collect(), best })
+    StageRows { found: found.into_iter().map(|(_, found)| found).collect(), best }
 }
 
 /// Drops the units that are done, and candidates without units left; says so if none of them belongs to these candidates.

@@ -48,15 +48,16 @@ pub fn main() -> ExitCode {
         if args.stage != Some(SearchStage::Speculative) && !args.on.is_empty() {
             return Err(Error::new("--on requires --stage speculative"));
         }
-        let done = earlier::done(&args.done, args.retry, notice)?;
-        let staged = earlier::stages(&args.done, notice)?;
+        let mut rows = earlier::rows(&args.done, notice)?;
+        let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
             ([], []) => (None, None),
             ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
         let mut estimator = Estimator::default();
-        estimator.observed = earlier::times(&[&args.done[..], &args.times[..]].concat(), notice)?;
+        rows.extend(earlier::rows(&args.times, notice)?);
+        estimator.observed = earlier::times(&rows);
         let output = Output::open(args.output.as_deref())?;
         let mut expander = Expander {
             out: output.rows()?,
@@ -208,7 +209,8 @@ impl Expander<'_> {
             let money = self.args.gpu_hour.map_or(String::new(), |price| {
                 format!("; likely {:.2}, at most {:.2} at {price} per GPU-hour", likely * price, most * price)
             });
-            self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPUs{money}"));
+            let s = if gpus == 1 { "" } else { "s" };
+            self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPU{s}{money}"));
         }
         if is_long {
             let table = cost_table(&mut self.estimator, stages, &self.frameworks);

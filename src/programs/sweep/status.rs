@@ -45,8 +45,9 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         writeln!(file, "{}", Row::new("result", result).line()).context("cannot write a temporary file")?;
     }
     let paths = [file.path().to_path_buf()];
-    let done = earlier::done(&paths, RetryPolicy::Transient, notice)?;
-    let rows = earlier::stages(&paths, notice)?;
+    let rows = earlier::rows(&paths, notice)?;
+    let done = earlier::done(&rows, RetryPolicy::Transient, notice);
+    let rows = earlier::stages(&rows);
     let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
     if folder::is_staged(&folder.path("plan.jsonl"), notice)? {
         let sweep = StagedSweep { candidates: &candidates, found: &rows.found, best: &rows.best };
