@@ -15,6 +15,8 @@ Examples:
   bench-validate plan.yaml | bench-expand | bench-serve
   bench-expand plan.yaml --format sh                       the commands to run, and why
   bench-expand plan.yaml --done results.jsonl              only the units left to run
+  bench-expand plan.yaml --stage search --done results.jsonl
+                                                           of a plan with search.stages: 2: the second stage
   bench-expand plan.yaml --from results.jsonl --top 3 --repeats 3
                                                            second pass: run the leaders again at the rates found
   bench-expand plan.yaml --stage speculative --on results.jsonl
@@ -65,9 +67,19 @@ pub struct Args {
     /// Time budget in seconds; permits tier 3, since bench-serve --budget stops the run
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// What to search
-    #[arg(long, value_enum, default_value_t = SearchStage::Plain, requires_if("speculative", "on"), help_heading = "Stages and passes")]
-    pub stage: SearchStage,
+    /// Leave out what is not likely to end within this time, such as 8h: repeats, runs at given loads, the last candidates of each
+    /// framework, runs of searches, in this order; writes only the next candidate of each framework
+    #[arg(long, value_name = "TIME", value_parser = crate::base::span::span, conflicts_with_all = ["from", "on", "emit"])]
+    pub fit: Option<Duration>,
+    /// Estimate times from these result rows of earlier sweeps too; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub times: Vec<PathBuf>,
+    /// Price of one GPU for an hour: prints what the runs are likely to cost
+    #[arg(long, value_name = "PRICE", value_parser = super::rank::positive)]
+    pub gpu_hour: Option<f64>,
+    /// What to search [default: of a plan with search.stages: 2 the first stage with runs left, otherwise plain]
+    #[arg(long, value_enum, requires_if("speculative", "on"), help_heading = "Stages and passes")]
+    pub stage: Option<SearchStage>,
     /// With --stage speculative: result rows of the plain stage; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "Stages and passes")]
     pub on: Vec<PathBuf>,
@@ -118,6 +130,15 @@ pub enum SearchStage {
     Plain,
     /// Speculative decoding, on top of the best candidate of --on
     Speculative,
+    /// A few short runs of every candidate, which compare it with the best one of its framework
+    #[value(alias = "1")]
+    Screen,
+    /// The best two of each framework in --done and their ties, fully
+    #[value(alias = "2")]
+    Search,
+    /// The finalists of --done again, in randomized blocks
+    #[value(alias = "3")]
+    Repeat,
 }
 
 /// The order of a second pass.

@@ -229,7 +229,7 @@ fn number(text: &str) -> Result<f64> {
     number.ok_or_else(|| Error::new(format!("{text:?} is not a number")))
 }
 
-fn positive(text: &str) -> Result<f64> {
+pub(super) fn positive(text: &str) -> Result<f64> {
     let number = number(text)?;
     if number > 0.0 { Ok(number) } else { Err(Error::new("must be more than 0")) }
 }

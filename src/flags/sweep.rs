@@ -19,6 +19,9 @@ Examples:
   bench-sweep plan.yaml --dry-run                             only print the commands
   bench-sweep plan.yaml --budget 7200                         start no server after two hours
   bench-sweep plan.yaml --out results/m1 --retry failed       run again what failed
+  bench-sweep plan.yaml --fit 8h                              choose what to run so that it ends within eight hours
+  bench-sweep --status results/m1                             candidates done, failed and left, the best so far, the time left
+  bench-sweep --stop results/m1                               end after the current run, with a report; resume later
 
 Everything is written to DIR: plan.jsonl candidates.jsonl raw/NNNN.jsonl results.jsonl report.md report.html report.csv \
 help/ logs/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
@@ -34,7 +37,7 @@ Exit status:
   2  error: bad usage, unreadable or malformed input, I/O, a program that failed";
 
 /// Run the whole benchmark: plans in, one folder with rows, logs and reports out
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(
     name = "bench-sweep",
     version = VERSION,
@@ -44,17 +47,32 @@ Exit status:
 )]
 pub struct Args {
     /// Plan files or folders
-    #[arg(value_name = "PLAN", required = true)]
+    #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop"])]
     pub plans: Vec<PathBuf>,
     /// Output folder [default: results/NAME, NAME of the first plan]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Print how far the sweep in DIR is, also while it runs
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plans", "stop"])]
+    pub status: Option<PathBuf>,
+    /// End the sweep in DIR after its current run, with a report; so does a file DIR/stop
+    #[arg(long, value_name = "DIR", conflicts_with = "plans")]
+    pub stop: Option<PathBuf>,
+    /// Run CMD with an event row on its standard input when a stage begins, a candidate fails, and at the end
+    #[arg(long, value_name = "CMD")]
+    pub on_event: Option<String>,
     /// Only print the commands that would be run
     #[arg(long)]
     pub dry_run: bool,
     /// Start no further candidate after this time, in seconds; permits plans of tier 3
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
+    /// End within this time, such as 8h: choose what to run, and say what is left out; overrides search.fit of the plan
+    #[arg(long, value_name = "TIME", value_parser = crate::base::span::span)]
+    pub fit: Option<Duration>,
+    /// End by this time of day, such as 07:00: as --fit
+    #[arg(long, value_name = "HH:MM", conflicts_with = "fit")]
+    pub until: Option<String>,
     /// Run a plan of tier 3, however long it takes
     #[arg(long)]
     pub accept_long_run: bool,

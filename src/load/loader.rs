@@ -25,12 +25,13 @@ use crate::base::notice::Notice;
 use crate::metrics::search::SearchRange;
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
-use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status};
+use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status, Unit};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, FailureClass};
 use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
+use crate::system::stop_file;
 
 /// The server's prefix cache before a run.
 enum CacheState {
@@ -191,6 +192,9 @@ impl Loader<'_> {
         // server falls behind.
         let mut answers: BTreeMap<&str, Option<f64>> = BTreeMap::new();
         for unit in &candidate.units {
+            if stop_file::is_asked() {
+                break;
+            }
             let (scenario, load) = leased.scenario_and_load(unit)?;
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
             let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard, cpus.as_ref());
@@ -223,7 +227,7 @@ impl Loader<'_> {
             };
             let answer = answers.entry(&scenario.name).or_default();
             let ended = match SearchRange::of(load) {
-                Some(range) => self.search_unit(&leased, &run, spec, range, (sent, answer)).await?,
+                Some(range) => self.search_unit(&leased, (&run, unit), spec, range, (sent, answer)).await?,
                 None => self.run_unit(&leased, &run, spec, load, (sent, answer)).await?,
             };
             if ended {
@@ -237,7 +241,7 @@ impl Loader<'_> {
     async fn search_unit(
         &mut self,
         leased: &LeasedServer<'_>,
-        run: &Run,
+        (run, unit): (&Run, &Unit),
         spec: RunSpec<'_>,
         range: SearchRange,
         (sent, answer): (&mut BTreeSet<usize>, &mut Option<f64>),
@@ -249,7 +253,10 @@ impl Loader<'_> {
         }
         let until = leased.time_left().map(|left| Instant::now() + left);
         let command = |load: &Load, n, seed| leased.command(spec.scenario, load, n, seed);
-        let context = SearchContext { run, spec, range, command: &command, until, lease: leased.lease };
+        let candidate = leased.candidate;
+        let framework = candidate.search.stage.map(|_| candidate.framework.as_str());
+        let context =
+            SearchContext { run, spec, range, unit, framework, command: &command, until, lease: leased.lease };
         let mut own = *answer;
         let ended = search(&mut self.driver, &mut self.incumbents, context, sent, &mut own).await?;
         *answer = shorter(*answer, own);

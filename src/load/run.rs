@@ -114,7 +114,9 @@ impl LoadRun<'_> {
         let shard = recorder.run.shard;
         // A warm-up under load replaces the sequential one.
         let warmup_s = recorder.run.warmup_s.filter(|_| recorder.run.load.mode != LoadMode::Burst);
-        let first = if warmup_s.is_some() { 0 } else { bench.warmup_requests };
+        // The bursts before a search have warmed the server up.
+        let is_warm = warmup_s.is_some() || recorder.run.probe.is_some();
+        let first = if is_warm { 0 } else { bench.warmup_requests };
         let (sessions, before) = match (
             Jobs::new(items.phase(Phase::Measured), builder, shard).first(n),
             Jobs::new(items.phase(Phase::Warmup), builder, shard).first(first),

@@ -15,10 +15,11 @@ use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::metrics::sample::Sample;
 use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult, answer_s};
-use crate::rows::kinds::{Load, Request, RequestStatus, Run, RunLength, SearchEnd};
+use crate::rows::kinds::{Load, Request, RequestStatus, Run, RunLength, SearchEnd, Unit};
 use crate::rows::row::Row;
 use crate::rows::words::{Phase, SearchEndReason, SearchedLoad};
 use crate::system::lease::ClientLease;
+use crate::system::stop_file;
 
 /// What a search is about.
 #[derive(Clone, Copy)]
@@ -29,6 +30,10 @@ pub struct SearchContext<'a> {
     pub spec: RunSpec<'a>,
     /// The range to search.
     pub range: SearchRange,
+    /// Its unit, which may say where to begin.
+    pub unit: &'a Unit,
+    /// The candidate's framework, if the plan has stages: it is compared with others of its framework only.
+    pub framework: Option<&'a str>,
     /// The command that repeats a run of so many requests at this load with this seed.
     pub command: &'a dyn Fn(&Load, u32, u64) -> String,
     /// No run starts that would end after this.
@@ -60,19 +65,26 @@ pub async fn search(
 ) -> Result<Option<StopReason>> {
     let SearchContext { spec, range, lease, .. } = context;
     let bench = spec.bench;
-    let key = format!("{} {}", spec.scenario.identity(), json!(context.run.load));
+    let whose = context.framework.unwrap_or_default();
+    let key = format!("{whose} {} {}", spec.scenario.identity(), json!(context.run.load));
     let known = range.lower..=range.upper;
-    let incumbent = incumbents.get(&key).copied().filter(|best| range.prune && known.contains(best));
+    let is_known = |value: &f64| known.contains(value);
+    let best = incumbents.get(&key).copied().into_iter().chain(context.unit.bar).filter(is_known).reduce(f64::max);
+    let incumbent = best.filter(|_| range.prune || context.framework.is_some());
+    let begin = context.unit.start.filter(is_known);
     let mut pilot = Pilot::new(range);
-    let wide = incumbent.is_none() && range.is_wide();
+    let wide = incumbent.is_none() && begin.is_none() && range.is_wide();
     let bursts = pilot_bursts(context, driver.options.limits, &mut pilot, wide);
     if let Err(stopped) = driver.unless_stopped(lease, bursts).await {
         return Ok(Some(stopped));
     }
     *answer = pilot.answer_s().or(*answer);
-    let mut search = match incumbent {
-        Some(best) => LoadSearch::against(range, spec.sla, best),
-        None => LoadSearch::new(range, spec.sla, pilot.start().filter(|_| wide)),
+    let start = begin.or_else(|| pilot.start().filter(|_| wide));
+    let mut search = match (context.run.load.screen, incumbent) {
+        (true, bar) => LoadSearch::race(range, spec.sla, start, bar),
+        (false, Some(leader)) if context.framework.is_some() => LoadSearch::challenge(range, spec.sla, leader),
+        (false, Some(best)) => LoadSearch::against(range, spec.sla, best),
+        (false, None) => LoadSearch::new(range, spec.sla, start),
     };
     let mut count = 0;
     let mut reason = None;
@@ -84,6 +96,10 @@ pub async fn search(
         let length = spec.scenario.limited(length, sent.len(), bench.num_prompts);
         if context.is_late(driver.longest, &length) {
             reason = Some(SearchEndReason::Budget);
+            break;
+        }
+        if stop_file::is_asked() {
+            reason = Some(SearchEndReason::Interrupted);
             break;
         }
         run.run_id = format!("{}/{count}", run.run_id);
@@ -150,6 +166,11 @@ fn said(end: &SearchEnd, result: &SearchResult) -> String {
     let unit = end.searched.unit();
     let best =
         result.max_pass.map_or_else(|| "no load met the SLA".into(), |best| format!("{best} {unit} meet the SLA"));
+    if end.reason == SearchEndReason::Outraced
+        && let Some(worst) = result.min_fail
+    {
+        return format!("{}: out: misses the SLA at {worst} {unit}, near the best of its framework", end.scenario);
+    }
     let worst = result.min_fail.map(|worst| {
         let limit = result.decided_by.map_or_else(|| "the SLA".into(), |limit| limit.to_string());
         format!("; {worst} miss {limit}")

@@ -71,7 +71,7 @@ impl Target {
             for (load, spec) in self.loads.iter().enumerate() {
                 let what = json!([base, model, scenario, spec, self.benchmark]);
                 let key = digest::sha256(digest::canonical(&what).as_bytes())[..16].to_string();
-                units.push(Unit { key, scenario: scenario.name.clone(), load, repeat: 0 });
+                units.push(Unit { key, scenario: scenario.name.clone(), load, repeat: 0, start: None, bar: None });
             }
         }
         let candidate = Candidate {
@@ -110,6 +110,7 @@ impl Target {
                 space: 1,
                 baseline: true,
                 why: "given by hand".into(),
+                stage: None,
                 never_tried: Members::new(),
             },
             version: None,

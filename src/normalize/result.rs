@@ -213,6 +213,9 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     let passed = |row: &ResultRow| row.sla.get("passed") == Some(&Value::Bool(true));
     let closes = end.is_some_and(|end| end.reason.is_final());
     let wanted = end.filter(|_| closes).and_then(|end| end.max_pass);
+    // The first of two stages compares candidates of one framework; what it ended with is not a result of the candidate.
+    let is_screen =
+        probes.iter().any(|row| row.workload.as_ref().is_some_and(|w| w.load.as_ref().is_some_and(|load| load.screen)));
     // The last run at that load is the longest.
     let chosen = match wanted {
         Some(max_pass) => probes.iter().rposition(|row| value(row) == Some(max_pass) && passed(row)),
@@ -223,17 +226,20 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
         }
     };
     for (i, row) in probes.iter_mut().enumerate() {
-        row.search = Some(block(chosen == Some(i)));
+        row.search = Some(block(chosen == Some(i) && !is_screen));
         if chosen == Some(i) {
             row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
-            row.metrics.extend(wanted.map(|best| (searched.metric().to_string(), Some(best))));
+            row.metrics.extend(wanted.filter(|_| !is_screen).map(|best| (searched.metric().to_string(), Some(best))));
             sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
             if let Some(end) = end.filter(|end| end.reason == SearchEndReason::Pruned) {
                 row.status = Status::Skipped;
                 row.failure_class = Some(FailureClass::Pruned);
                 row.failure_reason = end.min_fail.map(|load| {
                     let unit = searched.unit();
-                    format!("search stopped: at {load} {unit}, where another candidate meets the SLA, it missed the SLA twice")
+match row.candidate.as_ref().and_then(|candidate| candidate.stage) {
+                        Some(_) => format!("not better than the best of its framework: at {load} {unit}, 10 % above it, it missed the SLA twice"),
+                        None => format!("search stopped: at {load} {unit}, where another candidate meets the SLA, it missed the SLA twice"),
+                    }
                 });
             }
         }
@@ -324,6 +330,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             index: candidate.search.index,
             of: candidate.search.of,
             why: candidate.search.why.clone(),
+            stage: candidate.search.stage,
             never_tried: candidate.search.never_tried.clone(),
             weights: candidate.weights.clone(),
         }),

@@ -128,6 +128,12 @@ fn targets(value: &Value, plan: &Plan, frameworks: &Frameworks, found: &mut Vec<
 /// How candidates are generated.
 fn search(plan: &Value, found: &mut Vec<Finding>) {
     let search = &plan["search"];
+    if let Some(Err(why)) = search["fit"].as_str().map(crate::base::span::span) {
+        found.push(Finding::value(Code::Range, "/search/fit", format!("fit {why}")));
+    }
+    if search["stages"].as_u64().is_some_and(|stages| stages > 2) {
+        found.push(Finding::value(Code::Range, "/search/stages", "stages must be 1 or 2"));
+    }
     if search["tier"].as_u64().is_some_and(|tier| tier > 3) {
         found.push(Finding::value(
             Code::Range,

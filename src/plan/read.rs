@@ -44,6 +44,8 @@ pub struct Plan {
     pub max_candidates: usize,
     /// Search tier: 1 (smoke test), 2 (bounded) or 3 (everything).
     pub tier: u64,
+    /// Number of stages in which candidates are searched: 1 or 2.
+    pub stages: u64,
     /// How candidates are generated.
     pub strategy: Strategy,
     /// Rules lifted by the plan.
@@ -154,6 +156,7 @@ impl Plan {
             weights: value["dataset"]["weights"].as_object().cloned().unwrap_or_default(),
             max_candidates: candidates(&mut plan),
             tier: plan.count("/search/tier"),
+            stages: value["search"]["stages"].as_u64().unwrap_or(1),
             strategy: strategy(&mut plan),
             allow: texts(&value["search"]["allow"]),
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),

@@ -3,22 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::stdio;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
-use crate::plan::expand::{FirstPassScore, closes};
+use crate::plan::expand::{FirstPassScore, Found, Observed, closes};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
 use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
 use crate::rows::resume::is_cut;
 use crate::rows::row::Row;
+use crate::rows::words::{FailureClass, Stage};
 
 /// Maximum number of attempts at a unit with transient failures.
 const ATTEMPTS: u32 = 3;
 
 /// Opens all files before reading any rows: if one is missing, its units would run again.
-fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -29,13 +35,11 @@ fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace
 }
 
 /// The keys of the units that result rows complete.
-///
-/// # Errors
-/// A file that cannot be read.
-pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> Result<BTreeSet<String>> {
+#[must_use]
+pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut given_up = 0;
-    for (row, place) in rows(paths, notice)? {
+    for (row, place) in rows {
         // Results of other clients do not have units.
         if row.str("record") != Some("result") {
             continue;
@@ -43,7 +47,7 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
         let result = match row.view::<ResultRow>() {
             Ok(result) => result,
             Err(e) => {
-                notice.error(&e.at(place));
+                notice.error(&e.at(place.clone()));
                 continue;
             }
         };
@@ -65,10 +69,96 @@ pub fn done(paths: &[PathBuf], retry: RetryPolicy, notice: &'static Notice) -> R
     if given_up > 0 {
         notice.say(format!("{given_up} results failed {ATTEMPTS} times with transient errors and are not run again; use --retry failed to run them"));
     }
-    Ok(keys)
+    keys
 }
 
-/// Drops the units that are done, and candidates without units left.
+/// How long servers took to start and units to run, according to result rows.
+#[must_use]
+pub fn times(rows: &[(Row, RowPlace)]) -> Observed {
+    let mut servers: BTreeMap<String, (String, f64)> = BTreeMap::new();
+    let mut units: BTreeMap<(String, String), (UnitKind, f64)> = BTreeMap::new();
+    for (row, _) in rows {
+        let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
+            continue;
+        };
+        let (Some(run), Some(block)) = (result.run, result.candidate) else { continue };
+        if let Some(ready) = result.startup.get("ready_ms").and_then(serde_json::Value::as_f64) {
+            servers.insert(run.server_id.clone(), (result.framework, ready / 1000.0));
+        }
+        let times = run.ended_at.as_ref().and_then(|end| {
+            Some(end.parse::<Timestamp>().ok()?.duration_since(run.started_at.parse().ok()?).as_secs_f64())
+        });
+        // An interrupted run says nothing about the time of a whole one.
+        let is_cut = result.failure_class.as_ref().is_some_and(FailureClass::is_cut);
+        if let (Some(seconds), Some(unit), false) = (times, run.unit, is_cut) {
+            let scenario = result.workload.and_then(|workload| workload.scenario).unwrap_or_default();
+            let kind = (block.stage, scenario, run.probe.is_some());
+            units.entry((run.server_id, unit)).or_insert((kind, 0.0)).1 += seconds;
+        }
+    }
+    Observed { ready_s: means(servers.into_values()), unit_s: means(units.into_values()) }
+}
+
+/// The mean value of each key.
+fn means<K: Ord>(values: impl Iterator<Item = (K, f64)>) -> BTreeMap<K, f64> {
+    let mut sums: BTreeMap<K, (f64, f64)> = BTreeMap::new();
+    for (key, value) in values {
+        let sum = sums.entry(key).or_default();
+        *sum = (sum.0 + 1.0, sum.1 + value);
+    }
+    sums.into_iter().map(|(key, (n, sum))| (key, sum / n)).collect()
+}
+
+/// The stage and scenario of a unit, and whether it is a search.
+type UnitKind = (Option<Stage>, String, bool);
+
+/// What the stages of a sweep found so far.
+#[derive(Debug, Default)]
+pub struct StageRows {
+    /// How its searches ended, the latest last.
+    pub found: Vec<Found>,
+    /// The best load points of the second stage, in ranking order.
+    pub best: Vec<FirstPassScore>,
+}
+
+/// What result rows say about the stages of a sweep.
+#[must_use]
+pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
+    let mut found: Vec<(String, Found)> = Vec::new();
+    let mut intake = Intake::default();
+    let mut entries = Vec::new();
+    for (row, _) in rows {
+        // What cannot be read was reported with the rows that are done.
+        let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
+            continue;
+        };
+        let Some(stage) = result.candidate.as_ref().and_then(|candidate| candidate.stage) else { continue };
+        if stage == Stage::Search
+            && let Ok(entry) = intake.line(&row.line())
+        {
+            entries.extend(entry);
+        }
+        if result.units.is_empty() {
+            continue;
+        }
+        let (Some(search), Some(run)) = (result.search, result.run) else { continue };
+        let one = Found {
+            stage,
+            framework: result.framework,
+            candidate_id: result.candidate_id,
+            scenario: result.workload.and_then(|workload| workload.scenario).unwrap_or_default(),
+            searched: search.searched,
+            max_pass: search.max_pass,
+            min_fail: search.min_fail,
+        };
+        found.push((run.started_at, one));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let best = best(&rank(entries, &intake));
+    StageRows { found: found.into_iter().map(|(_, found)| found).collect(), best }
+}
+
+/// Drops the units that are done, and candidates without units left; says so if none of them belongs to these candidates.
 pub fn drop_done(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notice: &Notice) {
     let mut units = candidates.iter().flat_map(|candidate| &candidate.units);
     if !done.is_empty() && !units.any(|unit| done.contains(&unit.key)) {
@@ -76,6 +166,11 @@ pub fn drop_done(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>, notic
                    version is another one (to go on with a sweep give its plan.jsonl, which has the versions of its captured help)";
         notice.warn(why);
     }
+    leave_out(candidates, done);
+}
+
+/// Drops the units that are done, and candidates without units left.
+pub fn leave_out(candidates: &mut Vec<Candidate>, done: &BTreeSet<String>) {
     for candidate in candidates.iter_mut() {
         candidate.units.retain(|unit| !done.contains(&unit.key));
     }

@@ -10,8 +10,13 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::expand::{Args, ExpandFormat, SearchStage};
-use crate::plan::expand::{Estimator, FirstPassScore, expand, finalists, on_top_of, round_robin};
+use crate::metrics::search::BEST;
+use crate::plan::expand::{
+    Estimate, Estimator, Finalists, FirstPassScore, StageCandidates, StagedSweep, cost_table, expand, finalists, fit,
+    in_words, likely_stages, on_top_of, round_robin,
+};
 use crate::plan::{CheckContext, Level, Plan};
+use crate::programs::earlier::StageRows;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
 use crate::programs::{earlier, emit, plans, stdio};
@@ -20,6 +25,15 @@ use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::Candidate;
 use crate::rows::row::Row;
+use crate::rows::words::Stage;
+
+/// The number of runs that candidates ask for.
+fn runs(candidates: &[Candidate]) -> usize {
+    candidates.iter().filter(|candidate| candidate.status.is_none()).map(|candidate| candidate.units.len()).sum()
+}
+
+/// A plan that is likely to take longer says how many GPU-hours it takes, and what its parts cost, s.
+const LONG_S: f64 = 3600.0;
 
 /// Runs the program with the arguments of this process.
 #[must_use]
@@ -31,25 +45,30 @@ pub fn main() -> ExitCode {
         {
             return Err(Error::new(format!("unknown tool {tool:?} of --emit; known: vllm-sweep")));
         }
-        if args.stage == SearchStage::Plain && !args.on.is_empty() {
+        if args.stage != Some(SearchStage::Speculative) && !args.on.is_empty() {
             return Err(Error::new("--on requires --stage speculative"));
         }
-        let done = earlier::done(&args.done, args.retry, notice)?;
+        let mut rows = earlier::rows(&args.done, notice)?;
+        let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
             ([], []) => (None, None),
             ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
             (on, _) => (Some(earlier::ranking(on, notice)?), None),
         };
+        let mut estimator = Estimator::default();
+        rows.extend(earlier::rows(&args.times, notice)?);
+        estimator.observed = earlier::times(&rows);
         let output = Output::open(args.output.as_deref())?;
         let mut expander = Expander {
             out: output.rows()?,
             args: &args,
             frameworks,
             done,
+            staged,
             ranking,
             best,
             notice,
-            estimator: Estimator::default(),
+            estimator,
             says_bind: false,
         };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
@@ -77,6 +96,7 @@ struct Expander<'a> {
     args: &'a Args,
     frameworks: Frameworks,
     done: BTreeSet<String>,
+    staged: StageRows,
     ranking: Option<Ranking>,
     best: Option<Vec<FirstPassScore>>,
     notice: &'static Notice,
@@ -117,7 +137,7 @@ impl Expander<'_> {
             return Ok(());
         }
         let mut expansions = expand(&plan, &self.frameworks)?;
-        if self.args.stage == SearchStage::Speculative {
+        if self.args.stage == Some(SearchStage::Speculative) {
             let leaders = self.ranking.as_ref().map(earlier::leaders).unwrap_or_default();
             let (plan, without) = on_top_of(plan.clone(), &expansions, &leaders, &self.frameworks);
             for framework in without {
@@ -134,12 +154,33 @@ impl Expander<'_> {
             {
                 self.notice.warn("no result in --from belongs to a candidate of this plan");
             }
-            candidates = finalists(candidates, best, self.args.top.into(), self.args.repeats.clone());
+            let (top, repeats) = (self.args.top.into(), self.args.repeats.clone());
+            candidates = finalists(candidates, best, &Finalists { top, baselines: true, repeats });
         }
-        earlier::drop_done(&mut candidates, &self.done, self.notice);
-        let estimated = self.estimator.estimate(candidates.iter(), &self.frameworks);
+        let whole = candidates.clone();
+        match self.stages(&plan) {
+            Some(stages) => candidates = self.staged(&candidates, &stages),
+            None => {
+                earlier::drop_done(&mut candidates, &self.done, self.notice);
+                let (next, skipped) = self.fitted(vec![StageCandidates { stage: None, candidates }]);
+                candidates = if runs(&next) > 0 { next } else { next.into_iter().chain(skipped).collect() };
+            }
+        }
+        let in_stages = plan.stages > 1
+            && self.done.is_empty()
+            && self.best.is_none()
+            && matches!(self.args.stage, None | Some(SearchStage::Plain));
+        let estimated = match in_stages {
+            true => self.estimator.estimate_stages(&whole, &self.frameworks),
+            false => self.estimator.estimate(candidates.iter(), &self.frameworks),
+        };
         if estimated.starts > 0 {
             self.notice.say(format!("{estimated}"));
+            let stages = match in_stages {
+                true => likely_stages(&whole, BEST),
+                false => vec![StageCandidates { stage: None, candidates: candidates.clone() }],
+            };
+            self.price(&estimated, &stages, plan.hardware.gpu_count.unwrap_or(0));
         }
         if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
             let why = format!("a tier 3 plan takes {}: use --accept-long-run or --budget SECONDS", estimated.range());
@@ -158,6 +199,92 @@ impl Expander<'_> {
             return Ok(());
         }
         candidates.iter().try_for_each(|candidate| self.write(candidate))
+    }
+
+    /// What a long plan costs, in GPU-hours and money, and which parts cost how much.
+    fn price(&mut self, estimated: &Estimate, stages: &[StageCandidates], gpus: u32) {
+        let [likely, most] = [estimated.likely_s(), estimated.most_s()].map(|s| s / 3600.0 * f64::from(gpus));
+        let is_long = estimated.likely_s() >= LONG_S;
+        if gpus > 0 && (is_long || self.args.gpu_hour.is_some()) {
+            let money = self.args.gpu_hour.map_or(String::new(), |price| {
+                format!("; likely {:.2}, at most {:.2} at {price} per GPU-hour", likely * price, most * price)
+            });
+            let s = if gpus == 1 { "" } else { "s" };
+            self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPU{s}{money}"));
+        }
+        if is_long {
+            let table = cost_table(&mut self.estimator, stages, &self.frameworks);
+            table.iter().for_each(|line| self.notice.plain_note(line));
+        }
+    }
+
+    /// The stages of which the first with runs left is wanted; `None` if the plan is expanded as a whole.
+    fn stages(&self, plan: &Plan) -> Option<Vec<Stage>> {
+        let is_staged = plan.stages > 1;
+        match self.args.stage {
+            Some(SearchStage::Plain | SearchStage::Speculative) => None,
+            Some(SearchStage::Screen) => Some(vec![Stage::Screen]),
+            Some(SearchStage::Search) => Some(vec![Stage::Search]),
+            Some(SearchStage::Repeat) => Some(vec![Stage::Repeat]),
+            None if !is_staged || self.best.is_some() => None,
+            // For people, and for other tools, which have no stages.
+            None if self.args.format == ExpandFormat::Sh || !self.args.emit.is_empty() => None,
+            None => Some(Stage::ALL.to_vec()),
+        }
+    }
+
+    /// The candidates of the first of these stages with runs left, or with runs for which there is time.
+    fn staged(&mut self, candidates: &[Candidate], stages: &[Stage]) -> Vec<Candidate> {
+        let StageRows { found, best } = std::mem::take(&mut self.staged);
+        let sweep = StagedSweep { candidates, found: &found, best: &best };
+        let mut skipped = Vec::new();
+        let mut next = Vec::new();
+        for stage in stages {
+            let mut all = sweep.stage(*stage);
+            earlier::leave_out(&mut all, &self.done);
+            let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
+            rest.extend(likely_stages(candidates, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+            let (all, lost) = self.fitted(rest);
+            skipped.extend(lost);
+            let runs = runs(&all);
+            if runs > 0 || stages.len() == 1 {
+                self.notice.say(format!("stage {stage}: {runs} run{}", if runs == 1 { "" } else { "s" }));
+                next = all;
+                break;
+            }
+        }
+        self.staged = StageRows { found, best };
+        // What does not fit now may fit later, if the others are quicker than expected.
+        if runs(&next) > 0 { next } else { next.into_iter().chain(skipped).collect() }
+    }
+
+    /// What runs next of the first of these stages, and, with --fit, what is left out of it.
+    fn fitted(&mut self, mut rest: Vec<StageCandidates>) -> (Vec<Candidate>, Vec<Candidate>) {
+        let Some(seconds) = self.args.fit.map(|fit| fit.as_secs_f64()) else {
+            return (rest.swap_remove(0).candidates, Vec::new());
+        };
+        let all = rest[0].candidates.clone();
+        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
+        let of = |stages: &[StageCandidates]| stages.iter().flat_map(|s| s.candidates.clone()).collect::<Vec<_>>();
+        let fitted = fit(rest, seconds, |stages| estimator.estimate(of(stages).iter(), frameworks));
+        let given_up: Vec<String> =
+            fitted.given_up.iter().map(|(what, saves)| format!("{what} ({})", in_words(*saves))).collect();
+        if !given_up.is_empty() {
+            let (within, likely) = (in_words(seconds), in_words(fitted.likely_s));
+            self.notice.say(format!("to end within {within}, likely {likely}: leaves out {}", given_up.join(", ")));
+        }
+        let skipped = fitted.skipped(&all, seconds);
+        let mut kept = fitted.stages.into_iter().next().map(|stage| stage.candidates).unwrap_or_default();
+        let mut frameworks: Vec<&str> = kept.iter().map(|candidate| candidate.framework.as_str()).collect();
+        frameworks.sort_unstable();
+        frameworks.dedup();
+        // What is left is estimated anew after each of them.
+        let (most, mut n) = (frameworks.len(), 0);
+        kept.retain(|candidate| {
+            n += usize::from(candidate.status.is_none());
+            candidate.status.is_some() || n <= most
+        });
+        (kept, skipped)
     }
 
     fn write(&mut self, candidate: &Candidate) -> Result<()> {

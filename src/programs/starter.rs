@@ -72,6 +72,9 @@ sla:
 search:
   # 1: smoke test, 2: bounded, 3: everything.
   tier: 2
+  # 2: compare all candidates with a few short runs, then search the best two of each framework and their ties, then repeat the
+  # finalists. 1: search every candidate.
+  stages: 2
   # Every value of every knob first, then every pair of values.
   strategy: pairwise
   max_candidates_per_framework: 8

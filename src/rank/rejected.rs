@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::criterion::RankOptions;
 use super::entry::Entry;
 use super::group::Group;
-use crate::rows::words::Basis;
+use crate::rows::words::{Basis, FailureClass};
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
@@ -26,7 +26,15 @@ const MOST: usize = 200;
 /// Failed results by candidate and reason, then candidates that miss the SLA at all load points; and the number of
 /// results beyond the maximum.
 pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) -> (Vec<RejectedCandidate>, usize) {
-    let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| ranked.best.passed() == Some(false));
+    let outraced: BTreeSet<(&str, &str)> = failed
+        .iter()
+        .filter(|entry| entry.failure_class() == FailureClass::Outraced.as_str())
+        .map(|entry| name(entry))
+        .collect();
+    let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| {
+        // Who lost the first of two stages says so in a row of its own.
+        ranked.best.passed() == Some(false) && !outraced.contains(&name(ranked.best.entry()))
+    });
     let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
     let (mut all, left_out) = first_candidates(all.collect());
     // Both parts are in a fixed order, which sorting keeps among equals.

@@ -26,6 +26,7 @@ use crate::rows::words::FailureClass;
 use crate::system::process::signals::Signals;
 use crate::system::process::{feed, guard, reader_left};
 use crate::system::run_folder;
+use crate::system::stop_file;
 
 /// Maximum grace after a signal: the user waits for the prompt.
 pub(super) const HURRIED_GRACE: Duration = Duration::from_secs(10);
@@ -109,7 +110,7 @@ impl Supervisor<'_> {
                 signal = self.signals.next() => return Ok(Some(signal)),
                 () = reader_left(self.out.sink()) => return Ok(None),
             };
-            let Some(row) = next else { return Ok(None) };
+            let Some(row) = next.filter(|_| !stop_file::is_asked()) else { return Ok(None) };
             let (row, place) = row?;
             let runnable = row.record() == Some("candidate") && row.get("status").is_none();
             if !runnable {

@@ -41,6 +41,12 @@ impl FolderLock {
         Ok(Self { folder: folder.canonicalize().map_err(at)?, _file: file })
     }
 
+    /// True if a sweep runs in the folder.
+    #[must_use]
+    pub fn is_held(folder: &Path) -> bool {
+        matches!(lock(&folder.join(".lock"), 0o640, ""), Err(LockFailure::Held(_)))
+    }
+
     /// The folder's full path, which is the value of [`SWEEP_MARK`].
     #[must_use]
     pub fn folder(&self) -> &Path {

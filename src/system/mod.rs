@@ -8,4 +8,6 @@ pub mod process;
 pub mod run_folder;
 pub mod secret_file;
 pub mod special_file;
+pub mod stop_file;
+pub mod stopwatch;
 pub mod whole_file;

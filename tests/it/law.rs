@@ -23,19 +23,21 @@
 //! | 32 slots, 23 s | 0.954/s | 7.5 | 71 min | 104 min |
 //! | 128 slots, 32 s | 3.29/s | 7.7 | 46 min | 68 min |
 
-mod engine;
+pub mod engine;
+pub mod virtual_server;
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serving_bench::load::schedule::arrivals;
 use serving_bench::metrics::sample::Sample;
-use serving_bench::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, answer_s};
-use serving_bench::metrics::sla::{CHECK_EVERY, Limits};
+use serving_bench::metrics::search::{LoadSearch, ProbeOutcome, ProbeRun, SearchRange};
+use serving_bench::metrics::sla::Limits;
 use serving_bench::plan::{DEFAULT_QPS, DEFAULT_USERS};
-use serving_bench::rows::kinds::{Load, LoadMode, Qps};
-use serving_bench::rows::words::{Arrivals, SearchedLoad};
+use serving_bench::rows::kinds::{Load, Qps};
+use serving_bench::rows::words::Arrivals;
 
-use self::engine::{Engine, Served};
+use self::engine::Engine;
+use self::virtual_server::{VirtualServer, sample};
 
 /// The limits of a new plan.
 const SLA: [(&str, f64); 3] = [("max_p99_ttft_ms", 2000.0), ("max_p99_tpot_ms", 50.0), ("min_success_rate", 0.99)];
@@ -63,90 +65,29 @@ fn limits() -> Limits {
 }
 
 /// A search as bench-load does it, with an engine in place of a server.
+fn search(engine: Engine, range: SearchRange, num_prompts: u32, seed: u64, day: u64) -> Searched {
+    let mut server = VirtualServer {
+        engine,
+        limits: limits(),
+        num_prompts,
+        seed,
+        days: DAYS,
+        rng: Pcg64::seed_from_u64(day),
+        seconds: 0.0,
+    };
+    let (start, answer) = server.bursts(range);
+    let search = LoadSearch::new(range, &limits(), start);
+    let ended = server.search(search, range, answer);
+    Searched { best: ended.max_pass.unwrap_or(0.0), probes: ended.probes as usize, seconds: server.seconds }
+}
+
+/// What a search found.
 struct Searched {
     /// The result; 0 without one.
     best: f64,
     probes: usize,
     /// Virtual time, s.
     seconds: f64,
-}
-
-fn sample(served: &[Served], engine: &Engine, open: bool) -> Sample {
-    let mut sample = Sample::default();
-    served.iter().for_each(|one| sample.add(&one.row(engine, open), &limits()));
-    sample.close();
-    sample
-}
-
-/// The requests in the order of their ends, until it is clear that they miss a limit.
-fn cut(served: &[Served], engine: &Engine, open: bool) -> (Vec<Served>, bool) {
-    let mut order: Vec<Served> = served.to_vec();
-    order.sort_by(|a, b| a.last.total_cmp(&b.last));
-    let limits = limits();
-    let mut sample = Sample::default();
-    for (done, one) in (1..).zip(&order) {
-        sample.add(&one.row(engine, open), &limits);
-        let check = done % CHECK_EVERY as usize == 0 && done < order.len();
-        if check && limits.cannot_pass(&sample, order.len()).is_some() {
-            order.truncate(done);
-            return (order, true);
-        }
-    }
-    (order, false)
-}
-
-fn search(engine: Engine, range: SearchRange, num_prompts: u32, seed: u64, day: u64) -> Searched {
-    let limits = limits();
-    let mut days = Pcg64::seed_from_u64(day);
-    let end = |served: &[Served]| served.iter().map(|one| one.last).fold(0.0, f64::max);
-    let mut seconds = 0.0;
-    let mut pilot = Pilot::new(range);
-    while let Some(n) = pilot.next() {
-        let engine = engine.another_day(DAYS, &mut days);
-        let served = engine.closed(n as usize, n as usize);
-        pilot.record(n, end(&served), &sample(&served, &engine, false), &limits);
-        seconds += end(&served);
-    }
-    let mut answer = pilot.answer_s();
-    let mut search = LoadSearch::new(range, &limits, pilot.start());
-    let mut probes = 0;
-    while let Some(probe) = search.next() {
-        let engine = engine.another_day(DAYS, &mut days);
-        let mode = if range.what == SearchedLoad::Rate { LoadMode::Open } else { LoadMode::Closed };
-        let load = range.load(probe.value, &Load { mode, ..Load::default() });
-        let length = probe.need.length(num_prompts, None, &load, answer);
-        let mut rng = Pcg64::seed_from_u64(seed + u64::from(probe.vote));
-        let (served, warm_s) = match load.concurrency {
-            // The first answer of each user is the ramp.
-            Some(users) => {
-                let served = engine.closed(users as usize, (length.requests + users) as usize);
-                (served[users as usize..].to_vec(), answer)
-            }
-            None => {
-                let due = arrivals(Arrivals::Poisson, length.requests, probe.value, &mut rng);
-                (engine.open(&due.iter().map(|at| at.seconds()).collect::<Vec<_>>()), None)
-            }
-        };
-        let (served, was_cut) = cut(&served, &engine, load.mode == LoadMode::Open);
-        seconds += end(&served);
-        let sample = sample(&served, &engine, load.mode == LoadMode::Open);
-        let run = ProbeRun {
-            load: &load,
-            length: &length,
-            warm_s,
-            sample: &sample,
-            gaps: None,
-            cut: was_cut,
-            client_saturated: false,
-        };
-        let judged = run.judge(&limits);
-        if matches!(&judged, ProbeOutcome::Judged(evidence) if evidence.passed) {
-            answer = answer_s(&sample).or(answer);
-        }
-        search.record(probe, judged);
-        probes += 1;
-    }
-    Searched { best: search.ended().max_pass.unwrap_or(0.0), probes, seconds }
 }
 
 #[test]
@@ -164,7 +105,7 @@ fn true_rates() {
         for (share, holds) in [(0.98, true), (1.02, false)] {
             let due = arrivals(Arrivals::Poisson, 200_000, share * capacity, &mut Pcg64::seed_from_u64(7));
             let served = engine.open(&due.iter().map(|at| at.seconds()).collect::<Vec<_>>());
-            let tests = limits().test(&sample(&served[20_000..], &engine, true), &|_| None);
+            let tests = limits().test(&sample(&limits(), &served[20_000..], &engine, true), &|_| None);
             let passed = tests.iter().all(|test| test.passed);
             assert_eq!(passed, holds, "{} at {share} of {capacity}: {tests:?}", engine.name);
         }

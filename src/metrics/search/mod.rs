@@ -8,18 +8,23 @@
 //!
 //! `tests/it/law.rs` holds this against engines whose capacity is known, and says what it costs.
 
+mod advance;
+mod entrant;
 mod evidence;
 mod judge;
 mod ladder;
 mod length;
 mod pilot;
+mod race;
 
+pub use self::advance::{BEST, MOST, advancing};
 pub use self::evidence::{Evidence, LoadVerdict};
 pub use self::judge::ProbeRun;
 pub use self::ladder::{Ladder, RATIO, SearchRange};
 pub use self::length::{ANSWER_PERCENTILE, LengthNeed, STEADY_ANSWERS, answer_s, answers};
 pub use self::pilot::Pilot;
 
+use self::entrant::Entrant;
 use self::evidence::verdicts;
 use super::sla::Limits;
 use super::stability::ENOUGH;
@@ -107,6 +112,8 @@ pub struct LoadSearch {
     start: usize,
     /// The best load of another candidate, if the search ends early for a candidate that cannot sustain it.
     incumbent: Option<usize>,
+    /// Set in the first of two stages, which only tells the best candidates from the others.
+    race: Option<Entrant>,
     /// Requests that decide a load.
     deciding: f64,
     done: Vec<(SearchProbe, ProbeOutcome)>,
@@ -133,6 +140,7 @@ impl LoadSearch {
             ladder,
             start,
             incumbent: None,
+            race: None,
             deciding: limits.strictest_quantile().map_or(0.0, |q| (EXPECTED_ABOVE / (1.0 - q)).round()),
             done: Vec::new(),
             stride: FIRST_STRIDE,
@@ -271,6 +279,9 @@ impl LoadSearch {
         }
         if let Some(pruning) = self.prune() {
             return pruning;
+        }
+        if let Some(race) = self.race {
+            return self.raced(race);
         }
         let top = self.ladder.top();
         // After a bracket was found the result is near, and runs are long.

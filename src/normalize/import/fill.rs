@@ -40,6 +40,7 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
         // Other clients do not state how many candidates their search has.
         of: count(of).unwrap_or(0),
         why: String::new(),
+        stage: None,
         never_tried: Members::new(),
         weights: Members::new(),
     })

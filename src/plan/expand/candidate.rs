@@ -40,6 +40,7 @@ impl CandidateBuilder<'_> {
             space,
             baseline: set.changed.is_empty(),
             why: set.why.clone(),
+            stage: None,
             never_tried: Members::new(),
         }
     }

@@ -2,13 +2,15 @@
 //! that every answer takes half of what the SLA allows, the highest figure all of it. Both assume that a server starts in the
 //! time that is usual for its framework.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use super::stages::likely_stages;
 use crate::engines::framework::Frameworks;
-use crate::metrics::search::{Evidence, LengthNeed, LoadSearch, ProbeOutcome, SearchRange, answers};
+use crate::metrics::search::{BEST, Evidence, LengthNeed, LoadSearch, MOST, ProbeOutcome, SearchRange, answers};
 use crate::metrics::sla;
 use crate::rows::kinds::{Benchmark, Candidate, Load, LoadMode, Members, RunLength, Scenario};
-use crate::rows::words::SearchedLoad;
+use crate::rows::words::{SearchedLoad, Stage};
 
 /// Assumed time to first token without a limit, ms.
 const TTFT_MS: f64 = 1000.0;
@@ -46,8 +48,8 @@ impl TimeRange {
 pub struct Estimate {
     /// Number of server starts.
     pub starts: usize,
-    /// Time until they are ready, in all, s.
-    pub start_s: f64,
+    /// Time until they are ready, in all.
+    pub start: TimeRange,
     /// Number of searches for the highest load.
     pub searches: usize,
     /// Likely number of probes of all searches.
@@ -66,25 +68,26 @@ impl Estimate {
     /// The likely time in all, s.
     #[must_use]
     pub fn likely_s(&self) -> f64 {
-        self.start_s + self.search.likely_s + self.run.likely_s
+        self.start.likely_s + self.search.likely_s + self.run.likely_s
     }
 
     /// The highest time in all, s.
     #[must_use]
     pub fn most_s(&self) -> f64 {
-        self.start_s + self.search.most_s + self.run.most_s
+        self.start.most_s + self.search.most_s + self.run.most_s
     }
 
     /// Both in words: `about 25 min, at most 4.0 h`.
     #[must_use]
     pub fn range(&self) -> String {
-        let (likely, most) = (time(self.likely_s()), time(self.most_s()));
+        let (likely, most) = (in_words(self.likely_s()), in_words(self.most_s()));
         if likely == most { format!("about {likely}") } else { format!("about {likely}, at most {most}") }
     }
 }
 
-/// A time in minutes or hours.
-fn time(s: f64) -> String {
+/// A time in minutes or hours: `25 min`, `4.0 h`.
+#[must_use]
+pub fn in_words(s: f64) -> String {
     match s {
         s if s < 5400.0 => format!("{:.0} min", (s / 60.0).ceil()),
         s => format!("{:.1} h", s / 3600.0),
@@ -94,7 +97,7 @@ fn time(s: f64) -> String {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let some = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-        let mut parts = vec![(self.start_s, some(self.starts, "server start", "server starts"))];
+        let mut parts = vec![(self.start.likely_s, some(self.starts, "server start", "server starts"))];
         if self.searches > 0 {
             let probes = (self.probes as f64 / self.searches as f64).round();
             let searches = some(self.searches, "search", "searches");
@@ -105,7 +108,7 @@ impl fmt::Display for Estimate {
         }
         // What takes longest comes first.
         parts.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let parts: Vec<String> = parts.into_iter().map(|(s, what)| format!("{what} ({})", time(s))).collect();
+        let parts: Vec<String> = parts.into_iter().map(|(s, what)| format!("{what} ({})", in_words(s))).collect();
         let assumed = match self.assumed {
             true => format!("; without a limit {TTFT_MS} ms to the first token and {TPOT_MS} ms per output token"),
             false => String::new(),
@@ -119,9 +122,22 @@ impl fmt::Display for Estimate {
     }
 }
 
+/// What the rows of a sweep so far, or of earlier ones, say about times.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Mean time until a server was ready, by framework, s.
+    pub ready_s: BTreeMap<String, f64>,
+    /// Mean time of a unit, by stage, scenario, and whether it is a search, s.
+    pub unit_s: BTreeMap<(Option<Stage>, String, bool), f64>,
+}
+
 /// Estimates lists of candidates.
 #[derive(Debug, Default)]
 pub struct Estimator {
+    /// What rows say about times: these units take as long as others of their kind took.
+    pub observed: Observed,
+    /// Estimated and observed time of such units, s: the others are off by the same factor.
+    seen: (f64, f64),
     /// What searches cost. Most candidates, and most plans, have the same searches.
     known: Vec<(SearchCase, SearchCost)>,
 }
@@ -139,7 +155,8 @@ impl Estimator {
             all.starts += 1;
             let ready =
                 frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
-            all.start_s += ready as f64;
+            let ready = self.observed.ready_s.get(&candidate.framework).copied().unwrap_or(ready as f64);
+            all.start.add(ready, ready);
             let bench = &candidate.benchmark;
             let warm = f64::from(bench.warmup_requests);
             for scenario in &candidate.scenarios {
@@ -152,18 +169,63 @@ impl Estimator {
                     let Some(range) = SearchRange::of(load) else {
                         all.runs += 1;
                         let run = |answer: f64| warm * answer + run_s(load, bench, answer);
-                        all.run.add(run(likely), run(most));
+                        let key = (candidate.search.stage, scenario.name.clone(), false);
+                        let time = self.corrected(&key, TimeRange { likely_s: run(likely), most_s: run(most) });
+                        all.run.add(time.likely_s, time.most_s);
                         continue;
                     };
                     let limits = sla::Limits::read(&members).with_floor();
-                    let cost = self.search(SearchCase::new(range, limits, load, bench, most));
+                    let first = candidate.search.baseline;
+                    let challenges = candidate.search.stage == Some(Stage::Search) && (unit.bar.is_some() || !first);
+                    let screen = match (load.screen, first) {
+                        (true, true) => Some(Screened::First),
+                        (true, false) => Some(Screened::AtBar),
+                        (false, _) => challenges.then_some(Screened::Challenger),
+                    };
+                    let case = SearchCase::new(range, limits, load, bench, most);
+                    let cost = self.search(SearchCase { screen, ..case });
                     all.searches += 1;
                     all.probes += cost.probes;
-                    all.search.add(cost.time.likely_s, cost.time.most_s);
+                    let key = (candidate.search.stage, scenario.name.clone(), true);
+                    let time = self.corrected(&key, cost.time);
+                    all.search.add(time.likely_s, time.most_s);
                 }
             }
         }
         all
+    }
+
+    /// The time that all stages of a plan with stages take: of these candidates, those that are likely to advance, and at most as many as
+    /// can.
+    #[must_use]
+    pub fn estimate_stages(&mut self, candidates: &[Candidate], frameworks: &Frameworks) -> Estimate {
+        let [likely, most] = [BEST, MOST].map(|each| {
+            let stages = likely_stages(candidates, each);
+            self.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
+        });
+        let range =
+            |get: fn(&Estimate) -> TimeRange| TimeRange { likely_s: get(&likely).likely_s, most_s: get(&most).most_s };
+        Estimate {
+            start: range(|estimate| estimate.start),
+            search: range(|estimate| estimate.search),
+            run: range(|estimate| estimate.run),
+            ..likely
+        }
+    }
+
+    /// The time of a unit of this kind, by what rows say about it or about others.
+    fn corrected(&mut self, key: &(Option<Stage>, String, bool), estimated: TimeRange) -> TimeRange {
+        match self.observed.unit_s.get(key) {
+            Some(mean) => {
+                self.seen = (self.seen.0 + estimated.likely_s, self.seen.1 + mean);
+                TimeRange { likely_s: *mean, most_s: estimated.most_s.max(*mean) }
+            }
+            None if self.seen.0 > 0.0 => {
+                let likely_s = estimated.likely_s * self.seen.1 / self.seen.0;
+                TimeRange { likely_s, most_s: estimated.most_s.max(likely_s) }
+            }
+            None => estimated,
+        }
     }
 
     /// What a search costs.
@@ -216,17 +278,28 @@ fn run_s(load: &Load, bench: &Benchmark, answer: f64) -> f64 {
     length_s(&length, load, bench.warmup_s, answer)
 }
 
+/// How a candidate begins in a sweep with stages.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Screened {
+    /// No load of its framework is known.
+    First,
+    /// At the best load of its framework.
+    AtBar,
+    /// In the second stage: it has to beat the leader of its framework.
+    Challenger,
+}
+
 /// What decides how long a search takes.
 #[derive(Debug, PartialEq)]
 struct SearchCase {
+    /// Set if it is no search by itself.
+    screen: Option<Screened>,
     range: SearchRange,
     limits: sla::Limits,
     load: Load,
     num_prompts: u32,
     duration_s: Option<f64>,
     warmup_s: Option<f64>,
-    /// Number of warm-up requests.
-    warm: f64,
     /// Time of an answer that just meets the limits, s.
     answer: f64,
 }
@@ -240,16 +313,16 @@ struct SearchCost {
 
 impl SearchCase {
     fn new(range: SearchRange, limits: sla::Limits, load: &Load, bench: &Benchmark, answer: f64) -> Self {
-        let Benchmark { num_prompts, duration_s, warmup_s, warmup_requests, .. } = *bench;
-        let warm = f64::from(warmup_requests);
-        Self { range, limits, load: load.clone(), num_prompts, duration_s, warmup_s, warm, answer }
+        let Benchmark { num_prompts, duration_s, warmup_s, .. } = *bench;
+        Self { screen: None, range, limits, load: load.clone(), num_prompts, duration_s, warmup_s, answer }
     }
 
     /// Its likely cost, and the highest one: that of a server that keeps up to some load of the range and whose answers take as
     /// long as the SLA allows. It depends on that load how much the number of runs and the length of each count.
     fn cost(&self) -> SearchCost {
         let SearchRange { lower, upper, .. } = self.range;
-        let bursts = if self.range.is_wide() { BURSTS } else { 1.0 };
+        let alone = matches!(self.screen, None | Some(Screened::First));
+        let bursts = if self.range.is_wide() && alone { BURSTS } else { 1.0 };
         let likely = self.answer * LIKELY;
         let keeps = match self.range.what {
             SearchedLoad::Rate => BATCH / likely.max(0.001),
@@ -261,14 +334,19 @@ impl SearchCase {
         let step = (upper / lower).powf(1.0 / f64::from(LEVELS));
         let levels = (0..=LEVELS).map(|i| lower * step.powi(i) * 1.000_001);
         let longest = levels.map(|keeps| self.simulate(None, keeps, self.answer, 1.0).1).fold(0.0, f64::max);
-        let most_s = (self.warm + bursts) * self.answer + longest;
-        SearchCost { probes, time: TimeRange { likely_s: ((self.warm + bursts) * likely + usual).min(most_s), most_s } }
+        let most_s = bursts * self.answer + longest;
+        SearchCost { probes, time: TimeRange { likely_s: (bursts * likely + usual).min(most_s), most_s } }
     }
 
     /// The number of runs and their time, s, if the server keeps up to the load `keeps` and failing runs take a share `cut` of their
     /// length.
     fn simulate(&self, start: Option<f64>, keeps: f64, answer: f64, cut: f64) -> (usize, f64) {
-        let mut search = LoadSearch::new(self.range, &self.limits, start);
+        let mut search = match self.screen {
+            None => LoadSearch::new(self.range, &self.limits, start),
+            Some(Screened::First) => LoadSearch::race(self.range, &self.limits, start, None),
+            Some(Screened::Challenger) => LoadSearch::challenge(self.range, &self.limits, keeps),
+            Some(Screened::AtBar) => LoadSearch::race(self.range, &self.limits, None, Some(keeps)),
+        };
         let (mut probes, mut seconds) = (0, 0.0);
         while let Some(probe) = search.next() {
             let load = self.range.load(probe.value, &self.load);

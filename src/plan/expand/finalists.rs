@@ -19,27 +19,36 @@ pub struct FirstPassScore {
     pub load: Load,
 }
 
+/// Which candidates are measured again, and how often.
+#[derive(Debug, Clone)]
+pub struct Finalists {
+    /// Number of leaders of each scenario.
+    pub top: usize,
+    /// The baselines too.
+    pub baselines: bool,
+    /// The repeats; the first pass was repeat 0.
+    pub repeats: std::ops::RangeInclusive<u32>,
+}
+
 /// The baselines and leaders of `candidates`, once per repeat, in randomized blocks; `best` is in ranking order, the leader of
 /// each scenario first. No candidate runs twice in a row if there are at least two.
 #[must_use]
-pub fn finalists(
-    candidates: Vec<Candidate>,
-    best: &[FirstPassScore],
-    top: usize,
-    repeats: std::ops::RangeInclusive<u32>,
-) -> Vec<Candidate> {
+pub fn finalists(candidates: Vec<Candidate>, best: &[FirstPassScore], chosen: &Finalists) -> Vec<Candidate> {
+    let Finalists { top, baselines, .. } = *chosen;
     let mut leading: BTreeSet<&str> = BTreeSet::new();
     let scenarios: BTreeSet<&str> = best.iter().map(|best| best.scenario.as_str()).collect();
     for scenario in &scenarios {
         leading.extend(best.iter().filter(|b| b.scenario == *scenario).take(top).map(|b| b.candidate_id.as_str()));
     }
-    let runs = |c: &Candidate| c.status.is_none() && (c.search.baseline || leading.contains(c.candidate_id.as_str()));
-    let chosen: Vec<Candidate> = candidates.into_iter().filter(runs).map(|c| at_its_rates(c, best)).collect();
-    let chosen: Vec<Candidate> = chosen.into_iter().filter(|candidate| !candidate.loads.is_empty()).collect();
+    let runs = |c: &Candidate| {
+        c.status.is_none() && (baselines && c.search.baseline || leading.contains(c.candidate_id.as_str()))
+    };
+    let again: Vec<Candidate> = candidates.into_iter().filter(runs).map(|c| at_its_rates(c, best)).collect();
+    let again: Vec<Candidate> = again.into_iter().filter(|candidate| !candidate.loads.is_empty()).collect();
     let mut all: Vec<Candidate> = Vec::new();
-    let Some(seed) = chosen.first().map(|candidate| candidate.benchmark.seed) else { return all };
-    for repeat in repeats {
-        let mut block = chosen.clone();
+    let Some(seed) = again.first().map(|candidate| candidate.benchmark.seed) else { return all };
+    for repeat in chosen.repeats.clone() {
+        let mut block = again.clone();
         block.shuffle(&mut generator(seed, &["block", &repeat.to_string()]));
         // Do not start a block with the last candidate of the previous one.
         if block.len() > 1 && all.last().is_some_and(|last| last.candidate_id == block[0].candidate_id) {
@@ -68,7 +77,14 @@ fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate 
                 loads.push(point);
                 loads.len() - 1
             });
-            units.push(Unit { key: String::new(), scenario: scenario.name.clone(), load, repeat: 0 });
+            units.push(Unit {
+                key: String::new(),
+                scenario: scenario.name.clone(),
+                load,
+                repeat: 0,
+                start: None,
+                bar: None,
+            });
         }
     }
     candidate.loads = loads;

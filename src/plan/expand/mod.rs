@@ -2,11 +2,14 @@
 
 mod candidate;
 mod change;
+mod cost_table;
 mod estimate;
 mod finalists;
+mod fit;
 mod pairwise;
 mod render;
 mod space;
+mod stages;
 mod strategy;
 mod unit;
 
@@ -14,8 +17,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use self::estimate::{Estimate, Estimator};
-pub use self::finalists::{FirstPassScore, finalists};
+pub use self::cost_table::cost_table;
+pub use self::estimate::{Estimate, Estimator, Observed, in_words};
+pub use self::finalists::{Finalists, FirstPassScore, finalists};
+pub use self::fit::{Fitted, fit};
+pub use self::stages::{Found, StageCandidates, StagedSweep, likely_stages};
 pub use self::strategy::size;
 pub use self::unit::closes;
 

@@ -15,7 +15,7 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
         for scenario in &candidate.scenarios {
             for load in 0..candidate.loads.len() {
                 let key = asked.key(&common, &scenario.name, load, repeat);
-                units.push(Unit { key, scenario: scenario.name.clone(), load, repeat });
+                units.push(Unit { key, scenario: scenario.name.clone(), load, repeat, start: None, bar: None });
             }
         }
     }

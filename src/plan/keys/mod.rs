@@ -127,6 +127,15 @@ const SEARCH: &[PlanKey] = &[
     .or(DefaultValue::Whole(10))
     .also(&["max_candidates", "candidates"]),
     PlanKey::new("allow", List(&Text), &[Validate, Expand], "Names of rules to lift; each is noted in the report."),
+    PlanKey::new(
+        "stages",
+        Count(1),
+        &[Expand, Load],
+        "1: search every candidate. 2: compare all of them shortly, then search the best two of each framework and their ties, then \
+         repeat the finalists.",
+    )
+    .or(DefaultValue::Whole(1)),
+    PlanKey::new("fit", Text, &[Expand], "Time in which a sweep is to end, such as 8h: what does not fit is left out (bench-sweep --fit)."),
     PlanKey::new("seed", Count(0), &[Expand], "Seed of random choices. Default: benchmark.seed."),
     PlanKey::new("resume", Bool, &[], "Ignored: scripts/sweep PLAN --out DIR resumes in DIR."),
     PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),

@@ -1,13 +1,15 @@
 //! The files of a sweep's folder.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::base::error::Result;
 use crate::base::notice::Notice;
+use crate::base::span::span;
 use crate::programs::stdio;
-use crate::rows::words::Status;
+use crate::rows::words::{Stage, Status};
 use crate::system::folder_lock::cannot_create;
 use crate::system::whole_file::remove_parts;
 
@@ -86,6 +88,53 @@ pub fn runs(candidates: &Path, notice: &'static Notice) -> Result<usize> {
         }
     }
     Ok(runs)
+}
+
+/// The stage of candidate rows, `None` if they are of no stage, and the number of runs that they ask for.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn next_stage(candidates: &Path, notice: &'static Notice) -> Result<(Option<Stage>, usize)> {
+    let runs = runs(candidates, notice)?;
+    for row in stdio::rows(&[candidates.to_path_buf()], notice) {
+        let (row, _) = row?;
+        let stage = row.get("search").and_then(|search| search.get("stage")?.as_str()?.parse().ok());
+        if let Some(stage) = stage.filter(|_| row.get("status").is_none()) {
+            return Ok((Some(stage), runs));
+        }
+    }
+    Ok((None, runs))
+}
+
+/// The time in which the plans are to be swept (`search.fit`), if all of them say one: their sum.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn fit(plans: &Path, notice: &'static Notice) -> Result<Option<Duration>> {
+    let mut all = Some(Duration::ZERO);
+    for row in stdio::rows(&[plans.to_path_buf()], notice) {
+        let (row, _) = row?;
+        if row.record() == Some("plan") {
+            let own = row.get("search").and_then(|search| span(search.get("fit")?.as_str()?).ok());
+            all = all.zip(own).map(|(all, own)| all + own);
+        }
+    }
+    Ok(all.filter(|all| !all.is_zero()))
+}
+
+/// True if a plan has stages.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_staged(plans: &Path, notice: &'static Notice) -> Result<bool> {
+    for row in stdio::rows(&[plans.to_path_buf()], notice) {
+        let (row, _) = row?;
+        let stages = row.get("search").and_then(|search| search.get("stages")?.as_u64());
+        if row.record() == Some("plan") && stages.is_some_and(|stages| stages > 1) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// True if any result row has metrics.

@@ -1,12 +1,17 @@
 //! bench-sweep: runs the other programs, and owns their signals and files.
 
+mod events;
 mod folder;
+mod stages;
+mod status;
 mod steps;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 
+use self::events::{EventCommand, FailureWatch};
 use self::folder::SweepFolder;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
@@ -22,6 +27,7 @@ use crate::system::process::proc::SWEEP_MARK;
 use crate::system::process::signals::Signal;
 use crate::system::process::{bound, guard, signals};
 use crate::system::run_folder;
+use crate::system::stop_file;
 use crate::system::whole_file::create_appended;
 
 /// How often a step of the end is repeated that a signal to all processes ended.
@@ -36,6 +42,13 @@ pub fn main() -> ExitCode {
     }
     let mut signal = None;
     let exit = super::run(|args: Args, notice| {
+        if let Some(folder) = &args.status {
+            status::print(&SweepFolder::at(folder.clone()), notice)?;
+            return Ok(ExitStatus::Done);
+        }
+        if let Some(folder) = &args.stop {
+            return stop(folder, notice);
+        }
         let folder = SweepFolder::at(args.folder());
         if args.dry_run {
             return dry_run(&args, &folder);
@@ -50,9 +63,13 @@ pub fn main() -> ExitCode {
         folder.remove_parts();
         // What loses both bench-serve and its guard becomes a child of this process.
         guard::adopt_orphans()?;
+        // It was for the sweep before.
+        let _ = std::fs::remove_file(stop_file::path(folder.root()));
         let runner = PipeRunner::listen(environment(&lock))?;
-        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, notice };
+        let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
+        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, events, notice };
         let exit = sweep.all();
+        sweep.tell_end(exit.as_ref().ok().copied());
         signal = sweep.runner.signal();
         exit
     });
@@ -60,6 +77,17 @@ pub fn main() -> ExitCode {
         signals::die_by(signal);
     }
     exit
+}
+
+/// Asks a running sweep to end after its current run.
+fn stop(folder: &Path, notice: &Notice) -> Result<ExitStatus> {
+    if !FolderLock::is_held(folder) {
+        notice.say(format!("no sweep is running in {}", folder.display()));
+        return Ok(ExitStatus::No);
+    }
+    stop_file::ask(folder)?;
+    notice.say(format!("the sweep in {} ends after its current run", folder.display()));
+    Ok(ExitStatus::Done)
 }
 
 /// Prints the commands instead of running them.
@@ -100,6 +128,7 @@ struct Sweep<'a> {
     runner: PipeRunner,
     /// A program failed.
     failed: bool,
+    events: Option<Arc<EventCommand>>,
     notice: &'static Notice,
 }
 
@@ -124,7 +153,7 @@ impl Sweep<'_> {
         if resumes && !self.resume(&earlier)? {
             return Ok(ExitStatus::Done);
         }
-        self.measure(resumes)?;
+        self.measure_stages(resumes)?;
         self.report()
     }
 
@@ -157,10 +186,12 @@ impl Sweep<'_> {
     }
 
     /// Runs the pipe. The rows are in their file even if this program is killed.
-    fn measure(&mut self, resumes: bool) -> Result<()> {
+    fn measure(&mut self, args: &Args, resumes: bool) -> Result<()> {
         let path = self.folder.next_raw_file();
         let file = create_appended(&path)?;
-        let ended = self.runner.run(&steps::measure(self.args, &self.folder, resumes), end_of(&file)?);
+        let watch = self.events.clone().map(|events| FailureWatch::start(path.clone(), events));
+        let ended = self.runner.run(&steps::measure(args, &self.folder, resumes), end_of(&file)?);
+        watch.into_iter().for_each(FailureWatch::finish);
         let is_empty = file.metadata().is_ok_and(|found| found.len() == 0);
         if is_empty {
             let _ = std::fs::remove_file(&path);
@@ -227,8 +258,10 @@ impl Sweep<'_> {
 
     /// What the report says first if runs are left.
     fn unfinished(&mut self, signal: Option<Signal>) -> Result<Option<Unfinished>> {
+        let is_asked = stop_file::path(self.folder.root()).exists();
         let reason = match (signal, self.failed, self.args.budget) {
             (Some(_), ..) => UnfinishedReason::Interrupted,
+            _ if is_asked => UnfinishedReason::Interrupted,
             (None, true, _) => UnfinishedReason::Failed,
             (None, false, Some(_)) => UnfinishedReason::Budget,
             (None, false, None) => return Ok(None),

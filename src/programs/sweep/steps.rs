@@ -22,21 +22,34 @@ pub fn validate(args: &Args, folder: &SweepFolder) -> Invocation {
 
 /// Writes all candidates to `candidates.jsonl`.
 pub fn expand(args: &Args, folder: &SweepFolder, quiet: bool) -> Invocation {
-    candidates(args, quiet).arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
+    let all = candidates(args, quiet).args(["--stage", "plain"]);
+    all.arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
 }
 
 /// Writes the candidates with runs left to `output`, so that they can be counted.
 pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet: bool, output: &Path) -> Invocation {
-    left(args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
+    // All of them, whether there is time for them or not.
+    let args = Args { fit: None, ..args.clone() };
+    left(&args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
 /// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
 fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
     let all = candidates(args, quiet);
+    let all = match args.fit {
+        Some(fit) => all.arg("--fit").arg(format!("{:.0}s", fit.as_secs_f64())),
+        None => all,
+    };
     match retry {
         Some(retry) => all.arg("--done").arg(folder.path("results.jsonl")).arg("--retry").arg(word(&retry)),
         None => all,
     }
+}
+
+/// Writes the candidates of the next pipe to `output`.
+pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, output: &Path) -> Invocation {
+    let left = left(args, folder, resumes.then_some(args.retry), true);
+    left.arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
 /// The pipe that measures: its rows go to standard output.
@@ -70,7 +83,7 @@ fn candidates(args: &Args, quiet: bool) -> Invocation {
 }
 
 fn within_budget(program: Invocation, args: &Args) -> Invocation {
-    match args.budget {
+    match args.budget.into_iter().chain(args.fit).min() {
         Some(budget) => program.arg("--budget").arg(budget.as_secs_f64().to_string()),
         None => program,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CachePolicy, Hardware, Load, Members, Scenario, Substitution};
-use crate::rows::words::{Endpoint, FailureClass, Status, Strategy};
+use crate::rows::words::{Endpoint, FailureClass, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl LauncherStep {
 }
 
 /// The unit of work and of resume: scenario × load spec × repeat of one candidate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unit {
     /// 16 hexadecimal digits: a digest of everything that the unit's result depends on.
@@ -165,6 +165,12 @@ pub struct Unit {
     pub load: usize,
     /// From 0.
     pub repeat: u32,
+    /// Where its search begins, requests per second or in flight: the candidate's own result of the stage before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
+    /// The highest load at which another candidate of the framework met the SLA in this stage, according to earlier rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bar: Option<f64>,
 }
 
 /// How the load is driven, the same for every candidate of a plan.
@@ -224,6 +230,9 @@ pub struct SearchPosition {
     /// Why it is tested.
     #[serde(default)]
     pub why: String,
+    /// The stage that these units are of, where the plan has stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// Allowed values of knobs that no candidate of this framework has, because the maximum number of candidates was
     /// reached.
     #[serde(default, skip_serializing_if = "Members::is_empty")]

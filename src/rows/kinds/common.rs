@@ -71,6 +71,9 @@ pub struct Load {
     /// Closed loop without `concurrency`: search the highest number of requests in flight that meets the SLA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<Users>,
+    /// The first of two stages: a few short runs that compare the candidate with the best one of its framework, instead of a search.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub screen: bool,
 }
 
 impl Load {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
 use crate::rows::words::{
-    Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, Status, TokenSource, Verdict,
+    Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, Stage, Status, TokenSource, Verdict,
 };
 
 /// A `result` row.
@@ -425,6 +425,9 @@ pub struct CandidateBlock {
     /// Why it is tested.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// The stage of the sweep, where the plan has stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// Allowed values of knobs that no candidate of its framework has.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub never_tried: Members,

@@ -55,6 +55,8 @@ classes! {
     Budget = "budget",
     /// Search stopped early: worse than another candidate.
     Pruned = "pruned",
+    /// Not searched: another candidate of its framework was better in the first of two stages.
+    Outraced = "outraced",
     /// The server could not be started.
     NotStarted = "not_started",
     /// The server has another version than the one its flags were checked for.

@@ -29,7 +29,7 @@ pub use self::limit::{Basis, Limit};
 pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
 pub use self::reach::{Connections, ReachedBy};
-pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Strategy};
+pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Stage, Strategy, SweepEvent};
 pub use self::server_state::ServerState;
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};

@@ -29,6 +29,30 @@ impl Strategy {
 }
 
 words! {
+    /// The stage of a sweep that a row is of, where a plan has stages.
+    pub enum Stage, "stage" {
+        /// Every candidate, shortly: which of them are worth a search.
+        Screen = "screen",
+        /// The best candidates of each framework, fully.
+        Search = "search",
+        /// The finalists, several times.
+        Repeat = "repeat",
+    }
+}
+
+words! {
+    /// What a sweep tells the command of `--on-event`.
+    pub enum SweepEvent, "event" {
+        /// A stage begins.
+        Stage = "stage",
+        /// A candidate failed.
+        Failure = "failure",
+        /// The sweep has ended, and its report is written.
+        End = "end",
+    }
+}
+
+words! {
     /// What a search looks for the highest value of.
     #[derive(Default)]
     pub enum SearchedLoad, "searched load" {
@@ -91,6 +115,10 @@ words! {
         NoPassInRange = "no_pass_in_range",
         /// Worse than the best candidate so far.
         Pruned = "pruned",
+        /// The first of two stages: told from the best candidate of its framework, as well as short runs can.
+        Screened = "screened",
+        /// The first of two stages: it failed where another candidate of its framework meets the SLA.
+        Outraced = "outraced",
         /// Too many runs in a row were inconclusive.
         Aborted = "aborted",
         /// The time budget left no time for another run.
@@ -118,7 +146,9 @@ impl SearchEndReason {
             | Self::MaxProbes
             | Self::NoFailureInRange
             | Self::NoPassInRange
-            | Self::Pruned => true,
+            | Self::Pruned
+            | Self::Screened
+            | Self::Outraced => true,
             Self::Aborted | Self::Budget | Self::Interrupted | Self::Unfinished => false,
         }
     }

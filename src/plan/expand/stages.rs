@@ -1,0 +1,229 @@
+//! The stages of a plan with `search.stages: 2`: what each of them runs, given what the rows so far say.
+//!
+//! `screen` compares all candidates of a framework with a few short runs each. `search` measures the best of them as the plan says.
+//! `repeat` measures the finalists again. A sweep runs one pipe for each; the same pipes can be run by hand.
+
+use std::collections::BTreeMap;
+
+use super::finalists::{Finalists, FirstPassScore, finalists};
+use super::unit::UnitKeys;
+use crate::metrics::search::advancing;
+use crate::rows::kinds::{Candidate, Load, Unit};
+use crate::rows::words::{FailureClass, SearchedLoad, Stage};
+
+/// Leaders of each scenario that are measured again.
+const FINALISTS: usize = 2;
+/// How often.
+const REPEATS: std::ops::RangeInclusive<u32> = 1..=2;
+
+/// How a search of an earlier stage ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The stage.
+    pub stage: Stage,
+    /// The framework's name in the plan.
+    pub framework: String,
+    /// The candidate.
+    pub candidate_id: String,
+    /// The scenario.
+    pub scenario: String,
+    /// What was searched.
+    pub searched: SearchedLoad,
+    /// Highest load that met the SLA; `None` if there is none, or if it was not worth looking for.
+    pub max_pass: Option<f64>,
+    /// Lowest load that did not.
+    pub min_fail: Option<f64>,
+}
+
+/// Candidates of a stage; of none, if the plan has no stages.
+#[derive(Debug, Clone)]
+pub struct StageCandidates {
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// What runs in it.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The candidates of all stages before anything has run: of the second, the first `each` of each framework, which cost as much as
+/// those that will advance.
+#[must_use]
+pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
+    let sweep = StagedSweep { candidates, found: &[], best: &[] };
+    let screen = StageCandidates { stage: Some(Stage::Screen), candidates: sweep.stage(Stage::Screen) };
+    if !candidates.iter().any(|candidate| candidate.loads.iter().any(Load::is_search)) {
+        return vec![StageCandidates { stage: None, ..screen }];
+    }
+    let mut of: BTreeMap<String, usize> = BTreeMap::new();
+    let is_first = |candidate: &&Candidate| {
+        let n = of.entry(candidate.framework.clone()).or_default();
+        *n += usize::from(candidate.status.is_none());
+        candidate.status.is_none() && *n <= each
+    };
+    let mut first: Vec<Candidate> = candidates.iter().filter(is_first).cloned().collect();
+    first.iter_mut().for_each(|candidate| candidate.search.stage = Some(Stage::Search));
+    // The finalists are measured at the load that they were found to sustain, and at their other loads.
+    let again = REPEATS.flat_map(|_| first.iter().take(FINALISTS)).cloned().map(|mut candidate| {
+        candidate.search.stage = Some(Stage::Repeat);
+        candidate.loads.iter_mut().for_each(at_middle);
+        candidate
+    });
+    let repeat = StageCandidates { stage: Some(Stage::Repeat), candidates: again.collect() };
+    vec![screen, StageCandidates { stage: Some(Stage::Search), candidates: first }, repeat]
+}
+
+/// Replaces a search by a load in the middle of its range.
+fn at_middle(load: &mut Load) {
+    if let Some(qps) = load.qps.take() {
+        load.rate = Some((qps.lower * qps.upper).sqrt());
+    }
+    if let Some(users) = load.users.take() {
+        load.concurrency = Some(users.lower.midpoint(users.upper));
+    }
+}
+
+/// A plan with stages: its candidates, and what the rows so far say about them.
+#[derive(Debug, Clone, Copy)]
+pub struct StagedSweep<'a> {
+    /// All of them, in the order in which they run, with the units of the plan.
+    pub candidates: &'a [Candidate],
+    /// The searches of earlier rows, the latest last.
+    pub found: &'a [Found],
+    /// The best load points of these rows in ranking order, without repeats.
+    pub best: &'a [FirstPassScore],
+}
+
+impl StagedSweep<'_> {
+    /// The candidates of a stage; none of `search` and `repeat` if the plan has no search, which `screen` then runs whole.
+    #[must_use]
+    pub fn stage(&self, stage: Stage) -> Vec<Candidate> {
+        let searches = self.candidates.iter().any(|candidate| candidate.loads.iter().any(Load::is_search));
+        match (stage, searches) {
+            (Stage::Screen, true) => self.screen(),
+            (Stage::Screen, false) => self.candidates.to_vec(),
+            (Stage::Search, true) => self.search(),
+            (Stage::Repeat, true) => self.repeat(),
+            (Stage::Search | Stage::Repeat, false) => Vec::new(),
+        }
+    }
+
+    fn screen(&self) -> Vec<Candidate> {
+        let one = |candidate: &Candidate| {
+            let mut candidate = candidate.clone();
+            candidate.search.stage = Some(Stage::Screen);
+            let Some(load) = candidate.loads.iter().find(|load| load.is_search()).cloned() else { return candidate };
+            candidate.loads = vec![Load { screen: true, ..load }];
+            let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
+            let common = keys.common(&candidate);
+            let unit = |scenario: &str| Unit {
+                key: keys.key(&common, scenario, 0, 0),
+                scenario: scenario.into(),
+                load: 0,
+                repeat: 0,
+                start: None,
+                bar: self.bar(Stage::Screen, &candidate.framework, scenario),
+            };
+            candidate.units = candidate.scenarios.iter().map(|scenario| unit(&scenario.name)).collect();
+            candidate
+        };
+        self.candidates.iter().map(one).collect()
+    }
+
+    /// The highest load at which a candidate of a framework met the SLA in a stage.
+    fn bar(&self, stage: Stage, framework: &str, scenario: &str) -> Option<f64> {
+        let of = |found: &&Found| found.stage == stage && found.framework == framework && found.scenario == scenario;
+        self.found.iter().filter(of).filter_map(|found| found.max_pass).reduce(f64::max)
+    }
+
+    /// The latest result of a candidate in the first stage.
+    fn screened(&self, candidate: &Candidate, scenario: &str) -> Option<&Found> {
+        self.found.iter().rev().find(|found| {
+            found.stage == Stage::Screen && found.candidate_id == candidate.candidate_id && found.scenario == scenario
+        })
+    }
+
+    fn search(&self) -> Vec<Candidate> {
+        // For each candidate that advances, its place in each scenario.
+        let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let runnable: Vec<&Candidate> = self.candidates.iter().filter(|candidate| candidate.status.is_none()).collect();
+        let mut frameworks: Vec<&str> = runnable.iter().map(|candidate| candidate.framework.as_str()).collect();
+        frameworks.dedup();
+        for framework in frameworks {
+            let own: Vec<&Candidate> = runnable.iter().copied().filter(|c| c.framework == framework).collect();
+            for scenario in own.first().map(|first| first.scenarios.as_slice()).unwrap_or_default() {
+                let best: Vec<Option<f64>> =
+                    own.iter().map(|candidate| self.screened(candidate, &scenario.name)?.max_pass).collect();
+                for (place, index) in advancing(&best).into_iter().enumerate() {
+                    places.insert((&own[index].candidate_id, &scenario.name), place);
+                }
+            }
+        }
+        let mut lost = Vec::new();
+        let mut all: Vec<(usize, Candidate)> = Vec::new();
+        for candidate in runnable {
+            let place = |scenario: &str| places.get(&(candidate.candidate_id.as_str(), scenario)).copied();
+            let Some(first) = candidate.scenarios.iter().filter_map(|scenario| place(&scenario.name)).min() else {
+                lost.extend(self.left_out(candidate));
+                continue;
+            };
+            let screened = candidate;
+            let mut candidate = candidate.clone();
+            candidate.search.stage = Some(Stage::Search);
+            candidate.units.retain(|unit| place(&unit.scenario).is_some());
+            for unit in &mut candidate.units {
+                if candidate.loads.get(unit.load).is_some_and(Load::is_search) {
+                    unit.start = self.screened(screened, &unit.scenario).and_then(|found| found.max_pass);
+                    unit.bar = self.bar(Stage::Search, &candidate.framework, &unit.scenario);
+                }
+            }
+            all.push((first, candidate));
+        }
+        // The best of each framework first: the others are measured against it.
+        all.sort_by_key(|(place, _)| *place);
+        lost.into_iter().chain(all.into_iter().map(|(_, candidate)| candidate)).collect()
+    }
+
+    /// A candidate that lost the first stage in every scenario, with what it lost by; `None` if it was not measured.
+    fn left_out(&self, candidate: &Candidate) -> Option<Candidate> {
+        let why = |scenario: &str| {
+            let own = self.screened(candidate, scenario)?;
+            let best = self.found.iter().filter(|found| {
+                found.stage == Stage::Screen && found.framework == own.framework && found.scenario == own.scenario
+            });
+            let best = best.max_by(|a, b| a.max_pass.unwrap_or(0.0).total_cmp(&b.max_pass.unwrap_or(0.0)))?;
+            let unit = own.searched.unit();
+            let better = best.max_pass.map_or_else(
+                || "no candidate meets it".into(),
+                |load| format!("{} meets it at {load}", best.candidate_id),
+            );
+            Some(match (own.max_pass, own.min_fail) {
+                (Some(own), _) => format!("{scenario}: meets the SLA at {own} {unit}, {better}"),
+                (None, Some(fails)) => format!("{scenario}: misses the SLA at {fails} {unit}, {better}"),
+                (None, None) => format!("{scenario}: no result, {better}"),
+            })
+        };
+        let why: Vec<String> = candidate.scenarios.iter().filter_map(|scenario| why(&scenario.name)).collect();
+        if why.is_empty() {
+            return None;
+        }
+        let mut candidate = candidate.clone();
+        candidate.search.stage = Some(Stage::Search);
+        super::skip(
+            &mut candidate,
+            FailureClass::Outraced,
+            format!("not among the best of its framework ({})", why.join("; ")),
+        );
+        Some(candidate)
+    }
+
+    fn repeat(&self) -> Vec<Candidate> {
+        let chosen = Finalists { top: FINALISTS, baselines: false, repeats: REPEATS };
+        let searched = |candidate: &&Candidate| {
+            let id = &candidate.candidate_id;
+            self.found.iter().any(|found| found.stage == Stage::Search && found.candidate_id == *id)
+        };
+        let candidates = self.candidates.iter().filter(searched).cloned().collect();
+        let mut all = finalists(candidates, self.best, &chosen);
+        all.iter_mut().for_each(|candidate| candidate.search.stage = Some(Stage::Repeat));
+        all
+    }
+}

@@ -1,0 +1,182 @@
+//! How far a sweep is, from the files in its folder: also while it runs, and after it was killed.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::folder::{self, SweepFolder};
+use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
+use crate::flags::expand::RetryPolicy;
+use crate::normalize::{RowFold, StreamLine};
+use crate::plan::expand::{StagedSweep, in_words};
+use crate::programs::{earlier, stdio};
+use crate::rank::{Intake, rank};
+use crate::rows::kinds::{Candidate, ResultRow, Status};
+use crate::rows::row::Row;
+use crate::rows::words::Stage;
+use crate::system::folder_lock::FolderLock;
+
+/// The candidates of one framework.
+#[derive(Debug, Default)]
+struct Tally {
+    done: usize,
+    failed: usize,
+    left: usize,
+}
+
+/// Prints how far the sweep in `folder` is.
+///
+/// # Errors
+/// Not the folder of a sweep, or a file that cannot be read.
+pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
+    let name = folder.root().display();
+    let planned = folder.path("candidates.jsonl");
+    if !planned.is_file() {
+        let why = "not the folder of a sweep that has begun: it has no candidates.jsonl";
+        return Err(Error::new(why).at(name.to_string()));
+    }
+    let candidates = candidates(&planned, notice)?;
+    let results = results(&folder.raw_files(), notice)?;
+    let mut file = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    for result in &results {
+        writeln!(file, "{}", Row::new("result", result).line()).context("cannot write a temporary file")?;
+    }
+    let paths = [file.path().to_path_buf()];
+    let rows = earlier::rows(&paths, notice)?;
+    let done = earlier::done(&rows, RetryPolicy::Transient, notice);
+    let rows = earlier::stages(&rows);
+    let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
+    if folder::is_staged(&folder.path("plan.jsonl"), notice)? {
+        let sweep = StagedSweep { candidates: &candidates, found: &rows.found, best: &rows.best };
+        for of in Stage::ALL {
+            (stage, all) = (Some(*of), sweep.stage(*of));
+            left.clone_from(&all);
+            earlier::leave_out(&mut left, &done);
+            if left.iter().any(|candidate| candidate.status.is_none()) {
+                break;
+            }
+        }
+    } else {
+        earlier::leave_out(&mut left, &done);
+    }
+    let waits = |candidate: &Candidate| {
+        left.iter().any(|other| other.status.is_none() && other.candidate_id == candidate.candidate_id)
+    };
+    let succeeded = |candidate: &Candidate| {
+        let own = |row: &&ResultRow| {
+            row.candidate_id == candidate.candidate_id
+                && row.candidate.as_ref().is_some_and(|block| block.stage == stage)
+        };
+        results.iter().filter(own).any(|row| row.status == Status::Ok)
+    };
+    let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+    for candidate in all.iter().filter(|candidate| candidate.status.is_none()) {
+        let tally = tallies.entry(&candidate.framework).or_default();
+        match (waits(candidate), succeeded(candidate)) {
+            (true, _) => tally.left += 1,
+            (false, true) => tally.done += 1,
+            (false, false) => tally.failed += 1,
+        }
+    }
+    let mut out = stdio::row_writer()?;
+    let running = if FolderLock::is_held(folder.root()) { "running" } else { "not running" };
+    let at = |stage: Stage| {
+        let place = Stage::ALL.iter().position(|other| *other == stage).map_or(0, |place| place + 1);
+        format!(", stage {stage} ({place} of {})", Stage::ALL.len())
+    };
+    out.write_line(&format!("{name}: {running}{}", stage.map_or(String::new(), at)))?;
+    let width = tallies.keys().map(|name| name.len()).max().unwrap_or(0).max(9);
+    out.write_line(&format!("{:<width$}  {:>5} {:>7} {:>5}", "framework", "done", "failed", "left"))?;
+    for (framework, Tally { done, failed, left }) in &tallies {
+        out.write_line(&format!("{framework:<width$}  {done:>5} {failed:>7} {left:>5}"))?;
+    }
+    for line in best(&results)? {
+        out.write_line(&line)?;
+    }
+    let waiting = left.iter().filter(|candidate| candidate.status.is_none()).count();
+    match (mean_s(&results, stage), waiting) {
+        (_, 0) => out.write_line("nothing left to run"),
+        (None, waiting) => out.write_line(&format!("{waiting} server starts left; no time known yet")),
+        (Some(mean), waiting) => {
+            let of = if stage.is_some() { " of this stage" } else { "" };
+            let left_s = mean * waiting as f64;
+            out.write_line(&format!("about {} for {waiting} server starts left{of}", in_words(left_s)))
+        }
+    }
+}
+
+fn candidates(path: &std::path::Path, notice: &'static Notice) -> Result<Vec<Candidate>> {
+    let mut all = Vec::new();
+    for row in stdio::rows(&[path.to_path_buf()], notice) {
+        let (row, place) = row?;
+        if row.record() == Some("candidate") {
+            all.push(row.view().map_err(|e| e.at(place))?);
+        }
+    }
+    Ok(all)
+}
+
+/// The results so far. The last rows of a running sweep may still be incomplete.
+fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<Vec<ResultRow>> {
+    let mut fold = RowFold::default();
+    if raw.is_empty() {
+        return Ok(Vec::new());
+    }
+    for line in stdio::lines(raw, StreamLine::parse, notice) {
+        let (line, _) = line?;
+        // bench-normalize reports rows that do not fit.
+        let _ = match line {
+            StreamLine::Request(request) => fold.request(&request),
+            StreamLine::Row(row) => fold.take(row).map(|_| ()),
+        };
+    }
+    Ok(fold.finish())
+}
+
+/// The leader of each ranking.
+fn best(results: &[ResultRow]) -> Result<Vec<String>> {
+    let mut intake = Intake::default();
+    let mut entries = Vec::new();
+    for result in results {
+        entries.extend(intake.line(&Row::new("result", result).line())?);
+    }
+    let ranking = rank(entries, &intake);
+    let lines = ranking.groups.iter().filter_map(|group| {
+        let first = &group.ranked.first()?.best;
+        let verdict = match first.passed() {
+            Some(false) => ", misses the SLA",
+            Some(true) | None => "",
+        };
+        let entry = first.entry();
+        Some(format!(
+            "best so far, {} {}: {} at {}{verdict}",
+            group.key.scenario,
+            group.key.mode,
+            entry.candidate_id,
+            first.load()
+        ))
+    });
+    Ok(lines.collect())
+}
+
+/// Mean time of a server of this stage, from its start to the end of its last run, s.
+fn mean_s(results: &[ResultRow], stage: Option<Stage>) -> Option<f64> {
+    let mut servers: BTreeMap<&str, (Timestamp, Timestamp, f64)> = BTreeMap::new();
+    for row in results.iter().filter(|row| row.candidate.as_ref().is_some_and(|block| block.stage == stage)) {
+        let Some(run) = &row.run else { continue };
+        let (Ok(from), Some(Ok(to))) =
+            (run.started_at.parse::<Timestamp>(), run.ended_at.as_ref().map(|at| at.parse()))
+        else {
+            continue;
+        };
+        let ready_s = row.startup.get("ready_ms").and_then(serde_json::Value::as_f64).unwrap_or(0.0) / 1000.0;
+        let times = servers.entry(&run.server_id).or_insert((from, to, ready_s));
+        *times = (times.0.min(from), times.1.max(to), ready_s);
+    }
+    let all: Vec<f64> =
+        servers.values().map(|(from, to, ready)| to.duration_since(*from).as_secs_f64() + ready).collect();
+    crate::metrics::sample::mean(&all)
+}
