@@ -542,3 +542,17 @@ fn manifests_are_the_containers_that_they_start() {
     let done = run(program("bench-validate").args(["--new", "--from-command", none]), "").expect(2);
     assert!(done.stderr.contains("does not start a server of a known framework"), "{}", done.stderr);
 }
+
+#[test]
+fn what_a_shell_of_this_host_expands_before_its_programs() {
+    let plan = new_plan("ssh -i ~/.ssh/k gpu1 vllm serve m/x --enable-lora --lora-modules a=x/y b=z");
+    assert!(!plan.stderr.contains("needs a change"), "{}", plan.stderr);
+    let (_, rows) = candidates(&plan.stdout);
+    assert_eq!(rows[0]["server"]["launcher"][0]["options"]["options"], "-i /home/me/.ssh/k");
+    assert_eq!(argv(&rows[0]), "vllm serve m/x --enable-lora --lora-modules a=x/y b=z --tensor-parallel-size 1");
+    let plan = new_plan("podman run -v ./m:/m -v .:/w vllm/vllm-openai:v0.32.0 --model /m/x");
+    assert!(plan.stdout.contains("mounts: [\"/work/m:/m\",\"/work:/w\"]"), "{}", plan.stdout);
+    let applied =
+        run(program("bench-validate").args(["--new", "--from-command", "kubectl apply -f llm.yaml"]), "").expect(2);
+    assert!(applied.stderr.contains("give the pod's manifest to --from-command"), "{}", applied.stderr);
+}

@@ -139,7 +139,7 @@ fn server<'a>(
     frameworks: &'a Frameworks,
 ) -> std::result::Result<PastedServer<'a>, String> {
     let found = script::read(text, frameworks)?.ok_or_else(|| no_server(frameworks))?;
-    let script::StartCommand { launchers, env, words, mut dropped, notes, documents } = found;
+    let script::StartCommand { mut launchers, env, words, mut dropped, notes, documents } = found;
     let mut container = container::read(&words)?;
     let (framework, words) = match &container {
         Some(container) => in_image(container, frameworks)?,
@@ -158,6 +158,13 @@ fn server<'a>(
         let is_secret = redact::is_secret_name(&name);
         script::known(value.iter().filter(|_| !is_secret))?;
         command.env.entry(name).or_insert(value.map_or(Value::Null, Value::from));
+    }
+    // The outermost launcher is a program of this host, whose shell would expand `-i ~/.ssh/key`.
+    if let Some(options) = launchers.first_mut().and_then(|step| step.options.get_mut("options")) {
+        let words = shell::split(options).unwrap_or_default();
+        if words.iter().any(|word| word.starts_with("~/")) {
+            *options = shell::join(&words.iter().map(|word| expanded(word)).collect::<Vec<_>>());
+        }
     }
     // This host's folders are not those of another host.
     if let Some(container) = container.as_mut().filter(|_| launchers.is_empty()) {
@@ -227,6 +234,12 @@ fn expanded(mount: &str) -> String {
     let mut mount = mount.to_string();
     if let Some(rest) = mount.strip_prefix('~').filter(|rest| rest.starts_with(['/', ':'])) {
         mount = format!("{}{rest}", value("HOME"));
+    }
+    // A relative path is one of the folder that the command was started in.
+    if let Some(rest) =
+        mount.strip_prefix("./").or_else(|| mount.strip_prefix('.').filter(|rest| rest.starts_with(':')))
+    {
+        mount = format!("{}/{rest}", value("PWD")).replace("/:", ":");
     }
     for (written, name) in [
         ("$HOME", "HOME"),

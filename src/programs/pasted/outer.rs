@@ -144,7 +144,11 @@ pub fn refused(words: &[String]) -> Option<RefusedProgram> {
     let name = shell::program_name(words.get(at)?);
     let next = words.get(at + 1).map_or("", String::as_str);
     let paste = "paste only the server's own command, and run the programs where it runs";
-    let by_file = ["docker", "podman"].contains(&name) && ["compose", "stack", "service"].contains(&next);
+    let by_file = match name {
+        "docker" | "podman" => ["compose", "stack", "service"].contains(&next),
+        "kubectl" | "oc" => ["apply", "create", "run"].contains(&next),
+        _ => false,
+    };
     let why = match (name, next) {
         ("kubectl" | "oc", _) => format!(
             "{name} {next} starts the server in a pod, for which there is no launcher: give the pod's manifest to --from-command, {paste}, or \
