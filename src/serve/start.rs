@@ -19,7 +19,7 @@ use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
 use crate::engines::version::FrameworkVersion;
-use crate::rows::kinds::{Candidate, ServerState, Status};
+use crate::rows::kinds::{Candidate, ServerState};
 use crate::rows::words::FailureClass;
 use crate::system::http::{ClientOptions, HttpClient};
 use crate::system::process::image;
@@ -207,12 +207,7 @@ pub(super) async fn until_ready(
             ProbeResult::NotYet(why) => why,
         };
         if started.elapsed() > limit {
-            let why = format!(
-                "not ready after {} s: {last}; see {}, or raise --ready-timeout",
-                limit.as_secs(),
-                launch.log.display()
-            );
-            break CandidateFailure { status: Status::Timeout, ..CandidateFailure::new(FailureClass::NotReady, why) };
+            break diagnosis.not_ready(&child, limit, &last);
         }
         if let Some(failure) = diagnosis.fatal_line(&mut child, &mut last_check).await {
             break failure;

@@ -129,6 +129,14 @@ classes! {
     UnsupportedModel = "unsupported_model",
     /// The context length is above the model's.
     ModelTooLong = "model_too_long",
+    /// A shape of the model is not divisible by the degree of parallelism.
+    Indivisible = "indivisible",
+    /// The container image does not exist, or the registry refuses it.
+    MissingImage = "missing_image",
+    /// A library or an operator of the installation is missing or of another version.
+    BrokenInstall = "broken_install",
+    /// The driver lost the GPU.
+    DeviceLost = "device_lost",
     /// The tokenizer cannot be loaded.
     Tokenizer = "tokenizer",
     /// The HTTP server still responds, but the engine behind it is dead.
@@ -175,6 +183,7 @@ impl FailureClass {
                 | Self::SharedMemory
                 | Self::EngineDead
                 | Self::IllegalMemory
+                | Self::DeviceLost
                 | Self::Hang
                 | Self::HubLimit
                 | Self::WorkerDied
