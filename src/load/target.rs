@@ -112,6 +112,7 @@ impl Target {
                 why: "given by hand".into(),
                 never_tried: Members::new(),
             },
+            position: None,
             version: None,
             validated_cli_flags: None,
             substitutions: Vec::new(),

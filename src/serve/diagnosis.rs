@@ -60,7 +60,10 @@ impl<'a> ServerDiagnosis<'a> {
         let found = child.log.look(|tail| {
             let lines = || tail.iter().map(String::as_str);
             let error = || self.patterns.error(lines()).map(|line| (line, None));
-            self.patterns.diagnose(lines(), ServerPhase::Starting).map(|found| (found.line.clone(), Some(found))).or_else(error)
+            self.patterns
+                .diagnose(lines(), ServerPhase::Starting)
+                .map(|found| (found.line.clone(), Some(found)))
+                .or_else(error)
         });
         let see = format!("see {}, or raise --ready-timeout", self.launch.log.display());
         match found {
@@ -181,7 +184,15 @@ fn is_killed(exit: Option<ProcessExit>) -> bool {
 /// The signal that a shell or a container's runtime reports with this exit status.
 fn signal_of_status(code: i32) -> Option<i32> {
     let number = code.checked_sub(128)?;
-    let reported = [Signal::SIGILL, Signal::SIGTRAP, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGKILL, Signal::SIGSEGV];
+    let reported = [
+        Signal::SIGILL,
+        Signal::SIGTRAP,
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGKILL,
+        Signal::SIGSEGV,
+    ];
     reported.iter().any(|signal| *signal as i32 == number).then_some(number)
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::child::Child;
 use super::diagnosis::{LogCheck, ServerDiagnosis};
+use super::events::CandidateEvents;
 use super::failure::{CandidateFailure, NextStep};
 use super::launch::Launch;
 use super::log::{LogFiles, ServerLog};
@@ -40,6 +41,8 @@ pub struct StartContext<'a> {
     pub gpus: &'a [Gpu],
     /// Capture the framework's help beside this start.
     pub capture_help: bool,
+    /// Tells that it is still starting.
+    pub events: &'a CandidateEvents<'a>,
     /// Shows the progress of a pull.
     pub notice: &'a Notice,
 }
@@ -215,6 +218,7 @@ pub(super) async fn until_ready(
         if let Some(worker) = workers.lost(guard) {
             break diagnosis.lost_worker(&mut child, &worker, ServerPhase::Starting).await;
         }
+        context.events.moving();
         // To within a hundredth of the time so far: a start of minutes needs no probe every few milliseconds.
         tokio::time::sleep((started.elapsed() / 100).clamp(PROBE_EVERY.0, PROBE_EVERY.1)).await;
     };

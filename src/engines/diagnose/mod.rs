@@ -104,15 +104,12 @@ impl FailurePatterns {
     /// level of an error do not count. What a healthy server may print too counts only if no other pattern matches and no error
     /// follows.
     #[must_use]
-    pub fn diagnose<'a>(
-        &self,
-        lines: impl Iterator<Item = &'a str> + Clone,
-        phase: ServerPhase,
-    ) -> Option<Diagnosis> {
+    pub fn diagnose<'a>(&self, lines: impl Iterator<Item = &'a str> + Clone, phase: ServerPhase) -> Option<Diagnosis> {
         let lines = lines.filter(|line| !self.errors.is_harmless(line));
         let messages = lines.clone().filter(|line| !self.errors.is_source(line));
         // Some errors have no message: then only their line of source tells them apart.
-        self.diagnosed(&messages.collect::<Vec<_>>(), phase).or_else(|| self.diagnosed(&lines.collect::<Vec<_>>(), phase))
+        self.diagnosed(&messages.collect::<Vec<_>>(), phase)
+            .or_else(|| self.diagnosed(&lines.collect::<Vec<_>>(), phase))
     }
 
     fn diagnosed(&self, lines: &[&str], phase: ServerPhase) -> Option<Diagnosis> {
@@ -143,7 +140,7 @@ impl FailurePatterns {
         }
         let last = last.map_or(0, |(place, _)| place);
         of(true).find_map(|rule| {
-            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.matches(line)).last()?;
+            let (place, line) = lines.clone().enumerate().rfind(|(_, line)| rule.matches(line))?;
             (place >= last).then(|| rule.found(line))
         })
     }
@@ -239,9 +236,8 @@ mod tests {
     fn what_a_healthy_server_may_print_counts_only_without_another_error() {
         let patterns = FailurePatterns::new(&[]).unwrap();
         let ray = ["Traceback (most recent call last):", "OSError: [Errno 98] Address already in use"];
-        let class = |lines: &[&str]| {
-            patterns.diagnose(lines.iter().copied(), ServerPhase::Starting).map(|found| found.class)
-        };
+        let class =
+            |lines: &[&str]| patterns.diagnose(lines.iter().copied(), ServerPhase::Starting).map(|found| found.class);
         assert_eq!(class(&ray), Some(FailureClass::PortInUse));
         assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"]), None);
         assert_eq!(class(&["x.sh: line 3:  9 Killed   serve", "Killed"]), Some(FailureClass::ServerDied));

@@ -51,6 +51,8 @@ classes! {
     Excluded = "excluded",
     /// Not run: too many candidates of its framework had failed.
     GaveUp = "gave_up",
+    /// Not run: a candidate that asks for no more, or has the same shape, failed to start.
+    Foreseen = "foreseen",
     /// Not run: the time budget was used up.
     Budget = "budget",
     /// Search stopped early: worse than another candidate.

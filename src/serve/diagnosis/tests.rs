@@ -55,5 +55,6 @@ fn mistake(ending: &Ending, patterns: &FailurePatterns) -> Option<String> {
     let end = ServerEnding { lines: lines(), exit, phase: ending.phase, oom_killer: false };
     let found = end.explained(patterns, FailureClass::ServerDied, "see server.log");
     let is_told = ending.says.as_ref().is_none_or(|says| found.reason.replace("\\\"", "\"").contains(says));
-    (found.class != *class || !is_told).then(|| format!("not {class}, {:?}: {}: {}", ending.says, found.class, found.reason))
+    (found.class != *class || !is_told)
+        .then(|| format!("not {class}, {:?}: {}: {}", ending.says, found.class, found.reason))
 }
