@@ -11,6 +11,10 @@ pub enum ExitStatus {
     No,
     /// 2: error: bad usage, unreadable or malformed input, I/O.
     Trouble,
+    /// 3: nothing was measured at all: every start or run failed.
+    NothingMeasured,
+    /// 4: everything was measured before, so nothing was done.
+    NothingToDo,
 }
 
 impl ExitStatus {

@@ -4,11 +4,22 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::error::Error;
 use super::exit::ExitStatus;
 use super::redact;
 use super::visible::visible;
+
+/// How often the moving line is drawn at most.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often it becomes a row, with `--progress json`.
+const ROW_EVERY: Duration = Duration::from_secs(10);
+/// Moves to the start of the line and erases it, whichever program of a pipe drew it.
+const ERASE: &str = "\r\x1b[K";
+
+/// Makes the row of a message from the program's name, the event and the text.
+pub type MessageRow = fn(&str, &str, &str) -> String;
 
 /// Writes the messages of one program, and remembers whether any of them was an error.
 #[derive(Debug)]
@@ -16,8 +27,11 @@ pub struct Notice {
     program: &'static str,
     quiet: bool,
     draws: bool,
+    /// Makes a row of each message, if messages are rows.
+    rows: Option<MessageRow>,
     troubled: AtomicBool,
-    drawn: Mutex<usize>,
+    /// The moving line is shown.
+    moving: Mutex<bool>,
 }
 
 impl Notice {
@@ -25,7 +39,13 @@ impl Notice {
     #[must_use]
     pub fn new(program: &'static str, quiet: bool) -> Self {
         let draws = !quiet && stderr().is_terminal();
-        Self { program, quiet, draws, troubled: AtomicBool::new(false), drawn: Mutex::new(0) }
+        Self { program, quiet, draws, rows: None, troubled: AtomicBool::new(false), moving: Mutex::default() }
+    }
+
+    /// Writes rows instead of text.
+    #[must_use]
+    pub fn in_rows(self, row: MessageRow) -> Self {
+        Self { rows: Some(row), draws: false, ..self }
     }
 
     /// The program's name.
@@ -38,59 +58,85 @@ impl Notice {
     pub fn error(&self, error: &Error) {
         if !error.is_reader_left() {
             self.troubled.store(true, Relaxed);
-            self.line(&format!("{}: {error}", self.program));
+            self.message("error", "", &error.to_string());
         }
     }
 
     /// Reports a warning, which does not change the exit status.
     pub fn warn(&self, message: impl AsRef<str>) {
-        self.line(&format!("{}: warning: {}", self.program, message.as_ref()));
+        self.message("warning", "warning: ", message.as_ref());
     }
 
     /// Reports progress, unless quiet.
     pub fn say(&self, message: impl AsRef<str>) {
         if !self.quiet {
-            self.line(&format!("{}: {}", self.program, message.as_ref()));
+            self.message("message", "", message.as_ref());
         }
     }
 
     /// A line without the program's name, unless quiet.
     pub fn plain_note(&self, message: impl AsRef<str>) {
         if !self.quiet {
-            self.line(message.as_ref());
+            self.plain(message);
         }
     }
 
     /// A line without the program's name, for findings that start with their own place.
     pub fn plain(&self, message: impl AsRef<str>) {
-        self.line(message.as_ref());
-    }
-
-    /// Replaces the progress line; the next message or [`Notice::clear`] removes it. Does nothing unless on a terminal.
-    pub fn progress(&self, message: impl AsRef<str>) {
-        if !self.draws {
-            return;
+        match self.rows {
+            Some(_) => self.message("message", "", message.as_ref()),
+            None => self.line(message.as_ref()),
         }
-        let text: String = redact::foreign(message.as_ref()).chars().filter(|c| !c.is_control()).take(160).collect();
-        let mut drawn = self.lock();
-        let width = text.chars().count();
-        let pad = " ".repeat(drawn.saturating_sub(width));
-        let _ = stderr().write_all(format!("\r{text}{pad}").as_bytes());
-        *drawn = width;
     }
 
-    /// True if [`Notice::progress`] shows anything.
+    /// Something that happened: a line that lasts, without the program's name, or its row; nothing if quiet.
+    pub fn event(&self, text: &str, row: impl FnOnce() -> String) {
+        match (self.quiet, self.rows.is_some()) {
+            (true, _) => {}
+            (false, true) => self.line(&row()),
+            (false, false) => self.line(text),
+        }
+    }
+
+    /// How often [`Notice::progress`] may be called; `None` if it does nothing.
+    #[must_use]
+    pub fn progress_every(&self) -> Option<Duration> {
+        match (self.quiet, self.rows.is_some(), self.draws) {
+            (false, true, _) => Some(ROW_EVERY),
+            (false, false, true) => Some(DRAW_EVERY),
+            _ => None,
+        }
+    }
+
+    /// Replaces the moving line at a terminal, cut to its width; the next message or [`Notice::clear`] removes it. Where messages are
+    /// rows, it is one of them; in any other file it is left out.
+    pub fn progress(&self, text: &str, row: impl FnOnce() -> String) {
+        match (self.progress_every(), self.rows) {
+            (None, _) => {}
+            (Some(_), Some(_)) => self.line(&row()),
+            (Some(_), None) => {
+                // The last column is left free: some terminals go to the next line after it.
+                let width = terminal_size::terminal_size_of(stderr()).map_or(80, |(width, _)| usize::from(width.0));
+                let text = redact::foreign(text);
+                let text: String = text.chars().filter(|c| !c.is_control()).take(width.max(20) - 1).collect();
+                let mut moving = self.lock();
+                let _ = stderr().write_all(format!("{ERASE}{text}").as_bytes());
+                *moving = true;
+            }
+        }
+    }
+
+    /// True if [`Notice::progress`] shows a moving line.
     #[must_use]
     pub fn draws(&self) -> bool {
         self.draws
     }
 
-    /// Removes the progress line.
+    /// Removes the moving line.
     pub fn clear(&self) {
-        let mut drawn = self.lock();
-        if *drawn > 0 {
-            let _ = stderr().write_all(format!("\r{}\r", " ".repeat(*drawn)).as_bytes());
-            *drawn = 0;
+        let mut moving = self.lock();
+        if std::mem::take(&mut *moving) {
+            let _ = stderr().write_all(ERASE.as_bytes());
         }
     }
 
@@ -106,16 +152,26 @@ impl Notice {
         let _ = stderr().write_all(redact::foreign(piece).as_bytes());
     }
 
+    /// A message of the program, as text or as a row.
+    fn message(&self, event: &str, before: &str, text: &str) {
+        match self.rows {
+            Some(row) => self.line(&row(self.program, event, &redact::foreign(text))),
+            None => self.line(&format!("{}: {before}{text}", self.program)),
+        }
+    }
+
     fn line(&self, text: &str) {
-        self.clear();
+        let mut moving = self.lock();
+        *moving = false;
         // Messages quote servers, files and other programs.
         let text = redact::foreign(text);
         let text = visible(&text);
-        // One write, so that lines of several programs on one terminal do not mix.
-        let _ = stderr().write_all(format!("{text}\n").as_bytes());
+        // One write, so that lines of several programs on one terminal do not mix; another program may have drawn a line.
+        let erase = if self.draws { ERASE } else { "" };
+        let _ = stderr().write_all(format!("{erase}{text}\n").as_bytes());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.drawn.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
+        self.moving.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

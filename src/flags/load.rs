@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
 use super::workload::WorkloadArgs;
-use super::{Common, Program, key_value};
+use super::{Common, Program, ProgressArgs, ProgressFormat, key_value};
 use crate::base::cpus::CpuList;
 use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
@@ -165,6 +165,9 @@ pub struct Args {
     #[cfg(feature = "tokenizer")]
     #[arg(long, value_name = "FILE", requires = "convert", help_heading = CONVERT)]
     pub tokenizer: Option<PathBuf>,
+    /// The form of the progress
+    #[command(flatten)]
+    pub progress: ProgressArgs,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
@@ -183,6 +186,9 @@ impl Program for Args {
     const NAME: &'static str = "bench-load";
     fn common(&self) -> &Common {
         &self.common
+    }
+    fn progress(&self) -> ProgressFormat {
+        self.progress.progress
     }
 }
 

@@ -10,7 +10,7 @@ pub mod sweep;
 pub mod validate;
 pub mod workload;
 
-use clap::{ArgAction, Args, Parser};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 use clap_complete::Shell;
 
 use crate::base::error::{Error, Result};
@@ -35,12 +35,34 @@ pub struct Common {
 
 const STANDARD: &str = "Standard options";
 
+/// The form of what a program tells while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressFormat {
+    /// Lines to read; at a terminal with a moving line below them
+    #[default]
+    Text,
+    /// progress rows, for other programs: configs/schemas/progress.schema.json
+    Json,
+}
+
+/// The flag of the programs that run for a long time.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ProgressArgs {
+    /// Form of the progress on standard error
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ProgressFormat::Text, help_heading = STANDARD)]
+    pub progress: ProgressFormat,
+}
+
 /// A program's arguments.
 pub trait Program: Parser {
     /// `bench-rank`.
     const NAME: &'static str;
     /// The flags that all programs share.
     fn common(&self) -> &Common;
+    /// The form of its progress.
+    fn progress(&self) -> ProgressFormat {
+        ProgressFormat::Text
+    }
 }
 
 /// A value of the form KEY=VALUE.

@@ -104,8 +104,9 @@ pub struct Args {
     /// id or its flags: vllm-1a2b3c4d, max_num_seqs=64, 'vllm baseline'
     #[arg(long, value_name = "CANDIDATE", conflicts_with = "baseline")]
     pub explain: Option<String>,
-    /// Say first in the report that runs of the plan are missing, and why: interrupted, failed or budget
-    #[arg(long, value_name = "REASON:DONE/PLANNED")]
+    /// Say first in the report that runs of the plan are missing, why (interrupted, failed, budget or running), and which frameworks
+    /// were never started
+    #[arg(long, value_name = "REASON:DONE/PLANNED[:NAME,…]")]
     pub unfinished: Option<Unfinished>,
     /// Options of all programs
     #[command(flatten)]

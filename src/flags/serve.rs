@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::{Common, Program};
+use super::{Common, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
 
@@ -92,6 +92,9 @@ pub struct Args {
     /// Program to run once per server instead of waiting for bench-load
     #[arg(last = true, value_name = "PROG")]
     pub chain: Vec<String>,
+    /// The form of the progress
+    #[command(flatten)]
+    pub progress: ProgressArgs,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
@@ -101,6 +104,9 @@ impl Program for Args {
     const NAME: &'static str = "bench-serve";
     fn common(&self) -> &Common {
         &self.common
+    }
+    fn progress(&self) -> ProgressFormat {
+        self.progress.progress
     }
 }
 

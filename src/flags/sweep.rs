@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::expand::RetryPolicy;
+use super::rank::ReportFormat;
 use super::serve::seconds;
 use super::validate::UnknownFlagPolicy;
-use super::{Common, Program};
+use super::{Common, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
 
@@ -22,6 +23,7 @@ Examples:
   bench-sweep plan.yaml --fit 8h                              choose what to run so that it ends within eight hours
   bench-sweep --status results/m1                             candidates done, failed and left, the best so far, the time left
   bench-sweep --stop results/m1                               end after the current run, with a report; resume later
+  bench-sweep --report results/m1                             what it has measured so far, at any time
 
 Everything is written to DIR: plan.jsonl candidates.jsonl raw/NNNN.jsonl results.jsonl report.md report.html report.csv \
 help/ logs/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
@@ -32,9 +34,11 @@ The programs are those beside bench-sweep, else those on the PATH. engines/*/bin
 of the servers. scripts/sweep builds the programs first.
 
 Exit status:
-  0  done, also if no candidate meets the SLA
-  1  a plan has errors, or no run produced a result
-  2  error: bad usage, unreadable or malformed input, I/O, a program that failed";
+  0  done
+  1  done, and no candidate meets the SLA
+  2  error: bad usage, a plan with errors, unreadable or malformed input, I/O, a program that failed
+  3  nothing was measured: every start or run failed
+  4  every run was complete before, so nothing was measured (not with --resume)";
 
 /// Run the whole benchmark: plans in, one folder with rows, logs and reports out
 #[derive(Debug, Clone, Parser)]
@@ -47,7 +51,7 @@ Exit status:
 )]
 pub struct Args {
     /// Plan files or folders
-    #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop"])]
+    #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop", "report"])]
     pub plans: Vec<PathBuf>,
     /// Output folder [default: results/NAME, NAME of the first plan]
     #[arg(long, value_name = "DIR")]
@@ -61,6 +65,18 @@ pub struct Args {
     /// Run CMD with an event row on its standard input when a stage begins, a candidate fails, and at the end
     #[arg(long, value_name = "CMD")]
     pub on_event: Option<String>,
+    /// Go on in a folder in which every run is complete: write its report again, and end as if something had been measured
+    #[arg(long)]
+    pub resume: bool,
+    /// Only print a report of what the sweep in DIR has measured so far, running or not; DIR is only read
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["plans", "out", "dry_run", "resume"], help_heading = "Report")]
+    pub report: Option<PathBuf>,
+    /// With --report: its format
+    #[arg(long, value_enum, default_value_t = ReportFormat::Auto, requires = "report", help_heading = "Report")]
+    pub format: ReportFormat,
+    /// With --report: write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", requires = "report", help_heading = "Report")]
+    pub output: Option<PathBuf>,
     /// Only print the commands that would be run
     #[arg(long)]
     pub dry_run: bool,
@@ -91,6 +107,9 @@ pub struct Args {
     /// Skip the preflight checks and the capture of help (noted in the report)
     #[arg(long, help_heading = "Before the runs")]
     pub no_preflight: bool,
+    /// The form of the progress
+    #[command(flatten)]
+    pub progress: ProgressArgs,
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
@@ -115,5 +134,8 @@ impl Program for Args {
     const NAME: &'static str = "bench-sweep";
     fn common(&self) -> &Common {
         &self.common
+    }
+    fn progress(&self) -> ProgressFormat {
+        self.progress.progress
     }
 }

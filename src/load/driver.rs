@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::events::LoadEvents;
 use super::options::LoadOptions;
-use super::recorder::{RunRecorder, RunSpec};
+use super::recorder::{RunRecorder, RunSpec, not_run};
 use super::run::{LoadRun, RunOutcome};
 use super::stop::StopReason;
 use crate::base::error::{Context, Result};
 use crate::base::notice::Notice;
 use crate::metrics::sample::Sample;
 use crate::rows::jsonl::RowWriter;
-use crate::rows::kinds::Run;
+use crate::rows::kinds::{Run, Status};
+use crate::rows::words::FailureClass;
 use crate::system::lease::ClientLease;
 use crate::system::process::reader_left;
 use crate::system::process::signals::Signals;
@@ -28,6 +30,8 @@ pub struct RunDriver<'a> {
     pub options: &'a LoadOptions,
     /// Where messages go.
     pub notice: &'a Notice,
+    /// Tells what happened.
+    pub events: LoadEvents,
     /// Duration of the longest run so far.
     pub longest: Duration,
     watched: File,
@@ -43,7 +47,8 @@ impl<'a> RunDriver<'a> {
     pub fn new(out: RowWriter<File>, options: &'a LoadOptions, notice: &'a Notice) -> Result<Self> {
         let watched = out.sink().try_clone().context("cannot watch standard output")?;
         let signals = RefCell::new(Signals::listen()?);
-        Ok(Self { out, options, notice, longest: Duration::ZERO, watched, signals, signal: Cell::new(None) })
+        let (events, longest, signal) = (LoadEvents::default(), Duration::ZERO, Cell::new(None));
+        Ok(Self { out, options, notice, events, longest, watched, signals, signal })
     }
 
     /// The latest signal.
@@ -78,6 +83,15 @@ impl<'a> RunDriver<'a> {
         }
     }
 
+    /// Writes the rows of a run that sends no request, and tells why.
+    ///
+    /// # Errors
+    /// When rows cannot be written.
+    pub fn not_run(&mut self, run: &Run, status: Status, class: FailureClass, why: &str) -> Result<()> {
+        self.events.not_run(self.notice, run, status, why);
+        not_run(&mut self.out, run, status, class, why)
+    }
+
     /// Performs one run; `judged` if it is a probe of a rate search.
     ///
     /// # Errors
@@ -100,6 +114,7 @@ impl<'a> RunDriver<'a> {
             sample: Sample::default(),
             answers: Vec::new(),
             out: &mut self.out,
+            events: &self.events,
             notice: self.notice,
         };
         LoadRun { recorder, sent }.go(stopped, lease).await

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::events::RunProgress;
 use super::health::Lateness;
 use super::launch::{LaunchQueue, PendingSessions};
 use super::recorder::RunRecorder;
@@ -40,6 +42,7 @@ pub struct InFlight {
     pub gaps: Histogram<u64>,
     /// Gaps between tokens, µs; `None` once a request does not say how many tokens its chunks have.
     pub token_gaps: Option<Histogram<u64>>,
+    begun: Instant,
     done: u32,
     ok: u32,
     answered: u32,
@@ -55,6 +58,7 @@ impl InFlight {
             lateness: Lateness::default(),
             gaps: histogram(),
             token_gaps: Some(histogram()),
+            begun: Instant::now(),
             done: 0,
             ok: 0,
             answered: 0,
@@ -160,11 +164,8 @@ impl InFlight {
         if recorder.full {
             row.chunk_us = outcome.stamps.iter().map(|(at, _)| *at).collect();
         }
-        if recorder.notice.draws() {
-            let workload = &recorder.run.workload;
-            let (done, ok) = (self.done, self.ok);
-            recorder.notice.progress(format!("{} {done}/{} done, {ok} ok", workload.scenario, workload.num_prompts));
-        }
+        let so_far = RunProgress { begun: self.begun, done: self.done, ok: self.ok };
+        recorder.events.moving(recorder.notice, &recorder.run, so_far);
         recorder.write(row)
     }
 }

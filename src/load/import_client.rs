@@ -10,7 +10,6 @@ use tokio::process::Command;
 
 use super::driver::RunDriver;
 use super::leased_server::LeasedServer;
-use super::recorder::not_run;
 use super::stop::StopReason;
 use crate::base::error::{Context, Error, Result};
 use crate::base::{redact, shell};
@@ -44,6 +43,7 @@ pub async fn run_import_units(
         if run_unit(driver, client, &installation, &leased, run, scenario).await?.is_some() {
             break;
         }
+        driver.events.unit_over();
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ async fn run_unit(
     let argv = match argv(client, leased, scenario, &run, &folder.path().display().to_string()) {
         Ok(argv) => installation.command(argv),
         Err(why) => {
-            not_run(&mut driver.out, &run, Status::Skipped, FailureClass::Unsupported, &why)?;
+            driver.not_run(&run, Status::Skipped, FailureClass::Unsupported, &why)?;
             return Ok(None);
         }
     };
@@ -105,7 +105,7 @@ async fn run_unit(
         Ok(done) => done,
         Err(why) => {
             let (_, class, reason) = why.end();
-            not_run(&mut driver.out, &run, Status::Failed, class, &reason)?;
+            driver.not_run(&run, Status::Failed, class, &reason)?;
             return Ok(Some(why));
         }
     };
@@ -113,6 +113,7 @@ async fn run_unit(
     let payload = text.map_err(|_| "it wrote no result".to_string()).and_then(|text| payload(&text));
     match (done, payload) {
         (Ok(()), Ok(payload)) => {
+            driver.events.imported(driver.notice, &run);
             let native = Native {
                 format: Some(client.format.clone()),
                 server_id: leased.server.server_id.clone(),
@@ -122,7 +123,7 @@ async fn run_unit(
             driver.out.write(&Row::new("native", &native))?;
         }
         (Err(why), _) | (_, Err(why)) => {
-            not_run(&mut driver.out, &run, Status::Failed, FailureClass::ClientFailed, &why)?
+            driver.not_run(&run, Status::Failed, FailureClass::ClientFailed, &why)?;
         }
     }
     Ok(None)

@@ -13,10 +13,11 @@ use tokio::sync::mpsc::Receiver;
 use super::builder::RequestBuilder;
 use super::dataset_cache::DatasetCache;
 use super::driver::RunDriver;
+use super::events::EndedRun;
 use super::import_client::run_import_units;
 use super::leased_server::LeasedServer;
 use super::options::LoadOptions;
-use super::recorder::{RunSpec, not_run};
+use super::recorder::RunSpec;
 use super::search::{SearchContext, search};
 use super::stop::StopReason;
 use super::workers::WorkerThreads;
@@ -148,6 +149,7 @@ impl Loader<'_> {
         if candidate.units.is_empty() {
             return Ok(());
         }
+        self.driver.events.enter(&candidate);
         let frameworks = &self.driver.options.frameworks;
         let name = &candidate.server.definition;
         let definition = frameworks.get(name);
@@ -199,19 +201,22 @@ impl Loader<'_> {
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
             let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard, cpus.as_ref());
             if let Some((class, why)) = self.skip_reason(&leased, scenario, load, &limits) {
-                not_run(&mut self.driver.out, &run, Status::Skipped, class, &why)?;
+                self.driver.not_run(&run, Status::Skipped, class, &why)?;
+                self.driver.events.unit_over();
                 continue;
             }
             let data = self.datasets.rows(scenario);
             let (builder, data) = match (&builder, data) {
                 (Ok(builder), Ok(data)) => (builder, data),
                 (Err((class, why)), _) => {
-                    not_run(&mut self.driver.out, &run, Status::Failed, class.clone(), why)?;
+                    self.driver.not_run(&run, Status::Failed, class.clone(), why)?;
+                    self.driver.events.unit_over();
                     continue;
                 }
                 (_, Err(e)) => {
                     let why = e.to_string();
-                    not_run(&mut self.driver.out, &run, Status::Failed, FailureClass::NoDataset, &why)?;
+                    self.driver.not_run(&run, Status::Failed, FailureClass::NoDataset, &why)?;
+                    self.driver.events.unit_over();
                     continue;
                 }
             };
@@ -233,6 +238,7 @@ impl Loader<'_> {
             if ended {
                 break;
             }
+            self.driver.events.unit_over();
         }
         Ok(())
     }
@@ -307,6 +313,9 @@ impl Loader<'_> {
                 || !has_prompts
                 || self.skip_reason(leased, scenario, load, spec.sla).is_some()
             {
+                let (sample, gaps) = (&outcome.sample, outcome.gaps.as_ref());
+                let ended = EndedRun { sample, gaps, saturated: outcome.saturated };
+                self.driver.events.run(self.driver.notice, &planned, ended, spec.sla);
                 break;
             }
             longer = longer.or(outcome.answer_s.filter(|_| is_short));
@@ -338,7 +347,7 @@ impl Loader<'_> {
                 Ok(CacheState::Ready)
             }
             Ok(Err(why)) => {
-                not_run(&mut self.driver.out, run, Status::Failed, FailureClass::CacheNotReset, &why)?;
+                self.driver.not_run(run, Status::Failed, FailureClass::CacheNotReset, &why)?;
                 Ok(CacheState::NotReset)
             }
             Err(_) => Ok(CacheState::Stopped),

@@ -6,6 +6,7 @@ mod count;
 pub mod dataset;
 mod dataset_cache;
 mod driver;
+mod events;
 mod flight;
 mod health;
 mod import_client;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::builder::RequestBuilder;
 use super::dataset::DatasetEntry;
+use super::events::LoadEvents;
 use super::request::{Clock, FollowSettings, RequestTimeouts};
 use super::workers::WorkerThreads;
 use crate::base::error::Result;
@@ -61,12 +62,14 @@ pub struct RunRecorder<'a> {
     pub full: bool,
     /// The run is a probe of a rate search: it is judged at its end, and ends early once it can no longer meet the SLA.
     pub judged: bool,
-    /// The measured requests so far, if anything is decided by them: the run is judged, or is an open loop.
+    /// The measured requests so far.
     pub sample: Sample,
     /// How long each successful measured request took so far, ms.
     pub answers: Vec<f64>,
     /// Where rows go.
     pub out: &'a mut RowWriter<File>,
+    /// Tells how far it is.
+    pub events: &'a LoadEvents,
     /// Where progress goes.
     pub notice: &'a Notice,
 }
@@ -84,8 +87,7 @@ impl RunRecorder<'_> {
         if row.phase == Phase::Measured {
             self.answers.extend(timing(&row).map(|timing| timing.e2e.0));
         }
-        let decides = self.judged || self.run.load.mode == LoadMode::Open;
-        if decides && row.phase == Phase::Measured {
+        if row.phase == Phase::Measured {
             self.sample.add(&row, self.spec.sla);
         }
         self.out.write_typed("request", &row)

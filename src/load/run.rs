@@ -39,7 +39,7 @@ const LEAD: Duration = Duration::from_millis(5);
 pub struct RunOutcome {
     /// Why it ended early.
     pub stopped: Option<StopReason>,
-    /// Its measured requests, if it is judged or an open loop.
+    /// Its measured requests.
     pub sample: Sample,
     /// How long an answer took, s: the p95 of E2E of its measured requests.
     pub answer_s: Option<f64>,

@@ -156,7 +156,10 @@ pub async fn search(
         reason: reason.unwrap_or(result.reason),
         non_monotone: result.non_monotone,
     };
-    driver.notice.progress(said(&end, &result));
+    if ended.is_none() {
+        let rate = end.max_pass.filter(|_| range.what == SearchedLoad::Rate);
+        driver.events.search(driver.notice, context.run, end.max_pass.is_some(), rate, &said(&end, &result));
+    }
     driver.out.write(&Row::new("search_end", &end))?;
     Ok(ended)
 }
@@ -165,17 +168,17 @@ pub async fn search(
 fn said(end: &SearchEnd, result: &SearchResult) -> String {
     let unit = end.searched.unit();
     let best =
-        result.max_pass.map_or_else(|| "no load met the SLA".into(), |best| format!("{best} {unit} meet the SLA"));
+        result.max_pass.map_or_else(|| "no load met the SLA".into(), |best| format!("{best} {unit} meets the SLA"));
     if end.reason == SearchEndReason::Outraced
         && let Some(worst) = result.min_fail
     {
-        return format!("{}: out: misses the SLA at {worst} {unit}, near the best of its framework", end.scenario);
+        return format!("out: misses the SLA at {worst} {unit}, near the best of its framework");
     }
     let worst = result.min_fail.map(|worst| {
         let limit = result.decided_by.map_or_else(|| "the SLA".into(), |limit| limit.to_string());
-        format!("; {worst} miss {limit}")
+        format!("; {worst} misses {limit}")
     });
-    format!("{}: {best}{}", end.scenario, worst.unwrap_or_default())
+    format!("{best}{}", worst.unwrap_or_default())
 }
 
 /// Sends bursts of requests that are not measured, until it is known where to begin; only one unless the range is `wide`.

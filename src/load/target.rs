@@ -113,6 +113,7 @@ impl Target {
                 stage: None,
                 never_tried: Members::new(),
             },
+            position: None,
             version: None,
             validated_cli_flags: None,
             substitutions: Vec::new(),

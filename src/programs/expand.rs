@@ -23,7 +23,7 @@ use crate::programs::{earlier, emit, plans, stdio};
 use crate::rank::Ranking;
 use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
-use crate::rows::kinds::Candidate;
+use crate::rows::kinds::{Candidate, CandidatePosition};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
 
@@ -70,6 +70,8 @@ pub fn main() -> ExitCode {
             notice,
             estimator,
             says_bind: false,
+            candidates: 0,
+            pending: Vec::new(),
         };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
                 expander.row(&row, &place)?;
             }
         }
+        expander.flush()?;
         // Without some of the plans the candidates are not complete.
         if notice.exit(ExitStatus::Done) == ExitStatus::Done {
             output.finish()?;
@@ -103,6 +106,18 @@ struct Expander<'a> {
     estimator: Estimator,
     /// The advice about addresses is printed once.
     says_bind: bool,
+    /// Number of candidates of all plans so far that run, or ran before.
+    candidates: usize,
+    /// The rows to write once all plans are read: their places are among all candidates.
+    pending: Vec<PendingRow>,
+}
+
+/// A row that is written once all plans are read.
+enum PendingRow {
+    /// A row of another kind, unchanged.
+    Other(Row),
+    /// A candidate.
+    Candidate(Box<Candidate>),
 }
 
 impl Expander<'_> {
@@ -120,7 +135,8 @@ impl Expander<'_> {
 
     fn row(&mut self, row: &Row, place: &RowPlace) -> Result<()> {
         if row.record() != Some("plan") {
-            return self.out.write(row);
+            self.pending.push(PendingRow::Other(row.clone()));
+            return Ok(());
         }
         let (findings, plan) = plans::of_row(row, &self.frameworks);
         for finding in findings.iter().filter(|f| f.level() == Level::Error) {
@@ -156,6 +172,10 @@ impl Expander<'_> {
             }
             let (top, repeats) = (self.args.top.into(), self.args.repeats.clone());
             candidates = finalists(candidates, best, &Finalists { top, baselines: true, repeats });
+        }
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.status.is_none()) {
+            self.candidates += 1;
+            candidate.position = Some(CandidatePosition { index: self.candidates, of: 0, units_left: 0 });
         }
         let whole = candidates.clone();
         match self.stages(&plan) {
@@ -198,7 +218,26 @@ impl Expander<'_> {
             }
             return Ok(());
         }
-        candidates.iter().try_for_each(|candidate| self.write(candidate))
+        self.pending.extend(candidates.into_iter().map(|candidate| PendingRow::Candidate(Box::new(candidate))));
+        Ok(())
+    }
+
+    /// Writes the rows, the candidates with their places among all.
+    fn flush(&mut self) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut units_left = 0;
+        for row in pending.iter_mut().rev() {
+            if let PendingRow::Candidate(candidate) = row
+                && let Some(position) = &mut candidate.position
+            {
+                units_left += candidate.units.len();
+                *position = CandidatePosition { of: self.candidates, units_left, ..*position };
+            }
+        }
+        pending.iter().try_for_each(|row| match row {
+            PendingRow::Other(row) => self.out.write(row),
+            PendingRow::Candidate(candidate) => self.write(candidate),
+        })
     }
 
     /// What a long plan costs, in GPU-hours and money, and which parts cost how much.

@@ -33,12 +33,14 @@ use std::process::ExitCode;
 
 use clap::Arg;
 use clap_complete::Shell;
+use serde_json::json;
 
 use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::base::redact;
-use crate::flags::Program;
+use crate::flags::{Program, ProgressFormat};
+use crate::rows::row::Row;
 use crate::system::secret_file;
 
 /// Parses the arguments, runs `verb`, reports its error and returns the exit status.
@@ -50,7 +52,12 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatu
         Err(e) => return usage::<P>(&e),
     };
     // Threads that read standard input may outlive the verb, so the notice lives as long as the process.
-    let notice: &'static Notice = Box::leak(Box::new(Notice::new(P::NAME, program.common().quiet)));
+    let notice = Notice::new(P::NAME, program.common().quiet);
+    let notice = match program.progress() {
+        ProgressFormat::Text => notice,
+        ProgressFormat::Json => notice.in_rows(message_row),
+    };
+    let notice: &'static Notice = Box::leak(Box::new(notice));
     let outcome = match program.common().completions {
         Some(shell) => completions::<P>(shell),
         None => verb(program, notice),
@@ -65,6 +72,11 @@ pub fn run<P: Program>(verb: impl FnOnce(P, &'static Notice) -> Result<ExitStatu
     };
     notice.clear();
     exit.into()
+}
+
+/// A message as a `progress` row.
+fn message_row(program: &str, event: &str, text: &str) -> String {
+    Row::new("progress", &json!({"program": program, "event": event, "text": text})).line()
 }
 
 /// The arguments; a negative number after a flag is its value, so that the flag itself can refuse it.

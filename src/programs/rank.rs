@@ -92,10 +92,10 @@ fn check_scenarios(ranking: &Ranking, args: &Args) -> Result<()> {
 fn write(ranking: &Ranking, args: &Args, out: &Output) -> Result<()> {
     let terminal = out.is_terminal();
     let handoff = args.handoff.as_deref().unwrap_or("sglang");
-    let report = Report { ranking, demand: args.demand(), handoff, unfinished: args.unfinished };
+    let report = Report { ranking, demand: args.demand(), handoff, unfinished: args.unfinished.clone() };
     match args.format {
-        ReportFormat::Jsonl => jsonl::rows(ranking, &mut out.rows()?),
-        ReportFormat::Csv => csv::csv(ranking, |part| out.bytes(part)),
+        ReportFormat::Jsonl => jsonl::rows(ranking, report.unfinished.as_ref(), &mut out.rows()?),
+        ReportFormat::Csv => csv::csv(ranking, report.unfinished.as_ref(), |part| out.bytes(part)),
         ReportFormat::Html => out.bytes(html(&report).as_bytes()),
         ReportFormat::Auto if !terminal => out.bytes(markdown(&report).as_bytes()),
         ReportFormat::Md => out.bytes(markdown(&report).as_bytes()),

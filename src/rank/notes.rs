@@ -85,7 +85,7 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
     let class = row.failure_class.as_deref().map(FailureClass::from);
     note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
-    note(class == Some(FailureClass::GaveUp), Notes::GAVE_UP);
+    note(matches!(class, Some(FailureClass::GaveUp | FailureClass::Foreseen)), Notes::GAVE_UP);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);

@@ -6,13 +6,17 @@ use super::note;
 use super::parts::in_order;
 use crate::base::error::Result;
 use crate::metrics::sample::mean;
-use crate::rank::{Entry, Group, Ranking, ShownRow, Trial};
+use crate::rank::{Entry, Group, Ranking, ShownRow, Trial, Unfinished};
 
-/// The whole file.
+/// The whole file. If runs are missing, a comment before the head says so.
 ///
 /// # Errors
 /// Never for the content of a ranking.
-pub fn csv(ranking: &Ranking, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub fn csv(
+    ranking: &Ranking,
+    unfinished: Option<&Unfinished>,
+    mut write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut head = vec!["rank", "scenario", "load_mode", "framework", "candidate_id", "model", "status", "verdict"];
     head.extend(["request_rate", "max_concurrency", "gpu_count", "repeats"]);
     let figures = csv_figures(ranking);
@@ -43,7 +47,8 @@ pub fn csv(ranking: &Ranking, mut write: impl FnMut(&[u8]) -> Result<()>) -> Res
         rank: None,
         group: None,
     }));
-    let mut first = Vec::new();
+    let comment = unfinished.map_or_else(String::new, |unfinished| format!("# {}\n", unfinished.sentence()));
+    let mut first = comment.into_bytes();
     record(&mut first, head.iter().map(|name| (*name).to_string()));
     write(&first)?;
     in_order(&lines, |line, out| record(out, line.cells(ranking, &figures).into_iter()), write)

@@ -7,20 +7,27 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::parts::in_order;
 use super::{next, note};
 use crate::base::error::Result as Done;
-use crate::rank::{Decision, Entry, Group, Missing, Ranking, Trial};
+use crate::rank::{Decision, Entry, Group, Missing, Ranking, Trial, Unfinished};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::{DecisionRow, Members};
+use crate::rows::row::Row;
 
-/// Writes the rows: the decisions, then the results, ranked ones first.
+/// Writes the rows: the decisions, then the results, ranked ones first. If runs are missing, the first row is `unfinished`.
 ///
 /// # Errors
 /// If the reader left, or the error of the system.
-pub fn rows<W: std::io::Write>(ranking: &Ranking, out: &mut RowWriter<W>) -> Done<()> {
+pub fn rows<W: std::io::Write>(ranking: &Ranking, unfinished: Option<&Unfinished>, out: &mut RowWriter<W>) -> Done<()> {
+    if let Some(Unfinished { reason, done, planned, never_started }) = unfinished {
+        let text = unfinished.map(Unfinished::sentence);
+        let members =
+            json!({"text": text, "reason": reason, "done": done, "planned": planned, "never_started": never_started});
+        out.write(&Row::new("unfinished", &members))?;
+    }
     if ranking.groups.is_empty() {
         let decision = DecisionRow {
             decision: note::headline(ranking),

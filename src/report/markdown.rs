@@ -22,7 +22,7 @@ pub fn markdown(report: &Report) -> String {
     let models: BTreeSet<String> =
         ranking.groups.iter().map(|group| group.key.model()).filter(|model| !model.is_empty()).map(cell).collect();
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
-    if let Some(unfinished) = report.unfinished {
+    if let Some(unfinished) = &report.unfinished {
         put(&mut out, &format!("{}\n", unfinished.sentence()));
     }
     put(&mut out, &format!("# {}\n", escape(&plain(&note::headline(ranking), true))));

@@ -21,7 +21,7 @@ pub mod text;
 use crate::rank::{CapacityDemand, Ranking, Unfinished};
 
 /// The content of a report.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Report<'a> {
     /// The ranking.
     pub ranking: &'a Ranking,

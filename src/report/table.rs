@@ -38,7 +38,7 @@ const MOST: usize = 100;
 pub fn table(report: &Report, look: TableStyle) -> String {
     let ranking = report.ranking;
     let mut out = String::new();
-    if let Some(unfinished) = report.unfinished {
+    if let Some(unfinished) = &report.unfinished {
         out.push_str(&wrap(&unfinished.sentence(), look.width, ""));
         out.push('\n');
     }

@@ -6,7 +6,7 @@ use super::child::Child;
 use super::failure::CandidateFailure;
 use super::launch::Launch;
 use super::log::ServerLog;
-use crate::engines::diagnose::{Diagnosis, FailurePatterns};
+use crate::engines::diagnose::FailurePatterns;
 use crate::engines::framework::ServerPhase;
 use crate::rows::kinds::{ProcessExit, Status};
 use crate::rows::words::FailureClass;
@@ -40,18 +40,46 @@ impl<'a> ServerDiagnosis<'a> {
 
     /// The failure if the log has a line after which the server never becomes ready, although its first process may live.
     pub async fn fatal_line(self, child: &mut Child, last_check: &mut LogCheck) -> Option<CandidateFailure> {
-        // A log may be long and the patterns are many: read only what is new, and not at every probe.
+        // A log may be long: read only what is new, and not at every probe.
         let lines = child.log.lines();
         if lines == last_check.lines || last_check.at.elapsed() < LOOK_EVERY {
             return None;
         }
         *last_check = LogCheck { lines, at: Instant::now() };
-        if self.diagnosed(&child.log, ServerPhase::Starting, false).is_some() {
+        if child.log.look(|tail| self.patterns.start_is_over(tail.iter().map(String::as_str))) {
             // Most servers exit by themselves after such a line; then the exit status is known too.
             let _ = tokio::time::timeout(EXIT_LIMIT, child.ended()).await;
             return Some(self.died_while_starting(child).await);
         }
         None
+    }
+
+    /// The failure of a server that was not ready within `limit`, by its log if that explains it; `last` is the answer of the last probe.
+    pub fn not_ready(self, child: &Child, limit: Duration, last: &str) -> CandidateFailure {
+        let how = format!("not ready after {} s: {last}", limit.as_secs());
+        let found = child.log.look(|tail| {
+            let lines = || tail.iter().map(String::as_str);
+            let error = || self.patterns.error(lines()).map(|line| (line, None));
+            self.patterns
+                .diagnose(lines(), ServerPhase::Starting)
+                .map(|found| (found.line.clone(), Some(found)))
+                .or_else(error)
+        });
+        let see = format!("see {}, or raise --ready-timeout", self.launch.log.display());
+        match found {
+            Some((line, Some(found))) => CandidateFailure {
+                status: found.status,
+                ..CandidateFailure::new(found.class, format!("{how}; its log says {line:?}: {}", found.advice))
+            },
+            Some((line, None)) => CandidateFailure {
+                status: Status::Timeout,
+                ..CandidateFailure::new(FailureClass::NotReady, format!("{how}; its log says {line:?}; {see}"))
+            },
+            None => CandidateFailure {
+                status: Status::Timeout,
+                ..CandidateFailure::new(FailureClass::NotReady, format!("{how}; {see}"))
+            },
+        }
     }
 
     /// The failure of a server that died before it was ready.
@@ -84,34 +112,13 @@ impl<'a> ServerDiagnosis<'a> {
         class: FailureClass,
         phase: ServerPhase,
     ) -> CandidateFailure {
-        let how = match exit {
-            Some(ProcessExit { code: Some(code), .. }) => format!("the server exited with status {code}"),
-            Some(ProcessExit { signal: Some(signal), .. }) => format!("the server was killed by {}", described(signal)),
-            _ => "the server is not working".into(),
-        };
-        let see = format!("see {}", self.launch.log.display());
-        if let Some(found) = self.diagnosed(log, phase, exit.is_some()) {
-            let why = format!("{how}: {:?}: {}", found.line, found.advice);
-            return CandidateFailure { status: found.status, ..CandidateFailure::new(found.class, why) };
-        }
-        if let Some(error) = log.look(|tail| self.patterns.error(tail.iter().map(String::as_str))) {
-            return CandidateFailure::new(class, format!("{how}: {error:?}; {see}"));
-        }
-        let last = log.look(|tail| tail.iter().rev().find(|line| !line.trim().is_empty()).cloned());
-        let last = match last {
-            Some(line) => format!("last log line: {:?}", line.chars().take(300).collect::<String>()),
-            None => "the log is empty".to_string(),
-        };
-        let killed = exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137));
-        // SGLang and others kill themselves with signal 9, and anybody may: only the kernel knows whether it did it.
+        // Anybody may send signal 9, and SGLang kills itself: only the kernel knows whether it did it.
         let in_group = || self.launch.oom_kills.zip(cgroup::oom_kills()).is_some_and(|(before, now)| now > before);
-        if killed && (pid.is_some_and(host::was_oom_killed) || in_group()) {
-            let why =
-                format!("{how} by the kernel's OOM killer (see dmesg): load less, or give the host more memory; {see}");
-            return CandidateFailure { status: Status::Oom, ..CandidateFailure::new(FailureClass::HostOom, why) };
-        }
-        let hint = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };
-        CandidateFailure::new(class, format!("{how}{hint}; {last}; {see}"))
+        let oom_killer = is_killed(exit) && (pid.is_some_and(host::was_oom_killed) || in_group());
+        log.look(|tail| {
+            let end = ServerEnding { lines: tail.iter().map(String::as_str), exit, phase, oom_killer };
+            end.explained(self.patterns, class, &format!("see {}", self.launch.log.display()))
+        })
     }
 
     /// The failure of a server that still responds, if its log says that the engine is dead.
@@ -123,10 +130,70 @@ impl<'a> ServerDiagnosis<'a> {
             CandidateFailure { reason: why, ..failure }
         })
     }
+}
 
-    fn diagnosed(self, log: &ServerLog, phase: ServerPhase, ended: bool) -> Option<Diagnosis> {
-        log.look(|tail| self.patterns.diagnose(tail.iter().map(String::as_str), phase, ended))
+/// How a server ended, and what it printed.
+#[derive(Debug, Clone)]
+struct ServerEnding<L> {
+    /// The last lines of its log, oldest first.
+    lines: L,
+    exit: Option<ProcessExit>,
+    phase: ServerPhase,
+    /// The kernel's OOM killer killed it.
+    oom_killer: bool,
+}
+
+impl<'a, L: DoubleEndedIterator<Item = &'a str> + Clone> ServerEnding<L> {
+    /// Why: by the log if a pattern matches, else by the line that names an error, else by how it ended.
+    fn explained(self, patterns: &FailurePatterns, class: FailureClass, see: &str) -> CandidateFailure {
+        let how = match self.exit {
+            Some(ProcessExit { code: Some(code), .. }) => match signal_of_status(code) {
+                Some(signal) => format!("the server exited with status {code} ({})", described(signal)),
+                None => format!("the server exited with status {code}"),
+            },
+            Some(ProcessExit { signal: Some(signal), .. }) => format!("the server was killed by {}", described(signal)),
+            _ => "the server is not working".into(),
+        };
+        if let Some(found) = patterns.diagnose(self.lines.clone(), self.phase) {
+            let why = format!("{how}: {:?}: {}", found.line, found.advice);
+            return CandidateFailure { status: found.status, ..CandidateFailure::new(found.class, why) };
+        }
+        if let Some(error) = patterns.error(self.lines.clone()) {
+            return CandidateFailure::new(class, format!("{how}: {error:?}; {see}"));
+        }
+        let last = match self.lines.rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!("last log line: {:?}", line.chars().take(300).collect::<String>()),
+            None => "the log is empty".to_string(),
+        };
+        let killed = is_killed(self.exit);
+        if killed && self.oom_killer {
+            let why =
+                format!("{how} by the kernel's OOM killer (see dmesg): load less, or give the host more memory; {see}");
+            return CandidateFailure { status: Status::Oom, ..CandidateFailure::new(FailureClass::HostOom, why) };
+        }
+        let hint = if killed { "; `dmesg -T` shows whether the kernel's OOM killer did it" } else { "" };
+        CandidateFailure::new(class, format!("{how}{hint}; {last}; {see}"))
     }
+}
+
+/// True of SIGKILL, also as a shell reports it.
+fn is_killed(exit: Option<ProcessExit>) -> bool {
+    exit.is_some_and(|exit| exit.signal == Some(9) || exit.code == Some(137))
+}
+
+/// The signal that a shell or a container's runtime reports with this exit status.
+fn signal_of_status(code: i32) -> Option<i32> {
+    let number = code.checked_sub(128)?;
+    let reported = [
+        Signal::SIGILL,
+        Signal::SIGTRAP,
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGKILL,
+        Signal::SIGSEGV,
+    ];
+    reported.iter().any(|signal| *signal as i32 == number).then_some(number)
 }
 
 /// True when a server ended by a signal that means a crash, and not by one that asked it to stop.
@@ -159,3 +226,6 @@ fn described(number: i32) -> String {
     };
     format!("signal {number} ({signal}{cause})")
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ impl Supervisor<'_> {
     /// Writes the `server` row, waits until the server has been used, stops it, writes its `server_end`.
     pub(super) async fn lease(
         &mut self,
-        events: &CandidateEvents,
+        events: &CandidateEvents<'_>,
         row: Row,
         StartContext { candidate, framework, gpus, .. }: StartContext<'_>,
         launch: &Launch,
@@ -47,7 +47,7 @@ impl Supervisor<'_> {
         let facts = rows::ServerFacts { endpoint, budget_left, cold, gpus };
         let server_row = rows::server(row.clone(), candidate, launch, &ready, facts);
         launch.enter(ServerState::Ready, Some(self.options.lease_timeout));
-        events.ready(self.notice, ready.ready, cold);
+        events.ready(ready.ready, cold);
         let written = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) };
         if let Err(e) = written {
             ready.child.stop(self.options.grace).await;
@@ -97,7 +97,7 @@ impl Supervisor<'_> {
         };
         match &failed {
             Some(failed) if failed.status == Status::Oom => {
-                self.tally.failed(&candidate.framework, candidate.server.flags.clone(), failed);
+                self.tally.failed(candidate, failed);
             }
             _ => self.tally.good(candidate),
         }
@@ -140,7 +140,8 @@ impl Supervisor<'_> {
             ));
         }
         if let Some(failed) = &failed {
-            events.failed(self.notice, &rows::reason(launch, failed), Some(launch));
+            events.failed(&failed.class, &rows::reason(launch, failed), Some(launch));
+            self.so_far.failed += u32::from(!failed.class.is_cut());
         }
         let end = rows::server_end(candidate, launch, failed.as_ref(), exit, Some(stop), (log.facts(), gpu));
         // A smoke test writes no server row, so its end is the whole candidate row.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::child::Child;
 use super::diagnosis::{LogCheck, ServerDiagnosis};
+use super::events::CandidateEvents;
 use super::failure::{CandidateFailure, NextStep};
 use super::launch::Launch;
 use super::log::{LogFiles, ServerLog};
@@ -19,7 +20,7 @@ use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
 use crate::engines::version::FrameworkVersion;
-use crate::rows::kinds::{Candidate, ServerState, Status};
+use crate::rows::kinds::{Candidate, ServerState};
 use crate::rows::words::FailureClass;
 use crate::system::http::{ClientOptions, HttpClient};
 use crate::system::process::image;
@@ -40,6 +41,8 @@ pub struct StartContext<'a> {
     pub gpus: &'a [Gpu],
     /// Capture the framework's help beside this start.
     pub capture_help: bool,
+    /// Tells that it is still starting.
+    pub events: &'a CandidateEvents<'a>,
     /// Shows the progress of a pull.
     pub notice: &'a Notice,
 }
@@ -207,12 +210,7 @@ pub(super) async fn until_ready(
             ProbeResult::NotYet(why) => why,
         };
         if started.elapsed() > limit {
-            let why = format!(
-                "not ready after {} s: {last}; see {}, or raise --ready-timeout",
-                limit.as_secs(),
-                launch.log.display()
-            );
-            break CandidateFailure { status: Status::Timeout, ..CandidateFailure::new(FailureClass::NotReady, why) };
+            break diagnosis.not_ready(&child, limit, &last);
         }
         if let Some(failure) = diagnosis.fatal_line(&mut child, &mut last_check).await {
             break failure;
@@ -220,6 +218,7 @@ pub(super) async fn until_ready(
         if let Some(worker) = workers.lost(guard) {
             break diagnosis.lost_worker(&mut child, &worker, ServerPhase::Starting).await;
         }
+        context.events.moving();
         // To within a hundredth of the time so far: a start of minutes needs no probe every few milliseconds.
         tokio::time::sleep((started.elapsed() / 100).clamp(PROBE_EVERY.0, PROBE_EVERY.1)).await;
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
-use super::events::CandidateEvents;
+use super::events::{CandidateEvents, ServeProgress};
 use super::failure::{CandidateFailure, NextStep};
 use super::give_up::FailureTally;
 use super::gpu_locks::GpuLocks;
@@ -67,6 +67,7 @@ pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &
             probe: GpuProbe::find(&options.gpu_probe),
             tally: FailureTally::default(),
             locks: GpuLocks::default(),
+            so_far: ServeProgress::default(),
         };
         let signal = supervisor.all(feed(rows)).await?;
         let none_tested = supervisor.smoke_tested.is_empty();
@@ -100,6 +101,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) smoke_failed: bool,
     /// Models that have been started before.
     pub(super) models_started: BTreeSet<String>,
+    /// How far all candidates are.
+    pub(super) so_far: ServeProgress,
 }
 
 impl Supervisor<'_> {
@@ -128,9 +131,10 @@ impl Supervisor<'_> {
             if self.options.smoke && !self.smoke_tested.insert(candidate.framework.clone()) {
                 continue;
             }
+            self.so_far.pace.enter(candidate.position);
             if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
                 let why = "the time budget (--budget) was used up before its turn";
-                CandidateEvents::of(&candidate).skipped(self.notice, why);
+                self.events(&candidate).skipped(why);
                 self.out.write(&rows::skipped(row, FailureClass::Budget, why))?;
                 continue;
             }
@@ -139,12 +143,9 @@ impl Supervisor<'_> {
                 self.out.write(&rows::skipped(row, FailureClass::Unsupported, why))?;
                 continue;
             }
-            let framework = self.options.frameworks.get(&candidate.server.definition);
-            if let (Some(limit), Some(framework)) = (self.options.give_up, framework)
-                && let Some(why) = self.tally.reason_to_skip(&candidate, framework, limit)
-            {
-                CandidateEvents::of(&candidate).skipped(self.notice, &why);
-                self.out.write(&rows::skipped(row, FailureClass::GaveUp, &why))?;
+            if let Some((class, why)) = self.foreseen(&candidate) {
+                self.events(&candidate).skipped(&why);
+                self.out.write(&rows::skipped(row, class, &why))?;
                 continue;
             }
             match self.one(row, &candidate).await? {
@@ -156,28 +157,50 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Tells the events of a candidate whose turn is now.
+    fn events<'c>(&self, candidate: &'c Candidate) -> CandidateEvents<'c>
+    where
+        Self: 'c,
+    {
+        CandidateEvents::of(candidate, self.so_far, self.notice)
+    }
+
+    /// Why a candidate is not started after the failures of others.
+    fn foreseen(&mut self, candidate: &Candidate) -> Option<(FailureClass, String)> {
+        let limit = self.options.give_up?;
+        let framework = self.options.frameworks.get(&candidate.server.definition)?;
+        if let Some(why) = self.tally.reason_to_skip(candidate, framework, limit) {
+            return Some((FailureClass::GaveUp, why));
+        }
+        self.tally.foreseen(candidate, framework).map(|why| (FailureClass::Foreseen, why))
+    }
+
     /// One candidate, from its row to its `server_end`.
     async fn one(&mut self, row: Row, candidate: &Candidate) -> Result<NextStep> {
-        let events = CandidateEvents::of(candidate);
+        let events = CandidateEvents::of(candidate, self.so_far, self.notice);
         let Some(framework) = self.options.frameworks.get(&candidate.server.definition) else {
             let why = format!(
                 "unknown framework definition {:?}; add its folder with --frameworks DIR",
                 candidate.server.definition
             );
-            return self.fail(&events, row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+            return self
+                .fail(&events, candidate, row, None, CandidateFailure::new(FailureClass::Unsupported, why))
+                .await;
         };
         if let Err(why) = preflight::launchable(candidate, &self.options.frameworks) {
-            return self.fail(&events, row, None, CandidateFailure::new(FailureClass::Unsupported, why)).await;
+            return self
+                .fail(&events, candidate, row, None, CandidateFailure::new(FailureClass::Unsupported, why))
+                .await;
         }
         let refused_limits = self.refused_limits(candidate).await;
         let launch = match Launch::prepare(candidate, self.options, &refused_limits) {
             Ok(launch) => launch,
             Err(e) => {
-                return self.fail(&events, row, None, CandidateFailure::from(e)).await;
+                return self.fail(&events, candidate, row, None, CandidateFailure::from(e)).await;
             }
         };
         if let Err(failure) = launch.check_port() {
-            return self.fail(&events, row, Some(&launch), failure).await;
+            return self.fail(&events, candidate, row, Some(&launch), failure).await;
         }
         // bench-serve neither checks nor samples the GPUs of an attached server.
         let gpus = match &self.probe {
@@ -186,15 +209,15 @@ impl Supervisor<'_> {
         };
         let gpus = match gpus {
             Ok(gpus) => gpus,
-            Err(failure) => return self.fail(&events, row, Some(&launch), failure).await,
+            Err(failure) => return self.fail(&events, candidate, row, Some(&launch), failure).await,
         };
         if let Err(error) = self.locks.take(&gpus) {
             return Ok(NextStep::Broken(error));
         }
         if let Err(failure) = preflight::free(&gpus) {
-            return self.fail(&events, row, Some(&launch), failure).await;
+            return self.fail(&events, candidate, row, Some(&launch), failure).await;
         }
-        events.starting(self.notice);
+        events.starting();
         let interrupted = async {
             tokio::select! {
                 signal = self.signals.next() => NextStep::Signal(signal),
@@ -204,28 +227,29 @@ impl Supervisor<'_> {
         let server = &candidate.server;
         let kind = format!("{} {:?} {:?}", server.definition, server.launcher, server.image);
         let (capture_help, notice) = (!self.helps.contains_key(&kind), self.notice);
-        let context = StartContext { candidate, framework, gpus: &gpus, capture_help, notice };
+        let context = StartContext { candidate, framework, gpus: &gpus, capture_help, events: &events, notice };
         match start::until_ready(&launch, context, self.options, interrupted).await {
             Ok(mut ready) => {
                 // The help is captured once, even when there is none.
                 ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
                 self.lease(&events, row, context, &launch, ready).await
             }
-            Err(failed) => self.fail(&events, row, Some(&launch), failed).await,
+            Err(failed) => self.fail(&events, candidate, row, Some(&launch), failed).await,
         }
     }
 
     /// Stops what was started and writes the candidate's row as its `server_end`.
     async fn fail(
         &mut self,
-        events: &CandidateEvents,
+        events: &CandidateEvents<'_>,
+        candidate: &Candidate,
         row: Row,
         launch: Option<&Launch>,
         failed: impl Into<FailedStart>,
     ) -> Result<NextStep> {
         let FailedStart { failure, child, mut next } = failed.into();
-        let flags = row.get("server").and_then(|server| server["flags"].as_object()).cloned().unwrap_or_default();
-        self.tally.failed(row.str("framework").unwrap_or_default(), flags, &failure);
+        self.tally.failed(candidate, &failure);
+        self.tally.learn(candidate, &failure, events.elapsed());
         let (mut stop, mut exit) = (None, None);
         let mut facts = Members::new();
         if let Some(launch) = launch {
@@ -254,7 +278,8 @@ impl Supervisor<'_> {
         }
         self.smoke_failed = true;
         let end = rows::failed(row, launch, &failure, exit, stop, facts);
-        events.failed(self.notice, end.str("failure_reason").unwrap_or_default(), launch);
+        events.failed(&failure.class, end.str("failure_reason").unwrap_or_default(), launch);
+        self.so_far.failed += u32::from(!failure.class.is_cut());
         self.out.write(&end)?;
         Ok(next)
     }

@@ -8,6 +8,7 @@ mod example;
 mod expand;
 mod findings;
 mod flags;
+mod gpus;
 mod harness;
 mod hostile;
 mod imports;

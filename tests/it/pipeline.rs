@@ -48,7 +48,7 @@ fn a_sweep_drops_no_framework_without_being_told() {
     let (path, out) = (folder.path().join("plan.yaml"), folder.path().join("out"));
     let missing = "  vllm:\n    server_command: /nowhere/vllm serve\n";
     std::fs::write(&path, plan(4).replace("max_num_seqs: [64, 100000]", "max_num_seqs: [64]") + missing).unwrap();
-    let done = run(mark.put(&mut sweep(&path, &out)), "").expect(1);
+    let done = run(mark.put(&mut sweep(&path, &out)), "").expect(2);
     assert!(done.stderr.contains("cannot run vLLM (/nowhere/vllm serve"), "{}", done.stderr);
     assert!(!out.join("raw/0001.jsonl").exists(), "nothing was started");
     let done = run(mark.put(sweep(&path, &out).arg("--allow-missing")), "").expect(0);
@@ -105,9 +105,13 @@ fn a_sweep_goes_on_where_it_stopped() {
     let (first, report) = (units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap());
     assert_eq!(first.len(), 6);
     // Nothing is left to do.
-    let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
-    assert!(again.stderr.contains("resuming") && !out.join("raw/0002.jsonl").exists(), "{}", again.stderr);
-    assert_eq!((units(&out.join("results.jsonl")), std::fs::read(out.join("report.md")).unwrap()), (first, report));
+    let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(4);
+    let said = "all 6 runs are complete, nothing to do";
+    assert!(again.stderr.contains(said) && !out.join("raw/0002.jsonl").exists(), "{}", again.stderr);
+    assert_eq!((units(&out.join("results.jsonl")), &std::fs::read(out.join("report.md")).unwrap()), (first, &report));
+    run(mark.put(sweep(&plan, &out).arg("--resume")), "").expect(0);
+    let printed = run(program("bench-sweep").arg("--report").arg(&out), "").expect(0);
+    assert_eq!(printed.stdout.as_bytes(), report, "a report of a sweep that has ended is its report");
     mark.gone_within(SOON);
 }
 
@@ -240,7 +244,8 @@ fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
             }
         });
         mark.gone_within(SOON);
-        run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+        // All may have been measured before the death.
+        run(mark.put(sweep(&plan, &out).arg("--resume")), "").expect(0);
         let keys = units(&out.join("results.jsonl"));
         assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (6, 6), "after the death of {victim}");
         // The attempt that was cut off replaces nothing: all is as if nobody had been killed.
@@ -271,7 +276,7 @@ fn a_sweep_in_which_nothing_was_measured_is_no_success() {
             .replace("[64, 100000]", "[100000, 200000]"),
     )
     .unwrap();
-    let done = run(mark.put(&mut sweep(&plan, &out)), "").expect(1);
+    let done = run(mark.put(&mut sweep(&plan, &out)), "").expect(3);
     assert!(done.stderr.contains("no run produced a result"), "{}", done.stderr);
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
     let said: Vec<&str> = report.lines().filter(|line| line.starts_with("- ")).take(2).collect();

@@ -59,6 +59,58 @@ fn until_rows(out: &Path, file: &str, lines: usize) {
     wait_until(Duration::from_secs(30), ready).expect("the sweep writes rows");
 }
 
+/// The files of a folder with the times of their last change.
+fn files_of(folder: &Path) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> =
+        entries.map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_running_sweep_is_reported_without_its_open_run() {
+    let (folder, mark) = (scratch(), Mark::new("partial"));
+    let (plan, out) = (write_plan(folder.path(), &plan(300)), folder.path().join("out"));
+    let missing = run(program("bench-sweep").arg("--report").arg(folder.path()), "").expect(2);
+    assert!(missing.stderr.contains("no sweep is in this folder"), "{}", missing.stderr);
+    let child = start(&mark, &plan, &out);
+    let raw = out.join("raw/0001.jsonl");
+    // A busy host may make a client fall behind, whose run is measured again.
+    let ends = |line: &str| line.contains("\"record\":\"run_end\"") && !line.contains("client_saturated");
+    let one_run = || std::fs::read_to_string(&raw).ok().filter(|text| text.lines().any(ends));
+    wait_until(Duration::from_secs(30), one_run).expect("a run ends");
+    let file = folder.path().join("partial.md");
+    run(program("bench-sweep").arg("--report").arg(&out).arg("--output").arg(&file), "").expect(0);
+    let report = std::fs::read_to_string(&file).unwrap();
+    let first = report.lines().next().unwrap_or_default();
+    assert!(first.starts_with("PROVISIONAL: still running, ") && first.ends_with(" of 4 runs done"), "{report}");
+    assert!(!report.contains("interrupted"), "{report}");
+    kill(pid(&child), Signal::SIGINT);
+    finish(child, Duration::from_secs(15));
+    mark.gone_within(SOON);
+}
+
+#[test]
+fn what_happens_is_told_as_lines_and_as_rows() {
+    let (folder, mark) = (scratch(), Mark::new("told"));
+    let (plan, out) = (write_plan(folder.path(), &plan(4)), folder.path().join("out"));
+    let done = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    let lines: Vec<&str> = done.stderr.lines().filter(|line| line.starts_with('[')).collect();
+    let with = |what: &[&str]| lines.iter().filter(|line| what.iter().all(|what| line.contains(what))).count();
+    assert_eq!((with(&["/2] ", ": starting"]), with(&[": ready after ", "(cold)"])), (2, 1), "{}", done.stderr);
+    assert_eq!(with(&[" req/s"]), 4, "{}", done.stderr);
+    let rows = run(mark.put(sweep(&plan, &folder.path().join("rows")).args(["--progress", "json"])), "").expect(0);
+    let rows: Vec<Value> = rows.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |event: &str| rows.iter().filter(|row| row["record"] == "progress" && row["event"] == event).count();
+    assert_eq!((of("starting"), of("ready"), of("run"), of("failed")), (2, 2, 4, 0), "{rows:#?}");
+    let last = rows.iter().rfind(|row| row["event"] == "run").unwrap();
+    assert_eq!((&last["position"]["index"], &last["position"]["of"]), (&2.into(), &2.into()), "{last:#}");
+    let quiet = run(mark.put(sweep(&plan, &folder.path().join("quiet")).arg("--quiet")), "").expect(0);
+    assert!(quiet.stderr.lines().all(|line| line.contains(": warning: ")), "{}", quiet.stderr);
+    mark.gone_within(SOON);
+}
+
 fn pid(child: &Child) -> i32 {
     i32::try_from(child.id()).unwrap()
 }
@@ -158,6 +210,18 @@ fn the_report_of_an_interrupted_sweep_says_so_first() {
     assert_eq!(read("report.md").lines().next(), Some(said));
     let page = read("report.html");
     assert!(page.find(said).unwrap() < page.find("<h1>").unwrap(), "{page}");
+    assert_eq!(read("report.csv").lines().next(), Some(&*format!("# {said}")));
+    let before = files_of(&out);
+    for (format, first) in [
+        ("md", said.to_string()),
+        ("table", said.to_string()),
+        ("csv", format!("# {said}")),
+        ("jsonl", format!("{{\"schema_version\":1,\"record\":\"unfinished\",\"text\":\"{said}\"")),
+    ] {
+        let partial = run(program("bench-sweep").args(["--format", format, "--report"]).arg(&out), "").expect(0);
+        assert!(partial.stdout.lines().next().unwrap_or_default().starts_with(&first), "{}", partial.stdout);
+    }
+    assert_eq!(files_of(&out), before, "--report only reads");
     // The estimate of the rest, not of everything.
     let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
     let estimate: Vec<&str> = again.stderr.lines().filter(|line| line.contains("server starts")).collect();
@@ -501,6 +565,7 @@ fn random_ends_lose_nothing_and_leave_nothing() {
             mark.gone_within(Duration::from_secs(20));
         }
         let mut again = sweep(&plan, &out);
+        again.arg("--resume");
         again.env("XDG_RUNTIME_DIR", runtime.path()).env("TMPDIR", temporary.path());
         let last = run(mark.put(&mut again), "");
         assert_eq!(statuses(&out), wanted, "round {i}, {end:?}: {}", last.stderr);

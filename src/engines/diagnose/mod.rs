@@ -93,28 +93,43 @@ impl FailurePatterns {
         lines.any(|line| rules.iter().any(|rule| rule.matches(line)))
     }
 
-    /// The diagnosis of the first pattern that matches a line, and of its earliest line. Lines that a healthy server may print too
-    /// count only after it has `ended`, if no other pattern matches and no error follows.
+    /// True if a server that is starting has printed a line after which it never becomes ready, although it may live on.
     #[must_use]
-    pub fn diagnose<'a>(
-        &self,
-        lines: impl Iterator<Item = &'a str> + Clone,
-        phase: ServerPhase,
-        ended: bool,
-    ) -> Option<Diagnosis> {
+    pub fn start_is_over<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
+        let fatal: Vec<&DiagnosisRule> = self.rules.iter().filter(|rule| rule.data.fatal).collect();
+        lines.any(|line| self.errors.is_over(line) || fatal.iter().any(|rule| rule.matches(line)))
+    }
+
+    /// The diagnosis of a server that failed: that of the first pattern that matches a line, and of its earliest line. Lines below the
+    /// level of an error do not count. What a healthy server may print too counts only if no other pattern matches and no error
+    /// follows.
+    #[must_use]
+    pub fn diagnose<'a>(&self, lines: impl Iterator<Item = &'a str> + Clone, phase: ServerPhase) -> Option<Diagnosis> {
+        let lines = lines.filter(|line| !self.errors.is_harmless(line));
+        let messages = lines.clone().filter(|line| !self.errors.is_source(line));
+        // Some errors have no message: then only their line of source tells them apart.
+        self.diagnosed(&messages.collect::<Vec<_>>(), phase)
+            .or_else(|| self.diagnosed(&lines.collect::<Vec<_>>(), phase))
+    }
+
+    fn diagnosed(&self, lines: &[&str], phase: ServerPhase) -> Option<Diagnosis> {
+        let lines = lines.iter().copied();
         let of = |passing: bool| {
             let right = move |rule: &&DiagnosisRule| {
                 rule.data.passing == passing && rule.data.phase.is_none_or(|wanted| wanted == phase)
             };
             self.rules.iter().filter(right)
         };
+        let last = self.errors.last(lines.clone());
         let sure = of(false).find_map(|rule| {
             let mut lines = lines.clone();
             // The line about what it was doing comes before the line about the failure.
             if let Some(after) = &rule.after {
                 lines.find(|line| after.is_match(line))?;
             }
-            Some((rule, lines.find(|line| rule.matches(line))?))
+            let line = lines.find(|line| rule.matches(line))?;
+            let explained = last.is_none_or(|(_, error)| rule.matches(error));
+            (!rule.data.alone || explained).then_some((rule, line))
         });
         if let Some((rule, line)) = sure {
             let mut found = rule.found(line);
@@ -123,12 +138,9 @@ impl FailurePatterns {
             }
             return Some(found);
         }
-        if !ended {
-            return None;
-        }
-        let last = self.errors.last(lines.clone()).map_or(0, |(place, _)| place);
+        let last = last.map_or(0, |(place, _)| place);
         of(true).find_map(|rule| {
-            let (place, line) = lines.clone().enumerate().filter(|(_, line)| rule.matches(line)).last()?;
+            let (place, line) = lines.clone().enumerate().rfind(|(_, line)| rule.matches(line))?;
             (place >= last).then(|| rule.found(line))
         })
     }
@@ -191,7 +203,7 @@ mod tests {
                 let before = data.after.as_ref().map(|after| after.replace("(?i)", "").replace('\\', ""));
                 let lines: Vec<&str> = before.as_deref().into_iter().chain([data.sample.as_str()]).collect();
                 let phase = data.phase.unwrap_or(ServerPhase::Starting);
-                let found = patterns.diagnose(lines.into_iter(), phase, true).expect(&data.sample);
+                let found = patterns.diagnose(lines.into_iter(), phase).expect(&data.sample);
                 assert_eq!(found.class, data.class, "{}", data.sample);
             }
         }
@@ -217,21 +229,29 @@ mod tests {
     fn a_healthy_log_gives_no_diagnosis() {
         let patterns = FailurePatterns::new(&[]).unwrap();
         let lines = ["INFO: started", "loading model out of memory-mapped file", "KV cache size: 1,024 tokens"];
-        assert_eq!(patterns.diagnose(lines.into_iter(), ServerPhase::Ready, true), None);
+        assert_eq!(patterns.diagnose(lines.into_iter(), ServerPhase::Ready), None);
     }
 
     #[test]
-    fn what_a_healthy_server_may_print_counts_only_at_its_end() {
+    fn what_a_healthy_server_may_print_counts_only_without_another_error() {
         let patterns = FailurePatterns::new(&[]).unwrap();
         let ray = ["Traceback (most recent call last):", "OSError: [Errno 98] Address already in use"];
-        let class = |lines: &[&str], ended| {
-            patterns.diagnose(lines.iter().copied(), ServerPhase::Starting, ended).map(|found| found.class)
-        };
-        assert_eq!(class(&ray, false), None);
-        assert_eq!(class(&ray, true), Some(FailureClass::PortInUse));
-        assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"], true), None);
+        let class =
+            |lines: &[&str]| patterns.diagnose(lines.iter().copied(), ServerPhase::Starting).map(|found| found.class);
+        assert_eq!(class(&ray), Some(FailureClass::PortInUse));
+        assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"]), None);
+        assert_eq!(class(&["x.sh: line 3:  9 Killed   serve", "Killed"]), Some(FailureClass::ServerDied));
+        assert_eq!(class(&["KeyError: 'rope_scaling'", "x.sh: line 3:  9 Killed   serve"]), None);
         let mlock =
             "warning: failed to mlock 4096-byte buffer (after previously locking 0 bytes): Cannot allocate memory";
-        assert_eq!(class(&[mlock], true), None);
+        assert_eq!(class(&[mlock]), None);
+    }
+
+    #[test]
+    fn only_what_is_fatal_by_itself_ends_a_start() {
+        let patterns = FailurePatterns::new(&[]).unwrap();
+        let over = |lines: &[&str]| patterns.start_is_over(lines.iter().copied());
+        assert!(!over(&["torch.OutOfMemoryError: CUDA out of memory.", "KeyError: 'rope_scaling'"]));
+        assert!(over(&["(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above."]));
     }
 }

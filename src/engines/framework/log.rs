@@ -29,9 +29,15 @@ pub struct FailurePattern {
     pub after: Option<String>,
     /// Not if the line matches this too.
     pub unless: Option<String>,
-    /// True if a healthy server may print it too: it counts only after the server has ended without another error after it.
+    /// True if a healthy server may print it too: it counts only without another error after it.
     #[serde(default)]
     pub passing: bool,
+    /// True if it counts only when the log names no other error: a kill also follows errors.
+    #[serde(default)]
+    pub alone: bool,
+    /// True if a server that is starting never becomes ready after such a line, even if it does not exit.
+    #[serde(default)]
+    pub fatal: bool,
     /// Only in this phase.
     pub phase: Option<ServerPhase>,
     /// A line from a real log that it matches.

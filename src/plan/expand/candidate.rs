@@ -121,6 +121,7 @@ impl CandidateBuilder<'_> {
             sla: plan.sla.clone(),
             weights: plan.weights.clone(),
             search,
+            position: None,
             version: validated.as_ref().and_then(|validated| validated.version.clone()),
             validated_cli_flags: validated,
             substitutions: own.cloned().collect(),

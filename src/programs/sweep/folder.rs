@@ -1,5 +1,6 @@
 //! The files of a sweep's folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,19 +76,56 @@ fn number(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
+/// The runs that candidate rows ask for.
+#[derive(Debug, Default)]
+pub struct PlannedRuns {
+    /// Their keys.
+    pub units: BTreeSet<String>,
+    /// The frameworks, in their order.
+    pub frameworks: Vec<String>,
+}
+
+/// Reads the candidates that are to be run.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn planned(candidates: &Path, notice: &'static Notice) -> Result<PlannedRuns> {
+    let mut planned = PlannedRuns::default();
+    for row in stdio::rows(&[candidates.to_path_buf()], notice) {
+        let (row, _) = row?;
+        if row.record() == Some("candidate") && row.get("status").is_none() {
+            let units = row.get("units").and_then(Value::as_array).into_iter().flatten();
+            planned.units.extend(units.filter_map(|unit| unit["key"].as_str()).map(String::from));
+            let framework = row.str("framework").unwrap_or_default();
+            if !planned.frameworks.iter().any(|known| known == framework) {
+                planned.frameworks.push(framework.into());
+            }
+        }
+    }
+    Ok(planned)
+}
+
 /// The number of runs that candidate rows ask for.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn runs(candidates: &Path, notice: &'static Notice) -> Result<usize> {
-    let mut runs = 0;
-    for row in stdio::rows(&[candidates.to_path_buf()], notice) {
+    planned(candidates, notice).map(|planned| planned.units.len())
+}
+
+/// The frameworks of the plan of which no result row says that they were started.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn never_started(planned: &PlannedRuns, results: &Path, notice: &'static Notice) -> Result<Vec<String>> {
+    let mut started = BTreeSet::new();
+    for row in stdio::rows(&[results.to_path_buf()], notice) {
         let (row, _) = row?;
-        if row.record() == Some("candidate") && row.get("status").is_none() {
-            runs += row.get("units").and_then(Value::as_array).map_or(0, Vec::len);
+        if row.record() == Some("result") && row.str("status") != Some(Status::Skipped.as_str()) {
+            started.extend(row.str("framework").map(String::from));
         }
     }
-    Ok(runs)
+    Ok(planned.frameworks.iter().filter(|name| !started.contains(*name)).cloned().collect())
 }
 
 /// The stage of candidate rows, `None` if they are of no stage, and the number of runs that they ask for.

@@ -2,6 +2,7 @@
 
 mod events;
 mod folder;
+mod partial;
 mod stages;
 mod status;
 mod steps;
@@ -49,6 +50,12 @@ pub fn main() -> ExitCode {
         if let Some(folder) = &args.stop {
             return stop(folder, notice);
         }
+        if let Some(folder) = &args.report {
+            let mut runner = PipeRunner::listen(environment(None))?;
+            let exit = partial::report(&args, folder, &mut runner, notice);
+            signal = runner.signal();
+            return exit;
+        }
         let folder = SweepFolder::at(args.folder());
         if args.dry_run {
             return dry_run(&args, &folder);
@@ -65,7 +72,7 @@ pub fn main() -> ExitCode {
         guard::adopt_orphans()?;
         // It was for the sweep before.
         let _ = std::fs::remove_file(stop_file::path(folder.root()));
-        let runner = PipeRunner::listen(environment(&lock))?;
+        let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
         let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, events, notice };
         let exit = sweep.all();
@@ -107,9 +114,9 @@ fn dry_run(args: &Args, folder: &SweepFolder) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// What the programs get in addition to this process's environment: the mark of this sweep, and a PATH with the engines that
+/// What the programs get in addition to this process's environment: the mark of this sweep, by its folder, and a PATH with the engines that
 /// scripts/engines installed in the current folder, and with the programs beside this one.
-fn environment(lock: &FolderLock) -> Vec<(OsString, OsString)> {
+fn environment(mark: Option<&Path>) -> Vec<(OsString, OsString)> {
     let engines = std::fs::read_dir("engines").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let mut engines: Vec<PathBuf> =
         engines.filter(|path| path.is_dir()).filter_map(|path| path.canonicalize().ok()).collect();
@@ -117,8 +124,8 @@ fn environment(lock: &FolderLock) -> Vec<(OsString, OsString)> {
     let beside = std::env::current_exe().ok().and_then(|this| this.parent().map(Path::to_path_buf));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(engines.into_iter().chain(beside).chain(std::env::split_paths(&path)));
-    let mark = (SWEEP_MARK.into(), lock.folder().as_os_str().to_os_string());
-    [mark].into_iter().chain(path.ok().map(|path| ("PATH".into(), path))).collect()
+    let mark = mark.map(|folder| (SWEEP_MARK.into(), folder.as_os_str().to_os_string()));
+    mark.into_iter().chain(path.ok().map(|path| ("PATH".into(), path))).collect()
 }
 
 struct Sweep<'a> {
@@ -132,6 +139,16 @@ struct Sweep<'a> {
     notice: &'static Notice,
 }
 
+/// What is left of a sweep that is resumed.
+enum RunsLeft {
+    /// Runs, or how many is not known.
+    Some,
+    /// None.
+    None,
+    /// A signal came.
+    Stopped,
+}
+
 impl Sweep<'_> {
     fn all(&mut self) -> Result<ExitStatus> {
         let earlier = self.folder.raw_files();
@@ -139,8 +156,7 @@ impl Sweep<'_> {
         match self.step(steps::validate(self.args, &self.folder))? {
             Some(0) => {}
             Some(1) => {
-                self.notice.plain("bench-sweep: the plans have errors; no server was started");
-                return Ok(ExitStatus::No);
+                return Err(Error::new("the plans have errors; no server was started"));
             }
             Some(_) => return Err(Error::new("bench-validate failed; no server was started")),
             None => return Ok(ExitStatus::Done),
@@ -150,26 +166,46 @@ impl Sweep<'_> {
             Some(_) => return Err(Error::new("the plans could not be expanded; no server was started")),
             None => return Ok(ExitStatus::Done),
         }
-        if resumes && !self.resume(&earlier)? {
-            return Ok(ExitStatus::Done);
+        let left = if resumes { self.resume(&earlier)? } else { RunsLeft::Some };
+        match left {
+            RunsLeft::Stopped => Ok(ExitStatus::Done),
+            RunsLeft::None => {
+                let ended = self.report()?;
+                let as_before = self.args.resume || ended == ExitStatus::Trouble;
+                Ok(if as_before { ended } else { ExitStatus::NothingToDo })
+            }
+            RunsLeft::Some => {
+                self.measure_stages(resumes)?;
+                self.report()
+            }
         }
-        self.measure_stages(resumes)?;
-        self.report()
     }
 
-    /// Folds the rows of earlier sweeps, and says how much is left; false if a signal came.
-    fn resume(&mut self, earlier: &[PathBuf]) -> Result<bool> {
-        let Some(status) = self.step(steps::normalize(&self.folder, earlier))? else { return Ok(false) };
+    /// Folds the rows of earlier sweeps, and says how much is left.
+    fn resume(&mut self, earlier: &[PathBuf]) -> Result<RunsLeft> {
+        let Some(status) = self.step(steps::normalize(&self.folder, earlier))? else { return Ok(RunsLeft::Stopped) };
         if !self.folder.path("results.jsonl").is_file() {
             return Err(Error::new(format!("bench-normalize failed with status {status}: nothing to resume from")));
         }
         let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
-        let Some(left) = self.runs_left(self.args.retry, false)? else { return Ok(self.runner.signal().is_none()) };
-        let done = planned.saturating_sub(left);
-        let nothing = if left == 0 { ", nothing to do (use a new --out to measure again)" } else { "" };
+        let left = self.runs_left(self.args.retry, false)?;
+        if self.runner.signal().is_some() {
+            return Ok(RunsLeft::Stopped);
+        }
         let name = self.folder.root().display();
-        self.notice.say(format!("resuming {name}: {done} of {planned} runs already complete{nothing}"));
-        Ok(self.runner.signal().is_none())
+        match left {
+            Some(0) => {
+                let hint = "use a new --out to measure again, --retry failed to run failures again";
+                self.notice.say(format!("{name}: all {planned} runs are complete, nothing to do ({hint})"));
+                Ok(RunsLeft::None)
+            }
+            Some(left) => {
+                let done = planned.saturating_sub(left);
+                self.notice.say(format!("resuming {name}: {done} of {planned} runs already complete"));
+                Ok(RunsLeft::Some)
+            }
+            None => Ok(RunsLeft::Some),
+        }
     }
 
     /// The number of runs left; `None` if that cannot be found out.
@@ -234,10 +270,12 @@ impl Sweep<'_> {
             return Err(Error::new(why));
         }
         let unfinished = self.unfinished(signal)?;
+        let mut passed = true;
         for format in ["md", "csv", "html"] {
             // Status 1: the ranking is complete, and no candidate meets the SLA.
             let status = self.end(&steps::report(&self.folder, format, true, unfinished.as_ref()), true)?;
             self.failed |= status > 1;
+            passed &= status == 0;
         }
         self.end(&steps::report(&self.folder, "table", false, unfinished.as_ref()), false)?;
         let report = self.folder.path("report.md");
@@ -245,14 +283,15 @@ impl Sweep<'_> {
         let measured = folder::has_results(&self.folder.path("results.jsonl"), self.notice)?;
         if !measured {
             let where_to_look = format!("see \"Tried and not selected\" in {}", report.display());
-            self.notice.plain(format!("bench-sweep: no run produced a result: {where_to_look}"));
+            self.notice.plain(format!("bench-sweep: nothing was measured, no run produced a result: {where_to_look}"));
         }
         let plots = self.folder.path("report.html");
         self.notice.say(format!("report: {} (with plots: {})", report.display(), plots.display()));
-        Ok(match (self.failed, measured) {
-            (true, _) => ExitStatus::Trouble,
-            (false, true) => ExitStatus::Done,
-            (false, false) => ExitStatus::No,
+        Ok(match (self.failed, measured, passed) {
+            (true, ..) => ExitStatus::Trouble,
+            (false, false, _) => ExitStatus::NothingMeasured,
+            (false, true, false) => ExitStatus::No,
+            (false, true, true) => ExitStatus::Done,
         })
     }
 
@@ -266,9 +305,11 @@ impl Sweep<'_> {
             (None, false, Some(_)) => UnfinishedReason::Budget,
             (None, false, None) => return Ok(None),
         };
-        let planned = folder::runs(&self.folder.path("candidates.jsonl"), self.notice)?;
+        let planned = folder::planned(&self.folder.path("candidates.jsonl"), self.notice)?;
+        let never_started = folder::never_started(&planned, &self.folder.path("results.jsonl"), self.notice)?;
         let left = self.runs_left(RetryPolicy::Transient, true)?.filter(|left| *left > 0);
-        Ok(left.map(|left| Unfinished { reason, done: planned.saturating_sub(left), planned }))
+        let planned = planned.units.len();
+        Ok(left.map(|left| Unfinished { reason, done: planned.saturating_sub(left), planned, never_started }))
     }
 
     /// Runs one program to its end; its status, or `None` if a signal came, before or meanwhile.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::SweepFolder;
+use crate::flags::ProgressFormat;
 use crate::flags::expand::RetryPolicy;
 use crate::flags::sweep::{Args, word};
 use crate::rank::Unfinished;
@@ -59,8 +60,12 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
         Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
         None => program,
     };
+    let told = |program: Invocation| match args.progress.progress {
+        ProgressFormat::Text => program,
+        ProgressFormat::Json => program.args(["--progress", "json"]),
+    };
     let left = left(args, folder, resumes.then_some(args.retry), true).arg(folder.path("plan.jsonl"));
-    vec![left, on_cpus(serve), on_cpus(program("bench-load", args))]
+    vec![left, told(on_cpus(serve)), told(on_cpus(program("bench-load", args)))]
 }
 
 /// Folds raw rows to results.
@@ -71,10 +76,15 @@ pub fn normalize(folder: &SweepFolder, raw: &[PathBuf]) -> Invocation {
 
 /// One form of the report, in `report.FORMAT` or on standard output.
 pub fn report(folder: &SweepFolder, format: &str, to_file: bool, unfinished: Option<&Unfinished>) -> Invocation {
-    let rank = Invocation::of("bench-rank").args(["--quiet", "--format", format]);
-    let rank = unfinished.map(|left| rank.clone().arg("--unfinished").arg(left.to_string())).unwrap_or(rank);
+    let rank = rank(format, unfinished);
     let rank = if to_file { rank.arg("--output").arg(folder.path(&format!("report.{format}"))) } else { rank };
     rank.arg(folder.path("results.jsonl"))
+}
+
+/// The report without its place and results.
+pub fn rank(format: &str, unfinished: Option<&Unfinished>) -> Invocation {
+    let rank = Invocation::of("bench-rank").args(["--quiet", "--format", format]);
+    unfinished.map(|left| rank.clone().arg("--unfinished").arg(left.to_string())).unwrap_or(rank)
 }
 
 fn candidates(args: &Args, quiet: bool) -> Invocation {

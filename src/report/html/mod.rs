@@ -95,7 +95,7 @@ pub fn html(report: &Report) -> String {
     } else {
         ""
     };
-    let provisional = report.unfinished.map_or_else(String::new, |unfinished| {
+    let provisional = report.unfinished.as_ref().map_or_else(String::new, |unfinished| {
         format!("<p class=\"banner\" role=\"note\"><strong>{}</strong></p>\n", line(&unfinished.sentence()))
     });
     format!(

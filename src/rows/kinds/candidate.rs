@@ -56,6 +56,9 @@ pub struct Candidate {
     pub weights: Members,
     /// Its place in the search.
     pub search: SearchPosition,
+    /// Its place among all candidates of the plans; absent if it is not to be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<CandidatePosition>,
     /// The framework version that its flags were checked against; absent if no help was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -237,6 +240,18 @@ pub struct SearchPosition {
     /// reached.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub never_tried: Members,
+}
+
+/// A candidate's place among all that the plans ask for, whether measured before or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CandidatePosition {
+    /// From 1.
+    pub index: usize,
+    /// Number of candidates.
+    pub of: usize,
+    /// Number of units still to run, with those of this candidate and without those of earlier ones.
+    pub units_left: usize,
 }
 
 /// Flags accepted by the captured help.

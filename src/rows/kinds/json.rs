@@ -7,7 +7,9 @@ use std::path::Path;
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
-use super::{Candidate, DecisionRow, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd};
+use super::{
+    Candidate, DecisionRow, Native, PlanRow, Progress, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd,
+};
 
 /// The JSON Schema of every row kind, by the value of `record`.
 fn all() -> Vec<(&'static str, Value)> {
@@ -23,6 +25,7 @@ fn all() -> Vec<(&'static str, Value)> {
         of::<Native>("native"),
         of::<ResultRow>("result"),
         of::<DecisionRow>("decision"),
+        of::<Progress>("progress"),
     ]
 }
 

@@ -7,16 +7,20 @@ mod candidate;
 mod common;
 mod decision;
 mod plan;
+mod progress;
 mod request;
 mod result;
 mod run;
 mod scenario;
 mod server;
 
-pub use self::candidate::{Benchmark, Candidate, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags};
+pub use self::candidate::{
+    Benchmark, Candidate, CandidatePosition, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags,
+};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
 pub use self::decision::DecisionRow;
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
+pub use self::progress::Progress;
 pub use self::request::Request;
 pub use self::result::{
     CandidateBlock, NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability,

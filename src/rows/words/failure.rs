@@ -51,6 +51,8 @@ classes! {
     Excluded = "excluded",
     /// Not run: too many candidates of its framework had failed.
     GaveUp = "gave_up",
+    /// Not run: a candidate that asks for no more, or has the same shape, failed to start.
+    Foreseen = "foreseen",
     /// Not run: the time budget was used up.
     Budget = "budget",
     /// Search stopped early: worse than another candidate.
@@ -131,6 +133,14 @@ classes! {
     UnsupportedModel = "unsupported_model",
     /// The context length is above the model's.
     ModelTooLong = "model_too_long",
+    /// A shape of the model is not divisible by the degree of parallelism.
+    Indivisible = "indivisible",
+    /// The container image does not exist, or the registry refuses it.
+    MissingImage = "missing_image",
+    /// A library or an operator of the installation is missing or of another version.
+    BrokenInstall = "broken_install",
+    /// The driver lost the GPU.
+    DeviceLost = "device_lost",
     /// The tokenizer cannot be loaded.
     Tokenizer = "tokenizer",
     /// The HTTP server still responds, but the engine behind it is dead.
@@ -177,6 +187,7 @@ impl FailureClass {
                 | Self::SharedMemory
                 | Self::EngineDead
                 | Self::IllegalMemory
+                | Self::DeviceLost
                 | Self::Hang
                 | Self::HubLimit
                 | Self::WorkerDied

@@ -11,5 +11,7 @@ words! {
         Failed = "failed",
         /// The time was over.
         Budget = "budget",
+        /// The sweep is still running.
+        Running = "running",
     }
 }

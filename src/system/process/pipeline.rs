@@ -54,6 +54,12 @@ impl Invocation {
         arguments.into_iter().fold(self, Self::arg)
     }
 
+    /// Its arguments.
+    #[must_use]
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'static str {
