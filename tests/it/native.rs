@@ -212,7 +212,7 @@ fn clients_are_never_in_one_ranking() {
         .map(|name| path(name).display().to_string());
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let results = normalize(&files).expect(0).stdout;
-    let ranked = run(program("bench-rank").args(["--format", "jsonl"]), &results).expect(0).rows();
+    let ranked = run(program("bench-rank").args(["--format", "jsonl"]), &results).expect(0).records("result");
     assert_eq!(ranked.len(), 3);
     assert!(ranked.iter().all(|row| row["rank"] == 1), "{ranked:#?}");
 }
@@ -444,7 +444,7 @@ fn repeats_of_other_clients_are_one_trial() {
     };
     let ranked = |arguments: &[&str]| {
         let rows = normalize(arguments).expect(0).stdout;
-        run(program("bench-rank").args(["--format", "jsonl"]), &rows).rows()
+        run(program("bench-rank").args(["--format", "jsonl"]), &rows).records("result")
     };
     // Appended lines: the best of three is not the mean of three. Another word in a line is another candidate.
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
