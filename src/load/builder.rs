@@ -65,6 +65,8 @@ pub struct RequestBuilder {
     usage: bool,
     form: PromptEncoding,
     template: Option<u32>,
+    /// The model that answered the small requests, by its own word: gateways and servers have other names for one model.
+    answered_by: Option<Arc<str>>,
     limit: Duration,
     metrics: Option<MetricsEndpoint>,
 }
@@ -77,6 +79,8 @@ struct BuilderProbe {
     error: Option<String>,
     /// It has a token, or the end of an answer.
     answered: bool,
+    /// The model that it names.
+    model: Option<String>,
 }
 
 /// A prompt in the form that a body has.
@@ -134,7 +138,8 @@ impl RequestBuilder {
         let dialect = spec.endpoint;
         let ids = spec.ids && spec.sized && dialect != Endpoint::Chat;
         let form = if ids { PromptEncoding::TokenIds } else { PromptEncoding::Text(unsized_text.clone()) };
-        let mut builder = Self { client, spec, dialect, usage: true, form, template: None, limit, metrics: None };
+        let mut builder =
+            Self { client, spec, dialect, usage: true, form, template: None, answered_by: None, limit, metrics: None };
         loop {
             let prompt = match builder.form {
                 PromptEncoding::TokenIds => PromptBody::Ids(token_ids(4, &mut generator(0, &["probe"])).collect()),
@@ -143,6 +148,7 @@ impl RequestBuilder {
             let answer = builder.probe(prompt).await?;
             let endpoint = &builder.spec.endpoint;
             if answer.status == 200 {
+                builder.answered_by = answer.model.map(Arc::from);
                 break;
             }
             if !matches!(answer.status, 400 | 422) {
@@ -181,8 +187,7 @@ impl RequestBuilder {
     /// Whose answers its requests get.
     #[must_use]
     pub fn expected(&self) -> ExpectedAnswer {
-        let model = (self.dialect != Endpoint::Generate).then(|| Arc::from(self.spec.model.as_str()));
-        ExpectedAnswer { model, choices: None }
+        ExpectedAnswer { model: self.answered_by.clone(), choices: None }
     }
 
     /// Number of choices that a request asks for; `None` if that cannot be read.
@@ -302,9 +307,10 @@ impl RequestBuilder {
             let why = format!("{endpoint} did not answer a small request within {} s", self.limit.as_secs_f64());
             Error::new(why).at(self.client.base().to_string())
         })??;
-        let (mut input, mut error, mut failed, mut answered) = (None, None, None, false);
+        let (mut input, mut error, mut failed, mut answered, mut model) = (None, None, None, false, None);
         let mut look = |data: &[u8]| {
             if let Ok(event) = Event::parse(data) {
+                model = model.take().or(event.model);
                 answered |= event.has_text || event.finish_reason.is_some();
                 error = error.take().or(event.error);
                 input = event.usage.and_then(|usage| usage.input).or(input);
@@ -324,7 +330,7 @@ impl RequestBuilder {
         let text = error_body::text(&body, answer.compressed.as_deref());
         // Redact before cutting: half a secret would not be recognized.
         let error = failed.or(error).map(|why| redact::outgoing(&why).chars().take(300).collect());
-        Ok(BuilderProbe { status: answer.status, text, input, error, answered })
+        Ok(BuilderProbe { status: answer.status, text, input, error, answered, model })
     }
 
     async fn count(&self, word: &str, times: usize) -> Result<u32> {

@@ -69,7 +69,7 @@ pub struct FollowSettings {
 /// Whose answer a request gets.
 #[derive(Debug, Clone, Default)]
 pub struct ExpectedAnswer {
-    /// The model's id; `None` if any will do.
+    /// The model by its own name; `None` if any will do.
     pub model: Option<Arc<str>>,
     /// Number of choices; `None` if unknown.
     pub choices: Option<u32>,
@@ -87,7 +87,7 @@ impl ExpectedAnswer {
         if let (Some(asked), Some(model)) = (&self.model, &event.model)
             && !is_same_model(asked, model)
         {
-            return Some(format!("the answer is of the model {model:?}, not of {asked:?}"));
+            return Some(format!("the answer is of the model {model:?}, not of {asked:?} as the first one"));
         }
         let beyond = event.choices.without(ChoiceSet::first(self.choices?));
         let why = || format!("the answer has the choice {beyond}, but {} were requested", self.choices.unwrap_or(1));

@@ -484,7 +484,8 @@ fn statuses(out: &Path) -> std::collections::BTreeMap<String, String> {
     let mut found = std::collections::BTreeMap::new();
     for row in rows_in(&out.join("results.jsonl")) {
         for unit in row["units"].as_array().into_iter().flatten() {
-            let before = found.insert(unit.to_string(), row["status"].to_string());
+            let status = if row["status"] == "ok" { row["status"].clone() } else { row["failure_reason"].clone() };
+            let before = found.insert(unit.to_string(), status.to_string());
             assert!(before.is_none(), "{unit} is doubled");
         }
     }

@@ -156,7 +156,10 @@ fn an_answer_of_another_model_or_choice_is_no_answer() {
         let row = read(&[(1_000, &named(model))]);
         assert_eq!(row.status == RequestStatus::Ok, ok, "{model}: {:?}", row.error);
         if !ok {
-            assert_eq!(row.error.as_deref(), Some("the answer is of the model \"other\", not of \"m\""));
+            assert_eq!(
+                row.error.as_deref(),
+                Some("the answer is of the model \"other\", not of \"m\" as the first one")
+            );
         }
     }
     let seventh = [RED, END].map(|event| event.replace("\"index\":0", "\"index\":7")).concat();
