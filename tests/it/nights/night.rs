@@ -1,5 +1,7 @@
 //! A night in virtual time: plans of three frameworks, swept in one stage and in two.
 
+#![allow(dead_code, reason = "the benchmark reads more of it than the test")]
+
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serving_bench::metrics::search::{LoadSearch, SearchRange, advancing};
