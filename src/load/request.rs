@@ -89,9 +89,7 @@ impl ExpectedAnswer {
         {
             return Some(format!("the answer is of the model {model:?}, not of {asked:?} as the first one"));
         }
-        let beyond = event.choices.without(ChoiceSet::first(self.choices?));
-        let why = || format!("the answer has the choice {beyond}, but {} were requested", self.choices.unwrap_or(1));
-        (!beyond.is_empty()).then(why)
+        None
     }
 }
 
@@ -409,6 +407,11 @@ impl StreamReading {
         if !open.is_empty() && !self.ended.is_empty() {
             let why = format!("the stream ended without a finish reason for choice {open}");
             return (RequestStatus::Truncated, Some(self.with_aside(&why)));
+        }
+        // Some servers give more choices than were asked for; one without those before it is of another answer.
+        let gap = self.choices.without(ChoiceSet::first(self.choices.len().max(self.expected.choices.unwrap_or(1))));
+        if !gap.is_empty() {
+            return (RequestStatus::Parse, Some(format!("the answer has the choice {gap} without those before it")));
         }
         if self.stamps.is_empty() {
             return (RequestStatus::NoToken, Some(self.with_aside("the response has no token")));

@@ -165,7 +165,7 @@ fn an_answer_of_another_model_or_choice_is_no_answer() {
     let seventh = [RED, END].map(|event| event.replace("\"index\":0", "\"index\":7")).concat();
     let row = read(&[(1_000, &format!("{seventh}{COUNT}{DONE}"))]);
     assert_eq!(row.status, RequestStatus::Parse);
-    assert_eq!(row.error.as_deref(), Some("the answer has the choice 7, but 2 were requested"));
+    assert_eq!(row.error.as_deref(), Some("the answer has the choice 7 without those before it"));
 }
 
 #[test]
