@@ -17,11 +17,11 @@
 //! base       errors, exit statuses, notices, YAML, quoting, digests, random numbers, redaction
 //! rows       what crosses the pipe: reader, writer, kinds/ (one file per row kind), words/ (every word a program acts on), units
 //! engines    the differences between frameworks: definitions, launchers, help, versions, failures, GPUs, protocol/
-//! metrics    from requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, rate search
+//! metrics    from requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, rate search, answers
 //! plan       a plan file, its checks, and expand/: from a plan to candidates
 //! system     processes, signals, HTTP, the lease: what several programs need of the operating system
 //! serve      bench-serve: prepare, start, probe, lease, stop
-//! load       bench-load: datasets, prompts, schedules, requests, rate search
+//! load       bench-load: datasets, prompts, schedules, requests, rate search, checks of answers
 //! sim        bench-sim: the simulated engine
 //! normalize  bench-normalize: runs to results; import/ reads the results of other clients
 //! rank       bench-rank: groups, trials, order, decisions

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
@@ -13,13 +14,14 @@ use crate::base::error::{Error, Result};
 use crate::base::version::VERSION;
 use crate::plan::{DEFAULT_QPS, DEFAULT_USERS};
 use crate::rows::kinds::{MAX_REQUESTS, Qps, Shard, Users};
-use crate::rows::words::{Arrivals, Endpoint};
+use crate::rows::words::{Arrivals, CheckScope, Endpoint};
 
 const AFTER: &str = "\
 Examples:
   bench-expand plan.yaml | bench-serve | bench-load | bench-normalize | bench-rank
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --concurrency 8 > raw.jsonl
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --rate 4 --sla max_p99_ttft_ms=500 | bench-normalize | bench-rank
+  bench-load --check --url http://127.0.0.1:8000 > check.jsonl
   bench-load --convert ShareGPT.json > prompts.jsonl
   bench-load --url http://127.0.0.1:8000 --endpoint /v1/chat/completions --dataset prompts.jsonl --rate 2 > raw.jsonl
 
@@ -32,6 +34,7 @@ Exit status:
 
 const REQUESTS: &str = "Requests";
 const PIPELINE: &str = "Pipeline";
+const CHECK: &str = "Answers";
 const CONVERT: &str = "Dataset conversion";
 
 /// Drive one workload against each leased server and record every request
@@ -139,6 +142,32 @@ pub struct Args {
     /// Maximum number of attempts at a run in which the load generator falls behind, 1 to 10
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = PIPELINE)]
     pub attempts: u32,
+    /// Check the answers of these servers after their runs, at the chosen load: all, winners (those that meet the SLA and are the
+    /// best of their framework so far) or none. With --url and without a workload: check the answers and do nothing else
+    /// [default: as in the plan]
+    #[arg(
+        long,
+        value_name = "SERVERS",
+        num_args = 0..=1,
+        default_missing_value = CheckScope::All.as_str(),
+        value_parser = PossibleValuesParser::new(CheckScope::ALL.iter().map(|word| word.as_str())).try_map(|word| word.parse::<CheckScope>()),
+        conflicts_with_all = ["convert", "client"],
+        help_heading = CHECK
+    )]
+    pub check: Option<CheckScope>,
+    /// Number of questions: 64 to screen, 400 for a release [default: as in the plan, else 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = CHECK)]
+    pub check_questions: Option<u32>,
+    /// File of questions: JSONL with prompt, answer and extract (number, choice, exact or regex), or GSM8K's [default: questions made
+    /// from the seed]
+    #[arg(long, value_name = "FILE", help_heading = CHECK)]
+    pub check_file: Option<PathBuf>,
+    /// Maximum number of output tokens of an answer; one that is cut off is neither right nor wrong [default: as in the plan, else 256]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..), help_heading = CHECK)]
+    pub check_max_tokens: Option<u32>,
+    /// Compare with the check in this file of rows, instead of asking the server itself first, one question at a time
+    #[arg(long, value_name = "FILE", requires_all = ["url", "check"], help_heading = CHECK)]
+    pub reference: Option<PathBuf>,
     /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
     #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client_cpus: Option<CpuList>,

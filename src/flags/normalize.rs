@@ -58,6 +58,11 @@ pub struct Args {
     /// field that is not a key of --set is a flag of the server, such as {max_num_seqs}; with / the pattern includes folders
     #[arg(long, value_name = "PATTERN", value_parser = NamePattern::parse)]
     pub name: Option<NamePattern>,
+    /// Read an evaluation as the check of a candidate's answers: results*.json of lm-eval for the candidate (or framework) of this
+    /// name, or agg_eval*.json of InferenceX, which names frameworks; may be repeated. It is compared with that of the framework's
+    /// baseline
+    #[arg(long, value_name = "[CANDIDATE=]FILE")]
+    pub answers: Vec<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Rows)]
     pub to: OutputFormat,

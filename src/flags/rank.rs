@@ -88,6 +88,9 @@ pub struct Args {
     /// Rank rows together even if they differ in settings that must be equal for a fair comparison, and list the differences
     #[arg(long)]
     pub allow_mixed: bool,
+    /// Only candidates whose answers were checked and found to be right may win (bench-load --check)
+    #[arg(long)]
+    pub require_check: bool,
     /// Price of one GPU per hour, in any currency, for the capacity card
     #[arg(long, value_name = "PRICE", value_parser = positive)]
     pub gpu_hour: Option<f64>,
@@ -214,6 +217,7 @@ impl Args {
             prefer_simple: self.prefer_simple,
             confirmed_first: self.confirmed_first,
             allow_mixed: self.allow_mixed,
+            require_check: self.require_check,
             weights: self.weights.clone(),
         }
     }

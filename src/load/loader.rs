@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
 use super::builder::RequestBuilder;
+use super::checker::{AnswerChecker, CheckTarget};
 use super::dataset_cache::DatasetCache;
 use super::driver::RunDriver;
 use super::events::EndedRun;
@@ -59,6 +60,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             driver: RunDriver::new(out, options, notice)?,
             datasets: DatasetCache::new(options.read_dataset),
             incumbents: BTreeMap::new(),
+            checker: AnswerChecker::default(),
             lost_lease: None,
         };
         loader.all(feed(rows)).await
@@ -72,6 +74,7 @@ struct Loader<'a> {
     datasets: DatasetCache,
     /// The highest rate at which any candidate met the SLA, by scenario and load.
     incumbents: BTreeMap<String, f64>,
+    checker: AnswerChecker,
     /// The server of the last row if it stopped before its lease was taken, and what that means unless its end says why.
     lost_lease: Option<(String, Error)>,
 }
@@ -146,7 +149,8 @@ impl Loader<'_> {
             None => None,
         };
         self.driver.out.write(row)?;
-        if candidate.units.is_empty() {
+        let checks = AnswerChecker::has_load(&candidate);
+        if candidate.units.is_empty() && !checks {
             return Ok(());
         }
         self.driver.events.enter(&candidate);
@@ -177,6 +181,8 @@ impl Loader<'_> {
         let client = HttpClient::new(&server.endpoint.base_url, &options)?;
         let workers = WorkerThreads::start(self.driver.options.threads, client.base(), &options).map(Arc::new)?;
         let limit = self.driver.options.limits.ttft;
+        let asking = client.clone();
+        self.checker.begin(&leased, &self.driver.options.check)?;
         let finding = RequestBuilder::find(client, leased.request_spec(), limit, self.driver.notice);
         // If the server refuses all requests, its units fail; a signal, a lost lease or a reader that left ends the wait.
         let builder = match self.driver.unless_stopped(lease, finding).await {
@@ -236,11 +242,12 @@ impl Loader<'_> {
                 None => self.run_unit(&leased, &run, spec, load, (sent, answer)).await?,
             };
             if ended {
-                break;
+                return Ok(());
             }
             self.driver.events.unit_over();
         }
-        Ok(())
+        let target = CheckTarget { leased, client: asking, builder: builder.as_ref().ok() };
+        self.checker.check(&mut self.driver, &mut self.datasets, target).await
     }
 
     /// Searches for the highest load of a unit; true if no further unit can run.
@@ -266,7 +273,10 @@ impl Loader<'_> {
         let mut own = *answer;
         let ended = search(&mut self.driver, &mut self.incumbents, context, sent, &mut own).await?;
         *answer = shorter(*answer, own);
-        Ok(ended.is_some())
+        if let Some(best) = ended.max_pass {
+            self.checker.searched(leased, spec.scenario, &range, best, own);
+        }
+        Ok(ended.stopped.is_some())
     }
 
     /// Measures a unit at its load, again if the client fell behind, or once and longer if the run was too short to tell whether the
@@ -304,6 +314,7 @@ impl Loader<'_> {
             }
             self.driver.longest = self.driver.longest.max(begun.elapsed());
             *answer = shorter(*answer, outcome.answer_s);
+            self.checker.ran(leased, scenario, load, spec.sla, &outcome);
             let is_short = longer.is_none() && outcome.is_too_short(&planned, spec.sla);
             let has_prompts =
                 bench.cache == CachePolicy::Reset || scenario.has_prompts_for(sent.len(), bench.num_prompts);

@@ -1,6 +1,8 @@
 //! bench-load: drive one workload against one leased server and record what happened to every request.
 
 pub mod builder;
+pub mod check;
+mod checker;
 mod command;
 mod count;
 pub mod dataset;
@@ -30,4 +32,4 @@ mod workers;
 pub mod workload;
 
 pub use self::loader::load;
-pub use self::options::{DatasetReader, LoadOptions};
+pub use self::options::{CheckOptions, DatasetReader, LoadOptions};

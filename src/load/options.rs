@@ -7,7 +7,8 @@ use super::request::RequestTimeouts;
 use crate::base::cpus::CpuList;
 use crate::base::error::Result;
 use crate::engines::framework::Frameworks;
-use crate::rows::kinds::{Dataset, Shard};
+use crate::rows::kinds::{Check, Dataset, Shard};
+use crate::rows::words::CheckScope;
 
 /// Reads a dataset: the SHA-256 of its bytes, and its rows.
 pub type DatasetReader = fn(&Dataset) -> Result<(String, Vec<DatasetEntry>)>;
@@ -39,4 +40,21 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Reads datasets.
     pub read_dataset: DatasetReader,
+    /// What to check of the answers.
+    pub check: CheckOptions,
+}
+
+/// What to check of the answers, where the command line says so; it takes precedence over the plan.
+#[derive(Debug, Default)]
+pub struct CheckOptions {
+    /// Which candidates.
+    pub candidates: Option<CheckScope>,
+    /// Number of questions.
+    pub questions: Option<u32>,
+    /// Path of a file of questions.
+    pub file: Option<String>,
+    /// Maximum number of output tokens of an answer.
+    pub max_tokens: Option<u32>,
+    /// The rows of a reference; empty to measure it.
+    pub reference: Vec<Check>,
 }

@@ -51,7 +51,16 @@ impl SearchContext<'_> {
     }
 }
 
-/// Searches for the highest load that meets the SLA, and writes `search_end`; why it ended early. `incumbents` has the highest
+/// How a search ended.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchOutcome {
+    /// Why it ended early.
+    pub stopped: Option<StopReason>,
+    /// The highest load that met the SLA.
+    pub max_pass: Option<f64>,
+}
+
+/// Searches for the highest load that meets the SLA, and writes `search_end`. `incumbents` has the highest
 /// load of any candidate so far, by scenario and load, and gets this one. `answer` is the length of an answer so far, s.
 ///
 /// # Errors
@@ -62,7 +71,7 @@ pub async fn search(
     context: SearchContext<'_>,
     sent: &mut BTreeSet<usize>,
     answer: &mut Option<f64>,
-) -> Result<Option<StopReason>> {
+) -> Result<SearchOutcome> {
     let SearchContext { spec, range, lease, .. } = context;
     let bench = spec.bench;
     let whose = context.framework.unwrap_or_default();
@@ -76,7 +85,7 @@ pub async fn search(
     let wide = incumbent.is_none() && begin.is_none() && range.is_wide();
     let bursts = pilot_bursts(context, driver.options.limits, &mut pilot, wide);
     if let Err(stopped) = driver.unless_stopped(lease, bursts).await {
-        return Ok(Some(stopped));
+        return Ok(SearchOutcome { stopped: Some(stopped), max_pass: None });
     }
     *answer = pilot.answer_s().or(*answer);
     let start = begin.or_else(|| pilot.start().filter(|_| wide));
@@ -161,7 +170,7 @@ pub async fn search(
         driver.events.search(driver.notice, context.run, end.max_pass.is_some(), rate, &said(&end, &result));
     }
     driver.out.write(&Row::new("search_end", &end))?;
-    Ok(ended)
+    Ok(SearchOutcome { stopped: ended, max_pass: result.max_pass })
 }
 
 /// The end of a search in words.

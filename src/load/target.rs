@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::base::digest;
 use crate::base::error::{Context, Error, Result};
 use crate::rows::kinds::{
-    Artifacts, Benchmark, Candidate, CandidateServer, Hardware, LauncherStep, Load, Members, Scenario, SearchPosition,
-    Server, ServerAddress, ServerEnd, Status, Unit,
+    Artifacts, Benchmark, Candidate, CandidateServer, CheckSettings, Hardware, LauncherStep, Load, Members, Scenario,
+    SearchPosition, Server, ServerAddress, ServerEnd, Status, Unit,
 };
 use crate::rows::row::Row;
 use crate::rows::words::{ReachedBy, Strategy};
@@ -33,6 +33,8 @@ pub struct Target {
     pub benchmark: Benchmark,
     /// SLA limits.
     pub sla: Members,
+    /// What to check of the answers.
+    pub check: Option<CheckSettings>,
 }
 
 impl Target {
@@ -101,6 +103,7 @@ impl Target {
             loads: self.loads.clone(),
             units,
             benchmark: self.benchmark.clone(),
+            check: self.check.clone(),
             sla: self.sla.clone(),
             weights: Members::new(),
             search: SearchPosition {

@@ -1,5 +1,6 @@
-//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, search.
+//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, search, answers.
 
+pub mod answers;
 pub mod compare;
 pub mod sample;
 pub mod search;

@@ -3,7 +3,9 @@
 //! The requests of a run are kept as numbers until its `run_end`; the results of a server until its `server_end`, which
 //! may change their status; all results until the end of the input, because only the latest attempt at a unit counts.
 
+mod answers;
 pub mod claim;
+pub mod evals;
 pub mod import;
 pub mod llm_d;
 mod result;
@@ -11,12 +13,15 @@ mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::answers::AnswerChecks;
 use self::result::RunMeasurement;
 use crate::base::error::{Error, Result};
 use crate::metrics::sample::Sample;
 use crate::metrics::sla;
 use crate::metrics::sla::Limits;
-use crate::rows::kinds::{Candidate, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status};
+use crate::rows::kinds::{
+    Candidate, Check, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
+};
 use crate::rows::resume::{Attempt, attempts, is_cut, latest};
 use crate::rows::row::Row;
 use crate::rows::words::Phase;
@@ -33,6 +38,7 @@ pub struct RowFold {
     ended: BTreeSet<String>,
     /// Every run that was announced, so that a file that is read twice counts once.
     announced: BTreeSet<String>,
+    answers: AnswerChecks,
     /// Servers and runs whose announcement is missing; each is reported once.
     missing: BTreeSet<String>,
 }
@@ -167,6 +173,7 @@ impl RowFold {
                 self.push(result::not_tried(&candidate, None, status));
             }
             Some("search_end") => self.search_end(&row)?,
+            Some("check") => self.answers.insert(row.view::<Check>()?),
             Some("native") => return self.native(row),
             Some("candidate" | "plan") => {}
             _ => return Ok(Some(row)),
@@ -200,7 +207,9 @@ impl RowFold {
         let results = self.results.into_iter().map(|(_, result)| result);
         let counting =
             |(result, (counts, attempts)): (ResultRow, (bool, u32))| counts.then_some(ResultRow { attempts, ..result });
-        results.zip(counted).filter_map(counting).collect()
+        let mut results: Vec<ResultRow> = results.zip(counted).filter_map(counting).collect();
+        self.answers.write(&mut results);
+        results
     }
 
     /// The number of the next start.

@@ -7,9 +7,10 @@ use super::keys::{SMOKE_PROMPTS, default_at};
 use super::shape::texts;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::{
-    Benchmark, CachePolicy, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario, SharedPrefix, Users,
+    Benchmark, CachePolicy, CheckSettings, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario,
+    SharedPrefix, Users,
 };
-use crate::rows::words::{Arrivals, DatasetKind, Strategy};
+use crate::rows::words::{Arrivals, CheckScope, DatasetKind, Strategy};
 
 /// A plan with all defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,8 @@ pub struct Plan {
     pub repeats: u32,
     /// Settings of the load generator.
     pub benchmark: Benchmark,
+    /// What to check of the answers.
+    pub check: Option<CheckSettings>,
     /// SLA limits.
     pub sla: Members,
     /// Weight of each scenario in a decision over all of them.
@@ -152,6 +155,7 @@ impl Plan {
             loads: loads(&mut plan),
             repeats: count32(plan.count("/benchmark/repeats")),
             benchmark: benchmark(&mut plan),
+            check: check(&mut plan),
             sla,
             weights: value["dataset"]["weights"].as_object().cloned().unwrap_or_default(),
             max_candidates: candidates(&mut plan),
@@ -353,6 +357,23 @@ fn benchmark(plan: &mut PlanReader) -> Benchmark {
             .collect(),
         smoke: smoke || num_prompts <= SMOKE_PROMPTS,
     }
+}
+
+/// What to check of the answers; `None` where the plan does not say.
+fn check(plan: &mut PlanReader) -> Option<CheckSettings> {
+    // The check of the plan has already reported an unknown word.
+    match plan.plan.get("check")? {
+        Value::String(word) => word.parse().ok().map(CheckSettings::of),
+        Value::Object(_) => Some(CheckSettings {
+            candidates: plan.value("/check/candidates").as_str().and_then(|word| word.parse().ok()).unwrap_or_default(),
+            questions: count32(plan.count("/check/questions")),
+            file: plan.text(&["/check/file"]),
+            max_tokens: count32(plan.count("/check/max_tokens")),
+            in_flight: None,
+        }),
+        _ => None,
+    }
+    .filter(|check| check.candidates != CheckScope::None)
 }
 
 /// Extra members of the request. The temperature is always sent, so that no server uses a default of its own.

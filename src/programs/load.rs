@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
 use crate::flags::load::{Args, Itl};
+use crate::load::check::read_reference;
 use crate::load::request::RequestTimeouts;
-use crate::load::{LoadOptions, load};
+use crate::load::{CheckOptions, LoadOptions, load};
 use crate::programs::convert::convert;
 use crate::programs::stdio;
 use crate::programs::target::target;
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
             cpus: args.client_cpus.clone(),
             threads: args.threads(),
             read_dataset: entries,
+            check: check(&args)?,
         };
         signal = match target(&args, notice)? {
             Some(target) => {
@@ -57,4 +60,17 @@ pub fn main() -> ExitCode {
         signals::die_by(signal);
     }
     exit
+}
+
+/// What the command line says of the check of answers.
+fn check(args: &Args) -> Result<CheckOptions> {
+    let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+    let reference = args.reference.as_ref().map(|file| read_reference(&path(file))).transpose()?;
+    Ok(CheckOptions {
+        candidates: args.check,
+        questions: args.check_questions,
+        file: args.check_file.as_ref().map(path),
+        max_tokens: args.check_max_tokens,
+        reference: reference.unwrap_or_default(),
+    })
 }

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Context, Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::normalize::{Args, OutputFormat};
+use crate::normalize::evals::Evaluation;
 use crate::normalize::import::{ImportOverrides, Repeats};
-use crate::normalize::{RowFold, StreamLine, claim, llm_d};
+use crate::normalize::{RowFold, StreamLine, claim, evals, llm_d};
 use crate::programs::import::{Named, Refused};
 use crate::programs::stdio::Output;
 use crate::programs::{import, stdio};
@@ -24,6 +25,7 @@ use serde_json::Value;
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         let overrides = import::overrides(args.candidate.as_deref(), &args.set, args.name.clone())?;
+        let mut evaluations = evaluations(&args.answers)?;
         let output = Output::open(args.output.as_deref())?;
         let mut normalizing = Normalizer {
             out: output.rows()?,
@@ -40,7 +42,10 @@ pub fn main() -> ExitCode {
             args.files.iter().cloned().partition(|path| import::is_other_client(path));
         for path in &others {
             match import::read(path, &normalizing.overrides, &mut normalizing.repeats, notice) {
-                Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
+                Ok(mut results) => {
+                    evals::write(&mut evaluations, &mut results);
+                    results.iter().try_for_each(|result| normalizing.result(result))?;
+                }
                 Err(e) => notice.error(&e),
             }
         }
@@ -57,7 +62,10 @@ pub fn main() -> ExitCode {
             }
         }
         std::mem::take(&mut normalizing.refused).end(notice);
-        for result in std::mem::take(&mut normalizing.fold).finish() {
+        let mut results = std::mem::take(&mut normalizing.fold).finish();
+        evals::write(&mut evaluations, &mut results);
+        evaluations.iter().filter_map(Evaluation::unused).for_each(|why| notice.warn(why));
+        for result in results {
             if result.failure_class == Some(FailureClass::Incomplete) {
                 notice.error(&Error::new(result.failure_reason.clone().unwrap_or_default()));
             }
@@ -72,6 +80,18 @@ pub fn main() -> ExitCode {
         output.finish()?;
         Ok(ExitStatus::Done)
     })
+}
+
+/// The evaluations that the command line names.
+fn evaluations(answers: &[String]) -> Result<Vec<Evaluation>> {
+    let mut all = Vec::new();
+    for answer in answers {
+        let (of, path) = answer.split_once('=').map_or((None, answer.as_str()), |(of, path)| (Some(of), path));
+        let text = std::fs::read_to_string(path).context("cannot read the evaluation").map_err(|e| e.at(path))?;
+        let content = serde_json::from_str(&text).map_err(|e| Error::new("not JSON").because(e).at(path))?;
+        all.extend(evals::read(&content, of).map_err(|e| e.at(path))?);
+    }
+    Ok(all)
 }
 
 struct Normalizer {

@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::rows::kinds::{
-    Candidate, DecisionRow, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd,
+    Candidate, Check, DecisionRow, Native, PlanRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd,
 };
 use crate::rows::row::Row;
 
@@ -57,6 +57,7 @@ fn typed(row: &Row) -> Option<Result<()>> {
         "run_end" => of::<RunEnd>(row),
         "search_end" => of::<SearchEnd>(row),
         "decision" => of::<DecisionRow>(row),
+        "check" => of::<Check>(row),
         "native" => of::<Native>(row),
         "result" if row.str("record").is_none() => Ok(()),
         "result" => of::<ResultRow>(row),

@@ -5,8 +5,11 @@ use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::flags::load::{Args, Rate};
 use crate::load::target::Target;
-use crate::rows::kinds::{Benchmark, CachePolicy, Load, LoadMode, Members, Scenario};
-use crate::rows::words::Arrivals;
+use crate::rows::kinds::{Benchmark, CachePolicy, CheckSettings, Load, LoadMode, Members, Scenario};
+use crate::rows::words::{Arrivals, CheckScope};
+
+/// Requests in flight of a check without a workload.
+const CHECK_CONCURRENCY: u32 = 16;
 
 /// The server and load of --url; `None` without it.
 ///
@@ -15,8 +18,20 @@ use crate::rows::words::Arrivals;
 pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
     let Some(url) = &args.url else { return Ok(None) };
     let scenarios = workload::scenarios(&args.workload, notice)?;
-    let loads = loads(args, &scenarios)?;
-    if scenarios.is_empty() || loads.is_empty() {
+    let mut loads = loads(args, &scenarios)?;
+    let check = args.check.filter(|servers| *servers != CheckScope::None);
+    let mut settings = check.map(CheckSettings::of);
+    if let Some(settings) = settings.as_mut().filter(|_| scenarios.is_empty()) {
+        // The check alone, at one concurrency.
+        let ([] | [Load { mode: LoadMode::Closed, concurrency: Some(_), .. }]) = &loads[..] else {
+            return Err(Error::new(
+                "a check without a workload takes one --concurrency: add --scenario chat=1000:200, or leave the load out",
+            ));
+        };
+        settings.in_flight = Some(loads.first().and_then(|load| load.concurrency).unwrap_or(CHECK_CONCURRENCY));
+        settings.candidates = CheckScope::All;
+        loads.clear();
+    } else if scenarios.is_empty() || loads.is_empty() {
         return Err(Error::new(
             "name a workload and a load: --scenario chat=1000:200 or --dataset FILE, and --concurrency 8, --rate 4, \
              --qps 1:32, --users 1:64 or --burst",
@@ -49,6 +64,7 @@ pub fn target(args: &Args, notice: &Notice) -> Result<Option<Target>> {
             cache: if args.reset_cache { CachePolicy::Reset } else { CachePolicy::UniquePrompts },
             smoke: num_prompts <= 20,
         },
+        check: settings,
         sla: args.sla.iter().map(|(key, value)| (key.clone(), (*value).into())).collect(),
     }))
 }

@@ -10,6 +10,7 @@ use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::engines::help::Helps;
 use crate::flags::validate::{Args, ValidateFormat};
+use crate::load::check::read_questions;
 use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
@@ -146,6 +147,13 @@ impl<'a> Validator<'a> {
         let quiet = Notice::new("bench-validate", true);
         if let Err(e) = plans::datasets(&mut described, self.frameworks, &quiet) {
             self.notice.plain(format!("{}: error: {}: {e}", source.place("/dataset/path"), FindingCode::Dataset));
+            return Ok(None);
+        }
+        let check = valid.plan.check.as_ref();
+        if let Some((file, questions)) = check.and_then(|check| Some((check.file.as_deref()?, check.questions)))
+            && let Err(e) = read_questions(file, questions)
+        {
+            self.notice.plain(format!("{}: error: {}: {e}", source.place("/check/file"), FindingCode::Dataset));
             return Ok(None);
         }
         for why in plans::too_short(&described, self.frameworks) {

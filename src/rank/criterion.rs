@@ -75,6 +75,8 @@ pub struct RankOptions {
     pub confirmed_first: bool,
     /// Rank rows together even if settings differ that should be equal, and report the differences.
     pub allow_mixed: bool,
+    /// Only candidates whose answers were checked and found to be right may win.
+    pub require_check: bool,
     /// Weight of each scenario in the decision over all.
     pub weights: Vec<(String, f64)>,
 }
@@ -99,6 +101,7 @@ impl Default for RankOptions {
             prefer_simple: false,
             confirmed_first: false,
             allow_mixed: false,
+            require_check: false,
             weights: Vec::new(),
         }
     }

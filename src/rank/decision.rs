@@ -36,22 +36,28 @@ pub struct Ties {
     pub by_latency: bool,
 }
 
+/// What no candidate has if the check of answers puts all of them out.
+pub const RIGHT_ANSWERS: &str = "right answers";
 /// Maximum number of tied candidates.
 const MOST_TIED: usize = 50;
 
 pub fn decide(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
+    let is_out = |ranked: &RankedCandidate| ranked.best.is_out(options);
+    let may_win = || ranked.iter().filter(|ranked| !is_out(ranked));
     match ranked.first().map(|first| first.best.passed()) {
+        Some(_) if may_win().next().is_none() => Decision::None { nearest: 0, limit: RIGHT_ANSWERS.into(), by: None },
         Some(Some(true)) => Decision::Winner,
-        _ if ranked.iter().all(|ranked| ranked.best.passed().is_none()) => Decision::Fastest,
+        _ if may_win().all(|ranked| ranked.best.passed().is_none()) => Decision::Fastest,
         _ => nearest(ranked, options),
     }
 }
 
 /// Compares the leader with the others of its verdict.
-pub fn ties(ranked: &[RankedCandidate]) -> Ties {
+pub fn ties(ranked: &[RankedCandidate], options: &RankOptions) -> Ties {
     let Some(leader) = ranked.first() else { return Ties::default() };
     let own = leader.best.values();
-    let same = |other: &&RankedCandidate| other.best.passed() == leader.best.passed();
+    let verdict = |ranked: &RankedCandidate| (ranked.best.passed(), ranked.best.is_out(options));
+    let same = |other: &&RankedCandidate| verdict(other) == verdict(leader);
     let mut found = Ties { members: vec![0], ..Ties::default() };
     for (i, other) in ranked.iter().enumerate().skip(1).take_while(|(_, other)| same(other)) {
         let Some(comparison) = compare(&own, &other.best.values()) else { continue };
@@ -109,7 +115,7 @@ pub fn by_latency(ranked: &mut [RankedCandidate], ties: Ties, options: &RankOpti
     }
     let now = ranked[0].best.entry();
     let moved = (&now.framework, &now.candidate_id) != (&first.0, &first.1);
-    let fresh = self::ties(ranked);
+    let fresh = self::ties(ranked, options);
     // The same candidates are tied, in their new order.
     Ties { simpler: simplest(ranked, &ties.members), members: ties.members, next: fresh.next, by_latency: moved }
 }
@@ -137,7 +143,8 @@ pub fn prefer_simple(ranked: &mut [RankedCandidate], ties: &Ties, options: &Rank
 
 /// The candidate whose largest miss is the smallest; rows that only state a failed verdict come last.
 fn nearest(ranked: &[RankedCandidate], options: &RankOptions) -> Decision {
-    let failing = ranked.iter().enumerate().filter(|(_, ranked)| ranked.best.passed() == Some(false));
+    let failing = ranked.iter().enumerate();
+    let failing = failing.filter(|(_, ranked)| ranked.best.passed() == Some(false) && !ranked.best.is_out(options));
     let misses = failing.map(|(i, ranked)| (i, ranked.best.entry().miss.unwrap_or(f64::NAN)));
     let Some((nearest, by)) = misses.min_by(|a, b| a.1.total_cmp(&b.1)) else { return Decision::Fastest };
     let miss = |margin: Option<f64>| margin.map_or(f64::INFINITY, |margin| -margin);

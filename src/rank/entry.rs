@@ -15,9 +15,9 @@ use super::notes::Notes;
 use crate::base::{redact, shell};
 use crate::metrics::sla;
 use crate::rows::jsonl;
-use crate::rows::kinds::{Load, Members, SlaTest, Substitution};
+use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Latency, SearchEndReason};
+use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason};
 
 /// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -99,6 +99,8 @@ pub struct Entry {
     pub notes: Notes,
     /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
+    /// What the check of its answers says; `None` if the row says nothing of one.
+    pub answers: Option<CheckVerdict>,
     /// True for the baseline of its framework, and the framework's number of candidates; `None` if the row does not
     /// have them.
     pub tried: Option<(bool, u32)>,
@@ -369,6 +371,12 @@ impl Entry {
             (!test.passed && test.value.is_none() && value > test.threshold).then_some((test, value))
         };
         self.tests(options).into_iter().filter(|_| self.is_cut_short()).find_map(missed)
+    }
+
+    /// The check of its answers; `None` without one.
+    #[must_use]
+    pub fn answer_quality(&self) -> Option<AnswerQuality> {
+        AnswerQuality::deserialize(self.member(&["quality", "answers"])?).ok()
     }
 
     /// The client that measured it, if that does not count failed requests.

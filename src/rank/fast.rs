@@ -164,6 +164,15 @@ pub struct QualitySummary<'a> {
     pub reached_by: Option<Text<'a>>,
     #[serde(borrow)]
     pub blind: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "object")]
+    pub answers: Option<AnswersSummary<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AnswersSummary<'a> {
+    #[serde(borrow, deserialize_with = "word")]
+    pub verdict: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,7 +13,7 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
-use crate::rows::words::{FailureClass, Latency, Limit, SearchEndReason};
+use crate::rows::words::{CheckVerdict, FailureClass, Latency, Limit, SearchEndReason};
 use crate::rows::{jsonl, resume};
 
 /// Reads rows as entries; equal values are stored once.
@@ -156,6 +156,7 @@ impl Intake {
             in_flight: workload.and_then(|workload| workload.max_concurrency),
             notes,
             own: own(row),
+            answers: answers(row),
             tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
         })))
     }
@@ -266,6 +267,11 @@ impl Intake {
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
     }
+}
+
+/// What the check of its answers says; `None` if the row says nothing of one.
+fn answers(row: &ResultSummary) -> Option<CheckVerdict> {
+    row.quality.as_ref()?.answers.as_ref()?.verdict.as_deref()?.parse().ok()
 }
 
 fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {

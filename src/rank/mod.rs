@@ -32,7 +32,7 @@ pub use self::capacity::{CapacityCard, CapacityDemand, card};
 pub use self::combined::{CombinedRanking, Score};
 pub use self::coverage::SearchCoverage;
 pub use self::criterion::{RankBy, RankOptions, Throughput};
-pub use self::decision::{Decision, Ties};
+pub use self::decision::{Decision, RIGHT_ANSWERS, Ties};
 pub use self::entry::{Entry, RowCommands, RunInfo, SortKeys, TokenLength};
 pub use self::group::{Group, Missing};
 pub use self::intake::Intake;

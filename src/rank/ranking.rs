@@ -153,10 +153,10 @@ fn group(
     options: &RankOptions,
     differing: &mut BTreeMap<Arc<GroupKey>, Vec<String>>,
 ) -> Group {
-    let mut ties = decision::ties(&ranked);
+    let mut ties = decision::ties(&ranked, options);
     if options.prefer_simple && ties.simpler.is_some() {
         decision::prefer_simple(&mut ranked, &ties, options);
-        ties = decision::ties(&ranked);
+        ties = decision::ties(&ranked, options);
         ties.simpler = None;
     } else if !options.prefer_simple {
         ties = decision::by_latency(&mut ranked, ties, options);

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use super::criterion::RankOptions;
 use super::entry::Entry;
 use super::group::Group;
-use crate::rows::words::{Basis, FailureClass};
+use crate::rows::words::{Basis, CheckVerdict, FailureClass};
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
 pub struct RejectedCandidate {
     /// The result; the first of several with the same reason.
     pub entry: Entry,
-    /// `failed`, `oom`, `timeout`, `skipped` or `missed SLA`.
+    /// `failed`, `oom`, `timeout`, `skipped`, `missed SLA` or `wrong answers`.
     pub how: String,
     /// The reason.
     pub why: String,
@@ -35,7 +35,11 @@ pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) 
         // Who lost the first of two stages says so in a row of its own.
         ranked.best.passed() == Some(false) && !outraced.contains(&name(ranked.best.entry()))
     });
-    let all = missing.map(|ranked| ranked.best.entry()).chain(failed.iter().map(|entry| &**entry));
+    let all = missing
+        .map(|ranked| {
+            ranked.best.checked_entry().filter(|_| ranked.best.has_wrong_answers()).unwrap_or(ranked.best.entry())
+        })
+        .chain(failed.iter().map(|entry| &**entry));
     let (mut all, left_out) = first_candidates(all.collect());
     // Both parts are in a fixed order, which sorting keeps among equals.
     all.sort_by(|a, b| name(a).cmp(&name(b)));
@@ -44,6 +48,10 @@ pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) 
         let (of_one, others) = rest.split_at(rest.partition_point(|entry| name(entry) <= name(first)));
         rest = others;
         let line = |entry: &&Entry| match entry.ok {
+            true if entry.answers.is_some_and(CheckVerdict::is_out) => {
+                let why = entry.answer_quality().map(|answers| answers.reason).unwrap_or_default();
+                new("wrong answers".into(), why, (*entry).clone())
+            }
             true => new("missed SLA".into(), missed(entry, options), (*entry).clone()),
             false => new(entry.status().to_string(), entry.failure_reason().to_string(), (*entry).clone()),
         };

@@ -242,3 +242,40 @@ fn limits_at_rank_time_bring_the_floor_of_success_to_runs_without_one() {
     let passed: Vec<_> = ranking.groups[0].ranked.iter().map(|ranked| ranked.best.passed()).collect();
     assert_eq!((ids(&ranking.groups[0]), passed), (vec!["b".into(), "a".into()], vec![Some(true), Some(false)]));
 }
+
+/// A row of a candidate whose answers have this verdict.
+fn answered(id: &str, throughput: f64, verdict: &str) -> String {
+    let sla = r#"{"passed":true,"max_p99_ttft_ms":500}"#;
+    format!(
+        r#"{{"record":"result","framework":"f","candidate_id":"{id}","status":"ok","sla":{sla},
+            "workload":{{"scenario":"chat","max_concurrency":8}},
+            "metrics":{{"request_throughput":{throughput},"p99_ttft_ms":100}},
+            "quality":{{"answers":{{"verdict":"{verdict}","reason":"200 questions"}}}}}}"#
+    )
+    .replace('\n', "")
+}
+
+#[test]
+fn wrong_answers_never_win_however_fast() {
+    let rows = |all: &[(&str, f64, &str)]| -> Vec<String> {
+        all.iter().map(|(id, throughput, verdict)| answered(id, *throughput, verdict)).collect()
+    };
+    let mixed =
+        rows(&[("a", 90.0, "worse"), ("b", 80.0, "cross_talk"), ("c", 10.0, "undetermined"), ("d", 9.0, "same")]);
+    let order = |options: RankOptions| {
+        let mut intake = Intake::new(options);
+        let entries = mixed.iter().filter_map(|row| intake.line(row).unwrap()).collect();
+        let ranking = rank(entries, &intake);
+        let how: Vec<_> = ranking.rejected.iter().map(|rejected| rejected.how.clone()).collect();
+        assert_eq!(how.iter().filter(|how| *how == "wrong answers").count(), 2, "{how:?}");
+        assert_eq!(ranking.groups[0].decision, Decision::Winner);
+        ids(&ranking.groups[0])
+    };
+    assert_eq!(order(RankOptions::default()), ["c", "d", "a", "b"]);
+    assert_eq!(order(RankOptions { require_check: true, ..RankOptions::default() }), ["d", "c", "a", "b"]);
+    let mut intake = Intake::default();
+    let entries = rows(&[("a", 90.0, "worse")]).iter().filter_map(|row| intake.line(row).unwrap()).collect();
+    let ranking = rank(entries, &intake);
+    assert!(ranking.nothing_passed() && matches!(ranking.groups[0].decision, Decision::None { .. }));
+    assert!(intake.line(&answered("x", 1.0, "fine")).is_err());
+}

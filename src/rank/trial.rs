@@ -7,7 +7,7 @@ use super::criterion::RankOptions;
 use super::entry::{Entry, SortKeys, verdict_word};
 use crate::metrics::sla;
 use crate::rows::kinds::SlaTest;
-use crate::rows::words::{Limit, Statistic};
+use crate::rows::words::{CheckVerdict, Limit, Statistic};
 
 /// Repeats of one run, joined: their mean is ranked, and all their requests together decide the SLA.
 #[derive(Debug, Clone)]
@@ -61,10 +61,39 @@ impl Trial {
         Self { first, folded: Some(Box::new(TrialFold { more: entries, passed, unconfirmed, keys })) }
     }
 
-    /// True if all repeats together meet the SLA; `None` without an SLA.
+    /// True if all repeats together meet the SLA; `None` without an SLA. Wrong answers meet none.
     #[must_use]
     pub fn passed(&self) -> Option<bool> {
-        self.folded.as_ref().map_or(self.first.passed, |folded| folded.passed)
+        match self.has_wrong_answers() {
+            true => Some(false),
+            false => self.folded.as_ref().map_or(self.first.passed, |folded| folded.passed),
+        }
+    }
+
+    /// The verdict on its answers, of all repeats together; `None` if no row says anything of a check.
+    #[must_use]
+    pub fn answers(&self) -> Option<CheckVerdict> {
+        self.entries().filter_map(|entry| entry.answers).reduce(CheckVerdict::and)
+    }
+
+    /// The repeat that decides that verdict.
+    #[must_use]
+    pub fn checked_entry(&self) -> Option<&Entry> {
+        let verdict = self.answers()?;
+        self.entries().find(|entry| entry.answers == Some(verdict))
+    }
+
+    /// True if a check found its answers to be wrong: it never wins.
+    #[must_use]
+    pub fn has_wrong_answers(&self) -> bool {
+        self.answers().is_some_and(CheckVerdict::is_out)
+    }
+
+    /// True if it cannot win because of its answers: they are wrong, or a check is required and did not find them to be right.
+    #[must_use]
+    pub fn is_out(&self, options: &RankOptions) -> bool {
+        let unsure = options.require_check && self.answers() != Some(CheckVerdict::Same);
+        unsure || self.has_wrong_answers()
     }
 
     /// True if a percentile has too few requests to confirm it.
@@ -175,7 +204,7 @@ impl Trial {
         let keys = self.keys();
         let unsure = options.confirmed_first && self.unconfirmed();
         [
-            2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
+            4 * u64::from(self.is_out(options)) + 2 * u64::from(self.passed() != Some(true)) + u64::from(unsure),
             // A throughput of 0 counts as not measured, so the next criterion decides.
             !rising(keys.by.unwrap_or(0.0)),
             !rising(keys.output.unwrap_or(0.0)),

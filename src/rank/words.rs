@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::fast::ResultSummary;
 use crate::base::error::{Error, Result};
-use crate::rows::words::{Arrivals, LoadMode, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
+use crate::rows::words::{Arrivals, CheckVerdict, LoadMode, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
 
 /// Checks a result row's words.
 ///
@@ -21,6 +21,8 @@ pub fn check(row: &ResultSummary) -> Result<()> {
     let quality = row.quality.as_ref();
     known::<ReachedBy>("quality.reached_by", quality.and_then(|quality| quality.reached_by.as_deref()))?;
     known::<TokenSource>("quality.token_source", quality.and_then(|quality| quality.token_source.as_deref()))?;
+    let answers = quality.and_then(|quality| quality.answers.as_ref());
+    known::<CheckVerdict>("quality.answers.verdict", answers.and_then(|answers| answers.verdict.as_deref()))?;
     known::<SearchEndReason>("search.reason", row.search.as_ref().and_then(|search| search.reason.as_deref()))?;
     match row.sla.as_ref().and_then(|sla| sla.unknown_test.as_deref()) {
         Some(why) => Err(Error::new(why)),

@@ -6,9 +6,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::note::list;
-use crate::rank::{Difference, Group, GroupKey, LOAD, Notes, Ranking, differences};
+use super::text::candidate;
+use crate::rank::{Decision, Difference, Entry, Group, GroupKey, LOAD, Notes, Ranking, Trial, differences};
 use crate::rows::kinds::Substitution;
-use crate::rows::words::{LoadMode, Status};
+use crate::rows::words::{CheckVerdict, LoadMode, Status};
 
 /// The caveat of rows with a note: its title and text.
 const NOTED: &[(Notes, &str, &str)] = &[
@@ -112,6 +113,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<Caveat> {
     }
     let noted = NOTED.iter().filter(|(note, ..)| ranking.notes.has(*note));
     notes.extend(noted.map(|(_, title, text)| Caveat::of(title, *text)));
+    notes.extend(of_answers(ranking));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
             notes.push(Caveat::of("One rate", format!(
@@ -212,6 +214,36 @@ fn separately(name: &str, differences: &[Difference]) -> String {
     };
     let parts: Vec<String> = differences.iter().map(part).collect();
     format!("{} is ranked separately for {}.", scenario(name), parts.join(", and for "))
+}
+
+/// What is odd about the answers of winners, and that nobody checked them.
+fn of_answers(ranking: &Ranking) -> Vec<Caveat> {
+    let mut found = Vec::new();
+    let winners = ranking.groups.iter().filter(|group| !matches!(group.decision, Decision::None { .. }));
+    let winners: Vec<_> = winners.filter_map(|group| group.ranked.first()).map(|ranked| &ranked.best).collect();
+    for trial in &winners {
+        let quality = trial.checked_entry().and_then(|entry| Some((entry, entry.answer_quality()?)));
+        if let Some((entry, quality)) = quality {
+            let unclear = (quality.verdict == CheckVerdict::Undetermined).then_some(quality.reason);
+            let said: Vec<String> = unclear.into_iter().chain(quality.warnings).collect();
+            if !said.is_empty() {
+                found.push(Caveat::of("Answers", format!("{}: {}.", candidate(entry), said.join("; "))));
+            }
+        }
+    }
+    // Rows of other tools, simulations and smoke tests are no recommendation.
+    let own = |entry: &Entry| {
+        let planned = entry.own.as_ref().is_some_and(|own| !own.unit.is_empty());
+        planned && !entry.group.simulated && !entry.group.smoke
+    };
+    let unchecked = |trial: &&&Trial| {
+        trial.answers().is_none_or(|verdict| verdict == CheckVerdict::NotChecked) && own(trial.entry())
+    };
+    if winners.iter().any(|trial| unchecked(&trial)) {
+        let why = "not checked: a fast server may give wrong answers. Set check: winners in the plan, or run bench-load --check.";
+        found.push(Caveat::of("Answers", why));
+    }
+    found
 }
 
 /// Caveats from the plans' checks, and values that the searches did not test, without duplicates.

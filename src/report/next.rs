@@ -1,7 +1,7 @@
 //! What to do after a ranking: the steps that make its decision more certain.
 
 use super::text::candidate;
-use crate::rank::{Decision, Group, Ranking, Trial};
+use crate::rank::{Decision, Group, RIGHT_ANSWERS, Ranking, Trial};
 
 /// How to run again what failed.
 const AGAIN: &str = "bench-expand PLAN --done RESULTS --retry all";
@@ -17,6 +17,12 @@ pub fn steps(ranking: &Ranking, group: &Group) -> Vec<String> {
     let mut steps: Vec<String> = group.missing.iter().map(missing).collect();
     let Some(first) = group.ranked.first().map(|ranked| &ranked.best) else { return steps };
     match &group.decision {
+        Decision::None { limit, .. } if *limit == RIGHT_ANSWERS => {
+            steps.push(
+                "leave out the flags that make answers wrong, or check what was not checked (check: all in the plan)"
+                    .into(),
+            );
+        }
         Decision::None { nearest, limit, .. } => {
             let near = candidate(group.ranked[*nearest].best.entry());
             steps.push(format!(

@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::text::{candidate, number};
 use crate::metrics::compare::Comparison;
-use crate::rank::{Confirmation, Decision, Entry, Group, GroupKey, Missing, Ranking, Trial, short};
-use crate::rows::words::{Statistic, Status};
+use crate::rank::{Confirmation, Decision, Entry, Group, GroupKey, Missing, RIGHT_ANSWERS, Ranking, Trial, short};
+use crate::rows::words::{CheckVerdict, Statistic, Status};
 
 /// A setting with more characters than this is replaced by a number.
 const LONG: usize = 40;
@@ -186,7 +186,7 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
                 Some(client) => format!("meets the SLA if no request failed ({client} does not count failures)"),
                 None => "meets the SLA".into(),
             };
-            let main = format!("{what}: {who}, {value}{}, {meets}", at(first));
+            let main = format!("{what}: {who}, {value}{}, {meets}{}", at(first), checked(first));
             let unconfirmed = first.unconfirmed().then(|| unconfirmed(ranking, first));
             Answer { no_sla: false, main, unconfirmed, others }
         }
@@ -194,11 +194,15 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
             let sure = if complete { "" } else { "provisionally " };
             let test = if is_test { format!(" in this {test} (not a benchmark)") } else { String::new() };
             let what = if first.keys().by.is_some() { "fastest" } else { "first by the other metrics" };
-            let main = format!("{sure}{what}{test}: {who}, {value}{}", at(first));
+            let main = format!("{sure}{what}{test}: {who}, {value}{}{}", at(first), checked(first));
             let blind = first.entry().blind_to_failures();
             let blind = blind.map(|client| format!("failed requests are unknown ({client} does not count them)"));
             let others = blind.into_iter().chain(beside(ranking, group)).collect();
             Answer { no_sla: true, main, unconfirmed: None, others }
+        }
+        Decision::None { .. } if first.is_out(&ranking.options) => {
+            let main = format!("no candidate may win: {who}, {value}{}{}", at(first), checked(first));
+            Answer { main, ..Answer::default() }
         }
         Decision::None { nearest, limit, by: miss } => {
             let near = &group.ranked[*nearest].best;
@@ -230,6 +234,20 @@ pub fn answer(ranking: &Ranking, group: &Group) -> Answer {
 /// What a run is that is not a benchmark.
 fn test_word(group: &Group) -> &'static str {
     if group.key.smoke { "smoke test" } else { "simulation" }
+}
+
+/// What the check of its answers says, after a comma; empty if no row says anything of a check.
+fn checked(trial: &Trial) -> String {
+    let Some(quality) = trial.checked_entry().and_then(Entry::answer_quality) else { return String::new() };
+    let of = quality.client.map_or(String::new(), |client| format!(" by {client}"));
+    match quality.verdict {
+        CheckVerdict::Same => format!(", answers checked{of}: {}", quality.reason),
+        CheckVerdict::Worse => format!(", WRONG ANSWERS{of}: {}", quality.reason),
+        CheckVerdict::CrossTalk => format!(", ANSWERS OF OTHER REQUESTS{of}: {}", quality.reason),
+        // The reason is a caveat: it says more of the check than of the candidate.
+        CheckVerdict::Undetermined => format!(", answers undetermined{of}"),
+        CheckVerdict::NotChecked => ", answers not checked".into(),
+    }
 }
 
 /// The percentiles with too few requests: `p99 not confirmed (30 requests, 299 needed)`.
@@ -327,6 +345,7 @@ fn over(groups: &[Group]) -> String {
     for group in groups {
         let is_test = group.key.smoke || group.key.simulated;
         let kind = match (&group.decision, is_test, group.missing.is_empty()) {
+            (Decision::None { limit, .. }, ..) if *limit == RIGHT_ANSWERS => "no candidate has answers that may win",
             (Decision::None { .. }, ..) => "no candidate meets the SLA",
             (_, true, true) => "fastest",
             (_, true, false) => "provisionally fastest",

@@ -143,19 +143,31 @@ pub fn rows_of_the_cases() -> Vec<Value> {
             }
         }
     }
-    let rows = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let rows: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // No case has a server that answers questions.
+    let mut checked: Vec<Value> = rows.iter().filter(|row| row["record"] == "candidate").take(9).cloned().collect();
+    for candidate in &mut checked {
+        candidate["check"] = serde_json::json!({"candidates": "all", "questions": 200, "max_tokens": 64});
+    }
     // Kinds and members that no case has.
     let more = [
         serde_json::json!({"schema_version": 1, "record": "search_end", "server_id": "s", "scenario": "chat", "probes": 3,
             "reason": "resolved"}),
         serde_json::json!({"schema_version": 1, "record": "server_end", "server_id": "s", "candidate_id": "c",
             "status": "ok", "ended_at": "2026-01-01T00:00:00Z", "lifecycle": [{"state": "ready", "at_ms": 1.0}]}),
+        serde_json::json!({"schema_version": 1, "record": "check", "server_id": "s", "part": "answers", "reference_key": "k",
+            "questions_sha256": "q", "endpoint": "/v1/chat/completions", "in_flight": 8, "seed": 1, "max_tokens": 64, "asked": 1,
+            "outcomes": "+", "duration_s": 1.0, "verdict": "same"}),
     ];
-    rows.chain(more).filter(|row| row["record"].as_str().is_some_and(|kind| KINDS.contains(&kind))).collect()
+    rows.into_iter()
+        .chain(checked)
+        .chain(more)
+        .filter(|row| row["record"].as_str().is_some_and(|kind| KINDS.contains(&kind)))
+        .collect()
 }
 
-pub const KINDS: [&str; 9] =
-    ["candidate", "server", "server_end", "run", "request", "run_end", "search_end", "result", "native"];
+pub const KINDS: [&str; 10] =
+    ["candidate", "server", "server_end", "run", "request", "run_end", "search_end", "check", "result", "native"];
 
 /// The lines of a file of these rows that `bench-validate --rows` refuses, with the messages.
 fn refused(rows: &[Value]) -> BTreeMap<usize, String> {

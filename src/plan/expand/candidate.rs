@@ -118,6 +118,7 @@ impl CandidateBuilder<'_> {
             loads: plan.loads.clone(),
             units: Vec::new(),
             benchmark,
+            check: plan.check.clone(),
             sla: plan.sla.clone(),
             weights: plan.weights.clone(),
             search,

@@ -11,7 +11,8 @@ use super::shape::Shape::{
     Any, Bool, Count, Each, Either, Keys, Limits, List, Nullable, OneOrList, Positive, Text, Word,
 };
 use super::shape::{DefaultValue, PlanKey, Shape, Words};
-use crate::rows::words::{Strategy, UnknownWord};
+use crate::rows::kinds::{DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
+use crate::rows::words::{CheckScope, Strategy, UnknownWord};
 
 pub use self::workload::{DEFAULT_QPS, DEFAULT_USERS, SMOKE_PROMPTS};
 
@@ -52,6 +53,41 @@ const STRATEGY: Words = Words {
         (!known.contains(&word)).then(|| UnknownWord::new("strategy", word, known.into_iter()).to_string())
     },
 };
+
+const SCOPE: Words = Words {
+    all: || CheckScope::ALL.iter().map(|scope| scope.as_str()).collect(),
+    refuses: |word| word.parse::<CheckScope>().err().map(|why| why.to_string()),
+};
+
+const CHECK: &[PlanKey] = &[
+    PlanKey::new(
+        "candidates",
+        Word(SCOPE),
+        &[Load],
+        "all: check every candidate; winners: those that meet the SLA and are the best of their framework so far; none.",
+    )
+    .or(DefaultValue::Word(CheckScope::Winners.as_str())),
+    PlanKey::new("questions", Count(1), &[Load], "Number of questions: 64 to screen, 400 for a release.")
+        .unit("questions")
+        .or(DefaultValue::Whole(DEFAULT_QUESTIONS as u64))
+        .also(&["num_questions", "limit"]),
+    PlanKey::new(
+        "file",
+        Text,
+        &[Load],
+        "File of questions, JSONL with prompt, answer and extract (number, choice, exact or regex), or GSM8K's. Default: questions \
+         made from benchmark.seed.",
+    )
+    .also(&["path"]),
+    PlanKey::new(
+        "max_tokens",
+        Count(1),
+        &[Load],
+        "Maximum number of output tokens of an answer; one that is cut off is neither right nor wrong.",
+    )
+    .unit("tokens")
+    .or(DefaultValue::Whole(DEFAULT_MAX_TOKENS as u64)),
+];
 
 const MODEL: &[PlanKey] = &[
     PlanKey::new("path", Text, &[Expand, Serve, Load], "Path or id of the model."),
@@ -175,6 +211,13 @@ pub const PLAN: &[PlanKey] = &[
         "The frameworks to compare, by name; a name is that of a definition unless definition says otherwise.",
     )
     .also(&["engines", "servers", "backends"]),
+    PlanKey::new(
+        "check",
+        Either(&Word(SCOPE), &Keys(CHECK)),
+        &[Load, Rank],
+        "Which candidates have their answers checked, all, winners or none, or a map with these keys.",
+    )
+    .also(&["checks", "accuracy", "eval"]),
     PlanKey::new("version_manifest", Any, &[], "Versions of images and packages, for the reader."),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, Hardware, Load, Members, Scenario, Substitution};
+use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Substitution};
 use crate::rows::words::{Endpoint, FailureClass, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
@@ -48,6 +48,9 @@ pub struct Candidate {
     pub units: Vec<Unit>,
     /// How the load is driven.
     pub benchmark: Benchmark,
+    /// What to check of the answers; absent if the plan asks for no check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckSettings>,
     /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty if the plan has none.
     #[serde(default)]
     pub sla: Members,

@@ -8,7 +8,8 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
 use super::{
-    Candidate, DecisionRow, Native, PlanRow, Progress, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd,
+    Candidate, Check, DecisionRow, Native, PlanRow, Progress, Request, ResultRow, Run, RunEnd, SearchEnd, Server,
+    ServerEnd,
 };
 
 /// The JSON Schema of every row kind, by the value of `record`.
@@ -22,6 +23,7 @@ fn all() -> Vec<(&'static str, Value)> {
         of::<Request>("request"),
         of::<RunEnd>("run_end"),
         of::<SearchEnd>("search_end"),
+        of::<Check>("check"),
         of::<Native>("native"),
         of::<ResultRow>("result"),
         of::<DecisionRow>("decision"),

@@ -4,6 +4,7 @@
 //! A typed row is a view: it names the members that its owner sets. All other members stay in the row.
 
 mod candidate;
+mod check;
 mod common;
 mod decision;
 mod plan;
@@ -17,6 +18,7 @@ mod server;
 pub use self::candidate::{
     Benchmark, Candidate, CandidatePosition, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags,
 };
+pub use self::check::{AnswerQuality, AnswerShape, Check, CheckSettings, DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
 pub use self::decision::DecisionRow;
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};

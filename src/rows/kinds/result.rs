@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
+use super::{AnswerQuality, Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
 use crate::rows::words::{
     Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, Stage, Status, TokenSource, Verdict,
 };
@@ -351,6 +351,9 @@ pub struct Quality {
     /// How percentiles are computed: `type7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile_method: Option<String>,
+    /// The check of the server's answers; absent if the plan asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswerQuality>,
 }
 
 /// The thirds of a run's window, which begins at the end of the ramp, when the first responses are complete, and ends

@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod cache;
+mod check;
 mod dataset;
 mod endpoint;
 mod failure;
@@ -22,6 +23,7 @@ mod unfinished;
 
 pub use self::arrivals::Arrivals;
 pub use self::cache::CachePolicy;
+pub use self::check::{AnswerOutcome, CheckPart, CheckScope, CheckVerdict, Extract};
 pub use self::dataset::DatasetKind;
 pub use self::endpoint::Endpoint;
 pub use self::failure::FailureClass;
@@ -190,6 +192,11 @@ mod tests {
         check(ServerState::ALL);
         check(PromptForm::ALL);
         check(TokenSource::ALL);
+        check(CheckVerdict::ALL);
+        check(CheckPart::ALL);
+        check(CheckScope::ALL);
+        check(Extract::ALL);
+        check(AnswerOutcome::ALL);
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! Asking one question: the request, and the answer as a whole text.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::base::redact;
+use crate::rows::kinds::Members;
+use crate::rows::words::Endpoint;
+use crate::system::http::HttpClient;
+
+/// Members of the user's requests that would make an answer another one than the greedy, or longer than it is.
+const NOT_GREEDY: &[&str] = &[
+    "n",
+    "best_of",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "ignore_eos",
+    "min_tokens",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logprobs",
+    "stream_options",
+];
+
+/// How questions are put to a server.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    client: HttpClient,
+    /// Chat, where the server has it.
+    pub endpoint: Endpoint,
+    model: String,
+    extra: Members,
+    limit: Duration,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerAnswer {
+    /// Its text, without reasoning that the server keeps apart.
+    pub text: String,
+    /// The model ended it.
+    pub ended: bool,
+    /// The token limit cut it.
+    pub cut: bool,
+    /// Tokens by the server's count.
+    pub tokens: Option<u32>,
+    /// It has bytes or characters that are not text.
+    pub invalid_utf8: bool,
+}
+
+impl Asker {
+    /// Finds the endpoint that answers: chat, otherwise completions.
+    ///
+    /// # Errors
+    /// What the server said if neither does.
+    pub async fn find(client: HttpClient, model: &str, extra: &Members, limit: Duration) -> Result<Self, String> {
+        let extra = extra.iter().filter(|(key, _)| !NOT_GREEDY.contains(&key.as_str()));
+        let extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut asker = Self { client, endpoint: Endpoint::Chat, model: model.into(), extra, limit };
+        let Err(chat) = asker.ask("Say yes.", 4).await else { return Ok(asker) };
+        asker.endpoint = Endpoint::Completions;
+        match asker.ask("Say yes.", 4).await {
+            Ok(_) => Ok(asker),
+            Err(why) => Err(format!("{}: {chat}; {}: {why}", Endpoint::Chat, Endpoint::Completions)),
+        }
+    }
+
+    fn body(&self, prompt: &str, max_tokens: u32) -> Vec<u8> {
+        let mut body = json!({"model": self.model});
+        match self.endpoint {
+            Endpoint::Chat => body["messages"] = json!([{"role": "user", "content": prompt}]),
+            // A base model goes on where an answer begins.
+            Endpoint::Completions | Endpoint::Generate => body["prompt"] = json!(format!("{prompt}\nAnswer:")),
+        }
+        for (key, value) in &self.extra {
+            body[key] = value.clone();
+        }
+        body["max_tokens"] = json!(max_tokens);
+        body["temperature"] = json!(0);
+        body["stream"] = json!(false);
+        body.to_string().into_bytes()
+    }
+
+    /// Asks, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// Why there is no answer, without secrets.
+    pub async fn ask(&self, prompt: &str, max_tokens: u32) -> Result<ServerAnswer, String> {
+        let exchange = async {
+            let mut answer =
+                self.client.post(self.endpoint.as_str(), self.body(prompt, max_tokens)).await.map_err(|e| e.why)?;
+            let status = answer.status;
+            let body = answer.body().await.map_err(|e| e.why)?;
+            if status == 200 { Ok(body) } else { Err(format!("status {status}: {}", String::from_utf8_lossy(&body))) }
+        };
+        let body = timeout(self.limit, exchange).await.unwrap_or_else(|_| Err("no answer in time".into()));
+        body.and_then(|body| ServerAnswer::read(&body))
+            .map_err(|why| redact::outgoing(&why).chars().take(200).collect())
+    }
+
+    /// Sends a request of the running load, and drops its answer.
+    pub async fn load(client: HttpClient, endpoint: Endpoint, body: Vec<u8>, limit: Duration) {
+        let exchange = async {
+            if let Ok(mut answer) = client.post(endpoint.as_str(), body).await {
+                let mut bytes = Vec::new();
+                while matches!(answer.read(&mut bytes).await, Ok(Some(_))) {
+                    bytes.clear();
+                }
+            }
+        };
+        // What becomes of the load is measured elsewhere.
+        let _ = timeout(limit, exchange).await;
+    }
+
+    /// Its client.
+    pub fn client(&self) -> HttpClient {
+        self.client.clone()
+    }
+}
+
+impl ServerAnswer {
+    /// Reads a whole answer.
+    ///
+    /// # Errors
+    /// A body that is none.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(body);
+        let json: Value = serde_json::from_str(&text).map_err(|e| format!("not an answer: {e}: {text}"))?;
+        let choice = &json["choices"][0];
+        if !choice.is_object() {
+            return Err(format!("not an answer: {json}"));
+        }
+        let said = [&choice["message"]["content"], &choice["text"]].into_iter().find_map(Value::as_str);
+        let said = said.unwrap_or_default().to_string();
+        let finish = choice["finish_reason"].as_str().unwrap_or_default();
+        let tokens = json["usage"]["completion_tokens"].as_u64().and_then(|n| u32::try_from(n).ok());
+        let invalid_utf8 = std::str::from_utf8(body).is_err() || said.contains(char::REPLACEMENT_CHARACTER);
+        Ok(Self { cut: finish == "length", ended: finish == "stop", text: said, tokens, invalid_utf8 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_both_endpoints() {
+        let chat =
+            br#"{"choices":[{"message":{"content":"42"},"finish_reason":"stop"}],"usage":{"completion_tokens":2}}"#;
+        let wanted = ServerAnswer { text: "42".into(), ended: true, tokens: Some(2), ..ServerAnswer::default() };
+        assert_eq!(ServerAnswer::read(chat), Ok(wanted));
+        let cut = ServerAnswer::read(br#"{"choices":[{"text":"4","finish_reason":"length"}]}"#).unwrap();
+        assert!(cut.cut && !cut.ended && cut.tokens.is_none());
+        let thought =
+            br#"{"choices":[{"message":{"content":null,"reasoning_content":"hm"},"finish_reason":"length"}]}"#;
+        assert_eq!(ServerAnswer::read(thought).unwrap().text, "");
+        let odd = ServerAnswer::read(b"{\"choices\":[{\"text\":\"\xff\",\"finish_reason\":\"stop\"}]}").unwrap();
+        assert!(odd.invalid_utf8);
+        assert!(ServerAnswer::read(br#"{"error":"no"}"#).is_err() && ServerAnswer::read(b"<html>").is_err());
+    }
+}

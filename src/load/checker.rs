@@ -1,0 +1,290 @@
+//! Decides which servers of one pass get a check of their answers, and does it on the leased server, after its runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::builder::RequestBuilder;
+use super::check::{BestLoads, CheckTask, ChosenLoad, QuestionSet, References, read_questions};
+use super::dataset_cache::DatasetCache;
+use super::driver::RunDriver;
+use super::jobs::Jobs;
+use super::leased_server::LeasedServer;
+use super::options::CheckOptions;
+use super::run::RunOutcome;
+use super::workload::{Purpose, WorkloadItems};
+use crate::base::error::{Error, Result};
+use crate::metrics::search::SearchRange;
+use crate::metrics::sla::Limits;
+use crate::rows::kinds::{Candidate, Check, CheckSettings, Load, LoadMode, Scenario};
+use crate::rows::row::Row;
+use crate::rows::words::{CheckScope, Phase, SearchedLoad};
+use crate::system::http::HttpClient;
+
+/// A check that would take longer than this is not begun before a deadline.
+const LEAST_LEFT: Duration = Duration::from_secs(60);
+
+/// The load that one server ran, and whether it met its limits there.
+#[derive(Debug, Clone, Copy)]
+struct RanLoad {
+    load: ChosenLoad,
+    passed: bool,
+}
+
+/// What is known of the answers so far.
+#[derive(Debug, Default)]
+pub struct AnswerChecker {
+    best: BestLoads,
+    references: References,
+    /// Baselines that were asked already.
+    asked: BTreeSet<String>,
+    questions: BTreeMap<String, Rc<QuestionSet>>,
+    /// The loads of the present server, by what they are compared with.
+    own: BTreeMap<String, RanLoad>,
+}
+
+/// What the check of one server needs.
+pub struct CheckTarget<'a> {
+    /// The server.
+    pub leased: LeasedServer<'a>,
+    /// A client of it.
+    pub client: HttpClient,
+    /// Builds the requests of its load; `None` if it refuses them.
+    pub builder: Option<&'a RequestBuilder>,
+}
+
+impl AnswerChecker {
+    /// What to check of this server; `None` for nothing.
+    pub fn settings(leased: &LeasedServer<'_>, options: &CheckOptions) -> Option<CheckSettings> {
+        let planned = leased.candidate.check.clone();
+        let mut settings = planned.or_else(|| options.candidates.map(CheckSettings::of))?;
+        settings.candidates = options.candidates.unwrap_or(settings.candidates);
+        settings.questions = options.questions.unwrap_or(settings.questions);
+        settings.file = options.file.clone().or(settings.file);
+        settings.max_tokens = options.max_tokens.unwrap_or(settings.max_tokens);
+        (settings.candidates != CheckScope::None).then_some(settings)
+    }
+
+    /// True if the candidate is checked at a load of its own, without a run.
+    pub fn has_load(candidate: &Candidate) -> bool {
+        candidate.check.as_ref().is_some_and(|check| check.in_flight.is_some())
+    }
+
+    /// Forgets the loads of the last server. The questions of this one are read now, so that a mistake in them is found before the runs.
+    ///
+    /// # Errors
+    /// When the questions cannot be read.
+    pub fn begin(&mut self, leased: &LeasedServer<'_>, options: &CheckOptions) -> Result<()> {
+        self.own.clear();
+        let settings = Self::settings(leased, options);
+        settings.map_or(Ok(()), |settings| self.questions(&settings, leased.candidate.benchmark.seed).map(|_| ()))
+    }
+
+    /// Takes a run at a given load.
+    pub fn ran(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        scenario: &Scenario,
+        load: &Load,
+        limits: &Limits,
+        run: &RunOutcome,
+    ) {
+        let metrics = run.sample.metrics(load.mode, !limits.is_empty());
+        let Some(score) = metrics.get("request_throughput").copied().flatten() else { return };
+        let in_flight = match load.mode {
+            LoadMode::Closed => load.concurrency.unwrap_or(1),
+            LoadMode::Open => ChosenLoad::little(load.rate.unwrap_or(1.0), run.answer_s),
+            LoadMode::Burst => run.sample.scheduled.max(1),
+        };
+        let tests = limits.gate(&run.sample, None, &|_| None);
+        let passed = tests.iter().all(|test| test.passed || test.value.is_none());
+        self.insert(leased, scenario, json!(load.mode), in_flight, (score, passed));
+    }
+
+    /// Takes the end of a search: the highest load that met the limits, and how long its answers take, s.
+    pub fn searched(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        scenario: &Scenario,
+        range: &SearchRange,
+        best: f64,
+        answer_s: Option<f64>,
+    ) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
+        let in_flight = match range.what {
+            SearchedLoad::Rate => ChosenLoad::little(best, answer_s),
+            SearchedLoad::Concurrency => best.max(1.0) as u32,
+        };
+        self.insert(leased, scenario, json!(range.what), in_flight, (best, true));
+    }
+
+    fn insert(
+        &mut self,
+        leased: &LeasedServer<'_>,
+        scenario: &Scenario,
+        kind: serde_json::Value,
+        in_flight: u32,
+        (score, passed): (f64, bool),
+    ) {
+        let key = json!([leased.candidate.framework, scenario.identity(), kind]).to_string();
+        let at = leased.candidate.scenarios.iter().position(|other| other.name == scenario.name).unwrap_or(0);
+        let ran = RanLoad { load: ChosenLoad { score, in_flight, scenario: at }, passed };
+        let better = |old: &RanLoad| (passed, score) > (old.passed, old.load.score);
+        let place = self.own.entry(key).or_insert(ran);
+        if better(place) {
+            *place = ran;
+        }
+    }
+
+    /// The load to check at; `None` if this candidate gets no check.
+    fn chosen(&mut self, settings: &CheckSettings) -> Option<ChosenLoad> {
+        let passed = self.own.iter().filter(|(_, ran)| ran.passed);
+        let passed: BTreeMap<String, ChosenLoad> = passed.map(|(key, ran)| (key.clone(), ran.load)).collect();
+        let may_win = self.best.insert(&passed);
+        let given = settings.in_flight.map(|in_flight| ChosenLoad { score: 0.0, in_flight, scenario: 0 });
+        let any = || self.own.values().map(|ran| ran.load).max_by_key(|load| load.in_flight);
+        match settings.candidates {
+            CheckScope::All => given.or(may_win).or_else(any),
+            CheckScope::Winners => may_win,
+            CheckScope::None => None,
+        }
+    }
+
+    /// Checks the answers of a server, if they are to be checked; writes its rows, and those of the reference that it is.
+    ///
+    /// # Errors
+    /// When rows cannot be written, or the questions cannot be read.
+    pub async fn check(
+        &mut self,
+        driver: &mut RunDriver<'_>,
+        datasets: &mut DatasetCache,
+        target: CheckTarget<'_>,
+    ) -> Result<()> {
+        let CheckTarget { leased, client, builder } = target;
+        let options = &driver.options.check;
+        let Some(settings) = Self::settings(&leased, options) else { return Ok(()) };
+        // One of the clients that share a load is enough.
+        if driver.options.shard.is_some_and(|shard| shard.index > 0) {
+            return Ok(());
+        }
+        let questions = self.questions(&settings, leased.candidate.benchmark.seed)?;
+        let chosen = self.chosen(&settings);
+        let is_reference = leased.candidate.search.baseline && options.reference.is_empty();
+        let identity =
+            json!([leased.candidate.framework, leased.candidate.model, leased.candidate.precision]).to_string();
+        let mut planned: Vec<(bool, u32, Option<usize>)> = Vec::new();
+        if is_reference && self.asked.insert(identity) {
+            planned.push((true, 1, None));
+        }
+        planned.extend(chosen.map(|load| (false, load.in_flight, Some(load.scenario))));
+        for (reference, in_flight, scenario) in planned {
+            if leased.time_left().is_some_and(|left| left < LEAST_LEFT) {
+                let why = "not enough time before the deadline to check the answers";
+                driver.notice.warn(format!("{}: {why}", leased.candidate.candidate_id));
+                return Ok(());
+            }
+            let scenario = scenario.and_then(|at| leased.candidate.scenarios.get(at)).filter(|_| in_flight > 1);
+            let data = scenario.map(|scenario| datasets.rows(scenario)).transpose()?;
+            let mut nothing = BTreeSet::new();
+            let load = match (scenario, builder, &data) {
+                (Some(scenario), Some(builder), Some(data)) => {
+                    let purpose = Purpose { scenario: &scenario.name, phase: Phase::Pilot, trial: "check" };
+                    let seed = leased.candidate.benchmark.seed;
+                    let items = WorkloadItems::new(scenario, purpose, seed, (&data.1, 1), &mut nothing);
+                    items.ok().map(|items| (Jobs::new(items.phase(Phase::Pilot), builder, None), builder))
+                }
+                _ => None,
+            };
+            let limit = driver.options.limits.total;
+            let task =
+                CheckTask { leased, settings: &settings, questions: &questions, load, in_flight, reference, limit };
+            let what = if reference { "the reference of its answers" } else { "its answers" };
+            driver.notice.say(format!("{}: checking {what}", leased.candidate.candidate_id));
+            let begun = Instant::now();
+            let rows = match driver.unless_stopped(leased.lease, task.run(client.clone())).await {
+                Ok(Ok(rows)) => rows,
+                Ok(Err(why)) => {
+                    driver.notice.warn(format!("{}: answers not checked: {why}", leased.candidate.candidate_id));
+                    return Ok(());
+                }
+                Err(_) => return Ok(()),
+            };
+            self.write(driver, &leased, rows, reference, begun.elapsed())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a check, with the verdict where it is known.
+    fn write(
+        &mut self,
+        driver: &mut RunDriver<'_>,
+        leased: &LeasedServer<'_>,
+        mut rows: Vec<Check>,
+        reference: bool,
+        took: Duration,
+    ) -> Result<()> {
+        let name = &leased.candidate.candidate_id;
+        driver.notice.clear();
+        if reference {
+            self.references.insert(&rows);
+            let answers = rows.iter().find_map(|row| row.outcomes.as_deref()).unwrap_or_default();
+            let right = answers.chars().filter(|c| *c == '+').count();
+            driver.notice.say(format!(
+                "{name}: reference of the answers: {right} of {} questions right at concurrency 1 ({:.0} s)",
+                answers.len(),
+                took.as_secs_f64()
+            ));
+        } else {
+            self.foreign_reference(driver, &rows)?;
+            let quality = self.references.judge(&mut rows);
+            let warnings: String = quality.warnings.iter().map(|warning| format!("; {warning}")).collect();
+            let in_flight = rows.first().map_or(1, |row| row.in_flight);
+            driver.notice.say(format!(
+                "{name}: answers checked at {in_flight} in flight: {}: {}{warnings} ({:.0} s)",
+                quality.verdict,
+                quality.reason,
+                took.as_secs_f64()
+            ));
+        }
+        rows.iter().try_for_each(|row| driver.out.write(&Row::new("check", row)))
+    }
+
+    /// Writes the reference that was given on the command line as that of this server, once.
+    fn foreign_reference(&mut self, driver: &mut RunDriver<'_>, rows: &[Check]) -> Result<()> {
+        let given = &driver.options.check.reference;
+        let (Some(own), Some(first)) = (rows.first(), given.first()) else { return Ok(()) };
+        if self.references.has(&own.reference_key) {
+            return Ok(());
+        }
+        let asked = |row: &Check| (row.questions_sha256.clone(), row.max_tokens, row.endpoint);
+        if asked(own) != asked(first) {
+            let why = "the reference was asked other questions, at another endpoint or with another token limit: use the same --seed and --check flags for both";
+            driver.notice.warn(why);
+            return Ok(());
+        }
+        let of_this = |row: &Check| Check { reference: true, reference_key: own.reference_key.clone(), ..row.clone() };
+        let given: Vec<Check> = given.iter().map(of_this).collect();
+        self.references.insert(&given);
+        given.iter().try_for_each(|row| driver.out.write(&Row::new("check", row)))
+    }
+
+    /// The questions of these settings, read or made once.
+    fn questions(&mut self, settings: &CheckSettings, seed: u64) -> Result<Rc<QuestionSet>> {
+        let key = json!([settings.file, settings.questions, seed]).to_string();
+        if let Some(known) = self.questions.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = match &settings.file {
+            Some(path) => read_questions(path, settings.questions)?,
+            None => QuestionSet::generated(seed, settings.questions),
+        };
+        if made.questions.is_empty() {
+            return Err(Error::new("a check needs at least one question"));
+        }
+        let made = Rc::new(made);
+        self.questions.insert(key, made.clone());
+        Ok(made)
+    }
+}
