@@ -9,7 +9,7 @@ use super::stdio;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
-use crate::plan::expand::{FirstPassScore, Found, Observed, closes};
+use crate::plan::expand::{FirstPassScore, Observed, StageFinding, closes};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
 use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
@@ -116,7 +116,7 @@ type UnitKind = (Option<Stage>, String, bool);
 #[derive(Debug, Default)]
 pub struct StageRows {
     /// How its searches ended, the latest last.
-    pub found: Vec<Found>,
+    pub found: Vec<StageFinding>,
     /// The best load points of the second stage, in ranking order.
     pub best: Vec<FirstPassScore>,
 }
@@ -124,7 +124,7 @@ pub struct StageRows {
 /// What result rows say about the stages of a sweep.
 #[must_use]
 pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
-    let mut found: Vec<(String, Found)> = Vec::new();
+    let mut found: Vec<(String, StageFinding)> = Vec::new();
     let mut intake = Intake::default();
     let mut entries = Vec::new();
     for (row, _) in rows {
@@ -142,7 +142,7 @@ pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
             continue;
         }
         let (Some(search), Some(run)) = (result.search, result.run) else { continue };
-        let one = Found {
+        let one = StageFinding {
             stage,
             framework: result.framework,
             candidate_id: result.candidate_id,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::import_folder::{self, Found, MAX_FILE, is_record, of_folder};
+use super::import_folder::{self, FolderFile, MAX_FILE, is_record, of_folder};
 use super::{import_yaml, stdio};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
@@ -70,9 +70,9 @@ pub fn read(
     for (one, found) in import_folder::files(path)? {
         let read = contents(&one, notice);
         let is_result = match (found, &read) {
-            (Found::ByName, _) => true,
-            (Found::ByContent, Ok(contents)) => contents.first().is_some_and(|(_, first)| is_result(first)),
-            (Found::ByContent, Err(_)) | (Found::Other, _) => false,
+            (FolderFile::ByName, _) => true,
+            (FolderFile::ByContent, Ok(contents)) => contents.first().is_some_and(|(_, first)| is_result(first)),
+            (FolderFile::ByContent, Err(_)) | (FolderFile::Other, _) => false,
         };
         if !is_result {
             skipped.push(one);

@@ -23,7 +23,7 @@ const SETTINGS: [&str; 3] = ["serve_params.json", "bench_params.json", "prepared
 
 /// How a file of a folder may be a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum FolderFile {
     /// Its name is that of a known client's results.
     ByName,
     /// Its content says whether it is.
@@ -36,7 +36,7 @@ pub enum Found {
 ///
 /// # Errors
 /// A folder that cannot be read.
-pub fn files(root: &Path) -> Result<Vec<(PathBuf, Found)>> {
+pub fn files(root: &Path) -> Result<Vec<(PathBuf, FolderFile)>> {
     let mut all = Vec::new();
     walk(root, 0, &mut all)?;
     all.sort();
@@ -94,7 +94,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// How a file may be a result; `None` if its content is in a result beside it, or is read together with that.
-fn of(path: &Path) -> Option<Found> {
+fn of(path: &Path) -> Option<FolderFile> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = |test: &dyn Fn(&str) -> bool| {
         let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
@@ -111,7 +111,7 @@ fn of(path: &Path) -> Option<Found> {
         return None;
     }
     if name.ends_with("failure.json") || of_client(&name) {
-        return Some(Found::ByName);
+        return Some(FolderFile::ByName);
     }
     // Sums and records of the results beside or below them.
     if FORMATS.iter().any(|format| format.parts.iter().any(|part| name == part.as_str()))
@@ -119,7 +119,7 @@ fn of(path: &Path) -> Option<Found> {
     {
         return None;
     }
-    Some(if is_csv || name.ends_with(".parquet") { Found::Other } else { Found::ByContent })
+    Some(if is_csv || name.ends_with(".parquet") { FolderFile::Other } else { FolderFile::ByContent })
 }
 
 /// True for a line that is one record of a result, not a result.

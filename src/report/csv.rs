@@ -7,6 +7,7 @@ use super::parts::in_order;
 use crate::base::error::Result;
 use crate::metrics::sample::mean;
 use crate::rank::{Entry, Group, Ranking, ShownRow, Trial, Unfinished};
+use crate::rows::jsonl::shown_text;
 
 /// The whole file. If runs are missing, a comment before the head says so.
 ///
@@ -123,8 +124,9 @@ impl CsvLine<'_> {
     }
 }
 
-/// Text that no spreadsheet takes for a formula, also after spaces and in full-width forms.
+/// Text without secrets and control characters, which no spreadsheet takes for a formula, also after spaces and in full-width forms.
 fn text(text: &str) -> String {
+    let text = &shown_text(text);
     let first = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']).chars().next();
     let dangerous =
         matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠'));

@@ -270,7 +270,12 @@ fn a_rate_is_searched_and_nothing_is_claimed_that_was_not_measured() {
     // No other probe closes the unit, and none of them is the candidate's best.
     let closing = results.rows().iter().filter(|row| row["units"] != serde_json::json!([])).count();
     let ranked = run(program("bench-rank").args(["--format", "jsonl"]), &results.stdout).expect(0);
-    assert_eq!((closing, &ranked.rows()[0]["workload"]["request_rate"]), (1, &pass.into()), "{}", ranked.stdout);
+    assert_eq!(
+        (closing, &ranked.records("result")[0]["workload"]["request_rate"]),
+        (1, &pass.into()),
+        "{}",
+        ranked.stdout
+    );
     for row in done.rows().iter().chain(&results.rows()) {
         let kind = row["record"].as_str().unwrap();
         let errors: Vec<String> = validator(kind).iter_errors(row).map(|e| e.to_string()).collect();

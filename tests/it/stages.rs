@@ -45,8 +45,8 @@ fn next(folder: &Path, more: &str) -> Vec<Value> {
 fn a_sweep_screens_all_candidates_and_searches_the_best_of_each_framework() {
     let folder = scratch();
     let (plan, out) = (write_plan(folder.path(), PLAN), folder.path().join("out"));
-    let sweep = || run(program("bench-sweep").arg(&plan).arg("--out").arg(&out), "").expect(0);
-    sweep();
+    let sweep = |code| run(program("bench-sweep").arg(&plan).arg("--out").arg(&out), "").expect(code);
+    sweep(0);
     let results = rows_in(&out.join("results.jsonl"));
     assert_eq!(measured(&results, "screen").len(), 8);
     let searched = measured(&results, "search");
@@ -69,7 +69,7 @@ fn a_sweep_screens_all_candidates_and_searches_the_best_of_each_framework() {
             "{why}"
         );
     }
-    let again = sweep();
+    let again = sweep(4);
     assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
     assert_eq!(rows_in(&out.join("results.jsonl")).len(), results.len());
 }

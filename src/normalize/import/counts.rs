@@ -28,7 +28,7 @@ impl ImportReading<'_> {
         let failed = stated_failures.or_else(|| counts.failed_if_any.then_some(0.0));
         let failed = failed.or_else(|| sample.map(|sample| f64::from(sample.scheduled - sample.ok())));
         if let (None, Some(scheduled)) = (completed, scheduled) {
-            return self.from_scheduled(scheduled, failed, sample);
+            return self.add_scheduled(scheduled, failed, sample);
         }
         let together = completed.zip(failed).map(|(completed, failed)| completed + failed);
         // If the counts contradict each other, counted failures are taken as true.
@@ -54,7 +54,7 @@ impl ImportReading<'_> {
     }
 
     /// The same for a file that states how many requests were scheduled and not how many succeeded.
-    fn from_scheduled(
+    fn add_scheduled(
         &mut self,
         scheduled: f64,
         failed: Option<f64>,

@@ -21,7 +21,7 @@ pub use self::cost_table::cost_table;
 pub use self::estimate::{Estimate, Estimator, Observed, in_words};
 pub use self::finalists::{Finalists, FirstPassScore, finalists};
 pub use self::fit::{Fitted, fit};
-pub use self::stages::{Found, StageCandidates, StagedSweep, likely_stages};
+pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
 pub use self::strategy::size;
 pub use self::unit::closes;
 

@@ -18,7 +18,7 @@ const REPEATS: std::ops::RangeInclusive<u32> = 1..=2;
 
 /// How a search of an earlier stage ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct StageFinding {
     /// The stage.
     pub stage: Stage,
     /// The framework's name in the plan.
@@ -87,7 +87,7 @@ pub struct StagedSweep<'a> {
     /// All of them, in the order in which they run, with the units of the plan.
     pub candidates: &'a [Candidate],
     /// The searches of earlier rows, the latest last.
-    pub found: &'a [Found],
+    pub found: &'a [StageFinding],
     /// The best load points of these rows in ranking order, without repeats.
     pub best: &'a [FirstPassScore],
 }
@@ -130,12 +130,13 @@ impl StagedSweep<'_> {
 
     /// The highest load at which a candidate of a framework met the SLA in a stage.
     fn bar(&self, stage: Stage, framework: &str, scenario: &str) -> Option<f64> {
-        let of = |found: &&Found| found.stage == stage && found.framework == framework && found.scenario == scenario;
+        let of =
+            |found: &&StageFinding| found.stage == stage && found.framework == framework && found.scenario == scenario;
         self.found.iter().filter(of).filter_map(|found| found.max_pass).reduce(f64::max)
     }
 
     /// The latest result of a candidate in the first stage.
-    fn screened(&self, candidate: &Candidate, scenario: &str) -> Option<&Found> {
+    fn screened(&self, candidate: &Candidate, scenario: &str) -> Option<&StageFinding> {
         self.found.iter().rev().find(|found| {
             found.stage == Stage::Screen && found.candidate_id == candidate.candidate_id && found.scenario == scenario
         })
