@@ -240,7 +240,7 @@ mod tests {
             |lines: &[&str]| patterns.diagnose(lines.iter().copied(), ServerPhase::Starting).map(|found| found.class);
         assert_eq!(class(&ray), Some(FailureClass::PortInUse));
         assert_eq!(class(&[ray[0], ray[1], "KeyError: 'rope_scaling'"]), None);
-        assert_eq!(class(&["x.sh: line 3:  9 Killed   serve", "Killed"]), Some(FailureClass::ServerDied));
+        assert_eq!(class(&["x.sh: line 3:  9 Killed   serve", "Killed"]), Some(FailureClass::HostOom));
         assert_eq!(class(&["KeyError: 'rope_scaling'", "x.sh: line 3:  9 Killed   serve"]), None);
         let mlock =
             "warning: failed to mlock 4096-byte buffer (after previously locking 0 bytes): Cannot allocate memory";
