@@ -8,7 +8,7 @@ use night::{NightPlan, TIED, agreement};
 
 #[test]
 fn two_stages_find_a_winner_that_is_as_good_in_less_time() {
-    let n = times(6, 100);
+    let n = times(3, 100);
     let (mut agree, mut all, mut staged_s, mut full_s) = (0, 0, 0.0, 0.0);
     for seed in 0..n {
         let plan = NightPlan::random(seed.into());
