@@ -1,10 +1,10 @@
-//! The scripts for GPUs, on recorded output.
+//! The scripts for GPUs, on output made after the formats of the vendors' tools.
 
 use std::process::Command;
 
 use crate::harness::{bash, bin_dir, root, run, scratch};
 
-/// scripts/gpu-probe on recorded output.
+/// scripts/gpu-probe on such output.
 fn probe(name: &str, files: &[&str]) -> Command {
     let mut command = Command::new(root().join("scripts/gpu-probe"));
     command.arg(name).args(files.iter().map(|file| root().join("tests/fixtures/gpu").join(file)));
@@ -59,7 +59,7 @@ fn what_a_probe_cannot_read_is_an_error() {
 /// Half a minute of sampling.
 #[test]
 #[ignore = "slow"]
-fn the_check_of_a_gpu_passes_on_recorded_output() {
+fn the_check_of_a_gpu_passes_on_output_in_the_form_of_its_tools() {
     let folder = scratch();
     let state = folder.path().join("state");
     let fixtures = root().join("tests/fixtures/gpu");
