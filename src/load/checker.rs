@@ -98,9 +98,7 @@ impl AnswerChecker {
             LoadMode::Open => ChosenLoad::little(load.rate.unwrap_or(1.0), run.answer_s),
             LoadMode::Burst => run.sample.scheduled.max(1),
         };
-        let tests = limits.gate(&run.sample, None, &|_| None);
-        let passed = tests.iter().all(|test| test.passed || test.value.is_none());
-        self.insert(leased, scenario, json!(load.mode), in_flight, (score, passed));
+        self.insert(leased, scenario, json!(load.mode), in_flight, (score, run.met(limits)));
     }
 
     /// Takes the end of a search: the highest load that met the limits, and how long its answers take, s.

@@ -112,7 +112,7 @@ impl<'a> RunDriver<'a> {
             full: self.options.full,
             judged,
             sample: Sample::default(),
-            answers: Vec::new(),
+            is_sampling: true,
             out: &mut self.out,
             events: &self.events,
             notice: self.notice,

@@ -64,8 +64,8 @@ pub struct RunRecorder<'a> {
     pub judged: bool,
     /// The measured requests so far.
     pub sample: Sample,
-    /// How long each successful measured request took so far, ms.
-    pub answers: Vec<f64>,
+    /// Requests are still added to the sample: what is cut off is no failure of the server.
+    pub is_sampling: bool,
     /// Where rows go.
     pub out: &'a mut RowWriter<File>,
     /// Tells how far it is.
@@ -84,10 +84,7 @@ impl RunRecorder<'_> {
         if row.finish_reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_WORD) {
             row.finish_reason = row.finish_reason.map(|reason| redact::foreign(&reason));
         }
-        if row.phase == Phase::Measured {
-            self.answers.extend(timing(&row).map(|timing| timing.e2e.0));
-        }
-        if row.phase == Phase::Measured {
+        if self.is_sampling && row.phase == Phase::Measured {
             self.sample.add(&row, self.spec.sla);
         }
         self.out.write_typed("request", &row)

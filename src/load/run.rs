@@ -19,8 +19,8 @@ use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::engines::prometheus;
-use crate::metrics::sample::{Sample, encode, percentile};
-use crate::metrics::search::{ANSWER_PERCENTILE, LengthNeed};
+use crate::metrics::sample::{Sample, encode, gap_ms};
+use crate::metrics::search::{LengthNeed, answer_s};
 use crate::metrics::sla::Limits;
 use crate::metrics::stability::stability;
 use crate::rows::kinds::{
@@ -59,9 +59,15 @@ impl RunOutcome {
         let asked = workload.num_prompts;
         let needed = LengthNeed::once(load.mode).length(asked, None, load, self.answer_s).requests;
         let longer = u64::from(needed.min(asked.saturating_mul(MOST_LONGER))) > self.sample.spans.len() as u64;
-        let met = || limits.gate(&self.sample, None, &|_| None).iter().all(|test| test.passed || test.value.is_none());
         let unknown = || stability(&self.sample.spans, LoadMode::Open, *warmup_s).is_none();
-        is_open && longer && !limits.is_empty() && met() && unknown()
+        is_open && longer && !limits.is_empty() && self.met(limits) && unknown()
+    }
+
+    /// Its requests met the limits, whether or not the server kept up.
+    #[must_use]
+    pub fn met(&self, limits: &Limits) -> bool {
+        let gaps = |statistic| gap_ms(self.gaps.as_ref(), statistic);
+        limits.gate(&self.sample, None, &gaps).iter().all(|test| test.passed)
     }
 }
 
@@ -188,7 +194,7 @@ impl LoadRun<'_> {
                 flight.fly(recorder, SendSchedule { clock, ..schedule }, pending, stopped.as_mut()).await?
             }
         };
-        let gaps = if recorder.judged { flight.token_gaps.clone() } else { None };
+        let gaps = flight.token_gaps.clone();
         turns.abort();
         let over = clock.now();
         // An interrupted run does not wait for this.
@@ -199,8 +205,7 @@ impl LoadRun<'_> {
         };
         let saturated = end(recorder, flight, &heartbeat, over, stop, server_metrics)?;
         recorder.sample.close();
-        recorder.answers.sort_by(f64::total_cmp);
-        let answer_s = percentile(&recorder.answers, ANSWER_PERCENTILE).map(|ms| ms / 1000.0);
+        let answer_s = answer_s(&recorder.sample);
         Ok(RunOutcome { stopped: stop, sample: std::mem::take(&mut recorder.sample), answer_s, saturated, gaps })
     }
 }
@@ -227,8 +232,7 @@ fn end(
     stop: Option<StopReason>,
     server_metrics: Members,
 ) -> Result<bool> {
-    // What was cut off is no failure of the server.
-    recorder.judged &= !matches!(stop, Some(StopReason::CannotPass(_)));
+    recorder.is_sampling = !matches!(stop, Some(StopReason::CannotPass(_)));
     for (phase, i) in std::mem::take(&mut flight.open) {
         let mut row = blank(&recorder.run.run_id, i, phase, None, RequestStatus::Aborted);
         row.end_us = Some(now);

@@ -14,7 +14,7 @@ use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::metrics::sample::Sample;
-use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult, answer_s};
+use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult};
 use crate::rows::kinds::{Load, Request, RequestStatus, Run, RunLength, SearchEnd, Unit};
 use crate::rows::row::Row;
 use crate::rows::words::{Phase, SearchEndReason, SearchedLoad};
@@ -143,7 +143,7 @@ pub async fn search(
         }
         .judge(spec.sla);
         if matches!(&judged, ProbeOutcome::Judged(evidence) if evidence.passed) {
-            *answer = answer_s(&outcome.sample).or(*answer);
+            *answer = outcome.answer_s.or(*answer);
         }
         search.record(probe, judged);
     }

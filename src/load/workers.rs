@@ -116,7 +116,8 @@ impl WorkerThreads {
     /// follows the fewest sessions comes first.
     pub fn depart(&self, path: &str, body: &[u8]) -> (usize, Option<Exchange>) {
         let mut order: Vec<usize> = (0..self.each.len()).collect();
-        order.sort_by_key(|thread| self.each[*thread].busy.get());
+        // Each count is read once: threads change them meanwhile.
+        order.sort_by_cached_key(|thread| self.each[*thread].busy.get());
         let left =
             |wire: &Arc<Wire>| order.iter().find_map(|thread| Some((*thread, Some(wire.depart(*thread, path, body)?))));
         self.wire.as_ref().and_then(left).unwrap_or((order[0], None))

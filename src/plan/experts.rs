@@ -14,7 +14,7 @@ use crate::rows::words::FindingCode as Code;
 /// Warns about baselines whose GPUs share the experts of a model in parts of blocks.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for (section, framework) in plan.enabled(context.frameworks) {
-        let Some(facts) = context.facts(section.model.as_ref().unwrap_or(&plan.model)) else { continue };
+        let Some(facts) = context.facts(plan.model_of(section)) else { continue };
         found.extend(uneven_blocks(plan, section, framework, &facts));
     }
 }

@@ -29,7 +29,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
         if has_other_weights(section, framework) {
             continue;
         }
-        let model = section.model.as_ref().unwrap_or(&plan.model);
+        let model = plan.model_of(section);
         let facts = context.models.get(model).cloned().unwrap_or_default();
         let Some(weights) = Weights::of(plan, section, framework, model, &facts) else { continue };
         let shared = Sharing::of(plan, section, framework);

@@ -14,7 +14,7 @@ use crate::rows::words::FindingCode as Code;
 /// Warns about degrees of tensor parallelism that do not divide the attention heads of a model, in baselines and in the search.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for (section, framework) in plan.enabled(context.frameworks).filter(|(_, framework)| !framework.simulated) {
-        let Some(facts) = context.facts(section.model.as_ref().unwrap_or(&plan.model)) else { continue };
+        let Some(facts) = context.facts(plan.model_of(section)) else { continue };
         let Some(heads) = facts.heads else { continue };
         found.extend(of_section(plan, section, framework, heads));
     }

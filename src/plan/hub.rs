@@ -16,7 +16,7 @@ pub const CACHE_MOUNT: &str = "~/.cache/huggingface:/root/.cache/huggingface";
 /// Warns about new containers without a mount for the weights of a model of the hub.
 pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
     for (section, framework) in plan.enabled(context.frameworks).filter(|(_, framework)| !framework.simulated) {
-        let model = section.model.as_ref().unwrap_or(&plan.model);
+        let model = plan.model_of(section);
         let other = section.command.as_ref().is_some_and(|command| command.model.is_some());
         let launcher = section.launcher.last().and_then(|step| context.frameworks.launchers().get(&step.name));
         let is_new = launcher.is_some_and(|launcher| launcher.lists.contains_key("mounts")) && section.image.is_some();

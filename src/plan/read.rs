@@ -119,6 +119,12 @@ impl Plan {
         enabled.filter_map(|section| Some((section, frameworks.get(&section.definition)?)))
     }
 
+    /// The model that a framework serves: its own, or the plan's.
+    #[must_use]
+    pub fn model_of<'a>(&'a self, section: &'a FrameworkPlan) -> &'a String {
+        section.model.as_ref().unwrap_or(&self.model)
+    }
+
     /// Reads a plan in which [`super::load`] found no error.
     #[must_use]
     pub fn read(value: &Value) -> Self {

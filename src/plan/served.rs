@@ -15,7 +15,7 @@ impl Plan {
     /// The architecture of the model that a framework serves, if it is a known one.
     #[must_use]
     pub fn architecture(&self, section: &FrameworkPlan) -> Option<&'static ModelArchitecture> {
-        let model = section.model.as_ref().unwrap_or(&self.model);
+        let model = self.model_of(section);
         match self.checked.architectures.get(model) {
             Some(name) => ModelArchitecture::get(name),
             None => ModelArchitecture::named(model),

@@ -57,7 +57,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
 /// The absolute paths in the command of a server.
 fn paths(plan: &Plan, section: &FrameworkPlan) -> Vec<String> {
     let own = section.command.iter();
-    let model = section.model.as_ref().unwrap_or(&plan.model);
+    let model = plan.model_of(section);
     let given: Vec<&String> = own.clone().filter_map(|own| own.model.as_ref()).flatten().collect();
     let model = if given.is_empty() { vec![model] } else { given };
     let rest = own.flat_map(|own| &own.rest).chain(&section.extra_args);

@@ -72,15 +72,18 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
     keys
 }
 
+/// The results among rows; what cannot be read was reported with the rows that are done.
+fn results(rows: &[(Row, RowPlace)]) -> impl Iterator<Item = (&Row, ResultRow)> {
+    let results = rows.iter().filter(|(row, _)| row.record() == Some("result"));
+    results.filter_map(|(row, _)| Some((row, row.view::<ResultRow>().ok()?)))
+}
+
 /// How long servers took to start and units to run, according to result rows.
 #[must_use]
 pub fn times(rows: &[(Row, RowPlace)]) -> Observed {
     let mut servers: BTreeMap<String, (String, f64)> = BTreeMap::new();
     let mut units: BTreeMap<(String, String), (UnitKind, f64)> = BTreeMap::new();
-    for (row, _) in rows {
-        let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
-            continue;
-        };
+    for (_, result) in results(rows) {
         let (Some(run), Some(block)) = (result.run, result.candidate) else { continue };
         if let Some(ready) = result.startup.get("ready_ms").and_then(serde_json::Value::as_f64) {
             servers.insert(run.server_id.clone(), (result.framework, ready / 1000.0));
@@ -127,11 +130,7 @@ pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
     let mut found: Vec<(String, StageFinding)> = Vec::new();
     let mut intake = Intake::default();
     let mut entries = Vec::new();
-    for (row, _) in rows {
-        // What cannot be read was reported with the rows that are done.
-        let Some(result) = (row.record() == Some("result")).then(|| row.view::<ResultRow>().ok()).flatten() else {
-            continue;
-        };
+    for (row, result) in results(rows) {
         let Some(stage) = result.candidate.as_ref().and_then(|candidate| candidate.stage) else { continue };
         if stage == Stage::Search
             && let Ok(entry) = intake.line(&row.line())

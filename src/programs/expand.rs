@@ -196,11 +196,11 @@ impl Expander<'_> {
         };
         if estimated.starts > 0 {
             self.notice.say(format!("{estimated}"));
-            let stages = match in_stages {
+            let stages = || match in_stages {
                 true => likely_stages(&whole, BEST),
                 false => vec![StageCandidates { stage: None, candidates: candidates.clone() }],
             };
-            self.price(&estimated, &stages, plan.hardware.gpu_count.unwrap_or(0));
+            self.price(&estimated, stages, plan.hardware.gpu_count.unwrap_or(0));
         }
         if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
             let why = format!("a tier 3 plan takes {}: use --accept-long-run or --budget SECONDS", estimated.range());
@@ -241,7 +241,7 @@ impl Expander<'_> {
     }
 
     /// What a long plan costs, in GPU-hours and money, and which parts cost how much.
-    fn price(&mut self, estimated: &Estimate, stages: &[StageCandidates], gpus: u32) {
+    fn price(&mut self, estimated: &Estimate, stages: impl FnOnce() -> Vec<StageCandidates>, gpus: u32) {
         let [likely, most] = [estimated.likely_s(), estimated.most_s()].map(|s| s / 3600.0 * f64::from(gpus));
         let is_long = estimated.likely_s() >= LONG_S;
         if gpus > 0 && (is_long || self.args.gpu_hour.is_some()) {
@@ -252,7 +252,7 @@ impl Expander<'_> {
             self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPU{s}{money}"));
         }
         if is_long {
-            let table = cost_table(&mut self.estimator, stages, &self.frameworks);
+            let table = cost_table(&mut self.estimator, &stages(), &self.frameworks);
             table.iter().for_each(|line| self.notice.plain_note(line));
         }
     }
@@ -282,7 +282,9 @@ impl Expander<'_> {
             let mut all = sweep.stage(*stage);
             earlier::leave_out(&mut all, &self.done);
             let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
-            rest.extend(likely_stages(candidates, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+            if self.args.fit.is_some() {
+                rest.extend(likely_stages(candidates, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+            }
             let (all, lost) = self.fitted(rest);
             skipped.extend(lost);
             let runs = runs(&all);
@@ -304,8 +306,9 @@ impl Expander<'_> {
         };
         let all = rest[0].candidates.clone();
         let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
-        let of = |stages: &[StageCandidates]| stages.iter().flat_map(|s| s.candidates.clone()).collect::<Vec<_>>();
-        let fitted = fit(rest, seconds, |stages| estimator.estimate(of(stages).iter(), frameworks));
+        let fitted = fit(rest, seconds, |stages| {
+            estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
+        });
         let given_up: Vec<String> =
             fitted.given_up.iter().map(|(what, saves)| format!("{what} ({})", in_words(*saves))).collect();
         if !given_up.is_empty() {

@@ -104,12 +104,12 @@ impl FailurePatterns {
     /// level of an error do not count. What a healthy server may print too counts only if no other pattern matches and no error
     /// follows.
     #[must_use]
-    pub fn diagnose<'a>(&self, lines: impl Iterator<Item = &'a str> + Clone, phase: ServerPhase) -> Option<Diagnosis> {
-        let lines = lines.filter(|line| !self.errors.is_harmless(line));
-        let messages = lines.clone().filter(|line| !self.errors.is_source(line));
+    pub fn diagnose<'a>(&self, lines: impl Iterator<Item = &'a str>, phase: ServerPhase) -> Option<Diagnosis> {
+        let lines: Vec<&str> = lines.filter(|line| !self.errors.is_harmless(line)).collect();
+        let messages: Vec<&str> = lines.iter().copied().filter(|line| !self.errors.is_source(line)).collect();
         // Some errors have no message: then only their line of source tells them apart.
-        self.diagnosed(&messages.collect::<Vec<_>>(), phase)
-            .or_else(|| self.diagnosed(&lines.collect::<Vec<_>>(), phase))
+        let has_source = messages.len() < lines.len();
+        self.diagnosed(&messages, phase).or_else(|| if has_source { self.diagnosed(&lines, phase) } else { None })
     }
 
     fn diagnosed(&self, lines: &[&str], phase: ServerPhase) -> Option<Diagnosis> {

@@ -1,11 +1,10 @@
 //! Everything that a check asks, in one mixed order, and the rows that its answers make.
 
-use rand::RngExt as _;
-
 use super::ask::ServerAnswer;
 use super::questions::{QuestionSet, nonce, open_prompts, repeat};
-use crate::base::random::generator;
+use crate::base::random::{generator, shuffle};
 use crate::metrics::answers::{cross_talk, is_repeated, is_right, write_outcomes};
+use crate::metrics::sample::mean;
 use crate::rows::kinds::{AnswerShape, Check, CheckSettings};
 use crate::rows::words::{AnswerOutcome, CheckPart, Extract};
 
@@ -63,10 +62,7 @@ impl CheckAsks {
             answer: None,
         }));
         let mut order: Vec<usize> = (0..all.len()).collect();
-        let mut random = generator(seed, &["order", server_id]);
-        for i in (1..order.len()).rev() {
-            order.swap(i, random.random_range(0..=i));
-        }
+        shuffle(&mut order, &mut generator(seed, &["order", server_id]));
         Self { all, order }
     }
 
@@ -103,10 +99,10 @@ impl CheckAsks {
         }
         let outcomes: Vec<AnswerOutcome> =
             of(CheckPart::Answers).map(|(ask, answer)| outcome(ask, answer.as_ref().ok())).collect();
-        rows.push(Check { outcomes: Some(write_outcomes(&outcomes)), ..counts(CheckPart::Answers) });
+        let answered = counts(CheckPart::Answers);
+        rows.push(Check { outcomes: Some(write_outcomes(&outcomes)), ..answered.clone() });
         let questions: Vec<&ServerAnswer> =
             of(CheckPart::Answers).filter_map(|(_, answer)| answer.as_ref().ok()).collect();
-        let answered = counts(CheckPart::Answers);
         rows.push(Check { part: CheckPart::Shape, shape: Some(shape(&questions)), ..answered });
         let beginnings = of(CheckPart::Agreement).map(|(_, answer)| answer.as_ref().ok().map(|a| a.text.clone()));
         rows.push(Check { beginnings: beginnings.collect(), ..counts(CheckPart::Agreement) });
@@ -152,7 +148,7 @@ fn shape(answers: &[&ServerAnswer]) -> AnswerShape {
     let tokens: Vec<f64> = answers.iter().filter_map(|answer| answer.tokens).map(f64::from).collect();
     AnswerShape {
         ended_share: (!answers.is_empty()).then(|| f64::from(count(|answer| answer.ended)) / n),
-        mean_tokens: (!tokens.is_empty()).then(|| tokens.iter().sum::<f64>() / tokens.len() as f64),
+        mean_tokens: mean(&tokens),
         repeated: count(|answer| is_repeated(&answer.text)),
         invalid_utf8: count(|answer| answer.invalid_utf8),
     }

@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 use serde_json::{Value, json};
 
 use super::Purpose;
-use crate::base::random::generator;
+use crate::base::random::{generator, shuffle};
 use crate::load::dataset::{BLOCK, DatasetEntry, Prompt};
 use crate::rows::kinds::{Members, Scenario};
 use crate::rows::words::Phase;
@@ -214,13 +214,6 @@ impl<'a> WorkloadItems<'a> {
 fn draw_length(length: u32, ratio: f64, rng: &mut Pcg64) -> u32 {
     let by = (f64::from(length) * ratio).floor() as u32;
     if by == 0 { length } else { rng.random_range(length.saturating_sub(by).max(1)..=length.saturating_add(by)) }
-}
-
-/// The Fisher–Yates shuffle, with a seeded generator.
-fn shuffle(order: &mut [usize], rng: &mut Pcg64) {
-    for i in (1..order.len()).rev() {
-        order.swap(i, rng.random_range(0..=i));
-    }
 }
 
 /// The same prompt with a different beginning, so that no cache has it.

@@ -1,5 +1,6 @@
 //! How answers look: repeated texts, ends, lengths; and how much of two greedy answers is equal.
 
+use crate::metrics::sample::mean;
 use crate::rows::kinds::AnswerShape;
 
 /// A text that is repeated has at most so many characters.
@@ -34,7 +35,7 @@ pub fn agreement(own: &[Option<String>], reference: &[Option<String>]) -> Option
     };
     let pairs = own.iter().zip(reference).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()));
     let shares: Vec<f64> = pairs.map(share).collect();
-    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+    mean(&shares)
 }
 
 /// The share that ends by itself may fall by so much.

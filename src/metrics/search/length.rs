@@ -13,7 +13,7 @@ pub const STEADY_ANSWERS: f64 = 3.0;
 /// Length of the ramp, answers.
 pub const RAMP: f64 = 1.0;
 /// Percentile of E2E that counts as the length of an answer.
-pub const ANSWER_PERCENTILE: f64 = 95.0;
+const ANSWER_PERCENTILE: f64 = 95.0;
 
 /// What a run needs at least, beside the plan's own `num_prompts` and `duration_s`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

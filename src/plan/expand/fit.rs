@@ -51,14 +51,16 @@ pub fn fit(
     let most = fitted.stages.iter().map(most_of_one).max().unwrap_or(0);
     for k in (1..most).rev() {
         let nth = format!("candidates beyond the {} of each framework", ordinal(k));
-        // One line for all of them.
-        if fitted.given_up.last().is_some_and(|(what, _)| what.starts_with("candidates")) && fitted.likely_s > seconds {
-            let (_, saved) = fitted.given_up.pop().unwrap_or_default();
-            attempt(&mut fitted, nth, &|stages| stages.iter_mut().for_each(|stage| first_of_each(stage, k)));
-            fitted.given_up.last_mut().into_iter().for_each(|(_, s)| *s += saved);
-        } else {
-            attempt(&mut fitted, nth, &|stages| stages.iter_mut().for_each(|stage| first_of_each(stage, k)));
-        }
+        attempt(&mut fitted, nth, &|stages| {
+            stages.iter_mut().for_each(|stage| first_of_each(&mut stage.candidates, k));
+        });
+    }
+    // One line for all of them: the last says most.
+    let lines = fitted.given_up.iter().position(|(what, _)| what.starts_with("candidates"));
+    if let Some(lines) = lines.map(|first| fitted.given_up.split_off(first))
+        && let Some((what, _)) = lines.last()
+    {
+        fitted.given_up.push((what.clone(), lines.iter().map(|(_, saved)| saved).sum()));
     }
     for probes in PROBES {
         attempt(&mut fitted, format!("runs of a search beyond the {}", ordinal(probes as usize)), &|stages| {
@@ -109,9 +111,10 @@ fn most_of_one(stage: &StageCandidates) -> usize {
     of.values().copied().max().unwrap_or(0)
 }
 
-fn first_of_each(stage: &mut StageCandidates, k: usize) {
+/// Keeps the first `k` candidates of each framework that run.
+pub(super) fn first_of_each(candidates: &mut Vec<Candidate>, k: usize) {
     let mut of: BTreeMap<String, usize> = BTreeMap::new();
-    stage.candidates.retain(|candidate| {
+    candidates.retain(|candidate| {
         let n = of.entry(candidate.framework.clone()).or_default();
         *n += usize::from(candidate.status.is_none());
         *n <= k

@@ -3,11 +3,12 @@
 //! `screen` compares all candidates of a framework with a few short runs each. `search` measures the best of them as the plan says.
 //! `repeat` measures the finalists again. A sweep runs one pipe for each; the same pipes can be run by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finalists::{Finalists, FirstPassScore, finalists};
+use super::fit::first_of_each;
 use super::unit::UnitKeys;
-use crate::metrics::search::advancing;
+use crate::metrics::search::{SearchRange, advancing};
 use crate::rows::kinds::{Candidate, Load, Unit};
 use crate::rows::words::{FailureClass, SearchedLoad, Stage};
 
@@ -53,13 +54,8 @@ pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidat
     if !candidates.iter().any(|candidate| candidate.loads.iter().any(Load::is_search)) {
         return vec![StageCandidates { stage: None, ..screen }];
     }
-    let mut of: BTreeMap<String, usize> = BTreeMap::new();
-    let is_first = |candidate: &&Candidate| {
-        let n = of.entry(candidate.framework.clone()).or_default();
-        *n += usize::from(candidate.status.is_none());
-        candidate.status.is_none() && *n <= each
-    };
-    let mut first: Vec<Candidate> = candidates.iter().filter(is_first).cloned().collect();
+    let mut first: Vec<Candidate> = candidates.iter().filter(|c| c.status.is_none()).cloned().collect();
+    first_of_each(&mut first, each);
     first.iter_mut().for_each(|candidate| candidate.search.stage = Some(Stage::Search));
     // The finalists are measured at the load that they were found to sustain, and at their other loads.
     let again = REPEATS.flat_map(|_| first.iter().take(FINALISTS)).cloned().map(|mut candidate| {
@@ -111,6 +107,7 @@ impl StagedSweep<'_> {
             let mut candidate = candidate.clone();
             candidate.search.stage = Some(Stage::Screen);
             let Some(load) = candidate.loads.iter().find(|load| load.is_search()).cloned() else { return candidate };
+            let searched = SearchRange::of(&load).map(|range| range.what);
             candidate.loads = vec![Load { screen: true, ..load }];
             let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
             let common = keys.common(&candidate);
@@ -120,7 +117,7 @@ impl StagedSweep<'_> {
                 load: 0,
                 repeat: 0,
                 start: None,
-                bar: self.bar(Stage::Screen, &candidate.framework, scenario),
+                bar: searched.and_then(|searched| self.bar(Stage::Screen, &candidate.framework, scenario, searched)),
             };
             candidate.units = candidate.scenarios.iter().map(|scenario| unit(&scenario.name)).collect();
             candidate
@@ -128,11 +125,17 @@ impl StagedSweep<'_> {
         self.candidates.iter().map(one).collect()
     }
 
-    /// The highest load at which a candidate of a framework met the SLA in a stage.
-    fn bar(&self, stage: Stage, framework: &str, scenario: &str) -> Option<f64> {
-        let of =
-            |found: &&StageFinding| found.stage == stage && found.framework == framework && found.scenario == scenario;
-        self.found.iter().filter(of).filter_map(|found| found.max_pass).reduce(f64::max)
+    /// What a stage found for a framework in a scenario.
+    fn of(&self, stage: Stage, framework: &str, scenario: &str) -> impl Iterator<Item = &StageFinding> {
+        self.found
+            .iter()
+            .filter(move |found| found.stage == stage && found.framework == framework && found.scenario == scenario)
+    }
+
+    /// The highest load that a stage found for a framework in a scenario, of one kind of search.
+    fn bar(&self, stage: Stage, framework: &str, scenario: &str, searched: SearchedLoad) -> Option<f64> {
+        let same = self.of(stage, framework, scenario).filter(|found| found.searched == searched);
+        same.filter_map(|found| found.max_pass).reduce(f64::max)
     }
 
     /// The latest result of a candidate in the first stage.
@@ -146,8 +149,7 @@ impl StagedSweep<'_> {
         // For each candidate that advances, its place in each scenario.
         let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let runnable: Vec<&Candidate> = self.candidates.iter().filter(|candidate| candidate.status.is_none()).collect();
-        let mut frameworks: Vec<&str> = runnable.iter().map(|candidate| candidate.framework.as_str()).collect();
-        frameworks.dedup();
+        let frameworks: BTreeSet<&str> = runnable.iter().map(|candidate| candidate.framework.as_str()).collect();
         for framework in frameworks {
             let own: Vec<&Candidate> = runnable.iter().copied().filter(|c| c.framework == framework).collect();
             for scenario in own.first().map(|first| first.scenarios.as_slice()).unwrap_or_default() {
@@ -171,9 +173,11 @@ impl StagedSweep<'_> {
             candidate.search.stage = Some(Stage::Search);
             candidate.units.retain(|unit| place(&unit.scenario).is_some());
             for unit in &mut candidate.units {
-                if candidate.loads.get(unit.load).is_some_and(Load::is_search) {
-                    unit.start = self.screened(screened, &unit.scenario).and_then(|found| found.max_pass);
-                    unit.bar = self.bar(Stage::Search, &candidate.framework, &unit.scenario);
+                if let Some(range) = candidate.loads.get(unit.load).and_then(SearchRange::of) {
+                    // A rate is no number of requests in flight.
+                    let found = self.screened(screened, &unit.scenario).filter(|found| found.searched == range.what);
+                    unit.start = found.and_then(|found| found.max_pass);
+                    unit.bar = self.bar(Stage::Search, &candidate.framework, &unit.scenario, range.what);
                 }
             }
             all.push((first, candidate));
@@ -187,9 +191,7 @@ impl StagedSweep<'_> {
     fn left_out(&self, candidate: &Candidate) -> Option<Candidate> {
         let why = |scenario: &str| {
             let own = self.screened(candidate, scenario)?;
-            let best = self.found.iter().filter(|found| {
-                found.stage == Stage::Screen && found.framework == own.framework && found.scenario == own.scenario
-            });
+            let best = self.of(Stage::Screen, &own.framework, &own.scenario);
             let best = best.max_by(|a, b| a.max_pass.unwrap_or(0.0).total_cmp(&b.max_pass.unwrap_or(0.0)))?;
             let unit = own.searched.unit();
             let better = best.max_pass.map_or_else(

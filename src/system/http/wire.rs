@@ -76,10 +76,13 @@ impl Wire {
     /// Writes a request at once on a connection of thread `home` that waits for one; `None` if none does. Any thread may call this.
     #[must_use]
     pub fn depart(&self, home: usize, path: &str, body: &[u8]) -> Option<Exchange> {
-        let head = self.head(path, body.len());
+        // Made for the first connection that waits.
+        let mut head = None;
         // Nothing was sent on a connection that was lost meanwhile.
-        std::iter::from_fn(|| self.pool.take(home))
-            .find_map(|connection| Exchange::begin(connection, Some(self.pool.clone()), &head, body).ok())
+        std::iter::from_fn(|| self.pool.take(home)).find_map(|connection| {
+            let head = head.get_or_insert_with(|| self.head(path, body.len()));
+            Exchange::begin(connection, Some(self.pool.clone()), head, body).ok()
+        })
     }
 
     /// Writes a request on a connection of thread `home`, which is the current one; a new one if none waits.
