@@ -330,6 +330,19 @@ fn an_open_loop_lasts_as_long_as_four_answers() {
 }
 
 #[test]
+fn a_hopeless_probe_is_cut_short_and_names_its_limit() {
+    // Eight tokens of 50 ms each, a little more than the limit: no rate passes, and each probe ends early.
+    let server = Running::sim(&["--step-base-us", "50000"]);
+    let args = ["--scenario", "chat=8:8", "--qps", "20:64", "--num-prompts", "60"];
+    let limits = ["--sla", "max_p90_e2e_ms=380", "--sla", "min_success_rate=0.9"];
+    let done = load(&server, &[&args[..], &limits].concat()).expect(0);
+    let cut = done.records("request").iter().filter(|row| row["status"] == "aborted").count();
+    let [end] = &done.records("search_end")[..] else { panic!("{}", done.stdout) };
+    assert!(cut > 0 && end["max_pass"].is_null(), "{cut}: {end:#}");
+    assert_eq!(end["decided_by"], "max_p90_e2e_ms", "{end:#}");
+}
+
+#[test]
 fn a_search_that_is_interrupted_closes_nothing() {
     let server = Running::sim(&["--step-base-us", "5000"]);
     let mut command = program("bench-load");
