@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::estimate::{Estimate, in_words};
-use super::stages::StageCandidates;
+use super::stages::{StageCandidates, first_of_each};
 use crate::rows::kinds::{Candidate, Load};
 use crate::rows::words::{FailureClass, Stage};
 
@@ -49,6 +49,7 @@ pub fn fit(
         stages.iter_mut().flat_map(|stage| &mut stage.candidates).for_each(without_given_loads);
     });
     let most = fitted.stages.iter().map(most_of_one).max().unwrap_or(0);
+    let before = fitted.given_up.len();
     for k in (1..most).rev() {
         let nth = format!("candidates beyond the {} of each framework", ordinal(k));
         attempt(&mut fitted, nth, &|stages| {
@@ -56,10 +57,8 @@ pub fn fit(
         });
     }
     // One line for all of them: the last says most.
-    let lines = fitted.given_up.iter().position(|(what, _)| what.starts_with("candidates"));
-    if let Some(lines) = lines.map(|first| fitted.given_up.split_off(first))
-        && let Some((what, _)) = lines.last()
-    {
+    let lines = fitted.given_up.split_off(before);
+    if let Some((what, _)) = lines.last() {
         fitted.given_up.push((what.clone(), lines.iter().map(|(_, saved)| saved).sum()));
     }
     for probes in PROBES {
@@ -109,16 +108,6 @@ fn most_of_one(stage: &StageCandidates) -> usize {
     let mut of: BTreeMap<&str, usize> = BTreeMap::new();
     stage.candidates.iter().filter(|c| c.status.is_none()).for_each(|c| *of.entry(&c.framework).or_default() += 1);
     of.values().copied().max().unwrap_or(0)
-}
-
-/// Keeps the first `k` candidates of each framework that run.
-pub(super) fn first_of_each(candidates: &mut Vec<Candidate>, k: usize) {
-    let mut of: BTreeMap<String, usize> = BTreeMap::new();
-    candidates.retain(|candidate| {
-        let n = of.entry(candidate.framework.clone()).or_default();
-        *n += usize::from(candidate.status.is_none());
-        *n <= k
-    });
 }
 
 fn at_most(load: &mut Load, probes: u32) {

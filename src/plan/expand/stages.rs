@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finalists::{Finalists, FirstPassScore, finalists};
-use super::fit::first_of_each;
 use super::unit::UnitKeys;
 use crate::metrics::search::{SearchRange, advancing};
 use crate::rows::kinds::{Candidate, Load, Unit};
@@ -65,6 +64,16 @@ pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidat
     });
     let repeat = StageCandidates { stage: Some(Stage::Repeat), candidates: again.collect() };
     vec![screen, StageCandidates { stage: Some(Stage::Search), candidates: first }, repeat]
+}
+
+/// Keeps the first `k` candidates of each framework that run.
+pub(super) fn first_of_each(candidates: &mut Vec<Candidate>, k: usize) {
+    let mut of: BTreeMap<String, usize> = BTreeMap::new();
+    candidates.retain(|candidate| {
+        let n = of.entry(candidate.framework.clone()).or_default();
+        *n += usize::from(candidate.status.is_none());
+        *n <= k
+    });
 }
 
 /// Replaces a search by a load in the middle of its range.
