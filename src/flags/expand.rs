@@ -9,6 +9,9 @@ use clap::{Parser, ValueEnum};
 use super::serve::seconds;
 use super::{Common, Program};
 use crate::base::version::VERSION;
+use crate::plan::expand::CandidatePart;
+
+const MANY: &str = "Many hosts";
 
 const AFTER: &str = "\
 Examples:
@@ -22,6 +25,9 @@ Examples:
   bench-expand plan.yaml --stage speculative --on results.jsonl
                                                            speculative decoding, on top of the best plain candidate
   bench-expand plan.yaml --emit vllm-sweep sweep/          parameter files for `vllm bench sweep serve`
+  bench-expand plan.yaml --part 3/16 --done results/*.jsonl
+                                                           the third of 16 parts, for as many hosts
+  bench-expand plan.yaml --format matrix --parts 16        these parts, as the matrix of a CI job
 
 The baseline of each framework comes first, then candidates from its search space by search.strategy, without duplicates, \
 up to search.max_candidates_per_framework. Candidates that do not fit the GPUs or that a rule excludes become skipped rows, \
@@ -52,12 +58,24 @@ pub struct Args {
     /// Write to FILE instead of standard output: complete, or FILE stays as it was
     #[arg(short, long, value_name = "FILE", conflicts_with = "emit")]
     pub output: Option<PathBuf>,
-    /// Skip units that these result rows complete; may be repeated
-    #[arg(long, value_name = "FILE")]
+    /// Skip units that these result rows complete: one file or several
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub done: Vec<PathBuf>,
     /// Which failed units of --done to run again
     #[arg(long, value_enum, default_value_t = RetryPolicy::Transient, requires = "done")]
     pub retry: RetryPolicy,
+    /// Only part K of N, such as 3/16: the candidates whose id belongs to it, and the baselines of their frameworks
+    #[arg(long, value_name = "K/N", conflicts_with = "emit", help_heading = MANY)]
+    pub part: Option<CandidatePart>,
+    /// With --format matrix or k8s-job: the number of parts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["part", "emit"], help_heading = MANY)]
+    pub parts: Option<u32>,
+    /// With --format k8s-job: the value of a placeholder in its template; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::key_value, help_heading = MANY)]
+    pub set: Vec<(String, String)>,
+    /// With --format k8s-job: another template than the one that is built in
+    #[arg(long, value_name = "FILE", help_heading = MANY)]
+    pub template: Option<PathBuf>,
     /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,
@@ -110,6 +128,10 @@ pub enum ExpandFormat {
     Jsonl,
     /// Shell commands for people, each with its changes and the reason for it
     Sh,
+    /// The parts with runs as the matrix of a CI job, in one line of JSON
+    Matrix,
+    /// One indexed Job of Kubernetes over the parts, with the plan, in JSON for kubectl apply
+    K8sJob,
 }
 
 /// Which failed units to run again.

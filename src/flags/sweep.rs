@@ -12,6 +12,9 @@ use super::validate::UnknownFlagPolicy;
 use super::{Common, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
+use crate::plan::expand::CandidatePart;
+
+const MANY: &str = "Many hosts";
 
 const AFTER: &str = "\
 Examples:
@@ -77,6 +80,9 @@ pub struct Args {
     /// With --report: write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", requires = "report", help_heading = "Report")]
     pub output: Option<PathBuf>,
+    /// Only part K of N of the candidates, such as 3/16, with the baselines of their frameworks: one sweep on each of N hosts
+    #[arg(long, value_name = "K/N", help_heading = MANY)]
+    pub part: Option<CandidatePart>,
     /// Only print the commands that would be run
     #[arg(long)]
     pub dry_run: bool,

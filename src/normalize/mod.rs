@@ -13,6 +13,8 @@ mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use self::answers::AnswerChecks;
 use self::result::RunMeasurement;
 use crate::base::error::{Error, Result};
@@ -31,10 +33,10 @@ use crate::rows::words::Phase;
 pub struct RowFold {
     servers: BTreeMap<String, ServerRuns>,
     runs: BTreeMap<String, OpenRun>,
-    /// Each with the number of the start that it belongs to.
-    results: Vec<(usize, ResultRow)>,
-    /// Number of starts so far: attempts are ordered by their starts, not by their ends.
-    starts: usize,
+    /// Each with the start that it belongs to.
+    results: Vec<(StartOrder, ResultRow)>,
+    /// The latest start.
+    last_start: StartOrder,
     ended: BTreeSet<String>,
     /// Every run that was announced, so that a file that is read twice counts once.
     announced: BTreeSet<String>,
@@ -43,11 +45,19 @@ pub struct RowFold {
     missing: BTreeSet<String>,
 }
 
+/// The place of a start among all: attempts are ordered by their starts, not by their ends, and by time, since files of several hosts
+/// may come in any order. A start without a time of its own follows the one before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct StartOrder {
+    at: Timestamp,
+    number: usize,
+}
+
 /// A server and its measurements.
 #[derive(Debug)]
 struct ServerRuns {
-    /// Its number among all starts.
-    start: usize,
+    /// Its place among all starts.
+    start: StartOrder,
     candidate: Candidate,
     server: Server,
     results: Vec<ResultRow>,
@@ -170,7 +180,7 @@ impl RowFold {
             Some("candidate") if row.get("status").is_some() => {
                 let candidate: Candidate = row.view()?;
                 let status = candidate.status.unwrap_or(Status::Skipped);
-                self.push(result::not_tried(&candidate, None, status));
+                self.push(result::not_tried(&candidate, None, status), None);
             }
             Some("search_end") => self.search_end(&row)?,
             Some("check") => self.answers.insert(row.view::<Check>()?),
@@ -193,7 +203,7 @@ impl RowFold {
             self.results.extend(served.close().into_iter().map(|result| (start, result)));
         }
         self.results.sort_by_key(|(start, _)| *start);
-        let attempt = |(_, result): &(usize, ResultRow)| -> Attempt {
+        let attempt = |(_, result): &(StartOrder, ResultRow)| -> Attempt {
             let run = result.run.as_ref();
             let search = result.search.as_ref().map(|search| search.reason);
             Attempt {
@@ -212,15 +222,16 @@ impl RowFold {
         results
     }
 
-    /// The number of the next start.
-    fn start(&mut self) -> usize {
-        self.starts += 1;
-        self.starts
+    /// The place of the next start; `at` is its time, if it has one.
+    fn start(&mut self, at: Option<&str>) -> StartOrder {
+        let at = at.and_then(|at| at.parse().ok()).unwrap_or(self.last_start.at);
+        self.last_start = StartOrder { at, number: self.last_start.number + 1 };
+        self.last_start
     }
 
     /// The result of a start that has no server row.
-    fn push(&mut self, result: ResultRow) {
-        let start = self.start();
+    fn push(&mut self, result: ResultRow, at: Option<&str>) {
+        let start = self.start(at);
         self.results.push((start, result));
     }
 
@@ -240,7 +251,7 @@ impl RowFold {
             return Ok(());
         }
         let candidate: Candidate = row.view()?;
-        let (id, start) = (server.server_id.clone(), self.start());
+        let (id, start) = (server.server_id.clone(), self.start(Some(&server.started_at)));
         self.servers.insert(id, ServerRuns { start, candidate, server, results: Vec::new(), ended: None });
         Ok(())
     }
@@ -401,7 +412,7 @@ impl RowFold {
         let Some(mut served) = self.servers.remove(&end.server_id) else {
             // The start failed: its row contains the whole candidate.
             let Ok(candidate) = row.view::<Candidate>() else { return self.unknown("server", &end.server_id) };
-            self.push(result::not_tried(&candidate, Some(&end), end.status));
+            self.push(result::not_tried(&candidate, Some(&end), end.status), Some(&end.ended_at));
             return Ok(());
         };
         served.end(&end);

@@ -1,7 +1,8 @@
 //! Reads earlier results for bench-expand: which units are done, and which candidates led.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -17,6 +18,8 @@ use crate::rows::resume::is_cut;
 use crate::rows::row::Row;
 use crate::rows::words::{FailureClass, Stage};
 
+/// Maximum size of a plan row, bytes.
+const MAX_PLAN: u64 = 16 << 20;
 /// Maximum number of attempts at a unit with transient failures.
 const ATTEMPTS: u32 = 3;
 
@@ -32,6 +35,28 @@ pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowP
         stdio::open(path)?;
     }
     stdio::rows(paths, notice).collect()
+}
+
+/// Takes the plans out of the files of `--done`, which takes all file names that follow it: files of YAML, and those that begin with a
+/// plan row.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub fn take_plans(done: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut plans = Vec::new();
+    for path in std::mem::take(done) {
+        let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let is_plan = is_yaml || path != Path::new("-") && begins_with_plan(&path)?;
+        if is_plan { &mut plans } else { &mut *done }.push(path);
+    }
+    Ok(plans)
+}
+
+fn begins_with_plan(path: &Path) -> Result<bool> {
+    let mut line = String::new();
+    // What is no text is reported when it is read.
+    let is_read = stdio::open(path)?.take(MAX_PLAN).read_line(&mut line).is_ok();
+    Ok(is_read && Row::parse(line.trim_end()).is_ok_and(|row| row.record() == Some("plan")))
 }
 
 /// The keys of the units that result rows complete.

@@ -17,6 +17,7 @@ use crate::plan::expand::{
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
+use crate::programs::parts::PartList;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
 use crate::programs::{earlier, emit, plans, stdio};
@@ -38,7 +39,9 @@ const LONG_S: f64 = 3600.0;
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    super::run(|args: Args, notice| {
+    super::run(|mut args: Args, notice| {
+        let plans = earlier::take_plans(&mut args.done)?;
+        args.files.extend(plans);
         let frameworks = stdio::frameworks(args.frameworks.as_deref())?;
         if let [tool, _] = &args.emit[..]
             && tool != "vllm-sweep"
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
         if args.stage != Some(SearchStage::Speculative) && !args.on.is_empty() {
             return Err(Error::new("--on requires --stage speculative"));
         }
+        let parts = parts(&args)?;
         let mut rows = earlier::rows(&args.done, notice)?;
         let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
@@ -72,6 +76,8 @@ pub fn main() -> ExitCode {
             says_bind: false,
             candidates: 0,
             pending: Vec::new(),
+            parts,
+            gpus: 0,
         };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
@@ -110,6 +116,27 @@ struct Expander<'a> {
     candidates: usize,
     /// The rows to write once all plans are read: their places are among all candidates.
     pending: Vec<PendingRow>,
+    /// The parts to write instead of candidates.
+    parts: Option<PartList>,
+    /// The highest number of GPUs of a plan.
+    gpus: u32,
+}
+
+/// The parts that a format for several hosts lists; `None` for any other format.
+fn parts(args: &Args) -> Result<Option<PartList>> {
+    match (args.format, args.parts) {
+        (ExpandFormat::Jsonl | ExpandFormat::Sh, Some(_)) => {
+            Err(Error::new("--parts requires --format matrix or k8s-job; --part K/N writes the candidates of one part"))
+        }
+        (ExpandFormat::Jsonl | ExpandFormat::Sh, None) => Ok(None),
+        (ExpandFormat::Matrix | ExpandFormat::K8sJob, None) => {
+            Err(Error::new("this format requires --parts N, the number of jobs"))
+        }
+        (ExpandFormat::K8sJob, Some(_)) if args.files.len() != 1 => {
+            Err(Error::new("--format k8s-job takes one plan file"))
+        }
+        (ExpandFormat::Matrix | ExpandFormat::K8sJob, Some(parts)) => Ok(Some(PartList::new(parts))),
+    }
 }
 
 /// A row that is written once all plans are read.
@@ -173,15 +200,20 @@ impl Expander<'_> {
             let (top, repeats) = (self.args.top.into(), self.args.repeats.clone());
             candidates = finalists(candidates, best, &Finalists { top, baselines: true, repeats });
         }
-        for candidate in candidates.iter_mut().filter(|candidate| candidate.status.is_none()) {
+        let own = self.args.part.map(|part| part.of_candidates(&candidates));
+        let is_own = |candidate: &Candidate| own.as_ref().is_none_or(|own| own.contains(&candidate.candidate_id));
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.status.is_none() && is_own(candidate)) {
             self.candidates += 1;
             candidate.position = Some(CandidatePosition { index: self.candidates, of: 0, units_left: 0 });
         }
-        let whole = candidates.clone();
+        let all = candidates.clone();
+        let mut whole = candidates.clone();
+        whole.retain(is_own);
         match self.stages(&plan) {
-            Some(stages) => candidates = self.staged(&candidates, &stages),
+            Some(stages) => candidates = self.staged(&candidates, &stages, &is_own),
             None => {
                 earlier::drop_done(&mut candidates, &self.done, self.notice);
+                candidates.retain(is_own);
                 let (next, skipped) = self.fitted(vec![StageCandidates { stage: None, candidates }]);
                 candidates = if runs(&next) > 0 { next } else { next.into_iter().chain(skipped).collect() };
             }
@@ -218,12 +250,26 @@ impl Expander<'_> {
             }
             return Ok(());
         }
+        if let Some(parts) = &mut self.parts {
+            parts.add(&all, &candidates, &mut self.estimator, &self.frameworks);
+            self.gpus = self.gpus.max(plan.hardware.gpu_count.unwrap_or(0));
+            return Ok(());
+        }
         self.pending.extend(candidates.into_iter().map(|candidate| PendingRow::Candidate(Box::new(candidate))));
         Ok(())
     }
 
     /// Writes the rows, the candidates with their places among all.
     fn flush(&mut self) -> Result<()> {
+        if let (Some(parts), ExitStatus::Done) = (&self.parts, self.notice.exit(ExitStatus::Done)) {
+            let (set, template) = (&self.args.set, self.args.template.as_deref());
+            return match (self.args.format, self.args.files.first()) {
+                (ExpandFormat::K8sJob, Some(plan)) => {
+                    self.out.write_line(&parts.k8s_job(plan, self.gpus, set, template)?)
+                }
+                _ => self.out.write_line(&parts.matrix().to_string()),
+            };
+        }
         let mut pending = std::mem::take(&mut self.pending);
         let mut units_left = 0;
         for row in pending.iter_mut().rev() {
@@ -273,22 +319,32 @@ impl Expander<'_> {
     }
 
     /// The candidates of the first of these stages with runs left, or with runs for which there is time.
-    fn staged(&mut self, candidates: &[Candidate], stages: &[Stage]) -> Vec<Candidate> {
+    fn staged(
+        &mut self,
+        candidates: &[Candidate],
+        stages: &[Stage],
+        is_own: &dyn Fn(&Candidate) -> bool,
+    ) -> Vec<Candidate> {
         let StageRows { found, best } = std::mem::take(&mut self.staged);
         let sweep = StagedSweep { candidates, found: &found, best: &best };
+        let own: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
         let mut skipped = Vec::new();
         let mut next = Vec::new();
         for stage in stages {
             let mut all = sweep.stage(*stage);
             earlier::leave_out(&mut all, &self.done);
+            // A stage begins once the one before is complete in all parts.
+            let of_others = runs(&all);
+            all.retain(is_own);
+            let of_others = of_others - runs(&all);
             let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
             if self.args.fit.is_some() {
-                rest.extend(likely_stages(candidates, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+                rest.extend(likely_stages(&own, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
             }
             let (all, lost) = self.fitted(rest);
             skipped.extend(lost);
             let runs = runs(&all);
-            if runs > 0 || stages.len() == 1 {
+            if runs > 0 || of_others > 0 || stages.len() == 1 {
                 self.notice.say(format!("stage {stage}: {runs} run{}", if runs == 1 { "" } else { "s" }));
                 next = all;
                 break;
@@ -338,6 +394,8 @@ impl Expander<'_> {
                 }
                 plans::as_shell(candidate).iter().try_for_each(|line| self.out.write_line(line))
             }
+            // The parts are written once all plans are read.
+            ExpandFormat::Matrix | ExpandFormat::K8sJob => Ok(()),
         }
     }
 }

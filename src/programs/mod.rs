@@ -11,6 +11,7 @@ mod import_yaml;
 pub mod load;
 mod local;
 pub mod normalize;
+mod parts;
 mod pasted;
 mod place;
 pub mod plans;

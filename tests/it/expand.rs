@@ -241,3 +241,75 @@ fn two_entries_of_vllm_become_two_sweeps() {
         assert_eq!(serde_json::from_str::<Value>(&read("serve_params.json")).unwrap().as_array().unwrap().len(), n);
     }
 }
+
+fn ids(done: &Output) -> BTreeSet<String> {
+    done.records("candidate").iter().map(|row| row["candidate_id"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn parts_are_all_candidates_once_and_each_has_its_baseline() {
+    let space = json!({"search_space": {"max_num_seqs": [1, 2, 3, 4, 5, 6], "max_num_batched_tokens": [64, 128, 256]}});
+    let search = json!({"max_candidates_per_framework": 40});
+    let whole = expand(&search, &space, &[]).expect(0);
+    let baseline = whole.records("candidate")[0]["candidate_id"].as_str().unwrap().to_string();
+    let mut found = BTreeSet::new();
+    for part in ["1/4", "2/4", "3/4", "4/4"] {
+        let own = expand(&search, &space, &["--part", part]).expect(0);
+        let rows = own.records("candidate");
+        assert_eq!(rows[0]["candidate_id"], json!(baseline), "the baseline comes first in {part}");
+        assert_eq!(rows.last().unwrap()["position"], json!({"index": rows.len(), "of": rows.len(), "units_left": 1}));
+        for id in ids(&own) {
+            assert!(id == baseline || found.insert(id.clone()), "{id} is in two parts");
+        }
+    }
+    found.insert(baseline);
+    assert_eq!(found, ids(&whole));
+    // A longer list changes nobody's part.
+    let longer =
+        json!({"search_space": {"max_num_seqs": [1, 2, 3, 4, 5, 6], "max_num_batched_tokens": [64, 128, 256, 512]}});
+    let (short, long) = (
+        ids(&expand(&search, &space, &["--part", "2/4"]).expect(0)),
+        ids(&expand(&search, &longer, &["--part", "2/4"]).expect(0)),
+    );
+    assert!(short.is_subset(&long) && short.len() < long.len());
+    expand(&search, &space, &["--part", "5/4"]).expect(2);
+}
+
+#[test]
+fn a_matrix_lists_the_parts_with_runs() {
+    let space = json!({"search_space": {"max_num_seqs": [1, 2, 3, 4]}});
+    let matrix = expand(&json!({}), &space, &["--format", "matrix", "--parts", "16"]).expect(0).rows().remove(0);
+    let parts = matrix["include"].as_array().unwrap();
+    assert!((1..=5).contains(&parts.len()), "parts without candidates are left out: {matrix}");
+    for part in parts {
+        let own = expand(&json!({}), &space, &["--part", part["part"].as_str().unwrap()]).expect(0);
+        assert_eq!(part["candidates"], json!(own.records("candidate").len()));
+        assert!(part["likely_s"].as_f64().unwrap() > 0.0);
+    }
+    expand(&json!({}), &space, &["--format", "matrix"]).expect(2);
+    expand(&json!({}), &space, &["--parts", "2"]).expect(2);
+}
+
+#[test]
+fn a_job_of_kubernetes_has_the_plan_and_the_parts() {
+    let folder = crate::harness::scratch();
+    let text =
+        "model: m\nhardware: {gpu_count: 2}\nframeworks: {sim: {search_space: {max_num_seqs: [1, 2]}}}\n# \"quotes\"\n";
+    let plan = crate::harness::write_plan(folder.path(), text);
+    let job = |more: &[&str]| {
+        run(program("bench-expand").args(["--format", "k8s-job", "--parts", "4"]).arg(&plan).args(more), "")
+    };
+    let missing = job(&[]).expect(2);
+    assert!(missing.stderr.contains("use --set image=VALUE"), "{}", missing.stderr);
+    let done = job(&["--set", "image=r.example/bench:1", "--set", "claim=results"]).expect(0);
+    let list: Value = serde_json::from_str(&done.stdout).unwrap();
+    let (map, job_of) = (&list["items"][0], &list["items"][1]);
+    assert_eq!(map["data"]["plan.yaml"], json!(text));
+    assert_eq!((&job_of["spec"]["completions"], &job_of["spec"]["parallelism"]), (&json!(4), &json!(4)));
+    let container = &job_of["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], json!(2));
+    let command = container["command"][2].as_str().unwrap();
+    assert!(command.contains("--part \"$((JOB_COMPLETION_INDEX + 1))/4\""), "{command}");
+    let unknown = job(&["--set", "image=x", "--set", "claim=y", "--set", "imgae=x"]).expect(2);
+    assert!(unknown.stderr.contains("no {imgae}"), "{}", unknown.stderr);
+}

@@ -21,6 +21,7 @@ mod make;
 mod man;
 mod native;
 mod nights;
+mod nodes;
 mod pipeline;
 mod planted;
 mod podman;

@@ -89,7 +89,9 @@ pub fn rank(format: &str, unfinished: Option<&Unfinished>) -> Invocation {
 
 fn candidates(args: &Args, quiet: bool) -> Invocation {
     let expand = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
-    within_budget(if args.accept_long_run { expand.arg("--accept-long-run") } else { expand }, args)
+    let expand = if args.accept_long_run { expand.arg("--accept-long-run") } else { expand };
+    let expand = args.part.map_or(expand.clone(), |part| expand.arg("--part").arg(part.to_string()));
+    within_budget(expand, args)
 }
 
 fn within_budget(program: Invocation, args: &Args) -> Invocation {
