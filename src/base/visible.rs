@@ -28,6 +28,9 @@ fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// What [`is_slug`] asks for, in messages.
+pub const SLUG: &str = "1 to 64 letters a-z or A-Z, digits, '-', '_' and '.', the first of them not '.'";
+
 /// True for a name that may become a part of a path: letters, digits, `-`, `_` and `.`, the first of them not a dot; at
 /// most 64.
 #[must_use]

@@ -63,11 +63,11 @@ impl RunOutcome {
         is_open && longer && !limits.is_empty() && self.met(limits) && unknown()
     }
 
-    /// Its requests met the limits, whether or not the server kept up.
+    /// Its requests met the limits, whether or not the server kept up. A run without an answer meets none.
     #[must_use]
     pub fn met(&self, limits: &Limits) -> bool {
         let gaps = |statistic| gap_ms(self.gaps.as_ref(), statistic);
-        limits.gate(&self.sample, None, &gaps).iter().all(|test| test.passed)
+        self.sample.ok() > 0 && limits.gate(&self.sample, None, &gaps).iter().all(|test| test.passed)
     }
 }
 
@@ -263,4 +263,15 @@ fn end(
     recorder.notice.clear();
     recorder.out.write(&Row::new("run_end", &end))?;
     Ok(end.client.saturated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_sent_nothing_meets_no_limits() {
+        let none = RunOutcome::default();
+        assert!(!none.met(&Limits::default()) && !none.met(&Limits::default().with_floor()));
+    }
 }

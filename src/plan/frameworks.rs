@@ -7,7 +7,7 @@ use super::framework_plan::launchers;
 use super::read::Plan;
 use super::shape::{nearest, nearest_name, unquoted};
 use super::unknown;
-use crate::base::visible::is_slug;
+use crate::base::visible::{SLUG, is_slug};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks, Kind, Knob};
 use crate::engines::launcher::{Launcher, resolve};
@@ -23,8 +23,6 @@ fn likely<'a>(name: &str, frameworks: &'a Frameworks) -> &'a str {
     names().filter(alike).max_by_key(|own| own.len()).or_else(|| nearest_name(name, names())).unwrap_or("vllm")
 }
 
-/// What names may have, in a message.
-const NAMES: &str = "letters, digits, '-', '_' and '.'";
 /// Maximum number of pairs of values of two knobs in a pairwise search.
 const MAX_PAIRS: usize = 1_000_000;
 
@@ -34,7 +32,7 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
         let at = format!("/frameworks/{}", escape(name));
         if !is_slug(name) {
             let why =
-                format!("a framework cannot be called {name:?}: its name becomes a part of file names; use {NAMES}");
+                format!("a framework cannot be called {name:?}: its name becomes a part of file names; use {SLUG}");
             found.push(Finding::key(Code::Framework, &at, why));
         }
         pairs(plan, section, &at, found);

@@ -10,7 +10,7 @@ use super::stdio;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
-use crate::plan::expand::{FirstPassScore, Observed, StageFinding, closes};
+use crate::plan::expand::{FirstPassScore, Observed, StageFinding, UnitKind, closes};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
 use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
@@ -136,9 +136,6 @@ fn means<K: Ord>(values: impl Iterator<Item = (K, f64)>) -> BTreeMap<K, f64> {
     }
     sums.into_iter().map(|(key, (n, sum))| (key, sum / n)).collect()
 }
-
-/// The stage and scenario of a unit, and whether it is a search.
-type UnitKind = (Option<Stage>, String, bool);
 
 /// What the stages of a sweep found so far.
 #[derive(Debug, Default)]

@@ -207,6 +207,7 @@ impl Expander<'_> {
             candidate.position = Some(CandidatePosition { index: self.candidates, of: 0, units_left: 0 });
         }
         let all = candidates.clone();
+        self.estimator.calibrate(&all, plan.stages > 1);
         let mut whole = candidates.clone();
         whole.retain(is_own);
         match self.stages(&plan) {

@@ -16,6 +16,7 @@ use crate::rank::{Decision, Entry, Group, Missing, Ranking, Trial, Unfinished};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::{DecisionRow, Members};
 use crate::rows::row::Row;
+use crate::rows::words::Verdict;
 
 /// Writes the rows: the decisions, then the results, ranked ones first. If runs are missing, the first row is `unfinished`.
 ///
@@ -43,9 +44,16 @@ pub fn rows<W: std::io::Write>(ranking: &Ranking, unfinished: Option<&Unfinished
     let mut all: Vec<RankedLine> = Vec::new();
     for (n, group) in ranking.groups.iter().enumerate() {
         for (i, ranked) in group.ranked.iter().enumerate() {
-            let best = ranked.best.entries().map(|entry| RankedLine { entry, rank: Some(i + 1), group: n });
-            let others = ranked.others.iter().flat_map(Trial::entries);
-            all.extend(best.chain(others.map(|entry| RankedLine { entry, rank: None, group: n })));
+            let trials = std::iter::once(&ranked.best).chain(&ranked.others).enumerate();
+            all.extend(trials.flat_map(|(at, trial)| {
+                let rank = (at == 0).then_some(i + 1);
+                trial.entries().map(move |entry| RankedLine {
+                    entry,
+                    verdict: row_verdict(trial, entry),
+                    rank,
+                    group: n,
+                })
+            }));
         }
     }
     in_order(&all, |line, text| line.write(ranking, text), |part| out.write_whole(part))?;
@@ -86,9 +94,18 @@ fn decision(ranking: &Ranking, n: usize, group: &Group) -> DecisionRow {
     }
 }
 
+/// The verdict of one row; `None` without an SLA. Of a trial with wrong answers no row passes.
+fn row_verdict(trial: &Trial, entry: &Entry) -> Option<&'static str> {
+    if trial.has_wrong_answers() {
+        return Some(Verdict::Fail.as_str());
+    }
+    entry.passed.map(|_| entry.verdict())
+}
+
 /// A result on its way out.
 struct RankedLine<'a> {
     entry: &'a Entry,
+    verdict: Option<&'static str>,
     /// From 1; `None` for a load point that is not the best.
     rank: Option<usize>,
     /// From 0.
@@ -101,9 +118,7 @@ impl RankedLine<'_> {
         let mut set: Vec<(&str, Value)> = Vec::new();
         set.extend(self.rank.map(|rank| ("rank", rank.into())));
         set.push(("group", (self.group + 1).into()));
-        if self.entry.passed.is_some() {
-            set.push(("verdict", self.entry.verdict().into()));
-        }
+        set.extend(self.verdict.map(|verdict| ("verdict", verdict.into())));
         let group = &ranking.groups[self.group];
         if self.rank == Some(1) {
             set.push(("decision", note::decision(ranking, group).into()));
@@ -175,6 +190,29 @@ impl<'de> Visitor<'de> for RowTextVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rank::{Intake, rank};
+
+    #[test]
+    fn no_row_of_a_candidate_with_wrong_answers_passes() {
+        let row = |id: &str, answers: &str| {
+            format!(
+                r#"{{"record":"result","framework":"f","candidate_id":"{id}","status":"ok","sla":{{"passed":true}},"workload":{{"scenario":"chat","max_concurrency":8}},"metrics":{{"request_throughput":9}},"quality":{{"answers":{{"verdict":"{answers}","reason":"r"}}}}}}"#
+            )
+        };
+        let mut intake = Intake::default();
+        let rows = [row("a", "same"), row("b", "worse"), row("c", "cross_talk"), row("d", "undetermined")];
+        let entries = rows.iter().filter_map(|row| intake.line(row).unwrap()).collect();
+        let mut out = RowWriter::new(Vec::new());
+        super::rows(&rank(entries, &intake), None, &mut out).unwrap();
+        let text = String::from_utf8(out.into_inner()).unwrap();
+        let verdicts: std::collections::BTreeMap<String, String> = text
+            .lines()
+            .map(|line| Row::parse(line).unwrap())
+            .filter_map(|row| Some((row.str("candidate_id")?.into(), row.str("verdict")?.into())))
+            .collect();
+        let wanted = [("a", "pass"), ("b", "fail"), ("c", "fail"), ("d", "pass")];
+        assert_eq!(verdicts, wanted.map(|(id, verdict)| (id.into(), verdict.into())).into());
+    }
 
     #[test]
     fn members_are_set_in_place_and_the_others_stay_as_they_were_read() {

@@ -10,8 +10,8 @@ use crate::engines::diagnose::FailurePatterns;
 use crate::engines::framework::ServerPhase;
 use crate::rows::kinds::{ProcessExit, Status};
 use crate::rows::words::FailureClass;
+use crate::system::process::cgroup;
 use crate::system::process::signals::Signal;
-use crate::system::process::{cgroup, host};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a server whose log reports a fatal error may take to exit by itself.
@@ -114,7 +114,9 @@ impl<'a> ServerDiagnosis<'a> {
     ) -> CandidateFailure {
         // Anybody may send signal 9, and SGLang kills itself: only the kernel knows whether it did it.
         let in_group = || self.launch.oom_kills.zip(cgroup::oom_kills()).is_some_and(|(before, now)| now > before);
-        let oom_killer = is_killed(exit) && (pid.is_some_and(host::was_oom_killed) || in_group());
+        let kernel_log = self.launch.kernel_log.as_ref();
+        let in_log = || pid.zip(kernel_log).is_some_and(|(pid, log)| log.was_oom_killed(pid));
+        let oom_killer = is_killed(exit) && (in_log() || in_group());
         log.look(|tail| {
             let end = ServerEnding { lines: tail.iter().map(String::as_str), exit, phase, oom_killer };
             end.explained(self.patterns, class, &format!("see {}", self.launch.log.display()))

@@ -21,6 +21,7 @@ use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smok
 use crate::rows::words::FailureClass;
 use crate::rows::words::ReachedBy;
 use crate::system::lease::{monotonic_ns, private_folder};
+use crate::system::process::kernel_log::KernelLog;
 use crate::system::process::{cgroup, proc};
 use crate::system::secret_file;
 
@@ -43,6 +44,8 @@ pub struct Launch {
     pub(super) log: PathBuf,
     /// Number of processes of this control group that the kernel's OOM killer had killed before this start.
     pub(super) oom_kills: Option<u64>,
+    /// The kernel's log since then.
+    pub(super) kernel_log: Option<KernelLog>,
     redactor: Redactor,
     pub(super) environment: Vec<(String, String)>,
     lifecycle: RefCell<Lifecycle>,
@@ -154,6 +157,7 @@ impl Launch {
             folder,
             log,
             oom_kills: cgroup::oom_kills(),
+            kernel_log: KernelLog::from_now(),
             redactor,
             environment,
             lifecycle,

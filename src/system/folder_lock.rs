@@ -7,10 +7,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::lock_file::{LockFailure, LockedFile, lock};
+use super::lock_file::{LockFailure, LockedFile, is_locked, lock};
 use super::process::proc::{SWEEP_MARK, with_variable};
 use crate::base::error::{Error, Result};
 
+/// The lock's file in the folder.
+const LOCK: &str = ".lock";
+/// How long a look at the lock may take.
+const LOOK: Duration = Duration::from_millis(200);
 /// How the names of this package's programs begin.
 const OURS: &str = "bench-";
 /// How long to wait for programs of an earlier sweep that are ending already.
@@ -31,20 +35,28 @@ impl FolderLock {
     /// Another sweep or a program of an earlier one is at work in it, by its name and process id; or the lock's file cannot be
     /// written.
     pub fn take(folder: &Path) -> Result<Self> {
-        let path = folder.join(".lock");
-        let at = |e: std::io::Error| Error::new("cannot lock the folder").because(e).at(path.display().to_string());
-        let file = lock(&path, 0o640, "").map_err(|failure| match failure {
-            // Who just took the lock may not have written its name yet.
-            LockFailure::Held(by) => busy("bench-sweep", by.pid.as_deref(), folder),
-            LockFailure::System(e) => at(e),
-        })?;
-        Ok(Self { folder: folder.canonicalize().map_err(at)?, _file: file })
+        let path = folder.join(LOCK);
+        let begun = Instant::now();
+        let file = loop {
+            match lock(&path, 0o640, "") {
+                Ok(file) => break file,
+                // --status has it for a moment.
+                Err(LockFailure::Held(_)) if begun.elapsed() < LOOK => std::thread::sleep(TICK),
+                // Who just took the lock may not have written its name yet.
+                Err(LockFailure::Held(by)) => return Err(busy("bench-sweep", by.pid.as_deref(), folder)),
+                Err(LockFailure::System(e)) => return Err(cannot_lock(&path, e)),
+            }
+        };
+        Ok(Self { folder: folder.canonicalize().map_err(|e| cannot_lock(&path, e))?, _file: file })
     }
 
-    /// True if a sweep runs in the folder.
-    #[must_use]
-    pub fn is_held(folder: &Path) -> bool {
-        matches!(lock(&folder.join(".lock"), 0o640, ""), Err(LockFailure::Held(_)))
+    /// True if a sweep runs in the folder, which is only read.
+    ///
+    /// # Errors
+    /// The lock's file cannot be read.
+    pub fn is_held(folder: &Path) -> Result<bool> {
+        let path = folder.join(LOCK);
+        is_locked(&path).map_err(|e| cannot_lock(&path, e))
     }
 
     /// The folder's full path, which is the value of [`SWEEP_MARK`].
@@ -68,6 +80,10 @@ impl FolderLock {
             std::thread::sleep(TICK);
         }
     }
+}
+
+fn cannot_lock(path: &Path, because: std::io::Error) -> Error {
+    Error::new("cannot lock the folder").because(because).at(path.display().to_string())
 }
 
 fn busy(program: &str, pid: Option<&str>, folder: &Path) -> Error {
@@ -101,5 +117,18 @@ mod tests {
         assert!(why.ends_with(&said), "{why}");
         drop(first);
         FolderLock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_look_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK);
+        assert!(!FolderLock::is_held(folder.path()).unwrap() && !path.exists());
+        let held = FolderLock::take(folder.path()).unwrap();
+        assert!(FolderLock::is_held(folder.path()).unwrap());
+        drop(held);
+        std::fs::write(&path, "as it was").unwrap();
+        assert!(!FolderLock::is_held(folder.path()).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "as it was");
     }
 }

@@ -2,7 +2,7 @@
 //! the process lives, so nothing has to be cleaned up.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Read, Seek, Write};
+use std::io::{Error, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -35,6 +35,24 @@ pub struct LockHolder {
 impl From<Error> for LockFailure {
     fn from(error: Error) -> Self {
         Self::System(error)
+    }
+}
+
+/// True if a process has the lock of the file at `path`, which is only read.
+///
+/// # Errors
+/// The file cannot be read, except that there is none.
+pub fn is_locked(path: &Path) -> Result<bool, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    // Others may look at the same time.
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+        Err((_, errno)) => Err(errno.into()),
     }
 }
 

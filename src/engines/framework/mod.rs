@@ -33,7 +33,7 @@ use super::architecture::ModelArchitecture;
 use super::launcher::Launchers;
 use super::version::FrameworkVersion;
 use crate::base::error::{Context, Error, Result};
-use crate::base::visible::is_slug;
+use crate::base::visible::{SLUG, is_slug};
 use crate::base::yaml;
 
 /// The definitions that are compiled in: a test makes them from the YAML files beside them (`BLESS=1`). Every program starts by
@@ -63,10 +63,7 @@ impl Frameworks {
             let framework: Framework = yaml::typed(text, name)?;
             framework.check().map_err(|e| e.at(name))?;
             if !is_slug(&framework.name) {
-                let why = format!(
-                    "name: {:?} must have only letters, digits, '-', '_' and '.': it becomes a part of file names",
-                    framework.name
-                );
+                let why = format!("name: {:?} becomes a part of file names, so it must be {SLUG}", framework.name);
                 return Err(Error::new(why).at(name.clone()));
             }
             all.insert(framework.name.clone(), framework);

@@ -10,23 +10,38 @@ use crate::rows::kinds::Members;
 use crate::rows::words::Endpoint;
 use crate::system::http::HttpClient;
 
-/// Members of the user's requests that would make an answer another one than the greedy, or longer than it is.
+/// Members of the user's requests that would make an answer another one than the greedy, change its length or its form, or put another
+/// question.
 const NOT_GREEDY: &[&str] = &[
+    "model",
+    "messages",
+    "prompt",
     "n",
     "best_of",
+    "use_beam_search",
+    "length_penalty",
     "top_p",
     "top_k",
     "min_p",
+    "typical_p",
     "seed",
     "ignore_eos",
     "min_tokens",
     "max_tokens",
     "max_completion_tokens",
     "stop",
+    "stop_token_ids",
+    "bad_words",
+    "logit_bias",
     "presence_penalty",
     "frequency_penalty",
     "repetition_penalty",
     "logprobs",
+    "top_logprobs",
+    "prompt_logprobs",
+    "echo",
+    "response_format",
+    "structured_outputs",
     "stream_options",
 ];
 
@@ -56,15 +71,19 @@ pub struct ServerAnswer {
     pub invalid_utf8: bool,
 }
 
+/// The members of the user's requests that a question has too.
+fn asked_too(extra: &Members) -> Members {
+    let kept = extra.iter().filter(|(key, _)| !NOT_GREEDY.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 impl Asker {
     /// Finds the endpoint that answers: chat, otherwise completions.
     ///
     /// # Errors
     /// What the server said if neither does.
     pub async fn find(client: HttpClient, model: &str, extra: &Members, limit: Duration) -> Result<Self, String> {
-        let extra = extra.iter().filter(|(key, _)| !NOT_GREEDY.contains(&key.as_str()));
-        let extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let mut asker = Self { client, endpoint: Endpoint::Chat, model: model.into(), extra, limit };
+        let mut asker = Self { client, endpoint: Endpoint::Chat, model: model.into(), extra: asked_too(extra), limit };
         let Err(chat) = asker.ask("Say yes.", 4).await else { return Ok(asker) };
         asker.endpoint = Endpoint::Completions;
         match asker.ask("Say yes.", 4).await {
@@ -150,6 +169,14 @@ impl ServerAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_is_short_greedy_and_its_own_whatever_the_user_asks_for() {
+        let extra = json!({"logprobs": true, "top_logprobs": 5, "echo": true, "stop_token_ids": [1], "top_p": 0.9,
+                           "messages": [], "chat_template_kwargs": {"enable_thinking": false}});
+        let kept = asked_too(&serde_json::from_value(extra).unwrap());
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["chat_template_kwargs"]);
+    }
 
     #[test]
     fn answers_of_both_endpoints() {

@@ -42,12 +42,19 @@ pub struct CheckTask<'a> {
     pub questions: &'a QuestionSet,
     /// The load that goes on meanwhile; without one the check is alone.
     pub load: Option<(Jobs<'a>, &'a RequestBuilder)>,
-    /// Requests in flight, those of the load included.
+    /// Requests that are to be in flight, those of the load included.
     pub in_flight: u32,
     /// It is what others are compared with.
     pub reference: bool,
     /// Time limit of a request.
     pub limit: Duration,
+}
+
+/// What became of the questions.
+struct SentAsks {
+    answers: Vec<Result<ServerAnswer, String>>,
+    /// Most requests that were in flight together.
+    in_flight: u32,
 }
 
 /// The end of one request.
@@ -68,7 +75,7 @@ impl CheckTask<'_> {
         let asker = Asker::find(client, model, &bench.extra_request_body, self.limit).await?;
         let server_id = &self.leased.server.server_id;
         let asks = CheckAsks::new(self.questions, self.settings, bench.seed, server_id, self.reference);
-        let answers = self.send(&asker, &asks).await;
+        let SentAsks { answers, in_flight } = self.send(&asker, &asks).await;
         let row = Check {
             server_id: server_id.clone(),
             part: CheckPart::Answers,
@@ -76,7 +83,7 @@ impl CheckTask<'_> {
             reference_key: self.reference_key(asker.endpoint),
             questions_sha256: self.questions.sha256.clone(),
             endpoint: asker.endpoint,
-            in_flight: self.in_flight,
+            in_flight,
             seed: bench.seed,
             max_tokens: self.settings.max_tokens,
             asked: 0,
@@ -109,12 +116,12 @@ impl CheckTask<'_> {
     }
 
     /// Keeps `in_flight` requests in flight until every question has its answer: half of them are those of the load.
-    async fn send(&mut self, asker: &Asker, asks: &CheckAsks) -> Vec<Result<ServerAnswer, String>> {
+    async fn send(&mut self, asker: &Asker, asks: &CheckAsks) -> SentAsks {
         let most = self.in_flight.clamp(1, MOST) as usize;
         let loads = if self.load.is_some() { most / 2 } else { 0 };
         let mut tasks: JoinSet<CheckEvent> = JoinSet::new();
         let mut answers: Vec<Result<ServerAnswer, String>> = vec![Err("not sent".into()); asks.len()];
-        let (mut loading, mut asking, mut next) = (0, 0, 0);
+        let (mut loading, mut asking, mut next, mut in_flight) = (0, 0, 0, 0);
         loop {
             while loading < loads {
                 let Some((body, endpoint)) = self.load_request() else { break };
@@ -132,8 +139,9 @@ impl CheckTask<'_> {
                 tasks.spawn_local(async move { CheckEvent::Answer(at, asker.ask(&prompt, max_tokens).await) });
                 (next, asking) = (next + 1, asking + 1);
             }
+            in_flight = in_flight.max(u32::try_from(loading + asking).unwrap_or(u32::MAX));
             if asking == 0 {
-                return answers;
+                return SentAsks { answers, in_flight };
             }
             match tasks.join_next().await {
                 Some(Ok(CheckEvent::Answer(at, answer))) => {
@@ -141,7 +149,7 @@ impl CheckTask<'_> {
                     asking -= 1;
                 }
                 Some(Ok(CheckEvent::Load) | Err(_)) => loading = loading.saturating_sub(1),
-                None => return answers,
+                None => return SentAsks { answers, in_flight },
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::estimate::{Estimate, Estimator, in_words};
+use super::estimate::{Estimate, in_words};
+use super::estimator::Estimator;
 use super::stages::StageCandidates;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::Candidate;

@@ -1,9 +1,11 @@
 //! A new plan from a pasted command: `bench-validate --new --from-command 'docker run … vllm serve … -tp 8 …'`.
 
+mod compose;
 mod container;
 mod document;
 mod manifest;
 mod outer;
+mod run_line;
 mod script;
 mod searched;
 mod text;

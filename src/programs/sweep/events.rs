@@ -1,7 +1,8 @@
 //! `--on-event CMD`: a command that is told what happens in a sweep, one row on its standard input each time.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::base::error::Error;
@@ -20,21 +23,32 @@ use crate::system::stopwatch::Stopwatch;
 
 /// How often to look for new rows.
 const TICK: Duration = Duration::from_millis(200);
-/// How long the last commands may take when the sweep ends.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a command at events.
 pub struct EventCommand {
     command: String,
     folder: PathBuf,
-    running: Mutex<Vec<Child>>,
+    limit: Duration,
+    running: Mutex<Vec<RunningCommand>>,
     notice: &'static Notice,
+}
+
+/// A command that has not ended.
+struct RunningCommand {
+    child: Child,
+    since: Stopwatch,
 }
 
 impl EventCommand {
     /// The command of a sweep in `folder`.
     pub fn new(command: &str, folder: &Path, notice: &'static Notice) -> Arc<Self> {
-        Arc::new(Self { command: command.into(), folder: folder.into(), running: Mutex::default(), notice })
+        Arc::new(Self::with_limit(command, folder, LIMIT, notice))
+    }
+
+    fn with_limit(command: &str, folder: &Path, limit: Duration, notice: &'static Notice) -> Self {
+        Self { command: command.into(), folder: folder.into(), limit, running: Mutex::default(), notice }
     }
 
     /// Runs the command with an event, and does not wait for it.
@@ -45,33 +59,52 @@ impl EventCommand {
                 "event": event, "folder": self.folder, "at": Timestamp::now().to_string(), "stage": stage, "of": more,
             }),
         );
-        let shell = Command::new("sh").arg("-c").arg(&self.command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        let told = shell.and_then(|mut child| {
-            // A row fits into the pipe's buffer, and a command need not read it.
-            let written = child.stdin.take().map(|mut input| writeln!(input, "{}", row.line()));
-            if let Ok(mut running) = self.running.lock() {
-                running.retain_mut(|child| child.try_wait().is_ok_and(|status| status.is_none()));
-                running.push(child);
+        self.end_late();
+        match self.start(&row) {
+            Ok(child) => {
+                if let Ok(mut running) = self.running.lock() {
+                    running.push(RunningCommand { child, since: Stopwatch::start() });
+                }
             }
-            match written {
-                Some(Err(e)) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e),
-                _ => Ok(()),
-            }
-        });
-        if let Err(e) = told {
-            self.notice.warn(Error::new("cannot run the command of --on-event").because(e).to_string());
+            Err(e) => self.notice.warn(Error::new("cannot run the command of --on-event").because(e).to_string()),
         }
+    }
+
+    /// Starts the command. Its standard input is a file, so a command that does not read it stops nobody.
+    fn start(&self, row: &Row) -> std::io::Result<Child> {
+        let mut input = tempfile::tempfile()?;
+        writeln!(input, "{}", row.line())?;
+        input.rewind()?;
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(&self.command).stdin(input).stdout(Stdio::null());
+        // Of a group of its own, so that everything it starts can be ended, and a Ctrl-C does not end the message about it.
+        shell.process_group(0).spawn()
+    }
+
+    /// Forgets the commands that have ended, and ends those that take too long; whether any is left.
+    fn end_late(&self) -> bool {
+        let Ok(mut running) = self.running.lock() else { return false };
+        running.retain_mut(|RunningCommand { child, since }| {
+            if !child.try_wait().is_ok_and(|status| status.is_none()) {
+                return false;
+            }
+            if since.elapsed() < self.limit {
+                return true;
+            }
+            if let Ok(group) = i32::try_from(child.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
+            let _ = child.wait();
+            let limit = self.limit.as_secs_f64();
+            self.notice.warn(format!("killed the command of --on-event: it took more than {limit} s"));
+            false
+        });
+        !running.is_empty()
     }
 
     /// Waits for the last commands.
     pub fn finish(&self) {
-        let begun = Stopwatch::start();
-        let Ok(mut running) = self.running.lock() else { return };
-        while begun.elapsed() < PATIENCE {
-            running.retain_mut(|child| child.try_wait().is_ok_and(|status| status.is_none()));
-            if running.is_empty() {
-                return;
-            }
+        while self.end_late() {
             std::thread::sleep(TICK / 10);
         }
     }
@@ -102,6 +135,7 @@ impl FailureWatch {
                 if last {
                     return;
                 }
+                events.end_late();
                 std::thread::sleep(TICK);
             }
         });
@@ -123,4 +157,40 @@ fn failure(line: &str) -> Option<Value> {
     let failed =
         row.record() == Some("server_end") && row.str("status").is_some_and(|status| status != Status::Ok.as_str());
     failed.then(|| Value::Object(row.map().clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice() -> &'static Notice {
+        Box::leak(Box::new(Notice::new("bench-sweep", true)))
+    }
+
+    #[test]
+    fn a_command_that_does_not_read_a_long_row_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let events =
+            EventCommand::new(&format!("sleep 2; touch {}/done", folder.path().display()), folder.path(), notice());
+        let begun = Stopwatch::start();
+        events.tell(SweepEvent::Failure, None, &json!({"failure_reason": "x".repeat(1 << 20)}));
+        assert!(begun.elapsed() < Duration::from_secs(1), "the sweep waited for the command");
+        events.finish();
+        assert!(folder.path().join("done").exists(), "its last commands are waited for");
+    }
+
+    #[test]
+    fn a_command_gets_the_row_and_ends_after_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (row, pid) = (folder.path().join("row"), folder.path().join("pid"));
+        let command = format!("cat > {}; sleep 60 & echo $! > {}; wait", row.display(), pid.display());
+        let events = EventCommand::with_limit(&command, folder.path(), Duration::from_secs(2), notice());
+        events.tell(SweepEvent::Stage, Some(Stage::Search), &Value::Null);
+        events.finish();
+        let row = Row::parse(std::fs::read_to_string(row).unwrap().trim()).unwrap();
+        assert_eq!((row.record(), row.str("event"), row.str("stage")), (Some("event"), Some("stage"), Some("search")));
+        let sleeper: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "what the command started has ended: {state}");
+    }
 }

@@ -62,6 +62,8 @@ pub fn main() -> ExitCode {
         }
         folder.create()?;
         let lock = FolderLock::take(folder.root())?;
+        // One that is there already was for the sweep before; from now on it is for this one.
+        stop_file::forget(folder.root())?;
         let left = run_folder::remove_dead();
         if !left.is_empty() {
             notice.warn(format!("killed what an earlier sweep had left running: {}", left.join(", ")));
@@ -70,8 +72,6 @@ pub fn main() -> ExitCode {
         folder.remove_parts();
         // What loses both bench-serve and its guard becomes a child of this process.
         guard::adopt_orphans()?;
-        // It was for the sweep before.
-        let _ = std::fs::remove_file(stop_file::path(folder.root()));
         let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
         let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, events, notice };
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
 
 /// Asks a running sweep to end after its current run.
 fn stop(folder: &Path, notice: &Notice) -> Result<ExitStatus> {
-    if !FolderLock::is_held(folder) {
+    if !FolderLock::is_held(folder)? {
         notice.say(format!("no sweep is running in {}", folder.display()));
         return Ok(ExitStatus::No);
     }
@@ -260,7 +260,14 @@ impl Sweep<'_> {
         self.runner.finish();
         let raw = self.folder.raw_files();
         if raw.is_empty() {
-            return signal.map_or_else(|| Err(Error::new("no rows were written")), |_| Ok(ExitStatus::Done));
+            if signal.is_some() {
+                return Ok(ExitStatus::Done);
+            }
+            if self.is_asked_to_stop() {
+                self.notice.say("stopped before the first server was started: rerun to begin");
+                return Ok(ExitStatus::NothingMeasured);
+            }
+            return Err(Error::new("no rows were written"));
         }
         let normalized = self.end(&steps::normalize(&self.folder, &raw), true)?;
         self.failed |= normalized != 0;
@@ -295,9 +302,14 @@ impl Sweep<'_> {
         })
     }
 
+    /// True if it is to end after its current run.
+    fn is_asked_to_stop(&self) -> bool {
+        stop_file::path(self.folder.root()).exists()
+    }
+
     /// What the report says first if runs are left.
     fn unfinished(&mut self, signal: Option<Signal>) -> Result<Option<Unfinished>> {
-        let is_asked = stop_file::path(self.folder.root()).exists();
+        let is_asked = self.is_asked_to_stop();
         let reason = match (signal, self.failed, self.args.budget) {
             (Some(_), ..) => UnfinishedReason::Interrupted,
             _ if is_asked => UnfinishedReason::Interrupted,

@@ -12,7 +12,6 @@ use crate::flags::expand::RetryPolicy;
 use crate::flags::sweep::Args;
 use crate::rows::words::{Stage, SweepEvent};
 use crate::system::process::pipeline::PipeEnds;
-use crate::system::stop_file;
 use crate::system::stopwatch::Stopwatch;
 
 /// Maximum number of pipes of a stage: two more attempts at what failed for a passing reason.
@@ -49,7 +48,7 @@ impl Sweep<'_> {
             }
             self.measure(&args, resumes)?;
             let is_over = args.budget.into_iter().chain(args.fit).any(|budget| budget.is_zero());
-            let is_asked = stop_file::path(self.folder.root()).exists();
+            let is_asked = self.is_asked_to_stop();
             if runs == 0 || is_over || self.failed || is_asked || self.runner.signal().is_some() {
                 return Ok(());
             }

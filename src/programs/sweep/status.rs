@@ -82,7 +82,7 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         }
     }
     let mut out = stdio::row_writer()?;
-    let running = if FolderLock::is_held(folder.root()) { "running" } else { "not running" };
+    let running = if FolderLock::is_held(folder.root())? { "running" } else { "not running" };
     let at = |stage: Stage| {
         let place = Stage::ALL.iter().position(|other| *other == stage).map_or(0, |place| place + 1);
         format!(", stage {stage} ({place} of {})", Stage::ALL.len())

@@ -8,6 +8,7 @@ pub mod group;
 pub mod guard;
 pub mod host;
 pub mod image;
+pub mod kernel_log;
 pub mod pipeline;
 pub mod proc;
 pub mod signals;
