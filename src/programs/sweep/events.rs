@@ -11,14 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::base::error::Error;
 use crate::base::notice::Notice;
 use crate::rows::row::Row;
 use crate::rows::words::{Stage, Status, SweepEvent};
+use crate::system::process::group;
 use crate::system::stopwatch::Stopwatch;
 
 /// How often to look for new rows.
@@ -91,9 +90,7 @@ impl EventCommand {
             if since.elapsed() < self.limit {
                 return true;
             }
-            if let Ok(group) = i32::try_from(child.id()) {
-                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            }
+            group::kill_all(child.id());
             let _ = child.wait();
             let limit = self.limit.as_secs_f64();
             self.notice.warn(format!("killed the command of --on-event: it took more than {limit} s"));

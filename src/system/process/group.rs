@@ -24,3 +24,10 @@ impl Drop for ProcessGroup {
         }
     }
 }
+
+/// Kills the group that `leader` leads, who has not been waited for.
+pub fn kill_all(leader: u32) {
+    if let Ok(group) = i32::try_from(leader) {
+        let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
+    }
+}
