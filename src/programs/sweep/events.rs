@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +76,8 @@ impl EventCommand {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(&self.command).stdin(input).stdout(Stdio::null());
         // Of a group of its own, so that everything it starts can be ended, and a Ctrl-C does not end the message about it.
-        shell.process_group(0).spawn()
+        group::lead(&mut shell);
+        shell.spawn()
     }
 
     /// Forgets the commands that have ended, and ends those that take too long; whether any is left.

@@ -25,6 +25,12 @@ impl Drop for ProcessGroup {
     }
 }
 
+/// The command's process is to lead a group of its own.
+pub fn lead(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
+}
+
 /// Kills the group that `leader` leads, who has not been waited for.
 pub fn kill_all(leader: u32) {
     if let Ok(group) = i32::try_from(leader) {
