@@ -106,8 +106,8 @@ fn all(size: &Size, parts: &Vec<&str>) {
 fn throughput(table: &mut Table, size: &Size, burst: &str) {
     let server = Server::start(&["--ttft-ms", "0", "--tpot-ms", "0", "--burst", burst]);
     let requests = size.requests.to_string();
-    let floor = |parse: &str| children::floor(&server, &["64", &requests, "64", parse]);
-    let (parsed, hyper) = (floor("parse"), floor("hyper"));
+    let floor = |how: &str| children::floor(&server, &["64", &requests, "64", how]);
+    let (parsed, hyper) = (floor("sockets"), floor("hyper"));
     let before = server.cpu();
     let load = |threads: &str| {
         let args = ["--concurrency", "64", "--num-prompts", &requests, "--scenario", "s=100:64", "--threads", threads];
@@ -163,7 +163,7 @@ fn paced(table: &mut Table, size: &Size) {
     let server = Server::start(&["--ttft-ms", "200", "--tpot-ms", "20"]);
     let scenario = format!("s=100:{}", size.paced);
     let load = children::load(&server, &["--concurrency", "1000", "--num-prompts", "1000", "--scenario", &scenario]);
-    let floor = children::floor(&server, &["1000", "1000", &size.paced.to_string(), "parse"]);
+    let floor = children::floor(&server, &["1000", "1000", &size.paced.to_string(), "sockets"]);
     table.add("1,000 streams at 50/s: floor, serde_json: CPU µs per chunk".into(), floor.cpu_per_million(), "");
     table.add("1,000 streams at 50/s: CPU µs per chunk".into(), load.cpu_per_million(), "≤ 4");
     table.add("1,000 streams at 50/s: requests that failed".into(), load.failed(), "0");

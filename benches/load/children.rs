@@ -94,7 +94,7 @@ pub fn load(server: &Server, args: &[&str]) -> Ran {
     run(command.args(args), server)
 }
 
-/// The client that only reads: streams, requests, tokens of an answer, and `read` or `parse`.
+/// The client that only reads: streams, requests, tokens of an answer, and `sockets` or `hyper`.
 pub fn floor(server: &Server, args: &[&str]) -> Ran {
     run(itself("floor").arg(&server.url).args(args), server)
 }

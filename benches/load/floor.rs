@@ -1,4 +1,4 @@
-//! The least that a client of a stream can do: read it, or read it and parse each event; or the same over hyper. One thread,
+//! The least that a client of a stream can do: read it and parse each event, over sockets or over hyper. One thread,
 //! connections kept alive; it knows its server and checks nothing.
 
 use std::borrow::Cow;
@@ -19,7 +19,6 @@ struct Floor {
     address: String,
     request: Vec<u8>,
     left: Cell<usize>,
-    parse: bool,
     hyper: bool,
     buffer: RefCell<Vec<u8>>,
     chunks: Cell<usize>,
@@ -47,7 +46,7 @@ struct Usage {
     _completion_tokens: u32,
 }
 
-/// Arguments: the server's URL, streams, requests, tokens of an answer, `read` or `parse`. Prints what it did as bench-load's rows would say it.
+/// Arguments: the server's URL, streams, requests, tokens of an answer, `sockets` or `hyper`. Prints what it did as bench-load's rows would say it.
 pub fn run(args: &[String]) {
     let [url, streams, requests, tokens, how] = args else { panic!("{args:?}") };
     let ids = (1000..1100).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
@@ -63,7 +62,6 @@ pub fn run(args: &[String]) {
             _ => format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes(),
         },
         left: Cell::new(requests),
-        parse: how != "read",
         hyper: how == "hyper",
         buffer: RefCell::new(vec![0; 1 << 16]),
         chunks: Cell::new(0),
@@ -76,7 +74,7 @@ pub fn run(args: &[String]) {
             stream.await.unwrap();
         }
     });
-    let chunks = if floor.parse { floor.chunks.get() } else { requests * each };
+    let chunks = floor.chunks.get();
     assert_eq!(chunks, requests * each, "events were lost");
     let line = format!("{{\"chunks\":{chunks},\"duration_s\":{}}}\n", begun.elapsed().as_secs_f64());
     std::io::stdout().write_all(line.as_bytes()).unwrap();
@@ -126,9 +124,7 @@ async fn answer(floor: &Floor, stream: &TcpStream) {
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(e) => panic!("{e}"),
         };
-        if floor.parse {
-            lines(floor, read, &mut line);
-        }
+        lines(floor, read, &mut line);
         tail.extend_from_slice(&read[read.len().saturating_sub(END.len())..]);
         tail.drain(..tail.len().saturating_sub(END.len()));
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::base::error::{Error, Result};
 use crate::metrics::answers::{SIGNIFICANCE, lower_share_p};
-use crate::rows::kinds::{AnswerQuality, ResultRow};
+use crate::rows::kinds::{AnswerQuality, Members};
+use crate::rows::row::Row;
 use crate::rows::words::CheckVerdict;
 
 /// Scores of lm-eval, the strictest first.
@@ -76,7 +77,7 @@ fn evaluation(of: &str, client: &'static str, task: &str, score: f64, n: Option<
 }
 
 impl Evaluation {
-    fn is_of(&self, result: &ResultRow) -> bool {
+    fn is_of(&self, result: &Evaluated) -> bool {
         self.of == result.candidate_id || self.of == result.framework
     }
 
@@ -120,43 +121,61 @@ impl Evaluation {
     }
 }
 
-/// Writes the evaluations into the results of their candidates, marked as used; of several tasks the worst counts.
-pub fn write(evaluations: &mut [Evaluation], results: &mut [ResultRow]) {
-    let is_baseline = |row: &ResultRow| row.candidate.as_ref().is_some_and(|candidate| candidate.baseline);
+/// What an evaluation has to know of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Evaluated {
+    framework: String,
+    candidate_id: String,
+    baseline: bool,
+}
+
+impl Evaluated {
+    fn of(row: &Row) -> Self {
+        let text = |key: &str| row.str(key).unwrap_or_default().to_string();
+        let baseline = row.get("candidate").is_some_and(|candidate| candidate["baseline"] == true);
+        Self { framework: text("framework"), candidate_id: text("candidate_id"), baseline }
+    }
+}
+
+/// Writes the evaluations into the result rows of their candidates, marked as used; of several tasks the worst counts.
+pub fn write(evaluations: &mut [Evaluation], rows: &mut [Row]) {
+    let results: Vec<Evaluated> = rows.iter().map(Evaluated::of).collect();
     let baselines: BTreeMap<&str, &str> = results
         .iter()
-        .filter(|row| is_baseline(row))
-        .map(|row| (row.framework.as_str(), row.candidate_id.as_str()))
+        .filter(|result| result.baseline)
+        .map(|result| (result.framework.as_str(), result.candidate_id.as_str()))
         .collect();
-    let quality = |row: &ResultRow| {
-        let own = evaluations.iter().filter(|one| one.is_of(row));
+    let quality = |result: &Evaluated| {
+        let own = evaluations.iter().filter(|one| one.is_of(result));
         let reference = |one: &Evaluation| {
-            let baseline = *baselines.get(row.framework.as_str())?;
+            let baseline = *baselines.get(result.framework.as_str())?;
             evaluations.iter().find(|other| other.of == baseline && other.task == one.task)
         };
         own.map(|one| one.quality(reference(one)))
             .reduce(|a, b| if a.verdict.and(b.verdict) == a.verdict { a } else { b })
     };
-    let all: Vec<Option<AnswerQuality>> = results.iter().map(quality).collect();
-    for one in evaluations.iter_mut() {
-        one.used |= results.iter().any(|row| one.is_of(row));
+    for (row, result) in rows.iter_mut().zip(&results) {
+        let Some(answers) = quality(result) else { continue };
+        let mut members: Members = row.get("quality").and_then(Value::as_object).cloned().unwrap_or_default();
+        members.insert("answers".into(), json!(answers));
+        row.set("quality", members);
     }
-    for (row, found) in results.iter_mut().zip(all) {
-        row.quality.answers = found.or(row.quality.answers.take());
+    for one in evaluations.iter_mut() {
+        one.used |= results.iter().any(|result| one.is_of(result));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::kinds::{CandidateBlock, Status};
-    use serde_json::json;
 
-    fn result(id: &str, baseline: bool) -> ResultRow {
-        let mut row = ResultRow::new("vllm", id, "m", Status::Ok);
-        let block = json!({"changed": {}, "baseline": baseline, "index": 0, "of": 2});
-        row.candidate = Some(serde_json::from_value::<CandidateBlock>(block).unwrap());
-        row
+    fn result(id: &str, baseline: bool) -> Row {
+        let row = json!({"framework": "vllm", "candidate_id": id, "candidate": {"baseline": baseline}, "status": "ok"});
+        Row::parse(&row.to_string()).unwrap()
+    }
+
+    fn answers(row: &Row) -> Option<AnswerQuality> {
+        serde_json::from_value(row.get("quality")?["answers"].clone()).ok()
     }
 
     fn gsm8k(score: f64) -> Value {
@@ -174,10 +193,10 @@ mod tests {
         write(&mut all, &mut rows);
         let unused: Vec<String> = all.iter().filter_map(Evaluation::unused).collect();
         assert_eq!(unused, ["no result is of nobody, whose gsm8k lm-eval evaluated"]);
-        let verdicts: Vec<_> = rows.iter().map(|row| row.quality.answers.as_ref().map(|a| a.verdict)).collect();
+        let verdicts: Vec<_> = rows.iter().map(|row| answers(row).map(|a| a.verdict)).collect();
         let (same, worse) = (Some(CheckVerdict::Same), Some(CheckVerdict::Worse));
         assert_eq!(verdicts, [same, worse, same, None]);
-        let reason = rows[1].quality.answers.as_ref().unwrap().reason.clone();
+        let reason = answers(&rows[1]).unwrap().reason;
         assert_eq!(reason, "gsm8k: 89.0 % of 1319 right, 94.0 % of 1319 by its baseline (p = 0.00)");
     }
 
@@ -188,7 +207,7 @@ mod tests {
         let mut results = [result("base", true)];
         write(&mut all, &mut results);
         assert_eq!(all[0].unused(), None);
-        let answers = results[0].quality.answers.clone().unwrap();
+        let answers = answers(&results[0]).unwrap();
         assert_eq!((answers.verdict, answers.right), (CheckVerdict::Undetermined, Some(850)));
         for (wrong, why) in [
             (json!({"a": 1}), "CANDIDATE=FILE"),

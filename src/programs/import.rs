@@ -1,55 +1,51 @@
 //! Result files of other clients, recognized by their content, and folders of their sweeps.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::import_folder::{self, FolderFile, MAX_FILE, is_record, of_folder};
+use super::input::InputSource;
 use super::{import_yaml, stdio};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::redact;
 use crate::normalize::import::{
-    FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, keys, nearest, put, results,
-    typed,
+    FORMATS, ImportFormat, ImportOverrides, ImportedResult, NamePattern, Repeats, Source, failed, keys, nearest,
+    results,
 };
 use crate::rows::jsonl;
 use crate::rows::jsonl::{is_csv_header, quote_bare};
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
-use crate::rows::words::{FailureClass, Status};
+
+/// Maximum length of a first line, in bytes: the beginning of a long one is enough to recognize one of our rows.
+const FIRST_LINE: u64 = 1 << 24;
 
 /// True for a file that does not contain rows: its first line is not a whole JSON object, or it is one record of
 /// another client's result.
-#[must_use]
-pub fn is_other_client(path: &Path) -> bool {
-    if path == Path::new("-") || path.is_dir() {
-        return path.is_dir();
+pub fn is_other_client(input: &mut InputSource) -> bool {
+    if input.path() == Path::new("-") || input.path().is_dir() {
+        return input.path().is_dir();
     }
-    let Ok(mut source) = stdio::open(path) else { return false };
-    let mut line = Vec::new();
-    // The beginning of a long line is enough to recognize one of our rows.
-    let mut limited = std::io::Read::take(&mut source, 1 << 24);
-    if limited.read_until(b'\n', &mut line).is_err() || line.is_empty() {
+    let line = input.first_line(FIRST_LINE).unwrap_or_default();
+    if line.is_empty() {
         // A file of rows may be empty: a run that was interrupted. A document may not.
-        return path.extension().is_some_and(|end| end == "json");
+        return input.path().extension().is_some_and(|end| end == "json");
     }
     if stdio::binary(&line).is_some() {
         return true;
     }
     let text = String::from_utf8_lossy(&line);
     let text = text.trim_start_matches('\u{feff}').trim();
-    if !text.starts_with(['{', '[']) && stdio::read_text(path, MAX_FILE).is_ok_and(|text| import_yaml::is_report(&text))
-    {
-        return true;
+    if !text.starts_with(['{', '[']) {
+        return is_csv_header(text)
+            || (import_yaml::may_begin(text) && input.whole(MAX_FILE).is_ok_and(|text| import_yaml::is_report(&text)));
     }
     match serde_json::from_str::<Members>(text) {
         Ok(object) => is_record(&Value::Object(object)),
-        Err(_) => {
-            ((text.starts_with('{') || text.starts_with('[')) && !text.contains("\"record\"")) || is_csv_header(text)
-        }
+        Err(_) => !text.contains("\"record\""),
     }
 }
 
@@ -58,35 +54,41 @@ pub fn is_other_client(path: &Path) -> bool {
 /// # Errors
 /// What cannot be read.
 pub fn read(
-    path: &Path,
+    input: InputSource,
     overrides: &ImportOverrides,
     repeats: &mut Repeats,
     notice: &Notice,
 ) -> Result<Vec<ResultRow>> {
+    let path = input.path().to_path_buf();
     if !path.is_dir() {
-        return file(path, &of_file(path, overrides)?, repeats, notice);
+        let overrides = of_file(&path, overrides)?;
+        return results_of(&path, contents(input, notice)?, &overrides, repeats, notice);
     }
     let (mut all, mut skipped, mut taken) = (Vec::new(), Vec::new(), false);
-    for (one, found) in import_folder::files(path)? {
-        let read = contents(&one, notice);
-        let is_result = match (found, &read) {
-            (FolderFile::ByName, _) => true,
-            (FolderFile::ByContent, Ok(contents)) => contents.first().is_some_and(|(_, first)| is_result(first)),
-            (FolderFile::ByContent, Err(_)) | (FolderFile::Other, _) => false,
+    for (one, found) in import_folder::files(&path)? {
+        let read = match found {
+            FolderFile::ByName => contents(InputSource::of(one.clone()), notice),
+            FolderFile::ByContent => match contents(InputSource::of(one.clone()), notice) {
+                Ok(contents) if contents.first().is_some_and(|(_, first)| is_result(first)) => Ok(contents),
+                Ok(_) | Err(_) => {
+                    skipped.push(one);
+                    continue;
+                }
+            },
+            FolderFile::Other => {
+                skipped.push(one);
+                continue;
+            }
         };
-        if !is_result {
-            skipped.push(one);
-            continue;
-        }
         taken = true;
         // An unreadable file does not hide the others.
-        let of_it = of_folder(&one, path, overrides);
+        let of_it = of_folder(&one, &path, overrides);
         match of_it.and_then(|overrides| results_of(&one, read?, &overrides, repeats, notice)) {
             Ok(found) => all.extend(found),
             Err(e) => notice.error(&e),
         }
     }
-    import_folder::report_skipped(path, &skipped, taken, notice)?;
+    import_folder::report_skipped(&path, &skipped, taken, notice)?;
     Ok(all)
 }
 
@@ -108,10 +110,6 @@ fn origin(path: &Path) -> (String, String) {
         Some(folder) => (stdio::name(folder), folder.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         None => (stdio::name(path), stem(path)),
     }
-}
-
-fn file(path: &Path, overrides: &ImportOverrides, repeats: &mut Repeats, notice: &Notice) -> Result<Vec<ResultRow>> {
-    results_of(path, contents(path, notice)?, overrides, repeats, notice)
 }
 
 fn results_of(
@@ -154,14 +152,15 @@ fn whole(path: &Path) -> Result<Value> {
 }
 
 /// The results in a file, each with its place: a single one, a list, one per line, or all lines as one.
-fn contents(path: &Path, notice: &Notice) -> Result<Vec<(String, Value)>> {
-    let name = stdio::name(path);
-    let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
+fn contents(input: InputSource, notice: &Notice) -> Result<Vec<(String, Value)>> {
+    let path = input.path().to_path_buf();
+    let name = stdio::name(&path);
+    let text = quote_bare(&input.text(MAX_FILE)?);
     if text.trim().is_empty() {
         return Err(Error::new("the file is empty").at(name));
     }
     if text.lines().next().is_some_and(is_csv_header) {
-        return Err(Error::new(import_folder::csv(path)).at(name));
+        return Err(Error::new(import_folder::csv(&path)).at(name));
     }
     if import_yaml::is_report(&text) {
         return import_yaml::documents(&text, &name);
@@ -199,7 +198,7 @@ pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedRe
     // A sweep's own record of a run that it skipped.
     if content["error_type"].is_string() && content["error"].is_string() {
         let source = Source::default();
-        return Ok(vec![ImportedResult { row: failure(content, overrides)?, source }]);
+        return Ok(vec![ImportedResult { row: failed(content, overrides)?, source }]);
     }
     match ImportFormat::of(content) {
         Some(format) => results(format, content, overrides),
@@ -210,20 +209,6 @@ pub fn of(content: &Value, overrides: &ImportOverrides) -> Result<Vec<ImportedRe
             None => Error::new("unknown format: not a result of a known benchmark client"),
         }),
     }
-}
-
-fn failure(content: &Value, overrides: &ImportOverrides) -> Result<ResultRow> {
-    let text = |key: &str| content[key].as_str().unwrap_or_default();
-    let mut row = json!(ResultRow {
-        failure_class: Some(FailureClass::ClientFailed),
-        failure_reason: Some(format!("{}: {}", text("error_type"), text("error"))),
-        sla: [("passed".to_string(), Value::Null)].into_iter().collect(),
-        ..ResultRow::new("vllm", &overrides.name, "", Status::Failed)
-    });
-    for (place, value) in &overrides.set {
-        put(&mut row, place, value.clone());
-    }
-    typed(row)
 }
 
 /// Skipped content: the first line of each file and reason is reported, then the number of others.

@@ -14,6 +14,11 @@ const KEYS: (&str, [&str; 2]) = ("version:", ["results:", "metrics:"]);
 static NOT_FINITE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"([:,\[] *|- +)([-+]?\.(?:inf|Inf|INF|nan|NaN|NAN))\b").expect("a fixed pattern"));
 
+/// True for a first line that a report may have: a comment, the start of a document, or a key.
+pub fn may_begin(line: &str) -> bool {
+    line.is_empty() || line.starts_with('#') || line == "---" || line.contains(':')
+}
+
 /// True for a text with the keys of a report.
 #[must_use]
 pub fn is_report(text: &str) -> bool {

@@ -8,6 +8,7 @@ pub mod expand;
 pub mod import;
 mod import_folder;
 mod import_yaml;
+mod input;
 pub mod load;
 mod local;
 pub mod normalize;

@@ -1,10 +1,10 @@
 //! bench-normalize: turn recorded runs into result rows.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::base::error::{Context, Error, Result};
+use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::normalize::{Args, OutputFormat};
@@ -12,6 +12,8 @@ use crate::normalize::evals::Evaluation;
 use crate::normalize::import::{ImportOverrides, Repeats};
 use crate::normalize::{RowFold, StreamLine, claim, evals, llm_d};
 use crate::programs::import::{Named, Refused};
+use crate::programs::import_folder::MAX_FILE;
+use crate::programs::input::InputSource;
 use crate::programs::stdio::Output;
 use crate::programs::{import, stdio};
 use crate::rows::jsonl::{RowPlace, RowWriter};
@@ -25,32 +27,36 @@ use serde_json::Value;
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         let overrides = import::overrides(args.candidate.as_deref(), &args.set, args.name.clone())?;
-        let mut evaluations = evaluations(&args.answers)?;
+        let evaluations = evaluations(&args.answers)?;
         let output = Output::open(args.output.as_deref())?;
         let mut normalizing = Normalizer {
             out: output.rows()?,
             to: args.to,
             left_out: 0,
             fold: RowFold::default(),
+            evaluations,
+            held: Vec::new(),
             overrides,
             named: Named::default(),
             repeats: Repeats::default(),
             refused: Refused::default(),
             notice,
         };
-        let (others, own): (Vec<PathBuf>, Vec<PathBuf>) =
-            args.files.iter().cloned().partition(|path| import::is_other_client(path));
-        for path in &others {
-            match import::read(path, &normalizing.overrides, &mut normalizing.repeats, notice) {
-                Ok(mut results) => {
-                    evals::write(&mut evaluations, &mut results);
-                    results.iter().try_for_each(|result| normalizing.result(result))?;
-                }
+        let inputs = args.files.iter().cloned().map(InputSource::of).map(|mut input| {
+            let is_other = import::is_other_client(&mut input);
+            (input, is_other)
+        });
+        let (others, own): (Vec<_>, Vec<_>) = inputs.partition(|(_, is_other)| *is_other);
+        let has_rows = others.is_empty() || !own.is_empty();
+        for (input, _) in others {
+            match import::read(input, &normalizing.overrides, &mut normalizing.repeats, notice) {
+                Ok(results) => results.iter().try_for_each(|result| normalizing.result(result))?,
                 Err(e) => notice.error(&e),
             }
         }
-        if others.is_empty() || !own.is_empty() {
-            for line in stdio::lines(&own, StreamLine::parse, notice) {
+        if has_rows {
+            let own = own.into_iter().map(|(input, _)| input).collect();
+            for line in stdio::lines_of(own, StreamLine::parse, notice) {
                 match line {
                     Ok((StreamLine::Request(request), place)) => {
                         normalizing.fold.request(&request).unwrap_or_else(|e| notice.error(&e.at(place)));
@@ -62,15 +68,13 @@ pub fn main() -> ExitCode {
             }
         }
         std::mem::take(&mut normalizing.refused).end(notice);
-        let mut results = std::mem::take(&mut normalizing.fold).finish();
-        evals::write(&mut evaluations, &mut results);
-        evaluations.iter().filter_map(Evaluation::unused).for_each(|why| notice.warn(why));
-        for result in results {
+        for result in std::mem::take(&mut normalizing.fold).finish() {
             if result.failure_class == Some(FailureClass::Incomplete) {
                 notice.error(&Error::new(result.failure_reason.clone().unwrap_or_default()));
             }
             normalizing.result(&result)?;
         }
+        normalizing.evaluate()?;
         if normalizing.left_out > 0 {
             notice.warn(format!(
                 "{} results without metrics skipped: --to llm-d has no report for them",
@@ -87,9 +91,11 @@ fn evaluations(answers: &[String]) -> Result<Vec<Evaluation>> {
     let mut all = Vec::new();
     for answer in answers {
         let (of, path) = answer.split_once('=').map_or((None, answer.as_str()), |(of, path)| (Some(of), path));
-        let text = std::fs::read_to_string(path).context("cannot read the evaluation").map_err(|e| e.at(path))?;
-        let content = serde_json::from_str(&text).map_err(|e| Error::new("not JSON").because(e).at(path))?;
-        all.extend(evals::read(&content, of).map_err(|e| e.at(path))?);
+        let path = Path::new(path);
+        let at = |e: Error| e.at(stdio::name(path));
+        let text = stdio::read_text(path, MAX_FILE)?;
+        let content = serde_json::from_str(&text).map_err(|e| at(Error::new("not JSON").because(e)))?;
+        all.extend(evals::read(&content, of).map_err(at)?);
     }
     Ok(all)
 }
@@ -99,6 +105,9 @@ struct Normalizer {
     to: OutputFormat,
     left_out: usize,
     fold: RowFold,
+    evaluations: Vec<Evaluation>,
+    /// All results, if there are evaluations: that of a baseline may come last.
+    held: Vec<Row>,
     overrides: ImportOverrides,
     named: Named,
     repeats: Repeats,
@@ -124,7 +133,7 @@ impl Normalizer {
                 if let Some(claim) = claim::hold(&mut other) {
                     self.notice.warn(format!("{place}: {claim}"));
                 }
-                self.pass(&other)
+                self.pass(other)
             }
             Ok(None) => Ok(()),
             Err(e) => {
@@ -142,6 +151,10 @@ impl Normalizer {
     }
 
     fn result(&mut self, result: &ResultRow) -> Result<()> {
+        if !self.evaluations.is_empty() {
+            self.held.push(Row::new("result", result));
+            return Ok(());
+        }
         match self.to {
             OutputFormat::Rows => self.out.write_typed("result", result),
             OutputFormat::LlmD => self.report(llm_d::report(result)),
@@ -149,11 +162,27 @@ impl Normalizer {
     }
 
     /// A row that is not folded: unchanged, or as a report if it is a result row.
-    fn pass(&mut self, row: &Row) -> Result<()> {
+    fn pass(&mut self, row: Row) -> Result<()> {
+        if !self.evaluations.is_empty() && row.record() == Some("result") {
+            self.held.push(row);
+            return Ok(());
+        }
+        self.write(&row)
+    }
+
+    fn write(&mut self, row: &Row) -> Result<()> {
         match self.to {
             OutputFormat::Rows => self.out.write(row),
             OutputFormat::LlmD => self.report(row.view::<ResultRow>().ok().and_then(|result| llm_d::report(&result))),
         }
+    }
+
+    /// Writes the evaluations into all results, and these to the output.
+    fn evaluate(&mut self) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held);
+        evals::write(&mut self.evaluations, &mut held);
+        self.evaluations.iter().filter_map(Evaluation::unused).for_each(|why| self.notice.warn(why));
+        held.iter().try_for_each(|row| self.write(row))
     }
 
     fn report(&mut self, report: Option<Value>) -> Result<()> {

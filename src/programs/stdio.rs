@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::input::InputSource;
+pub use super::input::{binary, name, open, read_text};
 use crate::base::digest;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
@@ -19,7 +21,6 @@ use crate::load::dataset::ReadOptions;
 use crate::rows::jsonl::{LineBatch, RowPlace, RowReader, RowWriter};
 use crate::rows::kinds::Dataset;
 use crate::rows::row::Row;
-use crate::system::special_file;
 use crate::system::whole_file::{WholeFile, cannot_write};
 
 /// Maximum size of a dataset, in bytes: it is read into memory.
@@ -105,28 +106,6 @@ pub fn write_error(e: io::Error) -> Error {
     }
 }
 
-/// The name by which messages call an input: `stdin` for `-`.
-#[must_use]
-pub fn name(path: &Path) -> String {
-    if path == Path::new("-") { "stdin".into() } else { path.display().to_string() }
-}
-
-/// Opens one input; `-` is standard input.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())));
-    }
-    let at = |e: io::Error| Error::new("cannot open").because(e).at(name(path));
-    let file = File::open(path).map_err(at)?;
-    if special_file::is_endless(&file, path).map_err(at)? {
-        return Err(Error::new("this is a device, not a file").at(name(path)));
-    }
-    Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
-}
-
 /// The lines of all inputs, one input after the other, each with its place (`stdin:17`).
 pub struct InputLines<F> {
     sources: Inputs,
@@ -135,7 +114,7 @@ pub struct InputLines<F> {
 
 /// Inputs, opened one after the other.
 struct Inputs {
-    paths: VecDeque<PathBuf>,
+    left: VecDeque<InputSource>,
     open: Option<RowReader<Box<dyn BufRead + Send>>>,
     notice: &'static Notice,
 }
@@ -149,18 +128,28 @@ pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> InputLines<fn(&str) -
 /// The same, each line as what `parse` makes of it.
 #[must_use]
 pub fn lines<T, F: FnMut(&str) -> Result<T>>(paths: &[PathBuf], parse: F, notice: &'static Notice) -> InputLines<F> {
-    InputLines { sources: sources(paths, notice), parse }
+    lines_of(paths.iter().cloned().map(InputSource::of).collect(), parse, notice)
 }
 
-fn sources(paths: &[PathBuf], notice: &'static Notice) -> Inputs {
-    let mut paths: VecDeque<PathBuf> = paths.iter().cloned().collect();
-    if paths.is_empty() {
-        paths.push_back(PathBuf::from("-"));
+/// The same for inputs of which the beginning may have been read.
+#[must_use]
+pub fn lines_of<T, F: FnMut(&str) -> Result<T>>(
+    inputs: Vec<InputSource>,
+    parse: F,
+    notice: &'static Notice,
+) -> InputLines<F> {
+    InputLines { sources: sources(inputs, notice), parse }
+}
+
+fn sources(inputs: Vec<InputSource>, notice: &'static Notice) -> Inputs {
+    let mut left = VecDeque::from(inputs);
+    if left.is_empty() {
+        left.push_back(InputSource::of(PathBuf::from("-")));
     }
-    if paths.iter().any(|p| p == Path::new("-")) && io::stdin().is_terminal() {
+    if left.iter().any(|input| input.path() == Path::new("-")) && io::stdin().is_terminal() {
         notice.warn("reading rows from the terminal; end with Ctrl-D (see --help)");
     }
-    Inputs { paths, open: None, notice }
+    Inputs { left, open: None, notice }
 }
 
 impl<T, F: FnMut(&str) -> Result<T>> Iterator for InputLines<F> {
@@ -187,9 +176,10 @@ impl<T, F: FnMut(&str) -> Result<T>> Iterator for InputLines<F> {
 impl Inputs {
     /// Opens the next input, if it can be; `None` when there is none left.
     fn open_next(&mut self) -> Option<()> {
-        let path = self.paths.pop_front()?;
-        match open(&path) {
-            Ok(source) => self.open = Some(RowReader::new(source, name(&path).as_str())),
+        let input = self.left.pop_front()?;
+        let name = name(input.path());
+        match input.open() {
+            Ok(source) => self.open = Some(RowReader::new(source, name.as_str())),
             Err(e) => self.notice.error(&e),
         }
         Some(())
@@ -220,7 +210,7 @@ pub fn parallel<T: Send, S: Send>(
     parse: impl Fn(&mut S, &str) -> Result<T> + Sync,
     notice: &'static Notice,
 ) -> Vec<(S, Vec<T>)> {
-    let source = Mutex::new(sources(paths, notice));
+    let source = Mutex::new(sources(paths.iter().cloned().map(InputSource::of).collect(), notice));
     let next = || source.lock().unwrap_or_else(PoisonError::into_inner).batch();
     let work = |first: Option<LineBatch>| {
         let (mut own, mut made) = (make(), Vec::new());
@@ -280,57 +270,6 @@ pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
     paths.sort();
     Ok(paths)
 }
-
-/// The whole text of one input, at most `limit` bytes.
-///
-/// # Errors
-/// When it cannot be read, is longer, or is not UTF-8.
-pub fn read_text(path: &Path, limit: usize) -> Result<String> {
-    let mut bytes = Vec::new();
-    let at = |e: Error| e.at(name(path));
-    if special_file::is_named_pipe(path) {
-        return Err(at(Error::new("this is a named pipe or a socket, not a file")));
-    }
-    let size = open(path)?
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| at(Error::new("cannot read").because(e)))?;
-    if size > limit {
-        return Err(at(Error::new(format!("larger than {limit} bytes"))));
-    }
-    String::from_utf8(bytes).map_err(|e| at(Error::new("cannot read").because(no_text(e.as_bytes()))))
-}
-
-/// What bytes that are not UTF-8 are, by their beginning.
-fn no_text(bytes: &[u8]) -> String {
-    binary(bytes).map_or_else(|| "it is not text in UTF-8".into(), String::from)
-}
-
-/// What a file is that begins with these bytes, and what to do with it; `None` for text.
-#[must_use]
-pub fn binary(bytes: &[u8]) -> Option<&'static str> {
-    KINDS.iter().find(|(beginning, _)| bytes.starts_with(beginning)).map(|(_, what)| *what)
-}
-
-/// Beginnings of files that are not text in UTF-8, and what to do with these.
-const KINDS: [(&[u8], &str); 10] = [
-    (
-        b"PAR1",
-        "it is a Parquet file: convert it to JSON first, for example with duckdb -c \"COPY (FROM 'FILE.parquet') TO 'FILE.json'\"",
-    ),
-    (
-        b"ARROW1",
-        "it is an Arrow file: convert it to JSON first, for example with `datasets.Dataset.from_file(FILE).to_json(FILE)` of Python",
-    ),
-    (b"SQLite format 3", "it is an SQLite database: export its table as JSON first (sqlite3 -json FILE 'SELECT ...')"),
-    (b"\x1f\x8b", "it is compressed (gzip): unpack it first (gunzip -k FILE)"),
-    (b"\x28\xb5\x2f\xfd", "it is compressed (Zstandard): unpack it first (unzstd FILE)"),
-    (b"\xfd7zXZ", "it is compressed (xz): unpack it first (unxz -k FILE)"),
-    (b"BZh", "it is compressed (bzip2): unpack it first (bunzip2 -k FILE)"),
-    (b"PK\x03\x04", "it is a ZIP archive: unpack it first (unzip FILE)"),
-    (b"\xff\xfe", "it is UTF-16: convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE)"),
-    (b"\xfe\xff", "it is UTF-16: convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE)"),
-];
 
 /// A dataset, read as `known` says, and the SHA-256 of its bytes.
 ///

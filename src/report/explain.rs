@@ -184,7 +184,7 @@ fn reason(ranking: &Ranking, group: &Group, place: usize) -> String {
     };
     let own = &group.ranked[place].best;
     let who = candidate(neighbour.entry());
-    let side = if place == 0 { "ahead of" } else { "behind" };
+    let side = if place == 0 { "Ahead of" } else { "Behind" };
     let tied = |i: usize| group.ties.members.contains(&i);
     let (by, statistic) = (ranking.options.by.unit(), ranking.options.statistic.title());
     let pair = |own: Option<f64>, other: Option<f64>| format!("{} against {}", number(own), number(other));
@@ -207,7 +207,5 @@ fn reason(ranking: &Ranking, group: &Group, place: usize) -> String {
         Some(4) => format!("by {statistic} TPOT: {} ms", pair(keys.tpot, others.tpot)),
         Some(_) => format!("by GPUs: {}", pair(keys.gpus, others.gpus)),
     };
-    let mut sentence = format!("{side} {who} {what}.");
-    sentence[..1].make_ascii_uppercase();
-    sentence
+    format!("{side} {who} {what}.")
 }

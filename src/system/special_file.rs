@@ -17,6 +17,12 @@ pub fn is_endless(file: &File, path: &Path) -> std::io::Result<bool> {
     Ok(is_device && !file.is_terminal() && path != Path::new("/dev/null"))
 }
 
+/// True for what can be read only once: a pipe, a socket, standard input (`-`) or a device.
+#[must_use]
+pub fn is_stream(path: &Path) -> bool {
+    path == Path::new("-") || std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 /// True for a named pipe or a socket, which may never have a writer; not for the shell's `<(…)`.
 #[must_use]
 pub fn is_named_pipe(path: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Output, fixtures, program, run};
+use crate::harness::{Output, bash, fixtures, program, run, scratch};
 
 fn native(name: &str) -> std::path::PathBuf {
     fixtures().join("native").join(name)
@@ -157,4 +157,82 @@ fn a_named_scenario_of_other_lengths_is_another_workload() {
     let workload = |row: &Value| row["fingerprint"]["workload"].clone();
     assert_eq!(workload(&rows[0]), workload(&rows[1]), "two clients");
     assert_ne!(workload(&rows[0]), workload(&rows[2]), "other lengths");
+}
+
+#[test]
+fn an_evaluation_reaches_results_however_they_come_in() {
+    let folder = scratch();
+    let write = |name: &str, content: String| fs::write(folder.path().join(name), content).unwrap();
+    let evaluation =
+        json!({"results": {"gsm8k": {"exact_match,strict-match": 0.9}}, "n-samples": {"gsm8k": {"effective": 1000}}});
+    write("eval.json", evaluation.to_string());
+    let one_line: Value = serde_json::from_str(&fs::read_to_string(native("plain/vllm-0.33.0.json")).unwrap()).unwrap();
+    write("line.jsonl", format!("{one_line}\n"));
+    write(
+        "row.jsonl",
+        json!({"record": "result", "framework": "vllm", "candidate_id": "c", "metrics": {}}).to_string() + "\n",
+    );
+    fs::copy(native("plain/vllm-0.33.0.json"), folder.path().join("whole.json")).unwrap();
+    for file in ["line.jsonl", "row.jsonl", "whole.json"] {
+        for answers in ["vllm=eval.json", "vllm=-"] {
+            let mut command = program("bench-normalize");
+            command.args([file, "--answers", answers]).current_dir(folder.path());
+            let done = run(&mut command, &evaluation.to_string()).expect(0);
+            let rows = done.records("result");
+            assert_eq!((rows.len(), done.stderr.as_str()), (1, ""), "{file}");
+            assert_eq!(rows[0]["quality"]["answers"]["right"], 900, "{file}: {}", done.stdout);
+        }
+    }
+    // The baseline may be in another file, and come last.
+    let of = |id: &str, baseline: bool| json!({"record": "result", "framework": "vllm", "candidate_id": id, "status": "ok", "candidate": {"baseline": baseline}});
+    write("low.jsonl", of("low", false).to_string());
+    write("base.jsonl", of("base", true).to_string());
+    write("better.json", evaluation.to_string().replace("0.9", "0.95"));
+    let mut command = program("bench-normalize");
+    command.args(["low.jsonl", "base.jsonl", "--answers", "low=eval.json", "--answers", "base=better.json"]);
+    let rows = run(command.current_dir(folder.path()), "").expect(0).records("result");
+    let verdicts: Vec<&Value> = rows.iter().map(|row| &row["quality"]["answers"]["verdict"]).collect();
+    assert_eq!(verdicts, ["worse", "same"], "{rows:?}");
+}
+
+#[test]
+fn a_pipe_is_read_from_its_beginning() {
+    let folder = scratch();
+    let row = |n: u32| json!({"record": "result", "framework": "x", "status": "ok", "candidate_id": n}).to_string();
+    fs::write(folder.path().join("rows.jsonl"), (0..2000).map(|n| row(n) + "\n").collect::<String>()).unwrap();
+    fs::copy(native("plain/vllm-0.33.0.json"), folder.path().join("whole.json")).unwrap();
+    let report = "version: '0.2'\nresults: {}\n";
+    fs::write(folder.path().join("report.yaml"), report).unwrap();
+    for (script, results) in [
+        ("bench-normalize <(cat rows.jsonl)", 2000),
+        ("bench-normalize <(cat whole.json) <(cat rows.jsonl)", 2001),
+        ("mkfifo pipe; cat rows.jsonl > pipe & bench-normalize pipe", 2000),
+        ("mkfifo pipe2; cat whole.json > pipe2 & bench-normalize pipe2", 1),
+    ] {
+        let done = run(bash(script).current_dir(folder.path()), "").expect(0);
+        assert_eq!(done.records("result").len(), results, "{script}: {}", done.stderr);
+    }
+    let by_name = normalize(&[folder.path().join("report.yaml").to_str().unwrap()]);
+    let by_pipe = run(bash("bench-normalize <(cat report.yaml)").current_dir(folder.path()), "");
+    let reason = |done: &Output| done.stderr.split(": ").skip(2).collect::<Vec<_>>().join(": ");
+    assert_eq!(reason(&by_pipe), reason(&by_name));
+    assert!(by_name.stderr.contains("unknown format") || by_name.stderr.contains("llm-d"), "{}", by_name.stderr);
+}
+
+#[test]
+fn a_failed_run_of_a_sweep_takes_what_is_set_of_it() {
+    let folder = scratch();
+    let file = folder.path().join("seqs16-chat-run2-failure.json");
+    fs::write(&file, json!({"error_type": "RuntimeError", "error": "no memory"}).to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let pattern = "seqs{max_num_seqs}-{scenario}-run{repeat}-failure";
+    let done = normalize(&[file, "--name", pattern, "--set", "framework=sglang"]).expect(0);
+    let rows = done.records("result");
+    assert_eq!((&rows[0]["framework"], &rows[0]["status"]), (&json!("sglang"), &json!("failed")));
+    assert_eq!(rows[0]["workload"]["scenario"], "chat");
+    assert_eq!(rows[0]["candidate"]["changed"], json!({"max_num_seqs": 16}));
+    let candidate = folder.path().join("candidate.jsonl");
+    fs::write(&candidate, json!({"framework": "sglang", "candidate_id": "c7", "model": "m"}).to_string()).unwrap();
+    let rows = normalize(&[file, "--candidate", candidate.to_str().unwrap()]).expect(0).records("result");
+    assert_eq!((&rows[0]["framework"], &rows[0]["candidate_id"]), (&json!("sglang"), &json!("c7")));
 }

@@ -232,6 +232,24 @@ fn the_report_of_an_interrupted_sweep_says_so_first() {
 }
 
 #[test]
+fn the_rows_of_a_complete_sweep_are_folded_once() {
+    let folder = scratch();
+    let (plan, out) = (write_plan(folder.path(), &plan(1)), folder.path().join("out"));
+    run(&mut sweep(&plan, &out), "").expect(0);
+    // A program alone in its folder finds the others in engines/ and on PATH.
+    let (alone, own) = (folder.path().join("bench-sweep"), folder.path().join("engines/own/bin"));
+    let real = |name: &str| std::path::PathBuf::from(program(name).get_program());
+    std::fs::copy(real("bench-sweep"), &alone).unwrap();
+    std::fs::create_dir_all(&own).unwrap();
+    let script = format!("#!/bin/sh\necho x >> calls\nexec '{}' \"$@\"\n", real("bench-normalize").display());
+    std::fs::write(own.join("bench-normalize"), script).unwrap();
+    std::fs::set_permissions(own.join("bench-normalize"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = format!("{} {} --out {}", alone.display(), plan.display(), out.display());
+    run(bash(&script).current_dir(folder.path()), "").expect(4);
+    assert_eq!(std::fs::read_to_string(folder.path().join("calls")).unwrap(), "x\n");
+}
+
+#[test]
 fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
     let (folder, mark) = (scratch(), Mark::new("owner"));
     let (plan, out) = (write_plan(folder.path(), &plan(700)), folder.path().join("out"));

@@ -44,19 +44,19 @@ fn said(text: &str) -> &str {
     SAID.find_iter(text).last().map_or(text, |found| &text[found.end()..])
 }
 
-/// The first number after what says so, otherwise the last number.
-fn number(text: &str) -> Option<f64> {
-    let read = |found: regex::Match<'_>| found.as_str().replace(',', "").parse::<f64>().ok();
+/// The first match after what says so, otherwise the last one.
+fn stated<'a>(pattern: &Regex, text: &'a str) -> Option<&'a str> {
     let after = said(text);
-    let stated = if after.len() < text.len() { NUMBER.find(after) } else { None };
-    stated.or_else(|| NUMBER.find_iter(text).last()).and_then(read)
+    let first = if after.len() < text.len() { pattern.find(after) } else { None };
+    first.or_else(|| pattern.find_iter(text).last()).map(|found| found.as_str())
 }
 
-/// The first letter after what says so, otherwise the last one.
+fn number(text: &str) -> Option<f64> {
+    stated(&NUMBER, text)?.replace(',', "").parse().ok()
+}
+
 fn choice(text: &str) -> Option<&str> {
-    let after = said(text);
-    let stated = if after.len() < text.len() { CHOICE.find(after) } else { None };
-    stated.or_else(|| CHOICE.find_iter(text).last()).map(|found| found.as_str())
+    stated(&CHOICE, text)
 }
 
 fn bare(text: &str) -> String {

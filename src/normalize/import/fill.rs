@@ -3,8 +3,12 @@
 use serde_json::{Value, json};
 
 use super::format::{FlagCommand, put};
+use super::overrides::{ImportOverrides, typed};
+use super::repeats::REPEAT;
+use crate::base::error::Result;
 use crate::base::shell;
-use crate::rows::kinds::{CandidateBlock, Members};
+use crate::rows::kinds::{CandidateBlock, Members, ResultRow, WorkloadBlock};
+use crate::rows::words::{FailureClass, Status};
 
 /// Fills in members from a candidate row.
 pub fn from_candidate(row: &mut Value, candidate: &Value) {
@@ -28,6 +32,34 @@ pub fn from_candidate(row: &mut Value, candidate: &Value) {
         put(row, "workload/scenario", scenario["name"].clone());
         put(row, "workload/input_len", scenario["input_len"].clone());
         put(row, "workload/output_len", scenario["output_len"].clone());
+    }
+}
+
+/// The row of a run of which the file states only its error.
+///
+/// # Errors
+/// A member of the wrong type.
+pub fn failed(content: &Value, overrides: &ImportOverrides) -> Result<ResultRow> {
+    let text = |key: &str| content[key].as_str().unwrap_or_default();
+    let mut row = json!(ResultRow {
+        failure_class: Some(FailureClass::ClientFailed),
+        failure_reason: Some(format!("{}: {}", text("error_type"), text("error"))),
+        sla: [("passed".to_string(), Value::Null)].into_iter().collect(),
+        workload: Some(WorkloadBlock::default()),
+        ..ResultRow::new("vllm", &overrides.name, "", Status::Failed)
+    });
+    if let Some(candidate) = &overrides.candidate {
+        from_candidate(&mut row, candidate);
+    }
+    set_members(&mut row, overrides);
+    tidy(&mut row);
+    typed(row)
+}
+
+/// Sets the members that the user sets; the index of a repeat is set where the repeats are numbered.
+pub fn set_members(row: &mut Value, overrides: &ImportOverrides) {
+    for (place, value) in overrides.set.iter().filter(|(place, _)| place != REPEAT) {
+        put(row, place, value.clone());
     }
 }
 

@@ -5,6 +5,7 @@ mod fill;
 mod format;
 pub mod keys;
 mod name_pattern;
+mod overrides;
 mod repeats;
 mod requests;
 #[cfg(test)]
@@ -14,45 +15,22 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use self::format::{FORMATS, ImportFormat, nearest, put};
+pub use self::fill::failed;
+pub use self::format::{FORMATS, ImportFormat, nearest};
 pub use self::name_pattern::NamePattern;
+pub use self::overrides::ImportOverrides;
 pub use self::repeats::{ImportedResult, Repeats, Source};
 
-use self::fill::{argv, from_candidate, tidy, words};
-use self::format::{JsonPlaces, at, is_skipped};
-use self::repeats::{REPEAT, SAME_LENGTH};
+use self::fill::{argv, from_candidate, set_members, tidy, words};
+use self::format::{JsonPlaces, at, is_skipped, put};
+use self::overrides::typed;
+use self::repeats::SAME_LENGTH;
 use crate::base::error::{Error, Result};
 use crate::base::{digest, shell};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla};
 use crate::rows::kinds::{NativeBlock, NativeField, Quality, ResultRow, WorkloadBlock};
 use crate::rows::words::{FailureClass, Latency, LoadMode, Statistic, Status};
-
-/// Members that a file lacks, set by the user.
-#[derive(Debug, Clone, Default)]
-pub struct ImportOverrides {
-    /// A `candidate` row: framework, command, scenario, limits, GPUs.
-    pub candidate: Option<Value>,
-    /// Members of the row by place: `framework`, `workload/scenario`, `hardware/gpu_count`.
-    pub set: Vec<(String, Value)>,
-    /// Name of the file without its extension, for results that do not name a candidate.
-    pub name: String,
-    /// What the names of files state.
-    pub pattern: Option<NamePattern>,
-}
-
-impl ImportOverrides {
-    /// True if the user or the folder sets this member.
-    fn sets(&self, place: &str) -> bool {
-        self.candidate.is_some() || self.set.iter().any(|(set, _)| set == place)
-    }
-
-    /// The index of the repeat, if it is set.
-    fn repeat(&self) -> Option<u32> {
-        let (_, value) = self.set.iter().rev().find(|(place, _)| place == REPEAT)?;
-        u32::try_from(value.as_u64()?).ok()
-    }
-}
 
 /// The results in a file's content, or in one line.
 ///
@@ -151,15 +129,6 @@ fn lengths(row: &ResultRow, overrides: &ImportOverrides) -> [Option<f64>; 2] {
         length("workload/input_len", workload.input_len, "total_input_tokens"),
         length("workload/output_len", workload.output_len, "total_output_tokens"),
     ]
-}
-
-/// A row from its members, some of which were set by the user.
-///
-/// # Errors
-/// A member that is missing or of the wrong type.
-pub fn typed(members: Value) -> Result<ResultRow> {
-    serde_path_to_error::deserialize(members)
-        .map_err(|e| Error::new("--candidate or --set does not fit a result row").because(e))
 }
 
 struct ImportReading<'a> {
@@ -304,9 +273,7 @@ impl ImportReading<'_> {
         if let Some(candidate) = &overrides.candidate {
             from_candidate(&mut row, candidate);
         }
-        for (place, value) in overrides.set.iter().filter(|(place, _)| place != REPEAT) {
-            put(&mut row, place, value.clone());
-        }
+        set_members(&mut row, overrides);
         tidy(&mut row);
         if format.closed_wins && row["workload"]["max_concurrency"].is_number() {
             row["workload"]["request_rate"] = Value::Null;

@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
         guard::adopt_orphans()?;
         let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
-        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, events, notice };
+        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, folded: false, events, notice };
         let exit = sweep.all();
         sweep.tell_end(exit.as_ref().ok().copied());
         signal = sweep.runner.signal();
@@ -135,6 +135,8 @@ struct Sweep<'a> {
     runner: PipeRunner,
     /// A program failed.
     failed: bool,
+    /// The results are made of all rows so far.
+    folded: bool,
     events: Option<Arc<EventCommand>>,
     notice: &'static Notice,
 }
@@ -183,7 +185,7 @@ impl Sweep<'_> {
 
     /// Folds the rows of earlier sweeps, and says how much is left.
     fn resume(&mut self, earlier: &[PathBuf]) -> Result<RunsLeft> {
-        let Some(status) = self.step(steps::normalize(&self.folder, earlier))? else { return Ok(RunsLeft::Stopped) };
+        let Some(status) = self.fold(earlier)? else { return Ok(RunsLeft::Stopped) };
         if !self.folder.path("results.jsonl").is_file() {
             return Err(Error::new(format!("bench-normalize failed with status {status}: nothing to resume from")));
         }
@@ -208,6 +210,13 @@ impl Sweep<'_> {
         }
     }
 
+    /// Makes results of these raw files; their exit status, `None` after a signal.
+    fn fold(&mut self, raw: &[PathBuf]) -> Result<Option<i32>> {
+        let status = self.step(steps::normalize(&self.folder, raw))?;
+        self.folded = status == Some(0);
+        Ok(status)
+    }
+
     /// The number of runs left; `None` if that cannot be found out.
     fn runs_left(&mut self, retry: RetryPolicy, quiet: bool) -> Result<Option<usize>> {
         let path = self.folder.path(".left.part");
@@ -223,6 +232,7 @@ impl Sweep<'_> {
 
     /// Runs the pipe. The rows are in their file even if this program is killed.
     fn measure(&mut self, args: &Args, resumes: bool) -> Result<()> {
+        self.folded = false;
         let path = self.folder.next_raw_file();
         let file = create_appended(&path)?;
         let watch = self.events.clone().map(|events| FailureWatch::start(path.clone(), events));
@@ -269,8 +279,9 @@ impl Sweep<'_> {
             }
             return Err(Error::new("no rows were written"));
         }
-        let normalized = self.end(&steps::normalize(&self.folder, &raw), true)?;
-        self.failed |= normalized != 0;
+        if !self.folded {
+            self.failed |= self.end(&steps::normalize(&self.folder, &raw), true)? != 0;
+        }
         if !self.folder.path("results.jsonl").is_file() {
             let rows = self.folder.path("raw");
             let why = format!("bench-normalize failed: there is no report; the rows are in {}", rows.display());

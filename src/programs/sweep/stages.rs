@@ -53,7 +53,7 @@ impl Sweep<'_> {
                 return Ok(());
             }
             let raw = self.folder.raw_files();
-            if raw.is_empty() || self.step(steps::normalize(&self.folder, &raw))? != Some(0) {
+            if raw.is_empty() || self.fold(&raw)? != Some(0) {
                 return Ok(());
             }
             let Some(left) = self.runs_left(RetryPolicy::Transient, true)?.filter(|left| *left > 0) else {
