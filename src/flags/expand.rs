@@ -67,6 +67,13 @@ pub struct Args {
     /// Only part K of N, such as 3/16: the candidates whose id belongs to it, and the baselines of their frameworks
     #[arg(long, value_name = "K/N", conflicts_with = "emit", help_heading = MANY)]
     pub part: Option<CandidatePart>,
+    /// Write a candidate only once this host could claim it in DIR, which all hosts share, and the next one once it has ended; take over
+    /// what a host that died had claimed; end when all are over
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "parts", "output", "fit"], help_heading = MANY)]
+    pub claim: Option<PathBuf>,
+    /// With --claim: a host that has not renewed its claim for this time is dead
+    #[arg(long, value_name = "SECONDS", default_value = "120", requires = "claim", value_parser = seconds, help_heading = MANY)]
+    pub claim_timeout: Duration,
     /// With --format matrix or k8s-job: the number of parts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with_all = ["part", "emit"], help_heading = MANY)]
     pub parts: Option<u32>,

@@ -24,6 +24,7 @@ Examples:
   bench-sweep plan.yaml --budget 7200                         start no server after two hours
   bench-sweep plan.yaml --out results/m1 --retry failed       run again what failed
   bench-sweep plan.yaml --fit 8h                              choose what to run so that it ends within eight hours
+  bench-sweep plan.yaml --share /shared/m1                    on each of several hosts: they share the candidates
   bench-sweep --status results/m1                             candidates done, failed and left, the best so far, the time left
   bench-sweep --stop results/m1                               end after the current run, with a report; resume later
   bench-sweep --report results/m1                             what it has measured so far, at any time
@@ -83,6 +84,13 @@ pub struct Args {
     /// Only part K of N of the candidates, such as 3/16, with the baselines of their frameworks: one sweep on each of N hosts
     #[arg(long, value_name = "K/N", help_heading = MANY)]
     pub part: Option<CandidatePart>,
+    /// Share the sweep in DIR, which all hosts see: claims in DIR/claims, own files in DIR/nodes/NODE; start the same command on as
+    /// many hosts as there are, at any time
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "part", "fit", "until", "status", "stop", "report"], help_heading = MANY)]
+    pub share: Option<PathBuf>,
+    /// With --share: a host that has not renewed its claim for this time is dead
+    #[arg(long, value_name = "SECONDS", default_value = "120", requires = "share", value_parser = seconds, help_heading = MANY)]
+    pub claim_timeout: Duration,
     /// Only print the commands that would be run
     #[arg(long)]
     pub dry_run: bool,

@@ -30,6 +30,7 @@ use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status, Unit};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, FailureClass};
+use crate::system::claims::ClaimEnder;
 use crate::system::http::HttpClient;
 use crate::system::lease::ClientLease;
 use crate::system::process::feed;
@@ -62,6 +63,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             incumbents: BTreeMap::new(),
             checker: AnswerChecker::default(),
             lost_lease: None,
+            claims: ClaimEnder::default(),
         };
         loader.all(feed(rows)).await
     });
@@ -77,6 +79,8 @@ struct Loader<'a> {
     checker: AnswerChecker,
     /// The server of the last row if it stopped before its lease was taken, and what that means unless its end says why.
     lost_lease: Option<(String, Error)>,
+    /// The claim of the candidate whose rows are being written.
+    claims: ClaimEnder,
 }
 
 impl Loader<'_> {
@@ -116,12 +120,26 @@ impl Loader<'_> {
                 }
             }
             is_open = is_server || (is_open && kind.as_deref() != Some("server_end"));
+            if is_server {
+                self.claims.whole = false;
+                self.claims.written(&row, self.driver.out.sink())?;
+            }
             let done = if is_server { self.server(&row).await } else { self.driver.out.write(&row) };
+            if done.is_ok()
+                && !is_server
+                && let Err(e) = self.claims.written(&row, self.driver.out.sink())
+            {
+                self.driver.notice.error(&e);
+            }
             self.lost_lease = self.lost_lease.take().map(|(id, lost)| (id, lost.at(place.clone())));
             match done {
                 // Nothing more could be saved.
                 Err(e) if e.is_reader_left() || e.is_unwritable() => return Err(e),
-                Err(e) => self.driver.notice.error(&e.at(place)),
+                Err(e) => {
+                    // Another attempt would end in the same way.
+                    self.claims.whole = true;
+                    self.driver.notice.error(&e.at(place));
+                }
                 Ok(()) => {}
             }
             if let Some(signal) = self.driver.signal().filter(|_| kind.as_deref() == Some("server_end")) {
@@ -151,6 +169,7 @@ impl Loader<'_> {
         self.driver.out.write(row)?;
         let checks = AnswerChecker::has_load(&candidate);
         if candidate.units.is_empty() && !checks {
+            self.claims.whole = true;
             return Ok(());
         }
         self.driver.events.enter(&candidate);
@@ -162,7 +181,9 @@ impl Loader<'_> {
             let of = frameworks.get(name).and_then(|framework| Some((framework, framework.client.as_ref()?)));
             let (framework, client) =
                 of.ok_or_else(|| Error::new(format!("no framework definition {name:?} with a benchmark client")))?;
-            return run_import_units(&mut self.driver, framework, client, leased).await;
+            run_import_units(&mut self.driver, framework, client, leased).await?;
+            self.claims.whole = self.driver.signal().is_none();
+            return Ok(());
         }
         // A server that was already running needs no definition; bench-serve has one for every server that it starts.
         if definition.is_none() && lease.is_some() {
@@ -247,7 +268,9 @@ impl Loader<'_> {
             self.driver.events.unit_over();
         }
         let target = CheckTarget { leased, client: asking, builder: builder.as_ref().ok() };
-        self.checker.check(&mut self.driver, &mut self.datasets, target).await
+        self.checker.check(&mut self.driver, &mut self.datasets, target).await?;
+        self.claims.whole = self.driver.signal().is_none() && !stop_file::is_asked();
+        Ok(())
     }
 
     /// Searches for the highest load of a unit; true if no further unit can run.

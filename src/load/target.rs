@@ -117,6 +117,7 @@ impl Target {
                 never_tried: Members::new(),
             },
             position: None,
+            claim: None,
             version: None,
             validated_cli_flags: None,
             substitutions: Vec::new(),

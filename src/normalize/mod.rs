@@ -71,6 +71,7 @@ impl ServerRuns {
         match self.ended.take() {
             Some(end) => self.end(&end),
             None => {
+                self.results.iter_mut().filter_map(|result| result.run.as_mut()).for_each(|run| run.open = true);
                 self.results.iter_mut().for_each(|result| result::lost(result, &self.server));
                 self.unfinished();
             }

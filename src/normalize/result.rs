@@ -116,6 +116,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         client: run.client.to_string(),
         started_at: run.started_at.clone(),
         ended_at: measured.end.map(|end| end.ended_at.clone()),
+        open: false,
         requests: sample
             .by_status
             .iter()
@@ -172,6 +173,7 @@ pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measu
             client: run.client.to_string(),
             started_at: run.started_at.clone(),
             ended_at: None,
+            open: false,
             requests: BTreeMap::new(),
         }),
         ..own

@@ -97,6 +97,17 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
     keys
 }
 
+/// The starts of which rows are the results from their beginning to their end.
+#[must_use]
+pub fn starts(rows: &[(Row, RowPlace)]) -> BTreeSet<String> {
+    let of = |(row, _): &(Row, RowPlace)| {
+        let run = row.get("run")?;
+        let is_open = run.get("open").is_some_and(|open| *open == true);
+        run.get("server_id").filter(|_| !is_open)?.as_str().map(String::from)
+    };
+    rows.iter().filter_map(of).collect()
+}
+
 /// The results among rows; what cannot be read was reported with the rows that are done.
 fn results(rows: &[(Row, RowPlace)]) -> impl Iterator<Item = (&Row, ResultRow)> {
     let results = rows.iter().filter(|(row, _)| row.record() == Some("result"));

@@ -1,6 +1,6 @@
 //! bench-expand: turn plans into candidates, the baseline first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,13 +20,14 @@ use crate::programs::earlier::StageRows;
 use crate::programs::parts::PartList;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
-use crate::programs::{earlier, emit, plans, stdio};
+use crate::programs::{claims, earlier, emit, plans, stdio};
 use crate::rank::Ranking;
 use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::{Candidate, CandidatePosition};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
+use crate::system::process::proc;
 
 /// The number of runs that candidates ask for.
 fn runs(candidates: &[Candidate]) -> usize {
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         }
         let parts = parts(&args)?;
         let mut rows = earlier::rows(&args.done, notice)?;
+        let known = earlier::starts(&rows);
         let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
             ([], []) => (None, None),
@@ -78,6 +80,8 @@ pub fn main() -> ExitCode {
             pending: Vec::new(),
             parts,
             gpus: 0,
+            known,
+            claimed: BTreeMap::new(),
         };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
@@ -120,6 +124,10 @@ struct Expander<'a> {
     parts: Option<PartList>,
     /// The highest number of GPUs of a plan.
     gpus: u32,
+    /// The starts that the results of --done include.
+    known: BTreeSet<String>,
+    /// With --claim, the first unit of each candidate in its plan.
+    claimed: BTreeMap<String, String>,
 }
 
 /// The parts that a format for several hosts lists; `None` for any other format.
@@ -210,6 +218,10 @@ impl Expander<'_> {
         self.estimator.calibrate(&all, plan.stages > 1);
         let mut whole = candidates.clone();
         whole.retain(is_own);
+        if self.args.claim.is_some() {
+            let first = |c: &Candidate| Some((c.candidate_id.clone(), c.units.first()?.key.clone()));
+            self.claimed.extend(all.iter().filter_map(first));
+        }
         match self.stages(&plan) {
             Some(stages) => candidates = self.staged(&candidates, &stages, &is_own),
             None => {
@@ -281,10 +293,31 @@ impl Expander<'_> {
                 *position = CandidatePosition { of: self.candidates, units_left, ..*position };
             }
         }
+        if let Some(root) = &self.args.claim {
+            return self.hand_out(root, pending);
+        }
         pending.iter().try_for_each(|row| match row {
             PendingRow::Other(row) => self.out.write(row),
             PendingRow::Candidate(candidate) => self.write(candidate),
         })
+    }
+
+    /// Writes the candidates that this host can claim, each once the one before has ended.
+    fn hand_out(&mut self, root: &Path, pending: Vec<PendingRow>) -> Result<()> {
+        let is_second_pass = self.best.is_some();
+        let mut all = Vec::new();
+        for row in pending {
+            match row {
+                PendingRow::Other(row) => self.out.write(&row)?,
+                PendingRow::Candidate(candidate) => {
+                    let key = self.claimed.get(&candidate.candidate_id).map_or("", String::as_str);
+                    all.push((claims::name(&candidate, key, is_second_pass), candidate));
+                }
+            }
+        }
+        let claims = claims::open(root, self.args.claim_timeout, &proc::node())?;
+        let known = std::mem::take(&mut self.known);
+        claims::Handout { claims, known, out: &mut self.out, notice: self.notice }.all(all)
     }
 
     /// What a long plan costs, in GPU-hours and money, and which parts cost how much.

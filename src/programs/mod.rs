@@ -1,6 +1,7 @@
 //! One use case per program: connects the flags of the eight programs with the rooms that do the work.
 
 pub mod capture;
+mod claims;
 pub mod convert;
 pub mod earlier;
 pub mod emit;

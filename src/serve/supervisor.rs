@@ -127,6 +127,11 @@ impl Supervisor<'_> {
                     continue;
                 }
             };
+            if candidate.claim.is_some() && (!self.options.chain.is_empty() || self.options.smoke) {
+                return Err(Error::new(
+                    "a claimed candidate (bench-expand --claim) needs bench-load behind bench-serve, which writes how it ended",
+                ));
+            }
             // The baseline comes first; one start shows whether a framework serves at all.
             if self.options.smoke && !self.smoke_tested.insert(candidate.framework.clone()) {
                 continue;

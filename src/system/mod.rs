@@ -1,5 +1,6 @@
 //! Processes, signals, sockets and HTTP: what several programs need of the operating system.
 
+pub mod claims;
 pub mod eta;
 pub mod folder_lock;
 pub mod http;

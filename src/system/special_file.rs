@@ -30,3 +30,9 @@ pub fn is_named_pipe(path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() || found.file_type().is_socket());
     is_pipe && !OPEN_FILES.iter().any(|start| path.starts_with(start))
 }
+
+/// True for a pipe.
+#[must_use]
+pub fn is_pipe(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.file_type().is_fifo())
+}

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{bash, program, rows_in, run, scratch, write_plan};
+use crate::harness::{bash, finish, program, rows_in, run, scratch, wait_until, write_plan};
 
 /// Eight candidates of one framework, each one short run; more time for each step makes them slower.
 const PLAN: &str = "\
@@ -96,4 +97,118 @@ fn a_sweep_of_a_part_has_its_own_folder() {
     assert_eq!(units(&one).into_iter().chain(units(&two)).collect::<BTreeSet<_>>().len(), 8);
     // Its part is complete.
     sweep("1/2", 4);
+}
+
+/// A pipe that claims candidates in `claims`, in a process group of its own.
+fn worker(folder: &Path, i: usize) -> std::process::Child {
+    let script = format!(
+        "bench-expand -q plan.yaml --claim claims --claim-timeout 2 | bench-serve -q | bench-load -q > raw{i}.jsonl"
+    );
+    let mut command = bash(&script);
+    command.current_dir(folder).env("BENCH_NODE", format!("node{i}"));
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().unwrap()
+}
+
+#[test]
+fn workers_share_the_candidates_and_what_a_killed_one_had_is_taken_over() {
+    let folder = scratch();
+    write_plan(folder.path(), PLAN);
+    let mut all: Vec<_> = (0..4).map(|i| worker(folder.path(), i)).collect();
+    // One dies as soon as it has a candidate, with all of its programs.
+    let claims = folder.path().join("claims");
+    let is_of_first = || {
+        let owners = std::fs::read_dir(&claims).ok()?.flatten().map(|entry| entry.path().join("1"));
+        owners
+            .filter(|claim| !claim.join("ended").exists())
+            .find(|claim| std::fs::read_to_string(claim.join("owner")).is_ok_and(|owner| owner.starts_with("node0 ")))
+    };
+    let lost = wait_until(Duration::from_secs(30), is_of_first).unwrap();
+    run(bash(&format!("kill -KILL -- -{}", all[0].id())).current_dir(folder.path()), "").expect(0);
+    all.remove(0).wait().unwrap();
+    for child in all {
+        finish(child, Duration::from_secs(60));
+    }
+    let next = lost.with_file_name("2");
+    assert!(next.join("ended").exists(), "the claim of the dead worker was followed: {}", next.display());
+    in_folder(folder.path(), "cat raw*.jsonl > all.jsonl; bench-normalize -q all.jsonl > results.jsonl");
+    let results = rows_in(&folder.path().join("results.jsonl"));
+    assert_eq!(units(&results).into_iter().collect::<BTreeSet<_>>().len(), 8);
+    assert!(results.len() == 8 && results.iter().all(|row| row["status"] == "ok"), "{results:#?}");
+    // Nobody measured what another one had.
+    let rows = rows_in(&folder.path().join("all.jsonl"));
+    let ends = rows.iter().filter(|row| row["record"] == "server_end" && row["status"] == "ok").count();
+    assert!(ends <= 9, "at most one more than the candidates: {ends}");
+    // All is over: a worker that comes late ends at once.
+    assert!(finish(worker(folder.path(), 9), Duration::from_secs(20)).code == Some(0));
+    assert_eq!(std::fs::read_to_string(folder.path().join("raw9.jsonl")).unwrap(), "");
+}
+
+#[test]
+fn claims_need_a_pipe_and_bench_load() {
+    let folder = scratch();
+    write_plan(folder.path(), PLAN);
+    let said = |script: &str| run(bash(script).current_dir(folder.path()), "").stderr;
+    assert!(said("bench-expand -q plan.yaml --claim c > f.jsonl").contains("pipe it into bench-serve | bench-load"));
+    let chained = said("bench-expand -q plan.yaml --claim d | bench-serve -q -- true");
+    assert!(chained.contains("needs bench-load behind bench-serve"), "{chained}");
+}
+
+/// Sweeps that share a folder, each as a node of its own.
+fn shared(folder: &Path, nodes: &[&str]) -> Vec<std::process::Child> {
+    let one = |node: &&str| {
+        let mut command = program("bench-sweep");
+        command.args(["plan.yaml", "--share", "out", "--no-preflight", "--claim-timeout", "60"]);
+        command.current_dir(folder).env("BENCH_NODE", node).stdout(std::process::Stdio::null());
+        command.spawn().unwrap()
+    };
+    nodes.iter().map(one).collect()
+}
+
+#[test]
+fn nodes_share_a_sweep_with_stages_and_each_has_the_whole_report() {
+    let folder = scratch();
+    let searched = PLAN
+        .replace("benchmark: {max_concurrency: [2]}", "benchmark: {qps: {lower: 8, upper: 64, tolerance: 16}}")
+        .replace("max_p99_ttft_ms: 2000", "max_p90_ttft_ms: 150")
+        .replace("max_candidates_per_framework: 20", "stages: 2")
+        .replace("[1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]", "[1000, 20000, 60000, 80000]");
+    write_plan(folder.path(), &searched);
+    // Two sweeps of one node at once, on GPUs of their own, would be node a and node a.2.
+    for child in shared(folder.path(), &["a", "a", "b"]) {
+        let done = finish(child, Duration::from_secs(110));
+        assert!(matches!(done.code, Some(0 | 4)), "{done:?}");
+    }
+    let nodes = folder.path().join("out/nodes");
+    let names: BTreeSet<String> = std::fs::read_dir(&nodes)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names, BTreeSet::from(["a".to_string(), "a.2".to_string(), "b".to_string()]));
+    in_folder(folder.path(), "bench-normalize -q out/nodes/*/raw/*.jsonl > results.jsonl");
+    let results = rows_in(&folder.path().join("results.jsonl"));
+    let of = |stage: &str| {
+        results
+            .iter()
+            .filter(|row| row["candidate"]["stage"] == stage && row["units"][0].is_string() && row["status"] == "ok")
+            .count()
+    };
+    assert_eq!((of("screen"), of("search") > 0, of("repeat") > 0), (4, true, true));
+    // Nobody died, so each candidate of a stage was started once.
+    for claim in
+        std::fs::read_dir(folder.path().join("out/claims")).unwrap().flatten().filter(|entry| entry.path().is_dir())
+    {
+        let claims: Vec<_> =
+            std::fs::read_dir(claim.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(claims, ["1"], "{}", claim.path().display());
+    }
+    let left = run(bash("bench-expand -q plan.yaml --done results.jsonl").current_dir(folder.path()), "").expect(0);
+    assert_eq!(left.stdout, "");
+    let status = run(program("bench-sweep").args(["--status", "out"]).current_dir(folder.path()), "").expect(0);
+    assert!(status.stdout.contains("nothing left to run"), "{}", status.stdout);
+    let report =
+        run(program("bench-sweep").args(["--report", "out", "--format", "jsonl"]).current_dir(folder.path()), "")
+            .expect(0);
+    assert!(report.stdout.contains("\"decision\""));
 }

@@ -123,6 +123,7 @@ impl CandidateBuilder<'_> {
             weights: plan.weights.clone(),
             search,
             position: None,
+            claim: None,
             version: validated.as_ref().and_then(|validated| validated.version.clone()),
             validated_cli_flags: validated,
             substitutions: own.cloned().collect(),

@@ -11,18 +11,62 @@ use crate::base::notice::Notice;
 use crate::base::span::span;
 use crate::programs::stdio;
 use crate::rows::words::{Stage, Status};
-use crate::system::folder_lock::cannot_create;
+use crate::system::folder_lock::{FolderLock, cannot_create};
 use crate::system::whole_file::remove_parts;
+
+/// The folders of the nodes of a shared sweep, in its folder.
+const NODES: &str = "nodes";
+/// Most sweeps of one node in a shared folder at once: one for each of its GPUs.
+const MOST_SLOTS: usize = 64;
 
 /// A sweep's folder.
 #[derive(Debug, Clone)]
-pub struct SweepFolder(PathBuf);
+pub struct SweepFolder {
+    root: PathBuf,
+    /// The folder of all nodes, where several share a sweep.
+    nodes: Option<PathBuf>,
+}
 
 impl SweepFolder {
-    /// The folder at `path`, which need not exist.
+    /// The folder at `path`, which need not exist: of one sweep, or of one that several nodes share.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self(path)
+        let nodes = Some(path.join(NODES)).filter(|nodes| nodes.is_dir());
+        Self { root: path, nodes }
+    }
+
+    /// The folder of a node that shares the sweep in `shared`.
+    #[must_use]
+    pub fn of_node(shared: &Path, node: &str) -> Self {
+        let nodes = shared.join(NODES);
+        Self { root: nodes.join(node), nodes: Some(nodes) }
+    }
+
+    /// A folder of this node in the shared sweep that no other sweep is using, and its lock.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn free_of_node(shared: &Path, node: &str) -> Result<(Self, FolderLock)> {
+        let mut slot = 1;
+        loop {
+            let name = if slot == 1 { node.to_string() } else { format!("{node}.{slot}") };
+            let folder = Self::of_node(shared, &name);
+            folder.create()?;
+            match FolderLock::take(folder.root()) {
+                Ok(lock) => return Ok((folder, lock)),
+                Err(_) if slot < MOST_SLOTS && FolderLock::is_held(folder.root())? => slot += 1,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The folders whose rows are of this sweep, its own first if it has one.
+    fn all(&self) -> Vec<PathBuf> {
+        let Some(nodes) = &self.nodes else { return vec![self.root.clone()] };
+        let entries = std::fs::read_dir(nodes).into_iter().flatten().flatten();
+        let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        all.sort_by_key(|path| (*path != self.root, path.clone()));
+        all
     }
 
     /// Creates it, with those in it.
@@ -38,38 +82,49 @@ impl SweepFolder {
     /// Removes the incomplete files of programs that were killed.
     pub fn remove_parts(&self) {
         let logs = std::fs::read_dir(self.path("logs")).into_iter().flatten().flatten().map(|entry| entry.path());
-        let all = [self.0.clone(), self.path("help"), self.path("logs")].into_iter().chain(logs);
+        let all = [self.root.clone(), self.path("help"), self.path("logs")].into_iter().chain(logs);
         all.for_each(|folder| remove_parts(&folder));
     }
 
     /// Its own path.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.0
+        &self.root
     }
 
     /// The path of what is in it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.root.join(name)
     }
 
-    /// The files of raw rows, in the order of the sweeps that wrote them.
+    /// The path of what every node of a shared sweep has: that of the first that has it.
+    #[must_use]
+    pub fn common(&self, name: &str) -> PathBuf {
+        let found = self.all().into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        found.unwrap_or_else(|| self.path(name))
+    }
+
+    /// The files of raw rows of all nodes, those of each in the order of the sweeps that wrote them.
     #[must_use]
     pub fn raw_files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.path("raw")).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> =
-            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
-        files.sort_by_key(|path| (number(path), path.clone()));
-        files
+        self.all().iter().flat_map(|folder| raw_files(folder)).collect()
     }
 
     /// The path of the next one.
     #[must_use]
     pub fn next_raw_file(&self) -> PathBuf {
-        let last = self.raw_files().iter().filter_map(|path| number(path)).max().unwrap_or(0);
+        let last = raw_files(&self.root).iter().filter_map(|path| number(path)).max().unwrap_or(0);
         self.path("raw").join(format!("{:04}.jsonl", last + 1))
     }
+}
+
+fn raw_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder.join("raw")).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort_by_key(|path| (number(path), path.clone()));
+    files
 }
 
 fn number(path: &Path) -> Option<u64> {

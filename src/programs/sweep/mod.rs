@@ -26,7 +26,7 @@ use crate::system::folder_lock::FolderLock;
 use crate::system::process::pipeline::{Invocation, MemberEnd, PipeEnds, PipeRunner, end_of};
 use crate::system::process::proc::SWEEP_MARK;
 use crate::system::process::signals::Signal;
-use crate::system::process::{bound, guard, signals};
+use crate::system::process::{bound, guard, proc, signals};
 use crate::system::run_folder;
 use crate::system::stop_file;
 use crate::system::whole_file::create_appended;
@@ -56,12 +56,22 @@ pub fn main() -> ExitCode {
             signal = runner.signal();
             return exit;
         }
-        let folder = SweepFolder::at(args.folder());
         if args.dry_run {
+            let folder = match &args.share {
+                Some(shared) => SweepFolder::of_node(shared, &proc::node()),
+                None => SweepFolder::at(args.folder()),
+            };
             return dry_run(&args, &folder);
         }
-        folder.create()?;
-        let lock = FolderLock::take(folder.root())?;
+        let (folder, lock) = match &args.share {
+            Some(shared) => SweepFolder::free_of_node(shared, &proc::node())?,
+            None => {
+                let folder = SweepFolder::at(args.folder());
+                folder.create()?;
+                let lock = FolderLock::take(folder.root())?;
+                (folder, lock)
+            }
+        };
         // One that is there already was for the sweep before; from now on it is for this one.
         stop_file::forget(folder.root())?;
         let left = run_folder::remove_dead();

@@ -25,7 +25,7 @@ use crate::system::process::proc::{SWEEP_MARK, with_variable};
 /// No sweep is in the folder, or a program fails.
 pub fn report(args: &Args, folder: &Path, runner: &mut PipeRunner, notice: &'static Notice) -> Result<ExitStatus> {
     let sweep = SweepFolder::at(folder.to_path_buf());
-    let candidates = sweep.path("candidates.jsonl");
+    let candidates = sweep.common("candidates.jsonl");
     if !candidates.is_file() {
         return Err(
             Error::new("no sweep is in this folder: it has no candidates.jsonl").at(folder.display().to_string())

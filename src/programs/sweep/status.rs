@@ -33,7 +33,7 @@ struct Tally {
 /// Not the folder of a sweep, or a file that cannot be read.
 pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     let name = folder.root().display();
-    let planned = folder.path("candidates.jsonl");
+    let planned = folder.common("candidates.jsonl");
     if !planned.is_file() {
         let why = "not the folder of a sweep that has begun: it has no candidates.jsonl";
         return Err(Error::new(why).at(name.to_string()));
@@ -49,7 +49,7 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     let done = earlier::done(&rows, RetryPolicy::Transient, notice);
     let rows = earlier::stages(&rows);
     let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
-    if folder::is_staged(&folder.path("plan.jsonl"), notice)? {
+    if folder::is_staged(&folder.common("plan.jsonl"), notice)? {
         let sweep = StagedSweep { candidates: &candidates, found: &rows.found, best: &rows.best };
         for of in Stage::ALL {
             (stage, all) = (Some(*of), sweep.stage(*of));

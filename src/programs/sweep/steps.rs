@@ -64,7 +64,15 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
         ProgressFormat::Text => program,
         ProgressFormat::Json => program.args(["--progress", "json"]),
     };
-    let left = left(args, folder, resumes.then_some(args.retry), true).arg(folder.path("plan.jsonl"));
+    let left = left(args, folder, resumes.then_some(args.retry), true);
+    let left = match &args.share {
+        Some(shared) => {
+            let timeout = args.claim_timeout.as_secs_f64().to_string();
+            left.arg("--claim").arg(shared.join("claims")).arg("--claim-timeout").arg(timeout)
+        }
+        None => left,
+    };
+    let left = left.arg(folder.path("plan.jsonl"));
     vec![left, told(on_cpus(serve)), told(on_cpus(program("bench-load", args)))]
 }
 

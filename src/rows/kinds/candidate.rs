@@ -62,6 +62,9 @@ pub struct Candidate {
     /// Its place among all candidates of the plans; absent if it is not to be run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<CandidatePosition>,
+    /// The folder of its claim, where several hosts share the candidates: bench-load writes there how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// The framework version that its flags were checked against; absent if no help was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

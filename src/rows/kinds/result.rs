@@ -462,6 +462,9 @@ pub struct RunBlock {
     /// End, RFC 3339; absent for a run that never ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// The rows have no end of its server: it was still running, or its programs were killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
     /// Number of requests by status.
     pub requests: BTreeMap<String, u64>,
 }

@@ -21,15 +21,16 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 /// Returns when the reader of `pipe` has closed it, without writing to it; never for a file or a terminal.
 pub async fn reader_left(pipe: &impl AsFd) {
-    loop {
-        let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
-        let closed = poll(&mut watched, PollTimeout::ZERO).is_ok()
-            && watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
-        if closed {
-            return;
-        }
+    while !has_reader_left(pipe) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// True if the reader of `pipe` has closed it; never for a file or a terminal.
+pub fn has_reader_left(pipe: &impl AsFd) -> bool {
+    let mut watched = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
+    poll(&mut watched, PollTimeout::ZERO).is_ok()
+        && watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 /// Moves a blocking iterator to a thread of its own, so that signals and sockets can be watched meanwhile.

@@ -35,6 +35,14 @@ pub fn owner() -> String {
     format!("{}:{pid}:{start}", host())
 }
 
+/// The name of this node: `BENCH_NODE`, else what Slurm calls it, else the name of the host.
+#[must_use]
+pub fn node() -> String {
+    let named =
+        ["BENCH_NODE", "SLURMD_NODENAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    named.unwrap_or_else(host).replace(|c: char| c.is_whitespace() || c == '/', "-")
+}
+
 /// True when `owner` names a process of this host that no longer runs.
 #[must_use]
 pub fn is_dead(owner: &str) -> bool {
