@@ -127,6 +127,8 @@ pub fn summary(samples: &[GpuSample]) -> Option<GpuSummary> {
             memory_total_mib: gpu.total_mib,
             utilization_mean: mean(&of(|gpu| gpu.utilization)),
             power_mean_w: mean(&of(|gpu| gpu.power_w)),
+            clock_first_mhz: of(|gpu| gpu.clock_mhz).first().copied(),
+            clock_last_mhz: of(|gpu| gpu.clock_mhz).last().copied(),
             clock_min_mhz: of(|gpu| gpu.clock_mhz).into_iter().min_by(f64::total_cmp),
             temperature_max_c: max(of(|gpu| gpu.temperature_c)),
             throttled_share: mean(&throttled),

@@ -67,6 +67,9 @@ pub struct Args {
     /// Only part K of N, such as 3/16: the candidates whose id belongs to it, and the baselines of their frameworks
     #[arg(long, value_name = "K/N", conflicts_with = "emit", help_heading = MANY)]
     pub part: Option<CandidatePart>,
+    /// Instead of the candidates, write each framework's baseline with one run at a fixed load, to compare this node with others
+    #[arg(long, conflicts_with_all = ["part", "parts", "claim", "emit", "from", "on", "stage", "fit"], help_heading = MANY)]
+    pub calibrate: bool,
     /// Write a candidate only once this host could claim it in DIR, which all hosts share, and the next one once it has ended; take over
     /// what a host that died had claimed; end when all are over
     #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "parts", "output", "fit"], help_heading = MANY)]

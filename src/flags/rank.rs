@@ -219,6 +219,7 @@ impl Args {
             allow_mixed: self.allow_mixed,
             require_check: self.require_check,
             weights: self.weights.clone(),
+            node_sd: 0.0,
         }
     }
 

@@ -91,6 +91,9 @@ pub struct Args {
     /// With --share: a host that has not renewed its claim for this time is dead
     #[arg(long, value_name = "SECONDS", default_value = "120", requires = "share", value_parser = seconds, help_heading = MANY)]
     pub claim_timeout: Duration,
+    /// With --share or --part: do not measure first how fast this node is
+    #[arg(long, help_heading = MANY)]
+    pub no_calibration: bool,
     /// Only print the commands that would be run
     #[arg(long)]
     pub dry_run: bool,

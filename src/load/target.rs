@@ -112,6 +112,7 @@ impl Target {
                 of: 1,
                 space: 1,
                 baseline: true,
+                calibration: false,
                 why: "given by hand".into(),
                 stage: None,
                 never_tried: Members::new(),
@@ -165,6 +166,7 @@ impl Target {
             facts: Members::new(),
             lifecycle: Vec::new(),
             artifacts: Artifacts::new(),
+            node: None,
             ended_at: now,
         };
         (row, Row::new("server_end", &end))

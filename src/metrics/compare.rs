@@ -6,6 +6,8 @@ use super::sample::mean;
 pub const SINGLE: f64 = 0.10;
 /// With repeats, a difference below this share is irrelevant.
 const MATTERS: f64 = 0.02;
+/// The 97.5 % quantile of the normal distribution.
+const Z: f64 = 1.959_964;
 
 /// How one candidate compares with another, by the values of their repeats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +23,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// The same for values of different nodes, whose speeds differ by a standard deviation of `sd` on a logarithmic scale: the half
+    /// widths of both add in squares.
+    #[must_use]
+    pub fn across_nodes(self, sd: f64) -> Self {
+        let widen = |(low, high): (f64, f64)| {
+            let half = ((high / low).ln() / 2.0).hypot(Z * std::f64::consts::SQRT_2 * sd);
+            (self.ratio * (-half).exp(), self.ratio * half.exp())
+        };
+        Self { interval: self.interval.map(widen), ..self }
+    }
+
     /// The difference is within noise: up to 10 % for one or two repeats; otherwise an interval that contains 1, or less than 2 %.
     #[must_use]
     pub fn tied(&self) -> bool {
@@ -95,7 +108,7 @@ fn t_quantile(df: f64) -> f64 {
     if df < 11.0 {
         return TABLE[(df.floor() as usize).clamp(1, TABLE.len()) - 1];
     }
-    let z: f64 = 1.959_964;
+    let z = Z;
     let (g1, g2) = ((z.powi(3) + z) / 4.0, (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0);
     z + g1 / df + g2 / (df * df)
 }
@@ -125,6 +138,20 @@ mod tests {
         let apart = compare(&[(0, 10.0), (1, 11.0)], &[(2, 10.5), (3, 10.4)]).unwrap();
         assert!(!apart.paired && apart.tied());
         assert_eq!(compare(&[(0, 0.0)], &[(0, 1.0)]), None);
+    }
+
+    #[test]
+    fn the_spread_of_nodes_widens_an_interval() {
+        let values = |level: f64| (0..4).map(|r| (r, level * (1.0 + 0.001 * f64::from(r % 2)))).collect::<Vec<_>>();
+        let near = compare(&values(103.0), &values(100.0)).unwrap();
+        assert!(!near.tied());
+        assert_eq!(
+            near.across_nodes(0.0).interval.map(|(low, _)| (low * 1e9).round()),
+            near.interval.map(|(low, _)| (low * 1e9).round())
+        );
+        let across = near.across_nodes(0.02);
+        assert!(across.tied() && across.interval.unwrap().1 > 1.08, "{across:?}");
+        assert!(!compare(&values(110.0), &values(100.0)).unwrap().across_nodes(0.02).tied());
     }
 
     /// Enough to make the result of the test certain.

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod compare;
+pub mod nodes;
 pub mod sample;
 pub mod search;
 pub mod sla;

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod evals;
 pub mod import;
 pub mod llm_d;
+mod nodes;
 mod result;
 mod shards;
 
@@ -18,15 +19,16 @@ use jiff::Timestamp;
 use self::answers::AnswerChecks;
 use self::result::RunMeasurement;
 use crate::base::error::{Error, Result};
+use crate::metrics::nodes::NodeSpeeds;
 use crate::metrics::sample::Sample;
 use crate::metrics::sla;
 use crate::metrics::sla::Limits;
 use crate::rows::kinds::{
-    Candidate, Check, Native, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
+    Candidate, Check, GpuDevice, Native, NodeRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
 };
 use crate::rows::resume::{Attempt, attempts, is_cut, latest};
 use crate::rows::row::Row;
-use crate::rows::words::Phase;
+use crate::rows::words::{FailureClass, Phase};
 
 /// The fold over a stream of rows.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub struct RowFold {
     /// Every run that was announced, so that a file that is read twice counts once.
     announced: BTreeSet<String>,
     answers: AnswerChecks,
+    /// The GPUs of servers that calibrated a node.
+    gpus: BTreeMap<String, Vec<GpuDevice>>,
     /// Servers and runs whose announcement is missing; each is reported once.
     missing: BTreeSet<String>,
 }
@@ -194,7 +198,14 @@ impl RowFold {
 
     /// All results, with unfinished runs as interrupted; only the latest attempt at every unit.
     #[must_use]
-    pub fn finish(mut self) -> Vec<ResultRow> {
+    pub fn finish(self) -> Vec<ResultRow> {
+        self.finish_with_nodes().0
+    }
+
+    /// The same, and the nodes that were calibrated. What a node measured that differs from the others counts only where no other
+    /// node measured it.
+    #[must_use]
+    pub fn finish_with_nodes(mut self) -> (Vec<ResultRow>, Vec<NodeRow>) {
         let open: Vec<String> = self.runs.keys().cloned().collect();
         for run_id in open {
             self.close_run(&run_id, None);
@@ -204,23 +215,46 @@ impl RowFold {
             self.results.extend(served.close().into_iter().map(|result| (start, result)));
         }
         self.results.sort_by_key(|(start, _)| *start);
+        let is_calibration = |row: &ResultRow| row.candidate.as_ref().is_some_and(|candidate| candidate.calibration);
+        let (calibrations, results) = self.results.into_iter().partition(|(_, row)| is_calibration(row));
+        self.results = results;
+        let calibrations: Vec<ResultRow> = Vec::into_iter(calibrations).map(|(_, row)| row).collect();
+        let nodes = nodes::nodes(&calibrations, &self.gpus);
+        let speeds = NodeSpeeds::of(&nodes);
+        let is_apart = |row: &ResultRow| row.hardware.node.as_ref().is_some_and(|node| speeds.apart_by(node).is_some());
         let attempt = |(_, result): &(StartOrder, ResultRow)| -> Attempt {
             let run = result.run.as_ref();
             let search = result.search.as_ref().map(|search| search.reason);
             Attempt {
                 units: result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone())).collect(),
                 name: run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()),
-                cut: is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search),
+                cut: is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search) || is_apart(result),
             }
         };
         let all: Vec<Attempt> = self.results.iter().map(attempt).collect();
-        let counted = latest(&all).into_iter().zip(attempts(&all));
+        let mut failed_on: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+        for (attempt, (_, result)) in all.iter().zip(&self.results) {
+            let transient = result.failure_class.as_ref().is_some_and(FailureClass::is_transient);
+            let transient = transient || result.status == Status::Timeout;
+            for node in result.hardware.node.iter().filter(|_| transient && !attempt.cut) {
+                for unit in &attempt.units {
+                    failed_on.entry(unit).or_default().insert(node);
+                }
+            }
+        }
+        let of_units = |attempt: &Attempt| -> Vec<String> {
+            let nodes = attempt.units.iter().filter_map(|unit| failed_on.get(unit)).flatten();
+            nodes.collect::<BTreeSet<_>>().into_iter().map(ToString::to_string).collect()
+        };
+        let failed_on: Vec<Vec<String>> = all.iter().map(of_units).collect();
+        let counted = latest(&all).into_iter().zip(attempts(&all)).zip(failed_on);
         let results = self.results.into_iter().map(|(_, result)| result);
-        let counting =
-            |(result, (counts, attempts)): (ResultRow, (bool, u32))| counts.then_some(ResultRow { attempts, ..result });
+        let counting = |(result, ((counts, attempts), failed_on)): (ResultRow, ((bool, u32), Vec<String>))| {
+            counts.then_some(ResultRow { attempts, failed_on, ..result })
+        };
         let mut results: Vec<ResultRow> = results.zip(counted).filter_map(counting).collect();
         self.answers.write(&mut results);
-        results
+        (results, nodes)
     }
 
     /// The place of the next start; `at` is its time, if it has one.
@@ -416,6 +450,11 @@ impl RowFold {
             self.push(result::not_tried(&candidate, Some(&end), end.status), Some(&end.ended_at));
             return Ok(());
         };
+        if served.candidate.search.calibration
+            && let Some(gpu) = &end.gpu
+        {
+            self.gpus.insert(end.server_id.clone(), gpu.devices.clone());
+        }
         served.end(&end);
         if served.results.is_empty() && end.status != Status::Ok {
             served.results.push(result::not_tried(&served.candidate, Some(&end), end.status));

@@ -189,6 +189,7 @@ pub fn not_tried(candidate: &Candidate, end: Option<&ServerEnd>, status: Status)
     row.artifacts = end.map(|e| e.artifacts.clone()).unwrap_or_default();
     row.sla.insert("passed".into(), Value::Null);
     row.units = candidate.units.iter().map(|unit| unit.key.clone()).collect();
+    row.hardware.node = end.and_then(|end| end.node.clone());
     row
 }
 
@@ -331,6 +332,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             baseline: candidate.search.baseline,
             index: candidate.search.index,
             of: candidate.search.of,
+            calibration: candidate.search.calibration,
             why: candidate.search.why.clone(),
             stage: candidate.search.stage,
             never_tried: candidate.search.never_tried.clone(),

@@ -10,14 +10,17 @@ use super::stdio;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
+use crate::metrics::nodes::NodeSpeeds;
 use crate::plan::expand::{FirstPassScore, Observed, StageFinding, UnitKind, closes};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
-use crate::rows::kinds::{Candidate, Load, ResultRow, Status};
+use crate::rows::kinds::{Candidate, Load, NodeRow, ResultRow, Status};
 use crate::rows::resume::is_cut;
 use crate::rows::row::Row;
 use crate::rows::words::{FailureClass, Stage};
 
+/// A unit that failed on so many nodes with transient failures is not tried on others.
+const BAD_NODES: usize = 2;
 /// Maximum size of a plan row, bytes.
 const MAX_PLAN: u64 = 16 << 20;
 /// Maximum number of attempts at a unit with transient failures.
@@ -64,6 +67,9 @@ fn begins_with_plan(path: &Path) -> Result<bool> {
 pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut given_up = 0;
+    let speeds = node_speeds(rows);
+    // Of several files each knows only its own attempts.
+    let mut failed_on: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (row, place) in rows {
         // Results of other clients do not have units.
         if row.str("record") != Some("result") {
@@ -76,13 +82,25 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
                 continue;
             }
         };
+        // Another node should measure it.
+        if result.hardware.node.as_ref().is_some_and(|node| speeds.apart_by(node).is_some()) {
+            continue;
+        }
         let closed = closes(result.status, result.failure_class.as_ref());
+        let mut is_bad = false;
+        if !closed {
+            for unit in result.units.iter().chain(result.run.as_ref().and_then(|run| run.unit.as_ref())) {
+                let nodes = failed_on.entry(unit.clone()).or_default();
+                nodes.extend(result.failed_on.iter().cloned());
+                is_bad |= nodes.len() >= BAD_NODES;
+            }
+        }
         let search = result.search.as_ref().map(|search| search.reason);
         let cut = is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search);
         let is_done = match retry {
             RetryPolicy::All => false,
             RetryPolicy::Failed => result.status == Status::Ok,
-            RetryPolicy::Transient => closed || (result.attempts >= ATTEMPTS && !cut),
+            RetryPolicy::Transient => closed || ((is_bad || result.attempts >= ATTEMPTS) && !cut),
         };
         if is_done {
             given_up += usize::from(!closed && result.status != Status::Ok);
@@ -92,9 +110,24 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
         }
     }
     if given_up > 0 {
-        notice.say(format!("{given_up} results failed {ATTEMPTS} times with transient errors and are not run again; use --retry failed to run them"));
+        notice.say(format!("{given_up} results failed {ATTEMPTS} times, or on {BAD_NODES} nodes, with transient errors and are not run again; use --retry failed to run them"));
     }
     keys
+}
+
+/// The units of calibrations that rows complete.
+#[must_use]
+pub fn calibrated(rows: &[(Row, RowPlace)]) -> BTreeSet<String> {
+    let nodes = rows.iter().filter(|(row, _)| row.record() == Some("node"));
+    nodes.filter_map(|(row, _)| row.view::<NodeRow>().ok()).flat_map(|node| node.units).collect()
+}
+
+/// How fast the nodes are that rows know.
+#[must_use]
+pub fn node_speeds(rows: &[(Row, RowPlace)]) -> NodeSpeeds {
+    let nodes = rows.iter().filter(|(row, _)| row.record() == Some("node"));
+    let nodes: Vec<NodeRow> = nodes.filter_map(|(row, _)| row.view().ok()).collect();
+    NodeSpeeds::of(&nodes)
 }
 
 /// The starts of which rows are the results from their beginning to their end.

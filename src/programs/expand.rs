@@ -10,10 +10,11 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::expand::{Args, ExpandFormat, SearchStage};
+use crate::metrics::nodes::in_words as in_node_words;
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
-    Estimate, Estimator, Finalists, FirstPassScore, StageCandidates, StagedSweep, cost_table, expand, finalists, fit,
-    in_words, likely_stages, on_top_of, round_robin,
+    Estimate, Estimator, Finalists, FirstPassScore, StageCandidates, StagedSweep, calibration, cost_table, expand,
+    finalists, fit, in_words, likely_stages, on_top_of, round_robin,
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
@@ -55,6 +56,8 @@ pub fn main() -> ExitCode {
         let parts = parts(&args)?;
         let mut rows = earlier::rows(&args.done, notice)?;
         let known = earlier::starts(&rows);
+        let calibrated = earlier::calibrated(&rows);
+        let apart = earlier::node_speeds(&rows).apart_by(&proc::node());
         let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
             ([], []) => (None, None),
@@ -81,6 +84,8 @@ pub fn main() -> ExitCode {
             parts,
             gpus: 0,
             known,
+            apart,
+            calibrated,
             claimed: BTreeMap::new(),
         };
         let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
@@ -126,6 +131,10 @@ struct Expander<'a> {
     gpus: u32,
     /// The starts that the results of --done include.
     known: BTreeSet<String>,
+    /// How fast this node is, if it differs from the others.
+    apart: Option<f64>,
+    /// The units of calibrations that are done.
+    calibrated: BTreeSet<String>,
     /// With --claim, the first unit of each candidate in its plan.
     claimed: BTreeMap<String, String>,
 }
@@ -207,6 +216,12 @@ impl Expander<'_> {
             }
             let (top, repeats) = (self.args.top.into(), self.args.repeats.clone());
             candidates = finalists(candidates, best, &Finalists { top, baselines: true, repeats });
+        }
+        if self.args.calibrate {
+            let mut baselines = calibration(&candidates, &proc::node());
+            earlier::leave_out(&mut baselines, &self.calibrated);
+            self.pending.extend(baselines.into_iter().map(|candidate| PendingRow::Candidate(Box::new(candidate))));
+            return Ok(());
         }
         let own = self.args.part.map(|part| part.of_candidates(&candidates));
         let is_own = |candidate: &Candidate| own.as_ref().is_none_or(|own| own.contains(&candidate.candidate_id));
@@ -304,6 +319,13 @@ impl Expander<'_> {
 
     /// Writes the candidates that this host can claim, each once the one before has ended.
     fn hand_out(&mut self, root: &Path, pending: Vec<PendingRow>) -> Result<()> {
+        if let Some(ratio) = self.apart {
+            let differs = in_node_words(ratio);
+            let node = proc::node();
+            self.notice
+                .warn(format!("node {node} is {differs} than the others at the fixed load: it takes no candidates"));
+            return Ok(());
+        }
         let is_second_pass = self.best.is_some();
         let mut all = Vec::new();
         for row in pending {

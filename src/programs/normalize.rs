@@ -68,7 +68,11 @@ pub fn main() -> ExitCode {
             }
         }
         std::mem::take(&mut normalizing.refused).end(notice);
-        for result in std::mem::take(&mut normalizing.fold).finish() {
+        let (results, nodes) = std::mem::take(&mut normalizing.fold).finish_with_nodes();
+        if normalizing.to == OutputFormat::Rows {
+            nodes.iter().try_for_each(|node| normalizing.out.write_typed("node", node))?;
+        }
+        for result in results {
             if result.failure_class == Some(FailureClass::Incomplete) {
                 notice.error(&Error::new(result.failure_reason.clone().unwrap_or_default()));
             }

@@ -61,6 +61,9 @@ pub fn ties(ranked: &[RankedCandidate], options: &RankOptions) -> Ties {
     let mut found = Ties { members: vec![0], ..Ties::default() };
     for (i, other) in ranked.iter().enumerate().skip(1).take_while(|(_, other)| same(other)) {
         let Some(comparison) = compare(&own, &other.best.values()) else { continue };
+        // Two nodes differ even if the candidates do not.
+        let apart = !leader.best.shares_nodes(&other.best);
+        let comparison = if apart { comparison.across_nodes(options.node_sd) } else { comparison };
         found.next = found.next.or(Some((i, comparison)));
         if comparison.tied() && found.members.len() < MOST_TIED {
             found.members.push(i);

@@ -97,6 +97,8 @@ pub struct Entry {
     pub in_flight: Option<f64>,
     /// Caveats.
     pub notes: Notes,
+    /// The node that measured it; empty if the row does not have it.
+    pub node: Box<str>,
     /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
     /// What the check of its answers says; `None` if the row says nothing of one.

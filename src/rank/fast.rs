@@ -99,6 +99,8 @@ pub struct HardwareSummary<'a> {
     pub gpu_model: Option<Text<'a>>,
     #[serde(deserialize_with = "number")]
     pub gpu_count: Option<f64>,
+    #[serde(borrow, deserialize_with = "text")]
+    pub node: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

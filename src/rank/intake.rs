@@ -13,6 +13,8 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
+use crate::rows::kinds::NodeRow;
+use crate::rows::row::Row;
 use crate::rows::words::{CheckVerdict, FailureClass, Latency, Limit, SearchEndReason};
 use crate::rows::{jsonl, resume};
 
@@ -30,6 +32,8 @@ pub struct Intake {
     pub limits: BTreeSet<String>,
     /// The kinds of these limits.
     pub limited: BTreeSet<Limit>,
+    /// The calibrations of nodes.
+    pub nodes: Vec<NodeRow>,
 }
 
 /// Maximum number of limits in `known_limits`.
@@ -57,6 +61,7 @@ impl Intake {
             known_limits: Vec::new(),
             limits: BTreeSet::new(),
             limited: BTreeSet::new(),
+            nodes: Vec::new(),
         }
     }
 
@@ -74,6 +79,7 @@ impl Intake {
             entries.extend(more.into_iter().flatten());
             all.limits.extend(other.limits);
             all.limited.extend(other.limited);
+            all.nodes.extend(other.nodes);
             // Equal values must share one allocation.
             let frameworks: HashMap<*const u8, Arc<str>> =
                 other.frameworks.into_iter().map(|name| (name.as_ptr(), all.framework(&name))).collect();
@@ -127,6 +133,10 @@ impl Intake {
     fn entry(&mut self, line: &str, row: &ResultSummary) -> Result<Option<Box<Entry>>> {
         match row.record.as_deref() {
             Some("result") => {}
+            Some("node") => {
+                self.nodes.extend(Row::parse(line).and_then(|row| row.view::<NodeRow>()).ok());
+                return Ok(None);
+            }
             // As `Row::record`; failed results do not have metrics.
             None if row.framework.as_deref().is_some_and(|name| !name.is_empty())
                 && (row.metrics.is_some() || row.status.is_some() || row.candidate_id.is_some()) => {}
@@ -155,6 +165,13 @@ impl Intake {
             rate: workload.and_then(|workload| workload.request_rate),
             in_flight: workload.and_then(|workload| workload.max_concurrency),
             notes,
+            node: row
+                .hardware
+                .as_ref()
+                .and_then(|hardware| hardware.node.as_deref())
+                .map(jsonl::shown_text)
+                .unwrap_or_default()
+                .into(),
             own: own(row),
             answers: answers(row),
             tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
@@ -246,6 +263,8 @@ impl Intake {
             quantization,
             budget,
             cache,
+            // Known once all nodes are.
+            "",
         ];
         // Rows with different arrivals have different loads.
         let between = if arrivals.is_empty() { "" } else { " " };

@@ -20,7 +20,7 @@ pub struct GroupKey {
 }
 
 /// Names of the members of [`GroupKey::rest`].
-pub const REST: [&str; 10] = [
+pub const REST: [&str; 11] = [
     "model",
     "GPU",
     "client",
@@ -31,10 +31,12 @@ pub const REST: [&str; 10] = [
     "quantization",
     "GPU budget",
     "cache policy",
+    "node",
 ];
 const MODEL: usize = 0;
 const GPU: usize = 1;
 const CLIENT: usize = 2;
+const NODE: usize = 10;
 
 impl GroupKey {
     /// Model.
@@ -53,6 +55,13 @@ impl GroupKey {
     #[must_use]
     pub fn client(&self) -> &str {
         &self.rest[CLIENT]
+    }
+
+    /// The same settings on one node that differs from the others, or on the others.
+    pub(super) fn on_node(&self, node: &str) -> Self {
+        let mut key = self.clone();
+        key.rest[NODE] = node.into();
+        key
     }
 
     /// Its settings besides model, GPU and client, by name; empty if the row does not have them.

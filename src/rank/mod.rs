@@ -17,6 +17,7 @@ mod intake;
 mod key;
 mod lenient;
 mod missing;
+mod nodes;
 mod notes;
 mod ranking;
 mod rejected;

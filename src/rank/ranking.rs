@@ -14,7 +14,8 @@ use super::intake::Intake;
 use super::key::GroupKey;
 use super::notes::Notes;
 use super::rejected::RejectedCandidate;
-use super::{combined, coverage, decision, fold, key, missing, rejected};
+use super::{combined, coverage, decision, fold, key, missing, nodes, rejected};
+use crate::metrics::nodes::NodeSpeeds;
 use crate::rows::words::Limit;
 
 /// Everything that a report shows.
@@ -44,17 +45,27 @@ pub struct Ranking {
     pub claims: (Vec<String>, usize),
     /// Settings that some rows lack and that were assumed to match.
     pub assumed: Vec<String>,
+    /// How fast the nodes are.
+    pub speeds: NodeSpeeds,
+    /// The nodes that measured a row.
+    pub measured_on: BTreeSet<String>,
 }
 
 /// Ranks the entries. The order of the input does not matter.
 #[must_use]
 pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
-    let options = intake.options().clone();
+    let speeds = NodeSpeeds::of(&intake.nodes);
+    let options = RankOptions { node_sd: speeds.sd(), ..intake.options().clone() };
+    let mut entries = entries;
+    nodes::yield_to_others(&mut entries, &speeds);
     let mut entries = fold::latest(entries);
     let tried = coverage::count(&entries);
     let claims = claims(&entries, &options);
     let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
     settle(&mut entries, options.allow_mixed, &mut assumed, &mut differing);
+    let measured_on =
+        entries.iter().filter(|entry| entry.ok && !entry.node.is_empty()).map(|entry| entry.node.to_string()).collect();
+    nodes::set_apart(&mut entries, &speeds);
     let (ok, mut failed): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.ok);
     let mut notes = Notes::default();
     ok.iter().for_each(|entry| notes.insert(entry.notes));
@@ -90,6 +101,8 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
         limited,
         claims,
         assumed,
+        speeds,
+        measured_on,
     }
 }
 

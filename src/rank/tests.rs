@@ -279,3 +279,37 @@ fn wrong_answers_never_win_however_fast() {
     assert!(ranking.nothing_passed() && matches!(ranking.groups[0].decision, Decision::None { .. }));
     assert!(intake.line(&answered("x", 1.0, "fine")).is_err());
 }
+
+#[test]
+fn rows_of_a_slow_node_are_ranked_apart_and_give_way_to_those_of_others() {
+    let node = |name: &str, rate: f64| {
+        json!({"record": "node", "node": name, "figures": {"f": {"candidate_id": "b", "scenario": "chat",
+               "request_throughput": rate, "mean_e2e_ms": 1.0, "started_at": "1"}}})
+    };
+    let on = |id: &str, node: &str, unit: &str, at: &str, rate: f64| {
+        let mut row = row(id, Some(true), json!({"request_throughput": rate}));
+        row["hardware"]["node"] = node.into();
+        row["units"] = json!([unit]);
+        row["run"] = json!({"run_id": at, "server_id": at, "unit": unit, "started_at": at});
+        row
+    };
+    let nodes = [node("n1", 100.0), node("n2", 99.0), node("n3", 92.0)];
+    let rows = [
+        on("a", "n1", "u1", "2026-01-01T00:00:01Z", 10.0),
+        // Both measured b, the slow node later.
+        on("b", "n2", "u2", "2026-01-01T00:00:02Z", 9.0),
+        on("b", "n3", "u2", "2026-01-01T00:00:03Z", 8.0),
+        on("c", "n3", "u3", "2026-01-01T00:00:04Z", 8.5),
+    ];
+    let of = |rows: &[Value]| {
+        let ranking = ranked(rows);
+        ranking.groups.iter().map(|group| (group.key.rest[10].clone(), ids(group))).collect::<Vec<_>>()
+    };
+    let all: Vec<Value> = nodes.iter().chain(&rows).cloned().collect();
+    let (others, slow) = (vec!["a".to_string(), "b".to_string()], vec!["c".to_string()]);
+    assert_eq!(of(&all), [("n3".to_string(), slow), ("the others".to_string(), others)]);
+    // Within the band, or without a calibration, nothing is apart.
+    let alike: Vec<Value> = [node("n1", 100.0), node("n3", 97.0)].iter().chain(&rows).cloned().collect();
+    assert_eq!(of(&alike).len(), 1);
+    assert_eq!(of(&rows).len(), 1);
+}

@@ -1,7 +1,7 @@
 //! A candidate at one load point, over its repeats.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::criterion::RankOptions;
 use super::entry::{Entry, SortKeys, verdict_word};
@@ -167,6 +167,13 @@ impl Trial {
     #[must_use]
     pub fn values(&self) -> Vec<(u32, f64)> {
         self.entries().filter_map(|entry| Some((entry.repeat(), entry.keys.by?))).collect()
+    }
+
+    /// True unless the nodes that measured the two are known and differ.
+    #[must_use]
+    pub fn shares_nodes(&self, other: &Self) -> bool {
+        let nodes = |trial: &Self| trial.entries().map(|entry| entry.node.clone()).collect::<BTreeSet<_>>();
+        nodes(self) == nodes(other)
     }
 
     /// The load point; for a search, the range of the repeats' results.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::note::list;
 use super::text::candidate;
+use crate::metrics::nodes::in_words;
 use crate::rank::{Decision, Difference, Entry, Group, GroupKey, LOAD, Notes, Ranking, Trial, differences};
 use crate::rows::kinds::Substitution;
 use crate::rows::words::{CheckVerdict, LoadMode, Status};
@@ -113,6 +114,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<Caveat> {
     }
     let noted = NOTED.iter().filter(|(note, ..)| ranking.notes.has(*note));
     notes.extend(noted.map(|(_, title, text)| Caveat::of(title, *text)));
+    notes.extend(of_nodes(ranking));
     notes.extend(of_answers(ranking));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
@@ -214,6 +216,32 @@ fn separately(name: &str, differences: &[Difference]) -> String {
     };
     let parts: Vec<String> = differences.iter().map(part).collect();
     format!("{} is ranked separately for {}.", scenario(name), parts.join(", and for "))
+}
+
+/// Nodes that differ from the others, and how much the others differ.
+fn of_nodes(ranking: &Ranking) -> Vec<Caveat> {
+    let mut found = Vec::new();
+    let on = &ranking.measured_on;
+    for (node, ratio) in ranking.speeds.apart() {
+        let differs = in_words(ratio);
+        let rows = if on.contains(node) {
+            "its rows are ranked apart, unless another node measured the same"
+        } else {
+            "it measured no row"
+        };
+        found.push(Caveat::of("Node", format!("node {node} is {differs} than the others at the fixed load; {rows}.")));
+    }
+    let known = ranking.speeds.ratios();
+    let unknown: Vec<&str> = on.iter().filter(|node| !known.contains_key(*node)).map(String::as_str).collect();
+    if on.len() > 1 && !unknown.is_empty() {
+        found.push(Caveat::of("Nodes", format!("rows are of {} nodes, and nothing says whether these are as fast as the others: {}. bench-sweep --share measures that (or bench-expand --calibrate).", on.len(), unknown.join(", "))));
+    } else if on.len() > 1 {
+        let within = known.iter().filter(|(node, _)| ranking.speeds.apart_by(node).is_none()).map(|(_, ratio)| *ratio);
+        let (least, most) = within.fold((f64::INFINITY, 0.0), |(a, b), ratio| (f64::min(a, ratio), f64::max(b, ratio)));
+        let share = (most / least - 1.0) * 100.0;
+        found.push(Caveat::of("Nodes", format!("rows are of {} nodes; those ranked together differ by at most {share:.1} % at the fixed load, which is part of the intervals of repeats.", on.len())));
+    }
+    found
 }
 
 /// What is odd about the answers of winners, and that nobody checked them.

@@ -14,6 +14,7 @@ use crate::rows::kinds::{
 };
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
+use crate::system::process::proc::node;
 
 /// Facts of a lease beside the server itself.
 pub struct ServerFacts<'a> {
@@ -67,6 +68,7 @@ fn hardware(candidate: &Candidate, gpus: &[Gpu]) -> Hardware {
         gpu_model: planned.gpu_model.or_else(|| first.map(|gpu| gpu.name.clone())),
         gpu_uuids: gpus.iter().map(|gpu| gpu.uuid.clone()).collect(),
         driver: planned.driver.or_else(|| first.and_then(|gpu| gpu.driver.clone())),
+        node: Some(node()),
         ..planned
     }
 }
@@ -93,6 +95,7 @@ pub fn server_end(
         facts,
         lifecycle: launch.stages(),
         artifacts: launch.artifacts.clone(),
+        node: Some(node()),
         ended_at: Timestamp::now().to_string(),
     }
 }
@@ -128,6 +131,7 @@ pub fn failed(
         facts,
         lifecycle: launch.map(Launch::stages).unwrap_or_default(),
         artifacts: launch.map_or_else(Artifacts::new, |launch| launch.artifacts.clone()),
+        node: Some(node()),
         ended_at: Timestamp::now().to_string(),
     };
     whole_end(row, &end)

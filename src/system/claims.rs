@@ -99,7 +99,7 @@ impl ClaimFolder {
     /// When the folder cannot be made.
     pub fn open(root: &Path, limit: Duration, node: &str) -> Result<Self> {
         fs::create_dir_all(root).map_err(|e| at("cannot create the folder", root, e))?;
-        let clock = root.join(format!(".clock-{}", owner().replace(['/', ':'], "-")));
+        let clock = root.join(format!(".clock-{node}-{}", owner().replace(['/', ':'], "-")));
         Ok(Self { root: root.into(), limit, node: node.into(), clock })
     }
 

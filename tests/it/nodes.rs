@@ -90,7 +90,10 @@ fn a_sweep_of_a_part_has_its_own_folder() {
         let mut command = program("bench-sweep");
         command.arg(&plan).arg("--out").arg(&out).args(["--part", part, "--no-preflight"]);
         run(&mut command, "").expect(code);
-        rows_in(&out.join("results.jsonl"))
+        let rows = rows_in(&out.join("results.jsonl"));
+        let (nodes, results): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(|row| row["record"] == "node");
+        assert_eq!(nodes.len(), 1, "its node was calibrated");
+        results
     };
     let (one, two) = (sweep("1/2", 0), sweep("2/2", 0));
     assert_eq!(one.len() + two.len(), 9, "the baseline twice");
@@ -155,11 +158,11 @@ fn claims_need_a_pipe_and_bench_load() {
 }
 
 /// Sweeps that share a folder, each as a node of its own.
-fn shared(folder: &Path, nodes: &[&str]) -> Vec<std::process::Child> {
+fn shared(folder: &Path, nodes: &[&str], more: &[&str]) -> Vec<std::process::Child> {
     let one = |node: &&str| {
         let mut command = program("bench-sweep");
         command.args(["plan.yaml", "--share", "out", "--no-preflight", "--claim-timeout", "60"]);
-        command.current_dir(folder).env("BENCH_NODE", node).stdout(std::process::Stdio::null());
+        command.args(more).current_dir(folder).env("BENCH_NODE", node).stdout(std::process::Stdio::null());
         command.spawn().unwrap()
     };
     nodes.iter().map(one).collect()
@@ -176,7 +179,7 @@ fn nodes_share_a_sweep_with_stages_and_each_has_the_whole_report() {
         .replace("[1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]", "[1000, 20000, 60000, 80000]");
     write_plan(folder.path(), &searched);
     // Two sweeps of one node at once, on GPUs of their own, would be node a and node a.2.
-    for child in shared(folder.path(), &["a", "a", "b"]) {
+    for child in shared(folder.path(), &["a", "a", "b"], &["--no-calibration"]) {
         let done = finish(child, Duration::from_secs(110));
         assert!(matches!(done.code, Some(0 | 4)), "{done:?}");
     }
@@ -212,4 +215,73 @@ fn nodes_share_a_sweep_with_stages_and_each_has_the_whole_report() {
         run(program("bench-sweep").args(["--report", "out", "--format", "jsonl"]).current_dir(folder.path()), "")
             .expect(0);
     assert!(report.stdout.contains("\"decision\""));
+}
+
+/// bench-sim whose steps take longer on the node `slow`.
+const SLOW_NODE: &str = "\
+#!/bin/bash
+arguments=() next=no
+for word in \"$@\"; do
+  if [ $next = yes ] && [ \"$BENCH_NODE\" = slow ]; then word=$((word * 115 / 100)); fi
+  case $word in --step-base-us) next=yes ;; *) next=no ;; esac
+  arguments+=(\"$word\")
+done
+exec bench-sim \"${arguments[@]}\"
+";
+
+/// The order of the candidates, in each ranking.
+fn order(folder: &Path, results: &str) -> Vec<Vec<String>> {
+    let ranked = run(bash(&format!("bench-rank -q --format jsonl {results}")).current_dir(folder), "").expect(0);
+    let mut groups: Vec<Vec<String>> = Vec::new();
+    for row in ranked.rows() {
+        match row["record"].as_str() {
+            Some("decision") => groups.push(Vec::new()),
+            _ => groups.last_mut().unwrap().push(row["candidate"]["changed"].to_string()),
+        }
+    }
+    groups
+}
+
+#[test]
+#[ignore = "compares speeds, so it needs a quiet host; run by scripts/test --all"]
+fn a_slow_node_is_named_and_its_candidates_go_to_the_others() {
+    let folder = scratch();
+    let slowed = PLAN
+        .replace("num_prompts: 12", "num_prompts: 60")
+        .replace("[1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]", "[50000, 60000, 70000, 80000, 90000, 100000]")
+        .replace("step_base_us: 1000", "step_base_us: 50000")
+        .replace("  sim:\n", "  sim:\n    server_command: ./sim.sh\n");
+    write_plan(folder.path(), &slowed);
+    let script = folder.path().join("sim.sh");
+    std::fs::write(&script, SLOW_NODE).unwrap();
+    run(bash("chmod +x sim.sh").current_dir(folder.path()), "").expect(0);
+    // The slow node is first and alone, so it measures some of the candidates before anybody can know.
+    let mut slow = shared(folder.path(), &["slow"], &[]).remove(0);
+    let raw = folder.path().join("out/nodes/slow/raw");
+    let has_begun = || (std::fs::read_dir(&raw).ok()?.count() > 1).then_some(());
+    wait_until(Duration::from_secs(60), has_begun).unwrap();
+    for child in shared(folder.path(), &["a", "b", "c"], &[]) {
+        let done = finish(child, Duration::from_secs(110));
+        assert!(matches!(done.code, Some(0 | 4)), "{done:?}");
+    }
+    slow.wait().unwrap();
+    in_folder(folder.path(), "bench-normalize -q out/nodes/*/raw/*.jsonl > results.jsonl");
+    let rows = rows_in(&folder.path().join("results.jsonl"));
+    let nodes: Vec<&Value> = rows.iter().filter(|row| row["record"] == "node").collect();
+    assert_eq!(nodes.len(), 4);
+    assert!(nodes.iter().all(|node| node["figures"]["sim"]["request_throughput"].as_f64().unwrap() > 0.0));
+    let results: Vec<Value> = rows.iter().filter(|row| row["record"] == "result").cloned().collect();
+    assert_eq!(units(&results).into_iter().collect::<BTreeSet<_>>().len(), 6);
+    assert!(results.len() == 6 && results.iter().all(|row| row["hardware"]["node"] != "slow"), "{results:#?}");
+    let report = run(bash("bench-rank results.jsonl").current_dir(folder.path()), "").expect(0).stdout;
+    assert!(
+        report.contains("node slow is") && report.contains("% slower than the others at the fixed load"),
+        "{report}"
+    );
+    assert!(report.contains("rows are of 3 nodes; those ranked together differ by at most"), "{report}");
+    // The same table as that of one host.
+    run(bash("bench-sweep plan.yaml --out alone --no-preflight -q > /dev/null").current_dir(folder.path()), "")
+        .expect(0);
+    let orders = order(folder.path(), "results.jsonl");
+    assert_eq!((orders.len(), &orders[0]), (1, &order(folder.path(), "alone/results.jsonl")[0]));
 }

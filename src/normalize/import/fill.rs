@@ -71,6 +71,7 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
         index: count(index).unwrap_or(0),
         // Other clients do not state how many candidates their search has.
         of: count(of).unwrap_or(0),
+        calibration: false,
         why: String::new(),
         stage: None,
         never_tried: Members::new(),

@@ -39,6 +39,7 @@ impl CandidateBuilder<'_> {
             of,
             space,
             baseline: set.changed.is_empty(),
+            calibration: false,
             why: set.why.clone(),
             stage: None,
             never_tried: Members::new(),

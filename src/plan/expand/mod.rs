@@ -1,5 +1,6 @@
 //! Generates candidates: the baseline first, then flag sets from the search space, by the plan's strategy.
 
+mod calibration;
 mod candidate;
 mod change;
 mod cost_table;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::calibration::calibration;
 pub use self::cost_table::cost_table;
 pub use self::estimate::{Estimate, in_words};
 pub use self::estimator::{Estimator, Observed, UnitKind};

@@ -187,6 +187,7 @@ impl Sweep<'_> {
                 Ok(if as_before { ended } else { ExitStatus::NothingToDo })
             }
             RunsLeft::Some => {
+                let resumes = self.calibrate(resumes)? || resumes;
                 self.measure_stages(resumes)?;
                 self.report()
             }
@@ -240,13 +241,28 @@ impl Sweep<'_> {
         Ok(left)
     }
 
-    /// Runs the pipe. The rows are in their file even if this program is killed.
+    /// Measures how fast this node is, where several share the work; true if the rows have been folded since.
+    fn calibrate(&mut self, resumes: bool) -> Result<bool> {
+        if self.args.no_calibration || self.args.share.is_none() && self.args.part.is_none() {
+            return Ok(false);
+        }
+        self.run_pipe(&steps::calibrate(self.args, &self.folder, resumes))?;
+        let raw = self.folder.raw_files();
+        Ok(!raw.is_empty() && self.step(steps::normalize(&self.folder, &raw))? == Some(0))
+    }
+
+    /// Runs the pipe that measures.
     fn measure(&mut self, args: &Args, resumes: bool) -> Result<()> {
+        self.run_pipe(&steps::measure(args, &self.folder, resumes))
+    }
+
+    /// Runs a pipe. The rows are in their file even if this program is killed.
+    fn run_pipe(&mut self, pipe: &[Invocation]) -> Result<()> {
         self.folded = false;
         let path = self.folder.next_raw_file();
         let file = create_appended(&path)?;
         let watch = self.events.clone().map(|events| FailureWatch::start(path.clone(), events));
-        let ended = self.runner.run(&steps::measure(args, &self.folder, resumes), end_of(&file)?);
+        let ended = self.runner.run(pipe, end_of(&file)?);
         watch.into_iter().for_each(FailureWatch::finish);
         let is_empty = file.metadata().is_ok_and(|found| found.len() == 0);
         if is_empty {

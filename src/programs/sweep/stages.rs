@@ -28,7 +28,7 @@ impl Sweep<'_> {
             (None, Some(fit)) => Some(fit),
             (None, None) => folder::fit(&plans, self.notice)?,
         };
-        if fit.is_none() && !folder::is_staged(&plans, self.notice)? {
+        if fit.is_none() && self.args.share.is_none() && !folder::is_staged(&plans, self.notice)? {
             self.tell_stage(None);
             return self.measure(self.args, resumes);
         }

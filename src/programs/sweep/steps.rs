@@ -53,6 +53,15 @@ pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, output: &Path) -> 
     left.arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
+/// The pipe that measures how fast this node is: its rows go to standard output.
+pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
+    let expand = Invocation::of("bench-expand").args(["--quiet", "--accept-long-run", "--calibrate"]);
+    let expand = if resumes { expand.arg("--done").arg(folder.path("results.jsonl")) } else { expand };
+    let mut pipe = measure(args, folder, resumes);
+    pipe[0] = expand.arg(folder.path("plan.jsonl"));
+    pipe
+}
+
 /// The pipe that measures: its rows go to standard output.
 pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
     let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);

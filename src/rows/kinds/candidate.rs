@@ -236,6 +236,9 @@ pub struct SearchPosition {
     pub space: usize,
     /// True for the baseline.
     pub baseline: bool,
+    /// Its runs calibrate the node: they are compared with those of other nodes, and not ranked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calibration: bool,
     /// Why it is tested.
     #[serde(default)]
     pub why: String,

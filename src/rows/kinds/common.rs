@@ -29,6 +29,9 @@ pub struct Hardware {
     /// Driver version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
+    /// The node that it was measured on: `BENCH_NODE`, else what Slurm calls it, else the name of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 impl Hardware {

@@ -7,6 +7,7 @@ mod candidate;
 mod check;
 mod common;
 mod decision;
+mod node;
 mod plan;
 mod progress;
 mod request;
@@ -21,6 +22,7 @@ pub use self::candidate::{
 pub use self::check::{AnswerQuality, AnswerShape, Check, CheckSettings, DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
 pub use self::decision::DecisionRow;
+pub use self::node::{NodeFigure, NodeGpu, NodeRow};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::progress::Progress;
 pub use self::request::Request;

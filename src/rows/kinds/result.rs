@@ -86,6 +86,9 @@ pub struct ResultRow {
     /// Units that this row completes: one, or all remaining ones of a candidate that failed.
     #[serde(default)]
     pub units: Vec<String>,
+    /// The nodes on which attempts at these units failed for a reason that may pass; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<String>,
     /// Number of attempts at these units in the input, this one included.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub attempts: u32,
@@ -140,6 +143,7 @@ impl ResultRow {
             search: None,
             run: None,
             units: Vec::new(),
+            failed_on: Vec::new(),
             attempts: once(),
             native: None,
             validated_cli_flags: None,
@@ -425,6 +429,9 @@ pub struct CandidateBlock {
     pub index: usize,
     /// Number of candidates of its framework that run.
     pub of: usize,
+    /// It calibrates a node.
+    #[serde(skip)]
+    pub calibration: bool,
     /// Why it is tested.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,

@@ -111,6 +111,9 @@ pub struct ServerEnd {
     /// Files of this start.
     #[serde(default)]
     pub artifacts: Artifacts,
+    /// The node, as in `hardware`, since a candidate that never became ready has no `server` row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// RFC 3339, UTC.
     pub ended_at: String,
 }
@@ -199,6 +202,12 @@ pub struct GpuDevice {
     /// Mean power, W.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power_mean_w: Option<f64>,
+    /// First SM clock, MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_first_mhz: Option<f64>,
+    /// Last SM clock, MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_last_mhz: Option<f64>,
     /// Minimum SM clock, MHz.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_min_mhz: Option<f64>,
