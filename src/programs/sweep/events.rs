@@ -187,7 +187,15 @@ mod tests {
         let row = Row::parse(std::fs::read_to_string(row).unwrap().trim()).unwrap();
         assert_eq!((row.record(), row.str("event"), row.str("stage")), (Some("event"), Some("stage"), Some("search")));
         let sleeper: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "what the command started has ended: {state}");
+        // A process that was killed takes a moment to end.
+        let state = || std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+        let has_ended = |state: &str| state.is_empty() || state.contains(") Z ");
+        for _ in 0..100 {
+            if has_ended(&state()) {
+                return;
+            }
+            std::thread::sleep(TICK / 10);
+        }
+        panic!("what the command started has not ended: {}", state());
     }
 }
