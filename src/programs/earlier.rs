@@ -1,11 +1,11 @@
 //! Reads earlier results for bench-expand: which units are done, and which candidates led.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::input::InputSource;
 use super::stdio;
 use crate::base::error::Result;
 use crate::base::notice::Notice;
@@ -31,35 +31,43 @@ const ATTEMPTS: u32 = 3;
 /// # Errors
 /// A file that cannot be read.
 pub fn rows(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
-    if paths.is_empty() {
-        return Ok(Vec::new());
-    }
-    for path in paths {
-        stdio::open(path)?;
-    }
-    stdio::rows(paths, notice).collect()
+    rows_of(paths.iter().cloned().map(InputSource::of).collect(), notice)
 }
 
-/// Takes the plans out of the files of `--done`, which takes all file names that follow it: files of YAML, and those that begin with a
-/// plan row.
+/// The same for inputs of which the beginning may have been read.
 ///
 /// # Errors
-/// A file that cannot be opened.
-pub fn take_plans(done: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let mut plans = Vec::new();
-    for path in std::mem::take(done) {
-        let is_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        let is_plan = is_yaml || path != Path::new("-") && begins_with_plan(&path)?;
-        if is_plan { &mut plans } else { &mut *done }.push(path);
+/// As [`rows`].
+pub fn rows_of(mut inputs: Vec<InputSource>, notice: &'static Notice) -> Result<Vec<(Row, RowPlace)>> {
+    if inputs.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(plans)
+    inputs.iter_mut().try_for_each(InputSource::check)?;
+    stdio::lines_of(inputs, Row::parse, notice).collect()
 }
 
-fn begins_with_plan(path: &Path) -> Result<bool> {
-    let mut line = String::new();
-    // What is no text is reported when it is read.
-    let is_read = stdio::open(path)?.take(MAX_PLAN).read_line(&mut line).is_ok();
-    Ok(is_read && Row::parse(line.trim_end()).is_ok_and(|row| row.record() == Some("plan")))
+/// The plans and the results among the inputs of `--done`, which takes all file names that follow it: plans are files of YAML, and those
+/// that begin with a plan row.
+#[must_use]
+pub fn plans_among(done: Vec<PathBuf>) -> (Vec<InputSource>, Vec<InputSource>) {
+    let (mut plans, mut results) = (Vec::new(), Vec::new());
+    for mut input in done.into_iter().map(InputSource::of) {
+        if is_plan(&mut input) { &mut plans } else { &mut results }.push(input);
+    }
+    (plans, results)
+}
+
+fn is_plan(input: &mut InputSource) -> bool {
+    if stdio::is_yaml(input.path()) {
+        return true;
+    }
+    if input.path() == Path::new("-") {
+        return false;
+    }
+    // What cannot be read is reported with the results.
+    let line = input.first_line(MAX_PLAN).unwrap_or_default();
+    let row = std::str::from_utf8(&line).ok().and_then(|line| Row::parse(line.trim_end()).ok());
+    row.is_some_and(|row| row.record() == Some("plan"))
 }
 
 /// The keys of the units that result rows complete.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::base::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::plan::expand::{
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
+use crate::programs::input::InputSource;
 use crate::programs::parts::PartList;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
@@ -42,8 +43,9 @@ const LONG_S: f64 = 3600.0;
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|mut args: Args, notice| {
-        let plans = earlier::take_plans(&mut args.done)?;
-        args.files.extend(plans);
+        let (plans, done) = earlier::plans_among(std::mem::take(&mut args.done));
+        let inputs: Vec<InputSource> = args.files.iter().cloned().map(InputSource::of).chain(plans).collect();
+        args.files = inputs.iter().map(|input| input.path().to_path_buf()).collect();
         let frameworks = stdio::frameworks(args.frameworks.as_deref())?;
         if let [tool, _] = &args.emit[..]
             && tool != "vllm-sweep"
@@ -54,7 +56,7 @@ pub fn main() -> ExitCode {
             return Err(Error::new("--on requires --stage speculative"));
         }
         let parts = parts(&args)?;
-        let mut rows = earlier::rows(&args.done, notice)?;
+        let mut rows = earlier::rows_of(done, notice)?;
         let known = earlier::starts(&rows);
         let calibrated = earlier::calibrated(&rows);
         let apart = earlier::node_speeds(&rows).apart_by(&proc::node());
@@ -88,14 +90,12 @@ pub fn main() -> ExitCode {
             calibrated,
             claimed: BTreeMap::new(),
         };
-        let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-        let (plans, rows): (Vec<_>, Vec<_>) = args.files.iter().partition(is_yaml);
-        for path in &plans {
-            expander.file(path)?;
+        let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| stdio::is_yaml(input.path()));
+        for plan in &plans {
+            expander.file(plan.path())?;
         }
         if plans.is_empty() || !rows.is_empty() {
-            let rows: Vec<PathBuf> = rows.into_iter().cloned().collect();
-            for row in stdio::rows(&rows, notice) {
+            for row in stdio::lines_of(rows, Row::parse, notice) {
                 let (row, place) = row?;
                 expander.row(&row, &place)?;
             }

@@ -34,6 +34,14 @@ impl InputSource {
         self.beginning(|source, read| source.take(limit).read_until(b'\n', read))
     }
 
+    /// Opens it once, to find out early that it cannot be.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn check(&mut self) -> Result<()> {
+        self.beginning(|_, _| Ok(0)).map(drop)
+    }
+
     /// All of it, if that is at most `limit` bytes; the next reader reads it again.
     ///
     /// # Errors

@@ -258,6 +258,12 @@ pub fn frameworks_of(folders: &[PathBuf]) -> Result<Frameworks> {
     Frameworks::load(&frameworks, &launchers)
 }
 
+/// True for the name of a YAML file.
+#[must_use]
+pub fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "yaml" || e == "yml")
+}
+
 /// The YAML files of a folder, sorted.
 ///
 /// # Errors
@@ -265,8 +271,7 @@ pub fn frameworks_of(folders: &[PathBuf]) -> Result<Frameworks> {
 pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let at = |e| Error::new("cannot read the folder").because(e).at(name(folder));
     let entries = std::fs::read_dir(folder).map_err(at)?.collect::<Result<Vec<_>, _>>().map_err(at)?;
-    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_yaml).collect();
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
     paths.sort();
     Ok(paths)
 }

@@ -77,6 +77,13 @@ fn parts_by_hand_are_one_sweep_and_what_two_of_them_measured_counts_once() {
         let left = run(bash(&format!("bench-expand -q {done}")).current_dir(folder.path()), "").expect(0);
         assert_eq!(left.stdout, "", "{done}");
     }
+    // A pipe can be read only once: none of its rows is lost, whatever is behind --done.
+    for done in
+        ["plan.yaml --done <(cat forth.jsonl)", "--done forth.jsonl <(bench-validate -q --no-preflight plan.yaml)"]
+    {
+        let left = run(bash(&format!("bench-expand -q {done}")).current_dir(folder.path()), "").expect(0);
+        assert_eq!(left.stdout, "", "{done}");
+    }
     let half = run(bash("bench-expand -q --done one.jsonl plan.yaml").current_dir(folder.path()), "").expect(0);
     assert_eq!(half.records("candidate").len(), rows_in(&folder.path().join("two.jsonl")).len() - 1);
 }
