@@ -7,11 +7,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::serve::seconds;
-use super::{Common, Program};
+use super::{Common, MANY, Program};
 use crate::base::version::VERSION;
 use crate::plan::expand::CandidatePart;
-
-const MANY: &str = "Many hosts";
 
 const AFTER: &str = "\
 Examples:

@@ -34,6 +34,8 @@ pub struct Common {
 }
 
 const STANDARD: &str = "Standard options";
+/// The options for sweeps over several hosts.
+const MANY: &str = "Many hosts";
 
 /// The form of what a program tells while it runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -9,12 +9,10 @@ use super::expand::RetryPolicy;
 use super::rank::ReportFormat;
 use super::serve::seconds;
 use super::validate::UnknownFlagPolicy;
-use super::{Common, Program, ProgressArgs, ProgressFormat};
+use super::{Common, MANY, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
 use crate::base::version::VERSION;
 use crate::plan::expand::CandidatePart;
-
-const MANY: &str = "Many hosts";
 
 const AFTER: &str = "\
 Examples:

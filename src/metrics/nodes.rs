@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sample::{mean, spread};
 use crate::rows::kinds::{NodeFigure, NodeRow};
 
 /// Nodes that differ from the others by more than this share are ranked apart: the brackets of a search are as narrow.
@@ -41,8 +42,8 @@ impl NodeSpeeds {
             let usual = values[values.len() / 2];
             nodes.iter().for_each(|(node, value)| logs.entry(*node).or_default().push((value / usual).ln()));
         }
-        let mean = |logs: Vec<f64>| super::sample::mean(&logs).map_or(1.0, f64::exp);
-        Self { ratios: logs.into_iter().map(|(node, logs)| (node.to_string(), mean(logs))).collect() }
+        let typical = |logs: Vec<f64>| mean(&logs).map_or(1.0, f64::exp);
+        Self { ratios: logs.into_iter().map(|(node, logs)| (node.to_string(), typical(logs))).collect() }
     }
 
     /// The nodes that are compared, each with its speed relative to the usual one.
@@ -64,12 +65,11 @@ impl NodeSpeeds {
 
     /// Standard deviation of the logarithms of the ratios within the band; 0 with fewer than two nodes.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a count of nodes")]
     pub fn sd(&self) -> f64 {
-        let logs: Vec<f64> =
-            self.ratios.values().filter(|ratio| !is_outside(**ratio)).map(|ratio| ratio.ln()).collect();
-        let Some(mean) = super::sample::mean(&logs).filter(|_| logs.len() > 1) else { return 0.0 };
-        (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (logs.len() - 1) as f64).sqrt()
+        let within = self.ratios.values().filter(|ratio| !is_outside(**ratio));
+        let mut logs: Vec<f64> = within.map(|ratio| ratio.ln()).collect();
+        logs.sort_by(f64::total_cmp);
+        spread(&logs).and_then(|spread| spread.sd).unwrap_or(0.0)
     }
 }
 

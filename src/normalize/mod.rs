@@ -26,9 +26,9 @@ use crate::metrics::sla::Limits;
 use crate::rows::kinds::{
     Candidate, Check, GpuDevice, Native, NodeRow, Request, ResultRow, Run, RunEnd, SearchEnd, Server, ServerEnd, Status,
 };
-use crate::rows::resume::{Attempt, attempts, is_cut, latest};
+use crate::rows::resume::{Attempt, attempts, closes, is_cut, latest};
 use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Phase};
+use crate::rows::words::Phase;
 
 /// The fold over a stream of rows.
 #[derive(Debug, Default)]
@@ -170,6 +170,24 @@ impl OpenRun {
     }
 }
 
+/// For each attempt, the nodes on which its units failed for a transient reason.
+fn failed_on<'a>(all: &[Attempt], results: impl Iterator<Item = &'a ResultRow>) -> Vec<Vec<String>> {
+    let mut nodes: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    for (attempt, result) in all.iter().zip(results) {
+        let is_transient = !attempt.cut && !closes(result.status, result.failure_class.as_ref());
+        for node in result.hardware.node.iter().filter(|_| is_transient) {
+            for unit in &attempt.units {
+                nodes.entry(unit).or_default().insert(node);
+            }
+        }
+    }
+    let of_units = |attempt: &Attempt| -> Vec<String> {
+        let nodes = attempt.units.iter().filter_map(|unit| nodes.get(unit)).flatten();
+        nodes.collect::<BTreeSet<_>>().into_iter().map(ToString::to_string).collect()
+    };
+    all.iter().map(of_units).collect()
+}
+
 impl RowFold {
     /// Takes one row; returns rows of other kinds, which pass through.
     ///
@@ -232,21 +250,7 @@ impl RowFold {
             }
         };
         let all: Vec<Attempt> = self.results.iter().map(attempt).collect();
-        let mut failed_on: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
-        for (attempt, (_, result)) in all.iter().zip(&self.results) {
-            let transient = result.failure_class.as_ref().is_some_and(FailureClass::is_transient);
-            let transient = transient || result.status == Status::Timeout;
-            for node in result.hardware.node.iter().filter(|_| transient && !attempt.cut) {
-                for unit in &attempt.units {
-                    failed_on.entry(unit).or_default().insert(node);
-                }
-            }
-        }
-        let of_units = |attempt: &Attempt| -> Vec<String> {
-            let nodes = attempt.units.iter().filter_map(|unit| failed_on.get(unit)).flatten();
-            nodes.collect::<BTreeSet<_>>().into_iter().map(ToString::to_string).collect()
-        };
-        let failed_on: Vec<Vec<String>> = all.iter().map(of_units).collect();
+        let failed_on = failed_on(&all, self.results.iter().map(|(_, result)| result));
         let counted = latest(&all).into_iter().zip(attempts(&all)).zip(failed_on);
         let results = self.results.into_iter().map(|(_, result)| result);
         let counting = |(result, ((counts, attempts), failed_on)): (ResultRow, ((bool, u32), Vec<String>))| {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
@@ -124,12 +123,4 @@ impl Handout<'_> {
         }
         Ok(())
     }
-}
-
-/// The folder of claims, for the node of this process.
-///
-/// # Errors
-/// When it cannot be made.
-pub fn open(root: &Path, limit: Duration, node: &str) -> Result<ClaimFolder> {
-    ClaimFolder::open(root, limit, node)
 }

@@ -11,20 +11,16 @@ use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
 use crate::metrics::nodes::NodeSpeeds;
-use crate::plan::expand::{FirstPassScore, Observed, StageFinding, UnitKind, closes};
+use crate::plan::expand::{FirstPassScore, Observed, StageFinding, UnitKind};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
 use crate::rows::kinds::{Candidate, Load, NodeRow, ResultRow, Status};
-use crate::rows::resume::is_cut;
+use crate::rows::resume::{ATTEMPTS, BAD_NODES, closes, is_cut};
 use crate::rows::row::Row;
 use crate::rows::words::{FailureClass, Stage};
 
-/// A unit that failed on so many nodes with transient failures is not tried on others.
-const BAD_NODES: usize = 2;
 /// Maximum size of a plan row, bytes.
 const MAX_PLAN: u64 = 16 << 20;
-/// Maximum number of attempts at a unit with transient failures.
-const ATTEMPTS: u32 = 3;
 
 /// Opens all files before reading any rows: if one is missing, its units would run again.
 ///
@@ -70,12 +66,11 @@ fn is_plan(input: &mut InputSource) -> bool {
     row.is_some_and(|row| row.record() == Some("plan"))
 }
 
-/// The keys of the units that result rows complete.
+/// The keys of the units that result rows complete; `speeds` are those of the nodes.
 #[must_use]
-pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
+pub fn done(rows: &[(Row, RowPlace)], speeds: &NodeSpeeds, retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut given_up = 0;
-    let speeds = node_speeds(rows);
     // Of several files each knows only its own attempts.
     let mut failed_on: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (row, place) in rows {
@@ -108,7 +103,7 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
         let is_done = match retry {
             RetryPolicy::All => false,
             RetryPolicy::Failed => result.status == Status::Ok,
-            RetryPolicy::Transient => closed || ((is_bad || result.attempts >= ATTEMPTS) && !cut),
+            RetryPolicy::Transient => closed || ((is_bad || result.attempts as usize >= ATTEMPTS) && !cut),
         };
         if is_done {
             given_up += usize::from(!closed && result.status != Status::Ok);
@@ -123,19 +118,11 @@ pub fn done(rows: &[(Row, RowPlace)], retry: RetryPolicy, notice: &Notice) -> BT
     keys
 }
 
-/// The units of calibrations that rows complete.
+/// The calibrations of nodes among rows.
 #[must_use]
-pub fn calibrated(rows: &[(Row, RowPlace)]) -> BTreeSet<String> {
+pub fn nodes(rows: &[(Row, RowPlace)]) -> Vec<NodeRow> {
     let nodes = rows.iter().filter(|(row, _)| row.record() == Some("node"));
-    nodes.filter_map(|(row, _)| row.view::<NodeRow>().ok()).flat_map(|node| node.units).collect()
-}
-
-/// How fast the nodes are that rows know.
-#[must_use]
-pub fn node_speeds(rows: &[(Row, RowPlace)]) -> NodeSpeeds {
-    let nodes = rows.iter().filter(|(row, _)| row.record() == Some("node"));
-    let nodes: Vec<NodeRow> = nodes.filter_map(|(row, _)| row.view().ok()).collect();
-    NodeSpeeds::of(&nodes)
+    nodes.filter_map(|(row, _)| row.view().ok()).collect()
 }
 
 /// The starts of which rows are the results from their beginning to their end.

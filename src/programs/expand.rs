@@ -10,7 +10,7 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::expand::{Args, ExpandFormat, SearchStage};
-use crate::metrics::nodes::in_words as in_node_words;
+use crate::metrics::nodes::{NodeSpeeds, in_words as in_node_words};
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
     Estimate, Estimator, Finalists, FirstPassScore, StageCandidates, StagedSweep, calibration, cost_table, expand,
@@ -29,6 +29,7 @@ use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::{Candidate, CandidatePosition};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
+use crate::system::claims::ClaimFolder;
 use crate::system::process::proc;
 
 /// The number of runs that candidates ask for.
@@ -58,9 +59,11 @@ pub fn main() -> ExitCode {
         let parts = parts(&args)?;
         let mut rows = earlier::rows_of(done, notice)?;
         let known = earlier::starts(&rows);
-        let calibrated = earlier::calibrated(&rows);
-        let apart = earlier::node_speeds(&rows).apart_by(&proc::node());
-        let (done, staged) = (earlier::done(&rows, args.retry, notice), earlier::stages(&rows));
+        let nodes = earlier::nodes(&rows);
+        let speeds = NodeSpeeds::of(&nodes);
+        let calibrated = nodes.into_iter().flat_map(|node| node.units).collect();
+        let apart = speeds.apart_by(&proc::node());
+        let (done, staged) = (earlier::done(&rows, &speeds, args.retry, notice), earlier::stages(&rows));
         let (ranking, best) = match (&args.on[..], &args.from[..]) {
             ([], []) => (None, None),
             ([], from) => (None, Some(earlier::best(&earlier::ranking(from, notice)?))),
@@ -229,16 +232,14 @@ impl Expander<'_> {
             self.candidates += 1;
             candidate.position = Some(CandidatePosition { index: self.candidates, of: 0, units_left: 0 });
         }
-        let all = candidates.clone();
-        self.estimator.calibrate(&all, plan.stages > 1);
-        let mut whole = candidates.clone();
-        whole.retain(is_own);
+        self.estimator.calibrate(&candidates, plan.stages > 1);
         if self.args.claim.is_some() {
             let first = |c: &Candidate| Some((c.candidate_id.clone(), c.units.first()?.key.clone()));
-            self.claimed.extend(all.iter().filter_map(first));
+            self.claimed.extend(candidates.iter().filter_map(first));
         }
+        let whole: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
         match self.stages(&plan) {
-            Some(stages) => candidates = self.staged(&candidates, &stages, &is_own),
+            Some(stages) => candidates = self.staged(&candidates, &whole, &stages, &is_own),
             None => {
                 earlier::drop_done(&mut candidates, &self.done, self.notice);
                 candidates.retain(is_own);
@@ -279,7 +280,7 @@ impl Expander<'_> {
             return Ok(());
         }
         if let Some(parts) = &mut self.parts {
-            parts.add(&all, &candidates, &mut self.estimator, &self.frameworks);
+            parts.add(&whole, &candidates, &mut self.estimator, &self.frameworks);
             self.gpus = self.gpus.max(plan.hardware.gpu_count.unwrap_or(0));
             return Ok(());
         }
@@ -337,7 +338,7 @@ impl Expander<'_> {
                 }
             }
         }
-        let claims = claims::open(root, self.args.claim_timeout, &proc::node())?;
+        let claims = ClaimFolder::open(root, self.args.claim_timeout, &proc::node())?;
         let known = std::mem::take(&mut self.known);
         claims::Handout { claims, known, out: &mut self.out, notice: self.notice }.all(all)
     }
@@ -378,12 +379,12 @@ impl Expander<'_> {
     fn staged(
         &mut self,
         candidates: &[Candidate],
+        own: &[Candidate],
         stages: &[Stage],
         is_own: &dyn Fn(&Candidate) -> bool,
     ) -> Vec<Candidate> {
         let StageRows { found, best } = std::mem::take(&mut self.staged);
         let sweep = StagedSweep { candidates, found: &found, best: &best };
-        let own: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
         let mut skipped = Vec::new();
         let mut next = Vec::new();
         for stage in stages {
@@ -395,7 +396,7 @@ impl Expander<'_> {
             let of_others = of_others - runs(&all);
             let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
             if self.args.fit.is_some() {
-                rest.extend(likely_stages(&own, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+                rest.extend(likely_stages(own, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
             }
             let (all, lost) = self.fitted(rest);
             skipped.extend(lost);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::stdio;
 use crate::base::error::{Context, Error, Result};
-use crate::base::yaml;
+use crate::base::yaml::{self, MAX_BYTES};
 use crate::engines::framework::Frameworks;
 use crate::plan::expand::{CandidatePart, Estimator};
 use crate::rows::kinds::Candidate;
@@ -35,13 +35,18 @@ impl PartList {
 
     /// Adds what is left to run of a plan; `all` are all of its candidates.
     pub fn add(&mut self, all: &[Candidate], left: &[Candidate], estimator: &mut Estimator, frameworks: &Frameworks) {
+        let parts = CandidatePart::by_candidate(all, u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        let mut own: BTreeMap<u32, Vec<&Candidate>> = BTreeMap::new();
+        for candidate in left.iter().filter(|candidate| candidate.status.is_none()) {
+            for index in parts.get(candidate.candidate_id.as_str()).into_iter().flatten() {
+                own.entry(*index).or_default().push(candidate);
+            }
+        }
         for (part, work) in &mut self.0 {
-            let ids = part.of_candidates(all);
-            let own: Vec<Candidate> =
-                left.iter().filter(|c| c.status.is_none() && ids.contains(&c.candidate_id)).cloned().collect();
+            let Some(own) = own.remove(&part.index) else { continue };
             work.candidates += own.len();
             work.runs += own.iter().map(|candidate| candidate.units.len()).sum::<usize>();
-            work.likely_s += estimator.estimate(own.iter(), frameworks).likely_s();
+            work.likely_s += estimator.estimate(own.into_iter(), frameworks).likely_s();
         }
     }
 
@@ -58,14 +63,11 @@ impl PartList {
     /// A template that cannot be read, a placeholder without a value, or a value that the template does not use.
     pub fn k8s_job(&self, path: &Path, gpus: u32, set: &[(String, String)], template: Option<&Path>) -> Result<String> {
         let (name, text) = match template {
-            Some(path) => (
-                stdio::name(path),
-                std::fs::read_to_string(path).context("cannot read").map_err(|e| e.at(stdio::name(path)))?,
-            ),
+            Some(path) => (stdio::name(path), stdio::read_text(path, MAX_BYTES)?),
             None => ("configs/templates/k8s-job.yaml".to_string(), K8S_JOB.to_string()),
         };
         let manifest: Value = yaml::typed(&text, &name)?;
-        let plan = std::fs::read_to_string(path).context("cannot read").map_err(|e| e.at(stdio::name(path)))?;
+        let plan = stdio::read_text(path, MAX_BYTES)?;
         let mut values: BTreeMap<String, Value> = BTreeMap::from([
             ("name".into(), job_name(path).into()),
             ("plan".into(), plan.into()),

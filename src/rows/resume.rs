@@ -1,7 +1,19 @@
 //! Which results count: for every unit of resume the latest completed attempt, or the latest one if none was completed.
 
+use crate::rows::kinds::Status;
 use crate::rows::words::{FailureClass, SearchEndReason};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Maximum number of attempts at what fails for a transient reason.
+pub const ATTEMPTS: usize = 3;
+/// What failed on so many nodes for transient reasons is not tried on others.
+pub const BAD_NODES: usize = 2;
+
+/// True if a result with this status and class completes its units; transient failures are run again.
+#[must_use]
+pub fn closes(status: Status, class: Option<&FailureClass>) -> bool {
+    status != Status::Timeout && !class.is_some_and(FailureClass::is_transient)
+}
 
 /// An attempt at units of resume, as one result shows it.
 #[derive(Debug, Clone, Default)]

@@ -18,17 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use super::process::proc::owner;
 use crate::base::error::{Error, Result};
+use crate::rows::resume::{ATTEMPTS, BAD_NODES, closes};
 use crate::rows::row::Row;
 use crate::rows::words::{FailureClass, Status};
 
 const OWNER: &str = "owner";
 const ENDED: &str = "ended";
-/// Attempts at a candidate that failed for a transient reason.
-const ATTEMPTS: usize = 3;
 /// A candidate that was interrupted so often is left alone: something else is wrong.
 const MOST_CLAIMS: usize = 30;
-/// A candidate that failed on so many nodes is bad.
-const BAD_NODES: usize = 2;
 /// A node with so many failures that no other cause explains takes no more candidates.
 const BAD_NODE: usize = 2;
 
@@ -87,8 +84,7 @@ impl ClaimEnd {
 
     /// It failed for a reason that is not the candidate's.
     fn is_transient(&self) -> bool {
-        let transient = self.failure_class.as_ref().is_some_and(FailureClass::is_transient);
-        !self.is_cut() && (transient || self.status == Status::Timeout)
+        !self.is_cut() && !closes(self.status, self.failure_class.as_ref())
     }
 }
 

@@ -15,7 +15,8 @@ fn candidates(plan: &str) -> (Output, Vec<Value>) {
 /// The plan that bench-validate writes for a command.
 fn new_plan(line: &str) -> Output {
     let mut command = program("bench-validate");
-    run(command.args(["-q", "--new", "--from-command", line]).env("HOME", "/home/me").env("PWD", "/work"), "").expect(0)
+    run(command.args(["-q", "--new", "--from-command", line]).env("HOME", "/home/me").env("PWD", "/srv/llm"), "")
+        .expect(0)
 }
 
 /// The words of the baseline after the program, without those that bench-serve sets: model's name, host and port.
@@ -551,7 +552,7 @@ fn what_a_shell_of_this_host_expands_before_its_programs() {
     assert_eq!(rows[0]["server"]["launcher"][0]["options"]["options"], "-i /home/me/.ssh/k");
     assert_eq!(argv(&rows[0]), "vllm serve m/x --enable-lora --lora-modules a=x/y b=z --tensor-parallel-size 1");
     let plan = new_plan("podman run -v ./m:/m -v .:/w vllm/vllm-openai:v0.32.0 --model /m/x");
-    assert!(plan.stdout.contains("mounts: [\"/work/m:/m\",\"/work:/w\"]"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("mounts: [\"/srv/llm/m:/m\",\"/srv/llm:/w\"]"), "{}", plan.stdout);
     let applied =
         run(program("bench-validate").args(["--new", "--from-command", "kubectl apply -f llm.yaml"]), "").expect(2);
     assert!(applied.stderr.contains("give the pod's manifest to --from-command"), "{}", applied.stderr);

@@ -1,7 +1,7 @@
 //! The calibration of a node: each framework's baseline at one fixed load, the same on every node.
 
-use super::unit::UnitKeys;
-use crate::rows::kinds::{Candidate, Load, LoadMode, Members, Unit};
+use super::unit::one_each;
+use crate::rows::kinds::{Candidate, Load, LoadMode, Members};
 
 /// Requests in flight.
 const CONCURRENCY: u32 = 4;
@@ -20,17 +20,7 @@ pub fn calibration(candidates: &[Candidate], node: &str) -> Vec<Candidate> {
         candidate.benchmark.num_prompts = candidate.benchmark.num_prompts.clamp(REQUESTS.0, REQUESTS.1);
         // Its figures are compared with those of other nodes, not with limits.
         (candidate.sla, candidate.check) = (Members::new(), None);
-        let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
-        let common = format!("{}\n{node}", keys.common(&candidate));
-        let unit = |scenario: &str| Unit {
-            key: keys.key(&common, scenario, 0, 0),
-            scenario: scenario.into(),
-            load: 0,
-            repeat: 0,
-            start: None,
-            bar: None,
-        };
-        candidate.units = candidate.scenarios.iter().map(|scenario| unit(&scenario.name)).collect();
+        candidate.units = one_each(&candidate, &format!("\n{node}"), |_| None);
         candidate
     };
     baselines.map(one).collect()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::estimate::{Estimate, TPOT_MS, TTFT_MS, TimeRange};
 use super::search_cost::{LIKELY, Screened, SearchCase, SearchCost, run_s};
-use super::stages::{StageCandidates, likely_stages};
+use super::stages::likely_stages;
 use crate::engines::framework::Frameworks;
 use crate::metrics::search::{BEST, MOST, SearchRange};
 use crate::metrics::sla;
@@ -48,12 +48,13 @@ pub struct Estimator {
 impl Estimator {
     /// Compares what rows say with the estimates for a whole plan, in whatever order its candidates are.
     pub fn calibrate(&mut self, candidates: &[Candidate], stages: bool) {
-        let stages = match stages {
-            true => likely_stages(candidates, MOST),
-            false => vec![StageCandidates { stage: None, candidates: candidates.to_vec() }],
-        };
+        if self.observed.unit_s.is_empty() {
+            return;
+        }
+        let in_stages = if stages { likely_stages(candidates, MOST) } else { Vec::new() };
+        let all = in_stages.iter().flat_map(|stage| &stage.candidates).chain(candidates.iter().filter(|_| !stages));
         let mut kinds: BTreeMap<UnitKind, (f64, f64)> = BTreeMap::new();
-        for candidate in stages.iter().flat_map(|stage| &stage.candidates).filter(|c| c.status.is_none()) {
+        for candidate in all.filter(|c| c.status.is_none()) {
             for cost in self.units(candidate) {
                 let sum = kinds.entry(cost.kind).or_default();
                 *sum = (sum.0 + 1.0, sum.1 + cost.time.likely_s);

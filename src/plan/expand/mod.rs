@@ -30,7 +30,6 @@ pub use self::fit::{Fitted, fit};
 pub use self::part::CandidatePart;
 pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
 pub use self::strategy::size;
-pub use self::unit::closes;
 
 use self::candidate::CandidateBuilder;
 use self::space::{FlagSet, FlagSetSearch, FlagSets};

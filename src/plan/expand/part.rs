@@ -1,6 +1,6 @@
 //! One of several parts of a plan's candidates: the same on every host, since the id of a candidate decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,22 +25,36 @@ impl CandidatePart {
     /// The ids of the part's candidates: its own, and the baselines of their frameworks, which the others are compared with.
     #[must_use]
     pub fn of_candidates(self, all: &[Candidate]) -> BTreeSet<String> {
-        let own = || all.iter().filter(|candidate| self.has(&candidate.candidate_id));
-        let frameworks: BTreeSet<&str> = own()
-            .filter(|candidate| candidate.status.is_none())
-            .map(|candidate| candidate.framework.as_str())
-            .collect();
-        let is_baseline = |candidate: &&Candidate| {
-            candidate.search.baseline && candidate.status.is_none() && frameworks.contains(candidate.framework.as_str())
-        };
-        own().chain(all.iter().filter(is_baseline)).map(|candidate| candidate.candidate_id.clone()).collect()
+        let parts = Self::by_candidate(all, self.of).into_iter();
+        parts.filter(|(_, parts)| parts.contains(&self.index)).map(|(id, _)| id.to_string()).collect()
     }
 
-    /// True if a candidate with this id is the part's own.
-    fn has(self, candidate_id: &str) -> bool {
+    /// For each candidate, by id, the indices of the parts of `of` that have it.
+    #[must_use]
+    pub fn by_candidate(all: &[Candidate], of: u32) -> BTreeMap<&str, BTreeSet<u32>> {
+        let mut parts: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        let mut of_framework: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+        for candidate in all {
+            let own = Self::of_id(&candidate.candidate_id, of).index;
+            parts.entry(&candidate.candidate_id).or_default().insert(own);
+            if candidate.status.is_none() {
+                of_framework.entry(&candidate.framework).or_default().insert(own);
+            }
+        }
+        for baseline in all.iter().filter(|candidate| candidate.search.baseline && candidate.status.is_none()) {
+            let of_all = of_framework.get(baseline.framework.as_str()).into_iter().flatten();
+            parts.entry(&baseline.candidate_id).or_default().extend(of_all);
+        }
+        parts
+    }
+
+    /// The part of `of` whose own a candidate with this id is.
+    fn of_id(candidate_id: &str, of: u32) -> Self {
         let digits = digest::sha256(candidate_id.as_bytes());
         let number = u64::from_str_radix(&digits[..16], 16).unwrap_or_default();
-        number % u64::from(self.of.max(1)) + 1 == u64::from(self.index)
+        #[allow(clippy::cast_possible_truncation, reason = "less than `of`")]
+        let index = (number % u64::from(of.max(1))) as u32 + 1;
+        Self { index, of }
     }
 }
 
@@ -77,14 +91,17 @@ mod tests {
         let mut sizes = [0; 4];
         for i in 0..4000 {
             let id = format!("vllm-{i:08x}");
-            let own: Vec<u32> = CandidatePart::all(4).filter(|part| part.has(&id)).map(|part| part.index).collect();
+            let own: Vec<u32> = CandidatePart::all(4)
+                .filter(|part| *part == CandidatePart::of_id(&id, 4))
+                .map(|part| part.index)
+                .collect();
             assert_eq!(own.len(), 1, "{id}");
             sizes[own[0] as usize - 1] += 1;
         }
         assert!(sizes.iter().all(|size| (900..1100).contains(size)), "{sizes:?}");
         // Parts of a running sweep must not change with a version.
         assert_eq!(
-            (0..8).filter(|i| CandidatePart { index: 1, of: 2 }.has(&format!("sim-0000000{i}"))).collect::<Vec<_>>(),
+            (0..8).filter(|i| CandidatePart::of_id(&format!("sim-0000000{i}"), 2).index == 1).collect::<Vec<_>>(),
             [0, 1, 3]
         );
     }

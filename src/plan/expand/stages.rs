@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finalists::{Finalists, FirstPassScore, finalists};
-use super::unit::UnitKeys;
+use super::unit::one_each;
 use crate::metrics::search::{SearchRange, advancing};
-use crate::rows::kinds::{Candidate, Load, Unit};
+use crate::rows::kinds::{Candidate, Load};
 use crate::rows::words::{FailureClass, SearchedLoad, Stage};
 
 /// Leaders of each scenario that are measured again.
@@ -118,17 +118,8 @@ impl StagedSweep<'_> {
             let Some(load) = candidate.loads.iter().find(|load| load.is_search()).cloned() else { return candidate };
             let searched = SearchRange::of(&load).map(|range| range.what);
             candidate.loads = vec![Load { screen: true, ..load }];
-            let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
-            let common = keys.common(&candidate);
-            let unit = |scenario: &str| Unit {
-                key: keys.key(&common, scenario, 0, 0),
-                scenario: scenario.into(),
-                load: 0,
-                repeat: 0,
-                start: None,
-                bar: searched.and_then(|searched| self.bar(Stage::Screen, &candidate.framework, scenario, searched)),
-            };
-            candidate.units = candidate.scenarios.iter().map(|scenario| unit(&scenario.name)).collect();
+            let bar = |scenario: &str| self.bar(Stage::Screen, &candidate.framework, scenario, searched?);
+            candidate.units = one_each(&candidate, "", bar);
             candidate
         };
         self.candidates.iter().map(one).collect()

@@ -1,11 +1,10 @@
-//! Units of work and of resume: their keys, and which results close them.
+//! Units of work and of resume, and their keys.
 
 use serde_json::json;
 
 use crate::base::digest;
-use crate::rows::kinds::{Candidate, Hardware, Load, Scenario, Status, Unit};
+use crate::rows::kinds::{Candidate, Hardware, Load, Scenario, Unit};
 use crate::rows::row::SCHEMA_VERSION;
-use crate::rows::words::FailureClass;
 
 /// Scenario × load × repeat, each with a key from everything its result depends on.
 pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Vec<Unit> {
@@ -20,6 +19,22 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
         }
     }
     units
+}
+
+/// One unit of a candidate in each of its scenarios, at its first load. `purpose` tells its key from those of other units, `bar` is that of
+/// a scenario.
+pub(super) fn one_each(candidate: &Candidate, purpose: &str, bar: impl Fn(&str) -> Option<f64>) -> Vec<Unit> {
+    let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
+    let common = keys.common(candidate) + purpose;
+    let unit = |scenario: &Scenario| Unit {
+        key: keys.key(&common, &scenario.name, 0, 0),
+        scenario: scenario.name.clone(),
+        load: 0,
+        repeat: 0,
+        start: None,
+        bar: bar(&scenario.name),
+    };
+    candidate.scenarios.iter().map(unit).collect()
 }
 
 /// The scenarios, loads and hardware of a plan, in the form that goes into the keys of units.
@@ -80,12 +95,6 @@ impl UnitKeys {
         let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
         digest::sha256(format!("{{{}}}", members.join(",")).as_bytes())
     }
-}
-
-/// True if a result with this status and class completes its units; transient failures are run again.
-#[must_use]
-pub fn closes(status: Status, class: Option<&FailureClass>) -> bool {
-    status != Status::Timeout && !class.is_some_and(FailureClass::is_transient)
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ impl Sweep<'_> {
         }
         self.run_pipe(&steps::calibrate(self.args, &self.folder, resumes))?;
         let raw = self.folder.raw_files();
-        Ok(!raw.is_empty() && self.step(steps::normalize(&self.folder, &raw))? == Some(0))
+        Ok(!raw.is_empty() && self.fold(&raw)? == Some(0))
     }
 
     /// Runs the pipe that measures.

@@ -12,6 +12,7 @@ use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
 use crate::flags::sweep::{Args, word};
+use crate::metrics::nodes::NodeSpeeds;
 use crate::programs::{earlier, stdio};
 use crate::rank::Unfinished;
 use crate::rows::jsonl::RowWriter;
@@ -50,7 +51,7 @@ pub fn report(args: &Args, folder: &Path, runner: &mut PipeRunner, notice: &'sta
     }
     let results = if running { without_open_runs(&results, scratch.path(), notice)? } else { results };
     let rows = earlier::rows(std::slice::from_ref(&results), notice)?;
-    let done = earlier::done(&rows, RetryPolicy::Transient, notice);
+    let done = earlier::done(&rows, &NodeSpeeds::of(&earlier::nodes(&rows)), RetryPolicy::Transient, notice);
     let done = planned.units.iter().filter(|unit| done.contains(*unit)).count();
     let reason = if running { UnfinishedReason::Running } else { UnfinishedReason::Interrupted };
     let never_started = folder::never_started(&planned, &results, notice)?;

@@ -10,6 +10,7 @@ use super::folder::{self, SweepFolder};
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
+use crate::metrics::nodes::NodeSpeeds;
 use crate::normalize::{RowFold, StreamLine};
 use crate::plan::expand::{StagedSweep, in_words};
 use crate::programs::{earlier, stdio};
@@ -46,7 +47,7 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     }
     let paths = [file.path().to_path_buf()];
     let rows = earlier::rows(&paths, notice)?;
-    let done = earlier::done(&rows, RetryPolicy::Transient, notice);
+    let done = earlier::done(&rows, &NodeSpeeds::of(&earlier::nodes(&rows)), RetryPolicy::Transient, notice);
     let rows = earlier::stages(&rows);
     let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
     if folder::is_staged(&folder.common("plan.jsonl"), notice)? {

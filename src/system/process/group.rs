@@ -12,7 +12,11 @@ impl ProcessGroup {
     /// The group that `leader` leads; none if it has been waited for already.
     #[must_use]
     pub fn of(leader: &Child) -> Self {
-        Self(leader.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+        Self::led_by(leader.id())
+    }
+
+    fn led_by(id: Option<u32>) -> Self {
+        Self(id.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 }
 
@@ -33,7 +37,5 @@ pub fn lead(command: &mut std::process::Command) {
 
 /// Kills the group that `leader` leads, who has not been waited for.
 pub fn kill_all(leader: u32) {
-    if let Ok(group) = i32::try_from(leader) {
-        let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
-    }
+    drop(ProcessGroup::led_by(Some(leader)));
 }
