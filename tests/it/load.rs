@@ -31,7 +31,8 @@ fn a_closed_loop_keeps_so_many_in_flight_and_gets_what_it_asked_for() {
         assert!(request.get("due_us").is_none());
         let at = |key: &str| request[key].as_u64().unwrap();
         assert!(at("sent_us") <= at("first_byte_us") && at("first_byte_us") <= at("first_token_us"));
-        assert!(at("first_token_us") < at("last_token_us") && at("last_token_us") <= at("end_us"));
+        // A busy client may read the first and the last token at once.
+        assert!(at("first_token_us") <= at("last_token_us") && at("last_token_us") <= at("end_us"));
     }
     // At any time a request is sent, fewer than three others are under way.
     for request in &requests {
