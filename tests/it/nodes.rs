@@ -120,6 +120,14 @@ fn worker(folder: &Path, i: usize) -> std::process::Child {
     command.spawn().unwrap()
 }
 
+/// A first claim of this node that has not ended.
+fn open_claim(claims: &Path, node: &str) -> Option<std::path::PathBuf> {
+    let owners = std::fs::read_dir(claims).ok()?.flatten().map(|entry| entry.path().join("1"));
+    owners.filter(|claim| !claim.join("ended").exists()).find(|claim| {
+        std::fs::read_to_string(claim.join("owner")).is_ok_and(|owner| owner.split_whitespace().next() == Some(node))
+    })
+}
+
 #[test]
 fn workers_share_the_candidates_and_what_a_killed_one_had_is_taken_over() {
     let folder = scratch();
@@ -127,13 +135,7 @@ fn workers_share_the_candidates_and_what_a_killed_one_had_is_taken_over() {
     let mut all: Vec<_> = (0..4).map(|i| worker(folder.path(), i)).collect();
     // One dies as soon as it has a candidate, with all of its programs.
     let claims = folder.path().join("claims");
-    let is_of_first = || {
-        let owners = std::fs::read_dir(&claims).ok()?.flatten().map(|entry| entry.path().join("1"));
-        owners
-            .filter(|claim| !claim.join("ended").exists())
-            .find(|claim| std::fs::read_to_string(claim.join("owner")).is_ok_and(|owner| owner.starts_with("node0 ")))
-    };
-    let lost = wait_until(Duration::from_secs(30), is_of_first).unwrap();
+    let lost = wait_until(Duration::from_secs(30), || open_claim(&claims, "node0")).unwrap();
     run(bash(&format!("kill -KILL -- -{}", all[0].id())).current_dir(folder.path()), "").expect(0);
     all.remove(0).wait().unwrap();
     for child in all {
@@ -155,6 +157,38 @@ fn workers_share_the_candidates_and_what_a_killed_one_had_is_taken_over() {
 }
 
 #[test]
+fn a_worker_that_was_stopped_for_longer_than_its_claim_lasts_adds_nothing_twice() {
+    let folder = scratch();
+    write_plan(folder.path(), PLAN);
+    let workers: Vec<_> = (0..3).map(|i| worker(folder.path(), i)).collect();
+    let claims = folder.path().join("claims");
+    let of_first = wait_until(Duration::from_secs(30), || open_claim(&claims, "node0")).unwrap();
+    let group = workers[0].id();
+    let signal = |name: &str| in_folder(folder.path(), &format!("kill -{name} -- -{group}"));
+    signal("STOP");
+    // It may have ended just before.
+    let was_open = !of_first.join("ended").exists();
+    let next = of_first.with_file_name("2");
+    let is_followed = || next.join("ended").exists().then_some(());
+    let followed = wait_until(Duration::from_secs(if was_open { 30 } else { 3 }), is_followed);
+    signal("CONT");
+    assert_eq!(followed.is_some(), was_open, "the claim of the stopped worker: {}", of_first.display());
+    for child in workers {
+        let done = finish(child, Duration::from_secs(60));
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
+    in_folder(folder.path(), "bench-normalize -q raw*.jsonl > results.jsonl");
+    let results = rows_in(&folder.path().join("results.jsonl"));
+    assert_eq!(units(&results).into_iter().collect::<BTreeSet<_>>().len(), 8);
+    assert!(results.len() == 8 && results.iter().all(|row| row["status"] == "ok"), "{results:#?}");
+    // A claim is followed only if it is old; a stopped worker has only one.
+    let numbers = |claim: &Path| std::fs::read_dir(claim).unwrap().count();
+    let all: Vec<_> = std::fs::read_dir(&claims).unwrap().flatten().map(|entry| entry.path()).collect();
+    let again = all.iter().filter(|claim| claim.is_dir() && numbers(claim) > 1).count();
+    assert_eq!(again, usize::from(was_open));
+}
+
+#[test]
 fn claims_need_a_pipe_and_bench_load() {
     let folder = scratch();
     write_plan(folder.path(), PLAN);
@@ -173,6 +207,26 @@ fn shared(folder: &Path, nodes: &[&str], more: &[&str]) -> Vec<std::process::Chi
         command.spawn().unwrap()
     };
     nodes.iter().map(one).collect()
+}
+
+/// Nobody died, so a candidate of a stage was started once, unless the host was too busy for one of its runs.
+fn only_failed_ones_were_claimed_again(folder: &Path) {
+    in_folder(folder, "cat out/nodes/*/raw/*.jsonl > all.jsonl");
+    let rows = rows_in(&folder.join("all.jsonl"));
+    let is_saturated = |server: &Value| {
+        let runs = rows.iter().filter(|row| row["record"] == "run" && row["server_id"] == *server);
+        let runs: Vec<&Value> = runs.map(|run| &run["run_id"]).collect();
+        let ends = rows.iter().filter(|row| row["record"] == "run_end" && runs.contains(&&row["run_id"]));
+        ends.filter(|end| end["failure_class"] == "client_saturated").count() > 0
+    };
+    let claims = std::fs::read_dir(folder.join("out/claims")).unwrap().flatten().map(|entry| entry.path());
+    for claim in claims.filter(|claim| claim.is_dir()) {
+        let number = std::fs::read_dir(&claim).unwrap().count();
+        for earlier in 1..number {
+            let ended = rows_in(&claim.join(earlier.to_string()).join("ended"));
+            assert!(is_saturated(&ended[0]["server_id"]), "{}: {ended:#?}", claim.display());
+        }
+    }
 }
 
 #[test]
@@ -206,14 +260,7 @@ fn nodes_share_a_sweep_with_stages_and_each_has_the_whole_report() {
             .count()
     };
     assert_eq!((of("screen"), of("search") > 0, of("repeat") > 0), (4, true, true));
-    // Nobody died, so each candidate of a stage was started once.
-    for claim in
-        std::fs::read_dir(folder.path().join("out/claims")).unwrap().flatten().filter(|entry| entry.path().is_dir())
-    {
-        let claims: Vec<_> =
-            std::fs::read_dir(claim.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-        assert_eq!(claims, ["1"], "{}", claim.path().display());
-    }
+    only_failed_ones_were_claimed_again(folder.path());
     let left = run(bash("bench-expand -q plan.yaml --done results.jsonl").current_dir(folder.path()), "").expect(0);
     assert_eq!(left.stdout, "");
     let status = run(program("bench-sweep").args(["--status", "out"]).current_dir(folder.path()), "").expect(0);
@@ -229,7 +276,7 @@ const SLOW_NODE: &str = "\
 #!/bin/bash
 arguments=() next=no
 for word in \"$@\"; do
-  if [ $next = yes ] && [ \"$BENCH_NODE\" = slow ]; then word=$((word * 115 / 100)); fi
+  if [ $next = yes ] && [ \"$BENCH_NODE\" = slow ]; then word=$((word * ${SLOWER:-115} / 100)); fi
   case $word in --step-base-us) next=yes ;; *) next=no ;; esac
   arguments+=(\"$word\")
 done
@@ -291,4 +338,35 @@ fn a_slow_node_is_named_and_its_candidates_go_to_the_others() {
         .expect(0);
     let orders = order(folder.path(), "results.jsonl");
     assert_eq!((orders.len(), &orders[0]), (1, &order(folder.path(), "alone/results.jsonl")[0]));
+}
+
+#[test]
+fn the_status_of_a_shared_sweep_counts_what_only_a_slow_node_measured_as_left() {
+    let folder = scratch();
+    let two = PLAN
+        .replace("[1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]", "[10000, 20000]")
+        .replace("step_base_us: 1000", "step_base_us: 10000")
+        .replace("  sim:\n", "  sim:\n    server_command: ./sim.sh\n");
+    write_plan(folder.path(), &two);
+    std::fs::write(folder.path().join("sim.sh"), SLOW_NODE).unwrap();
+    let status = || {
+        let said = run(program("bench-sweep").args(["--status", "out"]).current_dir(folder.path()), "").expect(0);
+        said.stdout
+    };
+    in_folder(
+        folder.path(),
+        "chmod +x sim.sh
+         BENCH_NODE=slow SLOWER=400 bench-sweep -q plan.yaml --share out --no-preflight > table.txt",
+    );
+    let alone = status();
+    assert!(alone.contains("nothing left to run") && alone.contains("best so far"), "{alone}");
+    // A second node calibrates itself; what the slow one measured does not count any more.
+    in_folder(
+        folder.path(),
+        "mkdir -p out/nodes/b/raw
+         export BENCH_NODE=b
+         bench-expand -q --calibrate plan.yaml | bench-serve -q | bench-load -q > out/nodes/b/raw/0001.jsonl",
+    );
+    let both = status();
+    assert!(both.contains("2 server starts left"), "{both}");
 }

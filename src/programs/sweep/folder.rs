@@ -105,7 +105,7 @@ impl SweepFolder {
         found.unwrap_or_else(|| self.path(name))
     }
 
-    /// The files of raw rows of all nodes, those of each in the order of the sweeps that wrote them.
+    /// The files of all nodes with raw rows, those of each in the order of the sweeps that wrote them.
     #[must_use]
     pub fn raw_files(&self) -> Vec<PathBuf> {
         self.all().iter().flat_map(|folder| raw_files(folder)).collect()
@@ -121,8 +121,10 @@ impl SweepFolder {
 
 fn raw_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder.join("raw")).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    // One without rows may be removed meanwhile: its node had nothing to measure.
+    let has_rows = |entry: &std::fs::DirEntry| entry.metadata().is_ok_and(|found| found.len() > 0);
+    let rows = entries.filter(has_rows).map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = rows.filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
     files.sort_by_key(|path| (number(path), path.clone()));
     files
 }
@@ -249,14 +251,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raw_files_are_in_the_order_of_their_numbers() {
+    fn raw_files_with_rows_are_in_the_order_of_their_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let sweep = SweepFolder::at(folder.path().to_path_buf());
         sweep.create().unwrap();
         assert!(sweep.next_raw_file().ends_with("raw/0001.jsonl"));
         for name in ["10000.jsonl", "0002.jsonl", "notes.txt", "9999.jsonl"] {
-            std::fs::write(sweep.path("raw").join(name), "").unwrap();
+            std::fs::write(sweep.path("raw").join(name), "{}\n").unwrap();
         }
+        // A pipe of another node that has not written anything, and may never do.
+        std::fs::write(sweep.path("raw").join("0003.jsonl"), "").unwrap();
         let names: Vec<String> =
             sweep.raw_files().iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
         assert_eq!(names, ["0002.jsonl", "9999.jsonl", "10000.jsonl"]);

@@ -15,7 +15,7 @@ use crate::normalize::{RowFold, StreamLine};
 use crate::plan::expand::{StagedSweep, in_words};
 use crate::programs::{earlier, stdio};
 use crate::rank::{Intake, rank};
-use crate::rows::kinds::{Candidate, ResultRow, Status};
+use crate::rows::kinds::{Candidate, NodeRow, ResultRow, Status};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
 use crate::system::folder_lock::FolderLock;
@@ -40,14 +40,15 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         return Err(Error::new(why).at(name.to_string()));
     }
     let candidates = candidates(&planned, notice)?;
-    let results = results(&folder.raw_files(), notice)?;
+    let (results, nodes) = results(&folder.raw_files(), notice)?;
     let mut file = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
-    for result in &results {
-        writeln!(file, "{}", Row::new("result", result).line()).context("cannot write a temporary file")?;
+    let lines = results.iter().map(|result| Row::new("result", result).line());
+    for line in nodes.iter().map(|node| Row::new("node", node).line()).chain(lines) {
+        writeln!(file, "{line}").context("cannot write a temporary file")?;
     }
     let paths = [file.path().to_path_buf()];
     let rows = earlier::rows(&paths, notice)?;
-    let done = earlier::done(&rows, &NodeSpeeds::of(&earlier::nodes(&rows)), RetryPolicy::Transient, notice);
+    let done = earlier::done(&rows, &NodeSpeeds::of(&nodes), RetryPolicy::Transient, notice);
     let rows = earlier::stages(&rows);
     let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
     if folder::is_staged(&folder.common("plan.jsonl"), notice)? {
@@ -94,7 +95,7 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     for (framework, Tally { done, failed, left }) in &tallies {
         out.write_line(&format!("{framework:<width$}  {done:>5} {failed:>7} {left:>5}"))?;
     }
-    for line in best(&results)? {
+    for line in best(&results, &nodes)? {
         out.write_line(&line)?;
     }
     let waiting = left.iter().filter(|candidate| candidate.status.is_none()).count();
@@ -120,11 +121,11 @@ fn candidates(path: &std::path::Path, notice: &'static Notice) -> Result<Vec<Can
     Ok(all)
 }
 
-/// The results so far. The last rows of a running sweep may still be incomplete.
-fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<Vec<ResultRow>> {
+/// The results so far, and the nodes. The last rows of a running sweep may still be incomplete.
+fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<(Vec<ResultRow>, Vec<NodeRow>)> {
     let mut fold = RowFold::default();
     if raw.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     for line in stdio::lines(raw, StreamLine::parse, notice) {
         let (line, _) = line?;
@@ -134,12 +135,13 @@ fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<Vec<ResultRow>> {
             StreamLine::Row(row) => fold.take(row).map(|_| ()),
         };
     }
-    Ok(fold.finish())
+    Ok(fold.finish_with_nodes())
 }
 
 /// The leader of each ranking.
-fn best(results: &[ResultRow]) -> Result<Vec<String>> {
+fn best(results: &[ResultRow], nodes: &[NodeRow]) -> Result<Vec<String>> {
     let mut intake = Intake::default();
+    intake.nodes = nodes.to_vec();
     let mut entries = Vec::new();
     for result in results {
         entries.extend(intake.line(&Row::new("result", result).line())?);
