@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -25,6 +25,8 @@ use crate::rows::words::Phase;
 
 /// Outcomes that are taken at once, at most.
 const OUTCOMES: usize = 64;
+/// How long the news that the server is lost, or a signal, may take to arrive once the last answer of a run broke off.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// An empty distribution, µs.
 fn histogram() -> Histogram<u64> {
@@ -47,6 +49,8 @@ pub struct InFlight {
     ok: u32,
     answered: u32,
     reused: u32,
+    /// How the last measured request ended.
+    last: RequestStatus,
 }
 
 impl InFlight {
@@ -63,6 +67,7 @@ impl InFlight {
             ok: 0,
             answered: 0,
             reused: 0,
+            last: RequestStatus::Ok,
         }
     }
 
@@ -129,6 +134,10 @@ impl InFlight {
                 }
             }
         }
+        // The answers of a server that died broke off before anybody could say so: then they are no figures of it.
+        if matches!(self.last, RequestStatus::Connect | RequestStatus::Truncated) {
+            return Ok(tokio::time::timeout(NEWS, stopped).await.ok());
+        }
         Ok(None)
     }
 
@@ -146,6 +155,7 @@ impl InFlight {
             return recorder.write(outcome.row);
         }
         self.done += 1;
+        self.last = row.status;
         if let (Some(due), Some(sent)) = (row.due_us, row.sent_us) {
             self.lateness.lags.push(sent.since(due).0);
             let answered = row.first_token_us.or(row.end_us).filter(|_| row.status == RequestStatus::Ok);

@@ -30,6 +30,7 @@ mod rank;
 mod schemas;
 mod secrets;
 mod serve;
+mod slurm;
 mod stages;
 mod sweep;
 mod truth;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{bash, finish, program, rows_in, run, scratch, wait_until, write_plan};
+use crate::harness::{bash, finish, fixtures, program, root, rows_in, run, scratch, wait_until, write_plan};
 
 /// Eight candidates of one framework, each one short run; more time for each step makes them slower.
 const PLAN: &str = "\
@@ -107,6 +107,21 @@ fn a_sweep_of_a_part_has_its_own_folder() {
     assert_eq!(units(&one).into_iter().chain(units(&two)).collect::<BTreeSet<_>>().len(), 8);
     // Its part is complete.
     sweep("1/2", 4);
+    // Of eight candidates in forty parts many have none: no server is started for these.
+    let mut empty = 0;
+    for part in 1..=8 {
+        let left = run(bash(&format!("bench-expand -q plan.yaml --part {part}/40")).current_dir(folder.path()), "");
+        if left.expect(0).stdout.is_empty() {
+            empty += 1;
+            let mut command = program("bench-sweep");
+            let part = format!("{part}/40");
+            command.arg(&plan).arg("--out").arg(folder.path().join("none")).args(["--part", &part, "--no-preflight"]);
+            let done = run(&mut command, "").expect(4);
+            assert!(done.stderr.contains(&format!("part {part} has no candidates")), "{}", done.stderr);
+            break;
+        }
+    }
+    assert_eq!(empty, 1);
 }
 
 /// A pipe that claims candidates in `claims`, in a process group of its own.
@@ -369,4 +384,103 @@ fn the_status_of_a_shared_sweep_counts_what_only_a_slow_node_measured_as_left() 
     );
     let both = status();
     assert!(both.contains("2 server starts left"), "{both}");
+}
+
+/// Three hosts that only ssh reaches, with names, processes and networks of their own; they end with the test.
+struct Hosts<'a>(&'a Path);
+
+impl<'a> Hosts<'a> {
+    /// `None`, said aloud, where they cannot be had.
+    fn start(folder: &'a Path) -> Option<Self> {
+        let needs = "command -v parallel ssh sshd unshare && [ $(id -u) = 0 ] && ip netns add b$$ && ip netns del b$$";
+        if run(&mut bash(needs), "").code != Some(0) {
+            crate::harness::skipped("it needs GNU parallel, sshd, and network namespaces as root");
+            return None;
+        }
+        let hosts = Self(folder);
+        hosts.run("start", "");
+        Some(hosts)
+    }
+
+    fn run(&self, verb: &str, host: &str) {
+        let script = format!("{}/ssh/hosts {verb} {} {host}", fixtures().display(), self.0.display());
+        run(&mut bash(&script), "").expect(0);
+    }
+}
+
+impl Drop for Hosts<'_> {
+    fn drop(&mut self) {
+        self.run("stop", "");
+    }
+}
+
+#[test]
+#[ignore = "a minute with three sshd"]
+fn a_sweep_over_ssh_survives_the_death_of_a_host() {
+    let folder = scratch();
+    let Some(hosts) = Hosts::start(folder.path()) else { return };
+    write_plan(folder.path(), &PLAN.replace("num_prompts: 12", "num_prompts: 40"));
+    // On a busy host their speeds would differ, and rows of a slow one complete nothing.
+    let sweep = format!(
+        "{}/scripts/sweep-parallel plan.yaml --hosts hosts.txt --out out --parts 6 --ssh \"$(cat ssh) -o ConnectTimeout=2 -o ServerAliveInterval=1\" \
+               --no-preflight --no-calibration",
+        root().display()
+    );
+    let mut command = bash(&sweep);
+    let running = command.current_dir(folder.path()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // It dies while it measures a part.
+    let on_h2 = |what: &str| {
+        let parts = std::fs::read_dir(folder.path().join("h2/out")).ok()?.flatten();
+        parts.map(|part| part.path().join(what)).find(|path| path.exists())
+    };
+    let begun = wait_until(Duration::from_secs(60), || on_h2("sweep/raw/0001.jsonl")).expect("h2 has a part");
+    hosts.run("kill", "h2");
+    let lost = begun.ancestors().nth(3).unwrap().file_name().unwrap().to_string_lossy().replace("part-", "");
+    let done = finish(running, Duration::from_secs(120));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stderr.contains("nothing is left"), "{}", done.stderr);
+    let log = std::fs::read_to_string(folder.path().join("out/joblog")).unwrap();
+    let of_lost = log.lines().rfind(|line| line.split('\t').next() == Some(&lost)).unwrap();
+    let logins = std::fs::read_to_string(folder.path().join("hosts.txt")).unwrap();
+    let dead = logins.lines().nth(1).unwrap();
+    assert!(!of_lost.contains(&format!("\t{dead}\t")), "part {lost} went to another host: {of_lost}");
+    let rows = rows_in(&folder.path().join("out/results.jsonl"));
+    let results: Vec<Value> = rows.into_iter().filter(|row| row["record"] == "result").collect();
+    assert_eq!(units(&results).into_iter().collect::<BTreeSet<_>>().len(), 8);
+    assert!(results.len() == 8 && results.iter().all(|row| row["status"] == "ok"), "{results:#?}");
+    // All parts have ended: the same command measures nothing again.
+    let before = std::fs::read_to_string(folder.path().join("out/results.jsonl")).unwrap();
+    in_folder(folder.path(), &sweep);
+    assert_eq!(std::fs::read_to_string(folder.path().join("out/results.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_server_that_dies_with_its_last_requests_in_flight_has_no_figures() {
+    let folder = scratch();
+    let two_batches = PLAN
+        .replace("num_prompts: 12", "num_prompts: 16")
+        .replace("max_concurrency: [2]", "max_concurrency: [8]")
+        .replace("step_base_us: 1000,", "step_base_us: 300000,")
+        .replace("    search_space: {step_base_us: [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]}\n", "")
+        .replace("  sim:\n", "  sim:\n    server_command: ./sim.sh\n");
+    write_plan(folder.path(), &two_batches);
+    in_folder(folder.path(), "printf '#!/bin/sh\\necho $$ > pid\\nexec bench-sim \"$@\"\\n' > sim.sh; chmod +x sim.sh");
+    let mut pipe = bash("bench-expand -q plan.yaml | bench-serve -q | bench-load -q > raw.jsonl");
+    let pipe = pipe.current_dir(folder.path()).spawn().unwrap();
+    let raw = folder.path().join("raw.jsonl");
+    let answered = || {
+        let text = std::fs::read_to_string(&raw).ok()?;
+        (text.matches("\"phase\":\"measured\"").count() >= 8).then_some(())
+    };
+    wait_until(Duration::from_secs(30), answered).unwrap();
+    in_folder(folder.path(), "kill -KILL $(cat pid)");
+    finish(pipe, Duration::from_secs(30));
+    let rows = rows_in(&raw);
+    let requests: Vec<&Value> =
+        rows.iter().filter(|row| row["record"] == "request" && row["phase"] == "measured").collect();
+    let ok = requests.iter().filter(|row| row["status"] == "ok").count();
+    assert_eq!((requests.len(), ok), (16, 8), "all had begun, and half of them ended well");
+    in_folder(folder.path(), "bench-normalize -q raw.jsonl > results.jsonl");
+    let results = rows_in(&folder.path().join("results.jsonl"));
+    assert_eq!((&results[0]["status"], &results[0]["failure_class"]), (&"failed".into(), &"server_died".into()));
 }

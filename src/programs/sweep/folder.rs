@@ -69,6 +69,20 @@ impl SweepFolder {
         all
     }
 
+    /// True if a sweep runs in it, and the nodes that share it and run.
+    ///
+    /// # Errors
+    /// A lock's file that cannot be read.
+    pub fn running(&self) -> Result<(bool, Vec<String>)> {
+        let mut held = Vec::new();
+        for folder in self.all() {
+            if FolderLock::is_held(&folder)? {
+                held.push(folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            }
+        }
+        Ok((!held.is_empty(), if self.nodes.is_some() { held } else { Vec::new() }))
+    }
+
     /// Creates it, with those in it.
     ///
     /// # Errors

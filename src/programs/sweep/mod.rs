@@ -178,6 +178,13 @@ impl Sweep<'_> {
             Some(_) => return Err(Error::new("the plans could not be expanded; no server was started")),
             None => return Ok(ExitStatus::Done),
         }
+        // More parts than candidates.
+        if let Some(part) = self.args.part
+            && folder::planned(&self.folder.path("candidates.jsonl"), self.notice)?.units.is_empty()
+        {
+            self.notice.say(format!("part {part} has no candidates: nothing to do"));
+            return Ok(ExitStatus::NothingToDo);
+        }
         let left = if resumes { self.resume(&earlier)? } else { RunsLeft::Some };
         match left {
             RunsLeft::Stopped => Ok(ExitStatus::Done),

@@ -18,7 +18,6 @@ use crate::rank::{Intake, rank};
 use crate::rows::kinds::{Candidate, NodeRow, ResultRow, Status};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
-use crate::system::folder_lock::FolderLock;
 
 /// The candidates of one framework.
 #[derive(Debug, Default)]
@@ -84,7 +83,9 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         }
     }
     let mut out = stdio::row_writer()?;
-    let running = if FolderLock::is_held(folder.root())? { "running" } else { "not running" };
+    let (is_running, hosts) = folder.running()?;
+    let on = if hosts.is_empty() { String::new() } else { format!(" on {}", hosts.join(", ")) };
+    let running = format!("{}{on}", if is_running { "running" } else { "not running" });
     let at = |stage: Stage| {
         let place = Stage::ALL.iter().position(|other| *other == stage).map_or(0, |place| place + 1);
         format!(", stage {stage} ({place} of {})", Stage::ALL.len())
