@@ -61,6 +61,7 @@ fn settings_are_what_its_commands_name() {
     assert_eq!(settings("docker"), ["image", "mounts", "options"]);
     assert_eq!(settings("podman"), ["image", "mounts", "options"]);
     assert_eq!(settings("srun"), ["mpi", "options", "ranks", "wrapper"]);
+    assert_eq!(settings("pyxis"), ["image", "mounts", "mpi", "options", "ranks", "wrapper"]);
     assert_eq!(settings("ssh"), ["host", "options"]);
     assert_eq!(settings("docker_exec"), ["container"]);
     assert_eq!(settings("attach"), ["url"]);
@@ -141,6 +142,12 @@ fn the_command_to_deploy_brings_everything_along() {
         "printf %s 'a: \"b\"' > o.yaml && podman run --init --network host --ipc host --ulimit host \
          --device nvidia.com/gpu=0 --device nvidia.com/gpu=1 -e 'A=b c' -e HF_TOKEN -v /models:/models:ro \
          -v \"${PWD}/o.yaml:/o.yaml:ro\" --rm img:1 vllm serve 'my model' --c /o.yaml --key \"${KEY}\" --port 8000"
+    );
+    assert_eq!(
+        line(json!([{"name": "pyxis", "options": {"options": "-p gpu"}}])).unwrap(),
+        "printf %s 'a: \"b\"' > o.yaml && A='b c' srun --ntasks=1 --unbuffered --container-image=img:1 \
+         --container-mounts=/models:/models:ro \"--container-mounts=${PWD}/o.yaml:/o.yaml:ro\" -p gpu vllm serve 'my model' \
+         --c /o.yaml --key \"${KEY}\" --port 8000"
     );
     assert_eq!(
         line(json!([{"name": "srun", "options": {"options": "-p gpu"}}])).unwrap(),
