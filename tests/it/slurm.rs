@@ -22,7 +22,7 @@ impl<'a> Cluster<'a> {
     fn start(folder: &'a Path) -> Option<Self> {
         let has = run(&mut bash("command -v slurmctld slurmd munged && [ $(id -u) = 0 ]"), "");
         if has.code != Some(0) {
-            eprintln!("skipped: it needs slurm-wlm and munge, and root to start them");
+            crate::harness::skipped("it needs slurm-wlm and munge, and root to start them");
             return None;
         }
         let cluster = Self(folder);
