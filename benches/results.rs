@@ -1,4 +1,5 @@
 //! What it costs to read results: CPU time and memory of bench-normalize and bench-rank, for people: nothing fails here.
+//! Each format of bench-rank is compared with Markdown, round by round.
 //!
 //! `cargo bench --bench results`; with a word behind `--`, only what has it in its name.
 
@@ -7,8 +8,9 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -18,7 +20,6 @@ const ROUNDS: usize = 5;
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Least memory first: what the system tells is the most that any child so far has had.
     let native = natives(root, folder.path());
     measure("200 files of other clients", "bench-normalize", &native);
     let results = |n: u32| {
@@ -33,40 +34,110 @@ fn main() {
     let one = folder.path().join("one.jsonl");
     write(&one, runs(1, MILLION));
     measure("1,000,000 requests of one run", "bench-normalize", &[one.display().to_string()]);
-    measure("1,000,000 result rows ranked", "bench-rank", &[results(MILLION)]);
+    formats("1,000,000 result rows ranked", &results(MILLION));
+}
+
+/// What one run of a program took.
+struct ProgramCost {
+    /// CPU time, s.
+    cpu: f64,
+    /// From start to end, s.
+    wall: f64,
+    /// The most memory that it had, MiB.
+    memory: f64,
+}
+
+fn wanted(name: &str) -> bool {
+    std::env::args().skip(1).find(|argument| !argument.starts_with("--")).is_none_or(|word| name.contains(&word))
+}
+
+fn say(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// The value in the middle.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Every format of bench-rank beside Markdown. A ratio is of two runs one after the other.
+fn formats(name: &str, file: &str) {
+    const OTHERS: [&str; 4] = ["table", "jsonl", "csv", "html"];
+    if !wanted(name) {
+        return;
+    }
+    let mut costs: Vec<(&str, ProgramCost, f64)> = Vec::new();
+    for _ in 0..ROUNDS {
+        let first = run("bench-rank", &["--format", "md", file]);
+        let base = first.wall;
+        costs.push(("md", first, 1.0));
+        for format in OTHERS {
+            let cost = run("bench-rank", &["--format", format, file]);
+            let ratio = cost.wall / base;
+            costs.push((format, cost, ratio));
+        }
+    }
+    for format in std::iter::once("md").chain(OTHERS) {
+        let of = || costs.iter().filter(|(of, ..)| *of == format);
+        say(&format!(
+            "{name}, {format}: {:.2} times Markdown, {:.2} s from start to end, {:.2} s of CPU, {:.0} MiB",
+            median(of().map(|(.., ratio)| *ratio)),
+            median(of().map(|(_, cost, _)| cost.wall)),
+            median(of().map(|(_, cost, _)| cost.cpu)),
+            of().map(|(_, cost, _)| cost.memory).fold(0.0, f64::max),
+        ));
+    }
 }
 
 fn measure(name: &str, program: &str, arguments: &[String]) {
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    if wanted.is_some_and(|word| !name.contains(&word)) {
+    if !wanted(name) {
         return;
     }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let costs: Vec<ProgramCost> = (0..ROUNDS).map(|_| run(program, &arguments)).collect();
+    say(&format!(
+        "{name}: {:.3} s of CPU, {:.3} s from start to end, {:.0} MiB",
+        median(costs.iter().map(|cost| cost.cpu)),
+        median(costs.iter().map(|cost| cost.wall)),
+        costs.iter().map(|cost| cost.memory).fold(0.0, f64::max),
+    ));
+}
+
+fn run(program: &str, arguments: &[&str]) -> ProgramCost {
     let path = match program {
         "bench-rank" => env!("CARGO_BIN_EXE_bench-rank"),
         _ => env!("CARGO_BIN_EXE_bench-normalize"),
     };
-    let mut times: Vec<(f64, f64)> = (0..ROUNDS)
-        .map(|_| {
-            let (before, begun) = (usage().0, Instant::now());
-            let mut command = Command::new(path);
-            command.arg("--quiet").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let status = command.status().unwrap();
-            assert!(status.code().is_some_and(|code| code < 2), "{name}: {status}");
-            (usage().0 - before, begun.elapsed().as_secs_f64())
-        })
-        .collect();
-    times.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (cpu, wall) = times[ROUNDS / 2];
-    let line = format!("{name}: {cpu:.3} s of CPU, {wall:.3} s from start to end, at most {:.0} MiB\n", usage().1);
-    std::io::stdout().write_all(line.as_bytes()).unwrap();
+    let (before, begun) = (cpu(), Instant::now());
+    let mut command = Command::new(path);
+    command.arg("--quiet").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut memory = 0.0;
+    let status = loop {
+        memory = most_memory(&child).unwrap_or(memory);
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(status.code().is_some_and(|code| code < 2), "{program} {arguments:?}: {status}");
+    ProgramCost { cpu: cpu() - before, wall: begun.elapsed().as_secs_f64(), memory }
 }
 
-/// CPU time of all children that have ended, s, and the most memory that one of them had, MiB.
-#[allow(clippy::cast_precision_loss, reason = "KiB")]
-fn usage() -> (f64, f64) {
+/// The most memory that a program has had so far, MiB; `None` once it has ended.
+fn most_memory(child: &Child) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
+    kib.trim().parse::<f64>().ok().map(|kib| kib / 1024.0)
+}
+
+/// CPU time of all children that have ended, s.
+fn cpu() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    (seconds(usage.user_time()) + seconds(usage.system_time()), usage.max_rss() as f64 / 1024.0)
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
 fn write(path: &Path, lines: impl Iterator<Item = String>) {

@@ -13,7 +13,6 @@ use super::gate::Gate;
 use super::key::GroupKey;
 use super::notes::Notes;
 use crate::base::{redact, shell};
-use crate::metrics::sla;
 use crate::rows::jsonl;
 use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
@@ -143,6 +142,12 @@ impl Entry {
             jsonl::shown_row(&mut row, &redact::redactor());
             Box::new(row)
         })
+    }
+
+    /// True if [`Self::row`] has read it: it stays in memory.
+    #[cfg(test)]
+    pub fn is_read(&self) -> bool {
+        self.read.get().is_some()
     }
 
     /// The member at a path; `None` for null.
@@ -324,7 +329,7 @@ impl Entry {
     /// Tests of its run, as recorded in the row.
     #[must_use]
     pub fn recorded_tests(&self) -> Vec<SlaTest> {
-        self.object(&["sla"]).map(sla::tested).unwrap_or_default()
+        gate::recorded(&self.line)
     }
 
     /// `pass`, `pass_unconfirmed` or `fail`; empty without an SLA.

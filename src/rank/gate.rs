@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::criterion::RankOptions;
@@ -29,6 +30,18 @@ impl Gate {
     }
 }
 
+#[derive(Deserialize)]
+struct RecordedSla {
+    #[serde(default)]
+    sla: Value,
+}
+
+/// The tests that are recorded in a row.
+pub fn recorded(line: &str) -> Vec<SlaTest> {
+    let row = serde_json::from_str(line).ok();
+    row.and_then(|row: RecordedSla| row.sla.as_object().map(sla::tested)).unwrap_or_default()
+}
+
 /// Judges a row whose text is `line`. The recorded tests of a run are used, except for limits that are overridden; a
 /// row of another tool is judged by its metrics, and by its own verdict if it has no thresholds.
 pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptions) -> Gate {
@@ -38,19 +51,22 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     if !row.is_ok() {
         return believed;
     }
-    let whole = OnceCell::new();
-    let deep = |pointer: &str| {
-        let row: &Value = whole.get_or_init(|| serde_json::from_str(line).unwrap_or_default());
-        row.pointer(pointer).cloned()
+    let statistics = OnceCell::new();
+    let greatest = |latency: &str| {
+        let text = row.statistics?.get();
+        let all: &Value = statistics.get_or_init(|| serde_json::from_str(text).unwrap_or_default());
+        all.get(latency)?.get("max")?.as_f64()
     };
-    let own = || -> Vec<SlaTest> { deep("/sla").and_then(|sla| sla.as_object().map(sla::tested)).unwrap_or_default() };
     let overrides: Vec<(&str, f64)> = options.overrides(scenario).collect();
     let tested = sla.is_some_and(|sla| sla.tested);
     if tested && overrides.is_empty() {
         let unconfirmed = row.verdict.as_deref() == Some(Verdict::PassUnconfirmed.as_str());
         // Only failures need an explanation.
-        let judged =
-            (claim == Some(false)).then(|| ClaimCheck { tests: own(), verdict: Verdict::Fail, disagrees: false });
+        let judged = (claim == Some(false)).then(|| ClaimCheck {
+            tests: recorded(line),
+            verdict: Verdict::Fail,
+            disagrees: false,
+        });
         return Gate { unconfirmed, judged, ..believed };
     }
     let own_limits = sla.map(|sla| sla.limits.0.as_slice()).unwrap_or_default();
@@ -61,16 +77,14 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let metric = |name: &str| {
         row.metrics.as_ref().and_then(|metrics| metrics.get(name)).or_else(|| {
             // The maximum of a latency confirms a percentile.
-            let latency = name.strip_prefix("max_")?;
-            row.statistics?;
-            deep(&format!("/statistics/{latency}/max"))?.as_f64()
+            greatest(name.strip_prefix("max_")?)
         })
     };
     // A claim is about the row's own limits: ignore it when --sla overrides them.
     let claimed = claim.filter(|_| overrides.is_empty());
     let Some(mut judged) = sla::judge(claimed, &limits, &metric) else { return believed };
     if tested {
-        for test in own() {
+        for test in recorded(line) {
             if overrides.iter().all(|(key, _)| *key != test.limit.key()) {
                 judged.tests.retain(|other| other.limit != test.limit);
                 judged.tests.push(test);

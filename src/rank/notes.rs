@@ -54,6 +54,8 @@ notes! {
     TOO_SHORT = 17,
     /// Many tokens of an answer arrived at once.
     BUFFERED = 18,
+    /// It lost the first of two stages.
+    OUTRACED = 19,
 }
 
 impl Notes {
@@ -85,6 +87,7 @@ pub fn of(row: &ResultSummary) -> Notes {
     note(row.caveats.is_some() || row.substitutions.is_some() || row.candidate.is_some(), Notes::PLAN);
     let class = row.failure_class.as_deref().map(FailureClass::from);
     note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
+    note(class == Some(FailureClass::Outraced), Notes::OUTRACED);
     note(matches!(class, Some(FailureClass::GaveUp | FailureClass::Foreseen)), Notes::GAVE_UP);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);

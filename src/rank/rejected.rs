@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::criterion::RankOptions;
 use super::entry::Entry;
 use super::group::Group;
-use crate::rows::words::{Basis, CheckVerdict, FailureClass};
+use super::notes::Notes;
+use crate::rows::words::{Basis, CheckVerdict};
 
 /// A configuration that was tried and not selected.
 #[derive(Debug, Clone)]
@@ -26,11 +27,8 @@ const MOST: usize = 200;
 /// Failed results by candidate and reason, then candidates that miss the SLA at all load points; and the number of
 /// results beyond the maximum.
 pub fn rejected(groups: &[Group], failed: &[Box<Entry>], options: &RankOptions) -> (Vec<RejectedCandidate>, usize) {
-    let outraced: BTreeSet<(&str, &str)> = failed
-        .iter()
-        .filter(|entry| entry.failure_class() == FailureClass::Outraced.as_str())
-        .map(|entry| name(entry))
-        .collect();
+    let outraced: BTreeSet<(&str, &str)> =
+        failed.iter().filter(|entry| entry.notes.has(Notes::OUTRACED)).map(|entry| name(entry)).collect();
     let missing = groups.iter().flat_map(|group| &group.ranked).filter(|ranked| {
         // Who lost the first of two stages says so in a row of its own.
         ranked.best.passed() == Some(false) && !outraced.contains(&name(ranked.best.entry()))

@@ -8,7 +8,7 @@ use super::text::{
     BIND, NO_COMMAND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict,
 };
 use super::{Report, capacity, caveat, facts, handoff, note};
-use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
+use crate::rank::{Decision, Group, RankedCandidate, Ranking, Score, Trial};
 
 /// Maximum number of rows in the table of candidates that were not selected.
 pub const TRIED: &str = "These are tried configurations that were not selected: they failed, were skipped by policy, or completed but \
@@ -99,9 +99,9 @@ fn combined(out: &mut String, ranking: &Ranking) {
             one.weights.iter().map(|(name, _)| format!("{name}, {}", ranking.options.by.unit())).collect();
         let names: Vec<String> = names.iter().map(|name| cell(name)).collect();
         head.extend(names.iter().map(String::as_str));
-        let rows = one.scores.iter().enumerate().map(|(i, score)| {
+        let row = |i: usize, score: &Score| {
             let sla = answer(score.passed);
-            let first = vec![
+            let first = [
                 (i + 1).to_string(),
                 score.framework.clone(),
                 score.name().to_string(),
@@ -109,8 +109,8 @@ fn combined(out: &mut String, ranking: &Ranking) {
                 sla.into(),
             ];
             first.into_iter().chain(score.values.iter().map(|value| number(Some(*value)))).collect()
-        });
-        table(out, &head, rows);
+        };
+        table_of(out, &head, one.scores.iter(), row);
         if one.left_out > 0 {
             put(out, &format!("\n{} candidates without a result in every scenario are omitted.", one.left_out));
         }

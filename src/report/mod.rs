@@ -16,6 +16,8 @@ mod note;
 mod parts;
 pub mod release;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod text;
 
 use crate::rank::{CapacityDemand, Ranking, Unfinished};

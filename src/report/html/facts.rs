@@ -3,7 +3,8 @@
 use super::escape::line;
 use super::ranking::verdict;
 use super::table::{HtmlCell, HtmlRow, table};
-use crate::rank::{CombinedRanking, Decision, Ranking, Trial, card};
+use crate::rank::{CombinedRanking, Decision, Ranking, Score, Trial, card};
+use crate::report::facts::RawThroughput;
 use crate::report::text::{answer, candidate, plain};
 use crate::report::{Report, capacity, facts, note};
 
@@ -12,7 +13,7 @@ fn score_table(ranking: &Ranking, combined: &CombinedRanking) -> String {
     let weights: Vec<String> = combined.weights.iter().map(|(name, weight)| format!("{name} {weight:.2}")).collect();
     let mut head: Vec<String> = ["Rank", "Framework", "Flags changed", "Score", "SLA"].map(String::from).into();
     head.extend(combined.weights.iter().map(|(name, _)| format!("{}, {unit}", plain(name, false))));
-    let rows = combined.scores.iter().enumerate().map(|(i, score)| {
+    let row = |i: usize, score: &Score| {
         let (class, sign) = match score.passed {
             Some(false) => ("miss", "✗"),
             passed => (if i == 0 { "win" } else { "" }, if passed.is_some() { "✓" } else { "–" }),
@@ -27,10 +28,10 @@ fn score_table(ranking: &Ranking, combined: &CombinedRanking) -> String {
         cells.push(HtmlCell::text(&format!("{sign} {}", answer(score.passed))));
         cells.extend(score.values.iter().map(|value| HtmlCell::number(Some(*value))));
         HtmlRow { class, cells }
-    });
+    };
     let name = format!("Scores{}{}", if combined.mode.is_empty() { "" } else { ", " }, combined.mode);
     let how = format!("Score = product of (value / best value) to the power of its weight: {}.", weights.join(", "));
-    let mut out = format!("<p>{}</p>\n{}", line(&how), table(&name, &head, rows));
+    let mut out = format!("<p>{}</p>\n{}", line(&how), table(&name, &head, combined.scores.iter(), row));
     if combined.left_out > 0 {
         out.push_str(&format!(
             "<p class=\"more\">{} candidates without a result in every scenario are omitted.</p>\n",
@@ -56,11 +57,10 @@ pub fn workload(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
     }
-    let rows = facts::workload(ranking).map(|row| HtmlRow::words(&row));
     let limits = if ranking.limits.is_empty() { "none".into() } else { ranking.limits.join(", ") };
     format!(
         "<section id=\"workload\"><h2>Workload and SLA</h2>\n{}<p>SLA: {}.</p></section>\n",
-        table("Workload by scenario", &facts::WORKLOAD, rows),
+        table("Workload by scenario", &facts::WORKLOAD, facts::workload(ranking), |_, row| HtmlRow::words(&row)),
         line(&limits)
     )
 }
@@ -70,10 +70,10 @@ pub fn versions(ranking: &Ranking) -> String {
     if ranking.groups.is_empty() {
         return String::new();
     }
-    let rows = facts::platforms(ranking).into_iter().map(|row| HtmlRow::words(&row));
+    let rows = facts::platforms(ranking).into_iter();
     format!(
         "<section id=\"hardware\"><h2>Hardware and versions</h2>\n{}</section>\n",
-        table("Hardware and versions", &facts::PLATFORM, rows)
+        table("Hardware and versions", &facts::PLATFORM, rows, |_, row| HtmlRow::words(&row))
     )
 }
 
@@ -83,15 +83,15 @@ pub fn raw(ranking: &Ranking) -> String {
     if raw.is_empty() {
         return String::new();
     }
-    let rows = raw.into_iter().map(|raw| {
+    let row = |_: usize, raw: RawThroughput| {
         let name = |trial: Option<&Trial>| HtmlCell::text(&facts::trial_name(trial));
         let value = |trial: Option<&Trial>| HtmlCell::number(trial.and_then(|trial| trial.keys().by));
         let sla = raw.fastest.map_or_else(|| HtmlCell::text("-"), verdict);
         let first =
             vec![HtmlCell::text(&raw.title), HtmlCell::text(raw.framework), name(raw.fastest), value(raw.fastest), sla];
         HtmlRow { class: "", cells: first.into_iter().chain([name(raw.passing), value(raw.passing)]).collect() }
-    });
-    let table = table("Raw and SLA-compliant throughput", &facts::raw_head(ranking), rows);
+    };
+    let table = table("Raw and SLA-compliant throughput", &facts::raw_head(ranking), raw.into_iter(), row);
     format!("<section id=\"raw\"><h2>Raw and SLA-compliant throughput</h2>\n{table}</section>\n")
 }
 
@@ -107,8 +107,8 @@ pub fn cards(report: &Report) -> String {
             continue;
         }
         let title = format!("{}: {}", note::group_title(report.ranking, group), candidate(first.best.entry()));
-        let rows = lines.into_iter().map(|(name, value)| HtmlRow::words(&[name, value]));
-        out.push_str(&table(&title, &["Metric", "Value"], rows));
+        let row = |_: usize, (name, value)| HtmlRow::words(&[name, value]);
+        out.push_str(&table(&title, &["Metric", "Value"], lines.into_iter(), row));
     }
     if out.is_empty() {
         out

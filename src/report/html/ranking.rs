@@ -3,7 +3,7 @@
 use super::escape::{escape, line};
 use super::table::{HtmlCell, HtmlRow, table};
 use super::{knobs, margins, pareto, spread, throughput, top};
-use crate::rank::{Decision, Group, RankBy, Ranking, Trial};
+use crate::rank::{Decision, Group, RankBy, RankedCandidate, Ranking, Trial};
 use crate::report::columns::columns;
 use crate::report::text::{changes, load};
 use crate::report::{markdown, note};
@@ -59,7 +59,7 @@ fn class(trial: &Trial, first: bool, tied: bool) -> &'static str {
 fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
     let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(ranking)).collect();
     let wins = !matches!(group.decision, Decision::None { .. });
-    let rows = group.ranked.iter().enumerate().map(|(i, ranked)| {
+    let row = |i: usize, ranked: &RankedCandidate| {
         let tied = group.ties.members.len() > 1 && group.ties.members.contains(&i);
         let first = i == 0 && wins;
         let chip = match (first, tied) {
@@ -73,8 +73,8 @@ fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
             class: class(&ranked.best, first, tied),
             cells: rank.chain(cells(&ranked.best, ranking, &chip)).collect(),
         }
-    });
-    table(&format!("Ranking: {title}"), &head, rows)
+    };
+    table(&format!("Ranking: {title}"), &head, group.ranked.iter(), row)
 }
 
 fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
@@ -83,17 +83,17 @@ fn others(ranking: &Ranking, group: &Group, title: &str) -> String {
         return String::new();
     }
     let head: Vec<String> = std::iter::once("Rank".to_string()).chain(head(ranking)).collect();
-    let rows = group.ranked.iter().enumerate().flat_map(|(i, ranked)| {
-        ranked.others.iter().map(move |trial| {
-            let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
-            let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
-            HtmlRow { class: class(trial, false, false), cells: rank.chain(cells(trial, ranking, "")).collect() }
-        })
-    });
+    let all = group.ranked.iter().enumerate();
+    let all = all.flat_map(|(i, ranked)| ranked.others.iter().map(move |trial| (i, trial)));
+    let row = |_: usize, (i, trial): (usize, &Trial)| {
+        let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
+        let rank = std::iter::once(HtmlCell::keyed(place, (i + 1).to_string()));
+        HtmlRow { class: class(trial, false, false), cells: rank.chain(cells(trial, ranking, "")).collect() }
+    };
     let name = format!("Other load points: {title}");
     format!(
         "<details><summary>{count} other load points of the same candidates</summary>\n{}</details>\n",
-        table(&name, &head, rows)
+        table(&name, &head, all, row)
     )
 }
 

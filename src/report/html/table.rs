@@ -60,13 +60,19 @@ impl HtmlRow {
     }
 }
 
-/// A table with a name for screen readers; and a sentence about the rows that are left out.
-pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = HtmlRow>) -> String {
-    let mut rows = rows;
+/// A table with a name for screen readers; and a sentence about the rows that are left out: `row` does not make these.
+pub fn table<S: AsRef<str>, T>(
+    name: &str,
+    head: &[S],
+    all: impl Iterator<Item = T>,
+    row: impl Fn(usize, T) -> HtmlRow,
+) -> String {
+    let mut all = all.enumerate();
     let mut body = String::new();
     let mut many = 0;
-    for row in rows.by_ref().take(MOST) {
+    for (i, one) in all.by_ref().take(MOST) {
         many += 1;
+        let row = row(i, one);
         let class = if row.class.is_empty() { String::new() } else { format!(" class=\"{}\"", row.class) };
         body.push_str(&format!("<tr{class}>"));
         for (i, cell) in row.cells.iter().enumerate() {
@@ -88,7 +94,7 @@ pub fn table<S: AsRef<str>>(name: &str, head: &[S], rows: impl Iterator<Item = H
     );
     head.iter().for_each(|text| out.push_str(&format!("<th scope=\"col\">{}</th>", line(text.as_ref()))));
     out.push_str(&format!("</tr></thead><tbody>\n{body}</tbody></table></div>\n"));
-    let left_out = rows.count();
+    let left_out = all.count();
     if left_out > 0 {
         out.push_str(&format!(
             "<p class=\"more\">The first {MOST} are shown; {left_out} more: use <code>--format csv</code> or <code>--format jsonl</code>.</p>\n"
@@ -103,8 +109,13 @@ mod tests {
 
     #[test]
     fn a_long_table_ends_and_says_so() {
-        let all = (0..MOST + 7).map(|i| HtmlRow::words(&[i.to_string()]));
-        let html = table("n", &["A"], all);
+        let made = std::cell::Cell::new(0);
+        let row = |i: usize, ()| {
+            made.set(made.get() + 1);
+            HtmlRow::words(&[i.to_string()])
+        };
+        let html = table("n", &["A"], std::iter::repeat_n((), MOST + 7), row);
+        assert_eq!(made.get(), MOST);
         assert_eq!(html.matches("<th scope=\"row\" ").count(), MOST);
         assert!(html.contains("7 more: use"));
     }
@@ -112,7 +123,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_has_no_key() {
         let cells = vec![HtmlCell::number(None), HtmlCell::number(Some(2.5)), HtmlCell::shown(Some(f64::NAN), "-")];
-        let html = table("n", &["A"], std::iter::once(HtmlRow { class: "win", cells }));
+        let html = table("n", &["A"], std::iter::once(cells), |_, cells| HtmlRow { class: "win", cells });
         assert_eq!(html.matches("data-v").count(), 1);
         assert!(html.contains("<td class=\"n\" data-v=\"2.5\">2.50</td>"), "{html}");
     }

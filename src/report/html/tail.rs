@@ -52,8 +52,8 @@ pub fn rejected(ranking: &Ranking) -> String {
         return out;
     }
     out.push_str(&format!("<p>{}</p>\n", line(markdown::TRIED)));
-    let rows = facts::rejected(ranking).map(|row| HtmlRow::words(&row));
-    out.push_str(&table("Tried and not selected", &facts::REJECTED, rows));
+    let (rows, row) = (facts::rejected(ranking), |_: usize, row: [String; 6]| HtmlRow::words(&row));
+    out.push_str(&table("Tried and not selected", &facts::REJECTED, rows, row));
     if ranking.rejected_more > 0 {
         out.push_str(&format!(
             "<p class=\"more\">{} more results: use <code>--format csv</code> or <code>--format jsonl</code>.</p>\n",
@@ -110,7 +110,7 @@ pub fn files(ranking: &Ranking) -> String {
     if files.is_empty() {
         return String::new();
     }
-    let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter().map(|row| HtmlRow::words(&row)));
+    let table = table("Files", &["Candidate", "Role", "Path"], files.into_iter(), |_, row| HtmlRow::words(&row));
     format!(
         "<section id=\"files\"><h2>Files</h2>\n<details><summary>Logs and other files</summary>\n{table}</details></section>\n"
     )
