@@ -281,8 +281,9 @@ impl Intake {
         if let Some(known) = self.groups.get(&self.buffer) {
             return Arc::clone(known);
         }
-        let (mode, rest) = (jsonl::shown_text(&format!("{mode}{between}{arrivals}")), rest.map(jsonl::shown_text));
-        let key = Arc::new(GroupKey { scenario: jsonl::shown_text(scenario), mode, smoke, simulated, rest });
+        let text = |text: &str| jsonl::shown_text(text).into_owned();
+        let (mode, rest) = (text(&format!("{mode}{between}{arrivals}")), rest.map(text));
+        let key = Arc::new(GroupKey { scenario: text(scenario), mode, smoke, simulated, rest });
         self.groups.insert(self.buffer.clone(), Arc::clone(&key));
         key
     }

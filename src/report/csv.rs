@@ -1,6 +1,9 @@
 //! CSV: one line per load point, with the mean of its repeats, the ranked ones first and in order. RFC 4180; text that a
 //! spreadsheet would take for a formula gets an apostrophe in front.
 
+use std::fmt;
+use std::io::Write;
+
 use super::columns::{Figure, csv_figures};
 use super::note;
 use super::parts::in_order;
@@ -50,23 +53,60 @@ pub fn csv(
     }));
     let comment = unfinished.map_or_else(String::new, |unfinished| format!("# {}\n", unfinished.sentence()));
     let mut first = comment.into_bytes();
-    record(&mut first, head.iter().map(|name| (*name).to_string()));
+    let mut names = CsvRecord::new(&mut first);
+    head.iter().for_each(|name| names.word(name));
+    names.end();
     write(&first)?;
-    in_order(&lines, |line, out| record(out, line.cells(ranking, &figures).into_iter()), write)
+    in_order(&lines, |line, out| line.write(ranking, &figures, CsvRecord::new(out)), write)
 }
 
-/// Appends one line.
-fn record(out: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
-    for (i, cell) in cells.enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        match cell.contains([',', '"', '\n', '\r']) {
-            true => out.extend(format!("\"{}\"", cell.replace('"', "\"\"")).bytes()),
-            false => out.extend(cell.bytes()),
+/// A line that is being written.
+struct CsvRecord<'a> {
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> CsvRecord<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, first: true }
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
         }
     }
-    out.push(b'\n');
+
+    /// A cell with a text that is no formula.
+    fn word(&mut self, text: &str) {
+        self.comma();
+        match text.contains([',', '"', '\n', '\r']) {
+            true => self.out.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes()),
+            false => self.out.extend_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// A cell with a text that the ranking has cleaned.
+    fn clean(&mut self, text: &str) {
+        if is_formula(text) { self.word(&format!("'{text}")) } else { self.word(text) }
+    }
+
+    /// A cell with a text of a row.
+    fn text(&mut self, text: &str) {
+        self.clean(&shown_text(text));
+    }
+
+    fn value<T: fmt::Display>(&mut self, value: Option<T>) {
+        self.comma();
+        if let Some(value) = value {
+            // Writing to memory does not fail.
+            let _ = write!(self.out, "{value}");
+        }
+    }
+
+    fn end(self) {
+        self.out.push(b'\n');
+    }
 }
 
 /// The results of one line.
@@ -86,69 +126,79 @@ struct CsvLine<'a> {
 }
 
 impl CsvLine<'_> {
-    /// Its cells: the mean of the repeats' metrics. The decision on a group, and the frameworks that it lacks, are on its first line.
-    fn cells(&self, ranking: &Ranking, figures: &[Figure]) -> Vec<String> {
+    /// Writes its cells: the mean of the repeats' metrics. The decision on a group, and the frameworks that it lacks, are on its first line.
+    fn write(&self, ranking: &Ranking, figures: &[Figure], mut to: CsvRecord) {
         let (entry, more, repeats, verdict) = match self.entries {
             EntriesOf::Trial(trial) => {
                 (trial.entry(), trial.entries().skip(1).collect(), trial.repeats(), trial.verdict())
             }
             EntriesOf::Failed(entry) => (entry, Vec::new(), 1, entry.verdict()),
         };
-        let number = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
-        let flag = |flag: Option<bool>| flag.map_or(String::new(), |v| v.to_string());
         let row = ShownRow::read(entry.line());
         let rows: Vec<ShownRow> = more.iter().map(|entry: &&Entry| ShownRow::read(entry.line())).collect();
         let metric = |key: &str| {
+            if rows.is_empty() {
+                return row.metric(key);
+            }
             let values: Vec<f64> = std::iter::once(&row).chain(&rows).filter_map(|row| row.metric(key)).collect();
             mean(&values)
         };
-        let mut cells = vec![self.rank.map_or(String::new(), |rank| rank.to_string())];
+        to.value(self.rank);
         let key = &entry.group;
-        let texts = [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()];
-        cells.extend(texts.map(text));
-        cells.extend([text(row.status()), verdict.to_string()]);
-        cells.extend([entry.rate, entry.in_flight, entry.keys.gpus].map(number));
-        cells.push(repeats.to_string());
-        cells.extend(figures.iter().map(|figure| number(figure.value(metric))));
-        cells.extend(row.simulated_and_smoke().map(flag));
-        cells.extend(row.failure().map(text));
-        cells.push(text(&row.changes()));
-        cells.extend(row.commands().map(text));
+        for text in [&key.scenario, &key.mode, &*entry.framework, &*entry.candidate_id, key.model()] {
+            to.clean(text);
+        }
+        to.text(row.status());
+        to.word(verdict);
+        [entry.rate, entry.in_flight, entry.keys.gpus].into_iter().for_each(|number| to.value(number));
+        to.value(Some(repeats));
+        figures.iter().for_each(|figure| to.value(figure.value(metric)));
+        row.simulated_and_smoke().into_iter().for_each(|flag| to.value(flag));
+        row.failure().into_iter().for_each(|text| to.text(text));
+        to.text(&row.changes());
+        row.commands().into_iter().for_each(|text| to.text(text));
         let first = self.group.filter(|_| self.rank == Some(1));
         let missing = first.map_or(&[][..], |group| &group.missing);
         let missing: Vec<String> = missing.iter().map(|m| format!("{}: {}", m.framework, m.why)).collect();
-        cells.push(if missing.is_empty() { String::new() } else { "true".into() });
-        cells.push(text(&missing.join("; ")));
-        cells.push(first.map_or(String::new(), |group| text(&note::decision(ranking, group))));
-        cells
+        to.word(if missing.is_empty() { "" } else { "true" });
+        to.text(&missing.join("; "));
+        to.text(&first.map_or(String::new(), |group| note::decision(ranking, group)));
+        to.end();
     }
 }
 
-/// Text without secrets and control characters, which no spreadsheet takes for a formula, also after spaces and in full-width forms.
-fn text(text: &str) -> String {
-    let text = &shown_text(text);
+/// True for a text that a spreadsheet takes for a formula, also after spaces and in full-width forms.
+fn is_formula(text: &str) -> bool {
     let first = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']).chars().next();
-    let dangerous =
-        matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠'));
-    if dangerous { format!("'{text}") } else { text.to_string() }
+    matches!(first, Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0' | '＝' | '＋' | '－' | '＠'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn record(write: impl Fn(&mut CsvRecord)) -> String {
+        let mut out = Vec::new();
+        let mut record = CsvRecord::new(&mut out);
+        write(&mut record);
+        record.end();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn separators_and_quotes_are_quoted() {
-        let mut out = Vec::new();
-        record(&mut out, ["a", "b,c", "d\"e", "f\ng", ""].into_iter().map(String::from));
-        assert_eq!(String::from_utf8(out).unwrap(), "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
+        let line = record(|to| ["a", "b,c", "d\"e", "f\ng", ""].into_iter().for_each(|cell| to.word(cell)));
+        assert_eq!(line, "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
+        assert_eq!(record(|to| [None, Some(0.5)].into_iter().for_each(|n| to.value(n))), ",0.5\n");
     }
 
     #[test]
     fn no_cell_is_a_formula() {
-        for bad in ["=cmd|'/c calc'!A1", "@SUM(A1)", "-1+1", "\t=1", "  =1", "＝1", "+1"] {
-            assert_eq!(text(bad), format!("'{bad}"));
+        for bad in ["=cmd|'/c calc'!A1", "@SUM(A1)", "-1+1", "  =1", "＝1", "+1"] {
+            assert_eq!(record(|to| to.text(bad)), format!("'{bad}\n"));
+            assert_eq!(record(|to| to.clean(bad)), format!("'{bad}\n"));
         }
-        assert_eq!(text("python -m sglang"), "python -m sglang");
+        assert_eq!(record(|to| to.text("\t=1")), "'\t=1\n");
+        assert_eq!(record(|to| to.text("python -m sglang")), "python -m sglang\n");
     }
 }

@@ -9,6 +9,7 @@ mod forms;
 mod name;
 mod patterns;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use regex::Captures;
@@ -128,9 +129,13 @@ impl Redactor {
     /// `text` without the known values.
     #[must_use]
     pub fn without_values(&self, text: &str) -> String {
+        self.values_replaced(text).into_owned()
+    }
+
+    fn values_replaced<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match &self.finder {
-            Some(finder) if finder.finds(text) => finder.replace(text),
-            _ => text.to_string(),
+            Some(finder) if finder.finds(text) => finder.replace(text).into(),
+            _ => text.into(),
         }
     }
 
@@ -150,7 +155,16 @@ impl Redactor {
     /// `text` without secrets. Redacting twice is the same as once.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let mut text = self.without_values(text);
+        self.redacted(text).into_owned()
+    }
+
+    /// The same, without a copy of a text that has none.
+    #[must_use]
+    pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = self.values_replaced(text);
+        if text.is_empty() {
+            return text;
+        }
         for pattern in patterns::possible(&text) {
             let (regex, kind) = (pattern.regex(), pattern.kind);
             let replace = |found: &Captures| {
@@ -164,7 +178,7 @@ impl Redactor {
                 format!("{}[REDACTED:{kind}]{end}", &found[1])
             };
             if regex.is_match(&text) {
-                text = regex.replace_all(&text, replace).into_owned();
+                text = regex.replace_all(&text, replace).into_owned().into();
             }
         }
         text

@@ -149,8 +149,11 @@ pub fn shown_row(row: &mut Row, redactor: &Redactor) {
 
 /// A text for people that another program may have written.
 #[must_use]
-pub fn shown_text(text: &str) -> String {
-    visible(&redact::redactor().redact(text)).into_owned()
+pub fn shown_text(text: &str) -> Cow<'_, str> {
+    match redact::redactor().redacted(text) {
+        Cow::Borrowed(text) => visible(text),
+        Cow::Owned(text) => Cow::Owned(visible(&text).into_owned()),
+    }
 }
 
 fn shown_value(value: &Value, redactor: &Redactor) -> Value {
