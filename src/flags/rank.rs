@@ -219,6 +219,10 @@ impl Args {
             allow_mixed: self.allow_mixed,
             require_check: self.require_check,
             weights: self.weights.clone(),
+            never_started: self
+                .unfinished
+                .as_ref()
+                .map_or_else(Vec::new, |unfinished| unfinished.never_started.clone()),
             node_sd: 0.0,
         }
     }

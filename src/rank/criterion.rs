@@ -79,6 +79,8 @@ pub struct RankOptions {
     pub require_check: bool,
     /// Weight of each scenario in the decision over all.
     pub weights: Vec<(String, f64)>,
+    /// Requested frameworks of which nothing was started.
+    pub never_started: Vec<String>,
     /// Standard deviation of the speed of nodes, on a logarithmic scale; 0 if it is not known.
     pub node_sd: f64,
 }
@@ -105,6 +107,7 @@ impl Default for RankOptions {
             allow_mixed: false,
             require_check: false,
             weights: Vec::new(),
+            never_started: Vec::new(),
             node_sd: 0.0,
         }
     }

@@ -1,7 +1,6 @@
 //! Reads rows as entries: each row once, and equal values are stored once.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
@@ -27,9 +26,9 @@ pub struct Intake {
     frameworks: BTreeSet<Arc<str>>,
     groups: HashMap<String, Arc<GroupKey>>,
     buffer: String,
-    known_limits: Vec<(Box<str>, f64)>,
-    /// Every limit of some row, `max_p99_ttft_ms 1500`.
-    pub limits: BTreeSet<String>,
+    known_limits: Vec<(Box<str>, f64, Box<str>)>,
+    /// Every limit of some row, `max_p99_ttft_ms 1500`, and the scenarios that have it.
+    pub limits: BTreeMap<String, BTreeSet<String>>,
     /// The kinds of these limits.
     pub limited: BTreeSet<Limit>,
     /// The calibrations of nodes.
@@ -37,7 +36,7 @@ pub struct Intake {
 }
 
 /// Maximum number of limits in `known_limits`.
-const FEW: usize = 16;
+const FEW: usize = 32;
 
 impl Default for Intake {
     fn default() -> Self {
@@ -59,7 +58,7 @@ impl Intake {
             groups: HashMap::new(),
             buffer: String::new(),
             known_limits: Vec::new(),
-            limits: BTreeSet::new(),
+            limits: BTreeMap::new(),
             limited: BTreeSet::new(),
             nodes: Vec::new(),
         }
@@ -77,7 +76,9 @@ impl Intake {
         for (other, more) in read {
             let own = entries.len();
             entries.extend(more.into_iter().flatten());
-            all.limits.extend(other.limits);
+            for (limit, scenarios) in other.limits {
+                all.limits.entry(limit).or_default().extend(scenarios);
+            }
             all.limited.extend(other.limited);
             all.nodes.extend(other.nodes);
             // Equal values must share one allocation.
@@ -201,20 +202,18 @@ impl Intake {
     /// Notes the limits of a row that --sla does not override.
     fn note_limits(&mut self, row: &ResultSummary, scenario: &str) {
         for (key, value) in row.sla.as_ref().map(|sla| sla.limits.0.as_slice()).unwrap_or_default() {
-            let is_known = |(other, known): &(Box<str>, f64)| **other == **key && known == value;
+            let is_known = |(other, known, of): &(Box<str>, f64, Box<str>)| {
+                **other == **key && known == value && **of == *scenario
+            };
             if self.options.overrides(scenario).all(|(other, _)| *other != **key)
                 && !self.known_limits.iter().any(is_known)
             {
                 // Nearly all rows have the same few limits: skip formatting these again.
                 if self.known_limits.len() < FEW {
-                    self.known_limits.push(((**key).into(), *value));
+                    self.known_limits.push(((**key).into(), *value, scenario.into()));
                 }
                 self.limited.extend(Limit::known(key));
-                self.buffer.clear();
-                let _ = write!(self.buffer, "{} {value}", &**key);
-                if !self.limits.contains(&self.buffer) {
-                    self.limits.insert(self.buffer.clone());
-                }
+                self.limits.entry(format!("{} {value}", &**key)).or_default().insert(scenario.to_string());
             }
         }
     }

@@ -10,13 +10,24 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use crate::rows::words::Status;
 
+/// The reason of a framework that an unfinished sweep did not come to.
+const NEVER: &str = "never started";
 /// Maximum number of failures per framework that are searched for a reason.
 const READ: usize = 200;
 /// Maximum length of a reason, in characters; the table of rejected candidates has the whole text.
 const MOST: usize = 480;
 
-/// Records the frameworks that each group lacks; returns those without a valid result anywhere.
-pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<str>, SearchCoverage>) -> Vec<Missing> {
+/// Records the frameworks that each group lacks, those that were `never` started among them; returns those without a valid
+/// result anywhere.
+pub fn fill(
+    groups: &mut [Group],
+    failed: &[Box<Entry>],
+    tried: &BTreeMap<Arc<str>, SearchCoverage>,
+    never: &[String],
+) -> Vec<Missing> {
+    let never = never.iter().filter(|framework| !tried.contains_key(framework.as_str()));
+    let never: Vec<Missing> =
+        never.map(|framework| Missing { framework: framework.as_str().into(), why: NEVER.into() }).collect();
     let mut failures: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     failed.iter().for_each(|entry| failures.entry(&entry.framework).or_default().push(entry));
     let measured: Vec<(Arc<GroupKey>, BTreeSet<Arc<str>>)> = groups
@@ -33,13 +44,17 @@ pub fn fill(groups: &mut [Group], failed: &[Box<Entry>], tried: &BTreeMap<Arc<st
                 group.missing.push(Missing { framework: Arc::clone(framework), why: why(&here, Some(key), elsewhere) });
             }
         }
+        group.missing.extend(never.iter().cloned());
+        group.missing.sort();
     }
     let nowhere = wanted().filter(|framework| measured.iter().all(|(_, there)| !there.contains(*framework)));
     let reason = |framework: &Arc<str>| {
         let own = failures.get(&**framework).map(Vec::as_slice).unwrap_or_default();
         Missing { framework: Arc::clone(framework), why: why(own, None, false) }
     };
-    nowhere.map(reason).collect()
+    let mut unmeasured: Vec<Missing> = nowhere.map(reason).chain(never).collect();
+    unmeasured.sort();
+    unmeasured
 }
 
 /// True if rows of both kinds could be from one plan: their scenarios and loads may differ, but not model and client. A

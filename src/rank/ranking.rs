@@ -79,11 +79,11 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
             .then_with(|| load(a).cmp(&load(b)))
             .then_with(|| a.line().cmp(b.line()))
     });
-    let unmeasured = missing::fill(&mut groups, &failed, &tried);
+    let unmeasured = missing::fill(&mut groups, &failed, &tried, &options.never_started);
     let (rejected, rejected_more) = rejected::rejected(&groups, &failed, &options);
     let overrides = options.sla.iter().filter_map(|(_, key, _)| Limit::known(key));
     let limited = intake.limited.iter().copied().chain(overrides).collect();
-    let mut limits: Vec<String> = intake.limits.iter().cloned().collect();
+    let mut limits = limits(intake);
     limits.extend(options.sla.iter().map(|(scenario, key, value)| {
         let of = scenario.as_ref().map_or(String::new(), |scenario| format!(" for {scenario}"));
         format!("{key} {value}{of} (set with --sla)")
@@ -104,6 +104,21 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
         speeds,
         measured_on,
     }
+}
+
+/// The limits of the rows; where a scenario has another value than the others, with the scenarios.
+fn limits(intake: &Intake) -> Vec<String> {
+    let key = |limit: &str| limit.split(' ').next().unwrap_or_default().to_string();
+    let mut values: BTreeMap<String, usize> = BTreeMap::new();
+    intake.limits.keys().for_each(|limit| *values.entry(key(limit)).or_default() += 1);
+    let words = |(limit, scenarios): (&String, &BTreeSet<String>)| {
+        let named: Vec<&str> = scenarios.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+        match values[&key(limit)] > 1 && !named.is_empty() {
+            true => format!("{limit} for {}", named.join(" and ")),
+            false => limit.clone(),
+        }
+    };
+    intake.limits.iter().map(words).collect()
 }
 
 /// Maximum number of claims to list.

@@ -78,11 +78,10 @@ pub fn lead(group: &Group) -> String {
 /// The frameworks without a result, where, and why, a sentence each.
 pub fn missing(ranking: &Ranking) -> Vec<String> {
     if ranking.groups.is_empty() {
-        let all =
-            ranking.unmeasured.iter().map(|missing| format!("No result for {}: {}.", missing.framework, missing.why));
-        return all.collect();
+        return lacking(&ranking.unmeasured);
     }
-    let sentence = |(missing, groups): (&Missing, Vec<&Group>)| {
+    let mut all: Vec<(Vec<&str>, String, &str)> = Vec::new();
+    for (missing, groups) in ranking.missing() {
         let place = match groups.len() == ranking.groups.len() {
             true => "any scenario".to_string(),
             false => {
@@ -90,9 +89,26 @@ pub fn missing(ranking: &Ranking) -> Vec<String> {
                 titles.join("; ")
             }
         };
-        format!("No result for {} in {place}: {}.", missing.framework, missing.why)
-    };
-    ranking.missing().into_iter().map(sentence).collect()
+        match all.iter_mut().find(|(_, known, why)| *known == place && *why == missing.why) {
+            Some((names, ..)) => names.push(&missing.framework),
+            None => all.push((vec![&missing.framework], place, &missing.why)),
+        }
+    }
+    let sentence =
+        |(names, place, why): &(Vec<&str>, String, &str)| format!("No result for {} in {place}: {why}.", list(names));
+    all.iter().map(sentence).collect()
+}
+
+/// `No result for sglang and vllm: never started.`: a sentence for each reason.
+pub fn lacking(missing: &[Missing]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in missing {
+        match reasons.iter_mut().find(|(why, _)| *why == one.why) {
+            Some((_, names)) => names.push(&one.framework),
+            None => reasons.push((&one.why, vec![&one.framework])),
+        }
+    }
+    reasons.iter().map(|(why, names)| format!("No result for {}: {why}.", list(names))).collect()
 }
 
 /// Why a ranking is empty, with the first error.
@@ -370,6 +386,8 @@ fn over(groups: &[Group]) -> String {
             None => kinds[place].1.push((who, 1)),
         }
     }
+    // The candidate that wins most rankings first.
+    kinds.iter_mut().for_each(|(_, winners)| winners.sort_by_key(|(_, n)| std::cmp::Reverse(*n)));
     let all = groups.len();
     let part = |(kind, winners): &(String, Vec<(String, usize)>)| {
         let name = |(who, n): &(String, usize)| match who.is_empty() {

@@ -1,6 +1,7 @@
 //! The ranking as terminal tables, fitted to the width, with the winner marked.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
@@ -9,7 +10,7 @@ use tabled::settings::{Alignment, Modify, Style};
 use super::columns::{Column, columns};
 use super::text::{candidate, load, plain, verdict, whole, wrap};
 use super::{Report, caveat, note};
-use crate::rank::{Decision, Group, RankedCandidate, Ranking, Trial};
+use crate::rank::{Decision, Group, RankedCandidate, Ranking, RejectedCandidate, Trial};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const RESET: &str = "\u{1b}[0m";
@@ -66,15 +67,11 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     }
     if !ranking.rejected.is_empty() {
         out.push_str("Tried and not selected\n");
-        for r in ranking.rejected.iter().take(MOST) {
-            let place = if r.places.is_empty() { String::new() } else { format!(", {}", r.places.join(", ")) };
-            let what = plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true);
-            if ranking.groups.len() > 1 {
-                out.push_str(&format!("  {}\n", brief(&format!("{what}: {}", r.why), look)));
-                continue;
-            }
-            out.push_str(&wrap(&what, look.width, "  "));
-            out.push_str(&wrap(&plain(&r.why, true), look.width, "      "));
+        let first = &ranking.rejected[..ranking.rejected.len().min(MOST)];
+        // Candidates that failed for one reason have it once.
+        let reason = |r: &RejectedCandidate| (Arc::clone(&r.entry.framework), r.how.clone(), r.why.clone());
+        for alike in first.chunk_by(|a, b| reason(a) == reason(b)) {
+            out.push_str(&rejected(alike, ranking.groups.len() > 1, look));
         }
         let more = ranking.rejected.len().saturating_sub(MOST) + ranking.rejected_more;
         if more > 0 {
@@ -89,6 +86,25 @@ pub fn table(report: &Report, look: TableStyle) -> String {
     }
     whole.iter().for_each(|note| out.push_str(&wrap(&plain(note, true), look.width, "")));
     out
+}
+
+/// Candidates that were not selected for one reason: each with its places, or `brief`ly on one line.
+fn rejected(alike: &[RejectedCandidate], in_brief: bool, look: TableStyle) -> String {
+    let Some(first) = alike.first() else { return String::new() };
+    let places = |r: &RejectedCandidate| r.places.join(", ");
+    if in_brief {
+        let more = if alike.len() > 1 { format!(" and {} more", alike.len() - 1) } else { String::new() };
+        let place = if alike.len() > 1 { String::new() } else { places(first) };
+        let place = if place.is_empty() { place } else { format!(" ({place})") };
+        let line = format!("{}{more}: {}: {}{place}", candidate(&first.entry), first.how, first.why);
+        return format!("  {}\n", brief(&line, look));
+    }
+    let each = |r: &RejectedCandidate| {
+        let place = if r.places.is_empty() { String::new() } else { format!(", {}", places(r)) };
+        wrap(&plain(&format!("{}: {}{place}", candidate(&r.entry), r.how), true), look.width, "  ")
+    };
+    let names: String = alike.iter().map(each).collect();
+    names + &wrap(&plain(&first.why, true), look.width, "      ")
 }
 
 /// As much of a text as fits on a line of the terminal.
@@ -174,9 +190,11 @@ struct GroupRows {
 fn rankings(ranking: &Ranking, look: TableStyle) -> String {
     let columns = columns(ranking);
     let several = ranking.groups.len() > 1;
+    // The load of a ranking whose rows have the same: of the rows that are shown.
     let same_load = |group: &Group| {
         let first = load(&group.ranked.first()?.best);
-        group.ranked.iter().take(MOST).all(|ranked| load(&ranked.best) == first).then_some(first)
+        let shown = if several { group.best_of_frameworks() } else { group.ranked.iter().take(MOST).collect() };
+        shown.iter().all(|ranked| load(&ranked.best) == first).then_some(first)
     };
     let loads: Vec<Option<String>> = ranking.groups.iter().map(same_load).collect();
     let with_load = loads.iter().any(Option::is_none);
@@ -390,6 +408,40 @@ mod tests {
         let text = drawn(TableStyle { width: Some(66), colour: false });
         assert!(text.lines().all(|line| line.chars().count() <= 66), "{text}");
         assert_eq!(broken("max_num_batched_tokens=8192 tp=2", 20), "max_num_batched_\ntokens=8192 tp=2");
+    }
+
+    #[test]
+    fn a_reason_is_there_once_and_the_load_of_the_best_is_in_the_title() {
+        let row = |framework: &str, id: &str, scenario: &str, load: u32, ok: bool| {
+            let (status, rate) = if ok { ("ok", f64::from(load)) } else { ("failed", 0.0) };
+            serde_json::json!({"framework": framework, "candidate_id": id, "status": status, "failure_reason": "no GPU",
+                "workload": {"scenario": scenario, "max_concurrency": load}, "metrics": {"request_throughput": rate}})
+            .to_string()
+        };
+        let mut rows: Vec<String> = Vec::new();
+        for scenario in ["chat", "code"] {
+            rows.extend([
+                row("f", "a", scenario, 8, true),
+                row("g", "b", scenario, 8, true),
+                row("g", "c", scenario, 4, true),
+            ]);
+            rows.extend(["d", "e", "h"].map(|id| row("f", id, scenario, 8, false)));
+        }
+        let shown = |rows: &[String]| {
+            let mut intake = Intake::default();
+            let entries = rows.iter().filter_map(|row| intake.line(row).unwrap()).collect();
+            let ranking = rank(entries, &intake);
+            let report =
+                Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "none", unfinished: None };
+            table(&report, TableStyle { width: Some(80), colour: false })
+        };
+        let text = shown(&rows);
+        assert!(text.contains("  f d and 2 more: failed: no GPU\n"), "{text}");
+        assert!(text.contains("\nchat, closed loop, concurrency 8\n") && !text.contains("load "), "{text}");
+        rows.retain(|row| row.contains("chat"));
+        let text = shown(&rows);
+        let reasons = "  f d: failed, chat at concurrency 8\n  f e: failed, chat at concurrency 8\n  f h: failed, chat at concurrency 8\n      no GPU\n";
+        assert!(text.contains(reasons), "{text}");
     }
 
     #[test]

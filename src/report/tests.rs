@@ -26,6 +26,44 @@ fn ranked(rows: u32) -> Ranking {
 }
 
 #[test]
+fn a_framework_that_was_never_started_makes_the_winner_provisional_in_every_format() {
+    let row = r#"{"framework":"vllm","candidate_id":"c","status":"ok","workload":{"scenario":"chat"},"sla":{"passed":true,"max_p99_ttft_ms":9},"metrics":{"request_throughput":2,"p99_ttft_ms":5,"success_rate":1}}"#;
+    let options = RankOptions { never_started: vec!["sglang".into(), "vllm".into()], ..RankOptions::default() };
+    let mut intake = Intake::new(options);
+    let ranking = rank(intake.line(row).unwrap().into_iter().collect(), &intake);
+    let report = Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "none", unfinished: None };
+    let (mut lines, mut rows) = (Vec::new(), RowWriter::new(Vec::new()));
+    csv::csv(&ranking, None, |part| {
+        lines.extend_from_slice(part);
+        Ok(())
+    })
+    .unwrap();
+    jsonl::rows(&ranking, None, &mut rows).unwrap();
+    let texts = [lines, rows.into_inner()].map(|bytes| String::from_utf8(bytes).unwrap());
+    let look = TableStyle { width: None, colour: false };
+    for text in texts.into_iter().chain([markdown(&report), table(&report, look), html(&report)]) {
+        let text = text.replace("<wbr>", "").to_lowercase();
+        for words in ["no comparison (no result for sglang): provisional winner: vllm c", "never started"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+}
+
+#[test]
+fn limits_that_differ_between_scenarios_name_them() {
+    let row = |scenario: &str, limit: u32| {
+        format!(
+            r#"{{"framework":"f","candidate_id":"c","status":"ok","workload":{{"scenario":"{scenario}"}},"sla":{{"max_p99_ttft_ms":{limit},"max_p99_tpot_ms":50}},"metrics":{{"request_throughput":2}}}}"#
+        )
+    };
+    let mut intake = Intake::default();
+    let rows = [row("chat", 800), row("code", 800), row("long", 3000)];
+    let entries = rows.iter().filter_map(|row| intake.line(row).unwrap()).collect();
+    let wanted = ["max_p99_tpot_ms 50", "max_p99_ttft_ms 3000 for long", "max_p99_ttft_ms 800 for chat and code"];
+    assert_eq!(rank(entries, &intake).limits, wanted);
+}
+
+#[test]
 fn no_format_keeps_every_row_in_memory() {
     const ROWS: u32 = 20_000;
     type Format = fn(&Report);

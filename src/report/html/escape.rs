@@ -23,6 +23,11 @@ pub fn line(text: &str) -> String {
     escape(&plain(text, true))
 }
 
+/// Escaped text that may break behind the separators of a long flag, not inside a word.
+pub fn breakable(escaped: &str) -> String {
+    escaped.replace('_', "_<wbr>").replace('=', "=<wbr>")
+}
+
 /// A command to copy: its lines stay lines, and invisible or direction-changing characters are written out, so that the
 /// copied text is the text shown.
 pub fn command(text: &str) -> String {
@@ -100,6 +105,11 @@ mod tests {
         assert_eq!(fit("abcdef", 6), "abcdef");
         assert_eq!(fit("abcdefg", 6), "abcde…");
         assert_eq!(fit("日本語日本語", 6), "日本…");
+    }
+
+    #[test]
+    fn a_long_flag_breaks_behind_its_separators() {
+        assert_eq!(breakable(&line("deploy: a_b=4 <i>")), "deploy: a_<wbr>b=<wbr>4 &lt;i&gt;");
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod trials;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use self::escape::line;
+use self::escape::{breakable, line};
 use super::{Report, markdown, note};
 use crate::base::digest::sha256_base64;
 
@@ -65,7 +65,7 @@ pub fn html(report: &Report) -> String {
     let models = models.into_iter().collect::<Vec<_>>().join(", ");
     let title = markdown::title(ranking);
     let full = if models.is_empty() { title.to_string() } else { format!("{title}: {models}") };
-    let headline = line(&note::headline(ranking));
+    let headline = breakable(&line(&note::headline(ranking)));
     let model = format!("<p class=\"model\">{}</p>", line(&full));
     let body = [
         top::section(ranking),

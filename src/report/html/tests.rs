@@ -28,6 +28,7 @@ const TAGS: &[&str] = &[
     "article",
     "p",
     "span",
+    "wbr",
     "strong",
     "b",
     "small",
@@ -127,7 +128,7 @@ fn scan(page: &str) -> Result<Vec<String>, String> {
         }
         if name == "style" || name == "script" {
             rest = rest.split_once(&format!("</{name}>")).ok_or("no end of a style or script")?.1;
-        } else if !closed && name != "meta" {
+        } else if !closed && !["meta", "wbr"].contains(&name) {
             open.push(name.to_string());
         }
         all.push(name.to_string());

@@ -1,6 +1,6 @@
 //! The decision: for each scenario the command to deploy, and how certain it is.
 
-use super::escape::{command, line};
+use super::escape::{breakable, command, line};
 use crate::rank::{CombinedRanking, Decision, Group, Ranking};
 use crate::report::columns::columns;
 use crate::report::note;
@@ -90,11 +90,10 @@ fn card(ranking: &Ranking, group: &Group, i: usize) -> String {
     let (lead, answer) = (note::lead(group), note::answer(ranking, group));
     let mut out = format!("<article class=\"card\"><h3>{}</h3>\n", line(&title));
     out.push_str(&format!("<p class=\"badges\">{}{}</p>\n", verdict(ranking, group), labels(group)));
-    for missing in &group.missing {
-        let caption = format!("No result for {}: {}.", missing.framework, missing.why);
+    for caption in note::lacking(&group.missing) {
         out.push_str(&format!("<p class=\"nothing\">{}</p>\n", line(&caption)));
     }
-    out.push_str(&format!("<p class=\"answer\">{}</p>\n", sentence(&format!("{lead}{}", answer.main))));
+    out.push_str(&format!("<p class=\"answer\">{}</p>\n", breakable(&sentence(&format!("{lead}{}", answer.main)))));
     let text = group.ranked.first().map(|first| first.best.entry().commands().deploy()).unwrap_or_default();
     let flow = group.key.smoke || group.key.simulated;
     match (&group.decision, text.is_empty()) {
