@@ -341,7 +341,7 @@ impl RowFold {
         let candidate = serde_json::to_value(&served.candidate).ok();
         let set = native.run.as_ref().map(result::asked).unwrap_or_default();
         let name = served.candidate.candidate_id.clone();
-        let overrides = import::ImportOverrides { candidate, set, name, pattern: None };
+        let overrides = import::ImportOverrides { candidate, set, name, ..import::ImportOverrides::default() };
         for found in import::results(format, &content, &overrides)? {
             served.results.push(result::imported(&served.candidate, &served.server, native.run.as_ref(), found.row));
         }

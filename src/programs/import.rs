@@ -1,8 +1,11 @@
 //! Result files of other clients, recognized by their content, and folders of their sweeps.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde_json::Value;
 
 use super::import_folder::{self, FolderFile, MAX_FILE, is_record, of_folder};
@@ -20,6 +23,8 @@ use crate::rows::jsonl::{is_csv_header, quote_bare};
 use crate::rows::kinds::{Members, ResultRow};
 use crate::rows::row::{parse_document, parse_value};
 
+/// The byte order mark.
+const MARK: char = '\u{feff}';
 /// Maximum length of a first line, in bytes: the beginning of a long one is enough to recognize one of our rows.
 const FIRST_LINE: u64 = 1 << 24;
 
@@ -38,7 +43,11 @@ pub fn is_other_client(input: &mut InputSource) -> bool {
         return true;
     }
     let text = String::from_utf8_lossy(&line);
-    let text = text.trim_start_matches('\u{feff}').trim();
+    // Our rows never have it.
+    if text.starts_with(MARK) {
+        return true;
+    }
+    let text = text.trim();
     if !text.starts_with(['{', '[']) {
         return is_csv_header(text)
             || (import_yaml::may_begin(text) && input.whole(MAX_FILE).is_ok_and(|text| import_yaml::is_report(&text)));
@@ -102,13 +111,38 @@ fn of_file(path: &Path, overrides: &ImportOverrides) -> Result<ImportOverrides> 
     of_folder(path, path.parent().unwrap_or(path), overrides)
 }
 
-/// What repeats have in common (the folder of a sweep's run, otherwise the file), and the name of a result that does
-/// not name its candidate.
-fn origin(path: &Path) -> (String, String) {
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match path.parent().filter(|folder| stem(path).starts_with("run=") && folder.file_name().is_some()) {
-        Some(folder) => (stdio::name(folder), folder.file_name().unwrap_or_default().to_string_lossy().into_owned()),
-        None => (stdio::name(path), stem(path)),
+/// Where a result is from.
+struct Origin {
+    /// What repeats have in common: the folder of a sweep's run, otherwise the file.
+    place: String,
+    /// The name of a result that does not name its candidate.
+    name: String,
+    /// What all files of its candidate have in common, if the file is one of several.
+    shared: Option<String>,
+}
+
+/// A name that says that the file is one of several repeats: `vllm-c8-run2`.
+static REPEAT_NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?i)^(.+?)[-_.](?:run|rep|repeat|trial)[-_.=]?\d+$").expect("a fixed pattern"));
+
+fn origin(path: &Path) -> Origin {
+    let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, folder) = (text(path.file_stem()), path.parent().filter(|folder| folder.file_name().is_some()));
+    let place = stdio::name(path);
+    let above = path.parent().map(stdio::name).unwrap_or_default();
+    match folder {
+        Some(folder) if stem.starts_with("run=") => {
+            return Origin { place: stdio::name(folder), name: text(folder.file_name()), shared: None };
+        }
+        // The stages of one run of inference-perf, at one load each.
+        Some(folder) if stem.starts_with("stage_") && stem.ends_with("_lifecycle_metrics") => {
+            return Origin { place, name: text(folder.file_name()), shared: Some(above) };
+        }
+        Some(_) | None => {}
+    }
+    match REPEAT_NAME.captures(&stem) {
+        Some(found) => Origin { place, name: found[1].to_string(), shared: Some(format!("{above}/{}", &found[1])) },
+        None => Origin { place, name: stem, shared: None },
     }
 }
 
@@ -124,8 +158,8 @@ fn results_of(
         notice.warn(format!("{}: read together with {}", stdio::name(path), format.files.join(", ")));
         return Ok(Vec::new());
     }
-    let (origin, name) = origin(path);
-    let overrides = ImportOverrides { name, ..overrides.clone() };
+    let Origin { place: origin, name, shared } = origin(path);
+    let overrides = ImportOverrides { name, shared, ..overrides.clone() };
     let (mut all, mut refused) = (Vec::new(), Refused::default());
     for (place, mut content) in contents {
         if let Some(format) = ImportFormat::of(&content) {
@@ -145,9 +179,14 @@ fn results_of(
     Ok(all)
 }
 
+/// A text without the mark that some editors of Windows put before it.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches(MARK)
+}
+
 /// A file's JSON, with the bare words of Python's writer.
 fn whole(path: &Path) -> Result<Value> {
-    let text = quote_bare(&stdio::read_text(path, MAX_FILE)?);
+    let text = quote_bare(without_mark(&stdio::read_text(path, MAX_FILE)?));
     serde_json::from_str(&text).map_err(|e| Error::new("not valid JSON").because(e).at(stdio::name(path)))
 }
 
@@ -155,7 +194,7 @@ fn whole(path: &Path) -> Result<Value> {
 fn contents(input: InputSource, notice: &Notice) -> Result<Vec<(String, Value)>> {
     let path = input.path().to_path_buf();
     let name = stdio::name(&path);
-    let text = quote_bare(&input.text(MAX_FILE)?);
+    let text = quote_bare(without_mark(&input.text(MAX_FILE)?));
     if text.trim().is_empty() {
         return Err(Error::new("the file is empty").at(name));
     }
@@ -246,9 +285,9 @@ impl Named {
     pub fn of(&mut self, overrides: &ImportOverrides, file: &str) -> Result<(&ImportOverrides, &str)> {
         if self.0.as_ref().is_none_or(|(known, ..)| known != file) {
             let path = Path::new(file);
-            let (origin, name) = origin(path);
+            let Origin { place, name, shared } = origin(path);
             let of_it = if path.is_file() { of_file(path, overrides)? } else { overrides.clone() };
-            self.0 = Some((file.to_string(), ImportOverrides { name, ..of_it }, origin));
+            self.0 = Some((file.to_string(), ImportOverrides { name, shared, ..of_it }, place));
         }
         self.0.as_ref().map(|(_, overrides, origin)| (overrides, origin.as_str())).ok_or_else(|| Error::new("no file"))
     }
@@ -275,5 +314,6 @@ pub fn overrides(
         None => None,
     };
     let set = set.iter().map(|(key, text)| keys::member(key, text).map_err(|e| e.at("--set")));
-    Ok(ImportOverrides { candidate, set: set.collect::<Result<_>>()?, name: "stdin".into(), pattern })
+    let set = set.collect::<Result<_>>()?;
+    Ok(ImportOverrides { candidate, set, name: "stdin".into(), pattern, shared: None })
 }

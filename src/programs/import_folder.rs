@@ -144,9 +144,8 @@ pub fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Resul
     if let Some(serve) = names.iter().find_map(|name| name.strip_prefix("SERVE-")) {
         let serve = serve.split("-BENCH-").next().unwrap_or(serve).trim_matches('-').trim_end_matches("-failure");
         set.push(("candidate_id".to_string(), json!(format!("sweep-{serve}"))));
-        let pairs = || serve.split('-').filter_map(|pair| pair.split_once('='));
         let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
-        let changed: Members = pairs().map(|(key, text)| (key.to_string(), value(text))).collect();
+        let changed: Members = pairs(serve).into_iter().map(|(key, text)| (key, value(&text))).collect();
         // A name without settings has them in a file above; otherwise the candidate is shown by its name.
         let changed = if changed.is_empty() { serve_params(path, serve)? } else { Some(changed) };
         if let Some(changed) = changed {
@@ -165,6 +164,22 @@ pub fn of_folder(path: &Path, root: &Path, overrides: &ImportOverrides) -> Resul
     Ok(overrides)
 }
 
+/// The settings in the name of a sweep's folder, `max_num_seqs=16-kv_cache_dtype=fp8-e4m3`. A part without `=` belongs to the
+/// text before it, or to the next key if there is a number before it.
+fn pairs(name: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut waiting = String::new();
+    for part in name.split('-') {
+        let is_text = |text: &str| serde_json::from_str::<Value>(text).is_err();
+        match (part.split_once('='), found.last_mut()) {
+            (Some((key, text)), _) => found.push((std::mem::take(&mut waiting) + key, text.to_string())),
+            (None, Some((_, before))) if is_text(before) && waiting.is_empty() => *before += &format!("-{part}"),
+            (None, _) => waiting += &format!("{part}-"),
+        }
+    }
+    found
+}
+
 /// The flags of a named entry in the `serve_params.json` of a sweep, in the file's folder or above it: a list of entries with
 /// `_benchmark_name`, or a map by name.
 fn serve_params(path: &Path, name: &str) -> Result<Option<Members>> {
@@ -181,4 +196,18 @@ fn serve_params(path: &Path, name: &str) -> Result<Option<Members>> {
         Some(flags.map(|(key, value)| (key.clone(), value.clone())).collect())
     };
     Ok(entry.and_then(flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_with_dashes_are_whole() {
+        let read = |name: &str| pairs(name).into_iter().map(|(key, text)| format!("{key}:{text}")).collect::<Vec<_>>();
+        assert_eq!(read("kv=fp8-e4m3-max_num_seqs=8"), ["kv:fp8-e4m3", "max_num_seqs:8"]);
+        assert_eq!(read("max-num-seqs=8-tp-size=2"), ["max-num-seqs:8", "tp-size:2"]);
+        assert_eq!(read("a=x-y-z"), ["a:x-y-z"]);
+        assert!(read("seqs16-fast").is_empty());
+    }
 }

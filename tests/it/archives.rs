@@ -204,6 +204,130 @@ fn files_that_are_no_json_are_named_once_with_a_way_out() {
     assert!(named.iter().all(|name| done.stderr.contains(name)), "{}", done.stderr);
 }
 
+/// A file of guidellm 0.3 with two loads: the numbers of a newer one, in the layout of that version.
+fn guidellm_of_2025() -> Value {
+    let newer = edited("plain/guidellm-0.8.1.json", |_| {});
+    let one = &newer["benchmarks"][0];
+    let at = |streams: u32| {
+        json!({"type_": "generative_benchmark", "args": {"strategy": {"type_": "concurrent", "streams": streams}},
+            "run_stats": {"start_time": 1.0}, "worker": {"backend_model": "m"}, "duration": one["duration"],
+            "request_totals": one["metrics"]["request_totals"], "metrics": one["metrics"], "requests": {"successful": [], "errored": []}})
+    };
+    json!({"benchmarks": [at(2), at(8)]})
+}
+
+#[test]
+fn older_layouts_of_other_clients_keep_their_load() {
+    let loads = |name: &str, content: &Value| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), content.to_string()).unwrap();
+        let done = normalize(&[folder.path().join(name).to_str().unwrap()]).expect(0);
+        let of = |row: &Value| {
+            let workload = &row["workload"];
+            json!([row["fingerprint"]["client"], row["model"], workload["max_concurrency"], workload["request_rate"]])
+        };
+        done.records("result").iter().map(of).collect::<Vec<Value>>()
+    };
+    // genai-perf 0.0.8: all flags side by side.
+    let mut old = edited("genai_perf/ok.profile_export_genai_perf.json", |_| {});
+    old["input_config"] = json!({"model": ["m"], "endpoint_type": "chat", "concurrency": 10, "request_rate": null});
+    assert_eq!(loads("a_genai_perf.json", &old), [json!(["genai-perf", "m", 10, null])]);
+    old["input_config"] = json!({"model": ["m"], "endpoint_type": "chat", "concurrency": null, "request_rate": 4.0});
+    assert_eq!(loads("a_genai_perf.json", &old), [json!(["genai-perf", "m", null, 4.0])]);
+    // aiperf of 2025: the load in `loadgen`, and without a version it is not genai-perf.
+    let old = edited("plain/aiperf-0.13.0.json", |row| {
+        row.shift_remove("aiperf_version");
+        row["input_config"] = json!({"endpoint": {"model_names": ["m"], "type": "chat"}, "loadgen": {"concurrency": 8, "request_count": 40}});
+    });
+    assert_eq!(loads("profile_export_aiperf.json", &old), [json!(["aiperf", "m", 8, null])]);
+    let all = loads("benchmarks.json", &guidellm_of_2025());
+    assert_eq!(all, [json!(["guidellm", "m", 2, null]), json!(["guidellm", "m", 8, null])]);
+    // One request at a time is a concurrency of 1, not all at once.
+    let alone = edited("plain/guidellm-0.8.1.json", |file| {
+        file["benchmarks"][0]["config"]["strategy"] = json!({"type_": "synchronous"});
+    });
+    assert_eq!(loads("benchmarks.json", &alone)[0][2], 1);
+}
+
+#[test]
+fn the_loads_of_one_file_are_load_points_of_one_candidate() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = edited("plain/guidellm-0.8.1.json", |file| {
+        let mut second = file["benchmarks"][0].clone();
+        second["config"]["strategy"]["max_concurrency"] = 8.into();
+        file["benchmarks"].as_array_mut().unwrap().push(second);
+    });
+    for (name, content) in [("newer.json", newer), ("older.json", guidellm_of_2025())] {
+        fs::write(folder.path().join(name), content.to_string()).unwrap();
+        let rows = normalize(&[folder.path().join(name).to_str().unwrap()]).expect(0).records("result");
+        let loads: Vec<&Value> = rows.iter().map(|row| &row["workload"]["max_concurrency"]).collect();
+        assert_eq!((loads, &rows[0]["candidate_id"]), (vec![&json!(2), &json!(8)], &rows[1]["candidate_id"]), "{name}");
+    }
+    for server in ["a", "b"] {
+        for stage in ["stage_0", "stage_1"] {
+            let name = format!("{stage}_lifecycle_metrics.json");
+            let from = fixtures().join("native/inference_perf/chat").join(&name);
+            fs::create_dir_all(folder.path().join("stages").join(server)).unwrap();
+            fs::copy(from, folder.path().join("stages").join(server).join(&name)).unwrap();
+        }
+    }
+    let rows = normalize(&[folder.path().join("stages").to_str().unwrap()]).expect(0).records("result");
+    let ids: Vec<&str> = rows.iter().map(|row| row["candidate_id"].as_str().unwrap()).collect();
+    assert!(ids.len() == 4 && ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
+}
+
+#[test]
+fn files_that_their_names_number_are_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, rate: f64| {
+        let content = edited("plain/vllm-0.33.0.json", |row| row["duration"] = (40.0 / rate).into());
+        fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        fs::write(folder.path().join(name), content.to_string()).unwrap();
+    };
+    for (name, rate) in
+        [("a/tp2-c4-run1.json", 9.0), ("a/tp2-c4-run2.json", 5.0), ("a/tp4-c4-run1.json", 8.0), ("b/tp2-c4-run1.json", 8.0)]
+    {
+        write(name, rate);
+    }
+    let done = normalize(&[folder.path().to_str().unwrap()]).expect(0);
+    let rows = done.records("result");
+    let named: Vec<(&str, &Value)> =
+        rows.iter().map(|row| (row["candidate_id"].as_str().unwrap(), &row["native"]["repeat"])).collect();
+    assert!(named[0].0 == named[1].0 && named[0].0.starts_with("tp2-c4-"), "{named:?}");
+    assert_eq!((named[0].1, named[1].1), (&json!(0), &json!(1)));
+    assert!(named[3].0 != named[0].0 && named[2].0.starts_with("tp4-c4-"), "another folder: {named:?}");
+    let ranked = run(program("bench-rank").args(["--format", "csv"]), &done.stdout).expect(0).stdout;
+    assert_eq!(ranked.lines().count(), 1 + 3, "{ranked}");
+    assert!(ranked.lines().last().unwrap().contains("tp2-c4-"), "the mean of two repeats is last: {ranked}");
+}
+
+#[test]
+fn what_is_of_no_single_load_is_refused_and_text_counts_as_the_number_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.json");
+    let ramp = edited("plain/vllm-0.33.0.json", |row| {
+        row.insert("ramp_up_strategy".into(), "linear".into());
+        row["max_concurrency"] = Value::Null;
+    });
+    fs::write(&file, ramp.to_string()).unwrap();
+    let done = normalize(&[file.to_str().unwrap()]).expect(2);
+    assert!(done.stdout.is_empty() && done.stderr.contains("ramp_up_strategy"), "{}", done.stderr);
+    let text = json!({"hw": "h200", "conc": "64", "framework": "vllm", "tput_per_gpu": "100.5", "model": "m", "tp": "8", "mean_ttft": "0.5"});
+    let row = row("x.json", &text.to_string());
+    assert_eq!((&row["hardware"]["gpu_count"], &row["workload"]["max_concurrency"]), (&json!(8), &json!(64)));
+    let metrics = ["total_token_throughput_per_gpu", "mean_ttft_ms"].map(|name| row["metrics"][name].clone());
+    assert_eq!(metrics, [json!(100.5), json!(500.0)]);
+}
+
+#[test]
+fn the_mark_of_windows_is_no_content() {
+    let pretty = fs::read_to_string(fixtures().join("native/plain/vllm-0.33.0.json")).unwrap();
+    let content: Value = serde_json::from_str(&pretty).unwrap();
+    for text in [serde_json::to_string_pretty(&content).unwrap().replace('\n', "\r\n"), content.to_string()] {
+        assert_eq!(row("x.json", &format!("\u{feff}{text}"))["framework"], "vllm");
+    }
+}
+
 /// Made by vLLM's and SGLang's clients against these servers, by guidellm and aiperf against bench-sim; lists of single requests
 /// are left out.
 #[test]

@@ -20,44 +20,54 @@ fn copy(from: &str, to: &Path) {
     fs::copy(native(from), to).unwrap();
 }
 
-/// Results of three clients, two frameworks' settings, two repeats each, named as people name them.
+/// 60 results of three clients: five settings of each of three frameworks, two scenarios, two repeats, named as people name
+/// them.
 fn runs(folder: &Path) {
     for (file, framework, end) in [
         ("plain/vllm-0.33.0.json", "vllm", "json"),
         ("plain/sglang-0.5.23.jsonl", "sglang", "jsonl"),
         ("plain/guidellm-0.8.1.json", "tensorrt_llm", "json"),
     ] {
-        for (seqs, repeat) in [(16, 1), (16, 2), (32, 1)] {
-            copy(file, &folder.join(format!("{framework}-seqs{seqs}-chat-c4-run{repeat}.{end}")));
+        for seqs in [2, 4, 8, 16, 32] {
+            for (scenario, repeat) in [("chat", 1), ("chat", 2), ("summarization", 1), ("summarization", 2)] {
+                copy(file, &folder.join(format!("{framework}-seqs{seqs}-{scenario}-c8-run{repeat}.{end}")));
+            }
         }
     }
 }
 
+/// The two commands of the README for results of other clients.
+fn commands_of_the_readme() -> String {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let lines = readme.lines().skip_while(|line| !line.starts_with("bench-normalize runs/"));
+    let commands: Vec<&str> = lines.take_while(|line| *line != "```").collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    commands.join("\n")
+}
+
 #[test]
-fn results_of_three_clients_are_one_ranking_in_two_commands() {
-    let folder = tempfile::tempdir().unwrap();
-    runs(folder.path());
-    let pattern = "{framework}-seqs{max_num_seqs}-{scenario}-c{concurrency}-run{repeat}";
-    let done = normalize(&[folder.path().to_str().unwrap(), "--name", pattern]).expect(0);
-    let rows = done.records("result");
-    assert_eq!(rows.len(), 9, "{}", done.stderr);
-    let of =
-        |row: &Value| (row["framework"].clone(), row["candidate"]["changed"].clone(), row["native"]["repeat"].clone());
-    assert_eq!(of(&rows[0]), (json!("sglang"), json!({"max_num_seqs": 16}), json!(1)));
-    assert!(rows.iter().all(|row| row["workload"]["scenario"] == "chat"
-        && row["candidate_id"].as_str().unwrap().starts_with("max_num_seqs=")));
-    let rank = |more: &[&str]| {
-        let mut command = program("bench-rank");
-        command.args(["--format", "jsonl"]).args(more);
-        run(&mut command, &done.stdout).expect(0).rows()
-    };
-    let together = rank(&["--allow-mixed"]);
-    assert!(together.iter().all(|row| row["group"] == 1), "{together:#?}");
-    let ranks: Vec<u64> = together.iter().filter_map(|row| row["rank"].as_u64()).collect();
-    assert_eq!(ranks.iter().max(), Some(&6), "three frameworks with two settings each: {ranks:?}");
-    assert_eq!(rank(&[]).iter().filter_map(|row| row["group"].as_u64()).max(), Some(3), "by client");
-    let report = run(program("bench-rank").args(["--format", "md"]), &done.stdout).expect(0).stdout;
-    assert!(report.contains("--allow-mixed"), "{report}");
+fn sixty_results_of_three_clients_are_one_table_per_scenario_by_the_two_commands_of_the_readme() {
+    let folder = scratch();
+    runs(&folder.path().join("runs"));
+    let commands = commands_of_the_readme();
+    let report = run(bash(&commands).current_dir(folder.path()), "").expect(0);
+    assert_eq!(report.stderr, "");
+    for (scenario, next) in [("chat", "summarization"), ("summarization", "## ")] {
+        let (_, table) = report.stdout.split_once(&format!("### {scenario}")).expect("a table of this scenario");
+        let table = table.split(&format!("\n### {next}")).next().unwrap_or_default();
+        let rows: Vec<&str> = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
+        let rows: Vec<&str> = rows.into_iter().take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 15, "three frameworks with five settings: {}", report.stdout);
+        assert!(rows.iter().all(|row| row.contains("(2 repeats)") && row.contains("max_num_seqs=")), "{rows:#?}");
+        for framework in ["vllm", "sglang", "tensorrt_llm"] {
+            assert_eq!(rows.iter().filter(|row| row.contains(&format!("| {framework} |"))).count(), 5, "{rows:#?}");
+        }
+    }
+    assert_eq!(report.stdout.matches("\n### ").count(), 2, "{}", report.stdout);
+    // Without --allow-mixed each client has rankings of its own, and the report says how to join them.
+    let rows = fs::read_to_string(folder.path().join("results.jsonl")).unwrap();
+    let alone = run(program("bench-rank").args(["--format", "md"]), &rows).expect(0).stdout;
+    assert!(alone.matches("\n### ").count() == 6 && alone.contains("--allow-mixed"), "{alone}");
 }
 
 #[test]
@@ -71,7 +81,7 @@ fn a_name_that_does_not_match_is_an_error_with_the_pattern() {
         "{framework}-seqs{max_num_seqs}-{scenario}-c{concurrency}-run{repeat}",
     ])
     .expect(2);
-    assert_eq!(done.records("result").len(), 9, "the others are read: {}", done.stderr);
+    assert_eq!(done.records("result").len(), 60, "the others are read: {}", done.stderr);
     assert!(done.stderr.contains("other.json: the file's name does not match --name"), "{}", done.stderr);
     assert!(
         normalize(&["x.json", "--name", "plain.json"]).expect(2).stderr.contains("it has no field such as {scenario}")

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::format::{FlagCommand, put};
+use super::gpu_count::amount;
 use super::overrides::{ImportOverrides, typed};
 use super::repeats::REPEAT;
 use crate::base::error::Result;
@@ -82,18 +83,16 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
 /// Converts members to the form of a row: a rate that means all at once and invalid numbers become null, blocks are
 /// completed.
 pub fn tidy(row: &mut Value) {
-    let number =
-        |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|n: &f64| n.is_finite());
     let rate = &mut row["workload"]["request_rate"];
-    *rate = number(rate).filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
+    *rate = amount(rate).filter(|rate| *rate > 0.0).map_or(Value::Null, |rate| json!(rate));
     // A length or a number of requests of 0 means that it was not set.
     for key in ["input_len", "output_len"] {
         let length = &mut row["workload"][key];
-        *length = number(length).filter(|n| *n > 0.0).map_or(Value::Null, |n| json!(n));
+        *length = amount(length).filter(|n| *n > 0.0).map_or(Value::Null, |n| json!(n));
     }
     for key in ["num_prompts", "max_concurrency"] {
         let value = &mut row["workload"][key];
-        *value = number(value).filter(|n| *n > 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
+        *value = amount(value).filter(|n| *n > 0.0 && n.fract() == 0.0).map_or(Value::Null, |n| json!(n as u64));
     }
     if !row["candidate"].is_null() {
         let own = row["candidate"].clone();

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::gpu_count::GpuCount;
 use crate::base::yaml;
 use crate::rows::kinds::Members;
 use crate::rows::words::{Latency, Statistic};
@@ -32,6 +33,7 @@ const SHIPPED: &[(&str, &str)] = shipped![
     "trtllm_benchmark_serving",
     "benchmark_serving",
     "guidellm",
+    "guidellm_v0_2",
     "aiperf",
     "aiperf_records",
     "genai_perf",
@@ -83,6 +85,9 @@ pub struct ImportFormat {
     /// Files beside it that belong to the result, by the member that each becomes.
     #[serde(default)]
     pub beside: BTreeMap<String, SiblingFile>,
+    /// Places of results that are not of one load, and why: these are refused.
+    #[serde(default)]
+    pub refuse: BTreeMap<String, String>,
     /// Required places; the error names missing ones.
     #[serde(default)]
     pub needs: Vec<JsonPlaces>,
@@ -102,6 +107,9 @@ pub struct ImportFormat {
     /// candidate.
     #[serde(default)]
     pub settings: Option<Settings>,
+    /// A word that stands for a concurrency, for a result that has none.
+    #[serde(default)]
+    pub concurrency: Option<WordNumbers>,
     /// True if a concurrency makes it a closed loop, even with a rate.
     #[serde(default)]
     pub closed_wins: bool,
@@ -188,6 +196,16 @@ impl OnlyIf {
     }
 }
 
+/// Words that stand for a number.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordNumbers {
+    /// Place of the word.
+    pub at: String,
+    /// The numbers by their words.
+    pub words: BTreeMap<String, u32>,
+}
+
 /// A file beside that of the result.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,40 +239,6 @@ pub struct FlagCommand {
     pub words: Vec<String>,
     /// Place of the flags: a map by name.
     pub flags: String,
-}
-
-/// A number of GPUs: the product of the values at some places (1 if missing), or their sum.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GpuCount {
-    /// A list: the products of its items are added up. An item without the first factor has no GPU.
-    pub list: Option<String>,
-    /// Factors, such as tensor parallelism.
-    pub product: Vec<String>,
-    /// Summands, such as prefill and decode.
-    pub sum: Vec<String>,
-}
-
-impl GpuCount {
-    /// The number in a result; `None` if all places are missing.
-    #[must_use]
-    pub fn of(&self, result: &Value) -> Option<f64> {
-        if let Some(list) = &self.list {
-            let items = result.pointer(list)?.as_array()?.iter();
-            let has = |item: &&Value| self.product.first().is_some_and(|first| item.pointer(first).is_some());
-            let one = |item: &Value| Self { list: None, product: self.product.clone(), sum: Vec::new() }.of(item);
-            let counts: Vec<f64> = items.filter(has).filter_map(one).collect();
-            return (!counts.is_empty()).then(|| counts.iter().sum());
-        }
-        let number = |place: &String| result.pointer(place).and_then(Value::as_f64);
-        let factors: Vec<f64> = self.product.iter().filter_map(number).filter(|n| *n > 0.0).collect();
-        let parts: Vec<f64> = self.sum.iter().filter_map(number).collect();
-        match (factors.is_empty(), parts.is_empty()) {
-            (false, _) => Some(factors.iter().product()),
-            (true, false) => Some(parts.iter().sum()),
-            (true, true) => None,
-        }
-    }
 }
 
 /// Number of requests, and duration.

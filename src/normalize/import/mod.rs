@@ -3,6 +3,7 @@
 mod counts;
 mod fill;
 mod format;
+mod gpu_count;
 pub mod keys;
 mod name_pattern;
 mod overrides;
@@ -23,6 +24,7 @@ pub use self::repeats::{ImportedResult, Repeats, Source};
 
 use self::fill::{argv, from_candidate, set_members, tidy, words};
 use self::format::{JsonPlaces, at, is_skipped, put};
+use self::gpu_count::amount;
 use self::overrides::typed;
 use self::repeats::SAME_LENGTH;
 use crate::base::error::{Error, Result};
@@ -44,15 +46,27 @@ pub fn results(format: &ImportFormat, content: &Value, overrides: &ImportOverrid
     };
     let each: Vec<&Value> = each.into_iter().filter(|result| !is_skipped(&format.skip, result)).collect();
     let alone = each.len() == 1;
+    // The results of one file are of one candidate, at several loads.
+    let whole = (!alone && format.each.is_some()).then(|| digest::canonical(content));
     let found = |result: &Value| {
-        let mut found = one(format, result, content, overrides)?;
+        let mut found = one(format, result, content, overrides, whole.as_deref())?;
         found.source.alone = alone;
         Ok(found)
     };
     each.into_iter().map(found).collect()
 }
 
-fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOverrides) -> Result<ImportedResult> {
+fn one(
+    format: &ImportFormat,
+    result: &Value,
+    top: &Value,
+    overrides: &ImportOverrides,
+    whole: Option<&str>,
+) -> Result<ImportedResult> {
+    let refused = format.refuse.iter().find(|(place, _)| result.pointer(place).is_some_and(|value| !value.is_null()));
+    if let Some((place, why)) = refused {
+        return Err(Error::new(format!("{why} ({} in the file)", place.trim_start_matches('/'))));
+    }
     let lacks = format::lacking(&format.needs, result);
     if !lacks.is_empty() && result.get("error").is_none() {
         let why =
@@ -80,7 +94,8 @@ fn one(format: &ImportFormat, result: &Value, top: &Value, overrides: &ImportOve
     let older = format.blind_without.iter().filter(|(place, _)| result.pointer(place).is_none());
     reading.native.blind.extend(older.flat_map(|(_, blind)| blind.clone()));
     let content = digest::canonical(result);
-    let own_name = format!("{}-{}", overrides.name, &digest::sha256(content.as_bytes())[..8]);
+    let common = overrides.shared.as_deref().or(whole).unwrap_or(&content);
+    let own_name = format!("{}-{}", overrides.name, &digest::sha256(common.as_bytes())[..8]);
     let mut row = reading.row(overrides, &own_name)?;
     // A candidate that the file, the candidate row or a flag names keeps that name.
     let unnamed = row.candidate_id == own_name;
@@ -146,7 +161,7 @@ struct ImportReading<'a> {
 impl ImportReading<'_> {
     /// A non-negative number at one of these places.
     fn number(&self, places: &JsonPlaces) -> Option<f64> {
-        at(places, self.result, self.top).and_then(|(value, _)| value.as_f64()).filter(|value| *value >= 0.0)
+        at(places, self.result, self.top).and_then(|(value, _)| amount(value)).filter(|value| *value >= 0.0)
     }
 
     fn metric(&self, name: &str) -> Option<f64> {
@@ -182,7 +197,7 @@ impl ImportReading<'_> {
         let format = self.format;
         for (name, number) in format.metrics.iter().filter(|(_, number)| !number.per_request) {
             let Some((value, place)) = at(&number.at, self.result, self.top) else { continue };
-            match value.as_f64().filter(|value| value.is_finite() && *value >= 0.0) {
+            match amount(value).filter(|value| *value >= 0.0) {
                 Some(0.0) if number.not_zero => self.null(name, "0 in the file: it was not measured"),
                 Some(value) => {
                     self.put(name, Some(value * number.times), &place, &number.unit, number.meaning.as_deref())
@@ -191,13 +206,13 @@ impl ImportReading<'_> {
             }
         }
         for (latency, map) in &format.latencies {
-            let samples = map.counted_by.as_ref().and_then(|place| self.result.pointer(place)?.as_f64());
+            let samples = map.counted_by.as_ref().and_then(|place| amount(self.result.pointer(place)?));
             for (statistic, names) in &format.statistics {
                 let place = |name: &String| map.at.0.iter().map(|at| at.replace("{stat}", name)).collect::<Vec<_>>();
                 let places = JsonPlaces(names.iter().flat_map(place).collect());
                 let Some((value, place)) = at(&places, self.result, self.top) else { continue };
                 let name = latency.key(*statistic);
-                let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
+                let Some(value) = amount(value) else {
                     self.null(name, &format!("{} is {value} in the file", place.trim_start_matches('/')));
                     continue;
                 };
@@ -248,6 +263,10 @@ impl ImportReading<'_> {
                 put(&mut row, place, value.clone());
                 measured.extend(format.measured.contains(&found).then_some(place.as_str()));
             }
+        }
+        if let Some(map) = format.concurrency.as_ref().filter(|_| row["workload"]["max_concurrency"].is_null()) {
+            let word = self.result.pointer(&map.at).and_then(Value::as_str);
+            row["workload"]["max_concurrency"] = json!(word.and_then(|word| map.words.get(word)));
         }
         let name = format.id.iter().filter_map(|place| self.result.pointer(place)).map(words);
         let mut name: Vec<String> = name.collect();
@@ -345,7 +364,7 @@ impl ImportReading<'_> {
         if completed.is_none() && !rates.is_empty() && rates.iter().all(|rate| *rate == 0.0) {
             return Some((FailureClass::AllRequestsFailed, "all throughputs in the file are 0".into()));
         }
-        let seen = self.format.tokens_seen.iter().find_map(|place| self.result.pointer(place)?.as_f64());
+        let seen = self.format.tokens_seen.iter().find_map(|place| amount(self.result.pointer(place)?));
         (seen == Some(0.0)).then(|| {
             let n = completed.unwrap_or_default();
             (

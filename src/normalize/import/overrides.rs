@@ -16,6 +16,8 @@ pub struct ImportOverrides {
     pub set: Vec<(String, Value)>,
     /// Name of the file without its extension, for results that do not name a candidate.
     pub name: String,
+    /// What the files of one candidate have in common, if its name says that it is one of several.
+    pub shared: Option<String>,
     /// What the names of files state.
     pub pattern: Option<NamePattern>,
 }
