@@ -49,13 +49,18 @@ pub fn is_other_client(input: &mut InputSource) -> bool {
     }
     let text = text.trim();
     if !text.starts_with(['{', '[']) {
-        return is_csv_header(text)
+        return is_csv(input.path(), text)
             || (import_yaml::may_begin(text) && input.whole(MAX_FILE).is_ok_and(|text| import_yaml::is_report(&text)));
     }
     match serde_json::from_str::<Members>(text) {
         Ok(object) => is_record(&Value::Object(object)),
         Err(_) => !text.contains("\"record\""),
     }
+}
+
+/// True for a file of CSV, by its name or its first line.
+fn is_csv(path: &Path, first: &str) -> bool {
+    path.extension().is_some_and(|end| end == "csv") || is_csv_header(first)
 }
 
 /// The results of a file or a folder of another client. Content of unknown format is reported with its place and skipped.
@@ -198,7 +203,7 @@ fn contents(input: InputSource, notice: &Notice) -> Result<Vec<(String, Value)>>
     if text.trim().is_empty() {
         return Err(Error::new("the file is empty").at(name));
     }
-    if text.lines().next().is_some_and(is_csv_header) {
+    if is_csv(&path, text.lines().next().unwrap_or_default()) {
         return Err(Error::new(import_folder::csv(&path)).at(name));
     }
     if import_yaml::is_report(&text) {

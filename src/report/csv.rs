@@ -80,7 +80,7 @@ impl<'a> CsvRecord<'a> {
     /// A cell with a text that is no formula.
     fn word(&mut self, text: &str) {
         self.comma();
-        match text.contains([',', '"', '\n', '\r']) {
+        match text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
             true => self.out.extend_from_slice(format!("\"{}\"", text.replace('"', "\"\"")).as_bytes()),
             false => self.out.extend_from_slice(text.as_bytes()),
         }

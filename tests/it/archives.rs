@@ -71,7 +71,9 @@ fn a_report_of_llm_d_0_1_is_read_with_its_units_and_the_requests_that_were_cut_o
     ] {
         assert_eq!(metrics[name], value, "{name}: {metrics}");
     }
-    assert!(metrics["mean_e2e_ms"].is_null() && row["native"]["nulls"]["mean_e2e_ms"].as_str().unwrap().contains("hours"));
+    assert!(
+        metrics["mean_e2e_ms"].is_null() && row["native"]["nulls"]["mean_e2e_ms"].as_str().unwrap().contains("hours")
+    );
     assert_eq!(row["native"]["fields"]["output_token_throughput"]["field"], "computed");
     assert_eq!((&row["framework"], &row["hardware"]), (&json!("vllm"), &json!({"gpu_model": "H100", "gpu_count": 4})));
     assert_eq!((&row["workload"]["max_concurrency"], &row["fingerprint"]["client"]), (&json!(8), &json!("guidellm")));
@@ -115,7 +117,10 @@ fn layouts_of_2024_and_2025_are_read() {
         "output_throughput": 200.0, "mean_ttft_ms": 44.0, "median_ttft_ms": 40.0, "p99_ttft_ms": 60.0, "mean_tpot_ms": 6.0});
     let old = row("vllm-infqps-m.json", &old.to_string());
     assert_eq!((&old["framework"], &old["native"]["format"]), (&json!("vllm"), &json!("benchmark_serving")));
-    assert_eq!((&old["metrics"]["p50_ttft_ms"], &old["metrics"]["total_token_throughput"]), (&json!(40.0), &json!(700.0)));
+    assert_eq!(
+        (&old["metrics"]["p50_ttft_ms"], &old["metrics"]["total_token_throughput"]),
+        (&json!(40.0), &json!(700.0))
+    );
     // bench_serving of 2024: other names, no throughput of requests, no p99.
     let old = json!({"backend": "sglang", "dataset_name": "sharegpt", "request_rate": 4.0, "total_input_tokens": 1000,
         "total_output_tokens": 400, "total_output_tokens_retokenized": 398, "mean_e2e_latency": 300.0, "median_e2e_latency": 250.0,
@@ -131,7 +136,9 @@ fn layouts_of_2024_and_2025_are_read() {
 
 #[test]
 fn the_server_behind_a_client_is_the_framework() {
-    for (backend, framework) in [("vllm", "vllm"), ("lmdeploy-chat", "lmdeploy"), ("sglang-oai", "sglang"), ("trt", "tensorrt_llm")] {
+    for (backend, framework) in
+        [("vllm", "vllm"), ("lmdeploy-chat", "lmdeploy"), ("sglang-oai", "sglang"), ("trt", "tensorrt_llm")]
+    {
         let content = edited("plain/sglang-0.5.23.jsonl", |row| row["backend"] = backend.into());
         assert_eq!(row("x.jsonl", &content.to_string())["framework"], framework, "{backend}");
     }
@@ -156,7 +163,10 @@ fn gaps_are_computed_and_marked_and_zeros_that_mean_nothing_are_null() {
         made["native"]["fields"]["request_throughput"],
         json!({"field": "computed", "unit": "1/s", "is": "completed / duration"})
     );
-    assert_eq!((&made["workload"]["max_concurrency"], &made["fingerprint"]["load_mode"]), (&Value::Null, &json!("burst")));
+    assert_eq!(
+        (&made["workload"]["max_concurrency"], &made["fingerprint"]["load_mode"]),
+        (&Value::Null, &json!("burst"))
+    );
     // A number as text is a number.
     let content = edited("plain/vllm-0.33.0.json", |row| row["request_rate"] = "5.0".into());
     assert_eq!(row("x.json", &content.to_string())["workload"]["request_rate"], 5.0);
@@ -284,9 +294,12 @@ fn files_that_their_names_number_are_repeats() {
         fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
         fs::write(folder.path().join(name), content.to_string()).unwrap();
     };
-    for (name, rate) in
-        [("a/tp2-c4-run1.json", 9.0), ("a/tp2-c4-run2.json", 5.0), ("a/tp4-c4-run1.json", 8.0), ("b/tp2-c4-run1.json", 8.0)]
-    {
+    for (name, rate) in [
+        ("a/tp2-c4-run1.json", 9.0),
+        ("a/tp2-c4-run2.json", 5.0),
+        ("a/tp4-c4-run1.json", 8.0),
+        ("b/tp2-c4-run1.json", 8.0),
+    ] {
         write(name, rate);
     }
     let done = normalize(&[folder.path().to_str().unwrap()]).expect(0);

@@ -319,3 +319,17 @@ fn files_stay_short() {
         assert!(lines <= 20, "a binary of {lines} lines: its work belongs into src/programs");
     }
 }
+
+#[test]
+fn every_file_of_tests_is_in_a_crate() {
+    let folder = root().join("tests/it");
+    let crates = ["main.rs", "cases.rs"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
+    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let Some(name) = file.file_name().unwrap().to_str().unwrap().strip_suffix(".rs") else { continue };
+        let declared = crates.iter().any(|text| text.lines().any(|line| line == format!("mod {name};")));
+        assert!(
+            declared || ["main", "cases"].contains(&name),
+            "tests/it/{name}.rs is in no crate: its tests never run"
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! All integration tests in one crate, except the cases (`cases.rs`), each of which is a test of its own.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod archives;
 mod check;
 mod commands;
 mod cookbook;

@@ -150,6 +150,9 @@ pub fn shown_row(row: &mut Row, redactor: &Redactor) {
 /// A text for people that another program may have written.
 #[must_use]
 pub fn shown_text(text: &str) -> Cow<'_, str> {
+    if text.is_empty() {
+        return text.into();
+    }
     match redact::redactor().redacted(text) {
         Cow::Borrowed(text) => visible(text),
         Cow::Owned(text) => Cow::Owned(visible(&text).into_owned()),
