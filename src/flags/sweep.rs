@@ -39,7 +39,7 @@ Exit status:
   0  done
   1  done, and no candidate meets the SLA
   2  error: bad usage, a plan with errors, unreadable or malformed input, I/O, a program that failed
-  3  nothing was measured: every start or run failed
+  3  nothing was measured: every start or run failed, or it was stopped before the first server was started
   4  every run was complete before, so nothing was measured (not with --resume)";
 
 /// Run the whole benchmark: plans in, one folder with rows, logs and reports out
@@ -64,7 +64,7 @@ pub struct Args {
     /// End the sweep in DIR after its current run, with a report; so does a file DIR/stop
     #[arg(long, value_name = "DIR", conflicts_with = "plans")]
     pub stop: Option<PathBuf>,
-    /// Run CMD with an event row on its standard input when a stage begins, a candidate fails, and at the end
+    /// Run CMD in sh with an event row on its standard input when a stage begins, a candidate fails, and at the end; it is killed after 30 s
     #[arg(long, value_name = "CMD")]
     pub on_event: Option<String>,
     /// Go on in a folder in which every run is complete: write its report again, and end as if something had been measured

@@ -39,6 +39,8 @@ fn runs(candidates: &[Candidate]) -> usize {
 
 /// A plan that is likely to take longer says how many GPU-hours it takes, and what its parts cost, s.
 const LONG_S: f64 = 3600.0;
+/// A night, s.
+const NIGHT_S: f64 = 8.0 * 3600.0;
 
 /// Runs the program with the arguments of this process.
 #[must_use]
@@ -355,8 +357,27 @@ impl Expander<'_> {
             self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPU{s}{money}"));
         }
         if is_long {
-            let table = cost_table(&mut self.estimator, &stages(), &self.frameworks);
+            let stages = stages();
+            let table = cost_table(&mut self.estimator, &stages, &self.frameworks);
             table.iter().for_each(|line| self.notice.plain_note(line));
+            self.say_night(stages);
+        }
+    }
+
+    /// What a plan that takes longer than a night gives up to end in one.
+    fn say_night(&mut self, stages: Vec<StageCandidates>) {
+        if self.args.fit.is_some() {
+            return;
+        }
+        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
+        let fitted = fit(stages, NIGHT_S, |stages| {
+            estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
+        });
+        if !fitted.given_up.is_empty() {
+            let (night, likely) = (in_words(NIGHT_S), in_words(fitted.likely_s));
+            let given_up = fitted.in_words();
+            self.notice
+                .say(format!("bench-sweep --fit 8h ends within {night}, likely {likely}: it leaves out {given_up}"));
         }
     }
 
@@ -422,11 +443,9 @@ impl Expander<'_> {
         let fitted = fit(rest, seconds, |stages| {
             estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
         });
-        let given_up: Vec<String> =
-            fitted.given_up.iter().map(|(what, saves)| format!("{what} ({})", in_words(*saves))).collect();
-        if !given_up.is_empty() {
+        if !fitted.given_up.is_empty() {
             let (within, likely) = (in_words(seconds), in_words(fitted.likely_s));
-            self.notice.say(format!("to end within {within}, likely {likely}: leaves out {}", given_up.join(", ")));
+            self.notice.say(format!("to end within {within}, likely {likely}: leaves out {}", fitted.in_words()));
         }
         let skipped = fitted.skipped(&all, seconds);
         let mut kept = fitted.stages.into_iter().next().map(|stage| stage.candidates).unwrap_or_default();

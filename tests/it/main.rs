@@ -36,5 +36,6 @@ mod stages;
 mod sweep;
 mod truth;
 mod version;
+mod watching;
 mod workloads;
 mod zoo;

@@ -22,7 +22,7 @@ pub use self::evidence::{Evidence, LoadVerdict};
 pub use self::judge::ProbeRun;
 pub use self::ladder::{Ladder, RATIO, SearchRange};
 pub use self::length::{LengthNeed, STEADY_ANSWERS, answer_s, answers};
-pub use self::pilot::Pilot;
+pub use self::pilot::{PILOT_START, Pilot};
 
 use self::entrant::Entrant;
 use self::evidence::verdicts;
@@ -112,6 +112,8 @@ pub struct LoadSearch {
     start: usize,
     /// The best load of another candidate, if the search ends early for a candidate that cannot sustain it.
     incumbent: Option<usize>,
+    /// It has to beat that candidate by more than noise: short runs do not tell.
+    challenges: bool,
     /// Set in the first of two stages, which only tells the best candidates from the others.
     race: Option<Entrant>,
     /// Requests that decide a load.
@@ -140,6 +142,7 @@ impl LoadSearch {
             ladder,
             start,
             incumbent: None,
+            challenges: false,
             race: None,
             deciding: limits.strictest_quantile().map_or(0.0, |q| (EXPECTED_ABOVE / (1.0 - q)).round()),
             done: Vec::new(),
@@ -306,10 +309,14 @@ impl LoadSearch {
     fn prune(&self) -> Option<SearchStep> {
         let step = self.incumbent.filter(|step| self.done.iter().all(|(probe, _)| probe.step == *step))?;
         let passed: Vec<bool> = self.runs().iter().map(|(_, evidence)| evidence.passed).collect();
-        match passed[..] {
-            [false] => Some(self.probe(step, None)),
-            [false, false, ..] => Some(SearchStep::End(SearchEndReason::Pruned)),
-            _ => None,
+        match (&passed[..], self.bracket().0) {
+            ([], _) => None,
+            ([false], _) => Some(self.probe(step, None)),
+            ([false, false, ..], _) => Some(SearchStep::End(SearchEndReason::Pruned)),
+            _ if !self.challenges => None,
+            (_, Some(_)) if self.is_decided(step, CLOSE_SHARE) => None,
+            (_, None) if self.is_failed(step) => Some(SearchStep::End(SearchEndReason::Pruned)),
+            _ => Some(self.probe(step, Some(NARROW))),
         }
     }
 

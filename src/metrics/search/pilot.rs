@@ -20,7 +20,7 @@ const MOST: u32 = 256;
 /// A burst that is faster by less than this factor than the one before shows the throughput of the saturated server.
 const FASTER: f64 = 1.3;
 /// A search begins at this share of the saturation throughput: arrivals at random times need some room.
-const START: f64 = 0.8;
+pub const PILOT_START: f64 = 0.8;
 /// Without any burst in which tokens came fast enough, it begins at this share of the first.
 const SLOW_START: f64 = 0.5;
 
@@ -93,8 +93,8 @@ impl Pilot {
         let best = self.bursts.iter().rev().find(|burst| burst.fast).map(value);
         let slow = self.bursts.iter().find(|burst| !burst.fast && burst.rate > 0.0).map(value);
         match (best, slow) {
-            (Some(best), Some(slow)) => Some((best * slow).sqrt() * START),
-            (Some(best), None) => Some(best * START),
+            (Some(best), Some(slow)) => Some((best * slow).sqrt() * PILOT_START),
+            (Some(best), None) => Some(best * PILOT_START),
             (None, Some(slow)) => Some(slow * SLOW_START),
             (None, None) => None,
         }

@@ -27,12 +27,12 @@ impl LoadSearch {
     }
 
     /// The search of a candidate that has to beat the leader of its framework: it begins 10 % above the leader's rate, and ends if it fails
-    /// there twice, for then it is at most tied.
+    /// two short runs or a long one there, for then it is at most tied.
     #[must_use]
     pub fn challenge(range: SearchRange, limits: &Limits, leader: f64) -> Self {
         let search = Self::new(range, limits, Some(leader));
         let start = (search.start + RUNG).min(search.ladder.top());
-        Self { incumbent: Some(start), start, ..search }
+        Self { incumbent: Some(start), challenges: true, start, ..search }
     }
 
     /// What comes next in a race.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::rows::kinds::{Qps, Users};
+use crate::rows::kinds::{Qps, SlaTest, Users};
+use crate::rows::words::{Basis, Latency, Statistic};
 use proptest::prelude::*;
 
 const QPS: Qps = Qps { lower: 0.5, upper: 16.0, tolerance: 0.01, max_rounds: 5, max_probes: 20, prune: false };
@@ -47,6 +48,39 @@ fn failing_twice_at_the_load_of_another_candidate_is_pruned() {
     // If it passes there, the search continues above.
     let (rates, ended) = run(against(), |probe| clear(probe.value <= 9.0));
     assert!(rates[1] > 6.0 && ended.max_pass > Some(8.0), "{rates:?} {ended:?}");
+}
+
+#[test]
+fn a_challenger_goes_on_only_if_a_long_run_passes() {
+    let limits = Limits::of([("max_p99_ttft_ms", 100.0)].into_iter());
+    let challenge = || LoadSearch::challenge(QPS.into(), &limits, 5.0);
+    // What is a little too much for a server shows in long runs only.
+    let measure = |probe: SearchProbe, most: f64| {
+        let requests = probe.need.requests.max(80);
+        let passed = probe.value <= if requests >= 500 { most } else { 1.2 * most };
+        let test = SlaTest {
+            limit: Limit::Latency { statistic: Statistic::P99, latency: Latency::Ttft },
+            threshold: 100.0,
+            value: None,
+            basis: Basis::AllScheduled,
+            margin: None,
+            passed,
+            n: Some(requests),
+            over: Some(if passed { 0 } else { requests / 10 }),
+            needed: None,
+            confirmed: None,
+        };
+        let answers = probe.need.answers - 1.0;
+        ProbeOutcome::Judged(Evidence { passed, cut: !passed, tests: vec![test], requests, answers })
+    };
+    let (rates, ended) = run(challenge(), |probe| measure(probe, 5.2));
+    assert_eq!((rates.len(), ended.reason, ended.max_pass), (2, SearchEndReason::Pruned, None), "{rates:?}");
+    assert!((rates[0] - 5.5).abs() < 0.1 && rates[0] == rates[1], "{rates:?}");
+    let (rates, ended) = run(challenge(), |probe| measure(probe, 4.0));
+    assert_eq!((rates.len(), ended.reason), (2, SearchEndReason::Pruned), "two short runs fail: {rates:?}");
+    let (rates, ended) = run(challenge(), |probe| measure(probe, 8.0));
+    assert!(rates[2] > rates[1] && ended.reason == SearchEndReason::Resolved, "{rates:?} {ended:?}");
+    assert!(ended.max_pass.is_some_and(|best| best > 7.6 && best <= 8.0), "{ended:?}");
 }
 
 #[test]

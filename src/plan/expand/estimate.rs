@@ -57,11 +57,11 @@ impl Estimate {
         self.start.most_s + self.search.most_s + self.run.most_s
     }
 
-    /// Both in words: `about 25 min, at most 4.0 h`.
+    /// Both in words: `at most 4.0 h, likely 25 min`.
     #[must_use]
     pub fn range(&self) -> String {
         let (likely, most) = (in_words(self.likely_s()), in_words(self.most_s()));
-        if likely == most { format!("about {likely}") } else { format!("about {likely}, at most {most}") }
+        if likely == most { format!("about {likely}") } else { format!("at most {most}, likely {likely}") }
     }
 }
 

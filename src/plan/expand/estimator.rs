@@ -120,11 +120,12 @@ impl Estimator {
                 };
                 let limits = sla::Limits::read(&members).with_floor();
                 let first = candidate.search.baseline;
-                let challenges = candidate.search.stage == Some(Stage::Search) && (unit.bar.is_some() || !first);
-                let screen = match (load.screen, first) {
-                    (true, true) => Some(Screened::First),
-                    (true, false) => Some(Screened::AtBar),
-                    (false, _) => challenges.then_some(Screened::Challenger),
+                let screen = match (load.screen, candidate.search.stage) {
+                    (true, _) if first => Some(Screened::First),
+                    (true, _) => Some(Screened::AtBar),
+                    (false, Some(Stage::Search)) if unit.bar.is_some() || !first => Some(Screened::Challenger),
+                    (false, Some(Stage::Search)) => Some(Screened::Leader),
+                    (false, _) => None,
                 };
                 let mut case = SearchCase::new(range, limits, load, bench, most);
                 case.screen = screen;
@@ -256,6 +257,22 @@ mod tests {
         assert!((both[0] - both[1]).abs() < 1e-9, "{both:?}");
     }
 
+    #[test]
+    fn the_second_stage_searches_from_what_the_first_found() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let plan = json!({"model": "m", "sla": {"max_p99_e2e_ms": 2000}, "frameworks": {"sim": {}},
+                          "benchmark": {"max_concurrency": [null], "qps": {"lower": 0.25, "upper": 64}}});
+        let (_, plan) = load(&plan, &CheckContext::only(&frameworks));
+        let candidates = round_robin(expand(&plan.unwrap(), &frameworks).unwrap());
+        let likely_s = |stage| {
+            let mut candidate = candidates[0].clone();
+            candidate.search.stage = stage;
+            Estimator::default().estimate([&candidate].into_iter(), &frameworks).search.likely_s
+        };
+        let (alone, leader) = (likely_s(None), likely_s(Some(Stage::Search)));
+        assert!(leader < 0.95 * alone && leader > 0.5 * alone, "{leader} s, alone {alone} s");
+    }
+
     fn search(limit: &str, benchmark: &Value) -> TimeRange {
         let search = estimated(benchmark, &json!({limit: 2000}));
         assert_eq!((search.searches, search.runs), (1, 0));
@@ -282,7 +299,10 @@ mod tests {
         let limits = json!({"max_p99_ttft_ms": 100, "max_p99_tpot_ms": 10});
         let text =
             estimated(&json!({"max_concurrency": [null, 4], "qps": {"lower": 0.25, "upper": 8}}), &limits).to_string();
-        assert!(text.starts_with("about ") && text.contains(": 1 search of "), "{text}");
+        assert!(
+            text.starts_with("at most ") && text.contains(", likely ") && text.contains(": 1 search of "),
+            "{text}"
+        );
         assert!(!text.contains("without a limit"), "{text}");
         let text = estimated(&json!({"max_concurrency": [1]}), &json!({})).to_string();
         assert!(text.contains("; without a limit 1000 ms to the first token and 30 ms per output token"), "{text}");

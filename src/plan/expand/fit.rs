@@ -71,6 +71,13 @@ pub fn fit(
 }
 
 impl Fitted {
+    /// What was given up: `repeats (69 min), runs at given loads (49 min)`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let lines = self.given_up.iter().map(|(what, saves)| format!("{what} ({})", in_words(*saves)));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
     /// The candidate rows of what was given up of the current stage, with the reason.
     #[must_use]
     pub fn skipped(&self, of: &[Candidate], seconds: f64) -> Vec<Candidate> {

@@ -1,7 +1,7 @@
 //! How long a search, or a run at a given load, is likely to take and takes at most: searches are simulated.
 
 use super::estimate::TimeRange;
-use crate::metrics::search::{Evidence, LengthNeed, LoadSearch, ProbeOutcome, SearchRange, answers};
+use crate::metrics::search::{Evidence, LengthNeed, LoadSearch, PILOT_START, ProbeOutcome, SearchRange, answers};
 use crate::metrics::sla;
 use crate::rows::kinds::{Benchmark, Load, LoadMode, RunLength};
 use crate::rows::words::SearchedLoad;
@@ -40,6 +40,8 @@ pub(super) enum Screened {
     First,
     /// At the best load of its framework.
     AtBar,
+    /// In the second stage: it begins at what the first stage found.
+    Leader,
     /// In the second stage: it has to beat the leader of its framework.
     Challenger,
 }
@@ -86,7 +88,10 @@ impl SearchCase {
             SearchedLoad::Concurrency => BATCH,
         };
         let keeps = keeps.clamp(lower, upper);
-        let start = Some(keeps / 2.0).filter(|_| self.range.is_wide());
+        let start = match self.screen {
+            Some(Screened::Leader) => Some(keeps),
+            _ => Some(PILOT_START * keeps).filter(|_| self.range.is_wide()),
+        };
         let (probes, usual) = self.simulate(start, keeps, likely, CUT);
         let step = (upper / lower).powf(1.0 / f64::from(LEVELS));
         let levels = (0..=LEVELS).map(|i| lower * step.powi(i) * 1.000_001);
@@ -99,7 +104,7 @@ impl SearchCase {
     /// length.
     fn simulate(&self, start: Option<f64>, keeps: f64, answer: f64, cut: f64) -> (usize, f64) {
         let mut search = match self.screen {
-            None => LoadSearch::new(self.range, &self.limits, start),
+            None | Some(Screened::Leader) => LoadSearch::new(self.range, &self.limits, start),
             Some(Screened::First) => LoadSearch::race(self.range, &self.limits, start, None),
             Some(Screened::Challenger) => LoadSearch::challenge(self.range, &self.limits, keeps),
             Some(Screened::AtBar) => LoadSearch::race(self.range, &self.limits, None, Some(keeps)),

@@ -63,6 +63,24 @@ pub struct Sweep {
     pub starts_s: f64,
     /// Time of each stage.
     pub stages_s: [f64; 3],
+    /// Time of the second stage without starts: searches of leaders, of others that were pruned, of others that were not, and runs at
+    /// given loads.
+    pub searches_s: [f64; 4],
+    /// How far each candidate came, by scenario.
+    pub reached: [Vec<Reached>; 2],
+}
+
+/// How far a candidate came in a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It failed at the best load of its framework in the first stage.
+    OutAtBar,
+    /// It had a load in the first stage, and others of its framework had higher ones.
+    Screened,
+    /// It was searched, and the search ended at the leader's load.
+    Pruned,
+    /// It was searched to the end.
+    Searched,
 }
 
 impl Sweep {
@@ -145,15 +163,15 @@ impl NightPlan {
         server.seconds += served.iter().map(|one| one.last).fold(0.0, f64::max);
     }
 
-    /// Every candidate is searched fully.
-    pub fn one_stage(&self) -> Sweep {
+    /// Every candidate is searched fully. On another day its starts differ.
+    pub fn one_stage(&self, day: u64) -> Sweep {
         let range = SearchRange::from(QPS);
         let mut rates = [vec![0.0; self.candidates.len()], vec![0.0; self.candidates.len()]];
         let (mut seconds, mut starts_s) = (0.0, 0.0);
         for (i, candidate) in self.candidates.iter().enumerate() {
             starts_s += candidate.start_s;
             for (scenario, rates) in rates.iter_mut().enumerate() {
-                let mut server = self.start(i, scenario, 0);
+                let mut server = self.start(i, scenario, day);
                 let (start, answer) = server.bursts(range);
                 let search = LoadSearch::new(range, &server.limits, start);
                 rates[i] = server.search(search, range, answer).max_pass.unwrap_or(0.0);
@@ -161,7 +179,15 @@ impl NightPlan {
                 seconds += server.seconds;
             }
         }
-        Sweep { rates, seconds: seconds + starts_s, starts_s, stages_s: [0.0, seconds + starts_s, 0.0] }
+        let reached = [vec![Reached::Searched; rates[0].len()], vec![Reached::Searched; rates[1].len()]];
+        Sweep {
+            rates,
+            seconds: seconds + starts_s,
+            starts_s,
+            stages_s: [0.0, seconds + starts_s, 0.0],
+            searches_s: [0.0; 4],
+            reached,
+        }
     }
 
     /// A race of every candidate, then a search of those that advance, then repeats of the finalists.
@@ -193,6 +219,9 @@ impl NightPlan {
         }
         let mut rates = [vec![0.0; n], vec![0.0; n]];
         let mut started = vec![false; n];
+        let mut searches_s = [0.0; 4];
+        let screened_as = |found: &Option<f64>| if found.is_some() { Reached::Screened } else { Reached::OutAtBar };
+        let mut reached = [0, 1].map(|scenario: usize| screened[scenario].iter().map(screened_as).collect::<Vec<_>>());
         for framework in 0..FRAMEWORKS {
             let own: Vec<usize> = (0..n).filter(|i| self.candidates[*i].framework == framework).collect();
             for scenario in 0..2 {
@@ -208,8 +237,17 @@ impl NightPlan {
                     };
                     let found = server.search(search, range, answer).max_pass;
                     rates[scenario][i] = found.unwrap_or(0.0);
+                    reached[scenario][i] = if found.is_some() { Reached::Searched } else { Reached::Pruned };
+                    let kind = match (incumbent, found) {
+                        (None, _) => 0,
+                        (Some(_), None) => 1,
+                        (Some(_), Some(_)) => 2,
+                    };
+                    searches_s[kind] += server.seconds;
                     incumbent = [incumbent, found].into_iter().flatten().reduce(f64::max);
+                    let searched_s = server.seconds;
                     Self::closed(&mut server);
+                    searches_s[3] += server.seconds - searched_s;
                     stages_s[1] += server.seconds;
                 }
             }
@@ -217,7 +255,7 @@ impl NightPlan {
         let again: f64 = (0..n).filter(|i| started[*i]).map(|i| self.candidates[i].start_s).sum();
         starts_s += again;
         stages_s[1] += again;
-        let sweep = Sweep { rates, seconds: 0.0, starts_s, stages_s };
+        let sweep = Sweep { rates, seconds: 0.0, starts_s, stages_s, searches_s, reached };
         let (repeats, more) = self.repeats(&sweep);
         let stages_s = [stages_s[0], stages_s[1], repeats];
         Sweep { seconds: stages_s.iter().sum(), starts_s: starts_s + more, stages_s, ..sweep }
@@ -271,18 +309,21 @@ pub struct Agreement {
     pub measured: f64,
     /// The same by their true capacities; 0 if they are the same.
     pub truth: f64,
+    /// How far the winner of the full search came.
+    pub reached: Reached,
 }
 
 /// Compares the winners of two sweeps; `None` if the full search has no winner.
 pub fn agreement(plan: &NightPlan, full: &Sweep, staged: &Sweep, scenario: usize) -> Option<Agreement> {
     let best = full.winner(scenario)?;
+    let reached = staged.reached[scenario][best.candidate];
     let Some(other) = staged.winner(scenario) else {
-        return Some(Agreement { same: false, measured: 1.0, truth: 1.0 });
+        return Some(Agreement { same: false, measured: 1.0, truth: 1.0, reached });
     };
     if best.candidate == other.candidate {
-        return Some(Agreement { same: true, measured: 0.0, truth: 0.0 });
+        return Some(Agreement { same: true, measured: 0.0, truth: 0.0, reached });
     }
     let measured = 1.0 - full.rates[scenario][other.candidate] / best.rate;
     let truth = 1.0 - plan.capacity(other.candidate, scenario) / plan.capacity(best.candidate, scenario);
-    Some(Agreement { same: false, measured, truth })
+    Some(Agreement { same: false, measured, truth, reached })
 }
