@@ -11,6 +11,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use serde_path_to_error::{Path, Segment};
 use serde_yaml::Spanned;
 use serde_yaml::options::DuplicateKeyPolicy;
 
@@ -102,8 +103,7 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
     if text.len() > MAX_BYTES {
         return Err(Error::new(format!("the file is larger than {MAX_BYTES} bytes")).at(name));
     }
-    // The parser lets duplicate keys pass: they are reported below, with the place of the first one.
-    let root: Spanned<Node> = parse(text, name, DuplicateKeyPolicy::PassThrough)?;
+    let root = parse(text, name)?;
     let mut document = Document { value: Value::Null, places: BTreeMap::new() };
     document.value = document
         .place(root, String::new(), None)
@@ -125,18 +125,34 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
     all.map(|(pointer, _)| pointer.clone()).collect()
 }
 
-/// Reads one document into a type, for data shipped with the crate.
+/// Reads one document into a type.
+///
+/// The type is read from the JSON value: code that reads YAML straight into each type is a megabyte in every program.
 ///
 /// # Errors
-/// As [`load`]; or a value that does not fit the type.
+/// As [`load`]; or a value that does not fit the type, with its place.
 pub fn typed<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
-    parse(text, name, DuplicateKeyPolicy::Error)
+    let document = load(text, name)?;
+    serde_path_to_error::deserialize(&document.value).map_err(|e| {
+        let place = document.value_place(&pointer(e.path()));
+        Error::new(e.into_inner().to_string()).at(format!("{name}:{place}"))
+    })
 }
 
-fn parse<T: DeserializeOwned>(text: &str, name: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<T> {
+fn pointer(path: &Path) -> String {
+    let member = |segment: &Segment| match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", escape(key)),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    };
+    path.iter().map(member).collect()
+}
+
+fn parse(text: &str, name: &str) -> Result<Spanned<Node>> {
     let options = serde_yaml::options! {
         strict_booleans: true,
-        duplicate_keys: duplicate_keys,
+        // They are reported with the place of the first one.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         reject_unsupported_tags: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
@@ -173,7 +189,6 @@ fn message(error: &serde_yaml::Error) -> String {
             "a key must be a string (put it in quotes)".into()
         }
         Refused::NonFiniteFloat { value, .. } => format!("a number must be finite, got {value}"),
-        Refused::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
         Refused::MergeKeyNotAllowed { .. } => "YAML merge keys are not allowed".into(),
         other => first_line(&other.to_string()),
     }

@@ -40,6 +40,6 @@ impl ImportOverrides {
 /// # Errors
 /// A member that is missing or of the wrong type.
 pub fn typed(members: Value) -> Result<ResultRow> {
-    serde_path_to_error::deserialize(members)
+    serde_path_to_error::deserialize(&members)
         .map_err(|e| Error::new("--candidate or --set does not fit a result row").because(e))
 }
