@@ -163,7 +163,7 @@ impl<'a, L: DoubleEndedIterator<Item = &'a str> + Clone> ServerEnding<L> {
         if let Some(error) = patterns.error(self.lines.clone()) {
             return CandidateFailure::new(class, format!("{how}: {error:?}; {see}"));
         }
-        let last = match self.lines.rev().find(|line| !line.trim().is_empty()) {
+        let last = match patterns.last_line(self.lines) {
             Some(line) => format!("last log line: {:?}", line.chars().take(300).collect::<String>()),
             None => "the log is empty".to_string(),
         };

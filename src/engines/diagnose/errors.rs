@@ -83,9 +83,14 @@ impl Errors {
         self.over.is_match(line)
     }
 
+    /// True if the line is a consequence of an error that another line may name.
+    pub(super) fn is_aftermath(&self, line: &str) -> bool {
+        self.aftermath.is_match(line) || self.is_source(line)
+    }
+
     /// The last line that names an error, and its place.
     pub(super) fn last<'a>(&self, lines: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
-        let follows = |line: &str| self.aftermath.is_match(line) || self.is_source(line) || self.is_harmless(line);
+        let follows = |line: &str| self.is_aftermath(line) || self.is_harmless(line);
         let named = |line: &str| self.named.is_match(line) && !follows(line);
         lines.enumerate().filter(|(_, line)| named(line)).last()
     }

@@ -85,6 +85,13 @@ impl FailurePatterns {
         self.errors.last(lines).map(|(_, line)| quoted(line))
     }
 
+    /// The last line with text, of those that are no consequence of an error if there is one.
+    #[must_use]
+    pub fn last_line<'a>(&self, lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+        let with_text = || lines.clone().rev().filter(|line| !line.trim().is_empty());
+        with_text().find(|line| !self.errors.is_aftermath(line)).or_else(|| with_text().next())
+    }
+
     /// True if a server that still answers reports that its engine is dead.
     #[must_use]
     pub fn engine_is_dead<'a>(&self, mut lines: impl Iterator<Item = &'a str>) -> bool {
