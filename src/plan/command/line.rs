@@ -151,6 +151,8 @@ impl LineReader<'_> {
                 self.chars.next_if(|(_, c)| *c == '\n');
             }
             Some(c) => self.push(c),
+            // The last line of a command that was copied without those that followed.
+            None if self.word.is_none() => {}
             None => return Err("backslash at the end of the line".into()),
         }
         Ok(())
@@ -223,6 +225,7 @@ mod tests {
         for (text, words, ignored) in [
             ("vllm serve m", "vllm|serve|m", ""),
             ("vllm serve m \\\n  -tp 4 \\\n", "vllm|serve|m|-tp|4", ""),
+            ("vllm serve m \\\n  -tp 4 \\", "vllm|serve|m|-tp|4", ""),
             // A folded line of YAML, and a space behind the backslash.
             ("vllm serve m \\ -tp 4", "vllm|serve|m|-tp|4", ""),
             ("vllm serve m \\  \n -tp 4", "vllm|serve|m|-tp|4", ""),
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_only_a_shell_can_run_is_refused() {
-        for text in ["a || b", "(a; b)", "a | grep b", "a <<E\nE", "a 'b", "a \"b", "a $(b", "a `b", "a \\"] {
+        for text in ["a || b", "(a; b)", "a | grep b", "a <<E\nE", "a 'b", "a \"b", "a $(b", "a `b", "a\\"] {
             assert!(commands(text).is_err(), "{text}");
         }
     }
