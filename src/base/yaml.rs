@@ -130,11 +130,11 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
 /// The type is read from the JSON value: code that reads YAML straight into each type is a megabyte in every program.
 ///
 /// # Errors
-/// As [`load`]; or a value that does not fit the type, with its place.
+/// As [`load`]; or a value that does not fit the type, with the place of its key.
 pub fn typed<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     let document = load(text, name)?;
     serde_path_to_error::deserialize(&document.value).map_err(|e| {
-        let place = document.value_place(&pointer(e.path()));
+        let place = document.key_place(&pointer(e.path()));
         Error::new(e.into_inner().to_string()).at(format!("{name}:{place}"))
     })
 }
