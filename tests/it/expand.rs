@@ -310,6 +310,17 @@ fn a_job_of_kubernetes_has_the_plan_and_the_parts() {
     assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], json!(2));
     let command = container["command"][2].as_str().unwrap();
     assert!(command.contains("--part \"$((JOB_COMPLETION_INDEX + 1))/4\""), "{command}");
+    // Against the schemas that the API publishes, where a program that ships them is installed.
+    let mut validate = crate::harness::bash("command -v kubernetes-validate");
+    if run(&mut validate, "").code == Some(0) {
+        for (i, item) in list["items"].as_array().unwrap().iter().enumerate() {
+            std::fs::write(folder.path().join(format!("{i}.json")), item.to_string()).unwrap();
+        }
+        let mut validate = crate::harness::bash("kubernetes-validate --strict -k 1.33 0.json 1.json");
+        run(validate.current_dir(folder.path()), "").expect(0);
+    } else {
+        crate::harness::skipped("kubernetes-validate is not installed");
+    }
     let unknown = job(&["--set", "image=x", "--set", "claim=y", "--set", "imgae=x"]).expect(2);
     assert!(unknown.stderr.contains("no {imgae}"), "{}", unknown.stderr);
 }

@@ -32,6 +32,7 @@ mod schemas;
 mod secrets;
 mod serve;
 mod slurm;
+mod ssh;
 mod stages;
 mod sweep;
 mod truth;
