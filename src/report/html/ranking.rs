@@ -63,8 +63,9 @@ fn main_table(ranking: &Ranking, group: &Group, title: &str) -> String {
         let tied = group.ties.members.len() > 1 && group.ties.members.contains(&i);
         let first = i == 0 && wins;
         let chip = match (first, tied) {
-            (true, _) => format!("★ {}", markdown::place(group, ranked)),
-            (_, true) => "= tied".to_string(),
+            // The sign stays with the word behind it.
+            (true, _) => format!("★\u{a0}{}", markdown::place(group, ranked)),
+            (_, true) => "=\u{a0}tied".to_string(),
             _ => String::new(),
         };
         let place = u32::try_from(i + 1).map_or(f64::MAX, f64::from);
