@@ -180,8 +180,8 @@ fn tasks_that_die_and_a_slow_node_leave_the_table_as_it_is() {
     for (i, (step, rate)) in table.iter().enumerate() {
         let alone = 8.0 / (TOKENS * step / 1e6);
         assert!((rate / alone - 1.0).abs() < 0.1, "step {step}: {rate} instead of {alone}: {table:?}");
-        // Those that differ by less than a tie may be in any order.
-        assert!(table[i + 1..].iter().all(|(later, _)| later * 1.1 > *step), "{table:?}");
+        // Throughputs that differ by less than a tie may be in any order.
+        assert!(table[i + 1..].iter().all(|(_, later)| *later < rate * 1.1), "{table:?}");
     }
     let left = cluster.sh("bench-expand -q plan.yaml --done results.jsonl");
     assert_eq!(left, "");
