@@ -247,6 +247,7 @@ impl RowFold {
                 units: result.units.iter().cloned().chain(run.and_then(|run| run.unit.clone())).collect(),
                 name: run.filter(|run| run.probe.is_some()).map(|run| run.server_id.clone()),
                 cut: is_cut(result.status == Status::Ok, result.failure_class.as_ref(), search) || is_apart(result),
+                empty: result.status != Status::Ok,
             }
         };
         let all: Vec<Attempt> = self.results.iter().map(attempt).collect();

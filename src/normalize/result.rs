@@ -215,10 +215,12 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     };
     let passed = |row: &ResultRow| row.sla.get("passed") == Some(&Value::Bool(true));
     let closes = end.is_some_and(|end| end.reason.is_final());
-    let wanted = end.filter(|_| closes).and_then(|end| end.max_pass);
     // The first of two stages compares candidates of one framework; what it ended with is not a result of the candidate.
     let is_screen =
         probes.iter().any(|row| row.workload.as_ref().is_some_and(|w| w.load.as_ref().is_some_and(|load| load.screen)));
+    // A search that was cut off counts up to where it came, and does not close its unit.
+    let counts = closes || (!is_screen && end.is_some_and(|end| end.reason.is_cut()));
+    let wanted = end.filter(|_| counts).and_then(|end| end.max_pass);
     // The last run at that load is the longest.
     let chosen = match wanted {
         Some(max_pass) => probes.iter().rposition(|row| value(row) == Some(max_pass) && passed(row)),
@@ -231,7 +233,7 @@ pub fn searched(probes: &mut [&mut ResultRow], end: Option<&SearchEnd>) {
     for (i, row) in probes.iter_mut().enumerate() {
         row.search = Some(block(chosen == Some(i) && !is_screen));
         if chosen == Some(i) {
-            row.units = row.run.iter().filter_map(|run| run.unit.clone()).collect();
+            row.units = row.run.iter().filter(|_| closes).filter_map(|run| run.unit.clone()).collect();
             row.metrics.extend(wanted.filter(|_| !is_screen).map(|best| (searched.metric().to_string(), Some(best))));
             sample::per_gpu(&mut row.metrics, row.hardware.gpu_count);
             if let Some(end) = end.filter(|end| end.reason == SearchEndReason::Pruned) {

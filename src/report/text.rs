@@ -101,8 +101,9 @@ fn searched(entry: &Entry) -> String {
         (_, Some(load)) => format!(", {load} fails"),
         (_, None) => String::new(),
     };
+    let cut = if reason.is_some_and(SearchEndReason::is_cut) { ", not to its end" } else { "" };
     let odd = if non_monotone { ", a higher load passed once" } else { "" };
-    format!("searched{end}{odd}")
+    format!("searched{cut}{end}{odd}")
 }
 
 /// One line, without characters that move a terminal's cursor or change the direction of text; at most 200 characters

@@ -23,8 +23,21 @@ pub struct Attempt {
     /// The id of the attempt that it belongs to; `None`: the result is an attempt by itself. All probes of a rate
     /// search on one server are one attempt.
     pub name: Option<String>,
-    /// The attempt was interrupted, so it says nothing about its units.
+    /// The attempt was interrupted, so it does not complete its units.
     pub cut: bool,
+    /// The result has no figures: it was skipped, or failed.
+    pub empty: bool,
+}
+
+/// What an attempt is worth: of two attempts at a unit the better one counts, of equal ones the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum AttemptWorth {
+    /// It was interrupted before anything was measured.
+    Nothing,
+    /// It was interrupted, and has figures.
+    Part,
+    /// It was completed.
+    Complete,
 }
 
 /// True if the attempt behind a result was interrupted; `ok` is the result's status. `search` is the reason its rate
@@ -40,8 +53,8 @@ pub fn is_cut(ok: bool, class: Option<&FailureClass>, search: Option<SearchEndRe
 struct Attempts {
     /// For each result, the index of the first result of its attempt.
     first: Vec<usize>,
-    /// By that index, whether the attempt was interrupted according to its last result.
-    cut: Vec<bool>,
+    /// By that index, what the attempt is worth: its last result says whether it was interrupted.
+    worth: Vec<AttemptWorth>,
 }
 
 impl Attempts {
@@ -51,13 +64,22 @@ impl Attempts {
         for (i, attempt) in all.iter().enumerate() {
             first.push(attempt.name.as_ref().map_or(i, |name| *named.entry(name).or_insert(i)));
         }
-        let mut cut: Vec<bool> = vec![false; all.len()];
-        first.iter().zip(all).for_each(|(first, attempt)| cut[*first] = attempt.cut);
-        Self { first, cut }
+        let (mut cut, mut empty) = (vec![false; all.len()], vec![true; all.len()]);
+        for (first, attempt) in first.iter().zip(all) {
+            cut[*first] = attempt.cut;
+            empty[*first] &= attempt.empty;
+        }
+        let worth = |(cut, empty)| match (cut, empty) {
+            (false, _) => AttemptWorth::Complete,
+            (true, false) => AttemptWorth::Part,
+            (true, true) => AttemptWorth::Nothing,
+        };
+        let worth = cut.into_iter().zip(empty).map(worth).collect();
+        Self { first, worth }
     }
 
-    fn is_cut(&self, i: usize) -> bool {
-        self.cut[self.first[i]]
+    fn worth(&self, i: usize) -> AttemptWorth {
+        self.worth[self.first[i]]
     }
 }
 
@@ -67,7 +89,7 @@ impl Attempts {
 pub fn attempts(all: &[Attempt]) -> Vec<u32> {
     let known = Attempts::of(all);
     let mut at: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
-    for (i, attempt) in all.iter().enumerate().filter(|(i, _)| !known.is_cut(*i)) {
+    for (i, attempt) in all.iter().enumerate().filter(|(i, _)| known.worth(*i) == AttemptWorth::Complete) {
         attempt.units.iter().for_each(|unit| {
             at.entry(unit).or_default().insert(known.first[i]);
         });
@@ -76,8 +98,8 @@ pub fn attempts(all: &[Attempt]) -> Vec<u32> {
     all.iter().map(|attempt| u32::try_from(most(attempt).unwrap_or(1)).unwrap_or(u32::MAX)).collect()
 }
 
-/// Which of these count, in the order of their starts: an interrupted attempt never replaces a completed one. A result
-/// without units always counts.
+/// Which of these count, in the order of their starts: an interrupted attempt never replaces a completed one, and one without
+/// figures none that has some. A result without units always counts.
 #[must_use]
 pub fn latest(all: &[Attempt]) -> Vec<bool> {
     let known = Attempts::of(all);
@@ -85,7 +107,7 @@ pub fn latest(all: &[Attempt]) -> Vec<bool> {
     for (i, attempt) in all.iter().enumerate() {
         for unit in &attempt.units {
             let before = last.get(unit).copied();
-            if before.is_none_or(|before| known.is_cut(before) || !known.is_cut(i)) {
+            if before.is_none_or(|before| known.worth(i) >= known.worth(before)) {
                 last.insert(unit, i);
             }
         }
@@ -102,7 +124,17 @@ mod tests {
 
     fn attempt(units: &[&str], name: Option<&str>, cut: bool) -> Attempt {
         let units = units.iter().map(ToString::to_string).collect();
-        Attempt { units, name: name.map(String::from), cut }
+        Attempt { units, name: name.map(String::from), cut, empty: false }
+    }
+
+    #[test]
+    fn what_was_measured_is_not_replaced_by_an_attempt_for_which_there_was_no_time() {
+        let probe = |empty| Attempt { empty, ..attempt(&["u"], Some("s1"), true) };
+        let skipped = Attempt { empty: true, ..attempt(&["u"], None, true) };
+        assert_eq!(latest(&[probe(false), probe(true), skipped.clone()]), [true, true, false]);
+        assert_eq!(latest(&[skipped.clone(), probe(false)]), [false, true]);
+        assert_eq!(latest(&[skipped.clone(), skipped.clone()]), [false, true]);
+        assert_eq!(latest(&[skipped, attempt(&["u"], None, false)]), [false, true]);
     }
 
     #[test]
