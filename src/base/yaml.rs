@@ -127,7 +127,7 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
 
 /// Reads one document into a type.
 ///
-/// The type is read from the JSON value: code that reads YAML straight into each type is a megabyte in every program.
+/// The type is read from the JSON value: code that reads YAML straight into each type is half a megabyte in most programs.
 ///
 /// # Errors
 /// As [`load`]; or a value that does not fit the type, with the place of its key.

@@ -13,8 +13,8 @@ use crate::flags::expand::{Args, ExpandFormat, SearchStage};
 use crate::metrics::nodes::{NodeSpeeds, in_words as in_node_words};
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
-    Estimate, Estimator, Finalists, FirstPassScore, StageCandidates, StagedSweep, calibration, cost_table, expand,
-    finalists, fit, in_words, likely_stages, on_top_of, round_robin,
+    Estimate, Estimator, Finalists, FirstPassScore, Fitted, StageCandidates, StagedSweep, calibration, cost_table,
+    expand, finalists, fit, in_words, likely_stages, on_top_of, round_robin,
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
@@ -364,15 +364,18 @@ impl Expander<'_> {
         }
     }
 
+    /// What of these is likely to end within `seconds`.
+    fn fit_into(&mut self, stages: Vec<StageCandidates>, seconds: f64) -> Fitted {
+        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
+        fit(stages, seconds, |stages| estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks))
+    }
+
     /// What a plan that takes longer than a night gives up to end in one.
     fn say_night(&mut self, stages: Vec<StageCandidates>) {
         if self.args.fit.is_some() {
             return;
         }
-        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
-        let fitted = fit(stages, NIGHT_S, |stages| {
-            estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
-        });
+        let fitted = self.fit_into(stages, NIGHT_S);
         if !fitted.given_up.is_empty() {
             let (night, likely) = (in_words(NIGHT_S), in_words(fitted.likely_s));
             let given_up = fitted.in_words();
@@ -439,10 +442,7 @@ impl Expander<'_> {
             return (rest.swap_remove(0).candidates, Vec::new());
         };
         let all = rest[0].candidates.clone();
-        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
-        let fitted = fit(rest, seconds, |stages| {
-            estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
-        });
+        let fitted = self.fit_into(rest, seconds);
         if !fitted.given_up.is_empty() {
             let (within, likely) = (in_words(seconds), in_words(fitted.likely_s));
             self.notice.say(format!("to end within {within}, likely {likely}: leaves out {}", fitted.in_words()));

@@ -56,8 +56,6 @@ pub struct RunInfo {
     pub unfinished: bool,
     /// The attempt was interrupted: it does not replace a completed one.
     pub cut: bool,
-    /// It has no figures.
-    pub empty: bool,
 }
 
 /// Numbers of prompt or output tokens of a workload.

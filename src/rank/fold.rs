@@ -25,7 +25,7 @@ pub fn latest(mut entries: Vec<Box<Entry>>) -> Vec<Box<Entry>> {
         let Some(own) = &entries[*i].own else { return Attempt::default() };
         let units = own.units.iter().chain(Some(&own.unit).filter(|unit| !unit.is_empty())).map(ToString::to_string);
         let name = own.probe.then(|| own.server_id.to_string());
-        Attempt { units: units.collect(), name, cut: own.cut, empty: own.empty }
+        Attempt { units: units.collect(), name, cut: own.cut, empty: !entries[*i].ok }
     };
     let counts = resume::latest(&runs.iter().map(attempt).collect::<Vec<_>>());
     let mut retained = vec![true; entries.len()];

@@ -312,7 +312,6 @@ fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {
         repeat: repeat.unwrap_or(0),
         chosen: search.map(|search| search.chosen),
         unfinished: reason == Some(SearchEndReason::Unfinished),
-        empty: !ok,
         cut: resume::is_cut(ok, row.failure_class.as_deref().map(FailureClass::from).as_ref(), reason),
     }))
 }
