@@ -1,18 +1,35 @@
 //! Says which commit the programs are built from, in `BENCH_VERSION` and `BENCH_COMMIT`: by the repository, or by what
-//! `cargo package` wrote about it. Without either they say the version alone.
+//! `cargo package` wrote about it. Without either they say the version alone. Packs the plans of the cookbook.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 /// What the programs are made of.
-const SOURCES: &[&str] =
-    &["src", "configs/frameworks", "configs/launchers", "configs/rules", "build.rs", "Cargo.toml", "Cargo.lock"];
+const SOURCES: &[&str] = &[
+    "src",
+    COOKBOOK,
+    "configs/frameworks",
+    "configs/launchers",
+    "configs/quickstart.yaml",
+    "configs/rules",
+    "configs/templates",
+    "build.rs",
+    "Cargo.toml",
+    "Cargo.lock",
+];
+
+/// The plans that bench-validate writes.
+const COOKBOOK: &str = "configs/cookbook-llm";
 
 /// Hexadecimal digits of a commit that are shown.
 const SHOWN: usize = 7;
 
-fn main() {
+fn main() -> io::Result<()> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     for source in SOURCES {
         watch(&root.join(source));
@@ -28,6 +45,22 @@ fn main() {
         }
         None => tell(&format!("rustc-env=BENCH_VERSION={version}")),
     }
+    let packed = File::create(Path::new(&variable("OUT_DIR")).join("cookbook.gz"))?;
+    pack(&root.join(COOKBOOK), packed)
+}
+
+/// Packs the plans of a folder: the name and the text of each, all of them ended by NUL.
+fn pack(folder: &Path, packed: File) -> io::Result<()> {
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
+    paths.sort();
+    let mut packed = GzEncoder::new(packed, Compression::best());
+    for path in paths {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        write!(packed, "{name}\0{}\0", fs::read_to_string(&path)?)?;
+    }
+    packed.finish().map(drop)
 }
 
 /// The commit of a package, and whether files were changed after it.

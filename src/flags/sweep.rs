@@ -16,8 +16,8 @@ use crate::plan::expand::CandidatePart;
 
 const AFTER: &str = "\
 Examples:
-  bench-sweep configs/quickstart.yaml --out results/first     everything, into one folder
-  bench-sweep configs/quickstart.yaml --out results/first     again: goes on where it was stopped
+  bench-sweep quickstart                                      a simulated engine, no GPU: everything, into results/quickstart
+  bench-sweep quickstart                                      again: goes on where it was stopped
   bench-sweep plan.yaml --dry-run                             only print the commands
   bench-sweep plan.yaml --budget 7200                         start no server after two hours
   bench-sweep plan.yaml --out results/m1 --retry failed       run again what failed
@@ -52,7 +52,7 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Plan files or folders
+    /// Plan files or folders, or quickstart: a plan without a GPU, on a simulated engine
     #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop", "report"])]
     pub plans: Vec<PathBuf>,
     /// Output folder [default: results/NAME, NAME of the first plan]

@@ -17,6 +17,7 @@ Examples:
   bench-validate plan.yaml | bench-expand         plan rows for the pipeline
   bench-validate configs/cookbook-llm             every plan in a folder
   bench-validate --new Qwen/Qwen3-32B --gpus 4    a new plan with comments, to start from
+  bench-validate --cookbook qwen3-235b-a22b       the plan of the cookbook for a model; --cookbook alone lists its 50 plans
   bench-validate --new --from-command 'docker run --gpus all vllm/vllm-openai:v0.32.0 --model Qwen/Qwen3-32B -tp 4'
                                                   a new plan whose baseline is this command
   bench-validate --capture-help help plan.yaml    run each framework's --help where it would serve, and check against it
@@ -42,7 +43,7 @@ Exit status:
     after_long_help = AFTER
 )]
 pub struct Args {
-    /// Plan files or folders; standard input if omitted or -
+    /// Plan files or folders, or quickstart, a plan without a GPU; standard input if omitted or -
     #[arg(value_name = "PLAN")]
     pub plans: Vec<PathBuf>,
     /// Output format
@@ -64,6 +65,10 @@ pub struct Args {
     /// Write a new plan for MODEL to standard output; with --from-command, MODEL replaces the command's
     #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with = "plans", help_heading = "New plan")]
     pub new: Option<String>,
+    /// Write the cookbook's plan for MODEL to standard output; without MODEL list the plans: their names, models, GPUs and
+    /// frameworks
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["plans", "new"], help_heading = "New plan")]
+    pub cookbook: Option<String>,
     /// With --new: use this command as the baseline: the server's own, or with docker run, docker exec, podman run,
     /// ssh or srun before it; a file that contains it, or - for standard input. A script, a unit of systemd, a
     /// Compose file and a Kubernetes manifest work too
@@ -100,10 +105,10 @@ pub struct Args {
     #[arg(long, value_name = "CMD", value_parser = super::serve::command, requires = "preflight", help_heading = "Preflight checks")]
     pub gpu_probe_cmd: Option<ArgvCommand>,
     /// Check the rows of FILE against the schemas of their kinds; may be repeated; - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["plans", "new"], help_heading = "Other modes")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plans", "new", "cookbook"], help_heading = "Other modes")]
     pub rows: Vec<PathBuf>,
     /// Explain the code of a finding: what it means, why it matters, how to fix it
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "rows"], help_heading = "Other modes")]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["plans", "new", "cookbook", "rows"], help_heading = "Other modes")]
     pub explain: Option<String>,
     /// Options of all programs
     #[command(flatten)]

@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
             calibrated,
             claimed: BTreeMap::new(),
         };
-        let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| stdio::is_yaml(input.path()));
+        let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| plans::is_plan(input.path()));
         for plan in &plans {
             expander.file(plan.path())?;
         }

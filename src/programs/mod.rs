@@ -21,6 +21,7 @@ pub mod preflight;
 pub mod rank;
 pub mod rows;
 pub mod serve;
+pub mod shipped;
 pub mod sim;
 pub mod starter;
 pub mod stdio;

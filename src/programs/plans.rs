@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{convert, local, stdio, workload};
+use super::{convert, local, shipped, stdio, workload};
 use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::base::yaml::{Document, MAX_BYTES};
@@ -41,6 +41,12 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// True for the name of a plan: of a YAML file, or of a plan that is part of the programs.
+#[must_use]
+pub fn is_plan(path: &Path) -> bool {
+    stdio::is_yaml(path) || shipped::named(path).is_some()
+}
+
 /// One plan file, read.
 pub struct PlanSource {
     /// The name in messages.
@@ -69,7 +75,7 @@ impl PlanSource {
     /// When the file cannot be read.
     pub fn read(path: &Path, frameworks: &Frameworks, notice: &Notice) -> Result<Option<Self>> {
         let name = stdio::name(path);
-        let text = stdio::read_text(path, MAX_BYTES)?;
+        let text = shipped::named(path).map_or_else(|| stdio::read_text(path, MAX_BYTES), |text| Ok(text.into()))?;
         redact::hide_named(&text);
         let read =
             not_a_plan(&text).map_or_else(|| yaml::load(&text, &name), |why| Err(Error::new(why).at(name.clone())));

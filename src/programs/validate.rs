@@ -15,7 +15,7 @@ use crate::plan::explain::Explanation;
 use crate::plan::{CheckContext, Finding, Plan};
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
-use crate::programs::{capture, local, pasted, plans, preflight, rows, starter, stdio};
+use crate::programs::{capture, local, pasted, plans, preflight, rows, shipped, starter, stdio};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::PlanCheck;
 use crate::rows::words::FindingCode;
@@ -30,6 +30,9 @@ pub fn main() -> ExitCode {
         }
         if let Some(code) = &args.explain {
             return explain(code);
+        }
+        if let Some(model) = &args.cookbook {
+            return cookbook(model, args.output.as_deref());
         }
         let (folders, names) = args.framework_folders_and_names();
         let frameworks = stdio::frameworks_of(&folders)?;
@@ -72,6 +75,18 @@ pub fn main() -> ExitCode {
         }
         Ok(exit)
     })
+}
+
+/// Lists the plans of the cookbook, or writes the one of a model.
+fn cookbook(model: &str, path: Option<&Path>) -> Result<ExitStatus> {
+    let output = Output::open(path)?;
+    let mut out = output.rows()?;
+    match model {
+        "" => shipped::cookbook_lines()?.iter().try_for_each(|line| out.write_line(line))?,
+        model => out.write_line(shipped::CookbookPlan::of(model)?.as_new().trim_end())?,
+    }
+    output.finish()?;
+    Ok(ExitStatus::Done)
 }
 
 /// Prints what a code means.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::harness::{program, root, run};
 
 /// README and the pages in `docs/`.
-fn pages() -> Vec<PathBuf> {
+pub fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     docs.filter(|path| path.extension().is_some_and(|ext| ext == "md")).chain([root().join("README.md")]).collect()
 }

@@ -36,20 +36,20 @@ fn runs(folder: &Path) {
     }
 }
 
-/// The two commands of the README for results of other clients.
-fn commands_of_the_readme() -> String {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let lines = readme.lines().skip_while(|line| !line.starts_with("bench-normalize runs/"));
+/// The two commands of docs/by-hand.md for results of other clients.
+fn commands_of_the_page() -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/by-hand.md")).unwrap();
+    let lines = page.lines().skip_while(|line| !line.starts_with("bench-normalize runs/"));
     let commands: Vec<&str> = lines.take_while(|line| *line != "```").collect();
     assert_eq!(commands.len(), 2, "{commands:?}");
     commands.join("\n")
 }
 
 #[test]
-fn sixty_results_of_three_clients_are_one_table_per_scenario_by_the_two_commands_of_the_readme() {
+fn sixty_results_of_three_clients_are_one_table_per_scenario_by_two_commands() {
     let folder = scratch();
     runs(&folder.path().join("runs"));
-    let commands = commands_of_the_readme();
+    let commands = commands_of_the_page();
     let report = run(bash(&commands).current_dir(folder.path()), "").expect(0);
     assert_eq!(report.stderr, "");
     for (scenario, next) in [("chat", "summarization"), ("summarization", "## ")] {

@@ -1,0 +1,141 @@
+//! The pages for people: their commands are run as they are written, on bench-sim.
+//!
+//! A block ```` ```sh ```` is run, all blocks of a page in one folder; one that begins with `# needs …` asks for what a test does not
+//! have, so only its syntax is checked here (and its flags in `docs.rs`).
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::docs::pages;
+use crate::harness::{Mark, Output, bash, bin_dir, root, run, scratch};
+
+/// In which what a page started in the background has ended.
+const SOON: Duration = Duration::from_secs(20);
+/// Sizes of the pages, and those of the tests.
+const SHORTER: [(&str, &str); 4] = [
+    ("--max-num-seqs 32 ", "--max-num-seqs 32 --step-base-us 300 "),
+    ("chat=1000:200", "chat=16:4"),
+    ("--qps 1:32", "--qps 40:60"),
+    ("--users 1:64", "--users 1:2"),
+];
+/// Waits for the server of a page.
+const READY: &str = "until { exec 3<> /dev/tcp/127.0.0.1/8000 && printf 'GET /health HTTP/1.0\r\n\r\n' >&3 && grep -q ' 200 ' <&3; } \
+                     2> /dev/null; do sleep 0.05; done\n";
+/// `quickstart` in the folder of a page: the same candidates with less load. A file comes before the plan of this name.
+const SMALLER: [(&str, &str); 4] = [
+    ("num_prompts: 20", "num_prompts: 4"),
+    ("input_len: [128, 768]", "input_len: [16, 32]"),
+    ("max_concurrency: [4, 16]", "max_concurrency: [4]"),
+    ("request_rates: [8]", "request_rates: [40]"),
+];
+const SHAREGPT: &str = r#"[{"conversations": [{"from": "human", "value": "Name three rivers."}, {"from": "gpt", "value": "Elbe, Oder, Spree."}]}]"#;
+
+fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+    pairs.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}
+
+/// The blocks of shell commands of a page.
+fn blocks(page: &str) -> Vec<String> {
+    let mut blocks: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match line {
+            "```sh" => {
+                inside = true;
+                blocks.push(String::new());
+            }
+            "```" => inside = false,
+            line if inside => *blocks.last_mut().unwrap() += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+fn is_run(block: &str) -> bool {
+    !block.starts_with("# needs ")
+}
+
+/// A page's commands as one script. A server in the background is waited for.
+fn script(page: &str, port: u16) -> String {
+    let mut script = String::from("set -xeo pipefail\ntrap 'kill $(jobs -p) || true' EXIT\n");
+    for line in blocks(page).iter().filter(|block| is_run(block)).flat_map(|block| block.lines()) {
+        script += &format!("{line}\n");
+        if line.split(" #").next().is_some_and(|command| command.trim_end().ends_with(" &")) {
+            script += READY;
+        }
+    }
+    replaced(&script, &SHORTER).replace("8000", &port.to_string())
+}
+
+/// Runs a page's commands in a folder with what its reader has.
+fn run_page(name: &str, folder: &Path) -> Output {
+    let page = fs::read_to_string(root().join(name)).unwrap();
+    let quickstart = fs::read_to_string(root().join("configs/quickstart.yaml")).unwrap();
+    assert!(SMALLER.iter().all(|(from, _)| quickstart.contains(from)), "a size of the quickstart has changed");
+    fs::write(folder.join("quickstart"), replaced(&quickstart, &SMALLER)).unwrap();
+    fs::write(folder.join("ShareGPT.json"), SHAREGPT).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mark = Mark::new("page");
+    let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = bash(&script(&page, port));
+    let done = run(mark.put(command.env("PATH", path).current_dir(folder)), "").expect(0);
+    mark.gone_within(SOON);
+    done
+}
+
+#[test]
+fn the_commands_of_the_readme() {
+    let folder = scratch();
+    let done = run_page("README.md", folder.path());
+    assert!(done.stdout.contains("Fastest in this smoke test"), "{}", done.stdout);
+    assert!(folder.path().join("results/quickstart/report.html").is_file());
+}
+
+#[test]
+fn the_commands_by_hand() {
+    let folder = scratch();
+    run_page("docs/by-hand.md", folder.path());
+    assert!(fs::read_to_string(folder.path().join("report.md")).unwrap().contains("sim_swift"));
+    assert!(fs::read_to_string(folder.path().join("report.html")).unwrap().contains("</html>"));
+    assert!(fs::read_to_string(folder.path().join("raw.jsonl")).unwrap().contains("run_end"));
+}
+
+#[test]
+fn the_commands_of_the_runbooks() {
+    let folder = scratch();
+    run_page("docs/runbooks.md", folder.path());
+    assert!(fs::read_to_string(folder.path().join("regression.md")).unwrap().contains("sim_swift"));
+}
+
+#[test]
+fn every_page_with_commands_is_run_and_the_rest_is_shell() {
+    let tested = ["README.md", "by-hand.md", "runbooks.md"];
+    let mut seen = 0;
+    for path in pages() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let blocks = blocks(&fs::read_to_string(&path).unwrap());
+        let runs = blocks.iter().any(|block| is_run(block));
+        assert_eq!(runs, tested.contains(&name.as_str()), "{name}: a test above has to run it");
+        for block in blocks.iter().filter(|block| !is_run(block)) {
+            run(bash(&format!("set -n\n{block}")).current_dir("/"), "").expect(0);
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} blocks were found");
+}
+
+#[test]
+fn the_readme_fits_on_a_few_screens_and_its_links_lead_somewhere() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
+    for path in pages() {
+        let page = fs::read_to_string(&path).unwrap();
+        let links = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or_default());
+        for link in links.filter(|link| !link.contains("://") && !link.is_empty()) {
+            assert!(path.parent().unwrap().join(link).exists(), "{}: {link} does not exist", path.display());
+        }
+    }
+}
