@@ -56,6 +56,9 @@ pub struct Args {
     /// Skip the rest of a framework after N failed candidates without a good one; never: skip none
     #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up)]
     pub give_up: GiveUp,
+    /// Raw rows of an earlier bench-serve; repeatable: candidates that would fail like those of it on this host are skipped
+    #[arg(long, value_name = "FILE")]
+    pub earlier: Vec<PathBuf>,
     /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR")]
     pub frameworks: Option<PathBuf>,

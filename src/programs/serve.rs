@@ -1,6 +1,7 @@
 //! bench-serve: start each candidate's server, lease it, stop it completely.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::base::error::Result;
@@ -12,7 +13,8 @@ use crate::flags::serve::Args;
 use crate::programs::stdio;
 use crate::report::text::BIND;
 use crate::rows::kinds::Candidate;
-use crate::serve::{ServeOptions, serve};
+use crate::rows::row::Row;
+use crate::serve::{EarlierStarts, ServeOptions, serve};
 use crate::system::process::{affinity, guard, signals};
 
 /// Runs the program with the arguments of this process.
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
         // The guard and the server run where this thread runs.
         let cpus = args.client_cpus.as_ref().map(affinity::keep_off).transpose();
         let cpus = cpus.map_err(|e| e.at("--client-cpus"))?;
+        let earlier = earlier(&args.earlier, notice)?;
         let out = stdio::row_writer()?;
         let options = ServeOptions {
             frameworks: stdio::frameworks(args.frameworks.as_deref())?,
@@ -50,7 +53,7 @@ pub fn main() -> ExitCode {
             smoke: args.smoke,
             api_key: std::env::var(&args.api_key_env).ok().filter(|key| !key.is_empty()),
         };
-        let served = serve(Box::new(stdio::rows(&args.files, notice)), out, &options, notice)?;
+        let served = serve(Box::new(stdio::rows(&args.files, notice)), earlier, out, &options, notice)?;
         signal = served.signal;
         Ok(if options.smoke && !served.all_serve { ExitStatus::No } else { ExitStatus::Done })
     });
@@ -58,6 +61,22 @@ pub fn main() -> ExitCode {
         signals::die_by(signal);
     }
     exit
+}
+
+/// The starts in raw rows of before.
+fn earlier(paths: &[PathBuf], notice: &'static Notice) -> Result<EarlierStarts> {
+    let mut starts = EarlierStarts::default();
+    if paths.is_empty() {
+        return Ok(starts);
+    }
+    let about_a_start = |line: &str| EarlierStarts::may_be(line).then(|| Row::parse(line)).transpose();
+    for row in stdio::lines(paths, about_a_start, notice) {
+        let (row, place) = row?;
+        if let Err(e) = row.map_or(Ok(()), |row| starts.take(&row)) {
+            notice.error(&e.at(place));
+        }
+    }
+    Ok(starts)
 }
 
 /// The port in the commands of a dry run, if none is given.

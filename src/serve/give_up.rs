@@ -80,6 +80,11 @@ impl FailureTally {
         }
     }
 
+    /// Forgets the failed start of a candidate that was ready later.
+    pub fn forget(&mut self, candidate_id: &str) {
+        self.failed_starts.retain(|failed| failed.candidate.candidate_id != candidate_id);
+    }
+
     /// Why a candidate would fail like one before, and how much time it saves not to start it; `None` if nothing says so.
     pub fn foreseen(&mut self, candidate: &Candidate, framework: &Framework) -> Option<String> {
         let failed = self.failed_starts.iter().find(|failed| failed.says_about(candidate, framework))?;
@@ -113,7 +118,7 @@ impl FailureTally {
 }
 
 impl FailedShape {
-    /// True if a candidate would fail like this one: the same server on the same GPUs with the same degrees of parallelism. For a
+    /// True if a candidate would fail like this one: the same server, of the same version, on the same GPUs with the same degrees of parallelism. For a
     /// shape the quantization is the same too. For memory no knob is lower that takes memory, and none of the others differs,
     /// as it may take less, apart from those that take none.
     fn says_about(&self, candidate: &Candidate, framework: &Framework) -> bool {
@@ -122,7 +127,9 @@ impl FailedShape {
             let server = &candidate.server;
             (server.definition.clone(), server.image.clone(), server.launcher.clone(), server.env.clone())
         };
-        let place = |candidate: &Candidate| (candidate.framework.clone(), candidate.model.clone(), candidate.gpus);
+        let place = |candidate: &Candidate| {
+            (candidate.framework.clone(), candidate.version.clone(), candidate.model.clone(), candidate.gpus)
+        };
         if server(candidate) != server(&self.candidate)
             || place(candidate) != place(&self.candidate)
             || candidate.hardware != self.candidate.hardware
@@ -161,7 +168,7 @@ fn asks_no_less(flags: &Members, other: &Members, knobs: &[String]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engines::framework::Frameworks;
     use crate::plan::expand::expand;
@@ -169,7 +176,7 @@ mod tests {
     use serde_json::{Value, json};
 
     /// The candidates of a plan that lists flags of vLLM.
-    fn candidates(frameworks: &Frameworks, list: &Value) -> Vec<Candidate> {
+    pub fn candidates(frameworks: &Frameworks, list: &Value) -> Vec<Candidate> {
         let plan = json!({"model": "m", "hardware": {"gpu_count": 4}, "sla": {"max_p50_ttft_ms": 1}, "search": {"strategy": "ordered"},
                           "frameworks": {"vllm": {"base_server_flags": {"max_num_seqs": 64, "tensor_parallel_size": 4},
                                                   "candidates": list}}});

@@ -10,6 +10,7 @@
 
 mod child;
 mod diagnosis;
+mod earlier;
 mod events;
 mod exec_per_server;
 mod failure;
@@ -35,6 +36,7 @@ mod start;
 mod supervisor;
 mod workers;
 
+pub use self::earlier::EarlierStarts;
 pub use self::options::ServeOptions;
 pub use self::packages::package_version;
 pub use self::supervisor::{ServeSummary, serve};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
+use super::earlier::EarlierStarts;
 use super::events::{CandidateEvents, ServeProgress};
 use super::failure::{CandidateFailure, NextStep};
 use super::give_up::FailureTally;
@@ -15,6 +16,7 @@ use super::gpu_locks::GpuLocks;
 use super::gpus::GpuProbe;
 use super::launch::Launch;
 use super::options::ServeOptions;
+use super::private_file::artifacts_folder;
 use super::start::{FailedStart, StartContext};
 use super::{preflight, rows, start};
 use crate::base::error::{Context, Error, Result};
@@ -40,11 +42,17 @@ pub struct ServeSummary {
     pub all_serve: bool,
 }
 
-/// Serves the candidates of `rows`, one after the other.
+/// Serves the candidates of `rows`, one after the other; `earlier` are the starts of those before it.
 ///
 /// # Errors
 /// When rows cannot be read or written, or no client took a lease. A failed candidate is not an error.
-pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &Notice) -> Result<ServeSummary> {
+pub fn serve(
+    rows: Rows,
+    earlier: EarlierStarts,
+    out: RowWriter<File>,
+    options: &ServeOptions,
+    notice: &Notice,
+) -> Result<ServeSummary> {
     guard::adopt_orphans()?;
     let left = run_folder::remove_dead();
     if !left.is_empty() {
@@ -65,7 +73,7 @@ pub fn serve(rows: Rows, out: RowWriter<File>, options: &ServeOptions, notice: &
             smoke_tested: BTreeSet::new(),
             smoke_failed: false,
             probe: GpuProbe::find(&options.gpu_probe),
-            tally: FailureTally::default(),
+            tally: earlier.tally(),
             locks: GpuLocks::default(),
             so_far: ServeProgress::default(),
         };
@@ -196,6 +204,9 @@ impl Supervisor<'_> {
             return self
                 .fail(&events, candidate, row, None, CandidateFailure::new(FailureClass::Unsupported, why))
                 .await;
+        }
+        if let Err(error) = artifacts_folder(&self.options.artifacts) {
+            return Ok(NextStep::Broken(error));
         }
         let refused_limits = self.refused_limits(candidate).await;
         let launch = match Launch::prepare(candidate, self.options, &refused_limits) {

@@ -1,8 +1,8 @@
 //! A file that has all of its content or that of before, whenever its writer is stopped and however full the disk is.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -14,6 +14,8 @@ const PART_START: &str = ".";
 const PART_END: &str = ".part";
 /// The umask takes away from these.
 const MODE: u32 = 0o640;
+/// Of a file that only its owner can read.
+const OWNER_MODE: u32 = 0o600;
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -106,18 +108,19 @@ pub fn remove_parts(folder: &Path) {
 /// # Errors
 /// The error of the system.
 pub fn part_in(folder: &Path, path: &Path) -> std::io::Result<NamedTempFile> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tempfile::Builder::new().prefix(&format!("{PART_START}{name}.")).suffix(PART_END).tempfile_in(folder)
+    part(folder, path, OWNER_MODE)
 }
 
 fn beside(path: &Path) -> std::io::Result<NamedTempFile> {
+    part(folder(path), path, MODE)
+}
+
+fn part(folder: &Path, path: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let prefix = format!("{PART_START}{name}.");
-    tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(PART_END)
-        .permissions(Permissions::from_mode(MODE))
-        .tempfile_in(folder(path))
+    // Opened here: an error of tempfile itself names the file in addition, which no user asked for.
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
+    tempfile::Builder::new().prefix(&prefix).suffix(PART_END).make_in(folder, open)
 }
 
 fn folder(path: &Path) -> &Path {

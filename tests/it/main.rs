@@ -10,6 +10,7 @@ mod example;
 mod expand;
 mod findings;
 mod flags;
+mod fuzz;
 mod gpus;
 mod harness;
 mod hostile;

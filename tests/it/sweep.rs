@@ -298,6 +298,51 @@ fn a_dry_run_prints_the_commands_and_writes_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A bench-sim that cannot start with 64 requests, in the folder where a sweep looks for engines.
+fn sim_without_memory(folder: &Path) {
+    let bin = folder.join("engines/sim/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let real = program("bench-sim").get_program().to_string_lossy().into_owned();
+    let script = bin.join("bench-sim");
+    let says = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB";
+    let fails = format!("case \" $* \" in *' --max-num-seqs 64 '*) echo '{says}' >&2; exit 1;; esac");
+    std::fs::write(&script, format!("#!/bin/sh\n{fails}\nexec {real} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn what_failed_to_start_is_known_after_a_resume() {
+    let (folder, mark) = (scratch(), Mark::new("learnt"));
+    sim_without_memory(folder.path());
+    let more = "max_num_batched_tokens: [512, 1024, 2048]";
+    let text = plan(4).replace("max_num_seqs: 64}", "max_num_seqs: 64, max_num_batched_tokens: 512}");
+    let plan = write_plan(folder.path(), &text.replace("max_num_seqs: [64, 32]", more));
+    let out = folder.path().join("out");
+    let sweep = |more: &[&str]| {
+        let mut command = sweep(&plan, &out);
+        let command = mark.put(&mut command).args(["--no-preflight", "--resume"]).args(more);
+        run(command.current_dir(folder.path()), "")
+    };
+    let classes = || -> Vec<String> {
+        let rows = rows_in(&out.join("results.jsonl")).into_iter().filter(|row| row["candidate_id"].is_string());
+        rows.map(|row| row["failure_class"].as_str().unwrap_or("none").to_string()).collect()
+    };
+    // As if it had been interrupted after its first candidate.
+    sweep(&[]).expect(3);
+    let raw = out.join("raw/0001.jsonl");
+    let rows = std::fs::read_to_string(&raw).unwrap();
+    let failed = rows.lines().find(|line| line.contains("\"record\":\"server_end\"")).unwrap();
+    std::fs::write(&raw, format!("{failed}\n")).unwrap();
+    let done = sweep(&[]).expect(3);
+    assert_eq!(done.stderr.matches(": starting").count(), 0, "{}", done.stderr);
+    assert_eq!(classes(), ["cuda_oom_at_load", "foreseen", "foreseen"], "{}", done.stderr);
+    assert!(done.stderr.contains("at least as much memory as sim baseline, which failed to start"), "{}", done.stderr);
+    // Who runs failures again has changed something.
+    let again = sweep(&["--retry", "failed"]);
+    assert_eq!(again.stderr.matches(": starting").count(), 1, "{}", again.stderr);
+    mark.gone_within(SOON);
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_called_that() {
     let folder = scratch();
@@ -307,6 +352,68 @@ fn a_folder_that_cannot_be_written_is_called_that() {
     assert!(done.stderr.contains("file/out/raw: this is not a folder: Not a directory"), "{}", done.stderr);
     let done = run(&mut sweep(&plan, Path::new("/proc/out")), "").expect(2);
     assert!(done.stderr.contains("/proc/out/raw: cannot create the folder: "), "{}", done.stderr);
+}
+
+/// Runs `script` as a user who may not write the folders of others; `None` where the tests may become no such user.
+fn as_nobody(script: &str, folder: &Path) -> Option<Output> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let user = if is_root { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "env" };
+    let as_user = |script: &str| run(bash(&format!("{user} bash -o pipefail -c '{script}'")).current_dir(folder), "");
+    let can = as_user("bench-rank --version && test -r plan.yaml");
+    if can.code != Some(0) {
+        skipped(&format!("no other user can run the programs: {}", can.stderr.trim()));
+        return None;
+    }
+    Some(as_user(script))
+}
+
+#[test]
+fn a_folder_that_is_read_only_is_called_that() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, mark) = (scratch(), Mark::new("read-only"));
+    let (plan, out) = (write_plan(folder.path(), &plan(4)), folder.path().join("out"));
+    run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
+    std::fs::create_dir(folder.path().join("ro")).unwrap();
+    let set = |mode: u32| {
+        for path in
+            ["", "plan.yaml", "ro", "out", "out/raw", "out/help", "out/logs", "out/.lock", "out/candidates.jsonl"]
+                .into_iter()
+                .chain(["out/plan.jsonl", "out/results.jsonl", "out/raw/0001.jsonl"])
+        {
+            let path = folder.path().join(path);
+            let folders = if path.is_dir() { 0o111 } else { 0 };
+            set_permissions(&path, Permissions::from_mode(mode | folders)).unwrap();
+        }
+    };
+    set(0o444);
+    let results = "out/results.jsonl";
+    for (script, said) in [
+        ("bench-sweep plan.yaml --out ro/out", "bench-sweep: ro/out/raw: cannot create the folder"),
+        ("bench-sweep plan.yaml --out ro", "bench-sweep: ro/raw: cannot create the folder"),
+        ("bench-sweep plan.yaml --out out --resume", "bench-sweep: out/.lock: cannot lock the folder"),
+        ("bench-sweep --report out --output ro/x.md", "bench-rank: ro/x.md: cannot write this file"),
+        ("bench-serve --artifacts ro/logs out/candidates.jsonl", "bench-serve: ro/logs: cannot create the folder"),
+        ("bench-serve --artifacts ro out/candidates.jsonl", "bench-serve: ro: cannot write into this folder"),
+        ("bench-validate --format jsonl --output ro/x plan.yaml", "bench-validate: ro/x: cannot write this file"),
+        ("bench-expand --output ro/x out/plan.jsonl", "bench-expand: ro/x: cannot write this file"),
+        ("bench-normalize --output ro/x out/raw/0001.jsonl", "bench-normalize: ro/x: cannot write this file"),
+        (&format!("bench-rank --output ro/x {results}"), "bench-rank: ro/x: cannot write this file"),
+        (&format!("bench-rank --output {results} {results}"), "cannot write this file, so the file of before stays"),
+    ] {
+        let Some(done) = as_nobody(script, folder.path()) else { break };
+        assert_eq!(done.code, Some(2), "{script}: {}", done.stderr);
+        let said = format!("{said}: Permission denied (os error 13)");
+        assert!(done.stderr.lines().any(|line| line.ends_with(&said)), "{script}: {}", done.stderr);
+        assert!(!done.stderr.contains("another sweep"), "{script}: {}", done.stderr);
+        assert_eq!(done.stdout, "", "{script}");
+    }
+    // It only reads.
+    if let Some(done) = as_nobody("bench-sweep --status out", folder.path()) {
+        assert!(done.expect(0).stdout.contains("nothing left to run"));
+    }
+    set(0o644);
+    mark.gone_within(SOON);
 }
 
 /// Runs `script` where no file may be longer than `kib`.

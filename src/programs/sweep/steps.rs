@@ -65,6 +65,9 @@ pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invoca
 /// The pipe that measures: its rows go to standard output.
 pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
     let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);
+    // What failed is run again: it says nothing.
+    let earlier = if args.retry == RetryPolicy::Transient { folder.raw_files() } else { Vec::new() };
+    let serve = earlier.iter().fold(serve, |serve, raw| serve.arg("--earlier").arg(raw));
     let on_cpus = |program: Invocation| match &args.client_cpus {
         Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
         None => program,
