@@ -55,7 +55,7 @@ $(OUT)/$(1)/plan.jsonl: $(2)
 	bench-validate --quiet --format jsonl $$(VALIDATEFLAGS) --output $$@ $$<
 
 $(OUT)/$(1)/candidates.jsonl: $(OUT)/$(1)/plan.jsonl
-	bench-expand --quiet --stage plain --accept-long-run --output $$@ $$<
+	bench-expand --quiet --stage plain --fit none --accept-long-run --output $$@ $$<
 
 $(OUT)/$(1)/raw.complete: SHELL := bash
 $(OUT)/$(1)/raw.complete: .SHELLFLAGS := -o pipefail -c

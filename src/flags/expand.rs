@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use super::fit::FitArgs;
 use super::serve::seconds;
 use super::{Common, MANY, Program};
 use crate::base::version::VERSION;
@@ -18,6 +19,7 @@ Examples:
   bench-expand plan.yaml --done results.jsonl              only the units left to run
   bench-expand plan.yaml --stage search --done results.jsonl
                                                            of a plan with search.stages: 2: the second stage
+  bench-expand plan.yaml --fit 8h                          what is likely to end within 8 hours; the rest as skipped rows
   bench-expand plan.yaml --from results.jsonl --top 3 --repeats 3
                                                            second pass: run the leaders again at the rates found
   bench-expand plan.yaml --stage speculative --on results.jsonl
@@ -66,11 +68,11 @@ pub struct Args {
     #[arg(long, value_name = "K/N", conflicts_with = "emit", help_heading = MANY)]
     pub part: Option<CandidatePart>,
     /// Instead of the candidates, write each framework's baseline with one run at a fixed load, to compare this node with others
-    #[arg(long, conflicts_with_all = ["part", "parts", "claim", "emit", "from", "on", "stage", "fit"], help_heading = MANY)]
+    #[arg(long, conflicts_with_all = ["part", "parts", "claim", "emit", "from", "on", "stage", "fit", "until"], help_heading = MANY)]
     pub calibrate: bool,
     /// Write a candidate only once this host could claim it in DIR, which all hosts share, and the next one once it has ended; take over
     /// what a host that died had claimed; end when all are over
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "parts", "output", "fit"], help_heading = MANY)]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "parts", "output", "fit", "until"], help_heading = MANY)]
     pub claim: Option<PathBuf>,
     /// With --claim: a host that has not renewed its claim for this time is dead
     #[arg(long, value_name = "SECONDS", default_value = "120", requires = "claim", value_parser = seconds, help_heading = MANY)]
@@ -93,10 +95,13 @@ pub struct Args {
     /// Time budget in seconds; permits tier 3, since bench-serve --budget stops the run
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// Leave out what is not likely to end within this time, such as 8h: repeats, runs at given loads, the last candidates of each
-    /// framework, runs of searches, in this order; writes only the next candidate of each framework
-    #[arg(long, value_name = "TIME", value_parser = crate::base::span::span, conflicts_with_all = ["from", "on", "emit"])]
-    pub fit: Option<Duration>,
+    /// The time in which the runs are to end
+    #[command(flatten)]
+    pub end: FitArgs,
+    /// Of what fits into the time only the next candidate of each framework, after which the rest is estimated anew; what does not fit
+    /// is written once nothing else is left
+    #[arg(long, conflicts_with_all = ["from", "on", "emit", "claim", "calibrate"])]
+    pub next: bool,
     /// Estimate times from these result rows of earlier sweeps too; may be repeated
     #[arg(long, value_name = "FILE")]
     pub times: Vec<PathBuf>,
@@ -107,10 +112,10 @@ pub struct Args {
     #[arg(long, value_enum, requires_if("speculative", "on"), help_heading = "Stages and passes")]
     pub stage: Option<SearchStage>,
     /// With --stage speculative: result rows of the plain stage; may be repeated
-    #[arg(long, value_name = "FILE", help_heading = "Stages and passes")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fit", "until"], help_heading = "Stages and passes")]
     pub on: Vec<PathBuf>,
     /// Second pass: run the baselines and leaders of these result rows again at the rates found; may be repeated
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "emit"], help_heading = "Stages and passes")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "emit", "fit", "until"], help_heading = "Stages and passes")]
     pub from: Vec<PathBuf>,
     /// With --from: number of leaders per scenario
     #[arg(long, value_name = "N", default_value = "3", requires = "from", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Stages and passes")]
@@ -122,7 +127,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = PassOrder::Blocked, requires = "from", help_heading = "Stages and passes")]
     pub order: PassOrder,
     /// Instead of rows, write the candidates of one framework into DIR as input for TOOL: vllm-sweep
-    #[arg(long, num_args = 2, value_names = ["TOOL", "DIR"])]
+    #[arg(long, num_args = 2, value_names = ["TOOL", "DIR"], conflicts_with_all = ["fit", "until"])]
     pub emit: Vec<String>,
     /// Options of all programs
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! The command line: one clap definition per program, from which `-h`, `--help`, man pages and completions come.
 
 pub mod expand;
+pub mod fit;
 pub mod load;
 pub mod normalize;
 pub mod rank;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::expand::RetryPolicy;
+use super::fit::FitArgs;
 use super::rank::ReportFormat;
 use super::serve::seconds;
 use super::validate::UnknownFlagPolicy;
@@ -98,12 +99,9 @@ pub struct Args {
     /// Start no further candidate after this time, in seconds; permits plans of tier 3
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// End within this time, such as 8h: choose what to run, and say what is left out; overrides search.fit of the plan
-    #[arg(long, value_name = "TIME", value_parser = crate::base::span::span)]
-    pub fit: Option<Duration>,
-    /// End by this time of day, such as 07:00: as --fit
-    #[arg(long, value_name = "HH:MM", conflicts_with = "fit")]
-    pub until: Option<String>,
+    /// The time in which the sweep is to end
+    #[command(flatten)]
+    pub end: FitArgs,
     /// Run a plan of tier 3, however long it takes
     #[arg(long)]
     pub accept_long_run: bool,

@@ -1,10 +1,13 @@
 //! Reads a checked plan, and records every default it uses.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::framework_plan::{FrameworkPlan, frameworks};
 use super::keys::{SMOKE_PROMPTS, default_at};
 use super::shape::texts;
+use crate::base::span::span;
 use crate::engines::framework::{Framework, Frameworks};
 use crate::rows::kinds::{
     Benchmark, CachePolicy, CheckSettings, Dataset, Hardware, Load, LoadMode, Members, PlanCheck, Qps, Scenario,
@@ -49,6 +52,8 @@ pub struct Plan {
     pub tier: u64,
     /// Number of stages in which candidates are searched: 1 or 2.
     pub stages: u64,
+    /// Time in which the runs are to end.
+    pub fit: Option<Duration>,
     /// How candidates are generated.
     pub strategy: Strategy,
     /// Rules lifted by the plan.
@@ -167,6 +172,8 @@ impl Plan {
             max_candidates: candidates(&mut plan),
             tier: plan.count("/search/tier"),
             stages: value["search"]["stages"].as_u64().unwrap_or(1),
+            // The check has already reported what is no time.
+            fit: value["search"]["fit"].as_str().and_then(|text| span(text).ok()),
             strategy: strategy(&mut plan),
             allow: texts(&value["search"]["allow"]),
             search_seed: value["search"]["seed"].as_u64().or(value["benchmark"]["seed"].as_u64()).unwrap_or(1),

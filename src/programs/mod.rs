@@ -27,6 +27,7 @@ pub mod starter;
 pub mod stdio;
 pub mod sweep;
 pub mod target;
+mod time_limit;
 #[cfg(feature = "tokenizer")]
 pub mod tokenizer;
 pub mod validate;

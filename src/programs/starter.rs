@@ -75,6 +75,8 @@ search:
   # 2: compare all candidates with a few short runs, then search the best two of each framework and their ties, then repeat the
   # finalists. 1: search every candidate.
   stages: 2
+  # To end within a night: what is not likely to fit is left out, and bench-expand says what. Without this line everything runs.
+  fit: 8h
   # Every value of every knob first, then every pair of values.
   strategy: pairwise
   max_candidates_per_framework: 8

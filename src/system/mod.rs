@@ -1,6 +1,7 @@
 //! Processes, signals, sockets and HTTP: what several programs need of the operating system.
 
 pub mod claims;
+pub mod clock;
 pub mod eta;
 pub mod folder_lock;
 pub mod http;

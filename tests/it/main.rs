@@ -9,6 +9,7 @@ mod docs;
 mod example;
 mod expand;
 mod findings;
+mod fit;
 mod flags;
 mod fuzz;
 mod gpus;

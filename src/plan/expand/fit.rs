@@ -22,7 +22,7 @@ pub struct Fitted {
 }
 
 /// Gives up, until the rest is likely to end within `seconds`: repeats, runs at given loads beside a search, the last candidates of each
-/// framework, and runs of searches. `estimate` says how long candidates take.
+/// framework, and runs of searches; one candidate of each stays while there is any time. `estimate` says how long candidates take.
 pub fn fit(
     stages: Vec<StageCandidates>,
     seconds: f64,
@@ -30,6 +30,12 @@ pub fn fit(
 ) -> Fitted {
     let likely_s = estimate(&stages).likely_s();
     let mut fitted = Fitted { stages, likely_s, given_up: Vec::new() };
+    // The time is over.
+    if seconds <= 0.0 {
+        fitted.stages.iter_mut().for_each(|stage| stage.candidates.clear());
+        fitted.given_up.extend((likely_s > 0.0).then(|| ("everything".to_string(), likely_s)));
+        return Fitted { likely_s: 0.0, ..fitted };
+    }
     let mut attempt = |fitted: &mut Fitted, what: String, change: &dyn Fn(&mut Vec<StageCandidates>)| {
         if fitted.likely_s <= seconds {
             return;
@@ -85,7 +91,9 @@ impl Fitted {
         let lost = of.iter().filter(|c| c.status.is_none() && !kept.contains(&c.candidate_id.as_str()));
         let mut all: Vec<Candidate> = lost.cloned().collect();
         for candidate in &mut all {
-            let why = format!("no time left for it: the sweep is to end within {} (--fit)", in_words(seconds));
+            let left = if seconds > 0.0 { in_words(seconds) } else { "no time".into() };
+            let why = format!("it does not fit into the time: {left} left for what had not run");
+            candidate.position = None;
             super::skip(candidate, FailureClass::Budget, why);
         }
         all

@@ -171,7 +171,13 @@ const SEARCH: &[PlanKey] = &[
          repeat the finalists.",
     )
     .or(DefaultValue::Whole(1)),
-    PlanKey::new("fit", Text, &[Expand], "Time in which a sweep is to end, such as 8h: what does not fit is left out (bench-sweep --fit)."),
+    PlanKey::new(
+        "fit",
+        Text,
+        &[Expand],
+        "Time in which the runs are to end, such as 8h, from the start of the command: what does not fit is left out, as with --fit of \
+         bench-expand and bench-sweep. Has no effect on several hosts that share a sweep.",
+    ),
     PlanKey::new("seed", Count(0), &[Expand], "Seed of random choices. Default: benchmark.seed."),
     PlanKey::new("resume", Bool, &[], "Ignored: scripts/sweep PLAN --out DIR resumes in DIR."),
     PlanKey::new("output_dir", Text, &[], "Ignored: scripts/sweep PLAN --out DIR."),

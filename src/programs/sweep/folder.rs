@@ -215,20 +215,19 @@ pub fn next_stage(candidates: &Path, notice: &'static Notice) -> Result<(Option<
     Ok((None, runs))
 }
 
-/// The time in which the plans are to be swept (`search.fit`), if all of them say one: their sum.
+/// The time in which each plan is to be swept, if it says one (`search.fit`).
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn fit(plans: &Path, notice: &'static Notice) -> Result<Option<Duration>> {
-    let mut all = Some(Duration::ZERO);
+pub fn times(plans: &Path, notice: &'static Notice) -> Result<Vec<Option<Duration>>> {
+    let mut all = Vec::new();
     for row in stdio::rows(&[plans.to_path_buf()], notice) {
         let (row, _) = row?;
         if row.record() == Some("plan") {
-            let own = row.get("search").and_then(|search| span(search.get("fit")?.as_str()?).ok());
-            all = all.zip(own).map(|(all, own)| all + own);
+            all.push(row.get("search").and_then(|search| span(search.get("fit")?.as_str()?).ok()));
         }
     }
-    Ok(all.filter(|all| !all.is_zero()))
+    Ok(all)
 }
 
 /// True if a plan has stages.

@@ -18,8 +18,9 @@ use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
+use crate::flags::fit::{FitArgs, FitTime};
 use crate::flags::sweep::Args;
-use crate::programs::stdio;
+use crate::programs::{stdio, time_limit};
 use crate::rank::Unfinished;
 use crate::rows::words::UnfinishedReason;
 use crate::system::folder_lock::FolderLock;
@@ -29,6 +30,7 @@ use crate::system::process::signals::Signal;
 use crate::system::process::{bound, guard, proc, signals};
 use crate::system::run_folder;
 use crate::system::stop_file;
+use crate::system::stopwatch::Stopwatch;
 use crate::system::whole_file::create_appended;
 
 /// How often a step of the end is repeated that a signal to all processes ended.
@@ -57,6 +59,8 @@ pub fn main() -> ExitCode {
             return exit;
         }
         if args.dry_run {
+            let end = FitArgs { fit: time_limit::from_now(&args.end)?, until: None };
+            let args = Args { end, ..args };
             let folder = match &args.share {
                 Some(shared) => SweepFolder::of_node(shared, &proc::node()),
                 None => SweepFolder::at(args.folder()),
@@ -84,7 +88,9 @@ pub fn main() -> ExitCode {
         guard::adopt_orphans()?;
         let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
-        let mut sweep = Sweep { args: &args, folder, lock, runner, failed: false, folded: false, events, notice };
+        let (begun, fit) = (Stopwatch::start(), None);
+        let mut sweep =
+            Sweep { args: &args, folder, lock, runner, failed: false, folded: false, events, begun, fit, notice };
         let exit = sweep.all();
         sweep.tell_end(exit.as_ref().ok().copied());
         signal = sweep.runner.signal();
@@ -148,6 +154,9 @@ struct Sweep<'a> {
     /// The results are made of all rows so far.
     folded: bool,
     events: Option<Arc<EventCommand>>,
+    begun: Stopwatch,
+    /// The time in which it is to end, from its beginning.
+    fit: Option<FitTime>,
     notice: &'static Notice,
 }
 
@@ -173,7 +182,9 @@ impl Sweep<'_> {
             Some(_) => return Err(Error::new("bench-validate failed; no server was started")),
             None => return Ok(ExitStatus::Done),
         }
-        match self.step(steps::expand(self.args, &self.folder, resumes))? {
+        self.fit = self.time_limit()?;
+        let is_limited = self.fit.is_some_and(|fit| fit.limit().is_some());
+        match self.step(steps::expand(self.args, &self.folder, resumes || is_limited))? {
             Some(0) => {}
             Some(_) => return Err(Error::new("the plans could not be expanded; no server was started")),
             None => return Ok(ExitStatus::Done),

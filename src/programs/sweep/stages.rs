@@ -1,15 +1,16 @@
 //! The pipe of a sweep: once, or once for each stage of its plans; with `--fit` once for each candidate of each framework.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use super::{Sweep, folder, steps};
-use crate::base::error::{Context, Error, Result};
+use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
 use crate::flags::expand::RetryPolicy;
+use crate::flags::fit::{FitArgs, FitTime};
 use crate::flags::sweep::Args;
+use crate::programs::time_limit;
 use crate::rows::words::{Stage, SweepEvent};
 use crate::system::process::pipeline::PipeEnds;
 use crate::system::stopwatch::Stopwatch;
@@ -22,32 +23,30 @@ impl Sweep<'_> {
     /// depends on the rows so far.
     pub(super) fn measure_stages(&mut self, resumes: bool) -> Result<()> {
         let begun = Stopwatch::start();
-        let plans = self.folder.path("plan.jsonl");
-        let fit = match (&self.args.until, self.args.fit) {
-            (Some(until), _) => Some(time_until(until)?),
-            (None, Some(fit)) => Some(fit),
-            (None, None) => folder::fit(&plans, self.notice)?,
-        };
-        if fit.is_none() && self.args.share.is_none() && !folder::is_staged(&plans, self.notice)? {
+        let fit = self.fit.and_then(FitTime::limit);
+        let is_staged = folder::is_staged(&self.folder.path("plan.jsonl"), self.notice)?;
+        if fit.is_none() && self.args.share.is_none() && !is_staged {
             self.tell_stage(None);
-            return self.measure(self.args, resumes);
+            return self.measure(&self.with_time(), resumes);
         }
         let (mut stage, mut pipes, mut least) = (None, 0, usize::MAX);
         for pipe in 0.. {
-            let mut args = Args { fit, ..self.args.clone() };
+            let mut args = self.with_time();
             args.budget = args.budget.map(|budget| budget.saturating_sub(begun.elapsed()));
-            args.fit = args.fit.map(|fit| fit.saturating_sub(begun.elapsed()));
             if pipe > 0 {
                 args.retry = RetryPolicy::Transient;
             }
             let resumes = resumes || pipe > 0;
-            let Some((next, runs)) = self.next_stage(&args, resumes)? else { return Ok(()) };
+            // The first says what the limit of time leaves out.
+            let is_quiet = pipe > 0 || fit.is_none() || self.args.common.quiet;
+            let Some((next, runs)) = self.next_stage(&args, resumes, is_quiet)? else { return Ok(()) };
             if next != stage || pipe == 0 {
                 (stage, pipes, least) = (next, 0, usize::MAX);
                 self.begin_stage(next, runs, fit.is_some());
             }
             self.measure(&args, resumes)?;
-            let is_over = args.budget.into_iter().chain(args.fit).any(|budget| budget.is_zero());
+            // Of --fit the last pipe writes what did not fit.
+            let is_over = args.budget.is_some_and(|budget| budget.is_zero());
             let is_asked = self.is_asked_to_stop();
             if runs == 0 || is_over || self.failed || is_asked || self.runner.signal().is_some() {
                 return Ok(());
@@ -69,10 +68,45 @@ impl Sweep<'_> {
         Ok(())
     }
 
+    /// The time in which the sweep is to end, from its start: by the command line, otherwise the sum of what the plans say, if all of them
+    /// say it. What several hosts do cannot be chosen by one of them.
+    pub(super) fn time_limit(&self) -> Result<Option<FitTime>> {
+        match time_limit::from_now(&self.args.end)? {
+            Some(FitTime::Within(time)) if self.args.end.until.is_some() => {
+                return Ok(Some(FitTime::Within(time + self.begun.elapsed())));
+            }
+            Some(time) => return Ok(Some(time)),
+            None => {}
+        }
+        let all = folder::times(&self.folder.path("plan.jsonl"), self.notice)?;
+        let n = all.iter().flatten().count();
+        if n == 0 {
+            return Ok(None);
+        }
+        if self.args.share.is_some() {
+            self.notice.warn("search.fit has no effect with --share: all candidates run");
+            return Ok(None);
+        }
+        if n < all.len() {
+            self.notice.warn(format!("search.fit has no effect: only {n} of {} plans have it; use --fit", all.len()));
+            return Ok(Some(FitTime::Unlimited));
+        }
+        Ok(Some(FitTime::Within(all.iter().flatten().sum())))
+    }
+
+    /// The arguments with what is left of the time.
+    fn with_time(&self) -> Args {
+        let left = self.fit.map(|fit| match fit {
+            FitTime::Unlimited => fit,
+            FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed())),
+        });
+        Args { end: FitArgs { fit: left, until: None }, ..self.args.clone() }
+    }
+
     /// The stage of the next pipe, and the number of its runs; `None` if that cannot be found out.
-    fn next_stage(&mut self, args: &Args, resumes: bool) -> Result<Option<(Option<Stage>, usize)>> {
+    fn next_stage(&mut self, args: &Args, resumes: bool, quiet: bool) -> Result<Option<(Option<Stage>, usize)>> {
         let path = self.folder.path(".next.part");
-        let list = steps::next(args, &self.folder, resumes, &path);
+        let list = steps::next(args, &self.folder, resumes, quiet, &path);
         self.runner.run(&[list], PipeEnds::to(Stdio::null()))?;
         let found = if path.is_file() { Some(folder::next_stage(&path, self.notice)?) } else { None };
         let _ = std::fs::remove_file(path);
@@ -105,21 +139,4 @@ impl Sweep<'_> {
             events.finish();
         }
     }
-}
-
-/// Time from now until the next `HH:MM`, by the clock of this host.
-fn time_until(text: &str) -> Result<Duration> {
-    let wrong = || Error::new(format!("must be a time of day such as 07:00, got {text:?}")).at("--until");
-    let at = minutes(text).ok_or_else(wrong)?;
-    let output = Command::new("date").arg("+%H:%M").output().context("cannot execute date")?;
-    let now =
-        minutes(String::from_utf8_lossy(&output.stdout).trim()).ok_or_else(|| Error::new("date gives no time"))?;
-    Ok(Duration::from_secs(60 * u64::from((at + 24 * 60 - now) % (24 * 60))))
-}
-
-/// Minutes since midnight of `HH:MM`.
-fn minutes(text: &str) -> Option<u32> {
-    let (hours, minutes) = text.split_once(':')?;
-    let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (hours < 24 && minutes < 60).then_some(60 * hours + minutes)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::folder::SweepFolder;
 use crate::flags::ProgressFormat;
 use crate::flags::expand::RetryPolicy;
+use crate::flags::fit::{FitArgs, FitTime};
 use crate::flags::sweep::{Args, word};
 use crate::rank::Unfinished;
 use crate::system::process::pipeline::Invocation;
@@ -23,22 +24,24 @@ pub fn validate(args: &Args, folder: &SweepFolder) -> Invocation {
 
 /// Writes all candidates to `candidates.jsonl`.
 pub fn expand(args: &Args, folder: &SweepFolder, quiet: bool) -> Invocation {
-    let all = candidates(args, quiet).args(["--stage", "plain"]);
+    let all = candidates(args, quiet).args(["--stage", "plain", "--fit", "none"]);
     all.arg("--output").arg(folder.path("candidates.jsonl")).arg(folder.path("plan.jsonl"))
 }
 
 /// Writes the candidates with runs left to `output`, so that they can be counted.
 pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet: bool, output: &Path) -> Invocation {
     // All of them, whether there is time for them or not.
-    let args = Args { fit: None, ..args.clone() };
+    let end = FitArgs { fit: Some(FitTime::Unlimited), until: None };
+    let args = Args { end, ..args.clone() };
     left(&args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
 /// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
 fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
     let all = candidates(args, quiet);
-    let all = match args.fit {
-        Some(fit) => all.arg("--fit").arg(format!("{:.0}s", fit.as_secs_f64())),
+    let all = match args.end.fit {
+        Some(FitTime::Within(time)) => all.arg("--fit").arg(format!("{:.0}s", time.as_secs_f64())).arg("--next"),
+        Some(FitTime::Unlimited) => all.args(["--fit", "none"]),
         None => all,
     };
     match retry {
@@ -48,8 +51,8 @@ fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bo
 }
 
 /// Writes the candidates of the next pipe to `output`.
-pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, output: &Path) -> Invocation {
-    let left = left(args, folder, resumes.then_some(args.retry), true);
+pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, quiet: bool, output: &Path) -> Invocation {
+    let left = left(args, folder, resumes.then_some(args.retry), quiet);
     left.arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
@@ -115,7 +118,7 @@ fn candidates(args: &Args, quiet: bool) -> Invocation {
 }
 
 fn within_budget(program: Invocation, args: &Args) -> Invocation {
-    match args.budget.into_iter().chain(args.fit).min() {
+    match args.budget.into_iter().chain(args.end.fit.and_then(FitTime::limit)).min() {
         Some(budget) => program.arg("--budget").arg(budget.as_secs_f64().to_string()),
         None => program,
     }

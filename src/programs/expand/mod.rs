@@ -1,20 +1,25 @@
 //! bench-expand: turn plans into candidates, the baseline first.
 
+mod fitted;
+mod price;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
+use self::fitted::ChosenRuns;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::engines::framework::Frameworks;
 use crate::flags::expand::{Args, ExpandFormat, SearchStage};
+use crate::flags::fit::FitTime;
 use crate::metrics::nodes::{NodeSpeeds, in_words as in_node_words};
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
-    Estimate, Estimator, Finalists, FirstPassScore, Fitted, StageCandidates, StagedSweep, calibration, cost_table,
-    expand, finalists, fit, in_words, likely_stages, on_top_of, round_robin,
+    Estimator, Finalists, FirstPassScore, StageCandidates, calibration, expand, finalists, likely_stages, on_top_of,
+    round_robin,
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
@@ -22,7 +27,7 @@ use crate::programs::input::InputSource;
 use crate::programs::parts::PartList;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
-use crate::programs::{claims, earlier, emit, plans, stdio};
+use crate::programs::{claims, earlier, emit, plans, stdio, time_limit};
 use crate::rank::Ranking;
 use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
@@ -32,20 +37,10 @@ use crate::rows::words::Stage;
 use crate::system::claims::ClaimFolder;
 use crate::system::process::proc;
 
-/// The number of runs that candidates ask for.
-fn runs(candidates: &[Candidate]) -> usize {
-    candidates.iter().filter(|candidate| candidate.status.is_none()).map(|candidate| candidate.units.len()).sum()
-}
-
-/// A plan that is likely to take longer says how many GPU-hours it takes, and what its parts cost, s.
-const LONG_S: f64 = 3600.0;
-/// A night, s.
-const NIGHT_S: f64 = 8.0 * 3600.0;
-
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    super::run(|mut args: Args, notice| {
+    crate::programs::run(|mut args: Args, notice| {
         let (plans, done) = earlier::plans_among(std::mem::take(&mut args.done));
         let inputs: Vec<InputSource> = args.files.iter().cloned().map(InputSource::of).chain(plans).collect();
         args.files = inputs.iter().map(|input| input.path().to_path_buf()).collect();
@@ -59,6 +54,7 @@ pub fn main() -> ExitCode {
             return Err(Error::new("--on requires --stage speculative"));
         }
         let parts = parts(&args)?;
+        let fit = time_limit::from_now(&args.end)?;
         let mut rows = earlier::rows_of(done, notice)?;
         let known = earlier::starts(&rows);
         let nodes = earlier::nodes(&rows);
@@ -94,6 +90,7 @@ pub fn main() -> ExitCode {
             apart,
             calibrated,
             claimed: BTreeMap::new(),
+            fit,
         };
         let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| plans::is_plan(input.path()));
         for plan in &plans {
@@ -142,6 +139,8 @@ struct Expander<'a> {
     calibrated: BTreeSet<String>,
     /// With --claim, the first unit of each candidate in its plan.
     claimed: BTreeMap<String, String>,
+    /// The time in which the runs are to end, by the command line.
+    fit: Option<FitTime>,
 }
 
 /// The parts that a format for several hosts lists; `None` for any other format.
@@ -172,7 +171,8 @@ enum PendingRow {
 impl Expander<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         let source = PlanSource::read(path, &self.frameworks, self.notice)?;
-        let mut context = CheckContext { gpu: super::preflight::detect(), ..CheckContext::only(&self.frameworks) };
+        let mut context =
+            CheckContext { gpu: crate::programs::preflight::detect(), ..CheckContext::only(&self.frameworks) };
         match source.and_then(|source| source.check(&mut context, Vec::new(), false, self.notice)) {
             Some(valid) => self.plan(valid.plan),
             None => {
@@ -240,33 +240,30 @@ impl Expander<'_> {
             self.claimed.extend(candidates.iter().filter_map(first));
         }
         let whole: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
-        match self.stages(&plan) {
-            Some(stages) => candidates = self.staged(&candidates, &whole, &stages, &is_own),
+        let fit = self.time_limit(&plan);
+        let ChosenRuns { candidates, rest, fitted } = match self.stages(&plan) {
+            Some(stages) => self.staged(&candidates, &whole, &stages, &is_own, fit),
             None => {
                 earlier::drop_done(&mut candidates, &self.done, self.notice);
                 candidates.retain(is_own);
-                let (next, skipped) = self.fitted(vec![StageCandidates { stage: None, candidates }]);
-                candidates = if runs(&next) > 0 { next } else { next.into_iter().chain(skipped).collect() };
+                self.choose(vec![StageCandidates { stage: None, candidates }], fit)
             }
-        }
+        };
         let in_stages = plan.stages > 1
             && self.done.is_empty()
             && self.best.is_none()
             && matches!(self.args.stage, None | Some(SearchStage::Plain));
         let estimated = match in_stages {
             true => self.estimator.estimate_stages(&whole, &self.frameworks),
-            false => self.estimator.estimate(candidates.iter(), &self.frameworks),
+            false => self.estimator.estimate(rest.iter().flat_map(|stage| &stage.candidates), &self.frameworks),
         };
-        if estimated.starts > 0 {
-            self.notice.say(format!("{estimated}"));
-            let stages = || match in_stages {
-                true => likely_stages(&whole, BEST),
-                false => vec![StageCandidates { stage: None, candidates: candidates.clone() }],
-            };
-            self.price(&estimated, stages, plan.hardware.gpu_count.unwrap_or(0));
-        }
-        if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() {
-            let why = format!("a tier 3 plan takes {}: use --accept-long-run or --budget SECONDS", estimated.range());
+        let rest = if in_stages { likely_stages(&whole, BEST) } else { rest };
+        self.price(&estimated, rest, fitted.as_ref().zip(fit), plan.hardware.gpu_count.unwrap_or(0));
+        if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() && fit.is_none() {
+            let why = format!(
+                "a tier 3 plan takes {}: use --accept-long-run, --fit TIME or --budget SECONDS",
+                estimated.range()
+            );
             self.notice.error(&Error::new(why));
             return Ok(());
         }
@@ -345,45 +342,6 @@ impl Expander<'_> {
         claims::Handout { claims, known, out: &mut self.out, notice: self.notice }.all(all)
     }
 
-    /// What a long plan costs, in GPU-hours and money, and which parts cost how much.
-    fn price(&mut self, estimated: &Estimate, stages: impl FnOnce() -> Vec<StageCandidates>, gpus: u32) {
-        let [likely, most] = [estimated.likely_s(), estimated.most_s()].map(|s| s / 3600.0 * f64::from(gpus));
-        let is_long = estimated.likely_s() >= LONG_S;
-        if gpus > 0 && (is_long || self.args.gpu_hour.is_some()) {
-            let money = self.args.gpu_hour.map_or(String::new(), |price| {
-                format!("; likely {:.2}, at most {:.2} at {price} per GPU-hour", likely * price, most * price)
-            });
-            let s = if gpus == 1 { "" } else { "s" };
-            self.notice.say(format!("likely {likely:.1}, at most {most:.1} GPU-hours on {gpus} GPU{s}{money}"));
-        }
-        if is_long {
-            let stages = stages();
-            let table = cost_table(&mut self.estimator, &stages, &self.frameworks);
-            table.iter().for_each(|line| self.notice.plain_note(line));
-            self.say_night(stages);
-        }
-    }
-
-    /// What of these is likely to end within `seconds`.
-    fn fit_into(&mut self, stages: Vec<StageCandidates>, seconds: f64) -> Fitted {
-        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
-        fit(stages, seconds, |stages| estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks))
-    }
-
-    /// What a plan that takes longer than a night gives up to end in one.
-    fn say_night(&mut self, stages: Vec<StageCandidates>) {
-        if self.args.fit.is_some() {
-            return;
-        }
-        let fitted = self.fit_into(stages, NIGHT_S);
-        if !fitted.given_up.is_empty() {
-            let (night, likely) = (in_words(NIGHT_S), in_words(fitted.likely_s));
-            let given_up = fitted.in_words();
-            self.notice
-                .say(format!("bench-sweep --fit 8h ends within {night}, likely {likely}: it leaves out {given_up}"));
-        }
-    }
-
     /// The stages of which the first with runs left is wanted; `None` if the plan is expanded as a whole.
     fn stages(&self, plan: &Plan) -> Option<Vec<Stage>> {
         let is_staged = plan.stages > 1;
@@ -397,68 +355,6 @@ impl Expander<'_> {
             None if self.args.format == ExpandFormat::Sh || !self.args.emit.is_empty() => None,
             None => Some(Stage::ALL.to_vec()),
         }
-    }
-
-    /// The candidates of the first of these stages with runs left, or with runs for which there is time.
-    fn staged(
-        &mut self,
-        candidates: &[Candidate],
-        own: &[Candidate],
-        stages: &[Stage],
-        is_own: &dyn Fn(&Candidate) -> bool,
-    ) -> Vec<Candidate> {
-        let StageRows { found, best } = std::mem::take(&mut self.staged);
-        let sweep = StagedSweep { candidates, found: &found, best: &best };
-        let mut skipped = Vec::new();
-        let mut next = Vec::new();
-        for stage in stages {
-            let mut all = sweep.stage(*stage);
-            earlier::leave_out(&mut all, &self.done);
-            // A stage begins once the one before is complete in all parts.
-            let of_others = runs(&all);
-            all.retain(is_own);
-            let of_others = of_others - runs(&all);
-            let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
-            if self.args.fit.is_some() {
-                rest.extend(likely_stages(own, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
-            }
-            let (all, lost) = self.fitted(rest);
-            skipped.extend(lost);
-            let runs = runs(&all);
-            if runs > 0 || of_others > 0 || stages.len() == 1 {
-                self.notice.say(format!("stage {stage}: {runs} run{}", if runs == 1 { "" } else { "s" }));
-                next = all;
-                break;
-            }
-        }
-        self.staged = StageRows { found, best };
-        // What does not fit now may fit later, if the others are quicker than expected.
-        if runs(&next) > 0 { next } else { next.into_iter().chain(skipped).collect() }
-    }
-
-    /// What runs next of the first of these stages, and, with --fit, what is left out of it.
-    fn fitted(&mut self, mut rest: Vec<StageCandidates>) -> (Vec<Candidate>, Vec<Candidate>) {
-        let Some(seconds) = self.args.fit.map(|fit| fit.as_secs_f64()) else {
-            return (rest.swap_remove(0).candidates, Vec::new());
-        };
-        let all = rest[0].candidates.clone();
-        let fitted = self.fit_into(rest, seconds);
-        if !fitted.given_up.is_empty() {
-            let (within, likely) = (in_words(seconds), in_words(fitted.likely_s));
-            self.notice.say(format!("to end within {within}, likely {likely}: leaves out {}", fitted.in_words()));
-        }
-        let skipped = fitted.skipped(&all, seconds);
-        let mut kept = fitted.stages.into_iter().next().map(|stage| stage.candidates).unwrap_or_default();
-        let mut frameworks: Vec<&str> = kept.iter().map(|candidate| candidate.framework.as_str()).collect();
-        frameworks.sort_unstable();
-        frameworks.dedup();
-        // What is left is estimated anew after each of them.
-        let (most, mut n) = (frameworks.len(), 0);
-        kept.retain(|candidate| {
-            n += usize::from(candidate.status.is_none());
-            candidate.status.is_some() || n <= most
-        });
-        (kept, skipped)
     }
 
     fn write(&mut self, candidate: &Candidate) -> Result<()> {

@@ -1,0 +1,129 @@
+//! What runs next, and what a limit of time leaves out.
+
+use super::Expander;
+use crate::flags::expand::ExpandFormat;
+use crate::flags::fit::FitTime;
+use crate::metrics::search::BEST;
+use crate::plan::Plan;
+use crate::plan::expand::{Fitted, StageCandidates, StagedSweep, fit, likely_stages};
+use crate::programs::earlier::{self, StageRows};
+use crate::rows::kinds::Candidate;
+use crate::rows::words::Stage;
+
+/// The time in which the runs of a plan are to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLimit {
+    /// It, s.
+    pub seconds: f64,
+    /// The key of the plan that says it.
+    pub source: Option<&'static str>,
+}
+
+/// What runs next.
+pub(super) struct ChosenRuns {
+    /// The candidate rows.
+    pub candidates: Vec<Candidate>,
+    /// All that is left, the stages after the next one included if the time is limited.
+    pub rest: Vec<StageCandidates>,
+    /// What of it fits into the time, if that is limited.
+    pub fitted: Option<Fitted>,
+}
+
+/// The number of runs that candidates ask for.
+fn runs(candidates: &[Candidate]) -> usize {
+    candidates.iter().filter(|candidate| candidate.status.is_none()).map(|candidate| candidate.units.len()).sum()
+}
+
+impl Expander<'_> {
+    /// The time in which the runs of this plan are to end: by the command line, otherwise by the plan, where runs are chosen.
+    pub(super) fn time_limit(&self, plan: &Plan) -> Option<TimeLimit> {
+        let args = self.args;
+        let (time, source) = match self.fit {
+            Some(FitTime::Unlimited) => return None,
+            Some(FitTime::Within(time)) => (time, None),
+            None => {
+                // Other rows than those of the next runs, or for people and other tools.
+                let is_other = args.format != ExpandFormat::Jsonl
+                    || args.calibrate
+                    || args.claim.is_some()
+                    || !args.on.is_empty()
+                    || !args.from.is_empty()
+                    || !args.emit.is_empty();
+                (plan.fit.filter(|_| !is_other)?, Some("search.fit"))
+            }
+        };
+        Some(TimeLimit { seconds: time.as_secs_f64(), source })
+    }
+
+    /// What of these is likely to end within `seconds`.
+    pub(super) fn fit_into(&mut self, stages: Vec<StageCandidates>, seconds: f64) -> Fitted {
+        let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
+        fit(stages, seconds, |stages| estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks))
+    }
+
+    /// The candidates of the first of these stages with runs left, or with runs for which there is time.
+    pub(super) fn staged(
+        &mut self,
+        candidates: &[Candidate],
+        own: &[Candidate],
+        stages: &[Stage],
+        is_own: &dyn Fn(&Candidate) -> bool,
+        limit: Option<TimeLimit>,
+    ) -> ChosenRuns {
+        let StageRows { found, best } = std::mem::take(&mut self.staged);
+        let sweep = StagedSweep { candidates, found: &found, best: &best };
+        let mut skipped = Vec::new();
+        let mut chosen = ChosenRuns { candidates: Vec::new(), rest: Vec::new(), fitted: None };
+        for stage in stages {
+            let mut all = sweep.stage(*stage);
+            earlier::leave_out(&mut all, &self.done);
+            // A stage begins once the one before is complete in all parts.
+            let of_others = runs(&all);
+            all.retain(is_own);
+            let of_others = of_others - runs(&all);
+            let mut rest = vec![StageCandidates { stage: Some(*stage), candidates: all }];
+            if limit.is_some() {
+                rest.extend(likely_stages(own, BEST).into_iter().filter(|later| later.stage > Some(*stage)));
+            }
+            let found = self.choose(rest, limit);
+            let runs = runs(&found.candidates);
+            if runs > 0 || of_others > 0 || stages.len() == 1 {
+                self.notice.say(format!("stage {stage}: {runs} run{}", if runs == 1 { "" } else { "s" }));
+                chosen = found;
+                break;
+            }
+            skipped.extend(found.candidates);
+        }
+        self.staged = StageRows { found, best };
+        // What does not fit now may fit later, if the others are quicker than expected.
+        if runs(&chosen.candidates) == 0 {
+            chosen.candidates.extend(skipped);
+        }
+        chosen
+    }
+
+    /// What runs next of the first of these stages, and what is left out of it.
+    pub(super) fn choose(&mut self, rest: Vec<StageCandidates>, limit: Option<TimeLimit>) -> ChosenRuns {
+        let all = rest[0].candidates.clone();
+        let Some(TimeLimit { seconds, .. }) = limit else {
+            return ChosenRuns { candidates: all, rest, fitted: None };
+        };
+        let fitted = self.fit_into(rest.clone(), seconds);
+        let skipped = fitted.skipped(&all, seconds);
+        let mut kept = fitted.stages.first().map(|stage| stage.candidates.clone()).unwrap_or_default();
+        if self.args.next {
+            let mut frameworks: Vec<&str> = kept.iter().map(|candidate| candidate.framework.as_str()).collect();
+            frameworks.sort_unstable();
+            frameworks.dedup();
+            let (most, mut n) = (frameworks.len(), 0);
+            kept.retain(|candidate| {
+                n += usize::from(candidate.status.is_none());
+                candidate.status.is_some() || n <= most
+            });
+        }
+        if !self.args.next || runs(&kept) == 0 {
+            kept.extend(skipped);
+        }
+        ChosenRuns { candidates: kept, rest, fitted: Some(fitted) }
+    }
+}
