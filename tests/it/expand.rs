@@ -38,7 +38,7 @@ fn the_third_tier_asks_first_and_has_no_bound() {
         json!({"search_space": {"max_num_seqs": [1, 2, 3, 4, 5], "max_num_batched_tokens": [64, 128, 256, 512]}});
     let done = expand(&json!({"tier": 3}), &space, &[]).expect(2);
     assert!(
-        done.stdout.is_empty() && done.stderr.contains("use --accept-long-run or --budget SECONDS"),
+        done.stdout.is_empty() && done.stderr.contains("use --accept-long-run, --fit TIME or --budget SECONDS"),
         "{}",
         done.stderr
     );

@@ -1,6 +1,7 @@
 //! What runs next, and what a limit of time leaves out.
 
 use super::Expander;
+use super::chosen::{ChosenRuns, TimeLimit};
 use crate::flags::expand::ExpandFormat;
 use crate::flags::fit::FitTime;
 use crate::metrics::search::BEST;
@@ -9,25 +10,6 @@ use crate::plan::expand::{Fitted, StageCandidates, StagedSweep, fit, likely_stag
 use crate::programs::earlier::{self, StageRows};
 use crate::rows::kinds::Candidate;
 use crate::rows::words::Stage;
-
-/// The time in which the runs of a plan are to end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TimeLimit {
-    /// It, s.
-    pub seconds: f64,
-    /// The key of the plan that says it.
-    pub source: Option<&'static str>,
-}
-
-/// What runs next.
-pub(super) struct ChosenRuns {
-    /// The candidate rows.
-    pub candidates: Vec<Candidate>,
-    /// All that is left, the stages after the next one included if the time is limited.
-    pub rest: Vec<StageCandidates>,
-    /// What of it fits into the time, if that is limited.
-    pub fitted: Option<Fitted>,
-}
 
 /// The number of runs that candidates ask for.
 fn runs(candidates: &[Candidate]) -> usize {

@@ -1,5 +1,6 @@
 //! bench-expand: turn plans into candidates, the baseline first.
 
+mod chosen;
 mod fitted;
 mod price;
 
@@ -8,7 +9,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
-use self::fitted::ChosenRuns;
+use self::chosen::ChosenRuns;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;

@@ -1,7 +1,7 @@
 //! What bench-expand says about times and costs before anything runs.
 
 use super::Expander;
-use super::fitted::TimeLimit;
+use super::chosen::TimeLimit;
 use crate::plan::expand::{Estimate, Fitted, StageCandidates, cost_table, in_words};
 
 /// A plan that is likely to take longer says how many GPU-hours it takes, and what its parts cost, s.
