@@ -19,6 +19,7 @@ const AFTER: &str = "\
 Examples:
   bench-sweep quickstart                                      a simulated engine, no GPU: everything, into results/quickstart
   bench-sweep quickstart                                      again: goes on where it was stopped
+  bench-sweep --doctor plan.yaml                              what this host lacks for the plan, and how to get it
   bench-sweep plan.yaml --dry-run                             only print the commands
   bench-sweep plan.yaml --budget 7200                         start no server after two hours
   bench-sweep plan.yaml --out results/m1 --retry failed       run again what failed
@@ -54,7 +55,7 @@ Exit status:
 )]
 pub struct Args {
     /// Plan files or folders, or quickstart: a plan without a GPU, on a simulated engine
-    #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop", "report"])]
+    #[arg(value_name = "PLAN", required_unless_present_any = ["status", "stop", "report", "doctor"])]
     pub plans: Vec<PathBuf>,
     /// Output folder [default: results/NAME, NAME of the first plan]
     #[arg(long, value_name = "DIR")]
@@ -65,6 +66,10 @@ pub struct Args {
     /// End the sweep in DIR after its current run, with a report; so does a file DIR/stop
     #[arg(long, value_name = "DIR", conflicts_with = "plans")]
     pub stop: Option<PathBuf>,
+    /// Say what each framework of the plans lacks on this host, and how to get it; without PLAN, of every known framework. Nothing is
+    /// started or pulled. Status 0: something can be run, 1: nothing can
+    #[arg(long, group = "printed", conflicts_with_all = ["out", "status", "stop", "share", "part", "dry_run", "resume"])]
+    pub doctor: bool,
     /// Run CMD in sh with an event row on its standard input when a stage begins, a candidate fails, and at the end; it is killed after 30 s
     #[arg(long, value_name = "CMD")]
     pub on_event: Option<String>,
@@ -72,10 +77,10 @@ pub struct Args {
     #[arg(long)]
     pub resume: bool,
     /// Only print a report of what the sweep in DIR has measured so far, running or not; DIR is only read
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["plans", "out", "dry_run", "resume"], help_heading = "Report")]
+    #[arg(long, value_name = "DIR", group = "printed", conflicts_with_all = ["plans", "out", "dry_run", "resume"], help_heading = "Report")]
     pub report: Option<PathBuf>,
-    /// With --report: its format
-    #[arg(long, value_enum, default_value_t = ReportFormat::Auto, requires = "report", help_heading = "Report")]
+    /// With --report: its format; with --doctor jsonl gives rows
+    #[arg(long, value_enum, default_value_t = ReportFormat::Auto, requires = "printed", help_heading = "Report")]
     pub format: ReportFormat,
     /// With --report: write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", requires = "report", help_heading = "Report")]

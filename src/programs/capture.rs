@@ -186,7 +186,7 @@ impl HelpCaptures {
 /// When a file cannot be written.
 fn capture(folder: &Path, place: &HelpSource, notice: &Notice) -> Result<()> {
     let environment = place.environment();
-    let reached = place.reach(notice);
+    let reached = place.reach(true, notice);
     let mut answered = false;
     for help in &place.framework.help {
         // Skip the help of the client if the help of the server failed.

@@ -3,6 +3,7 @@
 pub mod capture;
 mod claims;
 pub mod convert;
+mod doctor;
 pub mod earlier;
 pub mod emit;
 pub mod expand;

@@ -23,34 +23,37 @@ impl HelpSource<'_> {
         self.server.launcher.iter().all(|step| step.is_local())
     }
 
-    /// Pulls its images unless they are present.
+    /// Pulls its images unless they are present; with `pull` false, a missing image is an error.
     ///
     /// # Errors
     /// Its launcher's program is not installed, or an image cannot be pulled: which, why, and what to do.
-    pub(super) fn reach(&self, notice: &Notice) -> Result<()> {
+    pub(super) fn reach(&self, pull: bool, notice: &Notice) -> Result<()> {
         let client = self.short(&["true".into()])?.and_then(|command| command.into_iter().next());
         if let Some(client) = client.filter(|client| !self.is_local() && proc::on_path(client).is_empty()) {
             return Err(Error::new(format!("its launcher needs {client}, which was not found on PATH")));
         }
         let images = self.with(|chain| chain.images())?;
-        images.iter().try_for_each(|one| image::ensure(one, notice))
+        images.iter().try_for_each(|one| match pull || image::is_present(one)? {
+            true => image::ensure(one, notice),
+            false => Err(Error::new(format!("image {} is not here: {}", one.image, shell::join(&one.pull)))),
+        })
     }
 
     /// Why its server cannot be started, as far as a look at the place shows; a note where the look itself is not possible.
     ///
     /// # Errors
     /// As [`HelpSource::reach`], or the program is not found there.
-    pub fn look(&self, notice: &Notice) -> Result<Option<String>> {
+    pub fn look(&self, pull: bool, notice: &Notice) -> Result<Option<String>> {
         let program = self.program();
         if self.is_local() {
             let path = self.server.env.get("PATH").and_then(Option::as_deref);
             let where_ = if program.contains('/') { "" } else { " on PATH" };
             return match proc::on_path_of(program, path).is_empty() {
                 true => Err(Error::new(format!("{program} not found{where_}"))),
-                false => Ok(None),
+                false => self.module(),
             };
         }
-        self.reach(notice)?;
+        self.reach(pull, notice)?;
         let script = format!("command -v \"$0\" >/dev/null || exit {NOT_FOUND}");
         let Some(command) = self.short(&["sh".into(), "-c".into(), script, program.into()])? else { return Ok(None) };
         let place = match &self.server.image {
@@ -75,6 +78,26 @@ impl HelpSource<'_> {
                     None => why,
                 }))
             }
+        }
+    }
+
+    /// As [`HelpSource::look`], for a server that is a module of Python: whether Python on this host has it.
+    fn module(&self) -> Result<Option<String>> {
+        let [python, option, module, ..] = self.head() else { return Ok(None) };
+        if option != "-m" {
+            return Ok(None);
+        }
+        let script = format!(
+            "import importlib.util, sys; found = importlib.util.find_spec({:?}); sys.exit({NOT_FOUND} if found is None else 0)",
+            module.split('.').next().unwrap_or_default()
+        );
+        let command = [python.clone(), "-c".into(), script];
+        match capture::outcome(&command, &self.environment(), LOOK_LIMIT) {
+            Ok((_, status)) if status.code() == Some(NOT_FOUND) => {
+                Err(Error::new(format!("{python} was found, but not its module {module}")))
+            }
+            Ok(_) => Ok(None),
+            Err(e) => Ok(Some(format!("could not check that {python} has {module}: {e}"))),
         }
     }
 }

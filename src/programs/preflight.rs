@@ -53,6 +53,8 @@ pub struct PreflightOptions<'a> {
     pub help_captured: bool,
     /// True: a framework that cannot be started is skipped; false: it is an error.
     pub allow_missing: bool,
+    /// True: images that are missing are pulled.
+    pub pull: bool,
 }
 
 /// Checks the host of a plan's servers.
@@ -126,7 +128,7 @@ impl Preflight {
             return;
         }
         let at = format!("/frameworks/{}", escape(&place.name));
-        let why = match place.look(notice) {
+        let why = match place.look(options.pull, notice) {
             Ok(None) => return,
             Ok(Some(note)) => return self.found.push(Finding::key(Code::HostUnchecked, &at, note)),
             Err(e) => format!("{} cannot be started: {e}", place.framework.title),

@@ -138,6 +138,7 @@ impl<'a> Validator<'a> {
                     gpu_probe: self.args.gpu_probe_cmd.as_ref().map_or(&[] as &[String], |command| &command.0),
                     help_captured: self.args.capture_help.is_some(),
                     allow_missing: self.args.allow_missing,
+                    pull: true,
                 };
                 let inspected = preflight::inspect(&plan, &places, options, self.notice);
                 if let Some(folder) = &self.args.capture_help {

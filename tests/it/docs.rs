@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use crate::harness::{program, root, run};
 
-/// README and the pages in `docs/`.
+/// README, SKILL and the pages in `docs/`.
 pub fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    docs.filter(|path| path.extension().is_some_and(|ext| ext == "md")).chain([root().join("README.md")]).collect()
+    docs.filter(|path| path.extension().is_some_and(|ext| ext == "md"))
+        .chain(["README.md", "SKILL.md"].map(|name| root().join(name)))
+        .collect()
 }
 
 /// Pieces of code of a page: whole lines of its blocks, and what stands between backticks.

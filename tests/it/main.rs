@@ -6,6 +6,7 @@ mod check;
 mod commands;
 mod cookbook;
 mod docs;
+mod doctor;
 mod example;
 mod expand;
 mod findings;

@@ -5,20 +5,30 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
+use serving_bench::rows::words::{Stage, Status, Verdict};
+
 use crate::docs::pages;
-use crate::harness::{Mark, Output, bash, bin_dir, root, run, scratch};
+use crate::harness::{Mark, Output, bash, bin_dir, fixtures, json_lines, root, run, scratch, skipped};
 
 /// In which what a page started in the background has ended.
 const SOON: Duration = Duration::from_secs(20);
 /// Sizes of the pages, and those of the tests.
-const SHORTER: [(&str, &str); 4] = [
+const SHORTER: [(&str, &str); 7] = [
     ("--max-num-seqs 32 ", "--max-num-seqs 32 --step-base-us 300 "),
     ("chat=1000:200", "chat=16:4"),
     ("--qps 1:32", "--qps 40:60"),
     ("--users 1:64", "--users 1:2"),
+    // The sweep of eight GPUs is only shown; what follows it goes by the results of another one.
+    (
+        "bench-sweep plan.yaml --fit 8h",
+        "bench-sweep plan.yaml --fit 8h --dry-run\nbench-sweep quickstart --out results/plan",
+    ),
+    ("bench-expand plan.yaml --from", "bench-expand quickstart.yaml --from"),
+    ("--top 2 --repeats 2..3", "--top 1 --repeats 1"),
 ];
 /// Waits for the server of a page.
 const READY: &str = "until { exec 3<> /dev/tcp/127.0.0.1/8000 && printf 'GET /health HTTP/1.0\r\n\r\n' >&3 && grep -q ' 200 ' <&3; } \
@@ -28,7 +38,7 @@ const SMALLER: [(&str, &str); 4] = [
     ("num_prompts: 20", "num_prompts: 4"),
     ("input_len: [128, 768]", "input_len: [16, 32]"),
     ("max_concurrency: [4, 16]", "max_concurrency: [4]"),
-    ("request_rates: [8]", "request_rates: [40]"),
+    ("request_rates: [8]", "seed: 1"),
 ];
 const SHAREGPT: &str = r#"[{"conversations": [{"from": "human", "value": "Name three rivers."}, {"from": "gpt", "value": "Elbe, Oder, Spree."}]}]"#;
 
@@ -75,11 +85,17 @@ fn run_page(name: &str, folder: &Path) -> Output {
     let page = fs::read_to_string(root().join(name)).unwrap();
     let quickstart = fs::read_to_string(root().join("configs/quickstart.yaml")).unwrap();
     assert!(SMALLER.iter().all(|(from, _)| quickstart.contains(from)), "a size of the quickstart has changed");
-    fs::write(folder.join("quickstart"), replaced(&quickstart, &SMALLER)).unwrap();
+    for name in ["quickstart", "quickstart.yaml"] {
+        fs::write(folder.join(name), replaced(&quickstart, &SMALLER)).unwrap();
+    }
+    for program in ["nvidia-smi", "vllm", "python"] {
+        symlink(fixtures().join("host"), folder.join(program)).unwrap();
+    }
     fs::write(folder.join("ShareGPT.json"), SHAREGPT).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mark = Mark::new("page");
-    let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap_or_default());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
     let mut command = bash(&script(&page, port));
     let done = run(mark.put(command.env("PATH", path).current_dir(folder)), "").expect(0);
     mark.gone_within(SOON);
@@ -110,9 +126,65 @@ fn the_commands_of_the_runbooks() {
     assert!(fs::read_to_string(folder.path().join("regression.md")).unwrap().contains("sim_swift"));
 }
 
+/// True, with a note, if jq is missing.
+fn lacks_jq() -> bool {
+    let missing = std::process::Command::new("jq").arg("--version").output().is_err();
+    if missing {
+        skipped("jq is not installed");
+    }
+    missing
+}
+
+#[test]
+fn the_commands_of_the_tutorial() {
+    if lacks_jq() {
+        return;
+    }
+    let folder = scratch();
+    run_page("docs/tutorial.md", folder.path());
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let smoke = json_lines(&read("smoke.jsonl"));
+    let started = smoke.iter().filter(|row| row["record"] == "server_end" && row["smoke"]["ok"] == 6);
+    assert_eq!(started.count(), 2, "{smoke:#?}");
+    assert!(read("commands.sh").contains("vllm serve Qwen/Qwen3-32B"), "{}", read("commands.sh"));
+    assert!(read("decision.md").contains("sim_swift") && read("regression.md").contains("sim_swift"));
+}
+
+#[test]
+fn the_commands_of_the_skill() {
+    if lacks_jq() {
+        return;
+    }
+    let folder = scratch();
+    let done = run_page("SKILL.md", folder.path());
+    assert!(done.stdout.contains("\"why\": [") && done.stdout.contains("\"next\": ["), "{}", done.stdout);
+    let page = fs::read_to_string(root().join("SKILL.md")).unwrap();
+    assert!(page.starts_with("---\nname: serving-bench\ndescription: "), "what an agent reads first");
+}
+
+#[test]
+fn the_glossary_has_the_words_of_the_rows() {
+    let glossary = fs::read_to_string(root().join("docs/glossary.md")).unwrap();
+    let words = Status::ALL.iter().map(|word| word.as_str());
+    let words = words.chain(Verdict::ALL.iter().map(|word| word.as_str()));
+    for word in words.chain(Stage::ALL.iter().map(|word| word.as_str())) {
+        assert!(glossary.contains(&format!("`{word}`")), "{word}");
+    }
+    // CONTRIBUTING lists the words of which there is one per thing.
+    let contributing = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let list = contributing.split("- One word per thing: ").nth(1).unwrap().split('.').next().unwrap();
+    for word in list.split(';').flat_map(|part| part.split(',')).map(str::trim) {
+        assert!(glossary.contains(&format!("| {word} |")) || glossary.contains(word), "{word}");
+    }
+    let terms: Vec<&str> = glossary.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let mut sorted = terms[1..].to_vec();
+    sorted.sort_by_key(|term| term.to_lowercase());
+    assert_eq!(terms[1..], sorted, "in the order of the alphabet");
+}
+
 #[test]
 fn every_page_with_commands_is_run_and_the_rest_is_shell() {
-    let tested = ["README.md", "by-hand.md", "runbooks.md"];
+    let tested = ["README.md", "SKILL.md", "by-hand.md", "runbooks.md", "tutorial.md"];
     let mut seen = 0;
     for path in pages() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

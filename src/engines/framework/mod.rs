@@ -103,6 +103,9 @@ pub struct Framework {
     /// Documentation of flags and behaviour.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// How to get it, for people: commands, an image, a page.
+    #[serde(default)]
+    pub install: Vec<String>,
     /// True for a simulated engine.
     #[serde(default)]
     pub simulated: bool,

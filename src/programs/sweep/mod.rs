@@ -20,7 +20,7 @@ use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
 use crate::flags::fit::{FitArgs, FitTime};
 use crate::flags::sweep::Args;
-use crate::programs::{stdio, time_limit};
+use crate::programs::{doctor, stdio, time_limit};
 use crate::rank::Unfinished;
 use crate::rows::words::UnfinishedReason;
 use crate::system::folder_lock::FolderLock;
@@ -48,6 +48,10 @@ pub fn main() -> ExitCode {
         if let Some(folder) = &args.status {
             status::print(&SweepFolder::at(folder.clone()), notice)?;
             return Ok(ExitStatus::Done);
+        }
+        if args.doctor {
+            let path = environment(None).into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+            return doctor::examine(&args.plans, &path.unwrap_or_default(), args.format, notice);
         }
         if let Some(folder) = &args.stop {
             return stop(folder, notice);

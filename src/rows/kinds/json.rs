@@ -8,8 +8,8 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::{Value, json};
 
 use super::{
-    Candidate, Check, DecisionRow, Native, NodeRow, PlanRow, Progress, Request, ResultRow, Run, RunEnd, SearchEnd,
-    Server, ServerEnd,
+    Candidate, Check, DecisionRow, DoctorRow, Native, NodeRow, PlanRow, Progress, Request, ResultRow, Run, RunEnd,
+    SearchEnd, Server, ServerEnd,
 };
 
 /// The JSON Schema of every row kind, by the value of `record`.
@@ -29,6 +29,7 @@ fn all() -> Vec<(&'static str, Value)> {
         of::<NodeRow>("node"),
         of::<DecisionRow>("decision"),
         of::<Progress>("progress"),
+        of::<DoctorRow>("doctor"),
     ]
 }
 

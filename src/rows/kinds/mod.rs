@@ -7,6 +7,7 @@ mod candidate;
 mod check;
 mod common;
 mod decision;
+mod doctor;
 mod node;
 mod plan;
 mod progress;
@@ -22,6 +23,7 @@ pub use self::candidate::{
 pub use self::check::{AnswerQuality, AnswerShape, Check, CheckSettings, DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
 pub use self::decision::DecisionRow;
+pub use self::doctor::DoctorRow;
 pub use self::node::{NodeFigure, NodeGpu, NodeRow};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::progress::Progress;

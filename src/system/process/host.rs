@@ -20,6 +20,13 @@ pub fn hard_limits() -> HardLimits {
     HardLimits { memlock: hard(Resource::RLIMIT_MEMLOCK), stack: hard(Resource::RLIMIT_STACK) }
 }
 
+/// Size of the file system of a path, GB.
+#[must_use]
+pub fn disk_size_gb(path: &Path) -> Option<f64> {
+    let stat = statvfs(path).ok()?;
+    Some((stat.blocks() as f64 * stat.fragment_size() as f64 / 1e7).round() / 100.0)
+}
+
 /// Free space in the file system of a path, GB.
 #[must_use]
 pub fn disk_free_gb(path: &Path) -> Option<f64> {

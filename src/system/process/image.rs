@@ -29,12 +29,25 @@ pub fn ensure(image: &ImagePull, notice: &Notice) -> Result<()> {
     runtime.block_on(ensured(image, notice))
 }
 
+/// True if an image is present.
+///
+/// # Errors
+/// When the command cannot be run.
+pub fn is_present(image: &ImagePull) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    Ok(runtime.block_on(has(image)))
+}
+
+async fn has(image: &ImagePull) -> bool {
+    !image.has.is_empty() && output(&image.has, &[], LOOK_LIMIT).await.is_ok_and(|done| done.status.success())
+}
+
 /// As [`ensure`], without blocking the runtime. The pull is killed when the future is dropped.
 ///
 /// # Errors
 /// As above.
 pub async fn ensured(image: &ImagePull, notice: &Notice) -> Result<()> {
-    if !image.has.is_empty() && output(&image.has, &[], LOOK_LIMIT).await.is_ok_and(|done| done.status.success()) {
+    if has(image).await {
         return Ok(());
     }
     notice.say(format!("pulling image {}: {}", image.image, shell::join(&image.pull)));
