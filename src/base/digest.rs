@@ -62,6 +62,40 @@ pub fn canonical_of(value: &(impl Serialize + ?Sized)) -> String {
     in_utf8(text)
 }
 
+/// A map in canonical form, made of members that are added in the order of their keys.
+#[derive(Debug, Default)]
+pub struct CanonicalMembers(Vec<u8>);
+
+impl CanonicalMembers {
+    /// Adds a value whose keys are already in order.
+    pub fn add(&mut self, key: &str, value: &(impl Serialize + ?Sized)) {
+        self.key(key);
+        write(value, &mut self.0);
+    }
+
+    /// Adds a value in canonical form.
+    pub fn add_canonical(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        write(key, &mut self.0);
+        self.0.push(b':');
+    }
+
+    /// The digest of the map.
+    #[must_use]
+    pub fn sha256(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push(b'{');
+        }
+        self.0.push(b'}');
+        sha256(&self.0)
+    }
+}
+
 fn in_utf8(text: Vec<u8>) -> String {
     String::from_utf8(text).expect("JSON is UTF-8")
 }
@@ -118,6 +152,15 @@ mod tests {
         for plain in [json!("x\ny"), json!(["b", "a"]), json!({"a": null, "b": "c"}), json!(null)] {
             assert_eq!(canonical_of(&plain), canonical(&plain));
         }
+    }
+
+    #[test]
+    fn members_in_order_are_a_map() {
+        let mut members = CanonicalMembers::default();
+        members.add("a", &["x"]);
+        members.add_canonical("b", &canonical(&json!({"d": 1, "c": null})));
+        assert_eq!(members.sha256(), sha256(br#"{"a":["x"],"b":{"c":null,"d":1}}"#));
+        assert_eq!(CanonicalMembers::default().sha256(), sha256(b"{}"));
     }
 
     #[test]

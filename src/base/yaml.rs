@@ -3,7 +3,6 @@
 //! The package behind the name `serde_yaml` is serde-saphyr (see `Cargo.toml`). Booleans are only `true` and `false`;
 //! duplicate keys, several documents and non-string keys are errors; size, depth and aliases are bounded.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -55,43 +54,81 @@ impl fmt::Display for YamlPlace {
 pub struct Document {
     /// The content, with keys in the order of the file.
     pub value: Value,
-    places: BTreeMap<String, NodePlace>,
+    places: PlaceNode,
 }
 
-/// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct NodePlace {
+/// Where a node stands, and those below it.
+#[derive(Debug, Clone, PartialEq)]
+struct PlaceNode {
     /// Its key; items of lists have none.
     key: Option<YamlPlace>,
     value: YamlPlace,
     /// It is text that YAML 1.1 readers take for another type unless it has quotes.
     hazard: bool,
+    below: PlaceChildren,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum PlaceChildren {
+    Leaf,
+    List(Vec<PlaceNode>),
+    Members(Vec<(String, PlaceNode)>),
 }
 
 impl Document {
     /// The place of the value at `pointer`, or of its nearest parent with a place.
     #[must_use]
     pub fn value_place(&self, pointer: &str) -> YamlPlace {
-        nearest(&self.places, pointer)
+        self.places.nearest(pointer).0.value
     }
 
     /// The place of the last key of `pointer`; for an item of a list, which does not have a key, the place of its value.
     #[must_use]
     pub fn key_place(&self, pointer: &str) -> YamlPlace {
-        self.places.get(pointer).and_then(|place| place.key).unwrap_or_else(|| self.value_place(pointer))
+        match self.places.nearest(pointer) {
+            (PlaceNode { key: Some(key), .. }, true) => *key,
+            (node, _) => node.value,
+        }
     }
 }
 
-fn nearest(places: &BTreeMap<String, NodePlace>, pointer: &str) -> YamlPlace {
-    let mut pointer = pointer;
-    loop {
-        if let Some(place) = places.get(pointer) {
-            return place.value;
+impl PlaceNode {
+    /// The node at `pointer`, or its nearest parent; and whether it is the node itself.
+    fn nearest(&self, pointer: &str) -> (&Self, bool) {
+        let mut node = self;
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            let below = match &node.below {
+                PlaceChildren::Leaf => None,
+                PlaceChildren::List(items) => part.parse().ok().and_then(|i: usize| items.get(i)),
+                PlaceChildren::Members(members) => members.iter().find(|(key, _)| *key == part).map(|(_, node)| node),
+            };
+            match below {
+                Some(below) => node = below,
+                None => return (node, false),
+            }
         }
-        match pointer.rfind('/') {
-            Some(at) => pointer = &pointer[..at],
-            None => return YamlPlace { line: 1, column: 1 },
+        (node, true)
+    }
+
+    /// Adds the pointers to what `wanted` is true for.
+    fn find(&self, pointer: &str, wanted: &impl Fn(&Self) -> bool, found: &mut Vec<String>) {
+        if wanted(self) {
+            found.push(pointer.to_string());
         }
+        match &self.below {
+            PlaceChildren::Leaf => {}
+            PlaceChildren::List(items) => {
+                items.iter().enumerate().for_each(|(i, item)| item.find(&format!("{pointer}/{i}"), wanted, found));
+            }
+            PlaceChildren::Members(members) => {
+                members.iter().for_each(|(key, item)| item.find(&format!("{pointer}/{}", escape(key)), wanted, found));
+            }
+        }
+    }
+
+    fn is_hazard(text: &str) -> bool {
+        text.starts_with(|c: char| "yYnNoO+-".contains(c) || c.is_ascii_digit()) && HAZARD.is_match(text)
     }
 }
 
@@ -104,11 +141,8 @@ pub fn load(text: &str, name: &str) -> Result<Document> {
         return Err(Error::new(format!("the file is larger than {MAX_BYTES} bytes")).at(name));
     }
     let root = parse(text, name)?;
-    let mut document = Document { value: Value::Null, places: BTreeMap::new() };
-    document.value = document
-        .place(root, String::new(), None)
-        .map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
-    Ok(document)
+    let (value, places) = placed(root, None).map_err(|(place, what)| Error::new(what).at(format!("{name}:{place}")))?;
+    Ok(Document { value, places })
 }
 
 /// Pointers to strings without quotes that YAML 1.1 readers (PyYAML) take for another type: booleans, octal and sexagesimal
@@ -121,8 +155,9 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
         let at = usize::try_from(place.column - 1).unwrap_or(0);
         line.and_then(|line| line.chars().nth(at)).is_some_and(|c| "\"'|>".contains(c))
     };
-    let all = document.places.iter().filter(|(_, place)| place.hazard && !quoted(&place.value));
-    all.map(|(pointer, _)| pointer.clone()).collect()
+    let mut all = Vec::new();
+    document.places.find("", &|node| node.hazard && !quoted(&node.value), &mut all);
+    all
 }
 
 /// Reads one document into a type.
@@ -206,47 +241,42 @@ fn first_line(text: &str) -> String {
     line[..end].trim_start_matches("error: ").trim_end_matches([':', ',']).to_string()
 }
 
-impl Document {
-    /// Records the place of everything. Fails for a duplicate key, with its place and a message.
-    fn place(
-        &mut self,
-        spanned: Spanned<Node>,
-        pointer: String,
-        key: Option<YamlPlace>,
-    ) -> Result<Value, (YamlPlace, String)> {
-        let value = at(spanned.referenced);
-        let hazard = matches!(&spanned.value, Node::Leaf(Value::String(text)) if HAZARD.is_match(text));
-        let node = NodePlace { key, value, hazard };
-        Ok(match spanned.value {
-            Node::Leaf(value) => {
-                self.places.insert(pointer, node);
-                value
+/// A value and the places of everything in it. Fails for a duplicate key, with its place and a message.
+fn placed(spanned: Spanned<Node>, key: Option<YamlPlace>) -> Result<(Value, PlaceNode), (YamlPlace, String)> {
+    let value = at(spanned.referenced);
+    let node = |hazard, below| PlaceNode { key, value, hazard, below };
+    Ok(match spanned.value {
+        Node::Leaf(value) => {
+            let hazard = matches!(&value, Value::String(text) if PlaceNode::is_hazard(text));
+            (value, node(hazard, PlaceChildren::Leaf))
+        }
+        Node::List(list) => {
+            let (mut items, mut places) = (Vec::with_capacity(list.len()), Vec::with_capacity(list.len()));
+            for item in list {
+                let (item, place) = placed(item, None)?;
+                items.push(item);
+                places.push(place);
             }
-            Node::List(items) => {
-                let items = items.into_iter().enumerate();
-                let items = items.map(|(i, item)| self.place(item, format!("{pointer}/{i}"), None));
-                let items: Vec<Value> = items.collect::<Result<_, _>>()?;
-                self.places.insert(pointer, node);
-                items.into()
-            }
-            Node::Members(members) => {
-                let mut map = Map::new();
-                for (key, value) in members {
-                    let (child, own) = (format!("{pointer}/{}", escape(&key.value)), at(key.referenced));
-                    if map.contains_key(&key.value)
-                        && let Some(first) = self.places.get(&child).and_then(|place| place.key)
-                    {
-                        let what = format!("duplicate key {:?}, first in line {}", key.value, first.line);
-                        return Err((own, what));
-                    }
-                    let value = self.place(value, child, Some(own))?;
-                    map.insert(key.value, value);
+            (items.into(), node(false, PlaceChildren::List(places)))
+        }
+        Node::Members(members) => {
+            let (mut map, mut places) = (Map::new(), Vec::with_capacity(members.len()));
+            for (key, value) in members {
+                let (name, own) = (key.value, at(key.referenced));
+                let (value, place) = placed(value, Some(own))?;
+                if map.insert(name.clone(), value).is_some() {
+                    let first = places
+                        .iter()
+                        .find(|(other, _)| *other == name)
+                        .and_then(|(_, first): &(_, PlaceNode)| first.key);
+                    let line = first.map_or(1, |first| first.line);
+                    return Err((own, format!("duplicate key {name:?}, first in line {line}")));
                 }
-                self.places.insert(pointer, node);
-                Value::Object(map)
+                places.push((name, place));
             }
-        })
-    }
+            (Value::Object(map), node(false, PlaceChildren::Members(places)))
+        }
+    })
 }
 
 fn at(location: serde_yaml::Location) -> YamlPlace {

@@ -62,7 +62,7 @@ pub fn is_inline_header(name: &str, value: &str) -> bool {
 /// True if `text` contains something that looks like a secret, or that a flag or a name introduces as one.
 #[must_use]
 pub fn holds_secret(text: &str) -> bool {
-    Redactor::default().redact(text) != text
+    Redactor::default().redacted(text) != text
 }
 
 /// Replaces secrets: known values, and anything that looks like a secret.

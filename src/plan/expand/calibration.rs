@@ -1,6 +1,6 @@
 //! The calibration of a node: each framework's baseline at one fixed load, the same on every node.
 
-use super::unit::one_each;
+use super::unit::UnitKeys;
 use crate::rows::kinds::{Candidate, Load, LoadMode, Members};
 
 /// Requests in flight.
@@ -20,7 +20,7 @@ pub fn calibration(candidates: &[Candidate], node: &str) -> Vec<Candidate> {
         candidate.benchmark.num_prompts = candidate.benchmark.num_prompts.clamp(REQUESTS.0, REQUESTS.1);
         // Its figures are compared with those of other nodes, not with limits.
         (candidate.sla, candidate.check) = (Members::new(), None);
-        candidate.units = one_each(&candidate, &format!("\n{node}"), |_| None);
+        candidate.units = UnitKeys::of(&candidate).one_each(&candidate, &format!("\n{node}"), |_| None);
         candidate
     };
     baselines.map(one).collect()

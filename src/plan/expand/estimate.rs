@@ -45,6 +45,25 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The time of two lists of candidates.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        let sum = |get: fn(&Self) -> TimeRange| {
+            let (mut sum, other) = (get(self), get(other));
+            sum.add(other.likely_s, other.most_s);
+            sum
+        };
+        Self {
+            starts: self.starts + other.starts,
+            start: sum(|estimate| estimate.start),
+            searches: self.searches + other.searches,
+            probes: self.probes + other.probes,
+            search: sum(|estimate| estimate.search),
+            runs: self.runs + other.runs,
+            run: sum(|estimate| estimate.run),
+            assumed: self.assumed || other.assumed,
+        }
+    }
+
     /// The likely time in all, s.
     #[must_use]
     pub fn likely_s(&self) -> f64 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::estimate::{Estimate, TPOT_MS, TTFT_MS, TimeRange};
 use super::search_cost::{LIKELY, Screened, SearchCase, SearchCost, run_s};
-use super::stages::likely_stages;
+use super::stages::{StageCandidates, later_stages, likely_stages};
 use crate::engines::framework::Frameworks;
 use crate::metrics::search::{BEST, MOST, SearchRange};
 use crate::metrics::sla;
@@ -41,6 +41,10 @@ pub struct Estimator {
     pub observed: Observed,
     /// Observed over estimated time of such units, by [`Self::calibrate`]: the others are off by the same factor.
     factor: Option<f64>,
+    /// The limits and scenarios of the candidate before. Those of the next are the same in most plans.
+    workload: Option<(Members, Vec<Scenario>)>,
+    /// What they say about the answers of each scenario.
+    answers: Vec<AnswerLimits>,
     /// What searches cost. Most candidates, and most plans, have the same searches.
     known: Vec<(SearchCase, SearchCost)>,
 }
@@ -79,8 +83,6 @@ impl Estimator {
                 frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
             let ready = self.observed.ready_s.get(&candidate.framework).copied().unwrap_or(ready as f64);
             all.start.add(ready, ready);
-            all.assumed |=
-                candidate.scenarios.iter().any(|one| is_assumed(&sla::of_scenario(&candidate.sla, &one.name)));
             for cost in self.units(candidate) {
                 let time = self.corrected(&cost);
                 if cost.kind.2 {
@@ -92,6 +94,7 @@ impl Estimator {
                     all.run.add(time.likely_s, time.most_s);
                 }
             }
+            all.assumed |= self.answers.iter().any(|answer| answer.assumed);
         }
         all
     }
@@ -100,10 +103,13 @@ impl Estimator {
     fn units(&mut self, candidate: &Candidate) -> Vec<UnitCost> {
         let bench = &candidate.benchmark;
         let warm = f64::from(bench.warmup_requests);
+        if self.workload.as_ref().is_none_or(|(sla, of)| *sla != candidate.sla || *of != candidate.scenarios) {
+            self.answers = candidate.scenarios.iter().map(|one| AnswerLimits::of(&candidate.sla, one)).collect();
+            self.workload = Some((candidate.sla.clone(), candidate.scenarios.clone()));
+        }
         let mut costs = Vec::new();
-        for scenario in &candidate.scenarios {
-            let members = sla::of_scenario(&candidate.sla, &scenario.name);
-            let most = answer_s(&members, scenario);
+        for (n, scenario) in candidate.scenarios.iter().enumerate() {
+            let most = self.answers[n].most_s;
             let likely = most * LIKELY;
             for unit in candidate.units.iter().filter(|unit| unit.scenario == scenario.name) {
                 let Some(load) = candidate.loads.get(unit.load) else { continue };
@@ -118,7 +124,6 @@ impl Estimator {
                     });
                     continue;
                 };
-                let limits = sla::Limits::read(&members).with_floor();
                 let first = candidate.search.baseline;
                 let screen = match (load.screen, candidate.search.stage) {
                     (true, _) if first => Some(Screened::First),
@@ -127,7 +132,7 @@ impl Estimator {
                     (false, Some(Stage::Search)) => Some(Screened::Leader),
                     (false, _) => None,
                 };
-                let mut case = SearchCase::new(range, limits, load, bench, most);
+                let mut case = SearchCase::new(range, self.answers[n].limits.clone(), load, bench, most);
                 case.screen = screen;
                 let SearchCost { probes, time } = self.search(case);
                 costs.push(UnitCost { kind, probes, time });
@@ -140,10 +145,13 @@ impl Estimator {
     /// can.
     #[must_use]
     pub fn estimate_stages(&mut self, candidates: &[Candidate], frameworks: &Frameworks) -> Estimate {
-        let [likely, most] = [BEST, MOST].map(|each| {
-            let stages = likely_stages(candidates, each);
-            self.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks)
-        });
+        let stages = likely_stages(candidates, BEST);
+        let mut of =
+            |stages: &[StageCandidates]| self.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks);
+        let (first, later) = stages.split_at(1);
+        let first = of(first);
+        let likely = first.plus(&of(later));
+        let most = first.plus(&of(&later_stages(candidates, MOST)));
         let range =
             |get: fn(&Estimate) -> TimeRange| TimeRange { likely_s: get(&likely).likely_s, most_s: get(&most).most_s };
         Estimate {
@@ -169,6 +177,27 @@ impl Estimator {
         let cost = case.cost();
         self.known.push((case, cost));
         cost
+    }
+}
+
+/// What the limits of a scenario say about the time of an answer.
+#[derive(Debug)]
+struct AnswerLimits {
+    /// The time of one that just meets them, s.
+    most_s: f64,
+    limits: sla::Limits,
+    /// They leave the time of an answer open.
+    assumed: bool,
+}
+
+impl AnswerLimits {
+    fn of(sla: &Members, scenario: &Scenario) -> Self {
+        let members = sla::of_scenario(sla, &scenario.name);
+        Self {
+            most_s: answer_s(&members, scenario),
+            limits: sla::Limits::read(&members).with_floor(),
+            assumed: is_assumed(&members),
+        }
     }
 }
 

@@ -94,7 +94,7 @@ fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate 
 
 fn of_repeat(mut candidate: Candidate, repeat: u32) -> Candidate {
     let mut units = std::mem::take(&mut candidate.units);
-    let asked = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
+    let asked = UnitKeys::of(&candidate);
     let common = asked.common(&candidate);
     for unit in &mut units {
         unit.repeat = repeat;

@@ -1,8 +1,9 @@
 //! What to leave out so that the rest of a sweep ends in time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::estimate::{Estimate, in_words};
+use super::estimate::in_words;
 use super::stages::{StageCandidates, first_of_each};
 use crate::rows::kinds::{Candidate, Load};
 use crate::rows::words::{FailureClass, Stage};
@@ -22,58 +23,108 @@ pub struct Fitted {
 }
 
 /// Gives up, until the rest is likely to end within `seconds`: repeats, runs at given loads beside a search, the last candidates of each
-/// framework, and runs of searches; one candidate of each stays while there is any time. `estimate` says how long candidates take.
-pub fn fit(
-    stages: Vec<StageCandidates>,
-    seconds: f64,
-    mut estimate: impl FnMut(&[StageCandidates]) -> Estimate,
-) -> Fitted {
-    let likely_s = estimate(&stages).likely_s();
-    let mut fitted = Fitted { stages, likely_s, given_up: Vec::new() };
+/// framework, and runs of searches; one candidate of each stays while there is any time. `likely_s` says how long a candidate takes, s.
+pub fn fit(stages: Vec<StageCandidates>, seconds: f64, likely_s: impl FnMut(&Candidate) -> f64) -> Fitted {
+    let mut fitter = Fitter::new(stages, seconds, likely_s);
     // The time is over.
     if seconds <= 0.0 {
-        fitted.stages.iter_mut().for_each(|stage| stage.candidates.clear());
-        fitted.given_up.extend((likely_s > 0.0).then(|| ("everything".to_string(), likely_s)));
-        return Fitted { likely_s: 0.0, ..fitted };
+        fitter.leave_out("everything".into(), |stage| stage.candidates.clear());
     }
-    let mut attempt = |fitted: &mut Fitted, what: String, change: &dyn Fn(&mut Vec<StageCandidates>)| {
-        if fitted.likely_s <= seconds {
-            return;
+    fitter.leave_out("repeats".into(), |stage| {
+        if stage.stage == Some(Stage::Repeat) {
+            stage.candidates.clear();
         }
-        let mut less = fitted.stages.clone();
-        change(&mut less);
-        let takes = estimate(&less).likely_s();
-        if takes < fitted.likely_s {
-            fitted.given_up.push((what, fitted.likely_s - takes));
-            (fitted.stages, fitted.likely_s) = (less, takes);
-        }
-    };
-    attempt(&mut fitted, "repeats".into(), &|stages| {
-        stages.iter_mut().filter(|stage| stage.stage == Some(Stage::Repeat)).for_each(|stage| stage.candidates.clear());
     });
-    attempt(&mut fitted, "runs at given loads".into(), &|stages| {
-        stages.iter_mut().flat_map(|stage| &mut stage.candidates).for_each(without_given_loads);
-    });
-    let most = fitted.stages.iter().map(most_of_one).max().unwrap_or(0);
-    let before = fitted.given_up.len();
+    fitter.shorten("runs at given loads".into(), without_given_loads);
+    let most = fitter.stages.iter().map(TimedStage::most_of_one).max().unwrap_or(0);
+    let before = fitter.given_up.len();
     for k in (1..most).rev() {
         let nth = format!("candidates beyond the {} of each framework", ordinal(k));
-        attempt(&mut fitted, nth, &|stages| {
-            stages.iter_mut().for_each(|stage| first_of_each(&mut stage.candidates, k));
-        });
+        fitter.leave_out(nth, |stage| first_of_each(&mut stage.candidates, k, |timed| &timed.candidate));
     }
     // One line for all of them: the last says most.
-    let lines = fitted.given_up.split_off(before);
+    let lines = fitter.given_up.split_off(before);
     if let Some((what, _)) = lines.last() {
-        fitted.given_up.push((what.clone(), lines.iter().map(|(_, saved)| saved).sum()));
+        fitter.given_up.push((what.clone(), lines.iter().map(|(_, saved)| saved).sum()));
     }
     for probes in PROBES {
-        attempt(&mut fitted, format!("runs of a search beyond the {}", ordinal(probes as usize)), &|stages| {
-            let loads = stages.iter_mut().flat_map(|stage| &mut stage.candidates).flat_map(|c| &mut c.loads);
-            loads.for_each(|load| at_most(load, probes));
-        });
+        let nth = format!("runs of a search beyond the {}", ordinal(probes as usize));
+        fitter.shorten(nth, |candidate| candidate.loads.iter_mut().for_each(|load| at_most(load, probes)));
     }
-    fitted
+    let candidates = |stage: TimedStage| stage.candidates.into_iter().map(|one| Rc::unwrap_or_clone(one.candidate));
+    let stages = fitter.stages.into_iter();
+    let stages = stages.map(|one| StageCandidates { stage: one.stage, candidates: candidates(one).collect() });
+    Fitted { stages: stages.collect(), likely_s: fitter.likely_s, given_up: fitter.given_up }
+}
+
+/// A candidate, and the time that it is likely to take, s.
+#[derive(Clone)]
+struct TimedCandidate {
+    candidate: Rc<Candidate>,
+    likely_s: f64,
+}
+
+/// The candidates of a stage with their times.
+#[derive(Clone)]
+struct TimedStage {
+    stage: Option<Stage>,
+    candidates: Vec<TimedCandidate>,
+}
+
+/// What is left, and what has been given up so far.
+struct Fitter<F> {
+    stages: Vec<TimedStage>,
+    likely_s: f64,
+    seconds: f64,
+    given_up: Vec<(String, f64)>,
+    time: F,
+}
+
+impl<F: FnMut(&Candidate) -> f64> Fitter<F> {
+    fn new(stages: Vec<StageCandidates>, seconds: f64, mut time: F) -> Self {
+        let mut timed =
+            |candidate: Candidate| TimedCandidate { likely_s: time(&candidate), candidate: candidate.into() };
+        let timed = |StageCandidates { stage, candidates }| TimedStage {
+            stage,
+            candidates: candidates.into_iter().map(&mut timed).collect(),
+        };
+        let stages: Vec<TimedStage> = stages.into_iter().map(timed).collect();
+        Self { likely_s: in_all(&stages), stages, seconds, given_up: Vec::new(), time }
+    }
+
+    /// Gives up candidates, if the rest takes too long and this makes it shorter.
+    fn leave_out(&mut self, what: String, change: impl Fn(&mut TimedStage)) {
+        if self.likely_s > self.seconds {
+            let mut less = self.stages.clone();
+            less.iter_mut().for_each(change);
+            self.take(what, less);
+        }
+    }
+
+    /// Gives up runs of all candidates, under the same conditions.
+    fn shorten(&mut self, what: String, change: impl Fn(&mut Candidate)) {
+        if self.likely_s > self.seconds {
+            let mut less = self.stages.clone();
+            for one in less.iter_mut().flat_map(|stage| &mut stage.candidates) {
+                change(Rc::make_mut(&mut one.candidate));
+                one.likely_s = (self.time)(&one.candidate);
+            }
+            self.take(what, less);
+        }
+    }
+
+    fn take(&mut self, what: String, less: Vec<TimedStage>) {
+        let takes = in_all(&less);
+        if takes < self.likely_s {
+            self.given_up.push((what, self.likely_s - takes));
+            (self.stages, self.likely_s) = (less, takes);
+        }
+    }
+}
+
+/// The likely time of all candidates, s.
+fn in_all(stages: &[TimedStage]) -> f64 {
+    stages.iter().flat_map(|stage| &stage.candidates).map(|one| one.likely_s).sum()
 }
 
 impl Fitted {
@@ -118,11 +169,14 @@ fn without_given_loads(candidate: &mut Candidate) {
     }
 }
 
-/// The number of candidates of the framework that has most of them.
-fn most_of_one(stage: &StageCandidates) -> usize {
-    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
-    stage.candidates.iter().filter(|c| c.status.is_none()).for_each(|c| *of.entry(&c.framework).or_default() += 1);
-    of.values().copied().max().unwrap_or(0)
+impl TimedStage {
+    /// The number of candidates of the framework that has most of them.
+    fn most_of_one(&self) -> usize {
+        let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+        let runs = self.candidates.iter().map(|one| &*one.candidate).filter(|c| c.status.is_none());
+        runs.for_each(|c| *of.entry(&c.framework).or_default() += 1);
+        of.values().copied().max().unwrap_or(0)
+    }
 }
 
 fn at_most(load: &mut Load, probes: u32) {

@@ -82,7 +82,7 @@ fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<
     let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
     let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
-    let asked = unit::UnitKeys::of(&plan.scenarios, &plan.loads, &plan.hardware);
+    let asked = unit::UnitKeys::of_plan(&plan.scenarios, &plan.loads, &plan.hardware, &plan.benchmark);
     let hardware = digest::canonical(&json!(plan.hardware));
     let launchers = frameworks.launchers();
     let make = CandidateBuilder { plan, section, framework, launchers, asked, hardware };

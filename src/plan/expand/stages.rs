@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finalists::{Finalists, FirstPassScore, finalists};
-use super::unit::one_each;
+use super::unit::UnitKeys;
 use crate::metrics::search::{SearchRange, advancing};
 use crate::rows::kinds::{Candidate, Load};
 use crate::rows::words::{FailureClass, SearchedLoad, Stage};
@@ -50,11 +50,20 @@ pub struct StageCandidates {
 pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
     let sweep = StagedSweep { candidates, found: &[], best: &[] };
     let screen = StageCandidates { stage: Some(Stage::Screen), candidates: sweep.stage(Stage::Screen) };
-    if !candidates.iter().any(|candidate| candidate.loads.iter().any(Load::is_search)) {
-        return vec![StageCandidates { stage: None, ..screen }];
+    match later_stages(candidates, each) {
+        later if later.is_empty() => vec![StageCandidates { stage: None, ..screen }],
+        later => std::iter::once(screen).chain(later).collect(),
     }
-    let mut first: Vec<Candidate> = candidates.iter().filter(|c| c.status.is_none()).cloned().collect();
-    first_of_each(&mut first, each);
+}
+
+/// The stages after the first; none, if the plan has no search.
+pub(super) fn later_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
+    if !candidates.iter().any(|candidate| candidate.loads.iter().any(Load::is_search)) {
+        return Vec::new();
+    }
+    let mut first: Vec<&Candidate> = candidates.iter().filter(|c| c.status.is_none()).collect();
+    first_of_each(&mut first, each, |one| one);
+    let mut first: Vec<Candidate> = first.into_iter().cloned().collect();
     first.iter_mut().for_each(|candidate| candidate.search.stage = Some(Stage::Search));
     // The finalists are measured at the load that they were found to sustain, and at their other loads.
     let again = REPEATS.flat_map(|_| first.iter().take(FINALISTS)).cloned().map(|mut candidate| {
@@ -63,16 +72,21 @@ pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidat
         candidate
     });
     let repeat = StageCandidates { stage: Some(Stage::Repeat), candidates: again.collect() };
-    vec![screen, StageCandidates { stage: Some(Stage::Search), candidates: first }, repeat]
+    vec![StageCandidates { stage: Some(Stage::Search), candidates: first }, repeat]
 }
 
 /// Keeps the first `k` candidates of each framework that run.
-pub(super) fn first_of_each(candidates: &mut Vec<Candidate>, k: usize) {
+pub(super) fn first_of_each<T>(all: &mut Vec<T>, k: usize, candidate: impl Fn(&T) -> &Candidate) {
     let mut of: BTreeMap<String, usize> = BTreeMap::new();
-    candidates.retain(|candidate| {
-        let n = of.entry(candidate.framework.clone()).or_default();
-        *n += usize::from(candidate.status.is_none());
-        *n <= k
+    all.retain(|one| {
+        let candidate = candidate(one);
+        if !of.contains_key(&candidate.framework) {
+            of.insert(candidate.framework.clone(), 0);
+        }
+        of.get_mut(&candidate.framework).is_some_and(|n| {
+            *n += usize::from(candidate.status.is_none());
+            *n <= k
+        })
     });
 }
 
@@ -112,6 +126,7 @@ impl StagedSweep<'_> {
     }
 
     fn screen(&self) -> Vec<Candidate> {
+        let mut keys = None;
         let one = |candidate: &Candidate| {
             let mut candidate = candidate.clone();
             candidate.search.stage = Some(Stage::Screen);
@@ -119,7 +134,9 @@ impl StagedSweep<'_> {
             let searched = SearchRange::of(&load).map(|range| range.what);
             candidate.loads = vec![Load { screen: true, ..load }];
             let bar = |scenario: &str| self.bar(Stage::Screen, &candidate.framework, scenario, searched?);
-            candidate.units = one_each(&candidate, "", bar);
+            // All candidates have the workload of the plan.
+            let keys = keys.get_or_insert_with(|| UnitKeys::of(&candidate));
+            candidate.units = keys.one_each(&candidate, "", bar);
             candidate
         };
         self.candidates.iter().map(one).collect()

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::base::digest;
-use crate::rows::kinds::{Candidate, Hardware, Load, Scenario, Unit};
+use crate::rows::kinds::{Benchmark, Candidate, Hardware, Load, Scenario, Unit};
 use crate::rows::row::SCHEMA_VERSION;
 
 /// Scenario × load × repeat, each with a key from everything its result depends on.
@@ -21,39 +21,49 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
     units
 }
 
-/// One unit of a candidate in each of its scenarios, at its first load. `purpose` tells its key from those of other units, `bar` is that of
-/// a scenario.
-pub(super) fn one_each(candidate: &Candidate, purpose: &str, bar: impl Fn(&str) -> Option<f64>) -> Vec<Unit> {
-    let keys = UnitKeys::of(&candidate.scenarios, &candidate.loads, &candidate.hardware);
-    let common = keys.common(candidate) + purpose;
-    let unit = |scenario: &Scenario| Unit {
-        key: keys.key(&common, &scenario.name, 0, 0),
-        scenario: scenario.name.clone(),
-        load: 0,
-        repeat: 0,
-        start: None,
-        bar: bar(&scenario.name),
-    };
-    candidate.scenarios.iter().map(unit).collect()
-}
-
-/// The scenarios, loads and hardware of a plan, in the form that goes into the keys of units.
+/// What a plan says about all its candidates, in the form that goes into the keys of units.
 #[derive(Debug)]
 pub(super) struct UnitKeys {
     scenarios: Vec<(String, String)>,
     loads: Vec<String>,
     hardware: String,
+    benchmark: (Benchmark, String),
 }
 
 impl UnitKeys {
-    pub(super) fn of(scenarios: &[Scenario], loads: &[Load], hardware: &Hardware) -> Self {
+    pub(super) fn of_plan(scenarios: &[Scenario], loads: &[Load], hardware: &Hardware, benchmark: &Benchmark) -> Self {
         let scenario = |s: &Scenario| (s.name.clone(), digest::canonical(&s.identity()));
         let hardware = Hardware { gpu_uuids: Vec::new(), ..hardware.clone() };
         Self {
             scenarios: scenarios.iter().map(scenario).collect(),
             loads: loads.iter().map(|load| digest::canonical(&json!(load))).collect(),
             hardware: digest::canonical(&json!(hardware)),
+            benchmark: (benchmark.clone(), digest::canonical(&json!(benchmark))),
         }
+    }
+
+    pub(super) fn of(candidate: &Candidate) -> Self {
+        Self::of_plan(&candidate.scenarios, &candidate.loads, &candidate.hardware, &candidate.benchmark)
+    }
+
+    /// One unit of a candidate in each of its scenarios, at its first load. `purpose` tells its key from those of other units, `bar` is
+    /// that of a scenario.
+    pub(super) fn one_each(
+        &self,
+        candidate: &Candidate,
+        purpose: &str,
+        bar: impl Fn(&str) -> Option<f64>,
+    ) -> Vec<Unit> {
+        let common = self.common(candidate) + purpose;
+        let unit = |scenario: &Scenario| Unit {
+            key: self.key(&common, &scenario.name, 0, 0),
+            scenario: scenario.name.clone(),
+            load: 0,
+            repeat: 0,
+            start: None,
+            bar: bar(&scenario.name),
+        };
+        candidate.scenarios.iter().map(unit).collect()
     }
 
     /// The key of a unit: 16 hexadecimal digits from everything its result depends on.
@@ -70,30 +80,29 @@ impl UnitKeys {
     /// A digest of everything all units of a candidate depend on.
     pub(super) fn common(&self, candidate: &Candidate) -> String {
         let server = &candidate.server;
-        let plain = |text: &Option<String>| digest::canonical_of(text);
+        let (benchmark, known) = &self.benchmark;
+        let own = (*benchmark != candidate.benchmark).then(|| digest::canonical(&json!(candidate.benchmark)));
         // In the order of the keys.
-        let mut members = vec![
-            ("benchmark", digest::canonical(&json!(candidate.benchmark))),
-            ("client", digest::canonical_of(env!("CARGO_PKG_VERSION_MAJOR"))),
-            ("definition", digest::canonical_of(&server.definition)),
-            ("env", digest::canonical_of(&server.env)),
-            ("files", digest::canonical_of(&server.files)),
-            ("framework", digest::canonical_of(&candidate.framework)),
-            ("hardware", self.hardware.clone()),
-            ("model", digest::canonical_of(&candidate.model)),
-            ("precision", plain(&candidate.precision)),
-            ("quantization", plain(&candidate.quantization)),
-            ("schema", SCHEMA_VERSION.to_string()),
-            ("server", digest::canonical_of(&server.argv)),
-        ];
-        if server.image.is_some() {
-            members.insert(7, ("image", plain(&server.image)));
+        let mut members = digest::CanonicalMembers::default();
+        members.add_canonical("benchmark", own.as_ref().unwrap_or(known));
+        members.add("client", env!("CARGO_PKG_VERSION_MAJOR"));
+        members.add("definition", &server.definition);
+        members.add("env", &server.env);
+        members.add("files", &server.files);
+        members.add("framework", &candidate.framework);
+        members.add_canonical("hardware", &self.hardware);
+        if let Some(image) = &server.image {
+            members.add("image", image);
         }
-        if candidate.version.is_some() {
-            members.push(("version", plain(&candidate.version)));
+        members.add("model", &candidate.model);
+        members.add("precision", &candidate.precision);
+        members.add("quantization", &candidate.quantization);
+        members.add("schema", &SCHEMA_VERSION);
+        members.add("server", &server.argv);
+        if let Some(version) = &candidate.version {
+            members.add("version", version);
         }
-        let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
-        digest::sha256(format!("{{{}}}", members.join(",")).as_bytes())
+        members.sha256()
     }
 }
 
@@ -110,7 +119,7 @@ mod tests {
         let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
         let all = crate::plan::expand::expand(&plan.unwrap_or_else(|| panic!("{found:?}")), &frameworks).unwrap();
         let mut candidate = all[0].candidates[0].clone();
-        let keys = UnitKeys::of(&[], &[], &candidate.hardware);
+        let keys = UnitKeys::of(&candidate);
         for (image, version) in [(None, None), (Some("vllm:1"), None), (Some("vllm:1"), Some("0.12"))] {
             (candidate.server.image, candidate.version) = (image.map(String::from), version.map(String::from));
             let mut content = json!({

@@ -40,7 +40,7 @@ impl Expander<'_> {
     /// What of these is likely to end within `seconds`.
     pub(super) fn fit_into(&mut self, stages: Vec<StageCandidates>, seconds: f64) -> Fitted {
         let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
-        fit(stages, seconds, |stages| estimator.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks))
+        fit(stages, seconds, |candidate| estimator.estimate(std::iter::once(candidate), frameworks).likely_s())
     }
 
     /// The candidates of the first of these stages with runs left, or with runs for which there is time.
