@@ -75,6 +75,21 @@ enum PlaceChildren {
     Members(Vec<(String, PlaceNode)>),
 }
 
+/// One step of the way to a node.
+enum PathStep<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+impl fmt::Display for PathStep<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(key) => write!(f, "/{}", escape(key)),
+            Self::Item(i) => write!(f, "/{i}"),
+        }
+    }
+}
+
 impl Document {
     /// The place of the value at `pointer`, or of its nearest parent with a place.
     #[must_use]
@@ -111,18 +126,23 @@ impl PlaceNode {
         (node, true)
     }
 
-    /// Adds the pointers to what `wanted` is true for.
-    fn find(&self, pointer: &str, wanted: &impl Fn(&Self) -> bool, found: &mut Vec<String>) {
+    /// Adds the pointers to what `wanted` is true for. `path` leads to this node.
+    fn find<'a>(&'a self, path: &mut Vec<PathStep<'a>>, wanted: &impl Fn(&Self) -> bool, found: &mut Vec<String>) {
         if wanted(self) {
-            found.push(pointer.to_string());
+            found.push(path.iter().map(PathStep::to_string).collect());
         }
+        let mut below = |step, node: &'a Self| {
+            path.push(step);
+            node.find(path, wanted, found);
+            path.pop();
+        };
         match &self.below {
             PlaceChildren::Leaf => {}
             PlaceChildren::List(items) => {
-                items.iter().enumerate().for_each(|(i, item)| item.find(&format!("{pointer}/{i}"), wanted, found));
+                items.iter().enumerate().for_each(|(i, item)| below(PathStep::Item(i), item));
             }
             PlaceChildren::Members(members) => {
-                members.iter().for_each(|(key, item)| item.find(&format!("{pointer}/{}", escape(key)), wanted, found));
+                members.iter().for_each(|(key, item)| below(PathStep::Member(key), item));
             }
         }
     }
@@ -156,7 +176,7 @@ pub fn ambiguous(document: &Document, text: &str) -> Vec<String> {
         line.and_then(|line| line.chars().nth(at)).is_some_and(|c| "\"'|>".contains(c))
     };
     let mut all = Vec::new();
-    document.places.find("", &|node| node.hazard && !quoted(&node.value), &mut all);
+    document.places.find(&mut Vec::new(), &|node| node.hazard && !quoted(&node.value), &mut all);
     all
 }
 
