@@ -84,7 +84,7 @@ fn why(failed: &[&Entry], key: Option<&GroupKey>, elsewhere: bool) -> String {
     for entry in nearest.iter().take(READ) {
         let class = Some(entry.failure_class()).filter(|class| !class.is_empty()).unwrap_or(entry.status());
         // Candidates skipped after others failed do not explain anything.
-        let follows = entry.notes.has(Notes::GAVE_UP);
+        let follows = entry.notes.has(Notes::GAVE_UP) || entry.notes.has(Notes::FORESEEN);
         let reason = reasons.entry((follows, skip(entry), class)).or_insert((0, entry.failure_reason()));
         reason.0 += 1;
     }

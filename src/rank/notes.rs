@@ -56,6 +56,8 @@ notes! {
     BUFFERED = 18,
     /// It lost the first of two stages.
     OUTRACED = 19,
+    /// It would have failed to start like another.
+    FORESEEN = 20,
 }
 
 impl Notes {
@@ -88,7 +90,8 @@ pub fn of(row: &ResultSummary) -> Notes {
     let class = row.failure_class.as_deref().map(FailureClass::from);
     note(class == Some(FailureClass::Excluded), Notes::EXCLUDED);
     note(class == Some(FailureClass::Outraced), Notes::OUTRACED);
-    note(matches!(class, Some(FailureClass::GaveUp | FailureClass::Foreseen)), Notes::GAVE_UP);
+    note(class == Some(FailureClass::GaveUp), Notes::GAVE_UP);
+    note(class == Some(FailureClass::Foreseen), Notes::FORESEEN);
     let Some(quality) = &row.quality else { return notes };
     note(quality.simulated, Notes::SIMULATED);
     note(quality.smoke, Notes::SMOKE);

@@ -357,7 +357,7 @@ pub fn headline(ranking: &Ranking) -> String {
 
 /// The decisions on several rankings: `deploy: vllm tp=2 in 3 of 4 rankings; no candidate meets the SLA in 1 of 4`.
 fn over(groups: &[Group]) -> String {
-    let mut kinds: Vec<(String, Vec<(String, usize)>)> = Vec::new();
+    let mut kinds: Vec<DecisionKind> = Vec::new();
     for group in groups {
         let is_test = group.key.smoke || group.key.simulated;
         let kind = match (&group.decision, is_test, group.missing.is_empty()) {
@@ -371,33 +371,46 @@ fn over(groups: &[Group]) -> String {
             (Decision::Fastest, false, false) => "no SLA given; provisionally fastest",
         };
         let of_test = is_test && !matches!(group.decision, Decision::None { .. });
-        let kind = if of_test { format!("{kind} in this {} (not a benchmark)", test_word(group)) } else { kind.into() };
+        let test = if of_test { format!(" in this {} (not a benchmark)", test_word(group)) } else { String::new() };
         let who = match (&group.decision, group.ranked.first()) {
             (Decision::Winner | Decision::Fastest, Some(first)) => candidate(first.best.entry()),
             _ => String::new(),
         };
         let kind = format!("{}{kind}", lead(group));
-        let place = kinds.iter().position(|(known, _)| *known == kind).unwrap_or_else(|| {
-            kinds.push((kind, Vec::new()));
+        let place = kinds.iter().position(|known| known.kind == kind && known.test == test).unwrap_or_else(|| {
+            kinds.push(DecisionKind { kind, test, winners: Vec::new() });
             kinds.len() - 1
         });
-        match kinds[place].1.iter_mut().find(|(known, _)| *known == who) {
+        let winners = &mut kinds[place].winners;
+        match winners.iter_mut().find(|(known, _)| *known == who) {
             Some((_, n)) => *n += 1,
-            None => kinds[place].1.push((who, 1)),
+            None => winners.push((who, 1)),
         }
     }
     // The candidate that wins most rankings first.
-    kinds.iter_mut().for_each(|(_, winners)| winners.sort_by_key(|(_, n)| std::cmp::Reverse(*n)));
+    kinds.iter_mut().for_each(|kind| kind.winners.sort_by_key(|(_, n)| std::cmp::Reverse(*n)));
     let all = groups.len();
-    let part = |(kind, winners): &(String, Vec<(String, usize)>)| {
+    let part = |(i, DecisionKind { kind, test, winners }): (usize, &DecisionKind)| {
         let name = |(who, n): &(String, usize)| match who.is_empty() {
             true => format!("in {n} of {all} rankings"),
             false => format!("{who} in {n} of {all} rankings"),
         };
         let between = if winners.iter().all(|(who, _)| who.is_empty()) { " " } else { ": " };
-        format!("{kind}{between}{}", winners.iter().map(name).collect::<Vec<_>>().join(", "))
+        // Said once.
+        let test = if kinds[..i].iter().any(|earlier| earlier.test == *test) { "" } else { test };
+        format!("{kind}{test}{between}{}", winners.iter().map(name).collect::<Vec<_>>().join(", "))
     };
-    kinds.iter().map(part).collect::<Vec<_>>().join("; ")
+    kinds.iter().enumerate().map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// A decision that several rankings share.
+struct DecisionKind {
+    /// `deploy`, with the frameworks that are missing.
+    kind: String,
+    /// That it is of a test, not of a benchmark.
+    test: String,
+    /// Who wins, in how many rankings.
+    winners: Vec<(String, usize)>,
 }
 
 /// The runner-up, ties and what decides between them, on about one line: `runner-up -4.2 %, within noise; 3-way tie by latency`. Its

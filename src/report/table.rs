@@ -97,7 +97,7 @@ fn rejected(alike: &[RejectedCandidate], in_brief: bool, look: TableStyle) -> St
         let place = if alike.len() > 1 { String::new() } else { places(first) };
         let place = if place.is_empty() { place } else { format!(" ({place})") };
         let line = format!("{}{more}: {}: {}{place}", candidate(&first.entry), first.how, first.why);
-        return format!("  {}\n", brief(&line, look));
+        return brief(&line, look);
     }
     let each = |r: &RejectedCandidate| {
         let place = if r.places.is_empty() { String::new() } else { format!(", {}", places(r)) };
@@ -107,13 +107,15 @@ fn rejected(alike: &[RejectedCandidate], in_brief: bool, look: TableStyle) -> St
     names + &wrap(&plain(&first.why, true), look.width, "      ")
 }
 
-/// As much of a text as fits on a line of the terminal.
+/// As much of a text as fits on two lines of the terminal: the cause is seldom in the first words.
 fn brief(text: &str, look: TableStyle) -> String {
-    let most = look.width.map_or(140, |width| width.saturating_sub(2));
-    match text.chars().count() > most {
-        true => plain(&text.chars().take(most - 1).chain(['…']).collect::<String>(), true),
-        false => plain(text, true),
-    }
+    let room = look.width.unwrap_or(140).saturating_sub(7);
+    let wrapped = wrap(&plain(text, true), Some(room), "");
+    let mut lines = wrapped.lines();
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next());
+    let more = if lines.next().is_some() { "…" } else { "" };
+    let second = second.map_or(String::new(), |second| format!("      {second}{more}\n"));
+    format!("  {first}\n{second}")
 }
 
 /// With several rankings the titles of caveats that have one, so that all fits a screen, and the others; otherwise all.

@@ -83,3 +83,46 @@ fn no_format_keeps_every_row_in_memory() {
         assert!(before < 700 && read(&ranking) < 3000, "{name}: {before} rows, then {}", read(&ranking));
     }
 }
+
+/// Three rows of a sweep in two scenarios: one that is ok, one that failed, one that was foreseen to fail.
+fn with_a_failure(why: &str) -> Ranking {
+    let workload = |scenario: &str| format!(r#""workload":{{"scenario":"{scenario}"}},"quality":{{"smoke":true}}"#);
+    let ok = |framework: &str, scenario: &str| {
+        let figures = r#""sla":{"passed":true,"max_p99_ttft_ms":9},"metrics":{"request_throughput":2,"p99_ttft_ms":5}"#;
+        let workload = workload(scenario);
+        format!(r#"{{"framework":"{framework}","candidate_id":"c","status":"ok",{workload},{figures}}}"#)
+    };
+    let failed = |id: &str, status: &str, class: &str, why: &str| {
+        format!(
+            r#"{{"framework":"vllm","candidate_id":"{id}","status":"{status}","failure_class":"{class}","failure_reason":"{why}"}}"#
+        )
+    };
+    let mut intake = Intake::default();
+    let rows = [
+        ok("vllm", "chat"),
+        ok("vllm", "code"),
+        ok("sglang", "chat"),
+        failed("d", "oom", "cuda_oom_at_load", why),
+        failed("e", "skipped", "foreseen", "it asks for at least as much memory"),
+    ];
+    let entries = rows.iter().filter_map(|row| intake.line(row).unwrap()).collect();
+    rank(entries, &intake)
+}
+
+#[test]
+fn a_screen_shows_the_cause_of_a_failure_and_says_a_thing_once() {
+    let cause = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB";
+    let ranking =
+        with_a_failure(&format!("the server exited with status 1: {cause}: {}", "reduce memory use ".repeat(9)));
+    let report = Report { ranking: &ranking, demand: CapacityDemand::default(), handoff: "none", unfinished: None };
+    let screen = table(&report, TableStyle { width: Some(80), colour: false });
+    let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(cause), "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    let tried = screen.split("Tried and not selected\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert_eq!(tried.lines().count(), 3, "two lines for what is long, one for what is short: {screen}");
+    assert_eq!(words.matches("in this smoke test (not a benchmark)").count(), 1, "{screen}");
+    assert!(words.contains("no comparison (no result for sglang): provisionally fastest: vllm"), "{screen}");
+    // Nothing was stopped: one was skipped that would fail like another.
+    assert!(!words.contains("search incomplete"), "{screen}");
+}

@@ -123,7 +123,7 @@ mod tests {
         let before = failed(&all[0], class.clone(), &json!({}));
         let said = tally(std::slice::from_ref(&before)).foreseen(&all[1], vllm).unwrap();
         let like = "it has the same shape as vllm baseline, which failed to start (indivisible)";
-        assert_eq!(said, format!("{like}; saves about 41 s, 41 s so far"));
+        assert_eq!(said, format!("{like}; saves about 41 s"));
         let memory = failed(&all[0], FailureClass::CudaOomAtLoad, &json!({"status": "oom"}));
         let memory = |candidate| tally(std::slice::from_ref(&memory)).foreseen(candidate, vllm).is_some();
         assert_eq!((memory(&all[1]), memory(&all[2])), (true, false));

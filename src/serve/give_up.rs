@@ -89,10 +89,11 @@ impl FailureTally {
     pub fn foreseen(&mut self, candidate: &Candidate, framework: &Framework) -> Option<String> {
         let failed = self.failed_starts.iter().find(|failed| failed.says_about(candidate, framework))?;
         self.saved += failed.took;
-        let (took, saved) = (brief(failed.took), brief(self.saved));
+        let took = brief(failed.took);
+        let saved = if self.saved > failed.took { format!(", {} so far", brief(self.saved)) } else { String::new() };
         let like = events::name(&failed.candidate);
         let what = if failed.memory { "asks for at least as much memory as" } else { "has the same shape as" };
-        Some(format!("it {what} {like}, which failed to start ({}); saves about {took}, {saved} so far", failed.class))
+        Some(format!("it {what} {like}, which failed to start ({}); saves about {took}{saved}", failed.class))
     }
 
     /// Why a candidate should be skipped; `None` when it should be started.

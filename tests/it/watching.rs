@@ -53,8 +53,8 @@ fn status(folder: &Path) -> Vec<String> {
     asked("--status", folder).expect(0).stdout.lines().map(String::from).collect()
 }
 
-/// Candidates of the framework that are done, failed and left.
-fn tally(lines: &[String]) -> [usize; 3] {
+/// Candidates of the framework that are done, failed, skipped and left.
+fn tally(lines: &[String]) -> [usize; 4] {
     let line = lines.iter().find(|line| line.starts_with("sim ")).unwrap_or_else(|| panic!("{lines:#?}"));
     let numbers: Vec<usize> = line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect();
     numbers.try_into().unwrap()
@@ -81,8 +81,8 @@ fn the_status_says_what_is_done_failed_and_left_while_it_runs_and_after() {
     until(LONG, "a run ends", || ended_runs(&out) > 0);
     let lines = status(&out);
     assert_eq!(lines[0], format!("{}: running", out.display()));
-    let [done, failed, left] = tally(&lines);
-    assert!(done >= 1 && left >= 1 && done + failed + left == 3, "{lines:#?}");
+    let [done, failed, skipped, left] = tally(&lines);
+    assert!(done >= 1 && left >= 1 && done + failed + left == 3 && skipped == 0, "{lines:#?}");
     assert!(lines.iter().any(|line| line.starts_with("best so far, chat ")), "{lines:#?}");
     assert!(
         lines.last().unwrap().starts_with("about ") && lines.last().unwrap().contains(" server starts left"),
@@ -92,7 +92,12 @@ fn the_status_says_what_is_done_failed_and_left_while_it_runs_and_after() {
     mark.gone_within(SOON);
     let lines = status(&out);
     assert_eq!(lines[0], format!("{}: not running", out.display()));
-    assert_eq!((tally(&lines), lines.last().unwrap().as_str()), ([2, 1, 0], "nothing left to run"), "{}", ended.stderr);
+    assert_eq!(
+        (tally(&lines), lines.last().unwrap().as_str()),
+        ([2, 1, 0, 0], "nothing left to run"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -115,13 +120,13 @@ fn a_sweep_that_is_asked_to_stop_ends_after_its_run_with_a_report() {
         assert!(rows.iter().all(|row| row["status"] != "failed"), "{rows:#?}");
         let report = std::fs::read_to_string(out.join("report.md")).unwrap();
         assert!(report.lines().next().unwrap().contains("interrupted"), "{report}");
-        let [_, _, left] = tally(&status(&out));
+        let [_, _, _, left] = tally(&status(&out));
         assert!(left >= 1, "{}", ended.stderr);
         // The file is of that sweep: the next one runs to its end.
         let mut child = start(&mark, &out, &[]);
         give(&mut child, PLAN);
         finish(child, LONG).expect(0);
-        assert_eq!(tally(&status(&out)), [3, 0, 0]);
+        assert_eq!(tally(&status(&out)), [3, 0, 0, 0]);
         let results = rows_in(&out.join("results.jsonl"));
         assert_eq!(results.iter().filter(|row| row["status"] == "ok").count(), 3);
     }

@@ -15,6 +15,7 @@ use crate::normalize::{RowFold, StreamLine};
 use crate::plan::expand::{StagedSweep, in_words};
 use crate::programs::{earlier, stdio};
 use crate::rank::{Intake, rank};
+use crate::report::text::candidate;
 use crate::rows::kinds::{Candidate, NodeRow, ResultRow, Status};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
@@ -24,6 +25,7 @@ use crate::rows::words::Stage;
 struct Tally {
     done: usize,
     failed: usize,
+    skipped: usize,
     left: usize,
 }
 
@@ -66,20 +68,21 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     let waits = |candidate: &Candidate| {
         left.iter().any(|other| other.status.is_none() && other.candidate_id == candidate.candidate_id)
     };
-    let succeeded = |candidate: &Candidate| {
+    let ended = |candidate: &Candidate, how: &dyn Fn(Status) -> bool| {
         let own = |row: &&ResultRow| {
             row.candidate_id == candidate.candidate_id
                 && row.candidate.as_ref().is_some_and(|block| block.stage == stage)
         };
-        results.iter().filter(own).any(|row| row.status == Status::Ok)
+        results.iter().filter(own).any(|row| how(row.status))
     };
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     for candidate in all.iter().filter(|candidate| candidate.status.is_none()) {
         let tally = tallies.entry(&candidate.framework).or_default();
-        match (waits(candidate), succeeded(candidate)) {
-            (true, _) => tally.left += 1,
-            (false, true) => tally.done += 1,
-            (false, false) => tally.failed += 1,
+        match () {
+            () if waits(candidate) => tally.left += 1,
+            () if ended(candidate, &|status| status == Status::Ok) => tally.done += 1,
+            () if ended(candidate, &|status| status != Status::Skipped) => tally.failed += 1,
+            () => tally.skipped += 1,
         }
     }
     let mut out = stdio::row_writer()?;
@@ -92,9 +95,9 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     };
     out.write_line(&format!("{name}: {running}{}", stage.map_or(String::new(), at)))?;
     let width = tallies.keys().map(|name| name.len()).max().unwrap_or(0).max(9);
-    out.write_line(&format!("{:<width$}  {:>5} {:>7} {:>5}", "framework", "done", "failed", "left"))?;
-    for (framework, Tally { done, failed, left }) in &tallies {
-        out.write_line(&format!("{framework:<width$}  {done:>5} {failed:>7} {left:>5}"))?;
+    out.write_line(&format!("{:<width$}  {:>5} {:>7} {:>8} {:>5}", "framework", "done", "failed", "skipped", "left"))?;
+    for (framework, Tally { done, failed, skipped, left }) in &tallies {
+        out.write_line(&format!("{framework:<width$}  {done:>5} {failed:>7} {skipped:>8} {left:>5}"))?;
     }
     for line in best(&results, &nodes)? {
         out.write_line(&line)?;
@@ -159,7 +162,7 @@ fn best(results: &[ResultRow], nodes: &[NodeRow]) -> Result<Vec<String>> {
             "best so far, {} {}: {} at {}{verdict}",
             group.key.scenario,
             group.key.mode,
-            entry.candidate_id,
+            candidate(entry),
             first.load()
         ))
     });
