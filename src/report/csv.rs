@@ -104,6 +104,19 @@ impl<'a> CsvRecord<'a> {
         }
     }
 
+    /// A number as `{}` writes it, in half the time.
+    fn number(&mut self, value: Option<f64>) {
+        let mut buffer = zmij::Buffer::new();
+        let plain = value.filter(|value| value.is_finite()).map(|value| buffer.format_finite(value));
+        match plain.filter(|text| !text.contains('e')) {
+            Some(text) => {
+                self.comma();
+                self.out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
+            }
+            None => self.value(value),
+        }
+    }
+
     fn end(self) {
         self.out.push(b'\n');
     }
@@ -150,9 +163,9 @@ impl CsvLine<'_> {
         }
         to.text(row.status());
         to.word(verdict);
-        [entry.rate, entry.in_flight, entry.keys.gpus].into_iter().for_each(|number| to.value(number));
+        [entry.rate, entry.in_flight, entry.keys.gpus].into_iter().for_each(|number| to.number(number));
         to.value(Some(repeats));
-        figures.iter().for_each(|figure| to.value(figure.value(metric)));
+        figures.iter().for_each(|figure| to.number(figure.value(metric)));
         row.simulated_and_smoke().into_iter().for_each(|flag| to.value(flag));
         row.failure().into_iter().for_each(|text| to.text(text));
         to.text(&row.changes());
@@ -176,6 +189,7 @@ fn is_formula(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn record(write: impl Fn(&mut CsvRecord)) -> String {
         let mut out = Vec::new();
@@ -189,7 +203,14 @@ mod tests {
     fn separators_and_quotes_are_quoted() {
         let line = record(|to| ["a", "b,c", "d\"e", "f\ng", ""].into_iter().for_each(|cell| to.word(cell)));
         assert_eq!(line, "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
-        assert_eq!(record(|to| [None, Some(0.5)].into_iter().for_each(|n| to.value(n))), ",0.5\n");
+        assert_eq!(record(|to| [None, Some(0.5)].into_iter().for_each(|n| to.number(n))), ",0.5\n");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_as_display_has_them(value in prop_oneof![any::<f64>(), -1e9..1e9f64, (0i32..1000).prop_map(f64::from)]) {
+            prop_assert_eq!(record(|to| to.number(Some(value))), format!("{value}\n"));
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! frameworks, it is `provisional` and lists those that are `missing`.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -128,6 +131,12 @@ impl RankedLine<'_> {
             set.push(("missing", reasons(&group.missing).into()));
         }
         let line = self.entry.line();
+        if let Some(open) = open_row(line) {
+            out.extend_from_slice(open.as_bytes());
+            set.iter().for_each(|(key, value)| out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes()));
+            out.extend_from_slice(b"}\n");
+            return;
+        }
         match serde_json::from_str::<RowText>(line) {
             Ok(members) => members.with(set, out),
             // A key with escapes.
@@ -139,6 +148,20 @@ impl RankedLine<'_> {
         }
         out.push(b'\n');
     }
+}
+
+/// Finds the beginning of a key that [`RankedLine::write`] sets.
+static KEYS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let keys = ["rank", "group", "verdict", "decision", "provisional", "missing"].map(|key| format!("\"{key}"));
+    AhoCorasick::new(keys).expect("fixed words")
+});
+
+/// The row without its last brace, if it certainly has none of the keys that a ranking sets: it has no escapes, and no text that
+/// begins like one of them.
+fn open_row(line: &str) -> Option<&str> {
+    let open = line.trim_end().strip_suffix('}').filter(|open| memchr(b'\\', open.as_bytes()).is_none())?;
+    // An empty row would need no comma.
+    (open.trim_end().len() > 1 && !KEYS.is_match(open)).then_some(open)
 }
 
 /// A row's members as text, in order.
@@ -212,6 +235,15 @@ mod tests {
             .collect();
         let wanted = [("a", "pass"), ("b", "fail"), ("c", "fail"), ("d", "pass")];
         assert_eq!(verdicts, wanted.map(|(id, verdict)| (id.into(), verdict.into())).into());
+    }
+
+    #[test]
+    fn a_row_is_opened_only_if_it_has_none_of_the_members() {
+        assert_eq!(open_row(r#"{"a": 1, "b": "rank"} "#), None, "it might be a key");
+        assert_eq!(open_row(r#"{"a": 1, "ranks": 2}"#), None, "as it begins like one");
+        assert_eq!(open_row(r#"{"a": 1, "b": "a group"} "#), Some(r#"{"a": 1, "b": "a group""#));
+        assert_eq!(open_row(r#"{"\u0072ank": 1}"#), None);
+        assert_eq!(open_row("{ }"), None);
     }
 
     #[test]
