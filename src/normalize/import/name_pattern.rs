@@ -75,7 +75,12 @@ impl NamePattern {
             if !matches(&self.parts, stem, &mut fields) {
                 fields.clear();
                 if !matches(&self.parts, &name, &mut fields) {
-                    return Err(Error::new(format!("the file's name does not match --name {:?}", self.text)));
+                    let mut why = format!("the file's name does not match --name {:?}", self.text);
+                    let without = self.text.rsplit_once('.').and_then(|(text, _)| Self::parse(text).ok());
+                    if without.is_some_and(|without| matches(&without.parts, stem, &mut Vec::new())) {
+                        why += ": leave its extension out to match any";
+                    }
+                    return Err(Error::new(why));
                 }
             }
         }
@@ -123,6 +128,16 @@ mod tests {
 
     fn members(pattern: &str, path: &str) -> Result<Vec<(String, Value)>> {
         NamePattern::parse(pattern)?.members(Path::new(path))
+    }
+
+    #[test]
+    fn a_pattern_that_only_the_extension_keeps_from_matching_says_so() {
+        let why = |pattern, path| members(pattern, path).unwrap_err().to_string();
+        assert!(
+            why("{scenario}-c{concurrency}.json", "chat-c4.jsonl").ends_with(": leave its extension out to match any")
+        );
+        assert!(!why("{scenario}-c{concurrency}.json", "chat-4.jsonl").contains("extension"));
+        assert!(members("{scenario}-c{concurrency}", "chat-c4.jsonl").is_ok());
     }
 
     #[test]
