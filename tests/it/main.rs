@@ -11,6 +11,7 @@ mod example;
 mod expand;
 mod findings;
 mod fit;
+mod fitted_nights;
 mod flags;
 mod fuzz;
 mod gpus;

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::events::{EventCommand, FailureWatch};
 use self::folder::SweepFolder;
@@ -92,9 +93,20 @@ pub fn main() -> ExitCode {
         guard::adopt_orphans()?;
         let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
-        let (begun, fit) = (Stopwatch::start(), None);
-        let mut sweep =
-            Sweep { args: &args, folder, lock, runner, failed: false, folded: false, events, begun, fit, notice };
+        let (begun, fit, pause) = (Stopwatch::start(), None, Duration::ZERO);
+        let mut sweep = Sweep {
+            args: &args,
+            folder,
+            lock,
+            runner,
+            failed: false,
+            folded: false,
+            events,
+            begun,
+            fit,
+            pause,
+            notice,
+        };
         let exit = sweep.all();
         sweep.tell_end(exit.as_ref().ok().copied());
         signal = sweep.runner.signal();
@@ -161,6 +173,8 @@ struct Sweep<'a> {
     begun: Stopwatch,
     /// The time in which it is to end, from its beginning.
     fit: Option<FitTime>,
+    /// Time that the programs between two pipes took last: the report takes about as long.
+    pause: Duration,
     notice: &'static Notice,
 }
 

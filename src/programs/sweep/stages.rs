@@ -45,6 +45,7 @@ impl Sweep<'_> {
                 self.begin_stage(next, runs, fit.is_some());
             }
             self.measure(&args, resumes)?;
+            let ended = Stopwatch::start();
             // Of --fit the last pipe writes what did not fit.
             let is_over = args.budget.is_some_and(|budget| budget.is_zero());
             let is_asked = self.is_asked_to_stop();
@@ -58,6 +59,7 @@ impl Sweep<'_> {
             let Some(left) = self.runs_left(RetryPolicy::Transient, true)?.filter(|left| *left > 0) else {
                 return Ok(());
             };
+            self.pause = ended.elapsed();
             // What fails again and again ends the stage.
             pipes = if left < least { 0 } else { pipes + 1 };
             least = least.min(left);
@@ -98,7 +100,7 @@ impl Sweep<'_> {
     fn with_time(&self) -> Args {
         let left = self.fit.map(|fit| match fit {
             FitTime::Unlimited => fit,
-            FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed())),
+            FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed() + self.pause)),
         });
         Args { end: FitArgs { fit: left, until: None }, ..self.args.clone() }
     }
