@@ -71,6 +71,8 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
     // What failed is run again: it says nothing.
     let earlier = if args.retry == RetryPolicy::Transient { folder.raw_files() } else { Vec::new() };
     let serve = earlier.iter().fold(serve, |serve, raw| serve.arg("--earlier").arg(raw));
+    let caches = args.caches.clone().unwrap_or_else(|| folder.path("caches"));
+    let serve = if args.no_caches { serve } else { serve.arg("--caches").arg(caches) };
     let on_cpus = |program: Invocation| match &args.client_cpus {
         Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
         None => program,
