@@ -30,7 +30,7 @@ Examples:
   bench-sweep --report results/m1                             what it has measured so far, at any time
 
 Everything is written to DIR: plan.jsonl candidates.jsonl raw/NNNN.jsonl results.jsonl report.md report.html report.csv \
-help/ logs/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
+help/ logs/ caches/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
 the report; a second one stops the programs at once. If bench-sweep itself is killed, the programs that it started stop as \
 after SIGTERM. One sweep runs in a folder at a time.
 

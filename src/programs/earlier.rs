@@ -299,3 +299,32 @@ pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
     }
     leaders.into_iter().map(|(framework, (_, candidate))| (framework, candidate)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A result of a server that was ready after so many seconds.
+    fn result(server: &str, framework: &str, start: Value, ready_s: f64) -> (Row, RowPlace) {
+        let startup = json!({"ready_ms": ready_s * 1000.0, "start": start});
+        let row = json!({
+            "framework": framework, "candidate_id": "c", "model": "m", "status": "ok", "startup": startup, "candidate": {},
+            "hardware": {}, "run": {"run_id": server, "server_id": server, "started_at": "2026-01-01T00:00:00Z"},
+        });
+        (Row::new("result", &row), RowPlace { name: "x".into(), line: 1 })
+    }
+
+    #[test]
+    fn the_next_start_takes_as_long_as_warm_ones_took() {
+        let rows = [
+            result("1", "a", "cold".into(), 300.0),
+            result("2", "a", "warm".into(), 50.0),
+            result("3", "a", "warm".into(), 70.0),
+            result("4", "b", "cold".into(), 200.0),
+            result("5", "c", Value::Null, 30.0),
+        ];
+        let expected = [("a", 60.0), ("b", 200.0), ("c", 30.0)].map(|(name, s)| (name.to_string(), s));
+        assert_eq!(times(&rows).ready_s, BTreeMap::from(expected));
+    }
+}

@@ -26,7 +26,7 @@ sequence_limit: null
 served_name_flag: null
 knobs: {all: [max_num_seqs, load_ms]}
 request: {token_id_prompts: true, exact_length: {ignore_eos: true}}
-version: {command: [bench-sim, --version]}
+version: {}
 ";
 
 const COMMAND: &str = "\
@@ -125,11 +125,12 @@ fn a_container_has_the_folder_at_the_same_place_and_another_host_has_none() {
     let folder = scratch();
     let at = folder.path();
     prepare(at, PLAN);
-    // They only note how they were called.
-    let noting = "#!/bin/sh\necho \"$*\" >> \"$SEEN\"\nexit 1\n";
-    for name in ["docker", "ssh"] {
-        std::fs::write(at.join(name), noting).unwrap();
-    }
+    // They only note how they were called; the image is there, and nothing that runs.
+    let noting = "#!/bin/sh\necho \"$*\" >> \"$SEEN\"\n";
+    let docker = "[ $1 != inspect ] || echo No such container\n[ $1 = image ]\n";
+    std::fs::write(at.join("docker"), format!("{noting}{docker}")).unwrap();
+    let ssh = "case \"$*\" in *setsid*) exit 1 ;; esac\necho gone\n";
+    std::fs::write(at.join("ssh"), format!("{noting}{ssh}")).unwrap();
     run(bash("chmod +x docker ssh").current_dir(at), "").expect(0);
     let docker = " | .server.launcher = [{\"name\": \"docker\"}] | .server.image = \"the-image\"";
     starts(at, Some("1.0"), docker, "--caches kept");

@@ -173,7 +173,7 @@ struct Sweep<'a> {
     begun: Stopwatch,
     /// The time in which it is to end, from its beginning.
     fit: Option<FitTime>,
-    /// Time that the programs between two pipes took last: the report takes about as long.
+    /// Time between the last two pipes.
     pause: Duration,
     notice: &'static Notice,
 }
