@@ -307,11 +307,11 @@ mod tests {
 
     /// A result of a server that was ready after so many seconds.
     fn result(server: &str, framework: &str, start: Value, ready_s: f64) -> (Row, RowPlace) {
-        let startup = json!({"ready_ms": ready_s * 1000.0, "start": start});
-        let row = json!({
-            "framework": framework, "candidate_id": "c", "model": "m", "status": "ok", "startup": startup, "candidate": {},
-            "hardware": {}, "run": {"run_id": server, "server_id": server, "started_at": "2026-01-01T00:00:00Z"},
-        });
+        let mut row = json!(ResultRow::new(framework, "c", "m", Status::Ok));
+        row["startup"] = json!({"ready_ms": ready_s * 1000.0, "start": start});
+        row["candidate"] = json!({"changed": {}, "baseline": true, "index": 0, "of": 1});
+        row["run"] = json!({"run_id": server, "server_id": server, "repeat": 0, "client": "bench-load",
+                            "started_at": "2026-01-01T00:00:00Z", "requests": {}});
         (Row::new("result", &row), RowPlace { name: "x".into(), line: 1 })
     }
 
