@@ -49,13 +49,13 @@ fn random_plan(seed: u64) -> Option<(String, f64)> {
         tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         if stages == 1 { rng.random_range(1..=2) } else { 1 },
     );
-    for framework in 0..rng.random_range(1..=4) {
+    for name in &names[..rng.random_range(1..=4)] {
         let (load_ms, slots) = (rng.random_range(100..1200), rng.random_range(4..16));
         let _ = write!(
             text,
             "  {}:\n    definition: sim\n    base_server_flags: {{load_ms: {load_ms}, step_base_us: {base_us}, max_num_seqs: {slots}}}\n    \
              search_space:\n      max_num_seqs: [2, 3, {}]\n      load_ms: [{}, {}]\n      step_base_us: [{}]\n",
-            names[framework],
+            name,
             2 * slots,
             load_ms / 2,
             load_ms * 3 / 2,
