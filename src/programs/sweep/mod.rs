@@ -135,7 +135,8 @@ fn dry_run(args: &Args, folder: &SweepFolder) -> Result<ExitStatus> {
     let resumes = !raw.is_empty();
     let mut lines = vec![steps::validate(args, folder).to_string(), steps::expand(args, folder, resumes).to_string()];
     lines.extend(resumes.then(|| steps::normalize(folder, &raw).to_string()));
-    let pipe = steps::measure(args, folder, resumes).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
+    let pipe =
+        steps::measure(args, folder, resumes, true).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
     lines.push(format!("{pipe} >> {}", crate::base::shell::quote(&next.display().to_string())));
     let all: Vec<PathBuf> = raw.into_iter().chain([next]).collect();
     lines.push(steps::normalize(folder, &all).to_string());
@@ -288,8 +289,8 @@ impl Sweep<'_> {
     }
 
     /// Runs the pipe that measures.
-    fn measure(&mut self, args: &Args, resumes: bool) -> Result<()> {
-        self.run_pipe(&steps::measure(args, &self.folder, resumes))
+    fn measure(&mut self, args: &Args, resumes: bool, one_each: bool) -> Result<()> {
+        self.run_pipe(&steps::measure(args, &self.folder, resumes, one_each))
     }
 
     /// Runs a pipe. The rows are in their file even if this program is killed.

@@ -30,7 +30,7 @@ impl Sweep<'_> {
         let is_staged = folder::is_staged(&self.folder.path("plan.jsonl"), self.notice)?;
         if fit.is_none() && self.args.share.is_none() && !is_staged {
             self.tell_stage(None);
-            return self.measure(&self.with_time(), resumes);
+            return self.measure(&self.with_time(), resumes, true);
         }
         let (mut stage, mut pipes, mut least, mut pause) = (None, 0, usize::MAX, None::<Stopwatch>);
         for pipe in 0.. {
@@ -48,7 +48,8 @@ impl Sweep<'_> {
                 self.begin_stage(next, runs, fit.is_some());
             }
             self.pause = pause.map_or(self.pause, |pause| pause.elapsed());
-            self.measure(&args, resumes)?;
+            // What the time cut off is first again: others must not wait for it.
+            self.measure(&args, resumes, pipes == 0)?;
             pause = Some(Stopwatch::start());
             // Of --fit the last pipe writes what did not fit.
             let is_over = args.budget.is_some_and(|budget| budget.is_zero());
