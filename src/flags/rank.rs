@@ -22,6 +22,7 @@ Examples:
   bench-rank results.jsonl --weights chat=0.7,summarization=0.3
   bench-rank --baseline last-release.jsonl results.jsonl && echo no regression
   bench-rank results.jsonl --explain 'vllm max_num_seqs=64'
+  bench-rank results.jsonl --deploy --as systemd > server.service
   bench-rank results.jsonl --format jsonl | jq 'select(.record == \"decision\")'
 
 Candidates are ordered by: meets the SLA, throughput, output tokens per second, lower TTFT, lower TPOT (ITL is used and \
@@ -107,6 +108,12 @@ pub struct Args {
     /// id or its flags: vllm-1a2b3c4d, max_num_seqs=64, 'vllm baseline'
     #[arg(long, value_name = "CANDIDATE", conflicts_with = "baseline")]
     pub explain: Option<String>,
+    /// Print a file that deploys the winner, or CANDIDATE (as for --explain), with what was measured of it as comments
+    #[arg(long, value_name = "CANDIDATE", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with_all = ["baseline", "explain"])]
+    pub deploy: Option<String>,
+    /// With --deploy: the form of the file
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = DeployForm::Script, requires = "deploy")]
+    pub form: DeployForm,
     /// Say first in the report that runs of the plan are missing, why (interrupted, failed, budget or running), and which frameworks
     /// were never started
     #[arg(long, value_name = "REASON:DONE/PLANNED[:NAME,…]")]
@@ -157,6 +164,19 @@ pub enum ReportFormat {
     Csv,
     /// A decision row for each ranking, then result rows with rank, group and verdict
     Jsonl,
+}
+
+/// How a candidate is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeployForm {
+    /// A shell script
+    Script,
+    /// A unit of systemd
+    Systemd,
+    /// A file of Docker Compose, for a server that ran in a container
+    Compose,
+    /// A Deployment of Kubernetes, for a server that ran in a container
+    Kubernetes,
 }
 
 /// Reads a metric; an unknown word gets the metric that contains it as a suggestion: `qps` → `max_qps`.

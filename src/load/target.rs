@@ -148,7 +148,6 @@ impl Target {
             cpus: None,
             facts: Members::new(),
             cold: false,
-            start: None,
             started_at: now.clone(),
             simulated,
         };

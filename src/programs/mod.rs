@@ -3,6 +3,7 @@
 pub mod capture;
 mod claims;
 pub mod convert;
+mod deploy;
 mod doctor;
 pub mod earlier;
 pub mod emit;

@@ -8,6 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::rank::{Args, ReportFormat};
+use crate::programs::deploy;
 use crate::programs::stdio;
 use crate::programs::stdio::Output;
 use crate::rank::{Intake, RankOptions, Ranking, rank, release};
@@ -38,6 +39,11 @@ pub fn main() -> ExitCode {
         check_scenarios(&ranking, &args)?;
         if let Some(name) = &args.explain {
             out.bytes(explain::explain(&ranking, name)?.as_bytes())?;
+            out.finish()?;
+            return Ok(ExitStatus::Done);
+        }
+        if let Some(name) = &args.deploy {
+            out.bytes(deploy::text(&ranking, name, args.form, notice)?.as_bytes())?;
             out.finish()?;
             return Ok(ExitStatus::Done);
         }

@@ -16,7 +16,7 @@ use crate::base::{redact, shell};
 use crate::rows::jsonl;
 use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
-use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason, StartKind};
+use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason};
 
 /// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -248,6 +248,12 @@ impl Entry {
         ]
     }
 
+    /// A fact about where it ran, by its key in `environment`; empty if the row does not have it.
+    #[must_use]
+    pub fn environment(&self, key: &str) -> &str {
+        self.text(&["environment", key])
+    }
+
     /// `quality.simulated` and `quality.smoke`, if the row has them.
     #[must_use]
     pub fn simulated_and_smoke(&self) -> [Option<bool>; 2] {
@@ -318,12 +324,6 @@ impl Entry {
     #[must_use]
     pub fn ready_s(&self) -> Option<f64> {
         self.number(&["startup", "ready_ms"]).map(|ms| ms / 1000.0)
-    }
-
-    /// Whether that start found what an earlier one had compiled; `None` if nothing is kept.
-    #[must_use]
-    pub fn start(&self) -> Option<StartKind> {
-        self.text(&["startup", "start"]).parse().ok()
     }
 
     /// The row's own threshold of a limit, by its key in `sla`.

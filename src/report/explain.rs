@@ -20,7 +20,7 @@ const NAMED: usize = 8;
 /// # Errors
 /// A name of no candidate, or of several.
 pub fn explain(ranking: &Ranking, name: &str) -> Result<String> {
-    let entry = find(ranking, name)?;
+    let entry = find(ranking, name, "--explain")?;
     let mut out = String::new();
     put(&mut out, &format!("# {}\n", escape(&plain(&candidate(entry), true))));
     if changes(entry) != *entry.candidate_id {
@@ -55,7 +55,11 @@ pub fn explain(ranking: &Ranking, name: &str) -> Result<String> {
     Ok(out)
 }
 
-fn find<'a>(ranking: &'a Ranking, name: &str) -> Result<&'a Entry> {
+/// The candidate with a name that `flag` gives: its id, or its flags, each also after the framework.
+///
+/// # Errors
+/// A name of no candidate, or of several.
+pub fn find<'a>(ranking: &'a Ranking, name: &str, flag: &str) -> Result<&'a Entry> {
     let named = |entry: &&Entry| {
         let with_framework = |own: &str| format!("{} {own}", entry.framework);
         let (id, changes) = (&*entry.candidate_id, entry.changes());
@@ -76,12 +80,12 @@ fn find<'a>(ranking: &'a Ranking, name: &str) -> Result<&'a Entry> {
     match found.as_slice() {
         [one] => Ok(one),
         [] => {
-            let why = format!("--explain {name:?}: no such candidate; known: {}", list(&mut ranking.all()));
+            let why = format!("{flag} {name:?}: no such candidate; known: {}", list(&mut ranking.all()));
             Err(Error::new(why))
         }
         several => {
             let all = list(&mut several.iter().copied());
-            Err(Error::new(format!("--explain {name:?} names several candidates: {all}; name the framework too")))
+            Err(Error::new(format!("{flag} {name:?} names several candidates: {all}; name the framework too")))
         }
     }
 }

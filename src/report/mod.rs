@@ -4,6 +4,7 @@ mod capacity;
 mod caveat;
 mod columns;
 pub mod csv;
+pub mod deploy;
 pub mod explain;
 mod facts;
 mod handoff;

@@ -2,17 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod archives;
-mod caches;
 mod check;
 mod commands;
 mod cookbook;
+mod deploy;
 mod docs;
 mod doctor;
 mod example;
 mod expand;
 mod findings;
 mod fit;
-mod fitted_nights;
 mod flags;
 mod fuzz;
 mod gpus;
@@ -25,9 +24,11 @@ mod layers;
 mod load;
 mod make;
 mod man;
+mod man_formats;
 mod native;
 mod nights;
 mod nodes;
+mod package;
 mod pages;
 mod pipeline;
 mod planted;

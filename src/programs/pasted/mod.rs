@@ -1,7 +1,7 @@
 //! A new plan from a pasted command: `bench-validate --new --from-command 'docker run … vllm serve … -tp 8 …'`.
 
 mod compose;
-mod container;
+pub mod container;
 mod document;
 mod manifest;
 mod outer;
