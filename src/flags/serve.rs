@@ -80,6 +80,10 @@ pub struct Args {
     /// Keep the servers off these CPUs, such as 0-1,4, which bench-load --client-cpus uses
     #[arg(long, value_name = "LIST", help_heading = "Server")]
     pub client_cpus: Option<CpuList>,
+    /// Keep what servers compile in DIR, one folder for each version of a framework and GPU, so that later ones start faster; also of
+    /// containers. Variables that the plan sets stay
+    #[arg(long, value_name = "DIR", help_heading = "Server")]
+    pub caches: Option<PathBuf>,
     /// Port for the servers instead of a free one
     #[arg(long, help_heading = "Server")]
     pub port: Option<u16>,

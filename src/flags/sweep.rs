@@ -30,7 +30,7 @@ Examples:
   bench-sweep --report results/m1                             what it has measured so far, at any time
 
 Everything is written to DIR: plan.jsonl candidates.jsonl raw/NNNN.jsonl results.jsonl report.md report.html report.csv \
-help/ logs/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
+help/ logs/ caches/. Rerun with the same DIR to resume. Ctrl-C, SIGTERM or SIGHUP stops the server, saves all rows and still writes \
 the report; a second one stops the programs at once. If bench-sweep itself is killed, the programs that it started stop as \
 after SIGTERM. One sweep runs in a folder at a time.
 
@@ -113,6 +113,12 @@ pub struct Args {
     /// When resuming: which failed runs to run again
     #[arg(long, value_enum, default_value_t = RetryPolicy::Transient)]
     pub retry: RetryPolicy,
+    /// Keep what servers compile in DIR instead of OUT/caches: one folder for each version of a framework and GPU
+    #[arg(long, value_name = "DIR")]
+    pub caches: Option<PathBuf>,
+    /// Do not keep what servers compile: each keeps it where it usually does
+    #[arg(long, conflicts_with = "caches")]
+    pub no_caches: bool,
     /// CPUs for bench-load alone, such as 0-1,4: servers on this host run on the others
     #[arg(long, value_name = "LIST")]
     pub client_cpus: Option<CpuList>,

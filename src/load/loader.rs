@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ use super::stop::StopReason;
 use super::workers::WorkerThreads;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
-use crate::metrics::search::SearchRange;
+use crate::metrics::search::{LengthNeed, SearchRange, run_s};
 use crate::metrics::sla;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{CachePolicy, Candidate, Load, LoadMode, Run, Scenario, Server, Status, Unit};
@@ -227,7 +227,8 @@ impl Loader<'_> {
             let (scenario, load) = leased.scenario_and_load(unit)?;
             let limits = sla::Limits::read(&sla::of_scenario(&candidate.sla, &scenario.name)).with_floor();
             let run = leased.run_row(builder.as_ref().ok(), unit, scenario, load, shard, cpus.as_ref());
-            if let Some((class, why)) = self.skip_reason(&leased, scenario, load, &limits) {
+            let known = answers.get(scenario.name.as_str()).copied().flatten();
+            if let Some((class, why)) = self.skip_reason(&leased, scenario, load, &limits, known) {
                 self.driver.not_run(&run, Status::Skipped, class, &why)?;
                 self.driver.events.unit_over();
                 continue;
@@ -345,7 +346,7 @@ impl Loader<'_> {
             if is_last
                 || !(outcome.saturated || is_short)
                 || !has_prompts
-                || self.skip_reason(leased, scenario, load, spec.sla).is_some()
+                || self.skip_reason(leased, scenario, load, spec.sla, *answer).is_some()
             {
                 let (sample, gaps) = (&outcome.sample, outcome.gaps.as_ref());
                 let ended = EndedRun { sample, gaps, saturated: outcome.saturated };
@@ -395,6 +396,7 @@ impl Loader<'_> {
         scenario: &Scenario,
         load: &Load,
         limits: &sla::Limits,
+        answer_s: Option<f64>,
     ) -> Option<(FailureClass, String)> {
         let unsupported = |why: &str| Some((FailureClass::Unsupported, why.to_string()));
         if load.mode == LoadMode::Closed && load.users.is_none() && load.concurrency.is_none_or(|n| n == 0) {
@@ -425,7 +427,13 @@ impl Loader<'_> {
         let left = leased.time_left()?;
         let deadline = leased.server.deadline.as_deref().unwrap_or_default();
         let why = || format!("it would not have finished before the deadline {deadline}");
-        (self.driver.longest > left).then(|| (FailureClass::Budget, why()))
+        let bench = &leased.candidate.benchmark;
+        let length = LengthNeed::once(load.mode).length(bench.num_prompts, bench.duration_s, load, answer_s);
+        let warm_s = |answer: f64| f64::from(bench.warmup_requests) * answer + bench.warmup_s.unwrap_or(0.0);
+        let own = run_s(&length, load).zip(answer_s).map(|(run, answer)| run + warm_s(answer));
+        // A search looks at its runs itself.
+        let own = own.filter(|_| !load.is_search()).map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX));
+        (own.unwrap_or(self.driver.longest) > left).then(|| (FailureClass::Budget, why()))
     }
 }
 

@@ -14,7 +14,7 @@ use super::stop::StopReason;
 use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::Result;
 use crate::metrics::sample::Sample;
-use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult};
+use crate::metrics::search::{LoadSearch, Pilot, ProbeOutcome, ProbeRun, SearchRange, SearchResult, run_s};
 use crate::rows::kinds::{Load, Request, RequestStatus, Run, RunLength, SearchEnd, Unit};
 use crate::rows::row::Row;
 use crate::rows::words::{Phase, SearchEndReason, SearchedLoad};
@@ -44,9 +44,9 @@ pub struct SearchContext<'a> {
 
 impl SearchContext<'_> {
     /// True if a run of this length would not end in time.
-    fn is_late(&self, longest: Duration, length: &RunLength) -> bool {
-        let own = length.due_s.unwrap_or(0.0) + length.answer_s.unwrap_or(0.0);
-        let takes = longest.max(Duration::try_from_secs_f64(own).unwrap_or(Duration::MAX));
+    fn is_late(&self, longest: Duration, length: &RunLength, load: &Load) -> bool {
+        let own = |s: f64| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
+        let takes = run_s(length, load).map_or_else(|| longest.max(own(length.due_s.unwrap_or(0.0))), own);
         self.until.is_some_and(|until| Instant::now().checked_add(takes).is_none_or(|end| end > until))
     }
 }
@@ -103,7 +103,7 @@ pub async fn search(
         let mut run = context.run.clone();
         let length = probe.need.length(bench.num_prompts, bench.duration_s, &load, *answer);
         let length = spec.scenario.limited(length, sent.len(), bench.num_prompts);
-        if context.is_late(driver.longest, &length) {
+        if context.is_late(driver.longest, &length, &load) {
             reason = Some(SearchEndReason::Budget);
             break;
         }

@@ -148,6 +148,7 @@ impl Target {
             cpus: None,
             facts: Members::new(),
             cold: false,
+            start: None,
             started_at: now.clone(),
             simulated,
         };

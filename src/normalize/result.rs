@@ -302,6 +302,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
     if let Some(server) = server {
         startup.extend(server.ready_ms.map(|ms| ("ready_ms".to_string(), ms.into())));
         startup.extend(server.ready_ms.map(|_| ("cold".to_string(), server.cold.into())));
+        startup.extend(server.start.map(|start| ("start".to_string(), start.as_str().into())));
         for (name, value) in &server.facts {
             // The suffix of a key says whether it is a time, an amount, or otherwise a setting.
             let block = match value {

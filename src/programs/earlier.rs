@@ -17,7 +17,7 @@ use crate::rows::jsonl::RowPlace;
 use crate::rows::kinds::{Candidate, Load, NodeRow, ResultRow, Status};
 use crate::rows::resume::{ATTEMPTS, BAD_NODES, closes, is_cut};
 use crate::rows::row::Row;
-use crate::rows::words::{FailureClass, Stage};
+use crate::rows::words::{FailureClass, Stage, StartKind};
 
 /// Maximum size of a plan row, bytes.
 const MAX_PLAN: u64 = 16 << 20;
@@ -145,12 +145,13 @@ fn results(rows: &[(Row, RowPlace)]) -> impl Iterator<Item = (&Row, ResultRow)> 
 /// How long servers took to start and units to run, according to result rows.
 #[must_use]
 pub fn times(rows: &[(Row, RowPlace)]) -> Observed {
-    let mut servers: BTreeMap<String, (String, f64)> = BTreeMap::new();
+    let mut servers: BTreeMap<String, ((String, Option<StartKind>), f64)> = BTreeMap::new();
     let mut units: BTreeMap<(String, String), (UnitKind, f64)> = BTreeMap::new();
     for (_, result) in results(rows) {
         let (Some(run), Some(block)) = (result.run, result.candidate) else { continue };
         if let Some(ready) = result.startup.get("ready_ms").and_then(serde_json::Value::as_f64) {
-            servers.insert(run.server_id.clone(), (result.framework, ready / 1000.0));
+            let start = result.startup.get("start").and_then(|start| start.as_str()?.parse().ok());
+            servers.insert(run.server_id.clone(), ((result.framework, start), ready / 1000.0));
         }
         let times = run.ended_at.as_ref().and_then(|end| {
             Some(end.parse::<Timestamp>().ok()?.duration_since(run.started_at.parse().ok()?).as_secs_f64())
@@ -163,7 +164,14 @@ pub fn times(rows: &[(Row, RowPlace)]) -> Observed {
             units.entry((run.server_id, unit)).or_insert((kind, 0.0)).1 += seconds;
         }
     }
-    Observed { ready_s: means(servers.into_values()), unit_s: means(units.into_values()) }
+    // The next start is warm where one was: of cold ones only a framework without warm ones is known by.
+    let mut ready_s = BTreeMap::new();
+    for ((framework, start), seconds) in means(servers.into_values()) {
+        if start == Some(StartKind::Warm) || !ready_s.contains_key(&framework) {
+            ready_s.insert(framework, seconds);
+        }
+    }
+    Observed { ready_s, unit_s: means(units.into_values()) }
 }
 
 /// The mean value of each key.
@@ -290,4 +298,33 @@ pub fn leaders(ranking: &Ranking) -> BTreeMap<String, String> {
         }
     }
     leaders.into_iter().map(|(framework, (_, candidate))| (framework, candidate)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A result of a server that was ready after so many seconds.
+    fn result(server: &str, framework: &str, start: Value, ready_s: f64) -> (Row, RowPlace) {
+        let mut row = json!(ResultRow::new(framework, "c", "m", Status::Ok));
+        row["startup"] = json!({"ready_ms": ready_s * 1000.0, "start": start});
+        row["candidate"] = json!({"changed": {}, "baseline": true, "index": 0, "of": 1});
+        row["run"] = json!({"run_id": server, "server_id": server, "repeat": 0, "client": "bench-load",
+                            "started_at": "2026-01-01T00:00:00Z", "requests": {}});
+        (Row::new("result", &row), RowPlace { name: "x".into(), line: 1 })
+    }
+
+    #[test]
+    fn the_next_start_takes_as_long_as_warm_ones_took() {
+        let rows = [
+            result("1", "a", "cold".into(), 300.0),
+            result("2", "a", "warm".into(), 50.0),
+            result("3", "a", "warm".into(), 70.0),
+            result("4", "b", "cold".into(), 200.0),
+            result("5", "c", Value::Null, 30.0),
+        ];
+        let expected = [("a", 60.0), ("b", 200.0), ("c", 30.0)].map(|(name, s)| (name.to_string(), s));
+        assert_eq!(times(&rows).ready_s, BTreeMap::from(expected));
+    }
 }

@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
         let options = ServeOptions {
             frameworks: stdio::frameworks(args.frameworks.as_deref())?,
             artifacts: args.artifacts,
+            caches: args.caches,
             port: args.port,
             ready_timeout: args.ready_timeout,
             lease_timeout: args.lease_timeout,

@@ -1,6 +1,7 @@
 //! GPUs and cost to serve a peak request rate with a candidate.
 
 use super::trial::Trial;
+use crate::rows::words::StartKind;
 
 /// Assumptions of a capacity card.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -41,6 +42,8 @@ pub struct CapacityCard {
     pub kv_tokens: Option<f64>,
     /// Time from start to ready, s.
     pub ready_s: Option<f64>,
+    /// Whether it found what an earlier start had compiled.
+    pub start: Option<StartKind>,
 }
 
 /// The card of a trial.
@@ -73,5 +76,6 @@ pub fn card(trial: &Trial, demand: CapacityDemand) -> CapacityCard {
         joules: metric("energy_j").zip(metric("total_output_tokens")).map(|(joules, tokens)| joules / tokens),
         kv_tokens: trial.entry().kv_cache_tokens(),
         ready_s: trial.entry().ready_s(),
+        start: trial.entry().start(),
     }
 }

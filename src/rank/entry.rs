@@ -16,7 +16,7 @@ use crate::base::{redact, shell};
 use crate::rows::jsonl;
 use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Substitution};
 use crate::rows::row::Row;
-use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason};
+use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason, StartKind};
 
 /// The values that decide a rank; `None` if not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -324,6 +324,12 @@ impl Entry {
     #[must_use]
     pub fn ready_s(&self) -> Option<f64> {
         self.number(&["startup", "ready_ms"]).map(|ms| ms / 1000.0)
+    }
+
+    /// Whether that start found what an earlier one had compiled; `None` if nothing is kept.
+    #[must_use]
+    pub fn start(&self) -> Option<StartKind> {
+        self.text(&["startup", "start"]).parse().ok()
     }
 
     /// The row's own threshold of a limit, by its key in `sla`.

@@ -31,7 +31,8 @@ pub fn lines(card: &CapacityCard, demand: CapacityDemand) -> Vec<(String, String
     put("Cost per million tokens, prompt + output, at full utilization".into(), card.cost_total, "");
     put("Energy per output token".into(), card.joules, " J");
     put("KV cache capacity".into(), card.kv_tokens, " tokens");
-    put("Startup time".into(), card.ready_s, " s");
+    let start = card.start.map_or(String::new(), |start| format!(", {start}"));
+    put(format!("Startup time{start}"), card.ready_s, " s");
     if let Some((peak, offered)) = demand.peak_qps.zip(card.offered) {
         let why = format!(
             "unknown: {offered} req/s was offered, a replica may serve more; search the highest rate (benchmark.qps)"

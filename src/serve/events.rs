@@ -60,7 +60,8 @@ impl<'a> CandidateEvents<'a> {
         self.notice.progress(&text, || self.row(ProgressEvent::Moving, None, &text));
     }
 
-    /// It is ready. Cold: the first start of its model, which may have loaded it from a slow disk.
+    /// It is ready. Cold: it did not find what an earlier one compiled, or, where that is not kept, it is the first start of its model,
+    /// which may have loaded it from a slow disk.
     pub fn ready(&self, after: Duration, cold: bool) {
         let how = if cold { "cold" } else { "warm" };
         self.tell(ProgressEvent::Ready, Some(after), &format!("ready after {} ({how})", brief(after)));

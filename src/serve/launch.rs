@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::caches::CacheFolder;
 use super::failure::CandidateFailure;
 use super::launch_commands::LaunchCommands;
 use super::lifecycle::Lifecycle;
@@ -19,7 +20,7 @@ use crate::engines::framework::Framework;
 use crate::engines::launcher::{LaunchTarget, LauncherChain, ResourceLimit, StartValues, launch_command, resolve};
 use crate::rows::kinds::{Artifacts, Candidate, LifecycleStage, ServerState, Smoke};
 use crate::rows::words::FailureClass;
-use crate::rows::words::ReachedBy;
+use crate::rows::words::{ReachedBy, StartKind};
 use crate::system::lease::{monotonic_ns, private_folder};
 use crate::system::process::kernel_log::KernelLog;
 use crate::system::process::{cgroup, proc};
@@ -62,6 +63,10 @@ pub struct Launch {
     pub launch_command: Option<String>,
     /// The CPUs that are left to it, where the client has some of its own.
     pub cpus: Option<String>,
+    /// What it finds of earlier starts, if that is kept.
+    pub start: Option<StartKind>,
+    /// Where it is kept.
+    caches: Option<CacheFolder>,
 }
 
 impl Launch {
@@ -69,7 +74,14 @@ impl Launch {
     ///
     /// # Errors
     /// When no port is free, a file cannot be written, or the command names an unset environment variable.
-    pub fn prepare(candidate: &Candidate, options: &ServeOptions, refused_limits: &[ResourceLimit]) -> Result<Self> {
+    pub(super) fn prepare(
+        candidate: &Candidate,
+        options: &ServeOptions,
+        refused_limits: &[ResourceLimit],
+        caches: Option<CacheFolder>,
+    ) -> Result<Self> {
+        let with_caches = caches.as_ref().map(|caches| caches.given_to(&candidate.server));
+        let server = with_caches.as_ref().unwrap_or(&candidate.server);
         let port = match options.port {
             Some(port) => port,
             None => proc::free_port().context("no free port found")?,
@@ -107,8 +119,8 @@ impl Launch {
             owner: &owner,
             refused_limits,
         };
-        let chain = LauncherChain::new(launchers, &candidate.server, &argv, &start)?;
-        let shown = LauncherChain::new(launchers, &candidate.server, &named, &start)?.start;
+        let chain = LauncherChain::new(launchers, server, &argv, &start)?;
+        let shown = LauncherChain::new(launchers, server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
         // Help and version are asked of the program that serves, if the framework knows it.
         let beside = |framework: &Framework, command: &[String]| match framework.alike(&candidate.server.argv, command)
@@ -137,7 +149,7 @@ impl Launch {
         };
         let (attached, reached_by) = (chain.attached()?, chain.reached_by());
         let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
-        let variables = candidate.server.env.iter();
+        let variables = server.env.iter();
         let environment: Vec<(String, String)> =
             variables.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
         secret_file::hide(&redact::files_of_command(&chain.start));
@@ -168,6 +180,8 @@ impl Launch {
             attached: attached.is_some(),
             launch_command,
             cpus,
+            start: caches.as_ref().map(CacheFolder::start),
+            caches,
         })
     }
 
@@ -218,6 +232,11 @@ impl Launch {
     #[must_use]
     pub fn stages(&self) -> Vec<LifecycleStage> {
         self.lifecycle.borrow().stages()
+    }
+
+    /// Records that what it compiled is there for the next start.
+    pub(super) fn has_served(&self) {
+        self.caches.iter().for_each(CacheFolder::has_served);
     }
 
     /// Records the result of the smoke test.

@@ -17,7 +17,7 @@ use crate::engines::framework::{Framework, ServerPhase};
 use crate::engines::gpu::Gpu;
 use crate::rows::kinds::{ServerAddress, ServerState, Status};
 use crate::rows::row::Row;
-use crate::rows::words::FailureClass;
+use crate::rows::words::{FailureClass, StartKind};
 use crate::system::lease::LeaseOffer;
 use crate::system::process::{proc, reader_left};
 
@@ -47,7 +47,8 @@ impl Supervisor<'_> {
         let facts = rows::ServerFacts { endpoint, budget_left, cold, gpus };
         let server_row = rows::server(row.clone(), candidate, launch, &ready, facts);
         launch.enter(ServerState::Ready, Some(self.options.lease_timeout));
-        events.ready(ready.ready, cold);
+        launch.has_served();
+        events.ready(ready.ready, launch.start.map_or(cold, |start| start == StartKind::Cold));
         let written = if self.options.smoke { Ok(()) } else { self.out.write(&server_row) };
         if let Err(e) = written {
             ready.child.stop(self.options.grace).await;

@@ -8,6 +8,7 @@
 //! `supervisor` takes the candidates one by one; `launch` prepares a start, `start` waits until the server is ready,
 //! `leased` watches it in use and stops it.
 
+mod caches;
 mod child;
 mod diagnosis;
 mod earlier;

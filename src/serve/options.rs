@@ -13,6 +13,8 @@ pub struct ServeOptions {
     pub frameworks: Frameworks,
     /// Folder of logs and option files.
     pub artifacts: PathBuf,
+    /// Folder of what servers compile, which later ones find; `None`: each server keeps it where it usually does.
+    pub caches: Option<PathBuf>,
     /// Use this port instead of a free one.
     pub port: Option<u16>,
     /// How long a server may take to become ready, instead of the definition's limit.

@@ -49,6 +49,7 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
         cpus: launch.cpus.clone(),
         facts: ready.child.log.facts(),
         cold,
+        start: launch.start,
         started_at: now.to_string(),
         simulated: candidate.simulated || ready.simulated,
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::Receiver;
 
+use super::caches::CacheFolder;
 use super::earlier::EarlierStarts;
 use super::events::{CandidateEvents, ServeProgress};
 use super::failure::{CandidateFailure, NextStep};
@@ -21,6 +22,7 @@ use super::start::{FailedStart, StartContext};
 use super::{preflight, rows, start};
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
+use crate::engines::framework::Framework;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{Candidate, Members, ServerState};
 use crate::rows::row::Row;
@@ -209,7 +211,11 @@ impl Supervisor<'_> {
             return Ok(NextStep::Broken(error));
         }
         let refused_limits = self.refused_limits(candidate).await;
-        let launch = match Launch::prepare(candidate, self.options, &refused_limits) {
+        let caches = match self.caches(candidate, framework).await {
+            Ok(caches) => caches,
+            Err(e) => return self.fail(&events, candidate, row, None, CandidateFailure::from(e)).await,
+        };
+        let launch = match Launch::prepare(candidate, self.options, &refused_limits, caches) {
             Ok(launch) => launch,
             Err(e) => {
                 return self.fail(&events, candidate, row, None, CandidateFailure::from(e)).await;
@@ -252,6 +258,18 @@ impl Supervisor<'_> {
             }
             Err(failed) => self.fail(&events, candidate, row, Some(&launch), failed).await,
         }
+    }
+
+    /// Where the server keeps what it compiles.
+    async fn caches(&self, candidate: &Candidate, framework: &Framework) -> Result<Option<CacheFolder>> {
+        let Some(all) = self.options.caches.as_ref().filter(|_| !framework.caches.is_empty()) else { return Ok(None) };
+        let found = match (&candidate.hardware.gpu_model, &self.probe) {
+            (None, Some(probe)) => preflight::gpus(probe, candidate).await.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let on_cpu = (candidate.hardware.gpu_count == Some(0)).then_some("cpu");
+        let gpu = on_cpu.or(candidate.hardware.gpu_model.as_deref()).or(found.first().map(|gpu| gpu.name.as_str()));
+        CacheFolder::of(all, candidate, framework, self.options.frameworks.launchers(), gpu)
     }
 
     /// Stops what was started and writes the candidate's row as its `server_end`.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod archives;
+mod caches;
 mod check;
 mod commands;
 mod cookbook;
@@ -12,6 +13,7 @@ mod example;
 mod expand;
 mod findings;
 mod fit;
+mod fitted_nights;
 mod flags;
 mod fuzz;
 mod gpus;

@@ -287,8 +287,8 @@ fn a_dry_run_prints_the_commands_and_writes_nothing() {
         "bench-validate --format jsonl --unknown-flags fail --preflight --capture-help results/plan/help --output \
          results/plan/plan.jsonl -- plan.yaml\n\
          bench-expand --budget 60 --stage plain --fit none --output results/plan/candidates.jsonl results/plan/plan.jsonl\n\
-         bench-expand --quiet --budget 60 results/plan/plan.jsonl | bench-serve --artifacts results/plan/logs --budget 60 | \
-         bench-load >> results/plan/raw/0001.jsonl\n\
+         bench-expand --quiet --budget 60 results/plan/plan.jsonl | bench-serve --artifacts results/plan/logs --budget 60 \
+         --caches results/plan/caches | bench-load >> results/plan/raw/0001.jsonl\n\
          bench-normalize --quiet --output results/plan/results.jsonl results/plan/raw/0001.jsonl\n\
          bench-rank --quiet --format md --output results/plan/report.md results/plan/results.jsonl\n\
          bench-rank --quiet --format csv --output results/plan/report.csv results/plan/results.jsonl\n\

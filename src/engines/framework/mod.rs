@@ -23,8 +23,8 @@ pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
 pub use self::options::OptionPrecedence;
 pub use self::parts::{
-    Booleans, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping, MetricsEndpoint,
-    Parallelism, PlanStarter, PromptLimit, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
+    Booleans, CachePath, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping,
+    MetricsEndpoint, Parallelism, PlanStarter, PromptLimit, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
 };
 pub use self::role::KnobRole;
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
@@ -135,6 +135,9 @@ pub struct Framework {
     /// Environment variables of the server; null inherits the value.
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,
+    /// Environment variables for the paths of what it compiles and keeps: `VLLM_CACHE_ROOT: {folder: vllm}`.
+    #[serde(default)]
+    pub caches: BTreeMap<String, CachePath>,
     /// Default options of launchers, by launcher: `docker: --shm-size 16g`.
     #[serde(default)]
     pub launcher_options: BTreeMap<String, String>,
@@ -274,6 +277,13 @@ impl Framework {
     fn check(&self) -> Result<()> {
         if self.command.is_empty() || self.commands.iter().any(|entry| entry.command.is_empty()) {
             return Err(Error::new("`command` is empty"));
+        }
+        let outside = |path: &&CachePath| {
+            let (CachePath::Folder(path) | CachePath::File(path)) = path;
+            path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..")
+        };
+        if let Some(path) = self.caches.values().find(outside) {
+            return Err(Error::new(format!("{path:?} in `caches` is not a path inside the folder of caches")));
         }
         let own = [&self.model_flag, &self.served_name_flag].into_iter().flatten();
         let own: Vec<&String> = own.chain([&self.host_flag, &self.port_flag]).collect();

@@ -328,3 +328,13 @@ pub struct RequestStyle {
     #[serde(default)]
     pub connections: Connections,
 }
+
+/// A path inside the folder of what a framework compiles; `{candidate}` in it is the id of the candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePath {
+    /// A folder, which bench-serve creates.
+    Folder(String),
+    /// A file, which the server writes.
+    File(String),
+}

@@ -69,6 +69,18 @@ pub fn answers(length: &RunLength, load: &Load, answer_s: Option<f64>) -> f64 {
     all.map_or(0.0, |all| all - RAMP)
 }
 
+/// Time that a run of this length takes if the server keeps up, s; `None` if that is not known.
+#[must_use]
+pub fn run_s(length: &RunLength, load: &Load) -> Option<f64> {
+    match load.mode {
+        LoadMode::Open => Some(length.due_s? + length.answer_s?),
+        LoadMode::Closed => {
+            Some((f64::from(length.requests) / f64::from(load.concurrency?.max(1))).ceil() * length.answer_s?)
+        }
+        LoadMode::Burst => None,
+    }
+}
+
 /// The length of an answer, s: the 95th percentile of E2E. `None` without one.
 #[must_use]
 pub fn answer_s(sample: &Sample) -> Option<f64> {

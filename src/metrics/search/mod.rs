@@ -21,7 +21,7 @@ pub use self::advance::{BEST, MOST, advancing};
 pub use self::evidence::{Evidence, LoadVerdict};
 pub use self::judge::ProbeRun;
 pub use self::ladder::{Ladder, RATIO, SearchRange};
-pub use self::length::{LengthNeed, STEADY_ANSWERS, answer_s, answers};
+pub use self::length::{LengthNeed, STEADY_ANSWERS, answer_s, answers, run_s};
 pub use self::pilot::{PILOT_START, Pilot};
 
 use self::entrant::Entrant;

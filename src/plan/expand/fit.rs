@@ -134,21 +134,41 @@ impl Fitted {
         let lines = self.given_up.iter().map(|(what, saves)| format!("{what} ({})", in_words(*saves)));
         lines.collect::<Vec<_>>().join(", ")
     }
+}
 
-    /// The candidate rows of what was given up of the current stage, with the reason.
-    #[must_use]
-    pub fn skipped(&self, of: &[Candidate], seconds: f64) -> Vec<Candidate> {
-        let kept: Vec<&str> = self.stages.iter().flat_map(|s| &s.candidates).map(|c| c.candidate_id.as_str()).collect();
-        let lost = of.iter().filter(|c| c.status.is_none() && !kept.contains(&c.candidate_id.as_str()));
-        let mut all: Vec<Candidate> = lost.cloned().collect();
-        for candidate in &mut all {
-            let left = if seconds > 0.0 { in_words(seconds) } else { "no time".into() };
-            let why = format!("it does not fit into the time: {left} left for what had not run");
-            candidate.position = None;
-            super::skip(candidate, FailureClass::Budget, why);
-        }
-        all
+/// The rows of the candidates that are not among those kept, with the reason.
+#[must_use]
+pub fn skipped(of: &[Candidate], kept: &[Candidate], seconds: f64) -> Vec<Candidate> {
+    let is_kept = |c: &Candidate| kept.iter().any(|kept| kept.candidate_id == c.candidate_id);
+    let mut all: Vec<Candidate> = of.iter().filter(|c| c.status.is_none() && !is_kept(c)).cloned().collect();
+    for candidate in &mut all {
+        let left = if seconds > 0.0 { in_words(seconds) } else { "no time".into() };
+        let why = format!("it does not fit into the time: {left} left for what had not run");
+        candidate.position = None;
+        super::skip(candidate, FailureClass::Budget, why);
     }
+    all
+}
+
+/// Of these candidates, in their order, the runs that are likely to end within `seconds`.
+#[must_use]
+pub fn in_time(
+    candidates: Vec<Candidate>,
+    seconds: f64,
+    mut likely_s: impl FnMut(&Candidate) -> f64,
+) -> Vec<Candidate> {
+    let mut left = seconds;
+    let mut kept = Vec::new();
+    for mut candidate in candidates {
+        while candidate.status.is_none() && !candidate.units.is_empty() && likely_s(&candidate) > left {
+            candidate.units.pop();
+        }
+        if candidate.status.is_some() || !candidate.units.is_empty() {
+            left -= if candidate.status.is_none() { likely_s(&candidate) } else { 0.0 };
+            kept.push(candidate);
+        }
+    }
+    kept
 }
 
 fn ordinal(n: usize) -> String {

@@ -26,7 +26,7 @@ pub use self::cost_table::cost_table;
 pub use self::estimate::{Estimate, in_words};
 pub use self::estimator::{Estimator, Observed, UnitKind};
 pub use self::finalists::{Finalists, FirstPassScore, finalists};
-pub use self::fit::{Fitted, fit};
+pub use self::fit::{Fitted, fit, in_time, skipped};
 pub use self::part::CandidatePart;
 pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
 pub use self::strategy::size;

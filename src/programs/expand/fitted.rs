@@ -6,10 +6,13 @@ use crate::flags::expand::ExpandFormat;
 use crate::flags::fit::FitTime;
 use crate::metrics::search::BEST;
 use crate::plan::Plan;
-use crate::plan::expand::{Fitted, StageCandidates, StagedSweep, fit, likely_stages};
+use crate::plan::expand::{Fitted, StageCandidates, StagedSweep, fit, in_time, likely_stages, skipped};
 use crate::programs::earlier::{self, StageRows};
 use crate::rows::kinds::Candidate;
 use crate::rows::words::Stage;
+
+/// Share of a search that may be missing at its end.
+const CUT: f64 = 0.75;
 
 /// The number of runs that candidates ask for.
 fn runs(candidates: &[Candidate]) -> usize {
@@ -91,13 +94,24 @@ impl Expander<'_> {
             return ChosenRuns { candidates: all, rest, fitted: None };
         };
         let fitted = self.fit_into(rest.clone(), seconds);
-        let skipped = fitted.skipped(&all, seconds);
         let mut kept = fitted.stages.first().map(|stage| stage.candidates.clone()).unwrap_or_default();
+        let is_tight = fitted.likely_s > seconds;
+        if is_tight && !self.estimator.observed.unit_s.is_empty() {
+            // Before anything has run, a guess must not keep everything from running.
+            let (estimator, frameworks) = (&mut self.estimator, &self.frameworks);
+            kept = in_time(kept, seconds, |candidate| {
+                let likely = estimator.estimate(std::iter::once(candidate), frameworks);
+                // A search that the time cuts off counts as far as it came.
+                likely.likely_s() - CUT * likely.search.likely_s
+            });
+        }
+        let skipped = skipped(&all, &kept, seconds);
         if self.args.next {
             let mut frameworks: Vec<&str> = kept.iter().map(|candidate| candidate.framework.as_str()).collect();
             frameworks.sort_unstable();
             frameworks.dedup();
-            let (most, mut n) = (frameworks.len(), 0);
+            // The last ones singly.
+            let (most, mut n) = (if is_tight { 1 } else { frameworks.len() }, 0);
             kept.retain(|candidate| {
                 n += usize::from(candidate.status.is_none());
                 candidate.status.is_some() || n <= most

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::events::{EventCommand, FailureWatch};
 use self::folder::SweepFolder;
@@ -92,9 +93,20 @@ pub fn main() -> ExitCode {
         guard::adopt_orphans()?;
         let runner = PipeRunner::listen(environment(Some(lock.folder())))?;
         let events = args.on_event.as_ref().map(|command| EventCommand::new(command, folder.root(), notice));
-        let (begun, fit) = (Stopwatch::start(), None);
-        let mut sweep =
-            Sweep { args: &args, folder, lock, runner, failed: false, folded: false, events, begun, fit, notice };
+        let (begun, fit, pause) = (Stopwatch::start(), None, Duration::ZERO);
+        let mut sweep = Sweep {
+            args: &args,
+            folder,
+            lock,
+            runner,
+            failed: false,
+            folded: false,
+            events,
+            begun,
+            fit,
+            pause,
+            notice,
+        };
         let exit = sweep.all();
         sweep.tell_end(exit.as_ref().ok().copied());
         signal = sweep.runner.signal();
@@ -123,7 +135,8 @@ fn dry_run(args: &Args, folder: &SweepFolder) -> Result<ExitStatus> {
     let resumes = !raw.is_empty();
     let mut lines = vec![steps::validate(args, folder).to_string(), steps::expand(args, folder, resumes).to_string()];
     lines.extend(resumes.then(|| steps::normalize(folder, &raw).to_string()));
-    let pipe = steps::measure(args, folder, resumes).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
+    let pipe =
+        steps::measure(args, folder, resumes, true).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
     lines.push(format!("{pipe} >> {}", crate::base::shell::quote(&next.display().to_string())));
     let all: Vec<PathBuf> = raw.into_iter().chain([next]).collect();
     lines.push(steps::normalize(folder, &all).to_string());
@@ -161,6 +174,8 @@ struct Sweep<'a> {
     begun: Stopwatch,
     /// The time in which it is to end, from its beginning.
     fit: Option<FitTime>,
+    /// Time between the last two pipes.
+    pause: Duration,
     notice: &'static Notice,
 }
 
@@ -274,8 +289,8 @@ impl Sweep<'_> {
     }
 
     /// Runs the pipe that measures.
-    fn measure(&mut self, args: &Args, resumes: bool) -> Result<()> {
-        self.run_pipe(&steps::measure(args, &self.folder, resumes))
+    fn measure(&mut self, args: &Args, resumes: bool, one_each: bool) -> Result<()> {
+        self.run_pipe(&steps::measure(args, &self.folder, resumes, one_each))
     }
 
     /// Runs a pipe. The rows are in their file even if this program is killed.

@@ -18,6 +18,9 @@ use crate::system::stopwatch::Stopwatch;
 /// Maximum number of pipes of a stage: two more attempts at what failed for a passing reason.
 const ATTEMPTS: usize = 3;
 
+/// The end of a sweep, with a pipe for what did not run and the report, takes so many times as long as the time between two pipes.
+const END: u32 = 2;
+
 impl Sweep<'_> {
     /// Runs the pipe until nothing is left that it can run. Each pipe measures the first stage with runs left: which candidates go on
     /// depends on the rows so far.
@@ -27,9 +30,9 @@ impl Sweep<'_> {
         let is_staged = folder::is_staged(&self.folder.path("plan.jsonl"), self.notice)?;
         if fit.is_none() && self.args.share.is_none() && !is_staged {
             self.tell_stage(None);
-            return self.measure(&self.with_time(), resumes);
+            return self.measure(&self.with_time(), resumes, true);
         }
-        let (mut stage, mut pipes, mut least) = (None, 0, usize::MAX);
+        let (mut stage, mut pipes, mut least, mut pause) = (None, 0, usize::MAX, None::<Stopwatch>);
         for pipe in 0.. {
             let mut args = self.with_time();
             args.budget = args.budget.map(|budget| budget.saturating_sub(begun.elapsed()));
@@ -44,7 +47,10 @@ impl Sweep<'_> {
                 (stage, pipes, least) = (next, 0, usize::MAX);
                 self.begin_stage(next, runs, fit.is_some());
             }
-            self.measure(&args, resumes)?;
+            self.pause = pause.map_or(self.pause, |pause| pause.elapsed());
+            // What the time cut off is first again: others must not wait for it.
+            self.measure(&args, resumes, pipes == 0)?;
+            pause = Some(Stopwatch::start());
             // Of --fit the last pipe writes what did not fit.
             let is_over = args.budget.is_some_and(|budget| budget.is_zero());
             let is_asked = self.is_asked_to_stop();
@@ -98,7 +104,7 @@ impl Sweep<'_> {
     fn with_time(&self) -> Args {
         let left = self.fit.map(|fit| match fit {
             FitTime::Unlimited => fit,
-            FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed())),
+            FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed() + END * self.pause)),
         });
         Args { end: FitArgs { fit: left, until: None }, ..self.args.clone() }
     }

@@ -33,14 +33,18 @@ pub fn expand_left(args: &Args, folder: &SweepFolder, retry: RetryPolicy, quiet:
     // All of them, whether there is time for them or not.
     let end = FitArgs { fit: Some(FitTime::Unlimited), until: None };
     let args = Args { end, ..args.clone() };
-    left(&args, folder, Some(retry), quiet).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
+    left(&args, folder, Some(retry), quiet, true).arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
 /// The candidates with runs left; `retry` is for runs that `results.jsonl` has, `None` if there are none.
-fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool) -> Invocation {
+/// With a limit of time only the next of each framework, if `one_each`.
+fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bool, one_each: bool) -> Invocation {
     let all = candidates(args, quiet);
     let all = match args.end.fit {
-        Some(FitTime::Within(time)) => all.arg("--fit").arg(format!("{:.0}s", time.as_secs_f64())).arg("--next"),
+        Some(FitTime::Within(time)) => {
+            let all = all.arg("--fit").arg(format!("{:.0}s", time.as_secs_f64()));
+            if one_each { all.arg("--next") } else { all }
+        }
         Some(FitTime::Unlimited) => all.args(["--fit", "none"]),
         None => all,
     };
@@ -52,7 +56,7 @@ fn left(args: &Args, folder: &SweepFolder, retry: Option<RetryPolicy>, quiet: bo
 
 /// Writes the candidates of the next pipe to `output`.
 pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, quiet: bool, output: &Path) -> Invocation {
-    let left = left(args, folder, resumes.then_some(args.retry), quiet);
+    let left = left(args, folder, resumes.then_some(args.retry), quiet, true);
     left.arg("--output").arg(output).arg(folder.path("plan.jsonl"))
 }
 
@@ -60,17 +64,19 @@ pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, quiet: bool, outpu
 pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
     let expand = Invocation::of("bench-expand").args(["--quiet", "--accept-long-run", "--calibrate"]);
     let expand = if resumes { expand.arg("--done").arg(folder.path("results.jsonl")) } else { expand };
-    let mut pipe = measure(args, folder, resumes);
+    let mut pipe = measure(args, folder, resumes, true);
     pipe[0] = expand.arg(folder.path("plan.jsonl"));
     pipe
 }
 
-/// The pipe that measures: its rows go to standard output.
-pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
+/// The pipe that measures: its rows go to standard output. With a limit of time one candidate of each framework, if `one_each`.
+pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool) -> Vec<Invocation> {
     let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);
     // What failed is run again: it says nothing.
     let earlier = if args.retry == RetryPolicy::Transient { folder.raw_files() } else { Vec::new() };
     let serve = earlier.iter().fold(serve, |serve, raw| serve.arg("--earlier").arg(raw));
+    let caches = args.caches.clone().unwrap_or_else(|| folder.path("caches"));
+    let serve = if args.no_caches { serve } else { serve.arg("--caches").arg(caches) };
     let on_cpus = |program: Invocation| match &args.client_cpus {
         Some(cpus) => program.arg("--client-cpus").arg(cpus.to_string()),
         None => program,
@@ -79,7 +85,7 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocati
         ProgressFormat::Text => program,
         ProgressFormat::Json => program.args(["--progress", "json"]),
     };
-    let left = left(args, folder, resumes.then_some(args.retry), true);
+    let left = left(args, folder, resumes.then_some(args.retry), true, one_each);
     let left = match &args.share {
         Some(shared) => {
             let timeout = args.claim_timeout.as_secs_f64().to_string();

@@ -59,7 +59,7 @@ pub struct ResultRow {
     /// `image, image_digest, cuda, nccl, driver`, null if unknown; and settings that the server's log states:
     /// `attention_backend`, `dtype`, ….
     pub environment: Members,
-    /// Start-up: `ready_ms`, `cold`, and durations in the server's log, seconds.
+    /// Start-up: `ready_ms`, `cold`, `start`, and durations in the server's log, seconds.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub startup: Members,
     /// Capacity in the server's log: `kv_cache_tokens`, ….

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Hardware, Members, ProcessExit, Status};
-use crate::rows::words::{FailureClass, ReachedBy, ServerState};
+use crate::rows::words::{FailureClass, ReachedBy, ServerState, StartKind};
 
 /// The members that bench-serve adds to a candidate row when the server is ready; the row is then a `server` row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct Server {
     /// The first start of this model on this host by this bench-serve: its files may have to be read from disk.
     #[serde(default)]
     pub cold: bool,
+    /// Whether it found what an earlier server of the same version and GPU had compiled; absent if nothing is kept (`bench-serve --caches`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartKind>,
     /// RFC 3339, UTC.
     pub started_at: String,
     /// The engine reports that it is simulated.

@@ -36,7 +36,7 @@ pub use self::phase::Phase;
 pub use self::progress::ProgressEvent;
 pub use self::reach::{Connections, ReachedBy};
 pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Stage, Strategy, SweepEvent};
-pub use self::server_state::ServerState;
+pub use self::server_state::{ServerState, StartKind};
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};
 pub use self::unfinished::UnfinishedReason;

@@ -1,4 +1,4 @@
-//! The states of a server.
+//! The states of a server, and the kinds of its start.
 
 use super::words;
 
@@ -21,5 +21,15 @@ words! {
         Stopping = "stopping",
         /// It no longer holds any process, port or GPU memory.
         Released = "released",
+    }
+}
+
+words! {
+    /// What a start found of earlier ones.
+    pub enum StartKind, "kind of start" {
+        /// The folder of what its framework compiles was new.
+        Cold = "cold",
+        /// A server of the same version and GPU became ready with that folder before.
+        Warm = "warm",
     }
 }
