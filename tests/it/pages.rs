@@ -17,10 +17,11 @@ use crate::harness::{Mark, Output, bash, bin_dir, fixtures, json_lines, root, ru
 /// In which what a page started in the background has ended.
 const SOON: Duration = Duration::from_secs(20);
 /// Sizes of the pages, and those of the tests.
-const SHORTER: [(&str, &str); 7] = [
+const SHORTER: [(&str, &str); 8] = [
     ("--max-num-seqs 32 ", "--max-num-seqs 32 --step-base-us 300 "),
     ("chat=1000:200", "chat=16:4"),
-    ("--qps 1:32", "--qps 40:60"),
+    ("--qps 1:32 --sla max_p99_ttft_ms=500", "--qps 40:60 --sla max_p50_ttft_ms=500"),
+    ("--check --url", "--check --check-questions 16 --url"),
     ("--users 1:64", "--users 1:2"),
     // The sweep of eight GPUs is only shown; what follows it goes by the results of another one.
     (
