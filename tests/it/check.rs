@@ -146,7 +146,11 @@ impl TruthServer {
             }
             Truth::Cut => (right.chars().take(1).collect(), "length"),
             Truth::Stuck => ("the ".repeat(60), "length"),
-            Truth::Words => (format!("river {n} of the moon"), "stop"),
+            // No digits: one in some thousand of them would be the right answer.
+            Truth::Words => {
+                let word = n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect::<String>();
+                (format!("river {word} of the moon"), "stop")
+            }
             Truth::BadUtf8 if n % 20 == 3 => (format!("{right} \u{1}"), "stop"),
             Truth::Right | Truth::Wrong | Truth::Previous | Truth::BadUtf8 | Truth::NoChat => (right, "stop"),
         };
