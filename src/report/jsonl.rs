@@ -130,6 +130,7 @@ impl RankedLine<'_> {
             set.push(("provisional", true.into()));
             set.push(("missing", reasons(&group.missing).into()));
         }
+        debug_assert!(set.iter().all(|(key, _)| SET.contains(key)), "a key that `open_row` does not look for");
         let line = self.entry.line();
         if let Some(open) = open_row(line) {
             out.extend_from_slice(open.as_bytes());
@@ -150,11 +151,11 @@ impl RankedLine<'_> {
     }
 }
 
-/// Finds the beginning of a key that [`RankedLine::write`] sets.
-static KEYS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let keys = ["rank", "group", "verdict", "decision", "provisional", "missing"].map(|key| format!("\"{key}"));
-    AhoCorasick::new(keys).expect("fixed words")
-});
+/// The keys that [`RankedLine::write`] sets.
+const SET: [&str; 6] = ["rank", "group", "verdict", "decision", "provisional", "missing"];
+/// Finds the beginning of one of them.
+static KEYS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(SET.map(|key| format!("\"{key}"))).expect("fixed words"));
 
 /// The row without its last brace, if it certainly has none of the keys that a ranking sets: it has no escapes, and no text that
 /// begins like one of them.

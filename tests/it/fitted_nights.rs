@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 use serving_bench::engines::framework::Frameworks;
-use serving_bench::plan::expand::{Estimator, expand, round_robin};
+use serving_bench::metrics::search::BEST;
+use serving_bench::plan::expand::{Estimator, expand, likely_stages, round_robin};
 use serving_bench::plan::{self, CheckContext};
 
 use crate::harness::{program, rows_in, run, scratch, write_plan};
@@ -69,7 +70,7 @@ fn random_plan(seed: u64) -> Option<(String, f64)> {
     let candidates = round_robin(expand(&plan, &frameworks).unwrap());
     let likely = match stages {
         1 => Estimator::default().estimate(candidates.iter(), &frameworks),
-        _ => Estimator::default().estimate_stages(&candidates, &frameworks),
+        _ => Estimator::default().estimate_stages(&likely_stages(&candidates, BEST), &candidates, &frameworks),
     };
     LIKELY_S.contains(&likely.likely_s()).then_some((text, likely.likely_s()))
 }

@@ -8,7 +8,7 @@ use super::estimate::{Estimate, TPOT_MS, TTFT_MS, TimeRange};
 use super::search_cost::{LIKELY, Screened, SearchCase, SearchCost, run_s};
 use super::stages::{StageCandidates, later_stages, likely_stages};
 use crate::engines::framework::Frameworks;
-use crate::metrics::search::{BEST, MOST, SearchRange};
+use crate::metrics::search::{MOST, SearchRange};
 use crate::metrics::sla;
 use crate::rows::kinds::{Candidate, Members, Scenario};
 use crate::rows::words::Stage;
@@ -141,14 +141,23 @@ impl Estimator {
         costs
     }
 
-    /// The time that all stages of a plan with stages take: of these candidates, those that are likely to advance, and at most as many as
-    /// can.
+    /// The time that all stages of a plan with stages take: `likely` are those of the candidates that are likely to advance
+    /// ([`likely_stages`] of [`BEST`] of each framework); at most as many advance as can.
+    ///
+    /// [`BEST`]: crate::metrics::search::BEST
+    ///
+    /// # Panics
+    /// If there is no stage.
     #[must_use]
-    pub fn estimate_stages(&mut self, candidates: &[Candidate], frameworks: &Frameworks) -> Estimate {
-        let stages = likely_stages(candidates, BEST);
+    pub fn estimate_stages(
+        &mut self,
+        likely: &[StageCandidates],
+        candidates: &[Candidate],
+        frameworks: &Frameworks,
+    ) -> Estimate {
         let mut of =
             |stages: &[StageCandidates]| self.estimate(stages.iter().flat_map(|stage| &stage.candidates), frameworks);
-        let (first, later) = stages.split_at(1);
+        let (first, later) = likely.split_at(1);
         let first = of(first);
         let likely = first.plus(&of(later));
         let most = first.plus(&of(&later_stages(candidates, MOST)));

@@ -254,11 +254,11 @@ impl Expander<'_> {
             && self.done.is_empty()
             && self.best.is_none()
             && matches!(self.args.stage, None | Some(SearchStage::Plain));
+        let rest = if in_stages { likely_stages(&whole, BEST) } else { rest };
         let estimated = match in_stages {
-            true => self.estimator.estimate_stages(&whole, &self.frameworks),
+            true => self.estimator.estimate_stages(&rest, &whole, &self.frameworks),
             false => self.estimator.estimate(rest.iter().flat_map(|stage| &stage.candidates), &self.frameworks),
         };
-        let rest = if in_stages { likely_stages(&whole, BEST) } else { rest };
         self.price(&estimated, rest, fitted.as_ref().zip(fit), plan.hardware.gpu_count.unwrap_or(0));
         if plan.tier == 3 && !self.args.accept_long_run && self.args.budget.is_none() && fit.is_none() {
             let why = format!(
