@@ -58,7 +58,7 @@ pub struct CheckTarget<'a> {
 impl AnswerChecker {
     /// What to check of this server; `None` for nothing.
     pub fn settings(leased: &LeasedServer<'_>, options: &CheckOptions) -> Option<CheckSettings> {
-        let planned = leased.candidate.check.clone();
+        let planned = leased.candidate.check.as_deref().cloned();
         let mut settings = planned.or_else(|| options.candidates.map(CheckSettings::of))?;
         settings.candidates = options.candidates.unwrap_or(settings.candidates);
         settings.questions = options.questions.unwrap_or(settings.questions);

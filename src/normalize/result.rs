@@ -313,7 +313,7 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             block.insert(name.clone(), value.clone());
         }
     }
-    let mut hardware = server.map_or_else(|| candidate.hardware.clone(), |s| s.hardware.clone());
+    let mut hardware = server.map_or(&*candidate.hardware, |s| &s.hardware).clone();
     hardware.gpu_count = candidate.gpus.or(hardware.gpu_count);
     ResultRow {
         framework_version: server.and_then(|s| s.framework_version.clone()),
@@ -339,11 +339,11 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             why: candidate.search.why.clone(),
             stage: candidate.search.stage,
             never_tried: candidate.search.never_tried.clone(),
-            weights: candidate.weights.clone(),
+            weights: Members::clone(&candidate.weights),
         }),
         validated_cli_flags: candidate.validated_cli_flags.clone(),
         substitutions: candidate.substitutions.clone(),
-        caveats: candidate.caveats.clone(),
+        caveats: candidate.caveats.to_vec(),
         artifacts: server.map(|s| s.artifacts.clone()).unwrap_or_default(),
         ..ResultRow::new(&candidate.framework, &candidate.candidate_id, &candidate.model, Status::Failed)
     }

@@ -52,7 +52,14 @@ impl<'a> HelpSource<'a> {
             let given = plan.frameworks.iter().find(|given| given.name == expansion.framework);
             let command = given.and_then(|given| given.command.clone());
             let name = expansion.framework;
-            places.push(Self { name, framework, server: baseline.server, frameworks, command, gpus });
+            places.push(Self {
+                name,
+                framework,
+                server: CandidateServer::clone(&baseline.server),
+                frameworks,
+                command,
+                gpus,
+            });
         }
         Ok(places)
     }

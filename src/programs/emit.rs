@@ -45,8 +45,8 @@ fn vllm_sweep(folder: &Path, own: &[&Candidate], framework: &Framework) -> Resul
     let serve: Vec<Value> =
         own.iter().map(|candidate| named(&candidate.candidate_id, &candidate.server.changed)).collect();
     let mut bench = Vec::new();
-    for scenario in &baseline.scenarios {
-        for load in &baseline.loads {
+    for scenario in baseline.scenarios.iter() {
+        for load in baseline.loads.iter() {
             bench.extend(points(load).into_iter().map(|(name, point)| {
                 let lengths = [
                     ("random_input_len", json!(scenario.input_len)),
@@ -128,7 +128,7 @@ pub fn unsupported(candidates: &[Candidate], framework: &Framework) -> Vec<Strin
         let other = other.into_iter().collect::<Vec<_>>().join(", ");
         lines.push(format!("skipping {other}: the sweep supports only {}", framework.title));
     }
-    if candidates.iter().flat_map(|c| &c.loads).any(Load::is_search) {
+    if candidates.iter().flat_map(|c| c.loads.iter()).any(Load::is_search) {
         lines.push(
             "the sweep does not support searches: each becomes loads that double from its lower to its upper bound"
                 .into(),

@@ -73,6 +73,8 @@ pub struct TokenLength {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub(super) line: Box<str>,
+    /// The row has none of the keys that a ranking sets.
+    pub(super) is_unranked: bool,
     pub(super) read: OnceLock<Box<Row>>,
     /// Framework.
     pub framework: Arc<str>,
@@ -131,6 +133,14 @@ impl Entry {
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
+    }
+
+    /// The row's line without its last brace, for members to follow; `None` if it has one of the [`RANKING_KEYS`] already.
+    ///
+    /// [`RANKING_KEYS`]: super::RANKING_KEYS
+    #[must_use]
+    pub fn open_line(&self) -> Option<&str> {
+        self.line.trim_end().strip_suffix('}').filter(|_| self.is_unranked)
     }
 
     /// The whole row, for members that only a report shows.

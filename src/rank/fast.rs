@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{Member, Text, count, flag, number, object, record, text, texts, whole, word};
+use super::lenient::{
+    Member, Text, count, flag, is_given, number, object, record, text, texts, whole, word, word_if_given,
+};
 use super::tested::TestedMember;
 use crate::base::error::Error;
 use crate::rows::row::Row;
@@ -30,8 +32,9 @@ pub struct ResultSummary<'a> {
     scenario: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "word")]
     pub status: Option<Text<'a>>,
-    #[serde(borrow, deserialize_with = "word")]
-    pub verdict: Option<Text<'a>>,
+    /// Outside `None` if the row does not have it, inside if it is no text.
+    #[serde(borrow, deserialize_with = "word_if_given")]
+    verdict: Option<Option<Text<'a>>>,
     #[serde(borrow, deserialize_with = "text")]
     pub failure_class: Option<Text<'a>>,
     #[serde(borrow, deserialize_with = "object")]
@@ -62,7 +65,21 @@ pub struct ResultSummary<'a> {
     pub caveats: Option<&'a RawValue>,
     #[serde(borrow)]
     pub substitutions: Option<&'a RawValue>,
+    // The other keys that a ranking sets.
+    #[serde(deserialize_with = "is_given")]
+    rank: bool,
+    #[serde(deserialize_with = "is_given")]
+    group: bool,
+    #[serde(deserialize_with = "is_given")]
+    decision: bool,
+    #[serde(deserialize_with = "is_given")]
+    provisional: bool,
+    #[serde(deserialize_with = "is_given")]
+    missing: bool,
 }
+
+/// The keys that a ranking sets.
+pub const RANKING_KEYS: [&str; 6] = ["rank", "group", "verdict", "decision", "provisional", "missing"];
 
 impl<'a> ResultSummary<'a> {
     /// Reads a row.
@@ -74,6 +91,17 @@ impl<'a> ResultSummary<'a> {
         let summary = serde_json::from_str(line).ok().filter(|_| line.trim_ascii_start().starts_with('{'));
         // The reader of rows reports the error.
         summary.map_or_else(|| Row::parse(line).and(Err(Error::new("cannot rank this row"))), Ok)
+    }
+
+    /// The verdict that it states.
+    pub fn verdict(&self) -> Option<&str> {
+        self.verdict.as_ref()?.as_deref()
+    }
+
+    /// True if it has none of the [`RANKING_KEYS`].
+    pub fn is_unranked(&self) -> bool {
+        let Self { rank, group, verdict, decision, provisional, missing, .. } = self;
+        ![*rank, *group, verdict.is_some(), *decision, *provisional, *missing].contains(&true)
     }
 
     /// True for a run that ended with metrics.

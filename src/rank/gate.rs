@@ -60,7 +60,7 @@ pub fn gate(line: &str, row: &ResultSummary, scenario: &str, options: &RankOptio
     let overrides: Vec<(&str, f64)> = options.overrides(scenario).collect();
     let tested = sla.is_some_and(|sla| sla.tested);
     if tested && overrides.is_empty() {
-        let unconfirmed = row.verdict.as_deref() == Some(Verdict::PassUnconfirmed.as_str());
+        let unconfirmed = row.verdict() == Some(Verdict::PassUnconfirmed.as_str());
         // Only failures need an explanation.
         let judged = (claim == Some(false)).then(|| ClaimCheck {
             tests: recorded(line),

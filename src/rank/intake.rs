@@ -154,6 +154,7 @@ impl Intake {
         let workload = row.workload.as_ref();
         Ok(Some(Box::new(Entry {
             line: line.into(),
+            is_unranked: row.is_unranked(),
             read: OnceLock::new(),
             framework: self.framework(row.framework.as_deref().unwrap_or_default()),
             candidate_id: jsonl::shown_text(row.candidate_id.as_deref().unwrap_or_default()).into(),

@@ -131,6 +131,16 @@ pub fn word<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Text<
     })
 }
 
+/// The same, told from a key that the row does not have.
+pub fn word_if_given<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Option<Text<'a>>>, D::Error> {
+    word(source).map(Some)
+}
+
+/// True, whatever the value.
+pub fn is_given<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(source).map(|_| true)
+}
+
 pub fn number<'de, D: Deserializer<'de>>(source: D) -> Result<Option<f64>, D::Error> {
     Member::deserialize(source).map(|member| member.number())
 }

@@ -35,6 +35,7 @@ pub use self::coverage::SearchCoverage;
 pub use self::criterion::{RankBy, RankOptions, Throughput};
 pub use self::decision::{Decision, RIGHT_ANSWERS, Ties};
 pub use self::entry::{Entry, RowCommands, RunInfo, SortKeys, TokenLength};
+pub use self::fast::RANKING_KEYS;
 pub use self::group::{Group, Missing};
 pub use self::intake::Intake;
 pub use self::key::{Difference, GroupKey, LOAD, differences};

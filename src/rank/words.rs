@@ -15,7 +15,7 @@ pub fn check(row: &ResultSummary) -> Result<()> {
     let load = row.workload.as_ref().and_then(|workload| workload.load.as_ref());
     let mode = load.and_then(|load| load.mode.as_deref());
     known::<Status>("status", row.status.as_deref())?;
-    known::<Verdict>("verdict", row.verdict.as_deref())?;
+    known::<Verdict>("verdict", row.verdict())?;
     known::<LoadMode>("workload.load.mode", mode)?;
     known::<Arrivals>("workload.load.arrivals", load.and_then(|load| load.arrivals.as_deref()))?;
     let quality = row.quality.as_ref();

@@ -3,10 +3,7 @@
 //! frameworks, it is `provisional` and lists those that are `missing`.
 
 use std::fmt;
-use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
-use memchr::memchr;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -15,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::parts::in_order;
 use super::{next, note};
 use crate::base::error::Result as Done;
-use crate::rank::{Decision, Entry, Group, Missing, Ranking, Trial, Unfinished};
+use crate::rank::{Decision, Entry, Group, Missing, RANKING_KEYS, Ranking, Trial, Unfinished};
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::{DecisionRow, Members};
 use crate::rows::row::Row;
@@ -130,14 +127,17 @@ impl RankedLine<'_> {
             set.push(("provisional", true.into()));
             set.push(("missing", reasons(&group.missing).into()));
         }
-        debug_assert!(set.iter().all(|(key, _)| SET.contains(key)), "a key that `open_row` does not look for");
-        let line = self.entry.line();
-        if let Some(open) = open_row(line) {
+        debug_assert!(
+            set.iter().all(|(key, _)| RANKING_KEYS.contains(key)),
+            "a key that the first reading does not look for"
+        );
+        if let Some(open) = self.entry.open_line() {
             out.extend_from_slice(open.as_bytes());
             set.iter().for_each(|(key, value)| out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes()));
             out.extend_from_slice(b"}\n");
             return;
         }
+        let line = self.entry.line();
         match serde_json::from_str::<RowText>(line) {
             Ok(members) => members.with(set, out),
             // A key with escapes.
@@ -149,20 +149,6 @@ impl RankedLine<'_> {
         }
         out.push(b'\n');
     }
-}
-
-/// The keys that [`RankedLine::write`] sets.
-const SET: [&str; 6] = ["rank", "group", "verdict", "decision", "provisional", "missing"];
-/// Finds the beginning of one of them.
-static KEYS: LazyLock<AhoCorasick> =
-    LazyLock::new(|| AhoCorasick::new(SET.map(|key| format!("\"{key}"))).expect("fixed words"));
-
-/// The row without its last brace, if it certainly has none of the keys that a ranking sets: it has no escapes, and no text that
-/// begins like one of them.
-fn open_row(line: &str) -> Option<&str> {
-    let open = line.trim_end().strip_suffix('}').filter(|open| memchr(b'\\', open.as_bytes()).is_none())?;
-    // An empty row would need no comma.
-    (open.trim_end().len() > 1 && !KEYS.is_match(open)).then_some(open)
 }
 
 /// A row's members as text, in order.
@@ -239,12 +225,29 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_opened_only_if_it_has_none_of_the_members() {
-        assert_eq!(open_row(r#"{"a": 1, "b": "rank"} "#), None, "it might be a key");
-        assert_eq!(open_row(r#"{"a": 1, "ranks": 2}"#), None, "as it begins like one");
-        assert_eq!(open_row(r#"{"a": 1, "b": "a group"} "#), Some(r#"{"a": 1, "b": "a group""#));
-        assert_eq!(open_row(r#"{"\u0072ank": 1}"#), None);
-        assert_eq!(open_row("{ }"), None);
+    fn each_member_of_a_ranked_row_is_there_once() {
+        let row = |more: &str| {
+            format!(
+                r#"{{"framework":"f","candidate_id":"c","status":"ok","metrics":{{"request_throughput":9}}{more}}} "#
+            )
+        };
+        let keys: String = RANKING_KEYS.iter().map(|key| format!(r#","{key}":null"#)).collect();
+        for more in
+            ["", r#","note":"rank \" group""#, r#","\u0072ank":1"#, r#","verdict":null"#, r#","verdict":"pass""#, &keys]
+        {
+            let mut intake = Intake::default();
+            let entries = intake.line(&row(more)).unwrap().into_iter().collect();
+            let mut out = RowWriter::new(Vec::new());
+            super::rows(&rank(entries, &intake), None, &mut out).unwrap();
+            let text = String::from_utf8(out.into_inner()).unwrap();
+            let line = text.lines().find(|line| line.contains("metrics")).unwrap();
+            let whole: Map<String, Value> = serde_json::from_str(line).unwrap();
+            assert!(!line.contains("u0072"), "{line}");
+            for key in RANKING_KEYS {
+                assert!(line.matches(&format!("\"{key}\":")).count() <= 1, "{key}: {line}");
+            }
+            assert_eq!((&whole["rank"], &whole["group"]), (&json!(1), &json!(1)), "{line}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Formats many items on all cores, and writes them in their order.
 
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -24,19 +25,21 @@ pub fn in_order<T: Sync>(
         part.iter().for_each(|item| format(item, &mut text));
         text
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    for window in items.chunks(PART * cores) {
-        if window.len() <= PART {
-            write(&one(window))?;
-            continue;
-        }
-        let parts: Vec<Vec<u8>> = thread::scope(|scope| {
-            let running: Vec<_> = window.chunks(PART).map(|part| scope.spawn(|| one(part))).collect();
-            running.into_iter().map(|part| part.join().unwrap_or_else(|e| resume_unwind(e))).collect()
-        });
-        parts.iter().try_for_each(|part| write(part))?;
+    if items.len() <= PART {
+        return write(&one(items));
     }
-    Ok(())
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let mut parts = items.chunks(PART);
+    thread::scope(|scope| {
+        let mut running = VecDeque::new();
+        loop {
+            // While one part is written, the next ones are made.
+            let free = cores - running.len();
+            running.extend(parts.by_ref().take(free).map(|part| scope.spawn(|| one(part))));
+            let Some(part) = running.pop_front() else { return Ok(()) };
+            write(&part.join().unwrap_or_else(|e| resume_unwind(e)))?;
+        }
+    })
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub fn server(mut row: Row, candidate: &Candidate, launch: &Launch, ready: &Read
 
 /// The hardware that the plan names, completed by the GPUs that were found.
 fn hardware(candidate: &Candidate, gpus: &[Gpu]) -> Hardware {
-    let planned = candidate.hardware.clone();
+    let planned = Hardware::clone(&candidate.hardware);
     let first = gpus.first();
     Hardware {
         gpu_model: planned.gpu_model.or_else(|| first.map(|gpu| gpu.name.clone())),

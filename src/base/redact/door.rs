@@ -2,9 +2,12 @@
 //! it here.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use super::forms::parts;
 use super::name::{is_common, is_secret, is_secret_place};
@@ -13,14 +16,22 @@ use super::{Redactor, is_reference};
 /// Where the tools of Hugging Face keep their token, below the home folder.
 const HUGGING_FACE_TOKEN: &str = ".cache/huggingface/token";
 
-static DOOR: LazyLock<RwLock<Arc<Redactor>>> = LazyLock::new(RwLock::default);
+static DOOR: LazyLock<RwLock<Redactor>> = LazyLock::new(RwLock::default);
+/// The number of times that [`DOOR`] changed.
+static CHANGES: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// What this thread knows of [`DOOR`], and after how many changes. Threads that ask for every row do not wait for each other.
+    static KNOWN: RefCell<Option<(usize, Rc<Redactor>)>> = const { RefCell::new(None) };
+}
 
 /// Redacts these values from now on, whatever they look like.
 pub fn hide(values: impl IntoIterator<Item = String>) {
     let new: BTreeSet<String> = values.into_iter().flat_map(|value| parts(&value)).collect();
     let mut door = DOOR.write().unwrap_or_else(PoisonError::into_inner);
     if new.iter().any(|value| !door.knows(value)) {
-        *door = Arc::new(Redactor::clone(&door).with_secrets(new.into_iter()));
+        *door = door.clone().with_secrets(new.into_iter());
+        CHANGES.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -58,8 +69,18 @@ pub fn hide_named(text: &str) {
 
 /// A redactor for all secrets known so far.
 #[must_use]
-pub fn redactor() -> Arc<Redactor> {
-    DOOR.read().unwrap_or_else(PoisonError::into_inner).clone()
+pub fn redactor() -> Rc<Redactor> {
+    KNOWN.with_borrow_mut(|known| {
+        let changes = CHANGES.load(Ordering::Acquire);
+        match known {
+            Some((after, redactor)) if *after == changes => Rc::clone(redactor),
+            _ => {
+                let redactor = Rc::new(DOOR.read().unwrap_or_else(PoisonError::into_inner).clone());
+                *known = Some((changes, Rc::clone(&redactor)));
+                redactor
+            }
+        }
+    })
 }
 
 /// Our own text without known secrets.
@@ -73,4 +94,17 @@ pub fn outgoing(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn foreign(text: &str) -> String {
     redactor().redact(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_another_thread_learns_is_known_here() {
+        let secret = "a-secret-of-another-thread-4711";
+        assert!(!redactor().finds(secret));
+        std::thread::spawn(|| hide(["a-secret-of-another-thread-4711".to_string()])).join().unwrap();
+        assert!(redactor().finds(secret));
+    }
 }

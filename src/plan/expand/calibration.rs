@@ -15,11 +15,12 @@ pub fn calibration(candidates: &[Candidate], node: &str) -> Vec<Candidate> {
     let one = |baseline: &Candidate| {
         let mut candidate = baseline.clone();
         candidate.search.calibration = true;
-        candidate.loads = vec![Load { mode: LoadMode::Closed, concurrency: Some(CONCURRENCY), ..Load::default() }];
+        candidate.loads =
+            vec![Load { mode: LoadMode::Closed, concurrency: Some(CONCURRENCY), ..Load::default() }].into();
         candidate.scenarios.truncate(1);
         candidate.benchmark.num_prompts = candidate.benchmark.num_prompts.clamp(REQUESTS.0, REQUESTS.1);
         // Its figures are compared with those of other nodes, not with limits.
-        (candidate.sla, candidate.check) = (Members::new(), None);
+        (candidate.sla, candidate.check) = (Members::new().into(), None);
         candidate.units = UnitKeys::of(&candidate).one_each(&candidate, &format!("\n{node}"), |_| None);
         candidate
     };

@@ -4,30 +4,64 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::render;
 use super::space::FlagSet;
-use super::{render, unit};
+use super::unit::{UnitKeys, units};
 use crate::base::{digest, shell};
 use crate::engines::framework::Framework;
 use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
 use crate::plan::{FrameworkPlan, Plan, is_smoke, nested};
 use crate::rows::kinds::{
-    Benchmark, Candidate, CandidateServer, LauncherStep, Members, SearchPosition, ValidatedFlags,
+    Benchmark, Candidate, CandidateServer, CheckSettings, Hardware, LauncherStep, Load, Members, Scenario,
+    SearchPosition, Shared, ValidatedFlags,
 };
+
+/// What all candidates of a plan have in common.
+pub struct PlanMembers {
+    hardware: Shared<Hardware>,
+    scenarios: Shared<Vec<Scenario>>,
+    loads: Shared<Vec<Load>>,
+    benchmark: Shared<Benchmark>,
+    check: Option<Shared<CheckSettings>>,
+    sla: Shared<Members>,
+    weights: Shared<Members>,
+    caveats: Shared<Vec<String>>,
+    /// The scenarios and loads, as the keys of units have them.
+    keys: UnitKeys,
+    /// The hardware, as it goes into the id of a candidate.
+    hardware_id: String,
+}
+
+impl PlanMembers {
+    pub fn of(plan: &Plan) -> Self {
+        let benchmark = Shared::from(plan.benchmark.clone());
+        Self {
+            hardware: plan.hardware.clone().into(),
+            scenarios: plan.scenarios.clone().into(),
+            loads: plan.loads.clone().into(),
+            check: plan.check.clone().map(Shared::from),
+            sla: plan.sla.clone().into(),
+            weights: plan.weights.clone().into(),
+            caveats: plan.checked.caveats.clone().into(),
+            keys: UnitKeys::of_plan(&plan.scenarios, &plan.loads, &plan.hardware, &benchmark),
+            hardware_id: digest::canonical(&json!(plan.hardware)),
+            benchmark,
+        }
+    }
+}
 
 /// Builds the candidates of one framework.
 pub struct CandidateBuilder<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// What its candidates have in common.
+    pub shared: &'a PlanMembers,
     /// The framework's section of it.
     pub section: &'a FrameworkPlan,
     /// Its definition.
     pub framework: &'a Framework,
     /// All launchers.
     pub launchers: &'a Launchers,
-    /// The scenarios and loads of the plan, as the keys of its units have them.
-    pub asked: unit::UnitKeys,
-    /// The plan's hardware, as it goes into the id of a candidate.
-    pub hardware: String,
 }
 
 impl CandidateBuilder<'_> {
@@ -48,7 +82,7 @@ impl CandidateBuilder<'_> {
 
     /// The candidate with this flag set.
     pub fn candidate(&self, set: FlagSet, search: SearchPosition) -> Candidate {
-        let (plan, section, framework) = (self.plan, self.section, self.framework);
+        let (plan, shared, section, framework) = (self.plan, self.shared, self.section, self.framework);
         let model = section.model.clone().unwrap_or_else(|| plan.model.clone());
         // Flags that do not nest have been reported as an error of the plan.
         let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
@@ -82,7 +116,7 @@ impl CandidateBuilder<'_> {
             digest::canonical_of(&server.env),
             digest::canonical_of(&server.files),
             digest::canonical_of(&model),
-            self.hardware.clone(),
+            shared.hardware_id.clone(),
         ];
         // Absent settings do not change the id.
         content.extend(server.image.as_ref().map(digest::canonical_of));
@@ -94,7 +128,10 @@ impl CandidateBuilder<'_> {
         let validated = self.validated(&server.argv);
         let own = plan.checked.substitutions.iter().filter(|substitution| substitution.framework == section.name);
         let smoke = plan.benchmark.smoke || is_smoke(plan, section, framework, &server.flags);
-        let benchmark = Benchmark { smoke, ..plan.benchmark.clone() };
+        let mut benchmark = shared.benchmark.clone();
+        if benchmark.smoke != smoke {
+            benchmark.smoke = smoke;
+        }
         let takes = framework.parallelism.gpus(&server.flags).and_then(|gpus| u32::try_from(gpus).ok());
         let fewer = takes.filter(|gpus| plan.hardware.gpu_count.is_some_and(|budget| *gpus < budget));
         let candidate_id = format!("{}-{}", section.name, digest::short_of(&content));
@@ -110,31 +147,31 @@ impl CandidateBuilder<'_> {
             tokenizer: plan.tokenizer.clone(),
             precision: plan.precision.clone(),
             quantization: section.quantization.clone().or_else(|| plan.quantization.clone()),
-            hardware: plan.hardware.clone(),
+            hardware: shared.hardware.clone(),
             gpus: fewer,
             server_command: server_command(&server, &port),
             launch_command,
-            server,
-            scenarios: plan.scenarios.clone(),
-            loads: plan.loads.clone(),
+            server: server.into(),
+            scenarios: shared.scenarios.clone(),
+            loads: shared.loads.clone(),
             units: Vec::new(),
             benchmark,
-            check: plan.check.clone(),
-            sla: plan.sla.clone(),
-            weights: plan.weights.clone(),
+            check: shared.check.clone(),
+            sla: shared.sla.clone(),
+            weights: shared.weights.clone(),
             search,
             position: None,
             claim: None,
             version: validated.as_ref().and_then(|validated| validated.version.clone()),
             validated_cli_flags: validated,
             substitutions: own.cloned().collect(),
-            caveats: plan.checked.caveats.clone(),
+            caveats: shared.caveats.clone(),
             simulated: framework.simulated,
             status: None,
             failure_class: None,
             failure_reason: None,
         };
-        candidate.units = unit::units(&candidate, &self.asked, plan.repeats);
+        candidate.units = units(&candidate, &shared.keys, plan.repeats);
         candidate
     }
 

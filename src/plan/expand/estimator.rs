@@ -10,7 +10,7 @@ use super::stages::{StageCandidates, later_stages, likely_stages};
 use crate::engines::framework::Frameworks;
 use crate::metrics::search::{MOST, SearchRange};
 use crate::metrics::sla;
-use crate::rows::kinds::{Candidate, Members, Scenario};
+use crate::rows::kinds::{Candidate, Members, Scenario, Shared};
 use crate::rows::words::Stage;
 
 /// The stage and scenario of a unit, and whether it is a search.
@@ -42,7 +42,7 @@ pub struct Estimator {
     /// Observed over estimated time of such units, by [`Self::calibrate`]: the others are off by the same factor.
     factor: Option<f64>,
     /// The limits and scenarios of the candidate before. Those of the next are the same in most plans.
-    workload: Option<(Members, Vec<Scenario>)>,
+    workload: Option<(Shared<Members>, Shared<Vec<Scenario>>)>,
     /// What they say about the answers of each scenario.
     answers: Vec<AnswerLimits>,
     /// What searches cost. Most candidates, and most plans, have the same searches.

@@ -63,7 +63,7 @@ pub fn finalists(candidates: Vec<Candidate>, best: &[FirstPassScore], chosen: &F
 fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate {
     let mut loads: Vec<Load> = Vec::new();
     let mut units = Vec::new();
-    for scenario in &candidate.scenarios {
+    for scenario in candidate.scenarios.iter() {
         let here = || best.iter().filter(|best| best.scenario == scenario.name);
         let mut points: Vec<Load> = Vec::new();
         for mode in [LoadMode::Open, LoadMode::Closed, LoadMode::Burst] {
@@ -87,7 +87,7 @@ fn at_its_rates(mut candidate: Candidate, best: &[FirstPassScore]) -> Candidate 
             });
         }
     }
-    candidate.loads = loads;
+    candidate.loads = loads.into();
     candidate.units = units;
     candidate
 }

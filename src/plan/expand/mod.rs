@@ -19,7 +19,7 @@ mod unit;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::calibration::calibration;
 pub use self::cost_table::cost_table;
@@ -31,11 +31,10 @@ pub use self::part::CandidatePart;
 pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
 pub use self::strategy::size;
 
-use self::candidate::CandidateBuilder;
+use self::candidate::{CandidateBuilder, PlanMembers};
 use self::space::{FlagSet, FlagSetSearch, FlagSets};
 
 use super::{FrameworkPlan, Plan};
-use crate::base::digest;
 use crate::base::error::{Error, Result};
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Candidate, Members, Status};
@@ -59,7 +58,8 @@ pub struct Expansion {
 /// # Errors
 /// A framework without a definition.
 pub fn expand(plan: &Plan, frameworks: &Frameworks) -> Result<Vec<Expansion>> {
-    plan.frameworks.iter().map(|section| one(plan, section, frameworks)).collect()
+    let shared = PlanMembers::of(plan);
+    plan.frameworks.iter().map(|section| one(plan, &shared, section, frameworks)).collect()
 }
 
 /// All candidates in the order in which they run: the baselines of all frameworks before any other candidate.
@@ -76,16 +76,13 @@ pub fn round_robin(expansions: Vec<Expansion>) -> Vec<Candidate> {
     }
 }
 
-fn one(plan: &Plan, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
+fn one(plan: &Plan, shared: &PlanMembers, section: &FrameworkPlan, frameworks: &Frameworks) -> Result<Expansion> {
     let no_definition =
         || Error::new(format!("unknown framework definition {:?}", section.definition)).at(section.name.clone());
     let framework = frameworks.get(&section.definition).ok_or_else(no_definition)?;
     let base = plan.base(section, framework);
     let baseline = FlagSet { flags: base.clone(), changed: Members::new(), why: "baseline".into() };
-    let asked = unit::UnitKeys::of_plan(&plan.scenarios, &plan.loads, &plan.hardware, &plan.benchmark);
-    let hardware = digest::canonical(&json!(plan.hardware));
-    let launchers = frameworks.launchers();
-    let make = CandidateBuilder { plan, section, framework, launchers, asked, hardware };
+    let make = CandidateBuilder { plan, shared, section, framework, launchers: frameworks.launchers() };
     if !section.enabled {
         let search = make.search(&baseline, 0, 1, 1);
         let mut candidate = make.candidate(baseline, search);
@@ -161,6 +158,7 @@ mod tests {
     use super::*;
     use crate::plan::{CheckContext, load};
     use proptest::prelude::*;
+    use serde_json::json;
     use std::collections::BTreeSet;
 
     /// The expansion of a plan for a framework with the knobs a to d.

@@ -132,7 +132,7 @@ impl StagedSweep<'_> {
             candidate.search.stage = Some(Stage::Screen);
             let Some(load) = candidate.loads.iter().find(|load| load.is_search()).cloned() else { return candidate };
             let searched = SearchRange::of(&load).map(|range| range.what);
-            candidate.loads = vec![Load { screen: true, ..load }];
+            candidate.loads = vec![Load { screen: true, ..load }].into();
             let bar = |scenario: &str| self.bar(Stage::Screen, &candidate.framework, scenario, searched?);
             // All candidates have the workload of the plan.
             let keys = keys.get_or_insert_with(|| UnitKeys::of(&candidate));

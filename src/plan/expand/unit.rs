@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::base::digest;
-use crate::rows::kinds::{Benchmark, Candidate, Hardware, Load, Scenario, Unit};
+use crate::rows::kinds::{Benchmark, Candidate, Hardware, Load, Scenario, Shared, Unit};
 use crate::rows::row::SCHEMA_VERSION;
 
 /// Scenario × load × repeat, each with a key from everything its result depends on.
@@ -11,7 +11,7 @@ pub(super) fn units(candidate: &Candidate, asked: &UnitKeys, repeats: u32) -> Ve
     let common = asked.common(candidate);
     let mut units = Vec::new();
     for repeat in 0..repeats {
-        for scenario in &candidate.scenarios {
+        for scenario in candidate.scenarios.iter() {
             for load in 0..candidate.loads.len() {
                 let key = asked.key(&common, &scenario.name, load, repeat);
                 units.push(Unit { key, scenario: scenario.name.clone(), load, repeat, start: None, bar: None });
@@ -27,11 +27,16 @@ pub(super) struct UnitKeys {
     scenarios: Vec<(String, String)>,
     loads: Vec<String>,
     hardware: String,
-    benchmark: (Benchmark, String),
+    benchmark: (Shared<Benchmark>, String),
 }
 
 impl UnitKeys {
-    pub(super) fn of_plan(scenarios: &[Scenario], loads: &[Load], hardware: &Hardware, benchmark: &Benchmark) -> Self {
+    pub(super) fn of_plan(
+        scenarios: &[Scenario],
+        loads: &[Load],
+        hardware: &Hardware,
+        benchmark: &Shared<Benchmark>,
+    ) -> Self {
         let scenario = |s: &Scenario| (s.name.clone(), digest::canonical(&s.identity()));
         let hardware = Hardware { gpu_uuids: Vec::new(), ..hardware.clone() };
         Self {

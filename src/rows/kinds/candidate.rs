@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Substitution};
+use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Substitution};
 use crate::rows::words::{Endpoint, FailureClass, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
@@ -27,12 +27,12 @@ pub struct Candidate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
     /// The GPU budget.
-    pub hardware: Hardware,
+    pub hardware: Shared<Hardware>,
     /// Number of GPUs that its degrees of parallelism use, if fewer than the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
     /// How the server is started.
-    pub server: CandidateServer,
+    pub server: Shared<CandidateServer>,
     /// The server's own command, with the framework's default port; quoted for a POSIX shell. Deploy with it unless
     /// there is a `launch_command`.
     pub server_command: String,
@@ -41,22 +41,22 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_command: Option<String>,
     /// All scenarios of the plan.
-    pub scenarios: Vec<Scenario>,
+    pub scenarios: Shared<Vec<Scenario>>,
     /// All load specs of the plan.
-    pub loads: Vec<Load>,
+    pub loads: Shared<Vec<Load>>,
     /// The units still to run: scenario × load × repeat.
     pub units: Vec<Unit>,
     /// How the load is driven.
-    pub benchmark: Benchmark,
+    pub benchmark: Shared<Benchmark>,
     /// What to check of the answers; absent if the plan asks for no check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<CheckSettings>,
+    pub check: Option<Shared<CheckSettings>>,
     /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty if the plan has none.
     #[serde(default)]
-    pub sla: Members,
+    pub sla: Shared<Members>,
     /// The weight of each scenario in a decision over all of them.
-    #[serde(default, skip_serializing_if = "Members::is_empty")]
-    pub weights: Members,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub weights: Shared<Members>,
     /// Its place in the search.
     pub search: SearchPosition,
     /// Its place among all candidates of the plans; absent if it is not to be run.
@@ -75,8 +75,8 @@ pub struct Candidate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub substitutions: Vec<Substitution>,
     /// Caveats of the plan, for readers of its results.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub caveats: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_empty_list")]
+    pub caveats: Shared<Vec<String>>,
     /// The engine is simulated: no result of this row is a measurement of a real engine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
@@ -89,6 +89,14 @@ pub struct Candidate {
     /// Why it is not to be run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
+}
+
+fn is_empty(members: &Shared<Members>) -> bool {
+    members.is_empty()
+}
+
+fn is_empty_list(list: &Shared<Vec<String>>) -> bool {
+    list.is_empty()
 }
 
 impl Candidate {

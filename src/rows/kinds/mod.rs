@@ -16,6 +16,7 @@ mod result;
 mod run;
 mod scenario;
 mod server;
+mod shared;
 
 pub use self::candidate::{
     Benchmark, Candidate, CandidatePosition, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags,
@@ -39,6 +40,7 @@ pub use self::scenario::{
 pub use self::server::{
     Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, Smoke, Stop,
 };
+pub use self::shared::Shared;
 
 pub use super::words::{CachePolicy, Connections, LoadMode, RequestStatus, ServerState, Status, TokenSource, Verdict};
 
