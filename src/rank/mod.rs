@@ -19,6 +19,7 @@ mod lenient;
 mod missing;
 mod nodes;
 mod notes;
+mod numbers;
 mod ranking;
 mod rejected;
 mod release;

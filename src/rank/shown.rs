@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fast::Numbers;
 use super::lenient::{Text, object, word, yes_or_no};
+use super::numbers::Numbers;
 use crate::base::shell;
 use crate::rows::kinds::Members;
 
