@@ -272,6 +272,12 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
+/// Prints a figure of a test that runs for minutes.
+pub fn say(line: &str) {
+    let mut out = std::io::stderr();
+    let _ = std::io::Write::write_fmt(&mut out, format_args!("{line}\n"));
+}
+
 /// A server that runs beside a test and ends with it.
 pub struct Running {
     child: Child,

@@ -24,6 +24,7 @@ mod launchers;
 mod law;
 mod layers;
 mod load;
+mod long_night;
 mod make;
 mod man;
 mod man_formats;

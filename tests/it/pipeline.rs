@@ -313,7 +313,7 @@ fn every_shipped_plan_validates() {
 
 /// A folder in which a plan finds the real engine: `BENCH_LLAMA_CPP` names one made by scripts/engines/llama-cpp, or it stands
 /// in engines/. `None` where there is none.
-fn with_llama_cpp() -> Option<tempfile::TempDir> {
+pub fn with_llama_cpp() -> Option<tempfile::TempDir> {
     let given = std::env::var_os("BENCH_LLAMA_CPP").map(std::path::PathBuf::from);
     let engine = given.unwrap_or_else(|| root().join("engines/llama-cpp"));
     if !engine.join("bin/llama-server").exists() {
