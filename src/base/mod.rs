@@ -9,6 +9,7 @@ pub mod pattern;
 pub mod random;
 pub mod redact;
 pub mod shell;
+pub mod slots;
 pub mod span;
 pub mod version;
 pub mod visible;

@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use super::fit::FitArgs;
 use super::serve::seconds;
 use super::{Common, MANY, Program};
+use crate::base::slots::SlotList;
 use crate::base::version::VERSION;
 use crate::plan::expand::CandidatePart;
 
@@ -70,6 +71,10 @@ pub struct Args {
     /// Instead of the candidates, write each framework's baseline with one run at a fixed load, to compare this node with others
     #[arg(long, conflicts_with_all = ["part", "parts", "claim", "emit", "from", "on", "stage", "fit", "until"], help_heading = MANY)]
     pub calibrate: bool,
+    /// Instead of the candidates, write each framework's baseline alone, then once for each of these slots, to measure how much servers
+    /// in them disturb each other (bench-serve --slots)
+    #[arg(long, value_name = "SLOTS", conflicts_with_all = ["calibrate", "part", "parts", "claim", "emit", "from", "on", "stage", "fit", "until"])]
+    pub slot_check: Option<SlotList>,
     /// Write a candidate only once this host could claim it in DIR, which all hosts share, and the next one once it has ended; take over
     /// what a host that died had claimed; end when all are over
     #[arg(long, value_name = "DIR", conflicts_with_all = ["emit", "parts", "output", "fit", "until"], help_heading = MANY)]
@@ -100,8 +105,11 @@ pub struct Args {
     pub end: FitArgs,
     /// Of what fits into the time only the next candidate of each framework, after which the rest is estimated anew; what does not fit
     /// is written once nothing else is left
-    #[arg(long, conflicts_with_all = ["from", "on", "emit", "claim", "calibrate"])]
+    #[arg(long, conflicts_with_all = ["from", "on", "emit", "claim", "calibrate", "slot_check"])]
     pub next: bool,
+    /// Estimate for candidates that run at the same time in these slots (bench-serve --slots)
+    #[arg(long, value_name = "SLOTS")]
+    pub slots: Option<SlotList>,
     /// Estimate times from these result rows of earlier sweeps too; may be repeated
     #[arg(long, value_name = "FILE")]
     pub times: Vec<PathBuf>,

@@ -19,6 +19,7 @@ use crate::rows::words::{Arrivals, CheckScope, Endpoint};
 const AFTER: &str = "\
 Examples:
   bench-expand plan.yaml | bench-serve | bench-load | bench-normalize | bench-rank
+  bench-expand plan.yaml | bench-serve --slots 0-3,4-7 | bench-load --jobs 2 > raw.jsonl
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --concurrency 8 > raw.jsonl
   bench-load --url http://127.0.0.1:8000 --scenario chat=1000:200 --rate 4 --sla max_p99_ttft_ms=500 | bench-normalize | bench-rank
   bench-load --check --url http://127.0.0.1:8000 > check.jsonl
@@ -171,9 +172,16 @@ pub struct Args {
     /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
     #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client_cpus: Option<CpuList>,
-    /// Number of threads that send requests and read responses, 1 to 256 [default: one per CPU of --client-cpus, else half of the CPUs]
+    /// Number of threads that send requests and read responses, 1 to 256, of each job [default: one per CPU of --client-cpus, else half of
+    /// the CPUs, shared by the jobs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = PIPELINE)]
     pub threads: Option<u16>,
+    /// Load N servers at the same time, as many as bench-serve --slots leases; each is judged for itself, also whether its client kept up
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with_all = ["url", "convert", "shard"], help_heading = PIPELINE)]
+    pub jobs: u16,
+    /// Load the servers of another bench-load, which has this one as one of its jobs
+    #[arg(long, hide = true)]
+    pub copy: bool,
     /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
     pub shard: Option<Shard>,
@@ -227,7 +235,7 @@ impl Args {
     pub fn threads(&self) -> usize {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let usual = if self.client_cpus.is_some() { cpus } else { (cpus / 2).max(1) };
-        self.threads.map_or(usual, usize::from)
+        self.threads.map_or((usual / usize::from(self.jobs)).max(1), usize::from)
     }
 
     /// The headers, name and value.

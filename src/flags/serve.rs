@@ -7,6 +7,7 @@ use clap::Parser;
 
 use super::{Common, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
+use crate::base::slots::SlotList;
 use crate::base::version::VERSION;
 
 const AFTER: &str = "\
@@ -15,6 +16,7 @@ Examples:
   bench-expand plan.yaml | head -1 | bench-serve        on a terminal: runs the server until Ctrl-C
   bench-expand plan.yaml | bench-serve -- sh -c 'my-client --url \"$BENCH_BASE_URL\" --json' > raw.jsonl
   bench-expand plan.yaml | head -1 | bench-serve --attach http://gpu-host:8000 | bench-load > raw.jsonl
+  bench-expand plan.yaml | bench-serve --slots 0-3,4-7 | bench-load --jobs 2 > raw.jsonl
   bench-expand plan.yaml | bench-serve --dry-run
   bench-expand plan.yaml | bench-serve --smoke | jq '[.framework, .status, .smoke.ok]'
 
@@ -80,6 +82,16 @@ pub struct Args {
     /// Keep the servers off these CPUs, such as 0-1,4, which bench-load --client-cpus uses
     #[arg(long, value_name = "LIST", help_heading = "Server")]
     pub client_cpus: Option<CpuList>,
+    /// Run one server in each of these disjoint sets of GPUs at the same time, such as 0-3,4-7 or 0+2,1+3; of engines on the CPU, of
+    /// CPUs. Baselines, repeats of finalists and candidates that need more GPUs than a slot has run alone (see bench(7))
+    #[arg(long, value_name = "SLOTS", conflicts_with_all = ["attach", "smoke", "port", "dry_run"], help_heading = "Server")]
+    pub slots: Option<SlotList>,
+    /// With --slots of GPUs: the CPUs of each, in the same order, such as 0-31,32-63
+    #[arg(long, value_name = "SLOTS", requires = "slots", help_heading = "Server")]
+    pub slot_cpus: Option<SlotList>,
+    /// Serve the candidates of another bench-serve, which has this one slot; each server waits so many seconds more for a client
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    pub copy: Option<u64>,
     /// Keep what servers compile in DIR, one folder for each version of a framework and GPU, so that later ones start faster; also of
     /// containers. Variables that the plan sets stay
     #[arg(long, value_name = "DIR", help_heading = "Server")]

@@ -12,6 +12,7 @@ use super::serve::seconds;
 use super::validate::UnknownFlagPolicy;
 use super::{Common, MANY, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
+use crate::base::slots::SlotList;
 use crate::base::version::VERSION;
 use crate::plan::expand::CandidatePart;
 
@@ -122,6 +123,14 @@ pub struct Args {
     /// CPUs for bench-load alone, such as 0-1,4: servers on this host run on the others
     #[arg(long, value_name = "LIST")]
     pub client_cpus: Option<CpuList>,
+    /// Run candidates at the same time in these disjoint sets of GPUs, such as 0-3,4-7, of engines on the CPU of CPUs; baselines and the
+    /// repeats of finalists run alone. First it is measured how much servers in them disturb each other: over 3 % the sweep runs
+    /// without slots
+    #[arg(long, value_name = "SLOTS", conflicts_with = "share")]
+    pub slots: Option<SlotList>,
+    /// With --slots of GPUs: the CPUs of each, in the same order, such as 0-31,32-63
+    #[arg(long, value_name = "SLOTS", requires = "slots")]
+    pub slot_cpus: Option<SlotList>,
     /// Continue without a framework whose help cannot be captured or that cannot be started (noted in the report)
     #[arg(long, help_heading = "Before the runs")]
     pub allow_missing: bool,

@@ -37,7 +37,7 @@ struct RanLoad {
 #[derive(Debug, Default)]
 pub struct AnswerChecker {
     best: BestLoads,
-    references: References,
+    pub references: References,
     /// Baselines that were asked already.
     asked: BTreeSet<String>,
     questions: BTreeMap<String, Rc<QuestionSet>>,

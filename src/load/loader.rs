@@ -12,11 +12,13 @@ use tokio::sync::mpsc::Receiver;
 
 use super::builder::RequestBuilder;
 use super::checker::{AnswerChecker, CheckTarget};
+use super::copies::{LoadJobs, enough_jobs};
 use super::dataset_cache::DatasetCache;
 use super::driver::RunDriver;
 use super::events::EndedRun;
 use super::import_client::run_import_units;
 use super::leased_server::LeasedServer;
+use super::news::{NEWS, SharedNews};
 use super::options::LoadOptions;
 use super::recorder::RunSpec;
 use super::search::{SearchContext, search};
@@ -57,6 +59,9 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let loaded = local.block_on(&runtime, async {
+        if options.jobs > 1 && !options.is_copy {
+            return LoadJobs::new(options.jobs, out, notice)?.all(feed(rows)).await;
+        }
         let mut loader = Loader {
             driver: RunDriver::new(out, options, notice)?,
             datasets: DatasetCache::new(options.read_dataset),
@@ -64,6 +69,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             checker: AnswerChecker::default(),
             lost_lease: None,
             claims: ClaimEnder::default(),
+            news: SharedNews::default(),
         };
         loader.all(feed(rows)).await
     });
@@ -81,6 +87,8 @@ struct Loader<'a> {
     lost_lease: Option<(String, Error)>,
     /// The claim of the candidate whose rows are being written.
     claims: ClaimEnder,
+    /// What other copies of bench-load know.
+    news: SharedNews,
 }
 
 impl Loader<'_> {
@@ -106,6 +114,10 @@ impl Loader<'_> {
                 return Ok(self.driver.signal());
             };
             let (row, place) = next?;
+            if self.driver.options.is_copy && row.record() == Some(NEWS) {
+                self.news.take(&row, &mut self.incumbents, &mut self.checker.references)?;
+                continue;
+            }
             let kind = row.record().map(String::from);
             let is_server = kind.as_deref() == Some("server");
             // If bench-serve did not get the signal, our exit tells it not to hold this server for us.
@@ -121,6 +133,9 @@ impl Loader<'_> {
             }
             is_open = is_server || (is_open && kind.as_deref() != Some("server_end"));
             if is_server {
+                if !self.driver.options.is_copy {
+                    enough_jobs(&row, 1)?;
+                }
                 self.claims.whole = false;
                 self.claims.written(&row, self.driver.out.sink())?;
             }
@@ -130,6 +145,11 @@ impl Loader<'_> {
                 && let Err(e) = self.claims.written(&row, self.driver.out.sink())
             {
                 self.driver.notice.error(&e);
+            }
+            if self.driver.options.is_copy
+                && let Some(news) = self.news.news(&self.incumbents, &self.checker.references)
+            {
+                self.driver.out.write(&news)?;
             }
             self.lost_lease = self.lost_lease.take().map(|(id, lost)| (id, lost.at(place.clone())));
             match done {

@@ -36,6 +36,10 @@ pub struct LoadOptions {
     pub attempts: u32,
     /// The CPUs that bench-load runs on, where it was given some.
     pub cpus: Option<CpuList>,
+    /// Number of servers that are loaded at the same time, each by a copy of bench-load.
+    pub jobs: usize,
+    /// This is such a copy.
+    pub is_copy: bool,
     /// Number of threads that send requests and read responses.
     pub threads: usize,
     /// Reads datasets.

@@ -6,5 +6,6 @@ pub mod nodes;
 pub mod sample;
 pub mod search;
 pub mod sla;
+pub mod slots;
 pub mod stability;
 pub mod timing;

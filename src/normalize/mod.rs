@@ -11,6 +11,7 @@ pub mod llm_d;
 mod nodes;
 mod result;
 mod shards;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -233,7 +234,9 @@ impl RowFold {
             self.results.extend(served.close().into_iter().map(|result| (start, result)));
         }
         self.results.sort_by_key(|(start, _)| *start);
-        let is_calibration = |row: &ResultRow| row.candidate.as_ref().is_some_and(|candidate| candidate.calibration);
+        let is_calibration = |row: &ResultRow| {
+            row.candidate.as_ref().is_some_and(|candidate| candidate.calibration || candidate.slot_check.is_some())
+        };
         let (calibrations, results) = self.results.into_iter().partition(|(_, row)| is_calibration(row));
         self.results = results;
         let calibrations: Vec<ResultRow> = Vec::into_iter(calibrations).map(|(_, row)| row).collect();

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::slots;
 use crate::rows::kinds::{GpuDevice, NodeFigure, NodeGpu, NodeRow, ResultRow, Status};
 
 /// The node rows of these calibrations, in the order of their starts; `gpus` are those of their servers.
 pub fn nodes(calibrations: &[ResultRow], gpus: &BTreeMap<String, Vec<GpuDevice>>) -> Vec<NodeRow> {
     let mut nodes: BTreeMap<&str, NodeRow> = BTreeMap::new();
+    let mut checked: BTreeMap<&str, Vec<&ResultRow>> = BTreeMap::new();
     for result in calibrations {
         let Some(name) = &result.hardware.node else { continue };
         let row = nodes.entry(name).or_insert_with(|| NodeRow { node: name.clone(), ..NodeRow::default() });
+        if result.candidate.as_ref().is_some_and(|candidate| candidate.slot_check.is_some()) {
+            row.driver = result.hardware.driver.clone().or(row.driver.take());
+            checked.entry(name).or_default().push(result);
+            continue;
+        }
         let run = result.run.as_ref();
         for gpu in run.and_then(|run| gpus.get(&run.server_id)).into_iter().flatten() {
             row.gpus.retain(|other| other.uuid != gpu.uuid);
@@ -36,6 +43,13 @@ pub fn nodes(calibrations: &[ResultRow], gpus: &BTreeMap<String, Vec<GpuDevice>>
         };
         row.figures.insert(result.framework.clone(), figure);
         row.units.extend(result.units.iter().filter(|_| is_ok).cloned());
+    }
+    for (name, results) in checked {
+        let (checks, units) = slots::checks(&results);
+        if let Some(row) = nodes.get_mut(name) {
+            row.slots = checks;
+            row.units.extend(units);
+        }
     }
     nodes.into_values().collect()
 }

@@ -336,6 +336,8 @@ fn base(candidate: &Candidate, server: Option<&Server>) -> ResultRow {
             index: candidate.search.index,
             of: candidate.search.of,
             calibration: candidate.search.calibration,
+            slot_check: candidate.search.slot_check,
+            slot: candidate.slot.clone(),
             why: candidate.search.why.clone(),
             stage: candidate.search.stage,
             never_tried: candidate.search.never_tried.clone(),

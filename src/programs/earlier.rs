@@ -11,6 +11,7 @@ use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::flags::expand::RetryPolicy;
 use crate::metrics::nodes::NodeSpeeds;
+use crate::metrics::slots::refusal;
 use crate::plan::expand::{FirstPassScore, Observed, StageFinding, UnitKind};
 use crate::rank::{Intake, Ranking, rank};
 use crate::rows::jsonl::RowPlace;
@@ -70,6 +71,7 @@ fn is_plan(input: &mut InputSource) -> bool {
 #[must_use]
 pub fn done(rows: &[(Row, RowPlace)], speeds: &NodeSpeeds, retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
+    let checked = nodes(rows);
     let mut given_up = 0;
     // Of several files each knows only its own attempts.
     let mut failed_on: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -87,6 +89,13 @@ pub fn done(rows: &[(Row, RowPlace)], speeds: &NodeSpeeds, retry: RetryPolicy, n
         };
         // Another node should measure it.
         if result.hardware.node.as_ref().is_some_and(|node| speeds.apart_by(node).is_some()) {
+            continue;
+        }
+        // It is not ranked.
+        let slot = result.candidate.as_ref().and_then(|candidate| candidate.slot.as_ref());
+        let node = result.hardware.node.as_deref().unwrap_or_default();
+        let is_ok = result.status == Status::Ok;
+        if is_ok && slot.is_some_and(|slot| refusal(&checked, node, slot).is_some()) {
             continue;
         }
         let closed = closes(result.status, result.failure_class.as_ref());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::error::Result;
 use crate::base::exit::ExitStatus;
+use crate::base::notice::Notice;
 use crate::flags::load::{Args, Itl};
 use crate::load::check::read_reference;
 use crate::load::request::RequestTimeouts;
@@ -14,13 +15,17 @@ use crate::programs::stdio;
 use crate::programs::target::target;
 use crate::programs::workload::entries;
 use crate::rows::jsonl::RowPlace;
-use crate::system::process::{affinity, signals};
+use crate::system::process::{affinity, bound, signals};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(failed) = bound::run(std::env::args_os()) {
+        Notice::new("bench-load", false).error(&failed);
+        return ExitStatus::Trouble.into();
+    }
     let mut signal = None;
     let exit = super::run(|args: Args, notice| {
         let frameworks = stdio::frameworks(args.frameworks.as_deref())?;
@@ -42,6 +47,8 @@ pub fn main() -> ExitCode {
             shard: args.shard,
             attempts: args.attempts,
             cpus: args.client_cpus.clone(),
+            jobs: args.jobs.into(),
+            is_copy: args.copy,
             threads: args.threads(),
             read_dataset: entries,
             check: check(&args)?,
@@ -52,7 +59,9 @@ pub fn main() -> ExitCode {
                 let place = RowPlace { name: "--url".into(), line: 0 };
                 load(Box::new([Ok((row, place.clone())), Ok((end, place))].into_iter()), out, &options, notice)?
             }
-            None => load(Box::new(stdio::rows(&args.files, notice)), out, &options, notice)?,
+            None => {
+                load(Box::new(stdio::rows(if args.copy { &[] } else { &args.files }, notice)), out, &options, notice)?
+            }
         };
         Ok(ExitStatus::Done)
     });

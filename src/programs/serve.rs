@@ -3,19 +3,21 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::base::shell;
+use crate::base::slots::SlotDevices;
 use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
-use crate::flags::serve::Args;
+use crate::flags::serve::{Args, GiveUp};
 use crate::programs::stdio;
 use crate::report::text::BIND;
 use crate::rows::kinds::Candidate;
 use crate::rows::row::Row;
-use crate::serve::{EarlierStarts, ServeOptions, serve};
-use crate::system::process::{affinity, guard, signals};
+use crate::serve::{EarlierStarts, ServeOptions, SlotPlan, serve};
+use crate::system::process::{affinity, bound, guard, signals};
 
 /// Runs the program with the arguments of this process.
 #[must_use]
@@ -23,11 +25,17 @@ pub fn main() -> ExitCode {
     if let Some(done) = guard::run(std::env::args_os()) {
         return if done.is_ok() { ExitStatus::Done.into() } else { ExitStatus::Trouble.into() };
     }
+    if let Some(failed) = bound::run(std::env::args_os()) {
+        Notice::new("bench-serve", false).error(&failed);
+        return ExitStatus::Trouble.into();
+    }
     let mut signal: Option<signals::Signal> = None;
     let exit = super::run(|args: Args, notice| {
         if args.dry_run {
             return dry_run(&args, notice);
         }
+        let args = if args.copy.is_some() { of_a_copy(args) } else { args };
+        let slots = slots(&args)?;
         // The guard and the server run where this thread runs.
         let cpus = args.client_cpus.as_ref().map(affinity::keep_off).transpose();
         let cpus = cpus.map_err(|e| e.at("--client-cpus"))?;
@@ -35,11 +43,12 @@ pub fn main() -> ExitCode {
         let out = stdio::row_writer()?;
         let options = ServeOptions {
             frameworks: stdio::frameworks(args.frameworks.as_deref())?,
+            slots,
             artifacts: args.artifacts,
             caches: args.caches,
             port: args.port,
             ready_timeout: args.ready_timeout,
-            lease_timeout: args.lease_timeout,
+            lease_timeout: args.lease_timeout + Duration::from_secs(args.copy.unwrap_or(0)),
             grace: args.grace,
             holders: args.holders.into(),
             cpus,
@@ -62,6 +71,35 @@ pub fn main() -> ExitCode {
         signals::die_by(signal);
     }
     exit
+}
+
+/// The arguments of a copy that serves the candidates of one slot: it gets them on standard input, and what they have in common is
+/// the business of the program that started it.
+fn of_a_copy(args: Args) -> Args {
+    let (files, earlier) = (Vec::new(), Vec::new());
+    Args { files, earlier, slots: None, slot_cpus: None, budget: None, give_up: GiveUp(None), ..args }
+}
+
+/// The slots of servers that run at the same time.
+fn slots(args: &Args) -> Result<Option<SlotPlan>> {
+    let Some(slots) = args.slots.clone() else { return Ok(None) };
+    if args.chain.is_empty() && std::io::stdout().is_terminal() {
+        return Err(Error::new("--slots needs bench-load --jobs behind it, or a program after --"));
+    }
+    let cpus = args.slot_cpus.clone();
+    if let Some(cpus) = &cpus {
+        let (n, needed) = (cpus.slots().len(), slots.slots().len());
+        if n != needed {
+            return Err(Error::new(format!("--slot-cpus has {n} sets, and --slots {needed}")));
+        }
+        let lists = cpus.slots().iter().map(SlotDevices::cpus).collect::<std::result::Result<Vec<_>, _>>();
+        let lists = lists.map_err(|why| Error::new(why).at("--slot-cpus"))?;
+        let client = args.client_cpus.as_ref();
+        if let Some(both) = client.and_then(|client| lists.iter().find(|list| list.without(client) != **list)) {
+            return Err(Error::new(format!("the slot with CPUs {both} has some of --client-cpus")));
+        }
+    }
+    Ok(Some(SlotPlan { slots, cpus }))
 }
 
 /// The starts in raw rows of before.

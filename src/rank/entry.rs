@@ -14,7 +14,7 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use crate::base::{redact, shell};
 use crate::rows::jsonl;
-use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Substitution};
+use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Slot, Substitution};
 use crate::rows::row::Row;
 use crate::rows::words::{CheckVerdict, FailureClass, Latency, SearchEndReason, StartKind};
 
@@ -100,6 +100,8 @@ pub struct Entry {
     pub notes: Notes,
     /// The node that measured it; empty if the row does not have it.
     pub node: Box<str>,
+    /// The part of the host that it had, where several were measured at the same time.
+    pub slot: Option<Box<Slot>>,
     /// Members that only rows of runs have.
     pub own: Option<Box<RunInfo>>,
     /// What the check of its answers says; `None` if the row says nothing of one.

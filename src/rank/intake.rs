@@ -12,7 +12,7 @@ use super::key::GroupKey;
 use super::notes::Notes;
 use super::{gate, notes, words};
 use crate::base::error::Result;
-use crate::rows::kinds::NodeRow;
+use crate::rows::kinds::{NodeRow, Slot};
 use crate::rows::row::Row;
 use crate::rows::words::{CheckVerdict, FailureClass, Latency, Limit, SearchEndReason};
 use crate::rows::{jsonl, resume};
@@ -174,6 +174,7 @@ impl Intake {
                 .map(jsonl::shown_text)
                 .unwrap_or_default()
                 .into(),
+            slot: slot(line),
             own: own(row),
             answers: answers(row),
             tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
@@ -292,6 +293,12 @@ impl Intake {
 /// What the check of its answers says; `None` if the row says nothing of one.
 fn answers(row: &ResultSummary) -> Option<CheckVerdict> {
     row.quality.as_ref()?.answers.as_ref()?.verdict.as_deref()?.parse().ok()
+}
+
+/// The part of the host that it had, where several were measured at the same time; few rows have one.
+fn slot(line: &str) -> Option<Box<Slot>> {
+    let row = line.contains("\"slot\":{").then(|| Row::parse(line).ok())??;
+    serde_json::from_value(row.get("candidate")?.get("slot")?.clone()).ok()
 }
 
 fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {

@@ -24,6 +24,7 @@ mod ranking;
 mod rejected;
 mod release;
 mod shown;
+mod slots;
 mod tested;
 mod trial;
 mod unfinished;

@@ -14,7 +14,7 @@ use super::intake::Intake;
 use super::key::GroupKey;
 use super::notes::Notes;
 use super::rejected::RejectedCandidate;
-use super::{combined, coverage, decision, fold, key, missing, nodes, rejected};
+use super::{combined, coverage, decision, fold, key, missing, nodes, rejected, slots};
 use crate::metrics::nodes::NodeSpeeds;
 use crate::rows::words::Limit;
 
@@ -49,6 +49,8 @@ pub struct Ranking {
     pub speeds: NodeSpeeds,
     /// The nodes that measured a row.
     pub measured_on: BTreeSet<String>,
+    /// How much servers disturbed each other that were measured at the same time, a sentence each.
+    pub slots: Vec<String>,
 }
 
 /// Ranks the entries. The order of the input does not matter.
@@ -59,6 +61,8 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
     let mut entries = entries;
     nodes::yield_to_others(&mut entries, &speeds);
     let mut entries = fold::latest(entries);
+    slots::refuse(&mut entries, &intake.nodes);
+    let slots = slots::notes(&entries, &intake.nodes);
     let tried = coverage::count(&entries);
     let claims = claims(&entries, &options);
     let (mut assumed, mut differing) = (Vec::new(), BTreeMap::new());
@@ -103,6 +107,7 @@ pub fn rank(entries: Vec<Box<Entry>>, intake: &Intake) -> Ranking {
         assumed,
         speeds,
         measured_on,
+        slots,
     }
 }
 

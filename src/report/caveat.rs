@@ -115,6 +115,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<Caveat> {
     let noted = NOTED.iter().filter(|(note, ..)| ranking.notes.has(*note));
     notes.extend(noted.map(|(_, title, text)| Caveat::of(title, *text)));
     notes.extend(of_nodes(ranking));
+    notes.extend(ranking.slots.iter().map(|text| Caveat::of("Slots", text.clone())));
     notes.extend(of_answers(ranking));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {

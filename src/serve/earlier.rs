@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::failure::CandidateFailure;
 use super::give_up::FailureTally;
 use crate::base::error::Result;
+use crate::engines::framework::Framework;
 use crate::rows::kinds::{Candidate, ServerEnd, ServerState, Status};
 use crate::rows::resume::closes;
 use crate::rows::row::Row;
+use crate::rows::words::FailureClass;
 use crate::system::process::proc::node;
 
 /// The starts of earlier rows, in the order of the rows.
@@ -31,23 +33,35 @@ impl EarlierStarts {
     /// # Errors
     /// A row about a start that is not valid.
     pub fn take(&mut self, row: &Row) -> Result<()> {
+        self.take_from(row, false)
+    }
+
+    /// Takes a row of a start of this bench-serve: one that failed for a reason that may pass is not tried again by it.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(super) fn take_now(&mut self, row: &Row) -> Result<()> {
+        self.take_from(row, true)
+    }
+
+    fn take_from(&mut self, row: &Row, now: bool) -> Result<()> {
         match row.record() {
             Some("server") => {
                 let candidate: Candidate = row.view()?;
                 self.tally.forget(&candidate.candidate_id);
                 self.open.insert(row.str("server_id").unwrap_or_default().into(), candidate);
             }
-            Some("server_end") => self.end(row)?,
+            Some("server_end") => self.end(row, now)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn end(&mut self, row: &Row) -> Result<()> {
+    fn end(&mut self, row: &Row, now: bool) -> Result<()> {
         let end: ServerEnd = row.view()?;
         // Another host may have other GPUs and another installation.
         let is_here = end.node.as_ref().is_none_or(|other| *other == node());
-        let Some(class) = end.failure_class.filter(|class| is_here && closes(end.status, Some(class))) else {
+        let Some(class) = end.failure_class.filter(|class| is_here && (now || closes(end.status, Some(class)))) else {
             // It was good, or it is tried again.
             self.open.remove(&end.server_id).iter().for_each(|candidate| self.tally.good(candidate));
             return Ok(());
@@ -67,6 +81,16 @@ impl EarlierStarts {
         Ok(())
     }
 
+    /// Why a candidate is not started after the failures of others.
+    pub(super) fn foreseen(
+        &mut self,
+        candidate: &Candidate,
+        framework: &Framework,
+        limit: u32,
+    ) -> Option<(FailureClass, String)> {
+        self.tally.skips(candidate, framework, limit)
+    }
+
     /// What was learnt. A server without an end was ready: its programs were killed.
     pub(super) fn tally(mut self) -> FailureTally {
         self.open.values().for_each(|candidate| self.tally.good(candidate));
@@ -78,7 +102,6 @@ impl EarlierStarts {
 mod tests {
     use super::*;
     use crate::engines::framework::Frameworks;
-    use crate::rows::words::FailureClass;
     use crate::serve::give_up::tests::candidates;
     use crate::serve::rows;
     use serde_json::{Value, json};

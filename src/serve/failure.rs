@@ -6,6 +6,9 @@ use crate::base::error::Error;
 use crate::rows::kinds::Status;
 use crate::rows::words::FailureClass;
 
+/// Why a candidate is skipped that comes too late.
+pub(super) const NO_TIME: &str = "the time budget (--budget) was used up before its turn";
+
 /// Why a candidate failed.
 #[derive(Debug)]
 pub struct CandidateFailure {

@@ -96,6 +96,20 @@ impl FailureTally {
         Some(format!("it {what} {like}, which failed to start ({}); saves about {took}{saved}", failed.class))
     }
 
+    /// Why a candidate is not started after the failures of others: its framework is given up after `limit` of them, or it would fail
+    /// like one before.
+    pub fn skips(
+        &mut self,
+        candidate: &Candidate,
+        framework: &Framework,
+        limit: u32,
+    ) -> Option<(FailureClass, String)> {
+        if let Some(why) = self.reason_to_skip(candidate, framework, limit) {
+            return Some((FailureClass::GaveUp, why));
+        }
+        self.foreseen(candidate, framework).map(|why| (FailureClass::Foreseen, why))
+    }
+
     /// Why a candidate should be skipped; `None` when it should be started.
     #[must_use]
     pub fn reason_to_skip(&self, candidate: &Candidate, framework: &Framework, limit: u32) -> Option<String> {

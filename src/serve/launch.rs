@@ -13,6 +13,7 @@ use super::launch_commands::LaunchCommands;
 use super::lifecycle::Lifecycle;
 use super::options::ServeOptions;
 use super::private_file::create_private;
+use crate::base::cpus::CpuList;
 use crate::base::error::{Context, Error, Result};
 use crate::base::redact::Redactor;
 use crate::base::{digest, redact, shell};
@@ -61,7 +62,7 @@ pub struct Launch {
     pub attached: bool,
     /// The command to deploy through its launchers, where it is not the candidate's: some limits could not be raised.
     pub launch_command: Option<String>,
-    /// The CPUs that are left to it, where the client has some of its own.
+    /// The CPUs that it gets, where it does not get all.
     pub cpus: Option<String>,
     /// What it finds of earlier starts, if that is kept.
     pub start: Option<StartKind>,
@@ -70,7 +71,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Chooses the port, creates the folder, writes the option files, builds the command.
+    /// Chooses the port, creates the folder, writes the option files, builds the command; `cpus` are those of the server if not all.
     ///
     /// # Errors
     /// When no port is free, a file cannot be written, or the command names an unset environment variable.
@@ -79,6 +80,7 @@ impl Launch {
         options: &ServeOptions,
         refused_limits: &[ResourceLimit],
         caches: Option<CacheFolder>,
+        cpus: Option<CpuList>,
     ) -> Result<Self> {
         let with_caches = caches.as_ref().map(|caches| caches.given_to(&candidate.server));
         let server = with_caches.as_ref().unwrap_or(&candidate.server);
@@ -108,7 +110,7 @@ impl Launch {
         let client_port = if tunnel { proc::free_port().context("no free port found")? } else { port };
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
         let tunnel_port = client_port;
-        let cpus = options.cpus.as_ref().map(ToString::to_string);
+        let cpus = cpus.as_ref().map(ToString::to_string);
         let start = StartValues {
             name: &name,
             port,

@@ -5,6 +5,7 @@
 //!                    └────────┴───────┴── failed: stop ─ server_end row on the whole candidate row
 //! ```
 //!
+//! `slots` runs a copy of the program for each of several servers at the same time.
 //! `supervisor` takes the candidates one by one; `launch` prepares a start, `start` waits until the server is ready,
 //! `leased` watches it in use and stops it.
 
@@ -32,12 +33,14 @@ mod private_file;
 mod probe;
 mod probe_request;
 mod rows;
+mod slot_use;
+mod slots;
 mod smoke;
 mod start;
 mod supervisor;
 mod workers;
 
 pub use self::earlier::EarlierStarts;
-pub use self::options::ServeOptions;
+pub use self::options::{ServeOptions, SlotPlan};
 pub use self::packages::package_version;
 pub use self::supervisor::{ServeSummary, serve};

@@ -4,13 +4,25 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::cpus::CpuList;
+use crate::base::slots::SlotList;
 use crate::engines::framework::Frameworks;
+
+/// Several servers at the same time, each with a part of the host.
+#[derive(Debug)]
+pub struct SlotPlan {
+    /// The GPUs of each; of an engine on the CPU its CPUs.
+    pub slots: SlotList,
+    /// The CPUs of each, besides GPUs.
+    pub cpus: Option<SlotList>,
+}
 
 /// How candidates are started, leased and stopped.
 #[derive(Debug)]
 pub struct ServeOptions {
     /// The framework definitions.
     pub frameworks: Frameworks,
+    /// Several servers at the same time.
+    pub slots: Option<SlotPlan>,
     /// Folder of logs and option files.
     pub artifacts: PathBuf,
     /// Folder of what servers compile, which later ones find; `None`: each server keeps it where it usually does.

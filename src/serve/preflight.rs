@@ -40,7 +40,9 @@ pub(super) async fn gpus(probe: &GpuProbe, candidate: &Candidate) -> Result<Vec<
     }
     let all = probe.look().await.map_err(|e| CandidateFailure::new(FailureClass::GpuUnknown, e.to_string()))?;
     let hardware = &candidate.hardware;
-    gpu::choose(all, hardware.visible_devices.as_deref(), hardware.gpu_count)
+    // A slot may have fewer GPUs than the budget, and a candidate that needs no more.
+    let count = hardware.gpu_count.filter(|_| candidate.slot.is_none());
+    gpu::choose(all, hardware.visible_devices.as_deref(), count)
         .map_err(|why| CandidateFailure::new(FailureClass::GpuCount, why))
 }
 

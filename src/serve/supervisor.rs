@@ -11,15 +11,17 @@ use tokio::sync::mpsc::Receiver;
 use super::caches::CacheFolder;
 use super::earlier::EarlierStarts;
 use super::events::{CandidateEvents, ServeProgress};
-use super::failure::{CandidateFailure, NextStep};
+use super::failure::{CandidateFailure, NO_TIME, NextStep};
 use super::give_up::FailureTally;
 use super::gpu_locks::GpuLocks;
 use super::gpus::GpuProbe;
 use super::launch::Launch;
 use super::options::ServeOptions;
 use super::private_file::artifacts_folder;
+use super::slots::SlotBoard;
 use super::start::{FailedStart, StartContext};
-use super::{preflight, rows, start};
+use super::{preflight, rows, slot_use, start};
+use crate::base::cpus::CpuList;
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::engines::framework::Framework;
@@ -28,7 +30,7 @@ use crate::rows::kinds::{Candidate, Members, ServerState};
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
 use crate::system::process::signals::Signals;
-use crate::system::process::{feed, guard, reader_left};
+use crate::system::process::{affinity, feed, guard, reader_left};
 use crate::system::run_folder;
 use crate::system::stop_file;
 
@@ -63,6 +65,11 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
+        if let Some(plan) = &options.slots {
+            let mut board = SlotBoard::new(plan, earlier, out, options, notice)?;
+            let signal = board.all(feed(rows)).await?;
+            return Ok(ServeSummary { signal, all_serve: false });
+        }
         let mut supervisor = Supervisor {
             out,
             options,
@@ -77,6 +84,7 @@ pub fn serve(
             probe: GpuProbe::find(&options.gpu_probe),
             tally: earlier.tally(),
             locks: GpuLocks::default(),
+            usual_cpus: None,
             so_far: ServeProgress::default(),
         };
         let signal = supervisor.all(feed(rows)).await?;
@@ -87,6 +95,11 @@ pub fn serve(
         Ok(ServeSummary { signal, all_serve: !supervisor.smoke_failed && !none_tested })
     });
     runtime.shutdown_background();
+    if options.slots.is_some() {
+        // What loses both its bench-serve and its guard becomes a child of this process.
+        let _ = guard::kill_orphans();
+        let _ = run_folder::remove_dead();
+    }
     served
 }
 
@@ -109,6 +122,8 @@ pub(super) struct Supervisor<'a> {
     /// Frameworks that were checked with `--smoke`.
     smoke_tested: BTreeSet<String>,
     pub(super) smoke_failed: bool,
+    /// The CPUs of this process, while it runs on those of a slot.
+    usual_cpus: Option<CpuList>,
     /// Models that have been started before.
     pub(super) models_started: BTreeSet<String>,
     /// How far all candidates are.
@@ -131,7 +146,10 @@ impl Supervisor<'_> {
                 continue;
             }
             let candidate: Candidate = match row.view() {
-                Ok(candidate) => preflight::attached(candidate, self.options.attach.as_deref()),
+                Ok(candidate) => {
+                    let candidate = slot_use::in_slot(candidate, &self.options.frameworks);
+                    preflight::attached(candidate, self.options.attach.as_deref())
+                }
                 Err(e) => {
                     self.notice.error(&e.at(place));
                     continue;
@@ -148,9 +166,8 @@ impl Supervisor<'_> {
             }
             self.so_far.pace.enter(candidate.position);
             if self.options.budget.is_some_and(|budget| self.begun.elapsed() > budget) {
-                let why = "the time budget (--budget) was used up before its turn";
-                self.events(&candidate).skipped(why);
-                self.out.write(&rows::skipped(row, FailureClass::Budget, why))?;
+                self.events(&candidate).skipped(NO_TIME);
+                self.out.write(&rows::skipped(row, FailureClass::Budget, NO_TIME))?;
                 continue;
             }
             if self.options.attach.is_some() && !self.models_started.is_empty() {
@@ -184,10 +201,7 @@ impl Supervisor<'_> {
     fn foreseen(&mut self, candidate: &Candidate) -> Option<(FailureClass, String)> {
         let limit = self.options.give_up?;
         let framework = self.options.frameworks.get(&candidate.server.definition)?;
-        if let Some(why) = self.tally.reason_to_skip(candidate, framework, limit) {
-            return Some((FailureClass::GaveUp, why));
-        }
-        self.tally.foreseen(candidate, framework).map(|why| (FailureClass::Foreseen, why))
+        self.tally.skips(candidate, framework, limit)
     }
 
     /// One candidate, from its row to its `server_end`.
@@ -215,7 +229,9 @@ impl Supervisor<'_> {
             Ok(caches) => caches,
             Err(e) => return self.fail(&events, candidate, row, None, CandidateFailure::from(e)).await,
         };
-        let launch = match Launch::prepare(candidate, self.options, &refused_limits, caches) {
+        let cpus = self.cpus(candidate);
+        let launch = match cpus.and_then(|cpus| Launch::prepare(candidate, self.options, &refused_limits, caches, cpus))
+        {
             Ok(launch) => launch,
             Err(e) => {
                 return self.fail(&events, candidate, row, None, CandidateFailure::from(e)).await;
@@ -239,6 +255,9 @@ impl Supervisor<'_> {
         if let Err(failure) = preflight::free(&gpus) {
             return self.fail(&events, candidate, row, Some(&launch), failure).await;
         }
+        if let Err(e) = self.enter_slot(candidate) {
+            return self.fail(&events, candidate, row, Some(&launch), CandidateFailure::from(e)).await;
+        }
         events.starting();
         let interrupted = async {
             tokio::select! {
@@ -250,7 +269,9 @@ impl Supervisor<'_> {
         let kind = format!("{} {:?} {:?}", server.definition, server.launcher, server.image);
         let (capture_help, notice) = (!self.helps.contains_key(&kind), self.notice);
         let context = StartContext { candidate, framework, gpus: &gpus, capture_help, events: &events, notice };
-        match start::until_ready(&launch, context, self.options, interrupted).await {
+        let started = start::until_ready(&launch, context, self.options, interrupted).await;
+        self.leave_slot()?;
+        match started {
             Ok(mut ready) => {
                 // The help is captured once, even when there is none.
                 ready.help = self.helps.entry(kind).or_insert(ready.help).clone();
@@ -258,6 +279,30 @@ impl Supervisor<'_> {
             }
             Err(failed) => self.fail(&events, candidate, row, Some(&launch), failed).await,
         }
+    }
+
+    /// The CPUs that a candidate's server gets, if they are not all: those of its slot, otherwise those that the client leaves.
+    fn cpus(&self, candidate: &Candidate) -> Result<Option<CpuList>> {
+        match candidate.slot.as_ref().and_then(|slot| slot.cpus.as_ref()) {
+            Some(own) => own.parse().map(Some).map_err(Error::new),
+            None => Ok(self.options.cpus.clone()),
+        }
+    }
+
+    /// Moves this thread, which starts servers, to the CPUs of the candidate's slot, if it has some.
+    fn enter_slot(&mut self, candidate: &Candidate) -> Result<()> {
+        let own = candidate.slot.as_ref().and_then(|slot| slot.cpus.as_ref());
+        if let Some(cpus) = self.cpus(candidate)?.filter(|_| own.is_some()) {
+            let usual = affinity::current()?;
+            affinity::run_on(&cpus)?;
+            self.usual_cpus = Some(usual);
+        }
+        Ok(())
+    }
+
+    /// Moves it back: what runs beside the server must not run on its CPUs.
+    fn leave_slot(&mut self) -> Result<()> {
+        self.usual_cpus.take().map_or(Ok(()), |usual| affinity::run_on(&usual))
     }
 
     /// Where the server keeps what it compiles.

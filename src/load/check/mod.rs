@@ -174,6 +174,11 @@ impl References {
         }
     }
 
+    /// All of them, each with its key.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Vec<Check>)> {
+        self.0.iter()
+    }
+
     /// True if there is one of this key.
     pub fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)

@@ -73,6 +73,8 @@ fn block(changed: &Value, baseline: &Value, index: &Value, of: &Value) -> Value 
         // Other clients do not state how many candidates their search has.
         of: count(of).unwrap_or(0),
         calibration: false,
+        slot_check: None,
+        slot: None,
         why: String::new(),
         stage: None,
         never_tried: Members::new(),

@@ -39,6 +39,8 @@ pub struct Observed {
 pub struct Estimator {
     /// What rows say about times: these units take as long as others of their kind took.
     pub observed: Observed,
+    /// Candidates that run at the same time (`bench-serve --slots`): how many, and the number of GPUs of each.
+    pub slots: Option<(usize, usize)>,
     /// Observed over estimated time of such units, by [`Self::calibrate`]: the others are off by the same factor.
     factor: Option<f64>,
     /// The limits and scenarios of the candidate before. Those of the next are the same in most plans.
@@ -77,24 +79,37 @@ impl Estimator {
         frameworks: &Frameworks,
     ) -> Estimate {
         let mut all = Estimate::default();
+        let (mut shared, mut longest_s) = (0, 0.0_f64);
         for candidate in candidates.filter(|c| c.status.is_none() && !c.units.is_empty()) {
             all.starts += 1;
+            let at_once = self.slots.filter(|(_, size)| !candidate.runs_alone(*size)).map_or(1, |(n, _)| n);
+            // Of those in slots each takes its part of the time.
+            let part = 1.0 / at_once as f64;
+            let before = all.most_s();
             let ready =
                 frameworks.get(&candidate.server.definition).map_or(0, |framework| framework.probe.usual_ready_s);
             let ready = self.observed.ready_s.get(&candidate.framework).copied().unwrap_or(ready as f64);
-            all.start.add(ready, ready);
+            all.start.add(ready * part, ready * part);
             for cost in self.units(candidate) {
                 let time = self.corrected(&cost);
                 if cost.kind.2 {
                     all.searches += 1;
                     all.probes += cost.probes;
-                    all.search.add(time.likely_s, time.most_s);
+                    all.search.add(time.likely_s * part, time.most_s * part);
                 } else {
                     all.runs += 1;
-                    all.run.add(time.likely_s, time.most_s);
+                    all.run.add(time.likely_s * part, time.most_s * part);
                 }
             }
             all.assumed |= self.answers.iter().any(|answer| answer.assumed);
+            if at_once > 1 {
+                shared += 1;
+                longest_s = longest_s.max((all.most_s() - before) / part);
+            }
+        }
+        if let Some((n, _)) = self.slots.filter(|_| shared > 1) {
+            // At worst the longest one runs last, beside nothing.
+            all.run.add(0.0, longest_s * (1.0 - 1.0 / n as f64));
         }
         all
     }
@@ -261,6 +276,29 @@ mod tests {
         // 40 requests at 2/s and the last answer.
         let open = estimated(&json!({"request_rates": [2.0], "warmup_requests": 1}), &limits);
         assert_eq!(open.run, TimeRange { likely_s: 1.0 + 21.0, most_s: 2.0 + 22.0 });
+    }
+
+    #[test]
+    fn candidates_in_slots_share_the_time_and_the_baseline_has_its_own() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let plan = json!({"model": "m", "hardware": {"gpu_count": 1}, "benchmark": {"max_concurrency": [4]},
+                          "sla": {"max_p99_ttft_ms": 1000, "max_p99_tpot_ms": 10},
+                          "frameworks": {"sim": {"search_space": {"max_num_seqs": [1, 2, 4, 8]}}},
+                          "dataset": {"scenario_names": ["chat"], "input_len": [100], "output_len": [100], "num_prompts": 40}});
+        let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
+        let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
+        let candidates = round_robin(expand(&plan, &frameworks).unwrap());
+        let n = candidates.len() as f64;
+        let estimate = |slots| {
+            let mut estimator = Estimator { slots, ..Estimator::default() };
+            let all = estimator.estimate(candidates.iter(), &frameworks);
+            (all.likely_s(), all.most_s())
+        };
+        // Each takes 13 to 25 s, see above.
+        assert_eq!(estimate(None), (13.0 * n, 25.0 * n));
+        assert_eq!(estimate(Some((2, 1))), (13.0 + 13.0 * (n - 1.0) / 2.0, 25.0 + 25.0 * (n - 1.0) / 2.0 + 12.5));
+        // A slot of no use: all need more than it has.
+        assert_eq!(estimate(Some((2, 0))), estimate(None));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod pairwise;
 mod part;
 mod render;
 mod search_cost;
+mod slot_check;
 mod space;
 mod stages;
 mod strategy;
@@ -28,6 +29,7 @@ pub use self::estimator::{Estimator, Observed, UnitKind};
 pub use self::finalists::{Finalists, FirstPassScore, finalists};
 pub use self::fit::{Fitted, fit, in_time, skipped};
 pub use self::part::CandidatePart;
+pub use self::slot_check::slot_check;
 pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
 pub use self::strategy::size;
 

@@ -30,6 +30,7 @@ impl Expander<'_> {
                 // Other rows than those of the next runs, or for people and other tools.
                 let is_other = args.format != ExpandFormat::Jsonl
                     || args.calibrate
+                    || args.slot_check.is_some()
                     || args.claim.is_some()
                     || !args.on.is_empty()
                     || !args.from.is_empty()
@@ -110,8 +111,9 @@ impl Expander<'_> {
             let mut frameworks: Vec<&str> = kept.iter().map(|candidate| candidate.framework.as_str()).collect();
             frameworks.sort_unstable();
             frameworks.dedup();
-            // The last ones singly.
-            let (most, mut n) = (if is_tight { 1 } else { frameworks.len() }, 0);
+            // The last ones singly, or as many as run at the same time.
+            let at_once = self.estimator.slots.map_or(1, |(slots, _)| slots);
+            let (most, mut n) = (if is_tight { at_once } else { frameworks.len() * at_once }, 0);
             kept.retain(|candidate| {
                 n += usize::from(candidate.status.is_none());
                 candidate.status.is_some() || n <= most

@@ -20,7 +20,7 @@ use crate::metrics::nodes::{NodeSpeeds, in_words as in_node_words};
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
     Estimator, Finalists, FirstPassScore, StageCandidates, calibration, expand, finalists, likely_stages, on_top_of,
-    round_robin,
+    round_robin, slot_check,
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
@@ -71,6 +71,7 @@ pub fn main() -> ExitCode {
         let mut estimator = Estimator::default();
         rows.extend(earlier::rows(&args.times, notice)?);
         estimator.observed = earlier::times(&rows);
+        estimator.slots = args.slots.as_ref().map(|slots| (slots.slots().len(), slots.slots()[0].devices().len()));
         let output = Output::open(args.output.as_deref())?;
         let mut expander = Expander {
             out: output.rows()?,
@@ -227,6 +228,12 @@ impl Expander<'_> {
             let mut baselines = calibration(&candidates, &proc::node());
             earlier::leave_out(&mut baselines, &self.calibrated);
             self.pending.extend(baselines.into_iter().map(|candidate| PendingRow::Candidate(Box::new(candidate))));
+            return Ok(());
+        }
+        if let Some(slots) = &self.args.slot_check {
+            let mut parts = slot_check(&candidates, slots, &proc::node());
+            earlier::leave_out(&mut parts, &self.calibrated);
+            self.pending.extend(parts.into_iter().map(|candidate| PendingRow::Candidate(Box::new(candidate))));
             return Ok(());
         }
         let own = self.args.part.map(|part| part.of_candidates(&candidates));

@@ -25,6 +25,13 @@ impl Expander<'_> {
         self.notice.say(format!("{estimated}"));
         let is_long = estimated.likely_s() >= LONG_S;
         let says_price = gpus > 0 && (is_long || self.args.gpu_hour.is_some());
+        // In slots the GPUs of all of them are taken for the whole time.
+        let gpus = self
+            .args
+            .slots
+            .as_ref()
+            .filter(|_| gpus > 0)
+            .map_or(gpus, |slots| u32::try_from(slots.all().devices().len()).unwrap_or(u32::MAX));
         let hours = |s: f64| s / 3600.0 * f64::from(gpus);
         if says_price {
             let (likely, most) = (hours(estimated.likely_s()), hours(estimated.most_s()));

@@ -10,6 +10,7 @@ use crate::base::error::Result;
 use crate::base::notice::Notice;
 use crate::base::span::span;
 use crate::programs::stdio;
+use crate::rows::kinds::NodeRow;
 use crate::rows::words::{Stage, Status};
 use crate::system::folder_lock::{FolderLock, cannot_create};
 use crate::system::whole_file::remove_parts;
@@ -243,6 +244,21 @@ pub fn is_staged(plans: &Path, notice: &'static Notice) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The nodes of result rows.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn nodes(results: &Path, notice: &'static Notice) -> Result<Vec<NodeRow>> {
+    let mut nodes = Vec::new();
+    for row in stdio::rows(&[results.to_path_buf()], notice) {
+        let (row, place) = row?;
+        if row.record() == Some("node") {
+            nodes.push(row.view().map_err(|e| e.at(place))?);
+        }
+    }
+    Ok(nodes)
 }
 
 /// True if any result row has metrics.

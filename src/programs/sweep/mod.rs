@@ -3,6 +3,7 @@
 mod events;
 mod folder;
 mod partial;
+mod slots;
 mod stages;
 mod status;
 mod steps;
@@ -18,6 +19,7 @@ use self::folder::SweepFolder;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
+use crate::base::slots::SlotList;
 use crate::flags::expand::RetryPolicy;
 use crate::flags::fit::{FitArgs, FitTime};
 use crate::flags::sweep::Args;
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
             begun,
             fit,
             pause,
+            slots: None,
             notice,
         };
         let exit = sweep.all();
@@ -135,9 +138,11 @@ fn dry_run(args: &Args, folder: &SweepFolder) -> Result<ExitStatus> {
     let resumes = !raw.is_empty();
     let mut lines = vec![steps::validate(args, folder).to_string(), steps::expand(args, folder, resumes).to_string()];
     lines.extend(resumes.then(|| steps::normalize(folder, &raw).to_string()));
-    let pipe =
-        steps::measure(args, folder, resumes, true).iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
-    lines.push(format!("{pipe} >> {}", crate::base::shell::quote(&next.display().to_string())));
+    let check = args.slots.as_ref().map(|slots| steps::slot_check(args, folder, slots, resumes));
+    for pipe in check.into_iter().chain([steps::measure(args, folder, resumes, true)]) {
+        let pipe = pipe.iter().map(Invocation::to_string).collect::<Vec<_>>().join(" | ");
+        lines.push(format!("{pipe} >> {}", crate::base::shell::quote(&next.display().to_string())));
+    }
     let all: Vec<PathBuf> = raw.into_iter().chain([next]).collect();
     lines.push(steps::normalize(folder, &all).to_string());
     lines.extend(["md", "csv", "html"].map(|format| steps::report(folder, format, true, None).to_string()));
@@ -176,6 +181,8 @@ struct Sweep<'a> {
     fit: Option<FitTime>,
     /// Time between the last two pipes.
     pause: Duration,
+    /// The slots, unless servers in them disturb each other.
+    slots: Option<SlotList>,
     notice: &'static Notice,
 }
 
@@ -225,6 +232,7 @@ impl Sweep<'_> {
             }
             RunsLeft::Some => {
                 let resumes = self.calibrate(resumes)? || resumes;
+                let resumes = self.check_slots(resumes)? || resumes;
                 self.measure_stages(resumes)?;
                 self.report()
             }
@@ -283,7 +291,8 @@ impl Sweep<'_> {
         if self.args.no_calibration || self.args.share.is_none() && self.args.part.is_none() {
             return Ok(false);
         }
-        self.run_pipe(&steps::calibrate(self.args, &self.folder, resumes))?;
+        let args = Args { slots: None, slot_cpus: None, ..self.args.clone() };
+        self.run_pipe(&steps::calibrate(&args, &self.folder, resumes))?;
         let raw = self.folder.raw_files();
         Ok(!raw.is_empty() && self.fold(&raw)? == Some(0))
     }

@@ -106,7 +106,9 @@ impl Sweep<'_> {
             FitTime::Unlimited => fit,
             FitTime::Within(time) => FitTime::Within(time.saturating_sub(self.begun.elapsed() + END * self.pause)),
         });
-        Args { end: FitArgs { fit: left, until: None }, ..self.args.clone() }
+        let slots = self.slots.clone();
+        let slot_cpus = self.args.slot_cpus.clone().filter(|_| slots.is_some());
+        Args { end: FitArgs { fit: left, until: None }, slots, slot_cpus, ..self.args.clone() }
     }
 
     /// The stage of the next pipe, and the number of its runs; `None` if that cannot be found out.

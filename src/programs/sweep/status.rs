@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::folder::{self, SweepFolder};
 use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
+use crate::base::shell;
 use crate::flags::expand::RetryPolicy;
 use crate::metrics::nodes::NodeSpeeds;
 use crate::normalize::{RowFold, StreamLine};
@@ -16,7 +17,7 @@ use crate::plan::expand::{StagedSweep, in_words};
 use crate::programs::{earlier, stdio};
 use crate::rank::{Intake, rank};
 use crate::report::text::candidate;
-use crate::rows::kinds::{Candidate, NodeRow, ResultRow, Status};
+use crate::rows::kinds::{Candidate, NodeRow, ResultRow, Slot, Status};
 use crate::rows::row::Row;
 use crate::rows::words::Stage;
 
@@ -41,7 +42,7 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         return Err(Error::new(why).at(name.to_string()));
     }
     let candidates = candidates(&planned, notice)?;
-    let (results, nodes) = results(&folder.raw_files(), notice)?;
+    let RawRows { results, nodes, open } = results(&folder.raw_files(), notice)?;
     let mut file = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
     let lines = results.iter().map(|result| Row::new("result", result).line());
     for line in nodes.iter().map(|node| Row::new("node", node).line()).chain(lines) {
@@ -99,6 +100,10 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     for (framework, Tally { done, failed, skipped, left }) in &tallies {
         out.write_line(&format!("{framework:<width$}  {done:>5} {failed:>7} {skipped:>8} {left:>5}"))?;
     }
+    let slots = open.last().and_then(|(_, candidate)| candidate.slot.clone()).filter(|_| is_running);
+    if let Some(slots) = &slots {
+        out.write_line(&in_slots(slots, &open))?;
+    }
     for line in best(&results, &nodes)? {
         out.write_line(&line)?;
     }
@@ -108,7 +113,12 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
         (None, waiting) => out.write_line(&format!("{waiting} server starts left; no time known yet")),
         (Some(mean), waiting) => {
             let of = if stage.is_some() { " of this stage" } else { "" };
-            let left_s = mean * waiting as f64;
+            // Those in slots take their part of the time; one slot at least is like none.
+            let at_once = slots.as_ref().map_or(1, |slot| slot.of.max(1));
+            let size =
+                slots.as_ref().and_then(|slot| slot.gpus.as_ref()).map_or(usize::MAX, |gpus| gpus.split(',').count());
+            let alone = left.iter().filter(|other| other.status.is_none() && other.runs_alone(size)).count();
+            let left_s = mean * (alone as f64 + (waiting - alone) as f64 / at_once as f64);
             out.write_line(&format!("about {} for {waiting} server starts left{of}", in_words(left_s)))
         }
     }
@@ -125,21 +135,61 @@ fn candidates(path: &std::path::Path, notice: &'static Notice) -> Result<Vec<Can
     Ok(all)
 }
 
+/// What runs in each slot.
+fn in_slots(slots: &Slot, open: &[(String, Candidate)]) -> String {
+    let name = |of: &Candidate| format!("{} {}", of.framework, shell::settings(&of.server.changed));
+    let own: Vec<String> = open
+        .iter()
+        .filter_map(|(_, of)| {
+            let slot = of.slot.as_ref()?;
+            let index = slot.index.map_or_else(|| "all".to_string(), |index| (index + 1).to_string());
+            let name = if of.search.baseline { format!("{} baseline", of.framework) } else { name(of) };
+            Some(format!("{index}: {name}{}", if slot.alone { ", alone" } else { "" }))
+        })
+        .collect();
+    format!("slots {}: {}", slots.slots, own.join("; "))
+}
+
+/// What raw rows say.
+#[derive(Default)]
+struct RawRows {
+    results: Vec<ResultRow>,
+    nodes: Vec<NodeRow>,
+    /// The candidates whose servers have not ended, by the id of the start.
+    open: Vec<(String, Candidate)>,
+}
+
 /// The results so far, and the nodes. The last rows of a running sweep may still be incomplete.
-fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<(Vec<ResultRow>, Vec<NodeRow>)> {
+fn results(raw: &[PathBuf], notice: &'static Notice) -> Result<RawRows> {
     let mut fold = RowFold::default();
+    // What an earlier pipe left open ended with its programs.
+    let (mut open, mut file): (Vec<(String, Candidate)>, _) = (Vec::new(), None);
     if raw.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(RawRows::default());
     }
     for line in stdio::lines(raw, StreamLine::parse, notice) {
-        let (line, _) = line?;
+        let (line, place) = line?;
+        if file.as_ref() != Some(&place.name) {
+            open.clear();
+            file = Some(place.name);
+        }
+        if let StreamLine::Row(row) = &line
+            && let Some(id) = row.str("server_id")
+        {
+            match row.record() {
+                Some("server") => open.extend(row.view().ok().map(|candidate| (id.to_string(), candidate))),
+                Some("server_end") => open.retain(|(other, _)| other != id),
+                _ => {}
+            }
+        }
         // bench-normalize reports rows that do not fit.
         let _ = match line {
             StreamLine::Request(request) => fold.request(&request),
             StreamLine::Row(row) => fold.take(row).map(|_| ()),
         };
     }
-    Ok(fold.finish_with_nodes())
+    let (results, nodes) = fold.finish_with_nodes();
+    Ok(RawRows { results, nodes, open })
 }
 
 /// The leader of each ranking.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::SweepFolder;
+use crate::base::slots::SlotList;
 use crate::flags::ProgressFormat;
 use crate::flags::expand::RetryPolicy;
 use crate::flags::fit::{FitArgs, FitTime};
@@ -69,6 +70,16 @@ pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invoca
     pipe
 }
 
+/// The pipe that measures how much servers in slots disturb each other: its rows go to standard output.
+pub fn slot_check(args: &Args, folder: &SweepFolder, slots: &SlotList, resumes: bool) -> Vec<Invocation> {
+    let expand =
+        Invocation::of("bench-expand").args(["--quiet", "--accept-long-run", "--slot-check"]).arg(slots.to_string());
+    let expand = if resumes { expand.arg("--done").arg(folder.path("results.jsonl")) } else { expand };
+    let mut pipe = measure(args, folder, resumes, true);
+    pipe[0] = expand.arg(folder.path("plan.jsonl"));
+    pipe
+}
+
 /// The pipe that measures: its rows go to standard output. With a limit of time one candidate of each framework, if `one_each`.
 pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool) -> Vec<Invocation> {
     let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);
@@ -85,6 +96,15 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool)
         ProgressFormat::Text => program,
         ProgressFormat::Json => program.args(["--progress", "json"]),
     };
+    let (serve, load) = match &args.slots {
+        Some(slots) => {
+            let serve = serve.arg("--slots").arg(slots.to_string());
+            let cpus = args.slot_cpus.as_ref().map(ToString::to_string);
+            let serve = cpus.map(|cpus| serve.clone().arg("--slot-cpus").arg(cpus)).unwrap_or(serve);
+            (serve, program("bench-load", args).arg("--jobs").arg(slots.slots().len().to_string()))
+        }
+        None => (serve, program("bench-load", args)),
+    };
     let left = left(args, folder, resumes.then_some(args.retry), true, one_each);
     let left = match &args.share {
         Some(shared) => {
@@ -94,7 +114,7 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool)
         None => left,
     };
     let left = left.arg(folder.path("plan.jsonl"));
-    vec![left, told(on_cpus(serve)), told(on_cpus(program("bench-load", args)))]
+    vec![left, told(on_cpus(serve)), told(on_cpus(load))]
 }
 
 /// Folds raw rows to results.
@@ -119,6 +139,8 @@ pub fn rank(format: &str, unfinished: Option<&Unfinished>) -> Invocation {
 fn candidates(args: &Args, quiet: bool) -> Invocation {
     let expand = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
     let expand = if args.accept_long_run { expand.arg("--accept-long-run") } else { expand };
+    let slots = args.slots.as_ref().map(ToString::to_string);
+    let expand = slots.map(|slots| expand.clone().arg("--slots").arg(slots)).unwrap_or(expand);
     let expand = args.part.map_or(expand.clone(), |part| expand.arg("--part").arg(part.to_string()));
     within_budget(expand, args)
 }

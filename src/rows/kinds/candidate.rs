@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Substitution};
-use crate::rows::words::{Endpoint, FailureClass, Stage, Status, Strategy};
+use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Slot, Substitution};
+use crate::rows::words::{Endpoint, FailureClass, SlotPart, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Candidate {
     /// The folder of its claim, where several hosts share the candidates: bench-load writes there how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
+    /// The part of the host that its server gets; bench-serve sets it where it runs several at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
     /// The framework version that its flags were checked against; absent if no help was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -104,6 +107,21 @@ impl Candidate {
     #[must_use]
     pub fn served_name(&self) -> &str {
         self.server.served_name.as_ref().unwrap_or(&self.model)
+    }
+
+    /// The number of GPUs that it needs, if it says so.
+    #[must_use]
+    pub fn needed_gpus(&self) -> Option<u32> {
+        self.gpus.or(self.hardware.gpu_count)
+    }
+
+    /// It runs while nothing else runs, also where others share the host in slots of `size` GPUs: a baseline, a finalist in its repeats, and
+    /// one that needs more GPUs than a slot has.
+    #[must_use]
+    pub fn runs_alone(&self, size: usize) -> bool {
+        let is_repeat = !self.units.is_empty() && self.units.iter().all(|unit| unit.repeat > 0);
+        let is_wide = self.needed_gpus().is_some_and(|needed| needed as usize > size);
+        self.search.baseline || self.search.stage == Some(Stage::Repeat) || is_repeat || is_wide
     }
 }
 
@@ -247,6 +265,9 @@ pub struct SearchPosition {
     /// Its runs calibrate the node: they are compared with those of other nodes, and not ranked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calibration: bool,
+    /// Its runs show how much servers in slots disturb each other, and are not ranked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_check: Option<SlotPart>,
     /// Why it is tested.
     #[serde(default)]
     pub why: String,

@@ -48,6 +48,27 @@ impl Hardware {
     }
 }
 
+/// The part of a host that a server gets, where several are measured at the same time (`bench-serve --slots`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Slot {
+    /// All slots: `0-3,4-7`.
+    pub slots: String,
+    /// How many of them there are.
+    pub of: usize,
+    /// Which of them, from 0; absent for a server that has the GPUs of all slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// Its GPUs, `4,5,6,7`; absent for an engine on the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<String>,
+    /// Its CPUs, `32-63`; absent if it may use all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// No other server runs meanwhile.
+    pub alone: bool,
+}
+
 /// One load point, or a search for one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

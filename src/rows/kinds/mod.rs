@@ -22,10 +22,10 @@ pub use self::candidate::{
     Benchmark, Candidate, CandidatePosition, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags,
 };
 pub use self::check::{AnswerQuality, AnswerShape, Check, CheckSettings, DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
-pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Users};
+pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Slot, Users};
 pub use self::decision::DecisionRow;
 pub use self::doctor::DoctorRow;
-pub use self::node::{NodeFigure, NodeGpu, NodeRow};
+pub use self::node::{NodeFigure, NodeGpu, NodeRow, SlotChange, SlotCheck};
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::progress::Progress;
 pub use self::request::Request;

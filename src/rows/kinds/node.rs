@@ -19,6 +19,9 @@ pub struct NodeRow {
     /// What it measured, by framework.
     #[serde(default)]
     pub figures: BTreeMap<String, NodeFigure>,
+    /// How much servers in slots disturbed each other, by framework.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<SlotCheck>,
     /// The units that this row completes.
     #[serde(default)]
     pub units: Vec<String>,
@@ -65,4 +68,50 @@ pub struct NodeFigure {
     /// Start of the run, RFC 3339; of several the latest counts.
     #[serde(default)]
     pub started_at: String,
+}
+
+/// How much servers in slots disturbed each other: a framework's baseline alone, and the same in every slot at the same time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SlotCheck {
+    /// All slots: `0-3,4-7`.
+    pub slots: String,
+    /// The framework.
+    pub framework: String,
+    /// Its baseline.
+    pub candidate_id: String,
+    /// The scenario.
+    pub scenario: String,
+    /// Requests in flight on each server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// How each metric changed, in the slot where it is worst.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, SlotChange>,
+    /// Why the check says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Start of its last run, RFC 3339; of several checks the latest counts.
+    #[serde(default)]
+    pub started_at: String,
+}
+
+/// A metric of a server alone, and of the same beside others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SlotChange {
+    /// Mean of the runs alone, in the metric's unit.
+    pub alone: f64,
+    /// Mean of the runs beside others.
+    pub beside: f64,
+    /// Share by which it is worse beside others, 0.05 for 5 %; negative if it is better.
+    pub worse: f64,
+    /// Lower end of its 95 % interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<f64>,
+    /// Upper end of its 95 % interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<f64>,
+    /// The interval contains 0, or the change is below 2 %.
+    pub within_noise: bool,
 }

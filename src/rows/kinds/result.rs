@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnswerQuality, Artifacts, Hardware, Load, Members, Substitution, ValidatedFlags};
+use super::{AnswerQuality, Artifacts, Hardware, Load, Members, Slot, Substitution, ValidatedFlags};
 use crate::rows::words::{
-    Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, Stage, Status, TokenSource, Verdict,
+    Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, SlotPart, Stage, Status, TokenSource, Verdict,
 };
 
 /// A `result` row.
@@ -432,6 +432,12 @@ pub struct CandidateBlock {
     /// It calibrates a node.
     #[serde(skip)]
     pub calibration: bool,
+    /// It shows how much servers in slots disturb each other.
+    #[serde(skip)]
+    pub slot_check: Option<SlotPart>,
+    /// The part of the host that it had, where several were measured at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
     /// Why it is tested.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,

@@ -59,6 +59,8 @@ classes! {
     Pruned = "pruned",
     /// Not searched: another candidate of its framework was better in the first of two stages.
     Outraced = "outraced",
+    /// Not ranked: it was measured beside other servers, and these disturb each other.
+    SlotInterference = "slot_interference",
     /// The server could not be started.
     NotStarted = "not_started",
     /// The server has another version than the one its flags were checked for.
@@ -182,6 +184,7 @@ impl FailureClass {
         matches!(
             self,
             Self::NoAnswer
+                | Self::SlotInterference
                 | Self::StoreTimeout
                 | Self::DiskFull
                 | Self::SharedMemory

@@ -35,7 +35,7 @@ pub use self::metric::{Latency, Statistic};
 pub use self::phase::Phase;
 pub use self::progress::ProgressEvent;
 pub use self::reach::{Connections, ReachedBy};
-pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, Stage, Strategy, SweepEvent};
+pub use self::search::{LengthReason, SearchEndReason, SearchedLoad, SlotPart, Stage, Strategy, SweepEvent};
 pub use self::server_state::{ServerState, StartKind};
 pub use self::status::{LoadMode, RequestStatus, Status, Verdict};
 pub use self::tokens::{PromptForm, TokenSource};

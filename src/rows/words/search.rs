@@ -41,6 +41,16 @@ words! {
 }
 
 words! {
+    /// The part of a slot check that a candidate row is of.
+    pub enum SlotPart, "slot check" {
+        /// The baseline, while nothing else runs.
+        Alone = "alone",
+        /// The same baseline in every slot at the same time.
+        Beside = "beside",
+    }
+}
+
+words! {
     /// What a sweep tells the command of `--on-event`.
     pub enum SweepEvent, "event" {
         /// A stage begins.

@@ -44,7 +44,10 @@ pub fn keep_off(cpus: &CpuList) -> Result<CpuList> {
 }
 
 /// The CPUs that this thread may run on now.
-fn current() -> Result<CpuList> {
+///
+/// # Errors
+/// When the system does not say.
+pub fn current() -> Result<CpuList> {
     let set = sched_getaffinity(Pid::from_raw(0)).context("cannot read the CPUs of this process")?;
     Ok(CpuList((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()))
 }

@@ -35,11 +35,11 @@ fn become_program(mut arguments: impl Iterator<Item = OsString>) -> Error {
     let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok()).map(Pid::from_raw);
     let (Some(parent), Some(program)) = (parent, arguments.next()) else { return Error::new("no command") };
     if let Err(e) = prctl::set_pdeathsig(Signal::SIGTERM) {
-        return Error::new("cannot bind this program to bench-sweep").because(e);
+        return Error::new("cannot bind this program to the one that started it").because(e);
     }
     // The parent may have ended before that.
     if getppid() != parent {
-        return Error::new("bench-sweep has ended");
+        return Error::new("the program that started this one has ended");
     }
     let failed = Command::new(&program).args(arguments).exec();
     Error::new(format!("cannot execute {}", program.display())).because(failed)

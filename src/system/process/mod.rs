@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod bound;
 pub mod capture;
 pub mod cgroup;
+pub mod copies;
 pub mod group;
 pub mod guard;
 pub mod host;
