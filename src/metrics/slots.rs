@@ -63,10 +63,11 @@ pub fn refusal(nodes: &[NodeRow], node: &str, slot: &Slot) -> Option<String> {
         return None;
     }
     let all = nodes.iter().filter(|row| row.node == node).flat_map(|row| &row.slots);
-    refused(&slot.slots, &all.filter(|check| check.slots == slot.slots).collect::<Vec<_>>())
+    let checks: Vec<&SlotCheck> = all.filter(|check| check.slots == slot.slots).collect();
+    refused(&slot.slots, &checks).map(|why| format!("measured beside others: {why}"))
 }
 
-/// Why rows that were measured beside others in `slots` are not ranked, by these checks of them, of which the latest of a framework
+/// Why servers must not be measured beside others in `slots`, by these checks of them, of which the latest of a framework
 /// counts.
 #[must_use]
 pub fn refused(slots: &str, checks: &[&SlotCheck]) -> Option<String> {
@@ -77,20 +78,17 @@ pub fn refused(slots: &str, checks: &[&SlotCheck]) -> Option<String> {
     let latest: Vec<&&SlotCheck> = checks.iter().filter(is_latest).collect();
     if latest.is_empty() {
         return Some(format!(
-            "measured beside other servers in slots {slots}, and how much these disturb each other was not measured (bench-expand --slot-check)"
+            "how much servers in slots {slots} disturb each other was not measured (bench-expand --slot-check)"
         ));
     }
     if let Some((check, why)) = latest.iter().find_map(|check| Some((check, check.failure.as_ref()?))) {
-        return Some(format!(
-            "measured beside other servers in slots {slots}, and how much these disturb {} is unknown: {why}",
-            check.framework
-        ));
+        return Some(format!("how much servers in slots {slots} disturb {} is unknown: {why}", check.framework));
     }
     let disturbed = latest.iter().filter_map(|check| Some((check, worst(check)?)));
     let mut over = disturbed.filter(|(_, (_, change))| !change.within_noise && change.worse > SLOT_BAND);
     over.next().map(|(check, (metric, change))| {
         format!(
-            "measured beside other servers in slots {slots}, which disturb each other: the baseline of {} had {}; the limit is {:.0} %",
+            "servers in slots {slots} disturb each other: the baseline of {} had {}; the limit is {:.0} %",
             check.framework,
             in_words(metric, change),
             100.0 * SLOT_BAND

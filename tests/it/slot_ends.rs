@@ -158,6 +158,15 @@ fn a_sweep_in_slots_says_what_runs_in_them_and_goes_on_after_its_death() {
     kill(i32::try_from(child.id()).unwrap(), Signal::SIGKILL);
     finish(child, Duration::from_secs(20));
     mark.gone_within(SOON);
+    // Again, stopped while only the slots are measured: there is nothing to rank.
+    std::fs::remove_dir_all(folder.path().join("out")).unwrap();
+    let mut command = sweep(&whole);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let is_begun = || run(&mut sweep(&["--status", "out"]), "").stdout.contains("slots 0,1: 1: sim").then_some(());
+    wait_until(Duration::from_secs(60), is_begun).expect("the slots are checked");
+    run(&mut sweep(&["--stop", "out"]), "").expect(0);
+    let stopped = finish(child, Duration::from_secs(30)).expect(3);
+    assert!(stopped.stderr.contains("stopped before the first candidate was measured"), "{}", stopped.stderr);
     let done = run(&mut sweep(&whole), "").expect(0);
     mark.gone_within(SOON);
     let results = rows_in(&folder.path().join("out/results.jsonl"));

@@ -261,6 +261,19 @@ pub fn nodes(results: &Path, notice: &'static Notice) -> Result<Vec<NodeRow>> {
     Ok(nodes)
 }
 
+/// True if there is any result row.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn has_rows(results: &Path, notice: &'static Notice) -> Result<bool> {
+    for row in stdio::rows(&[results.to_path_buf()], notice) {
+        if row?.0.record() == Some("result") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// True if any result row has metrics.
 ///
 /// # Errors

@@ -359,6 +359,16 @@ impl Sweep<'_> {
             let why = format!("bench-normalize failed: there is no report; the rows are in {}", rows.display());
             return Err(Error::new(why));
         }
+        // Only the node, or the slots, were measured.
+        if !self.failed && !folder::has_rows(&self.folder.path("results.jsonl"), self.notice)? {
+            if signal.is_some() {
+                return Ok(ExitStatus::Done);
+            }
+            if self.is_asked_to_stop() {
+                self.notice.say("stopped before the first candidate was measured: rerun to go on");
+                return Ok(ExitStatus::NothingMeasured);
+            }
+        }
         let unfinished = self.unfinished(signal)?;
         let mut passed = true;
         for format in ["md", "csv", "html"] {

@@ -30,7 +30,7 @@ impl Sweep<'_> {
             check.failure.iter().for_each(|why| self.notice.plain_note(format!("  {why}")));
         }
         match refused(&slots.to_string(), &checks) {
-            Some(why) => self.notice.warn(format!("continuing without --slots; with them a row would be {why}")),
+            Some(why) => self.notice.warn(format!("continuing without --slots: {why}")),
             None => self.slots = Some(slots.clone()),
         }
         Ok(folded)
