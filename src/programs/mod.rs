@@ -15,6 +15,7 @@ mod input;
 pub mod load;
 mod local;
 pub mod normalize;
+pub mod one_file;
 mod parts;
 mod pasted;
 mod place;

@@ -1,7 +1,7 @@
 //! A program that ends with its parent: the parent is executed again, binds itself to the one that started it, and becomes
 //! the program. What the kernel sends then is SIGTERM, so the program ends in its own order.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +21,12 @@ pub fn command(this: &Path, program: &OsString) -> Command {
     let mut command = Command::new(this);
     command.arg(BOUND_ARGUMENT).arg(std::process::id().to_string()).arg(program);
     command
+}
+
+/// True for the argument that makes bench-sweep become another program.
+#[must_use]
+pub fn is_for(argument: &OsStr) -> bool {
+    argument == BOUND_ARGUMENT
 }
 
 /// Becomes another program if the first argument says so, and returns only if that fails; `None` for an ordinary start.

@@ -7,7 +7,7 @@
 //! If the guard itself is killed, the kernel kills the server's first process (`PR_SET_PDEATHSIG`); orphans are reparented to
 //! bench-serve, which kills them.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -106,6 +106,12 @@ impl fmt::Display for OutsideSurvivor {
             }
         }
     }
+}
+
+/// True for an argument that makes bench-serve a guard or the server.
+#[must_use]
+pub fn is_for(argument: &OsStr) -> bool {
+    argument == GUARD_ARGUMENT || argument == EXEC_ARGUMENT
 }
 
 /// Runs as the guard, or becomes the server, if the first argument is a special one; `None` for an ordinary bench-serve.
