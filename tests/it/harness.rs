@@ -289,8 +289,13 @@ impl Running {
     /// bench-sim with these arguments, on a free port.
     pub fn sim(args: &[&str]) -> Self {
         let mut command = program("bench-sim");
-        let mut child =
-            command.args(["--port", "0", "--load-ms", "0"]).args(args).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(args);
+        Self::of(command)
+    }
+
+    /// This bench-sim on a free port.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.args(["--port", "0", "--load-ms", "0"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut line).unwrap();
         let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{line}"));

@@ -27,6 +27,7 @@ mod load;
 mod long_night;
 mod make;
 mod man;
+mod man_commands;
 mod man_formats;
 mod native;
 mod nights;

@@ -41,9 +41,11 @@ const SMALLER: [(&str, &str); 4] = [
     ("max_concurrency: [4, 16]", "max_concurrency: [4]"),
     ("request_rates: [8]", "seed: 1"),
 ];
-const SHAREGPT: &str = r#"[{"conversations": [{"from": "human", "value": "Name three rivers."}, {"from": "gpt", "value": "Elbe, Oder, Spree."}]}]"#;
+/// One conversation.
+pub const SHAREGPT: &str = r#"[{"conversations": [{"from": "human", "value": "Name three rivers."}, {"from": "gpt", "value": "Elbe, Oder, Spree."}]}]"#;
 
-fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+/// `text` with each of the first texts replaced by the second.
+pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
 }
 
@@ -81,13 +83,18 @@ fn script(page: &str, port: u16) -> String {
     replaced(&script, &SHORTER).replace("8000", &port.to_string())
 }
 
+/// The quickstart with less load.
+pub fn smaller_quickstart() -> String {
+    let quickstart = fs::read_to_string(root().join("configs/quickstart.yaml")).unwrap();
+    assert!(SMALLER.iter().all(|(from, _)| quickstart.contains(from)), "a size of the quickstart has changed");
+    replaced(&quickstart, &SMALLER)
+}
+
 /// Runs a page's commands in a folder with what its reader has.
 fn run_page(name: &str, folder: &Path) -> Output {
     let page = fs::read_to_string(root().join(name)).unwrap();
-    let quickstart = fs::read_to_string(root().join("configs/quickstart.yaml")).unwrap();
-    assert!(SMALLER.iter().all(|(from, _)| quickstart.contains(from)), "a size of the quickstart has changed");
     for name in ["quickstart", "quickstart.yaml"] {
-        fs::write(folder.join(name), replaced(&quickstart, &SMALLER)).unwrap();
+        fs::write(folder.join(name), smaller_quickstart()).unwrap();
     }
     for program in ["nvidia-smi", "vllm", "python"] {
         symlink(fixtures().join("host"), folder.join(program)).unwrap();
@@ -128,7 +135,7 @@ fn the_commands_of_the_runbooks() {
 }
 
 /// True, with a note, if jq is missing.
-fn lacks_jq() -> bool {
+pub fn lacks_jq() -> bool {
     let missing = std::process::Command::new("jq").arg("--version").output().is_err();
     if missing {
         skipped("jq is not installed");
