@@ -27,7 +27,8 @@ frameworks:
     search_space: {max_num_seqs: [64], speculative_config: [{method: ngram, num_speculative_tokens: 3}]}
 ";
 /// Sizes of the pages, and those of the tests; folders and hosts that only a reader has.
-const SMALLER: [(&str, &str); 8] = [
+const SMALLER: [(&str, &str); 9] = [
+    ("--slots 0-3,4-7", "--slots 0,1"),
     ("--rate 4 ", "--rate 4 --num-prompts 4 "),
     ("--rate 2 ", "--rate 2 --num-prompts 2 "),
     ("chat=1000:200", "chat=16:4"),
