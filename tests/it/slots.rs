@@ -31,7 +31,7 @@ fn pipe(folder: &Path, slots: &str) -> Command {
     command
 }
 
-/// The servers of these rows: slot, and when its row was made and its end, as text of equal width.
+/// A server: its slot, its start and its end.
 pub struct Served {
     pub slot: Value,
     pub from: jiff::Timestamp,
@@ -42,12 +42,14 @@ pub struct Served {
 
 pub fn served(rows: &[Value]) -> Vec<Served> {
     let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    // Its row is written once it is ready.
+    let starting = |server: &Value| jiff::SignedDuration::from_secs_f64(server["ready_ms"].as_f64().unwrap() / 1000.0);
     let servers = rows.iter().filter(|row| row["record"] == "server");
     let one = |server: &Value| {
         let end = rows.iter().find(|row| row["record"] == "server_end" && row["server_id"] == server["server_id"]);
         Served {
             slot: server["slot"].clone(),
-            from: time(&server["started_at"]),
+            from: time(&server["started_at"]) - starting(server),
             to: time(&end.unwrap()["ended_at"]),
             baseline: server["search"]["baseline"] == true,
             port: server["endpoint"]["base_url"].to_string(),

@@ -1,10 +1,13 @@
 //! Facts from `/proc`: descendants, and the listeners of a port. A process is identified by pid and start time, because the
 //! kernel reuses pids.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{BuildHasher, Hasher};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -234,17 +237,37 @@ pub fn port_is_free(port: u16) -> bool {
     free(("0.0.0.0", port)) && free(("::", port))
 }
 
-/// A free port of the loopback address.
+/// Ports of servers: below those that the system gives to connections of clients. A server needs minutes until it listens, and a client
+/// of another server beside it could have taken its port by then.
+const SERVER_PORTS: Range<u16> = 20_000..32_000;
+/// How many of them are tried.
+const TRIES: usize = 100;
+
+/// A free port.
 ///
 /// # Errors
 /// When no port is free.
 pub fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port())
+    let random = || RandomState::new().build_hasher().finish();
+    let one = |_| {
+        let place = u16::try_from(random() % u64::from(SERVER_PORTS.end - SERVER_PORTS.start)).ok()?;
+        Some(SERVER_PORTS.start + place).filter(|port| port_is_free(*port))
+    };
+    match (0..TRIES).find_map(one) {
+        Some(port) => Ok(port),
+        None => TcpListener::bind(("127.0.0.1", 0))?.local_addr().map(|address| address.port()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_port_is_none_of_those_of_clients() {
+        let ports: BTreeSet<u16> = (0..8).map(|_| free_port().unwrap()).collect();
+        assert!(ports.len() > 1 && ports.iter().all(|port| SERVER_PORTS.contains(port)), "{ports:?}");
+    }
 
     #[test]
     fn finds_who_listens() {
