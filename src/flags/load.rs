@@ -182,9 +182,20 @@ pub struct Args {
     /// Load the servers of another bench-load, which has this one as one of its jobs
     #[arg(long, hide = true)]
     pub copy: bool,
-    /// Drive share I of N of each load (I from 0), together with N - 1 other clients and bench-serve --holders N
-    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["url", "convert"], help_heading = PIPELINE)]
+    /// Drive share I of N of each load (I from 0), together with N - 1 other clients: on this host with bench-serve --holders N, on
+    /// other hosts with --meet
+    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with = "convert", help_heading = PIPELINE)]
     pub shard: Option<Shard>,
+    /// Where clients on several hosts meet: share 0 listens there, all others connect to it. All begin each run together, and their
+    /// clocks are compared first; a client that is missing ends the run of all
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["shard", "meet_secret"], help_heading = PIPELINE)]
+    pub meet: Option<String>,
+    /// File with the secret that all of these clients have: only those that know it may join
+    #[arg(long, value_name = "FILE", requires = "meet", help_heading = PIPELINE)]
+    pub meet_secret: Option<PathBuf>,
+    /// How long to wait for the other clients, when they join and before each run, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "meet", help_heading = PIPELINE)]
+    pub meet_timeout: Duration,
     /// Folder with additional framework definitions
     #[arg(long, value_name = "DIR", help_heading = PIPELINE)]
     pub frameworks: Option<PathBuf>,

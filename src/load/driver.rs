@@ -9,16 +9,18 @@ use nix::sys::signal::Signal;
 
 use super::events::LoadEvents;
 use super::options::LoadOptions;
+use super::partners::Partners;
 use super::recorder::{RunRecorder, RunSpec, not_run};
 use super::run::{LoadRun, RunOutcome};
 use super::stop::StopReason;
-use crate::base::error::{Context, Result};
+use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::metrics::sample::Sample;
 use crate::rows::jsonl::RowWriter;
 use crate::rows::kinds::{Run, Status};
 use crate::rows::words::FailureClass;
 use crate::system::lease::ClientLease;
+use crate::system::meeting::MeetingFailure;
 use crate::system::process::reader_left;
 use crate::system::process::signals::Signals;
 
@@ -79,8 +81,28 @@ impl<'a> RunDriver<'a> {
     ) -> Result<T, StopReason> {
         tokio::select! {
             done = work => Ok(done),
-            why = stopped(&self.signals, &self.watched, &self.signal, lease) => Err(why),
+            why = stopped(&self.signals, &self.watched, &self.signal, (lease, Partners::None), self.notice) => Err(why),
         }
+    }
+
+    /// Waits until no client on another host needs the server.
+    ///
+    /// # Errors
+    /// When the reader of our rows has left.
+    pub async fn leave(&self, server_id: &str) -> Result<()> {
+        let Some(meeting) = &self.options.meeting else { return Ok(()) };
+        // Without this client the others cannot go on either.
+        if self.signal().is_some() {
+            meeting.leave();
+            return Ok(());
+        }
+        match self.unless_stopped(None, meeting.done(server_id)).await {
+            Ok(Ok(()) | Err(MeetingFailure::ServerOver)) => {}
+            Ok(Err(MeetingFailure::Missing(why))) => meeting.report(self.notice, why),
+            Err(StopReason::ReaderLeft) => return Err(Error::reader_left()),
+            Err(_) => meeting.leave(),
+        }
+        Ok(())
     }
 
     /// Writes the rows of a run that sends no request, and tells why.
@@ -104,7 +126,8 @@ impl<'a> RunDriver<'a> {
         judged: bool,
         lease: Option<&ClientLease>,
     ) -> Result<RunOutcome> {
-        let stopped = stopped(&self.signals, &self.watched, &self.signal, lease);
+        let partners = Partners::of(self.options, lease);
+        let stopped = stopped(&self.signals, &self.watched, &self.signal, (lease, partners), self.notice);
         let recorder = RunRecorder {
             run,
             spec,
@@ -117,7 +140,7 @@ impl<'a> RunDriver<'a> {
             events: &self.events,
             notice: self.notice,
         };
-        LoadRun { recorder, sent }.go(stopped, lease).await
+        LoadRun { recorder, sent }.go(stopped, partners).await
     }
 }
 
@@ -126,12 +149,19 @@ async fn stopped(
     signals: &RefCell<Signals>,
     watched: &File,
     received: &Cell<Option<Signal>>,
-    lease: Option<&ClientLease>,
+    (lease, partners): (Option<&ClientLease>, Partners<'_>),
+    notice: &Notice,
 ) -> StopReason {
     let lost = async {
         match lease {
             Some(lease) => lease.lost().await,
             None => std::future::pending().await,
+        }
+    };
+    let broken = async {
+        match partners {
+            Partners::Meeting(meeting) => meeting.report(notice, meeting.broken().await),
+            Partners::None | Partners::Lease(_) => std::future::pending().await,
         }
     };
     tokio::select! {
@@ -143,6 +173,7 @@ async fn stopped(
         }
         () = reader_left(watched) => StopReason::ReaderLeft,
         () = lost => StopReason::ServerLost,
+        () = broken => StopReason::ClientMissing,
     }
 }
 

@@ -141,6 +141,7 @@ impl<'a> LeasedServer<'a> {
             load: load.clone(),
             probe: None,
             shard,
+            clock: None,
             repeat: unit.repeat,
             attempt: 0,
             length: Some(length),

@@ -172,7 +172,9 @@ impl Loader<'_> {
     async fn server(&mut self, row: &Row) -> Result<()> {
         let candidate: Candidate = row.view()?;
         let server: Server = row.view()?;
-        let lease = match &server.endpoint.lease {
+        // Only the first of clients on several hosts is where the lease is.
+        let is_guest = self.driver.options.is_guest();
+        let lease = match server.endpoint.lease.as_ref().filter(|_| !is_guest) {
             // Other holders of the lease may still be starting.
             Some(path) => match self.driver.unless_stopped(None, ClientLease::take(Path::new(path))).await {
                 Ok(Ok(lease)) => Some(lease),
@@ -210,7 +212,8 @@ impl Loader<'_> {
             let why = format!("unknown framework definition {name:?}: pass --frameworks as for bench-serve");
             return Err(Error::new(why));
         }
-        self.units(leased).await
+        let done = self.units(leased).await;
+        self.driver.leave(&server.server_id).await.and(done)
     }
 
     /// Runs the units of a server.

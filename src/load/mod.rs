@@ -21,6 +21,7 @@ mod news;
 mod options;
 mod outcome;
 pub mod pace;
+mod partners;
 mod recorder;
 pub mod request;
 mod run;

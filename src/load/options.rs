@@ -9,6 +9,7 @@ use crate::base::error::Result;
 use crate::engines::framework::Frameworks;
 use crate::rows::kinds::{Check, Dataset, Shard};
 use crate::rows::words::CheckScope;
+use crate::system::meeting::Meeting;
 
 /// Reads a dataset: the SHA-256 of its bytes, and its rows.
 pub type DatasetReader = fn(&Dataset) -> Result<(String, Vec<DatasetEntry>)>;
@@ -32,6 +33,8 @@ pub struct LoadOptions {
     pub client: Option<String>,
     /// Our part of each load, if other clients hold the same leases.
     pub shard: Option<Shard>,
+    /// Where these clients meet, if they are on other hosts.
+    pub meeting: Option<Meeting>,
     /// Times that a run is measured at most, if the client fell behind in it.
     pub attempts: u32,
     /// The CPUs that bench-load runs on, where it was given some.
@@ -46,6 +49,14 @@ pub struct LoadOptions {
     pub read_dataset: DatasetReader,
     /// What to check of the answers.
     pub check: CheckOptions,
+}
+
+impl LoadOptions {
+    /// True for a client that shares the load of the first one on another host.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        self.meeting.is_some() && self.shard.is_some_and(|shard| shard.index > 0)
+    }
 }
 
 /// What to check of the answers, where the command line says so; it takes precedence over the plan.

@@ -12,6 +12,7 @@ use super::jobs;
 use super::jobs::{Job, Jobs};
 use super::launch::PendingSessions;
 use super::pace::Heartbeat;
+use super::partners::Partners;
 use super::recorder::{MOST_LONGER, RunRecorder, RunSpec, not_run};
 use super::request::{Clock, Outgoing, blank};
 use super::send_schedule::SendSchedule;
@@ -29,7 +30,7 @@ use crate::rows::kinds::{
 use crate::rows::row::Row;
 use crate::rows::units::Micros;
 use crate::rows::words::{Arrivals, FailureClass, Phase};
-use crate::system::lease::{ClientLease, monotonic_ns};
+use crate::system::lease::monotonic_ns;
 
 /// From the start of the clock to time zero, so that the pacing thread has started by then.
 const LEAD: Duration = Duration::from_millis(5);
@@ -84,11 +85,7 @@ impl LoadRun<'_> {
     ///
     /// # Errors
     /// When rows cannot be written.
-    pub async fn go(
-        mut self,
-        stopped: impl Future<Output = StopReason>,
-        lease: Option<&ClientLease>,
-    ) -> Result<RunOutcome> {
+    pub async fn go(mut self, stopped: impl Future<Output = StopReason>, partners: Partners<'_>) -> Result<RunOutcome> {
         tokio::pin!(stopped);
         let recorder = &mut self.recorder;
         let RunSpec { builder, workers, scenario, entries, bench, load_index, .. } = recorder.spec;
@@ -154,15 +151,23 @@ impl LoadRun<'_> {
                 (schedule, recorder.run.schedule_sha256) = again;
             }
         }
+        let compared = match &warmed {
+            Ok(_) => tokio::select! {
+                clock = partners.compare_clocks(recorder.notice) => clock,
+                why = &mut stopped => Err(why),
+            },
+            Err(why) => Err(*why),
+        };
+        recorder.run.clock = compared.as_ref().ok().copied().flatten();
         recorder.run.started_at = Timestamp::now().to_string();
         recorder.out.write(&Row::new("run", &recorder.run))?;
         // Clients that share the load wait for each other; a lost server is noticed below.
-        let shared = match (recorder.run.shard, lease, &warmed) {
-            (Some(_), Some(lease), Ok(_)) => tokio::select! {
-                t0_ns = lease.meet(&recorder.run.run_id) => Ok(t0_ns),
+        let shared = match compared {
+            Ok(_) => tokio::select! {
+                t0_ns = partners.meet(&recorder.run, recorder.notice) => t0_ns,
                 why = &mut stopped => Err(why),
             },
-            _ => Ok(None),
+            Err(why) => Err(why),
         };
         let heartbeat = Heartbeat::start();
         let turns = tokio::task::spawn_local(heartbeat.turns());

@@ -10,6 +10,8 @@ pub enum StopReason {
     Interrupted,
     /// The lease was lost.
     ServerLost,
+    /// A client on another host that shares the load left, or did not come in time.
+    ClientMissing,
     /// The reader of our rows closed its end of the pipe.
     ReaderLeft,
     /// The requests that finished can no longer meet this limit: the rest would only take time.
@@ -28,6 +30,12 @@ impl StopReason {
                 Status::Failed,
                 FailureClass::ServerLost,
                 "the server stopped during the run; see its log for the reason".into(),
+            ),
+            Self::ClientMissing => (
+                Status::Failed,
+                FailureClass::ShardsMissing,
+                "another client that shares the load left, or was not ready in time; see the messages of bench-load"
+                    .into(),
             ),
             Self::CannotPass(limit) => (
                 Status::Ok,

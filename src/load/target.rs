@@ -38,11 +38,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The `server` row of this target, and the `server_end` that closes it.
+    /// The `server` row of this target, and the `server_end` that closes it. Clients of one meeting share the server's id.
     ///
     /// # Errors
     /// When the server cannot be reached, or lists several models and none was chosen.
-    pub fn rows(&self, connect: Duration, api_key: Option<&str>) -> Result<(Row, Row)> {
+    pub fn rows(&self, connect: Duration, api_key: Option<&str>, meeting: Option<&str>) -> Result<(Row, Row)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
         let client = HttpClient::new(&self.url, &ClientOptions::single(connect, api_key))?;
         let (status, body) = runtime
@@ -61,13 +61,14 @@ impl Target {
             }
         };
         let simulated = models.iter().any(|entry| entry["id"] == model.as_str() && entry["simulated"] == true);
-        Ok(self.make(client.base(), &model, simulated))
+        Ok(self.make(client.base(), &model, simulated, meeting))
     }
 
-    fn make(&self, base: &str, model: &str, simulated: bool) -> (Row, Row) {
+    fn make(&self, base: &str, model: &str, simulated: bool, meeting: Option<&str>) -> (Row, Row) {
         let candidate_id = format!("{}-{}", self.framework, digest::short(&json!([base, model])));
         let now = Timestamp::now().to_string();
-        let server_id = format!("{candidate_id}-{}", digest::short(&json!([now, std::process::id()])));
+        let start = meeting.map_or_else(|| json!([now, std::process::id()]), |meeting| json!(meeting));
+        let server_id = format!("{candidate_id}-{}", digest::short(&start));
         let mut units = Vec::new();
         for scenario in &self.scenarios {
             for (load, spec) in self.loads.iter().enumerate() {
@@ -89,6 +90,7 @@ impl Target {
                 definition: self.framework.clone(),
                 served_name: None,
                 argv: Vec::new(),
+                followers: Vec::new(),
                 env: BTreeMap::new(),
                 files: BTreeMap::new(),
                 flags: Members::new(),

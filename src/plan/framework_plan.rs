@@ -126,7 +126,8 @@ pub fn launchers(value: &Value) -> Vec<LauncherStep> {
     let step = |one: &Value| {
         let mut options: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in one.as_object().into_iter().flatten() {
-            options.extend(value.as_str().map(|text| (key.clone(), text.to_string())));
+            let text = value.as_str().map(String::from).or_else(|| value.as_u64().map(|number| number.to_string()));
+            options.extend(text.map(|text| (key.clone(), text)));
         }
         let named = options.remove("name");
         LauncherStep { name: one.as_str().map_or(named.unwrap_or_default(), String::from), options }

@@ -10,7 +10,7 @@ use super::unknown;
 use crate::base::visible::{SLUG, is_slug};
 use crate::base::yaml::escape;
 use crate::engines::framework::{Framework, Frameworks, Kind, Knob};
-use crate::engines::launcher::{Launcher, resolve};
+use crate::engines::launcher::{Launcher, NODES, resolve};
 use crate::engines::version::FrameworkVersion;
 use crate::rows::kinds::{PlanCheck, Scenario, Verdicts};
 use crate::rows::words::{FindingCode as Code, Strategy};
@@ -54,7 +54,7 @@ pub fn check(value: &Value, plan: &Plan, checked: &PlanCheck, frameworks: &Frame
             found.push(Finding::key(Code::Framework, &at, why));
             continue;
         };
-        launcher(frameworks, section, &at, found);
+        launcher((plan, framework), frameworks, section, &at, found);
         if let Some(version) = section["version"].as_str().filter(|version| FrameworkVersion::parse(version).is_none())
         {
             found.push(Finding::value(
@@ -103,7 +103,7 @@ fn pairs(plan: &Plan, section: &Value, at: &str, found: &mut Vec<Finding>) {
 }
 
 /// Launchers must be known and nest, and the plan must set what they need.
-fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<Finding>) {
+fn launcher(of: (&Plan, &Framework), frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<Finding>) {
     let at = format!("{at}/launcher");
     let steps = launchers(&section["launcher"]);
     let known = match resolve(frameworks.launchers(), &steps) {
@@ -143,6 +143,9 @@ fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<
                 format!("launcher {} requires {need}: write `{example}`", launcher.name),
             ));
         }
+        if let Some(why) = launcher.nodes(step).and_then(|asked| nodes(asked, of, launcher, section)) {
+            found.push(Finding::value(Code::Launcher, &place(level, NODES), why));
+        }
         if let Some(host) = step.options.get("host").filter(|host| host.starts_with('-')) {
             found.push(Finding::value(
                 Code::Command,
@@ -157,6 +160,27 @@ fn launcher(frameworks: &Frameworks, section: &Value, at: &str, found: &mut Vec<
                 format!("options of {}: {why}", launcher.name),
             ));
         }
+    }
+}
+
+/// Why a launcher cannot start this framework's server over so many nodes.
+fn nodes(asked: &str, (plan, framework): (&Plan, &Framework), launcher: &Launcher, section: &Value) -> Option<String> {
+    let Some(nodes) = asked.parse::<u32>().ok().filter(|nodes| *nodes > 0) else {
+        return Some(format!("{NODES} must be a whole number of at least 1, got {asked:?}"));
+    };
+    let says_rank = |key: &str| section[key].to_string().contains("{rank}");
+    let can = framework.nodes.is_some() || framework.ranks.contains_key(&launcher.name);
+    match nodes {
+        1 => None,
+        _ if !plan.hardware.multi_node => Some(format!(
+            "{NODES} {nodes} needs {nodes} nodes: set hardware.multi_node: true, and gpu_count to the GPUs of all of them"
+        )),
+        _ if can || says_rank("server_command") || says_rank("extra_args") => None,
+        _ => Some(format!(
+            "the definition of {} does not say how its processes on {nodes} nodes find each other: write {{rank}} and {{leader}} \
+             into extra_args, or use one node",
+            framework.title
+        )),
     }
 }
 

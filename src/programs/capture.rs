@@ -137,17 +137,7 @@ impl<'a> HelpSource<'a> {
     pub(super) fn with<T>(&self, ask: impl FnOnce(&LauncherChain) -> Result<T>) -> Result<T> {
         let name = format!("capture-{}", std::process::id());
         let (owner, gpus) = (proc::owner(), self.gpus.as_deref());
-        let refused_limits = &[];
-        let start = StartValues {
-            name: &name,
-            port: 0,
-            tunnel_port: 0,
-            files: "/tmp",
-            gpus,
-            cpus: None,
-            owner: &owner,
-            refused_limits,
-        };
+        let start = StartValues { name: &name, files: "/tmp", gpus, owner: &owner, ..StartValues::default() };
         ask(&LauncherChain::new(self.frameworks.launchers(), &self.server, &["true".to_string()], &start)?)
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
 use crate::flags::load::{Args, Itl};
@@ -15,6 +15,7 @@ use crate::programs::stdio;
 use crate::programs::target::target;
 use crate::programs::workload::entries;
 use crate::rows::jsonl::RowPlace;
+use crate::system::meeting::{Meeting, MeetingSettings};
 use crate::system::process::{affinity, bound, signals};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         // Before any thread starts: threads run where the one runs that starts them.
         args.client_cpus.as_ref().map_or(Ok(()), affinity::run_on).map_err(|e| e.at("--client-cpus"))?;
         let out = stdio::row_writer()?;
+        let meeting = meeting(&args)?.map(|settings| Meeting::join(&settings, notice)).transpose()?;
         let options = LoadOptions {
             frameworks,
             limits: RequestTimeouts { ttft: args.ttft_timeout, idle: args.idle_timeout, total: args.timeout },
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
             headers: if args.url.is_some() { Vec::new() } else { args.headers()? },
             client: args.client.clone(),
             shard: args.shard,
+            meeting,
             attempts: args.attempts,
             cpus: args.client_cpus.clone(),
             jobs: args.jobs.into(),
@@ -55,7 +58,8 @@ pub fn main() -> ExitCode {
         };
         signal = match target(&args, notice)? {
             Some(target) => {
-                let (row, end) = target.rows(CONNECT, options.api_key.as_deref())?;
+                let meeting = options.meeting.as_ref().map(|meeting| meeting.id.as_str());
+                let (row, end) = target.rows(CONNECT, options.api_key.as_deref(), meeting)?;
                 let place = RowPlace { name: "--url".into(), line: 0 };
                 load(Box::new([Ok((row, place.clone())), Ok((end, place))].into_iter()), out, &options, notice)?
             }
@@ -69,6 +73,21 @@ pub fn main() -> ExitCode {
         signals::die_by(signal);
     }
     exit
+}
+
+/// Where clients on several hosts meet.
+fn meeting(args: &Args) -> Result<Option<MeetingSettings>> {
+    let Some(shard) = args.shard else { return Ok(None) };
+    let (Some(address), Some(secret)) = (&args.meet, &args.meet_secret) else {
+        return match args.url {
+            Some(_) => {
+                Err(Error::new("clients that share the load of a --url meet at an address: add --meet HOST:PORT"))
+            }
+            None => Ok(None),
+        };
+    };
+    let (address, secret) = (address.clone(), secret.clone());
+    Ok(Some(MeetingSettings { address, secret, limit: args.meet_timeout, shard }))
 }
 
 /// What the command line says of the check of answers.

@@ -117,10 +117,17 @@ impl<'a> ServerDiagnosis<'a> {
         let kernel_log = self.launch.kernel_log.as_ref();
         let in_log = || pid.zip(kernel_log).is_some_and(|(pid, log)| log.was_oom_killed(pid));
         let oom_killer = is_killed(exit) && (in_log() || in_group());
-        log.look(|tail| {
+        let failure = log.look(|tail| {
             let end = ServerEnding { lines: tail.iter().map(String::as_str), exit, phase, oom_killer };
             end.explained(self.patterns, class, &format!("see {}", self.launch.log.display()))
-        })
+        });
+        match log.failed_rank() {
+            Some(failed) => {
+                let reason = format!("rank {} failed first ({:?}): {}", failed.rank, failed.line, failure.reason);
+                CandidateFailure { reason, ..failure }
+            }
+            None => failure,
+        }
     }
 
     /// The failure of a server that still responds, if its log says that the engine is dead.

@@ -1,18 +1,19 @@
 //! From a candidate row to a start: port, folder, option files, the command with all that its launchers add.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::caches::CacheFolder;
 use super::failure::CandidateFailure;
-use super::launch_commands::LaunchCommands;
+use super::launch_commands::{COMMAND_LIMIT, LaunchCommands, text_of};
 use super::lifecycle::Lifecycle;
 use super::options::ServeOptions;
 use super::private_file::create_private;
+use super::ranks::RankPatterns;
 use crate::base::cpus::CpuList;
 use crate::base::error::{Context, Error, Result};
 use crate::base::redact::Redactor;
@@ -26,6 +27,9 @@ use crate::system::lease::{monotonic_ns, private_folder};
 use crate::system::process::kernel_log::KernelLog;
 use crate::system::process::{cgroup, proc};
 use crate::system::secret_file;
+
+/// The shortest time between two questions to a launcher on which host a server is.
+const LOCATE_EVERY: Duration = Duration::from_secs(1);
 
 /// A start, successful or not: everything that is fixed before the server runs.
 #[derive(Debug)]
@@ -54,8 +58,12 @@ pub struct Launch {
     smoke: RefCell<Option<Smoke>>,
     /// The commands of its launchers and framework beside the start itself.
     pub commands: LaunchCommands,
-    /// Where clients reach the server.
-    pub base_url: String,
+    /// Where clients reach the server, once that is known.
+    base_url: OnceCell<String>,
+    /// When its launcher was last asked on which host it is.
+    located: Cell<Option<Instant>>,
+    /// How its log tells the ranks of several nodes apart.
+    pub(super) ranks: Option<RankPatterns>,
     /// How clients reach the server.
     pub reached_by: ReachedBy,
     /// The server was already running (`--attach`).
@@ -108,6 +116,7 @@ impl Launch {
         let devices = candidate.hardware.devices();
         let tunnel = resolve(launchers, &candidate.server.launcher)?.iter().any(|launcher| launcher.tunnel);
         let client_port = if tunnel { proc::free_port().context("no free port found")? } else { port };
+        let leader_port = proc::free_port().context("no free port found")?;
         let (name, gpus, owner) = (slug(&server_id), devices.as_deref(), proc::owner());
         let tunnel_port = client_port;
         let cpus = cpus.as_ref().map(ToString::to_string);
@@ -117,11 +126,16 @@ impl Launch {
             tunnel_port,
             files: &files,
             gpus,
+            gpu_count: candidate.gpus.or(candidate.hardware.gpu_count),
+            leader_port,
             cpus: cpus.as_deref(),
             owner: &owner,
             refused_limits,
         };
         let chain = LauncherChain::new(launchers, server, &argv, &start)?;
+        for (name, text) in chain.documents()? {
+            create_private(&folder.join(name))?.write_all(text.as_bytes()).context("cannot write a launcher's file")?;
+        }
         let shown = LauncherChain::new(launchers, server, &named, &start)?.start;
         let framework = options.frameworks.get(&candidate.server.definition);
         // Help and version are asked of the program that serves, if the framework knows it.
@@ -139,6 +153,7 @@ impl Launch {
             outside: chain.outside()?,
             help: help.collect::<Result<Vec<_>>>()?.into_iter().filter(|command| !command.is_empty()).collect(),
             version: framework.map(|f| beside(f, &f.version.command)).transpose()?.unwrap_or_default(),
+            address: chain.address()?,
             is_here: chain.is_here(),
         };
         let launch_command = match (refused_limits, framework) {
@@ -150,7 +165,12 @@ impl Launch {
             }
         };
         let (attached, reached_by) = (chain.attached()?, chain.reached_by());
-        let base_url = attached.clone().unwrap_or_else(|| format!("http://127.0.0.1:{client_port}"));
+        let base_url = match &attached {
+            Some(url) => OnceCell::from(url.clone()),
+            None if commands.address.is_empty() => OnceCell::from(format!("http://127.0.0.1:{client_port}")),
+            None => OnceCell::new(),
+        };
+        let ranks = chain.over_nodes().map(RankPatterns::new).transpose()?;
         let variables = server.env.iter();
         let environment: Vec<(String, String)> =
             variables.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
@@ -178,6 +198,8 @@ impl Launch {
             smoke: RefCell::default(),
             commands,
             base_url,
+            located: Cell::default(),
+            ranks,
             reached_by,
             attached: attached.is_some(),
             launch_command,
@@ -187,13 +209,46 @@ impl Launch {
         })
     }
 
+    /// True if the server is on a host that bench-serve does not start it on itself: its ports and GPUs are not those of this one.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.attached || !self.commands.address.is_empty()
+    }
+
+    /// Where clients reach the server; empty as long as that is not known.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.base_url.get().map_or("", String::as_str)
+    }
+
+    /// Asks the launcher on which host the server is, if that is not known yet.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub(super) async fn locate(&self) -> Result<&str, String> {
+        if self.base_url.get().is_none() {
+            let unknown = || "its launcher has not started it on any host yet".to_string();
+            // The answer comes from a scheduler, which others use too.
+            if self.located.get().is_some_and(|last| last.elapsed() < LOCATE_EVERY) {
+                return Err(unknown());
+            }
+            let said = text_of(&self.commands.address, &self.environment, COMMAND_LIMIT).await;
+            self.located.set(Some(Instant::now()));
+            let host = said.as_deref().and_then(|text| text.split_whitespace().next()).ok_or_else(unknown)?;
+            // An address of IPv6 stands in brackets.
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+            let _ = self.base_url.set(format!("http://{host}:{}", self.port));
+        }
+        Ok(self.base_url())
+    }
+
     /// Checks that the server's port is free.
     ///
     /// # Errors
     /// `port_in_use`, with the process that listens.
     pub fn check_port(&self) -> Result<(), CandidateFailure> {
         // The port of a server on another host cannot be checked here.
-        if self.attached || self.client_port != self.port || proc::port_is_free(self.port) {
+        if self.is_elsewhere() || self.client_port != self.port || proc::port_is_free(self.port) {
             return Ok(());
         }
         let owner = proc::listeners(self.port).first().map_or("another process".to_string(), proc::Process::label);

@@ -24,6 +24,8 @@ pub struct LaunchCommands {
     pub help: Vec<Vec<String>>,
     /// The framework's version command, likewise.
     pub version: Vec<String>,
+    /// The command that prints the host of the server; empty where that is known.
+    pub address: Vec<String>,
     /// The server sees this host's files.
     pub is_here: bool,
 }

@@ -37,7 +37,7 @@ impl Supervisor<'_> {
         let in_pipe = self.options.chain.is_empty() && !self.options.hold && !self.options.smoke;
         let offer = if in_pipe { Some(LeaseOffer::make()?) } else { None };
         let endpoint = ServerAddress {
-            base_url: launch.base_url.clone(),
+            base_url: launch.base_url().to_string(),
             model_id: ready.model_id.clone(),
             lease: offer.as_ref().map(|offer| offer.path().display().to_string()),
             reached_by: launch.reached_by,
@@ -159,7 +159,7 @@ impl Supervisor<'_> {
     async fn held(&self, launch: &Launch, gpus: &[Gpu]) -> Vec<String> {
         let mut held = Vec::new();
         let begun = Instant::now();
-        while !proc::port_is_free(launch.client_port) {
+        while !launch.is_elsewhere() && !proc::port_is_free(launch.client_port) {
             if begun.elapsed() > PORT_RELEASE {
                 held.push(format!("port {}", launch.client_port));
                 break;
@@ -211,7 +211,7 @@ impl Supervisor<'_> {
                     smoke::check(launch, framework, model, self.options.api_key.as_deref()).await
                 }
                 None if self.options.hold && self.options.chain.is_empty() => {
-                    self.notice.say(format!("{} is ready; press Ctrl-C to stop it", launch.base_url));
+                    self.notice.say(format!("{} is ready; press Ctrl-C to stop it", launch.base_url()));
                     std::future::pending().await
                 }
                 None => {

@@ -35,8 +35,6 @@ impl Supervisor<'_> {
 /// What to ask the candidate's launchers; nothing where they cannot start it, which is reported later.
 fn queries(candidate: &Candidate, supervisor: &Supervisor) -> Vec<LimitQuery> {
     let launchers = supervisor.options.frameworks.launchers();
-    let refused_limits = &[];
-    let start =
-        StartValues { name: "", port: 0, tunnel_port: 0, files: "", gpus: None, cpus: None, owner: "", refused_limits };
+    let start = StartValues::default();
     LauncherChain::new(launchers, &candidate.server, &[], &start).and_then(|chain| chain.limits()).unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::private_file::create_private;
+use super::ranks::{FailedRank, RankPatterns};
 use crate::base::error::Result;
 use crate::base::redact::Redactor;
 use crate::engines::diagnose::{LogFacts, undressed};
@@ -36,18 +37,38 @@ struct LogBuffer {
     tail: VecDeque<String>,
     lines: u64,
     facts: LogFacts,
+    /// How a server over several nodes tells its ranks apart.
+    patterns: Option<RankPatterns>,
+    /// Which rank printed each line of the tail, where there are several.
+    ranks: VecDeque<Option<u32>>,
+    /// The first that failed.
+    failed: Option<FailedRank>,
 }
 
 impl ServerLog {
     /// An empty log in which these facts are looked for.
     #[must_use]
-    pub fn new(facts: LogFacts) -> Self {
-        Self(Rc::new(RefCell::new(LogBuffer { tail: VecDeque::new(), lines: 0, facts })))
+    pub(super) fn new(facts: LogFacts, patterns: Option<RankPatterns>) -> Self {
+        let (tail, ranks) = (VecDeque::new(), VecDeque::new());
+        Self(Rc::new(RefCell::new(LogBuffer { tail, lines: 0, facts, patterns, ranks, failed: None })))
     }
 
-    /// Reads the last lines, oldest first.
+    /// Reads the last lines, oldest first: once a rank has failed only its own, since what the others say follows from that.
     pub fn look<T>(&self, at: impl FnOnce(&VecDeque<String>) -> T) -> T {
-        at(&self.0.borrow().tail)
+        let buffer = self.0.borrow();
+        if let Some(failed) = &buffer.failed {
+            let lines = buffer.tail.iter().zip(&buffer.ranks).filter(|(_, rank)| **rank == Some(failed.rank));
+            let own: VecDeque<String> = lines.map(|(line, _)| line.clone()).collect();
+            if !own.is_empty() {
+                return at(&own);
+            }
+        }
+        at(&buffer.tail)
+    }
+
+    /// The rank that failed first, if the launcher said so.
+    pub(super) fn failed_rank(&self) -> Option<FailedRank> {
+        self.0.borrow().failed.clone()
     }
 
     /// Number of lines so far.
@@ -63,14 +84,20 @@ impl ServerLog {
     }
 
     fn push(&self, line: &str) {
-        let line = undressed(line);
         let mut buffer = self.0.borrow_mut();
+        let rank = buffer.patterns.as_ref().and_then(|patterns| patterns.of(line));
+        if buffer.failed.is_none() && rank.is_none() {
+            buffer.failed = buffer.patterns.as_ref().and_then(|patterns| patterns.failed(line));
+        }
+        let line = undressed(line);
         buffer.facts.read(&line);
         buffer.lines += 1;
         if buffer.tail.len() == TAIL_LINES {
             buffer.tail.pop_front();
+            buffer.ranks.pop_front();
         }
         buffer.tail.push_back(line);
+        buffer.ranks.push_back(rank);
     }
 }
 
@@ -188,7 +215,7 @@ mod tests {
     fn a_secret_is_whole_where_a_long_line_is_split() {
         let redactor = Redactor::default().with_secrets(["quiet harbour".to_string()].into_iter());
         for shift in [0, 3, 12] {
-            let log = ServerLog::new(LogFacts::new(&[]).unwrap());
+            let log = ServerLog::new(LogFacts::new(&[]).unwrap(), None);
             let mut line = format!("{}quiet harbour{}", "x".repeat(MAX_LINE - shift), "y".repeat(OVERLAP)).into_bytes();
             let mut text = String::new();
             split(&mut line, &redactor, &log, &mut text);

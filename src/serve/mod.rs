@@ -32,6 +32,7 @@ mod preflight;
 mod private_file;
 mod probe;
 mod probe_request;
+mod ranks;
 mod rows;
 mod slot_use;
 mod slots;

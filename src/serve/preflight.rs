@@ -5,7 +5,7 @@ use super::gpus::GpuProbe;
 use crate::engines::framework::Frameworks;
 use crate::engines::gpu;
 use crate::engines::gpu::Gpu;
-use crate::engines::launcher::resolve;
+use crate::engines::launcher::{Launcher, resolve};
 use crate::rows::kinds::{Candidate, LauncherStep};
 use crate::rows::words::FailureClass;
 
@@ -22,11 +22,13 @@ pub(super) fn attached(mut candidate: Candidate, url: Option<&str>) -> Candidate
 pub(super) fn launchable(candidate: &Candidate, frameworks: &Frameworks) -> Result<(), String> {
     let launchers = resolve(frameworks.launchers(), &candidate.server.launcher);
     let launchers = launchers.map_err(|e| e.to_string())?;
-    if candidate.hardware.multi_node && !launchers.iter().any(|launcher| launcher.multi_node) {
+    let steps = launchers.iter().zip(&candidate.server.launcher);
+    let spans = |(launcher, step): (&&Launcher, &LauncherStep)| launcher.multi_node || launcher.nodes(step).is_some();
+    if candidate.hardware.multi_node && !steps.into_iter().any(spans) {
         let names: Vec<&str> = launchers.iter().map(|launcher| launcher.name.as_str()).collect();
         return Err(format!(
-            "the plan sets multi_node, but the launcher {} starts a server on one node: start it yourself and use \
-             --attach URL, or define a launcher with multi_node",
+            "the plan sets multi_node, but the launcher {} starts a server on one node: set its nodes (srun and pyxis \
+             have them), start it yourself and use --attach URL, or define a launcher with multi_node",
             names.join(" within ")
         ));
     }

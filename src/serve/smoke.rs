@@ -39,7 +39,7 @@ pub async fn check(launch: &Launch, framework: &Framework, model: &str, api_key:
 }
 
 async fn run(launch: &Launch, framework: &Framework, model: &str, api_key: Option<&str>) -> Result<Smoke> {
-    let client = HttpClient::new(&launch.base_url, &ClientOptions::single(RESPONSE_LIMIT, api_key))?;
+    let client = HttpClient::new(launch.base_url(), &ClientOptions::single(RESPONSE_LIMIT, api_key))?;
     let mut transcript = String::new();
     let listed = match client.get(&framework.probe.models_path).await {
         Ok((status, body)) => format!("{status}\n{}", String::from_utf8_lossy(&body)),

@@ -1,5 +1,6 @@
 //! From a start to a ready server, or to the reason why it did not become ready.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::options::ServeOptions;
 use super::probe;
 use super::probe::ProbeResult;
 use super::workers::Workers;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::notice::Notice;
 use crate::engines::diagnose::{FailurePatterns, LogFacts};
 use crate::engines::framework::{Framework, ServerPhase};
@@ -149,7 +150,7 @@ pub(super) async fn until_ready(
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     };
     let settings = ClientOptions::single(Duration::from_secs(5), options.api_key.as_deref());
-    let client = HttpClient::new(&launch.base_url, &settings).map_err(not_started)?;
+    let reached: OnceCell<HttpClient> = OnceCell::new();
     let guard = child.guard;
     // A server on another host does not descend from this guard: its launcher vouches for it.
     let ancestor = launch.commands.is_here.then_some(guard);
@@ -158,7 +159,17 @@ pub(super) async fn until_ready(
     let mut last_check = LogCheck { lines: 0, at: started };
     let mut next = NextStep::Continue;
     let failure = loop {
-        let probing = probe::probe(&client, framework, candidate.served_name(), launch.port, ancestor);
+        let probing = async {
+            let client = match (reached.get(), launch.locate().await) {
+                (Some(client), _) => client,
+                (None, Ok(url)) => match HttpClient::new(url, &settings) {
+                    Ok(client) => reached.get_or_init(|| client),
+                    Err(e) => return ProbeResult::NotYet(e.to_string()),
+                },
+                (None, Err(why)) => return ProbeResult::NotYet(why),
+            };
+            probe::probe(client, framework, candidate.served_name(), launch.port, ancestor).await
+        };
         tokio::pin!(probing);
         let found = loop {
             tokio::select! {
@@ -186,7 +197,8 @@ pub(super) async fn until_ready(
                     Some(captured) => captured,
                     None => tokio::time::timeout(HELP_REST, capturing).await.ok().flatten(),
                 };
-                let manifest = Manifest::collect(launch, candidate, framework, &client, gpus).await;
+                let Some(client) = reached.get() else { break not_started(Error::new("nothing was probed")) };
+                let manifest = Manifest::collect(launch, candidate, framework, client, gpus).await;
                 if let Err(e) = manifest.write(launch, candidate, gpus) {
                     break not_started(e);
                 }
@@ -226,7 +238,7 @@ pub(super) async fn until_ready(
 }
 
 async fn start(launch: &Launch, framework: &Framework, options: &ServeOptions) -> Result<Child> {
-    let log = ServerLog::new(LogFacts::new(&framework.facts)?);
+    let log = ServerLog::new(LogFacts::new(&framework.facts)?, launch.ranks.clone());
     let files = LogFiles::create(&launch.log, options.log_limit)?;
     let redactor = launch.redactor().clone();
     Child::start(&launch.argv, &launch.commands.outside, &launch.environment, files, redactor, log).await

@@ -28,7 +28,7 @@ use crate::engines::framework::Framework;
 use crate::rows::jsonl::{RowPlace, RowWriter, Rows};
 use crate::rows::kinds::{Candidate, Members, ServerState};
 use crate::rows::row::Row;
-use crate::rows::words::FailureClass;
+use crate::rows::words::{FailureClass, ReachedBy};
 use crate::system::process::signals::Signals;
 use crate::system::process::{affinity, feed, guard, reader_left};
 use crate::system::run_folder;
@@ -240,9 +240,9 @@ impl Supervisor<'_> {
         if let Err(failure) = launch.check_port() {
             return self.fail(&events, candidate, row, Some(&launch), failure).await;
         }
-        // bench-serve neither checks nor samples the GPUs of an attached server.
+        // bench-serve neither checks nor samples the GPUs of another host.
         let gpus = match &self.probe {
-            Some(probe) if !launch.attached => preflight::gpus(probe, candidate).await,
+            Some(probe) if launch.reached_by == ReachedBy::SameHost => preflight::gpus(probe, candidate).await,
             _ => Ok(Vec::new()),
         };
         let gpus = match gpus {

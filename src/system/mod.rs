@@ -7,6 +7,7 @@ pub mod folder_lock;
 pub mod http;
 pub mod lease;
 pub mod lock_file;
+pub mod meeting;
 pub mod process;
 pub mod run_folder;
 pub mod secret_file;

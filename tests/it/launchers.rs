@@ -231,7 +231,7 @@ fn what_a_launcher_needs_is_asked_for() {
         ("launcher: {name: ssh, host: \"-oProxyCommand=x\"}", "must not start with -"),
         (
             "launcher: dokcer",
-            "unknown launcher \"dokcer\"; known: attach, docker, docker_exec, local, podman, pyxis, srun, ssh",
+            "unknown launcher \"dokcer\"; known: attach, docker, docker_exec, kubectl, kubectl_in_cluster, local, podman, pyxis, srun, ssh",
         ),
     ] {
         std::fs::write(&plan, zoo_plan("{}") + "    " + more + "\n").unwrap();

@@ -15,22 +15,29 @@ const BASE_US: f64 = 150_000.0;
 const TOKENS: f64 = 12.0;
 
 /// A cluster that ends with the test.
-struct Cluster<'a>(&'a Path);
+pub struct Cluster<'a>(&'a Path);
 
 impl<'a> Cluster<'a> {
-    /// `None` where it cannot be started: no Slurm, or no root.
-    fn start(folder: &'a Path) -> Option<Self> {
-        let has = run(&mut bash("command -v slurmctld slurmd munged && [ $(id -u) = 0 ]"), "");
+    /// `None` where it cannot be started: no Slurm, no root, or no network namespaces. With `networks` each node has one.
+    pub fn start(folder: &'a Path, networks: &str) -> Option<Self> {
+        let needs = "command -v slurmctld slurmd munged && [ $(id -u) = 0 ] && ip netns add b$$ && ip netns del b$$";
+        let has = run(&mut bash(needs), "");
         if has.code != Some(0) {
-            crate::harness::skipped("it needs slurm-wlm and munge, and root to start them");
+            crate::harness::skipped("it needs slurm-wlm and munge, and network namespaces as root");
             return None;
         }
         let cluster = Self(folder);
-        cluster.sh(&format!("{}/slurm/cluster start {}", fixtures().display(), folder.display()));
+        cluster.sh(&format!("{}/slurm/cluster start {} {networks}", fixtures().display(), folder.display()));
         Some(cluster)
     }
 
-    fn sh(&self, script: &str) -> String {
+    /// Its files.
+    pub fn folder(&self) -> &Path {
+        self.0
+    }
+
+    /// What a script prints whose Slurm this is.
+    pub fn sh(&self, script: &str) -> String {
         self.run(script).expect(0).stdout
     }
 
@@ -119,7 +126,7 @@ fn kill_programs(task: &str, signal: &str, names: &str) -> String {
 #[ignore = "some minutes with a real Slurm"]
 fn tasks_that_die_and_a_slow_node_leave_the_table_as_it_is() {
     let folder = scratch();
-    let Some(cluster) = Cluster::start(folder.path()) else { return };
+    let Some(cluster) = Cluster::start(folder.path(), "") else { return };
     write_plan(folder.path(), &plan(folder.path()));
     std::fs::write(folder.path().join("sim.sh"), SIM).unwrap();
     cluster.sh("chmod +x sim.sh");

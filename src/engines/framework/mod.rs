@@ -21,7 +21,7 @@ pub use self::entry::{EntryPoint, EntryPosition};
 pub use self::knob::{Family, Kind, Knob};
 pub use self::log::{FactPattern, FailurePattern, ServerPhase};
 pub use self::named::FlagMeaning;
-pub use self::options::OptionPrecedence;
+pub use self::options::{NodeFlags, OptionPrecedence};
 pub use self::parts::{
     Booleans, CachePath, Divisor, FlagJoin, FlagStyle, HelpCommand, HelpSubject, Leniency, MetricMapping,
     MetricsEndpoint, Parallelism, PlanStarter, PromptLimit, ReadinessProbe, RequestStyle, SequenceLimit, VersionSource,
@@ -182,6 +182,9 @@ pub struct Framework {
     /// By launcher, its settings for a server of several ranks that the launcher has to start.
     #[serde(default)]
     pub ranks: BTreeMap<String, BTreeMap<String, String>>,
+    /// What its processes on several nodes need to find each other, where the launcher starts one on each.
+    #[serde(default)]
+    pub nodes: Option<NodeFlags>,
     /// Knobs with one allowed value.
     #[serde(default)]
     pub fixed: BTreeMap<String, FixedKnob>,
@@ -309,6 +312,7 @@ impl Framework {
             .chain(self.flags.also.values().filter(|target| !target.starts_with('-')))
             .chain(self.option_members.keys())
             .chain(self.api_key.iter().chain(self.unreachable.keys()))
+            .chain(self.nodes.iter().flat_map(|nodes| nodes.flags.keys()))
             .chain(self.prompt_limit.iter().flat_map(|limit| [&limit.knob, &limit.unless]));
         for knob in named {
             if !known.contains(&knob.as_str()) {

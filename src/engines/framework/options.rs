@@ -23,6 +23,17 @@ pub struct OptionPrecedence {
     pub flags_since: FrameworkVersion,
 }
 
+/// Flags of a server over several nodes: knobs with texts in which `{rank}`, `{leader}`, `{leader_port}` and `{nodes}` stand.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFlags {
+    /// Those of every process, unless the plan sets them.
+    pub flags: BTreeMap<String, String>,
+    /// Words that all but the first have besides.
+    #[serde(default)]
+    pub followers: Vec<String>,
+}
+
 impl OptionPrecedence {
     /// True if the flag counts; `None` for an unknown version.
     #[must_use]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::document::{DocumentItems, items};
 use super::fill::TemplateValues;
+use super::nodes::{NODES, NodeLaunch, placed};
 use super::{Fact, ImagePull, Launcher, Launchers, Leftovers, LimitCheck, OutsideStop, ResourceLimit, StartValues};
 use crate::base::error::{Error, Result};
 use crate::base::shell;
@@ -13,6 +15,10 @@ use crate::rows::words::ReachedBy;
 #[derive(Debug, Default)]
 pub struct LauncherChain<'a> {
     pub(super) steps: Vec<(&'a Launcher, TemplateValues)>,
+    /// The same launchers as the plan asks for them.
+    pub(super) asked: Vec<LauncherStep>,
+    /// What the items of lists in documents are.
+    pub(super) items: DocumentItems,
     /// Limits that cannot be raised where it is started.
     pub(super) refused_limits: &'a [ResourceLimit],
     /// The command that starts the server.
@@ -76,11 +82,15 @@ impl<'a> LauncherChain<'a> {
             steps.push((launcher, fill));
         }
         let mut command: Vec<String> = argv.iter().map(|word| word.replace("{files}", &folder)).collect();
+        if let Some(innermost) = steps.last().map(|(launcher, _)| *launcher).zip(server.launcher.last()) {
+            command = placed(innermost, server, command, start.leader_port);
+        }
         for (launcher, fill) in steps.iter_mut().rev() {
             *fill = fill.with(&command);
             command = fill.command(&launcher.applicable(&launcher.start, fill.options(), start.refused_limits))?;
         }
-        Ok(Self { steps, refused_limits: start.refused_limits, start: command })
+        let (asked, items) = (server.launcher.clone(), items(server));
+        Ok(Self { steps, asked, items, refused_limits: start.refused_limits, start: command })
     }
 
     /// Wraps a command of the launcher at `level` into the launchers around it.
@@ -246,7 +256,53 @@ impl<'a> LauncherChain<'a> {
     /// How clients reach it: the farthest of all launchers.
     #[must_use]
     pub fn reached_by(&self) -> ReachedBy {
-        self.steps.iter().map(|(launcher, _)| launcher.reached_by).max().unwrap_or_default()
+        let steps = self.steps.iter().zip(&self.asked);
+        steps.map(|((launcher, _), step)| launcher.reached(step)).max().unwrap_or_default()
+    }
+
+    /// The command that prints the host of the server, where only its launcher knows it; empty elsewhere.
+    ///
+    /// # Errors
+    /// A placeholder without a value, or a launcher around it through which that host is not reached.
+    pub fn address(&self) -> Result<Vec<String>> {
+        let steps = self.steps.iter().zip(&self.asked).enumerate();
+        let mut knows = steps.filter(|(_, ((launcher, _), step))| {
+            !launcher.address.is_empty() && (launcher.over_nodes.is_none() || launcher.nodes(step).is_some())
+        });
+        let Some((level, ((launcher, _), _))) = knows.next_back() else { return Ok(Vec::new()) };
+        if let Some((around, _)) = self.steps[..level].iter().find(|(outer, _)| outer.reached_by != ReachedBy::SameHost)
+        {
+            let why = format!(
+                "clients cannot reach a server that {} starts on another host through {}: run the sweep where {} runs",
+                launcher.title, around.title, launcher.name
+            );
+            return Err(Error::new(why));
+        }
+        self.command(level, &launcher.address)
+    }
+
+    /// How the log of a server over several nodes tells its ranks apart; `None` for one on a single node.
+    #[must_use]
+    pub fn over_nodes(&self) -> Option<&'a NodeLaunch> {
+        let (launcher, _) = self.steps.last()?;
+        launcher.nodes(self.asked.last()?).and(launcher.over_nodes.as_ref())
+    }
+
+    /// The files that the launchers' commands read, by name, with their texts.
+    ///
+    /// # Errors
+    /// A placeholder without a value, or a launcher that another one starts elsewhere, where these files are not.
+    pub fn documents(&self) -> Result<Vec<(String, String)>> {
+        let mut all = Vec::new();
+        for (level, (launcher, fill)) in self.steps.iter().enumerate() {
+            for (name, template) in &launcher.documents {
+                if level > 0 {
+                    return Err(Error::new(format!("{} cannot be inside another launcher", launcher.title)));
+                }
+                all.push((name.clone(), fill.document(template, &self.items)?));
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -270,10 +326,14 @@ pub(super) fn fill(
         ("port".to_string(), start.port.to_string()),
         ("tunnel_port".to_string(), start.tunnel_port.to_string()),
         ("owner".to_string(), start.owner.to_string()),
+        ("documents".to_string(), start.files.to_string()),
         ("stale".to_string(), "{stale}".to_string()),
         ("remote_env".to_string(), shell::assignments(&server.env).join(" ")),
     ]);
-    words.entry("ranks".into()).or_insert_with(|| "1".into());
+    words.extend(start.gpu_count.filter(|count| *count > 0).map(|count| ("gpu_count".to_string(), count.to_string())));
+    words.insert("dns_name".to_string(), dns_name(&format!("bench-{name}")));
+    let nodes = words.get(NODES).cloned();
+    words.entry("ranks".into()).or_insert_with(|| nodes.unwrap_or_else(|| "1".into()));
     // Any other list consists of the words of the setting with its name.
     let settings = launcher.lists.keys().map(|list| (list.clone(), words.remove(list).unwrap_or_default()));
     let mut lists: BTreeMap<String, Vec<String>> =
@@ -293,6 +353,13 @@ pub(super) fn fill(
         items: launcher.lists.clone(),
         script: launcher.script.clone(),
     }
+}
+
+/// A name as a label of DNS: lower-case letters, digits and `-`, at most 63. The end is what tells two of them apart.
+fn dns_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let all: String = name.chars().map(plain).collect();
+    all[all.len().saturating_sub(63)..].trim_matches('-').to_string()
 }
 
 /// Shell commands that create the folder and write the option files into it.

@@ -1,6 +1,8 @@
 //! Command lines that start a server by hand: its own, and the one with all that its launchers add.
 
 use super::chain::{LauncherChain, fill, resolve, write_files};
+use super::document::items;
+use super::nodes::{LEADER_PORT, placed};
 use super::options::without;
 use super::{Launchers, ResourceLimit, StartValues};
 use crate::base::error::Result;
@@ -45,17 +47,22 @@ pub fn launch_command(all: &Launchers, server: &CandidateServer, target: &Launch
         tunnel_port: 0,
         files: "",
         gpus: target.gpus,
+        gpu_count: target.gpus.map(|gpus| u32::try_from(gpus.split(',').count()).unwrap_or(u32::MAX)),
+        leader_port: LEADER_PORT,
         cpus: None,
         owner: "",
         refused_limits: target.refused_limits,
     };
-    let mut chain = LauncherChain { refused_limits: target.refused_limits, ..LauncherChain::default() };
+    let (asked, items) = (server.launcher.clone(), items(server));
+    let mut chain = LauncherChain { asked, items, refused_limits: target.refused_limits, ..LauncherChain::default() };
     let mut written = None;
     for (level, (launcher, step)) in launchers.into_iter().zip(&server.launcher).enumerate() {
         let mut fill = fill(launcher, step, server, &start, level);
         fill.words.insert("port".into(), target.port.to_string());
         if let Some(template) = &launcher.folder {
-            written = Some((level, fill.text(template)?));
+            let folder = fill.text(template)?;
+            fill.words.insert("write_files".into(), write_files(&folder, &server.files));
+            written = Some((level, folder));
         }
         let files = written.as_ref().map_or("${PWD}", |(_, folder)| folder.as_str());
         fill.words.insert("files".into(), files.to_string());
@@ -65,6 +72,8 @@ pub fn launch_command(all: &Launchers, server: &CandidateServer, target: &Launch
     let mut parts = Vec::new();
     let inside = match &written {
         _ if server.files.is_empty() => String::new(),
+        // A document of its launcher writes them where the server runs.
+        Some((level, folder)) if !chain.steps[*level].0.documents.is_empty() => format!("{folder}/"),
         Some((level, folder)) => {
             chain.add_mount(&format!("{folder}:{folder}:ro"));
             let script = write_files(folder, &server.files);
@@ -78,7 +87,16 @@ pub fn launch_command(all: &Launchers, server: &CandidateServer, target: &Launch
             if mounted.count() > 0 { "/".to_string() } else { String::new() }
         }
     };
-    let argv = filled(server, target.port, &inside);
+    let mut argv = filled(server, target.port, &inside);
+    if let Some(innermost) = chain.steps.last().map(|(launcher, _)| *launcher).zip(server.launcher.last()) {
+        argv = placed(innermost, server, argv, LEADER_PORT);
+    }
+    for (launcher, fill) in &chain.steps {
+        for (name, template) in launcher.documents.iter().filter(|_| !launcher.deploy.is_empty()) {
+            let text = fill.with(&argv).document(template, &chain.items)?;
+            parts.push(format!("printf %s {} > {} &&", shell::quote_open(&text), shell::quote(name)));
+        }
+    }
     let (command, sets_environment) = chain.by_hand(&argv)?;
     if !sets_environment {
         parts.extend(shell::assignments(&server.env));
@@ -125,11 +143,13 @@ impl LauncherChain<'_> {
         for (launcher, fill) in self.steps.iter().rev() {
             // A script leaves marks for bench-serve; a short command runs in the same place without them.
             let template = match (launcher.script.is_empty(), launcher.short.is_empty()) {
+                _ if !launcher.deploy.is_empty() => launcher.deploy.clone(),
                 (true, _) => launcher.bookkeeping.iter().fold(launcher.start.clone(), |words, own| without(words, own)),
                 (false, false) => launcher.short.clone(),
                 (false, true) => launcher.there.clone(),
             };
             sets_environment |= template.iter().any(|word| word == "{env...}" || word.contains("{remote_env}"));
+            sets_environment |= !launcher.documents.is_empty();
             let template = launcher.applicable(&template, fill.options(), self.refused_limits);
             let mut fill = fill.with(&command);
             let own = launcher.options_by_hand(fill.options());

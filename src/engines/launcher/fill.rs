@@ -26,12 +26,8 @@ impl TemplateValues {
     /// # Errors
     /// A placeholder without a value.
     pub fn command(&self, template: &[String]) -> Result<Vec<String>> {
-        let mut fill = self.clone();
-        if template.iter().any(|word| word.contains("script}")) {
-            let script = self.text(&self.script)?;
-            fill.words.insert("quoted_script".into(), shell::quote(&script));
-            fill.words.insert("script".into(), script);
-        }
+        let fill =
+            if template.iter().any(|word| word.contains("script}")) { self.with_script()? } else { self.clone() };
         let mut words = Vec::new();
         for word in template {
             match word.strip_prefix('{').and_then(|rest| rest.strip_suffix("...}")) {
@@ -48,6 +44,17 @@ impl TemplateValues {
             }
         }
         Ok(words)
+    }
+
+    /// These values with the launcher's script as `{script}` and `{quoted_script}`.
+    pub(super) fn with_script(&self) -> Result<Self> {
+        let mut fill = self.clone();
+        if !self.script.is_empty() {
+            let script = self.text(&self.script)?;
+            fill.words.insert("quoted_script".into(), shell::quote(&script));
+            fill.words.insert("script".into(), script);
+        }
+        Ok(fill)
     }
 
     /// The options from the plan.

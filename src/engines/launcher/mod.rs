@@ -3,20 +3,24 @@
 
 mod chain;
 mod deploy;
+mod document;
 mod fill;
 mod image;
 mod limit;
+mod nodes;
 mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::chain::{FactQuery, LauncherChain, LimitQuery, resolve};
 pub use self::deploy::{LaunchTarget, launch_command, server_command};
 pub use self::image::{ImageFailure, ImagePull};
 pub use self::limit::{HardLimits, LimitCheck, ResourceLimit};
+pub use self::nodes::{NODES, NodeLaunch};
 
 use crate::base::error::{Context, Result};
 use crate::base::yaml;
@@ -65,6 +69,9 @@ pub struct Launcher {
     /// How to find out that it raises any limit; absent: up to the hard limits of this process.
     #[serde(default)]
     pub raises_limits: Option<LimitCheck>,
+    /// The command to deploy, if it is not `start`: its documents are in the current folder.
+    #[serde(default)]
+    pub deploy: Vec<String>,
     /// Commands that stop it within `{grace_s}` seconds.
     pub stop: Vec<Vec<String>>,
     /// Commands that kill it.
@@ -109,6 +116,16 @@ pub struct Launcher {
     /// True if one start covers several nodes.
     #[serde(default)]
     pub multi_node: bool,
+    /// How it starts a server over several nodes, where a plan says over how many.
+    #[serde(default)]
+    pub over_nodes: Option<NodeLaunch>,
+    /// The command that prints the host of the server once that is known, where only the launcher knows it: with `over_nodes`
+    /// that of the first node.
+    #[serde(default)]
+    pub address: Vec<String>,
+    /// Files for its commands, in the folder `{documents}` of this host: JSON with placeholders, or the text of a script.
+    #[serde(default)]
+    pub documents: BTreeMap<String, Value>,
     /// True if clients use `{tunnel_port}` of this host, which the launcher's command forwards.
     #[serde(default)]
     pub tunnel: bool,
@@ -207,7 +224,7 @@ impl Launchers {
 }
 
 /// Values of one start for templates.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct StartValues<'a> {
     /// A name that is unique to the start.
     pub name: &'a str,
@@ -219,6 +236,10 @@ pub struct StartValues<'a> {
     pub files: &'a str,
     /// Its GPUs, `0,1`.
     pub gpus: Option<&'a str>,
+    /// The number of GPUs that the candidate asks for.
+    pub gpu_count: Option<u32>,
+    /// The port at which the processes of a server over several nodes meet.
+    pub leader_port: u16,
     /// The CPUs that are left to it, `2-7`, where the client has some of its own.
     pub cpus: Option<&'a str>,
     /// This bench-serve, as the owner of what it starts.
@@ -241,7 +262,7 @@ impl Launcher {
         for pattern in [&self.running, &self.gone].into_iter().chain(facts).chain(failures).chain(limits) {
             Regex::new(pattern).context(format!("not a regular expression: {pattern}"))?;
         }
-        Ok(())
+        self.over_nodes.as_ref().map_or(Ok(()), NodeLaunch::check)
     }
 
     /// The settings of a plan that its commands use: `image`, `host`, `options`, ….
@@ -255,10 +276,13 @@ impl Launcher {
             &self.has_image,
             &self.pull,
             &self.inspect,
+            &self.address,
+            &self.deploy,
         ]);
         let lists = lists.chain(self.stop.iter().chain(&self.kill).chain(&self.clean));
         let facts = self.manifest.iter().map(|query| &query.command);
         let leftovers = self.leftovers.iter().flat_map(|leftovers| [&leftovers.list, &leftovers.remove]);
+        let texts: Vec<&str> = self.documents.values().flat_map(document::texts).collect();
         let words = lists
             .chain(facts)
             .chain(leftovers)
@@ -266,8 +290,11 @@ impl Launcher {
             .chain([&self.script])
             .chain(&self.folder)
             .chain(&self.base_url);
-        let named = words.flat_map(|word| placeholders(word)).filter(|name| !FILLED_IN.contains(name));
-        named.chain(self.needs.iter().map(String::as_str)).collect()
+        let named = words.flat_map(|word| placeholders(word)).chain(texts.into_iter().flat_map(placeholders));
+        let named = named.filter(|name| !FILLED_IN.contains(name) && !name.starts_with("item_"));
+        // Documents have an item for each mount.
+        let mounts = self.documents.values().any(document::mounts).then_some("mounts");
+        named.chain(self.needs.iter().map(String::as_str)).chain(mounts).collect()
     }
 
     /// The settings it needs for which `is_set` is false.
@@ -277,13 +304,16 @@ impl Launcher {
 }
 
 /// Placeholders that a start fills in, whatever the plan says.
-const FILLED_IN: [&str; 18] = [
+const FILLED_IN: [&str; 21] = [
     "argv",
     "command",
     "cpus",
+    "dns_name",
+    "documents",
     "env",
     "files",
     "gpu",
+    "gpu_count",
     "gpus",
     "grace_s",
     "item",
@@ -298,11 +328,11 @@ const FILLED_IN: [&str; 18] = [
     "write_files",
 ];
 
-/// The names in `{name}` and `{name...}`.
+/// The names in `{name}`, `{name...}` and `{name?}`.
 fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     word.split('{').skip(1).filter_map(|behind| {
         let name = behind.split_once('}')?.0;
-        let name = name.strip_suffix("...").unwrap_or(name);
+        let name = name.strip_suffix("...").or_else(|| name.strip_suffix('?')).unwrap_or(name);
         (!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).then_some(name)
     })
 }

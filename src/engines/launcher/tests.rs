@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::shell;
-use crate::rows::kinds::CandidateServer;
+use crate::rows::kinds::{CandidateServer, LauncherStep};
 use serde_json::json;
 
 fn chain(launchers: &Launchers, steps: serde_json::Value) -> crate::base::error::Result<LauncherChain<'_>> {
@@ -17,6 +17,8 @@ fn chain(launchers: &Launchers, steps: serde_json::Value) -> crate::base::error:
         tunnel_port: 8124,
         files: "/logs/v-1",
         gpus: Some("0,1"),
+        gpu_count: Some(2),
+        leader_port: 8125,
         cpus: Some("2-7"),
         owner: "here:1:2",
         refused_limits: &[],
@@ -60,11 +62,12 @@ fn settings_are_what_its_commands_name() {
     let settings = |name: &str| launchers.get(name).unwrap().settings().into_iter().collect::<Vec<_>>();
     assert_eq!(settings("docker"), ["image", "mounts", "options"]);
     assert_eq!(settings("podman"), ["image", "mounts", "options"]);
-    assert_eq!(settings("srun"), ["mpi", "options", "ranks", "wrapper"]);
-    assert_eq!(settings("pyxis"), ["image", "mounts", "mpi", "options", "ranks", "wrapper"]);
+    assert_eq!(settings("srun"), ["mpi", "nodes", "options", "ranks", "wrapper"]);
+    assert_eq!(settings("pyxis"), ["image", "mounts", "mpi", "nodes", "options", "ranks", "wrapper"]);
     assert_eq!(settings("ssh"), ["host", "options"]);
     assert_eq!(settings("docker_exec"), ["container"]);
     assert_eq!(settings("attach"), ["url"]);
+    assert_eq!(settings("kubectl"), ["image", "keys_from", "mounts", "options", "service_account"]);
     assert!(settings("local").is_empty());
 }
 
@@ -183,6 +186,121 @@ fn ranks_are_tasks_of_a_job_step() {
     own["options"] = "--ntasks=4 --mpi=pmi2".into();
     let own = start(own);
     assert!(!own.contains("--ntasks=8") && !own.contains("--mpi=pmix"), "{own}");
+}
+
+#[test]
+fn a_server_over_several_nodes_is_told_its_ranks() {
+    let launchers = Launchers::load(&[]).unwrap();
+    let server: CandidateServer = serde_json::from_value(json!({
+        "definition": "vllm", "launcher": [{"name": "srun", "options": {"nodes": "2", "options": "-p gpu"}}], "flags": {},
+        "argv": ["vllm", "serve", "m", "--nnodes", "{nodes}", "--node-rank", "{rank}", "--master-addr", "{leader}", "--master-port",
+                 "{leader_port}", "--api-key", "${KEY}"],
+        "followers": ["--headless"],
+    }))
+    .unwrap();
+    let start = StartValues { name: "v-1", port: 8123, leader_port: 8125, ..StartValues::default() };
+    let chain = LauncherChain::new(&launchers, &server, &server.argv, &start).unwrap();
+    let (head, script) = chain.start.split_at(chain.start.len() - 1);
+    assert_eq!(
+        head.join(" "),
+        "srun --job-name=bench-v-1 --ntasks=2 --nodes=2 --label --kill-on-bad-exit=1 --wait=5 --unbuffered -p gpu sh -c"
+    );
+    let end = "set --; [ \"$rank\" = 0 ] || set -- --headless; exec vllm serve m --nnodes 2 --node-rank \"$rank\" --master-addr \
+               \"$leader\" --master-port 8125 --api-key '${KEY}' \"$@\"";
+    assert!(script[0].ends_with(end) && script[0].starts_with("rank=$SLURM_PROCID leader="), "{script:?}");
+    assert!(chain.over_nodes().is_some() && chain.address().unwrap()[2].contains("s/^bench-v-1 *//p"));
+    assert_eq!(chain.reached_by(), ReachedBy::Network);
+    // By hand the same, but for the name.
+    let target = LaunchTarget { name: "v-1", port: "8000", gpus: None, refused_limits: &[] };
+    let line = launch_command(&launchers, &server, &target).unwrap().unwrap();
+    let words = shell::split(&line).unwrap();
+    assert_eq!(words[..3], ["srun", "--ntasks=2", "--nodes=2"]);
+    assert!(words.last().unwrap().contains("--master-port 29500"), "{line}");
+    // On one node the only rank is the first.
+    let alone = CandidateServer { launcher: vec![LauncherStep::plain("srun")], ..server.clone() };
+    let chain = LauncherChain::new(&launchers, &alone, &alone.argv, &start).unwrap();
+    assert!(
+        chain
+            .start
+            .join(" ")
+            .contains("--ntasks=1 --unbuffered vllm serve m --nnodes 1 --node-rank 0 --master-addr 127.0.0.1")
+    );
+    assert!(chain.over_nodes().is_none() && chain.address().unwrap().is_empty());
+    assert_eq!(chain.reached_by(), ReachedBy::SameHost);
+    let through = vec![
+        LauncherStep { name: "ssh".into(), options: [("host".to_string(), "login".to_string())].into() },
+        server.launcher[0].clone(),
+    ];
+    let chain =
+        LauncherChain::new(&launchers, &CandidateServer { launcher: through, ..alone }, &server.argv, &start).unwrap();
+    assert!(chain.address().unwrap_err().to_string().contains("run the sweep where srun runs"));
+}
+
+#[test]
+fn the_first_node_of_a_list_leads() {
+    let launchers = Launchers::load(&[]).unwrap();
+    let setup = &launchers.get("srun").unwrap().over_nodes.as_ref().unwrap().setup;
+    // Without Slurm's own command, as in a container.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/bin/false", folder.path().join("scontrol")).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    for (list, leader) in [
+        ("n1", "n1"),
+        ("n1,n7", "n1"),
+        ("n[1-4,7]", "n1"),
+        ("gpu-[07,09]", "gpu-07"),
+        ("gpu-[007-010]", "gpu-007"),
+        ("login,n[1-2]", "login"),
+        ("10.0.0.[3-4]", "10.0.0.3"),
+    ] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{setup}\nprintf '%s %s' \"$rank\" \"$leader\"")]);
+        command.env("SLURM_PROCID", "1").env("SLURM_STEP_NODELIST", list).env("PATH", &path);
+        let said = command.output().unwrap().stdout;
+        assert_eq!(String::from_utf8(said).unwrap(), format!("1 {leader}"), "{list}");
+    }
+}
+
+#[test]
+fn a_pod_is_the_same_however_it_is_reached() {
+    let launchers = Launchers::load(&[]).unwrap();
+    let (near, far) = (launchers.get("kubectl").unwrap(), launchers.get("kubectl_in_cluster").unwrap());
+    assert_eq!(near.documents, far.documents);
+    assert_eq!(
+        (&near.stop, &near.kill, &near.inspect, &near.deploy),
+        (&far.stop, &far.kill, &far.inspect, &far.deploy)
+    );
+    let options = json!([{"name": "kubectl", "options": {"options": "-n x", "keys_from": "tokens"}}]);
+    let kubectl = chain(&launchers, options.clone()).unwrap();
+    let [_, (_, pod)] = &kubectl.documents().unwrap()[..] else { panic!("two documents") };
+    let pod: serde_json::Value = serde_json::from_str(pod).unwrap();
+    assert_eq!(pod["metadata"]["name"], "bench-v-1");
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], 2);
+    let script = container["command"][2].as_str().unwrap();
+    assert!(script.contains("> /tmp/bench-v-1/o.yaml; exec vllm serve 'my model' /tmp/bench-v-1/o.yaml"), "{script}");
+    assert_eq!(kubectl.reached_by(), ReachedBy::Tunnel);
+    assert!(chain(&launchers, json!([{"name": "kubectl"}])).unwrap().documents().is_err(), "HF_TOKEN needs a secret");
+    let within = json!([{"name": "ssh", "options": {"host": "h"}}, options[0]]);
+    assert!(
+        chain(&launchers, within).unwrap().documents().unwrap_err().to_string().contains("cannot be inside another")
+    );
+    // The command to deploy brings the pod along.
+    let server: CandidateServer = serde_json::from_value(json!({
+        "definition": "vllm", "launcher": options, "flags": {}, "image": "i", "argv": ["vllm", "--key", "${KEY}"], "env": {"A_B": "x"},
+    }))
+    .unwrap();
+    let target = LaunchTarget { name: "tensorrt_llm-1", port: "8000", gpus: Some("0,1"), refused_limits: &[] };
+    let line = launch_command(&launchers, &server, &target).unwrap().unwrap();
+    assert!(line.contains(" > pod.json && ") && line.ends_with("kubectl -n x create -f pod.json"), "{line}");
+    let mut output = std::process::Command::new("sh");
+    output.env("KEY", "k1").args(["-c", &line.replace("kubectl -n", "echo kubectl -n")]);
+    let folder = tempfile::tempdir().unwrap();
+    assert!(output.current_dir(folder.path()).output().unwrap().status.success());
+    let pod: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("pod.json")).unwrap()).unwrap();
+    assert_eq!(pod["metadata"]["name"], "bench-tensorrt-llm-1");
+    assert!(pod["spec"]["containers"][0]["command"][2].as_str().unwrap().ends_with("exec vllm --key 'k1'"), "{pod:#}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::rows::kinds::{
     Benchmark, Candidate, CandidateServer, CheckSettings, Hardware, LauncherStep, Load, Members, Scenario,
     SearchPosition, Shared, ValidatedFlags,
 };
+use crate::rows::words::ReachedBy;
 
 /// What all candidates of a plan have in common.
 pub struct PlanMembers {
@@ -88,10 +89,11 @@ impl CandidateBuilder<'_> {
         // Flags that do not nest have been reported as an error of the plan.
         let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
         let files = render::files(framework, &mut rendered);
-        let argv = render::argv(framework, section, &model, &rendered);
+        let launcher = launchers(section, framework, &set.flags, self.launchers);
+        let followers = self.over_nodes(&launcher, &mut rendered);
+        let argv = render::argv(framework, section, &model, &rendered, self.reached(&launcher));
         let mut env = framework.env.clone();
         env.extend(section.env.clone());
-        let launcher = launchers(section, framework, &set.flags, self.launchers);
         if let Some(devices) = plan.hardware.visible_devices.as_ref().filter(|_| !self.renumbers_gpus(&launcher)) {
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(devices.clone()));
         }
@@ -104,6 +106,7 @@ impl CandidateBuilder<'_> {
             definition: framework.name.clone(),
             served_name: render::served_name(framework, section, &set.flags).filter(|name| *name != model),
             argv,
+            followers,
             env,
             files,
             flags: set.flags,
@@ -121,6 +124,7 @@ impl CandidateBuilder<'_> {
         ];
         // Absent settings do not change the id.
         content.extend(server.image.as_ref().map(digest::canonical_of));
+        content.extend((!server.followers.is_empty()).then(|| digest::canonical_of(&server.followers)));
         content.extend((!server.mounts.is_empty()).then(|| digest::canonical_of(&server.mounts)));
         if !server.launcher.is_empty() && server.launcher != [LauncherStep::local()] {
             content.push(digest::canonical(&json!(server.launcher)));
@@ -175,6 +179,30 @@ impl CandidateBuilder<'_> {
         };
         candidate.units = units(&candidate, &shared.keys, plan.repeats);
         candidate
+    }
+
+    /// Adds what processes on several nodes need to find each other, where the launcher starts one on each; the words that all but
+    /// the first have besides.
+    fn over_nodes(&self, steps: &[LauncherStep], flags: &mut Members) -> Vec<String> {
+        let Some(step) = steps.last() else { return Vec::new() };
+        let asked = self.launchers.get(&step.name).and_then(|launcher| launcher.nodes(step));
+        let several = asked.and_then(|nodes| nodes.parse::<u32>().ok()).is_some_and(|nodes| nodes > 1);
+        let Some(nodes) = self.framework.nodes.as_ref().filter(|_| several) else { return Vec::new() };
+        for (knob, text) in &nodes.flags {
+            flags.entry(knob.clone()).or_insert_with(|| text.as_str().into());
+        }
+        nodes.followers.clone()
+    }
+
+    /// How clients reach the server.
+    fn reached(&self, steps: &[LauncherStep]) -> ReachedBy {
+        // The command of a server that runs already is only a description.
+        let known = steps.iter().filter_map(|step| Some((self.launchers.get(&step.name)?, step)));
+        known
+            .filter(|(launcher, _)| launcher.base_url.is_none())
+            .map(|(launcher, step)| launcher.reached(step))
+            .max()
+            .unwrap_or_default()
     }
 
     /// Whether the innermost launcher shows a server only its own GPUs, so that their numbers on the host mean nothing there.

@@ -7,9 +7,12 @@ use serde_json::Value;
 use crate::engines::framework::{Booleans, Framework, KnobRole};
 use crate::plan::FrameworkPlan;
 use crate::rows::kinds::Members;
+use crate::rows::words::ReachedBy;
 
 /// Default address to bind.
 const HOST: &str = "127.0.0.1";
+/// That of a server that clients reach over a network.
+const EVERY_HOST: &str = "0.0.0.0";
 
 /// Moves maps of knobs that take a file into files, by name, and puts their paths in place. The files are JSON, which is valid YAML
 /// and quotes every string, so that no YAML 1.1 reader takes `no` for false.
@@ -25,7 +28,13 @@ pub fn files(framework: &Framework, flags: &mut Members) -> BTreeMap<String, Str
 }
 
 /// The server command, with `{port}` for the port.
-pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &Members) -> Vec<String> {
+pub fn argv(
+    framework: &Framework,
+    given: &FrameworkPlan,
+    model: &str,
+    flags: &Members,
+    reached: ReachedBy,
+) -> Vec<String> {
     let own = given.command.as_ref();
     let mut argv = own.map_or_else(|| framework.command.clone(), |own| own.head.clone());
     let own_flags: Vec<String> = flags.keys().map(|knob| framework.flag(knob)).collect();
@@ -49,7 +58,8 @@ pub fn argv(framework: &Framework, given: &FrameworkPlan, model: &str, flags: &M
     for (knob, value) in flags {
         argv.extend(words(framework, knob, value));
     }
-    let host = own.and_then(|own| own.host.as_deref()).unwrap_or(HOST);
+    let default = if reached == ReachedBy::Network { EVERY_HOST } else { HOST };
+    let host = own.and_then(|own| own.host.as_deref()).unwrap_or(default);
     for (flag, value) in [(&framework.host_flag, host), (&framework.port_flag, "{port}")] {
         if !has_flag(flag) {
             argv.extend([flag.clone(), value.to_string()]);

@@ -1,7 +1,7 @@
 //! The keys of one framework.
 
 use crate::plan::shape::KeyUser::{Expand, Serve, Validate};
-use crate::plan::shape::Shape::{Any, Bool, Each, Either, List, Nullable, OneOrList, Text, Values};
+use crate::plan::shape::Shape::{Any, Bool, Count, Each, Either, List, Nullable, OneOrList, Text, Values};
 use crate::plan::shape::{DefaultValue, PlanKey};
 
 pub(super) const FRAMEWORK: &[PlanKey] = &[
@@ -10,7 +10,7 @@ pub(super) const FRAMEWORK: &[PlanKey] = &[
         .also(&["framework", "engine"]),
     PlanKey::new(
         "launcher",
-        OneOrList(&Either(&Text, &Each(&Text))),
+        OneOrList(&Either(&Text, &Each(&Either(&Text, &Count(1))))),
         &[Serve],
         "How the server is started: a name, a map with name and what the launcher needs, or a list of these, outermost first.",
     )

@@ -134,8 +134,12 @@ pub struct CandidateServer {
     /// The name by which requests ask for the model, if it is not `model`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_name: Option<String>,
-    /// The command, as argv. bench-serve replaces `{port}` with the port that it chooses.
+    /// The command, as argv. bench-serve replaces `{port}` with the port that it chooses. Over several nodes
+    /// `{rank}`, `{leader}` (the host of rank 0), `{leader_port}` (where the ranks meet) and `{nodes}` (their number) are replaced too.
     pub argv: Vec<String>,
+    /// What the processes of a server over several nodes have after it, but for the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<String>,
     /// Environment variables added to the inherited ones; null inherits the variable of this name.
     #[serde(default)]
     pub env: BTreeMap<String, Option<String>>,

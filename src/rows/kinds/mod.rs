@@ -33,7 +33,9 @@ pub use self::result::{
     CandidateBlock, NativeBlock, NativeField, Quality, ResultRow, RunBlock, SearchBlock, SlaTest, Spread, Stability,
     WorkloadBlock,
 };
-pub use self::run::{ClientHealth, ClientInfo, Histograms, Native, Run, RunEnd, RunLength, SearchEnd, Shard, Workload};
+pub use self::run::{
+    ClientHealth, ClientInfo, ClockOffset, Histograms, Native, Run, RunEnd, RunLength, SearchEnd, Shard, Workload,
+};
 pub use self::scenario::{
     Dataset, MAX_OUTPUT_TOKENS, MAX_PROMPT_TOKENS, MAX_REQUESTS, MAX_TURNS, Scenario, SharedPrefix,
 };

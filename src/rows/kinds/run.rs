@@ -29,6 +29,9 @@ pub struct Run {
     /// The share of the load that this client drives, if several clients share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// How the clock of this client differs from that of the first one of several on other hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockOffset>,
     /// From 0.
     pub repeat: u32,
     /// Number of earlier measurements of this run in which the client fell behind; absent for 0.
@@ -96,6 +99,16 @@ pub struct Shard {
     pub index: u32,
     /// Number of clients.
     pub of: u32,
+}
+
+/// How two clocks differ, from round trips right before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ClockOffset {
+    /// The monotonic clock of the first client minus that of this one, ms. Two hosts count from when they started.
+    pub offset_ms: f64,
+    /// The offset is wrong by at most this, ms: half of the shortest round trip.
+    pub uncertainty_ms: f64,
 }
 
 impl Shard {
