@@ -8,11 +8,12 @@ use crate::base::version::VERSION;
 const AFTER: &str = "\
 Examples:
   bench-sim --port 8000 --max-num-seqs 32
+  bench-sim --spec-tokens 3 --spec-acceptance 0.7     speculative decoding, 1 + 0.7 + 0.49 + 0.343 tokens a step
   curl -N http://127.0.0.1:8000/v1/completions -d '{\"prompt\": \"one two\", \"max_tokens\": 8, \"stream\": true}'
   bench-load --url http://127.0.0.1:8000 --scenario chat=200:40 --concurrency 4
 
-A step takes base + prefill-token · prompt tokens + decode-seq · sequences + kv-token · KV tokens of the batch. The KV \
-cache has memory-tokens − 2 · max-num-batched-tokens − 64 · max-num-seqs tokens; if it cannot hold one sequence of \
+A step takes base + prefill-token · prompt tokens + decode-seq · sequences + kv-token · KV tokens + draft-token · drafted \
+tokens of the batch. The KV cache has memory-tokens − 2 · max-num-batched-tokens − 64 · max-num-seqs tokens; if it cannot hold one sequence of \
 max-model-len, the engine is out of memory.
 
 Exit status:
@@ -72,10 +73,22 @@ pub struct Args {
     /// Time per KV token read, in ns
     #[arg(long, value_name = "NS", default_value_t = 20.0, value_parser = micros)]
     pub kv_token_ns: f64,
+    /// Speculative decoding: number of tokens that each sequence drafts per step; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=64))]
+    pub spec_tokens: u32,
+    /// Chance that a drafted token is accepted, if those before it were
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = share)]
+    pub spec_acceptance: f64,
+    /// Force this mean number of tokens per step, the model's own included, instead of --spec-acceptance (for benchmarks)
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    pub spec_acceptance_length: Option<f64>,
+    /// Time per drafted token, in µs
+    #[arg(long, value_name = "US", default_value_t = 20.0, value_parser = micros)]
+    pub draft_token_us: f64,
     /// Time to load the model, in ms
     #[arg(long, value_name = "MS", default_value_t = 200)]
     pub load_ms: u64,
-    /// Seed of the output lengths of requests that may end early
+    /// Seed of the output lengths of requests that may end early, and of the drafts that are accepted
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Options of all programs
@@ -98,6 +111,16 @@ impl Args {
         let left = u64::from(self.memory_tokens).saturating_sub(taken);
         self.kv_cache_tokens.map_or(left, u64::from)
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("a chance must be from 0 to 1".into()) }
+}
+
+fn length(text: &str) -> Result<f64, String> {
+    let length: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if length.is_finite() && length >= 1.0 { Ok(length) } else { Err("a step has at least 1 token".into()) }
 }
 
 fn micros(text: &str) -> Result<f64, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::exit::ExitStatus;
 use crate::flags::sim::Args;
 use crate::sim::batch::EngineLimits;
+use crate::sim::drafting::AcceptanceLaw;
 use crate::sim::openai::EndpointLimits;
 use crate::sim::step::StepTime;
 use crate::sim::{SimSetup, serve};
@@ -14,6 +15,8 @@ use crate::sim::{SimSetup, serve};
 #[must_use]
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
+        let law =
+            args.spec_acceptance_length.map_or(AcceptanceLaw::Chance(args.spec_acceptance), AcceptanceLaw::Length);
         let setup = SimSetup {
             address: args.host.clone(),
             port: args.port,
@@ -33,8 +36,10 @@ pub fn main() -> ExitCode {
                 prefill_token_us: args.prefill_token_us,
                 decode_seq_us: args.decode_seq_us,
                 kv_token_ns: args.kv_token_ns,
+                draft_token_us: args.draft_token_us,
             },
             load: Duration::from_millis(args.load_ms),
+            drafts: (args.spec_tokens > 0).then(|| (args.spec_tokens.into(), law)),
         };
         match serve(&setup, notice) {
             Ok(()) => Ok(ExitStatus::Done),

@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{EngineLimits, Scheduler, SimRequest};
+use super::batch::{EngineLimits, Scheduler, SimRequest, StepTokens};
+use super::drafting::{DraftCounts, Drafting};
 use super::step::StepTime;
 
 /// The handle of a running engine.
@@ -25,7 +26,7 @@ struct EngineShared {
 #[derive(Debug)]
 struct EngineState {
     scheduler: Scheduler,
-    listeners: BTreeMap<u64, UnboundedSender<bool>>,
+    listeners: BTreeMap<u64, UnboundedSender<StepTokens>>,
     next: u64,
 }
 
@@ -33,15 +34,16 @@ struct EngineState {
 #[derive(Debug)]
 pub struct Tokens {
     id: u64,
-    receive: UnboundedReceiver<bool>,
+    receive: UnboundedReceiver<StepTokens>,
     engine: Engine,
 }
 
 impl Engine {
     /// Starts an engine on the current local set.
     #[must_use]
-    pub fn start(limits: EngineLimits, time: StepTime) -> Self {
-        let state = EngineState { scheduler: Scheduler::new(limits), listeners: BTreeMap::new(), next: 0 };
+    pub fn start(limits: EngineLimits, time: StepTime, drafting: Option<Drafting>) -> Self {
+        let scheduler = Scheduler::new(limits, drafting);
+        let state = EngineState { scheduler, listeners: BTreeMap::new(), next: 0 };
         let engine = Self(Rc::new(EngineShared { state: RefCell::new(state), work: Notify::new() }));
         tokio::task::spawn_local(engine.clone().run(time));
         engine
@@ -69,6 +71,12 @@ impl Engine {
         self.0.state.borrow().scheduler.load()
     }
 
+    /// What became of drafts so far; `None` without speculative decoding.
+    #[must_use]
+    pub fn drafts(&self) -> Option<DraftCounts> {
+        self.0.state.borrow().scheduler.drafts()
+    }
+
     async fn run(self, time: StepTime) {
         let mut end = Instant::now();
         loop {
@@ -84,7 +92,7 @@ impl Engine {
             for token in tokens {
                 let listener = state.listeners.get(&token.id);
                 // A listener that was dropped has cancelled its request.
-                let _ = listener.map(|send| send.send(token.last));
+                let _ = listener.map(|send| send.send(token));
                 if token.last {
                     state.listeners.remove(&token.id);
                 }
@@ -94,8 +102,8 @@ impl Engine {
 }
 
 impl Tokens {
-    /// Waits for the next token: true for the last one. `None` after it.
-    pub async fn next(&mut self) -> Option<bool> {
+    /// Waits for the tokens of the next step; `None` after the last ones.
+    pub async fn next(&mut self) -> Option<StepTokens> {
         self.receive.recv().await
     }
 }

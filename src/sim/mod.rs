@@ -1,6 +1,7 @@
 //! bench-sim: an OpenAI-compatible engine that simulates continuous batching on one GPU.
 
 pub mod batch;
+pub mod drafting;
 pub mod engine;
 pub mod http;
 pub mod openai;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use self::batch::EngineLimits;
+use self::batch::{EngineLimits, StepTokens};
+use self::drafting::{AcceptanceLaw, DraftCounts, Drafting};
 use self::engine::Engine;
 use self::http::{Connection, HttpRequest, IncomingRequest};
 use self::openai::{Completion, EndpointLimits};
@@ -38,6 +40,8 @@ pub struct SimSetup {
     pub time: StepTime,
     /// Time to load the model.
     pub load: Duration,
+    /// Tokens that a sequence drafts per step, and by what law they are accepted; `None` without speculative decoding.
+    pub drafts: Option<(u64, AcceptanceLaw)>,
 }
 
 #[derive(Clone)]
@@ -72,8 +76,9 @@ async fn run(setup: &SimSetup, notice: &Notice) -> Result<()> {
     let bound = TcpListener::bind(at).await;
     let listener = bound.map_err(|e| Error::new(format!("cannot listen on {}:{}", at.0, at.1)).because(e))?;
     let address: SocketAddr = listener.local_addr().context("cannot read the bound address")?;
+    let drafting = setup.drafts.map(|(tokens, law)| Drafting::new(tokens, law, setup.served.seed));
     let server = SimServer {
-        engine: Engine::start(setup.limits, setup.time),
+        engine: Engine::start(setup.limits, setup.time, drafting),
         served: Rc::new(setup.served.clone()),
         loaded: Rc::new(Cell::new(false)),
     };
@@ -154,7 +159,7 @@ impl SimServer {
                 .await;
         };
         if !completion.stream {
-            while let Some(last) = tokens.next().await {
+            while let Some(StepTokens { last, .. }) = tokens.next().await {
                 if last {
                     break;
                 }
@@ -173,9 +178,9 @@ impl SimServer {
                 // Dropping the tokens cancels the request.
                 () = connection.disconnected() => return Ok(()),
             };
-            let Some(last) = token else { return Ok(()) };
-            n += 1;
-            connection.event(&completion.token(n)).await?;
+            let Some(StepTokens { count, last, .. }) = token else { return Ok(()) };
+            connection.event(&completion.tokens(n + 1, n + count)).await?;
+            n += count;
             if last {
                 break;
             }
@@ -189,10 +194,17 @@ impl SimServer {
 
     fn metrics(&self) -> String {
         let (waiting, running, kv) = self.engine.load();
+        let drafts = self.engine.drafts().map_or(String::new(), |DraftCounts { drafts, drafted, accepted }| {
+            format!(
+                "# TYPE bench_sim_spec_drafts_total counter\nbench_sim_spec_drafts_total {drafts}\n\
+                 # TYPE bench_sim_spec_draft_tokens_total counter\nbench_sim_spec_draft_tokens_total {drafted}\n\
+                 # TYPE bench_sim_spec_accepted_tokens_total counter\nbench_sim_spec_accepted_tokens_total {accepted}\n"
+            )
+        });
         format!(
             "# TYPE bench_sim_requests_running gauge\nbench_sim_requests_running {running}\n\
              # TYPE bench_sim_requests_waiting gauge\nbench_sim_requests_waiting {waiting}\n\
-             # TYPE bench_sim_kv_tokens gauge\nbench_sim_kv_tokens {kv}\n"
+             # TYPE bench_sim_kv_tokens gauge\nbench_sim_kv_tokens {kv}\n{drafts}"
         )
     }
 }

@@ -96,10 +96,10 @@ impl Completion {
         self.chat.then(|| self.event(&json!({"delta": {"role": "assistant", "content": ""}}), 0, false))
     }
 
-    /// The event of the `n`-th token, from 1.
+    /// The event of the tokens from the `first` to the `n`-th, from 1.
     #[must_use]
-    pub fn token(&self, n: u64) -> String {
-        let text = self.word(n);
+    pub fn tokens(&self, first: u64, n: u64) -> String {
+        let text: String = (first..=n).map(|n| self.word(n)).collect();
         let last = n == self.size.output;
         let choice = if self.chat { json!({"delta": {"content": text}}) } else { json!({"text": text}) };
         self.event(&choice, n, last)

@@ -1,6 +1,7 @@
 //! The time that one iteration of the engine takes.
 
-/// The cost of a step: `a + b·p + c·s + d·k`, with p prefill tokens, s decoding sequences and k KV tokens in the batch.
+/// The cost of a step: `a + b·p + c·s + d·k + e·n`, with p prefill tokens, s decoding sequences, k KV tokens and n drafted
+/// tokens in the batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepTime {
     /// a: every step, µs (weights are read once, whatever the batch).
@@ -11,6 +12,8 @@ pub struct StepTime {
     pub decode_seq_us: f64,
     /// d: per KV token that attention reads, ns.
     pub kv_token_ns: f64,
+    /// e: per token that is drafted and checked, µs.
+    pub draft_token_us: f64,
 }
 
 /// The work of one iteration.
@@ -22,6 +25,8 @@ pub struct StepBatch {
     pub decode_seqs: u64,
     /// KV tokens of all sequences in the step.
     pub kv_tokens: u64,
+    /// Drafted tokens of all decoding sequences.
+    pub draft_tokens: u64,
 }
 
 impl StepTime {
@@ -33,6 +38,7 @@ impl StepTime {
             + self.prefill_token_us * batch.prefill_tokens as f64
             + self.decode_seq_us * batch.decode_seqs as f64
             + self.kv_token_ns / 1000.0 * batch.kv_tokens as f64
+            + self.draft_token_us * batch.draft_tokens as f64
     }
 }
 
@@ -41,9 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adds_its_four_parts() {
-        let time = StepTime { base_us: 100.0, prefill_token_us: 2.0, decode_seq_us: 10.0, kv_token_ns: 500.0 };
-        let batch = StepBatch { prefill_tokens: 30, decode_seqs: 4, kv_tokens: 200 };
-        assert!((time.micros(batch) - (100.0 + 60.0 + 40.0 + 100.0)).abs() < 1e-9);
+    fn adds_its_parts() {
+        let time = StepTime {
+            base_us: 100.0,
+            prefill_token_us: 2.0,
+            decode_seq_us: 10.0,
+            kv_token_ns: 500.0,
+            draft_token_us: 5.0,
+        };
+        let batch = StepBatch { prefill_tokens: 30, decode_seqs: 4, kv_tokens: 200, draft_tokens: 8 };
+        assert!((time.micros(batch) - (100.0 + 60.0 + 40.0 + 100.0 + 40.0)).abs() < 1e-9);
     }
 }
