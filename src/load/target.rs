@@ -107,6 +107,7 @@ impl Target {
             units,
             benchmark: self.benchmark.clone().into(),
             check: self.check.clone().map(Into::into),
+            speculation: None,
             sla: self.sla.clone().into(),
             weights: Members::new().into(),
             search: SearchPosition {

@@ -1,5 +1,6 @@
-//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, search, answers.
+//! From requests to figures: timing, samples, percentiles, SLA limits, stability, comparison, search, answers, drafts.
 
+pub mod acceptance;
 pub mod answers;
 pub mod compare;
 pub mod nodes;

@@ -6,15 +6,17 @@ use hdrhistogram::Histogram;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::metrics::acceptance::acceptance;
 use crate::metrics::sample::{Sample, decode, gap_ms, percentile, spread, total};
 use crate::metrics::sla::Limits;
 use crate::metrics::{sample, sla, stability};
 use crate::rows::kinds::{
-    Candidate, CandidateBlock, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, SearchBlock, SearchEnd,
-    Server, ServerEnd, Status, WorkloadBlock,
+    Candidate, CandidateBlock, DraftQuality, LoadMode, Members, Quality, ResultRow, Run, RunBlock, RunEnd, Scenario,
+    SearchBlock, SearchEnd, Server, ServerEnd, Speculation, Status, WorkloadBlock,
 };
 use crate::rows::words::{
-    Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, SearchedLoad, Statistic, TokenSource,
+    AcceptanceVerdict, Arrivals, FailureClass, Latency, ReachedBy, SearchEndReason, SearchedLoad, Statistic,
+    TokenSource,
 };
 
 /// Share of outputs shorter than requested above which lengths count as mismatched.
@@ -85,6 +87,8 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
     row.verdict = sla::write(&mut row.sla, &tests);
     sample::per_gpu(&mut metrics, row.hardware.gpu_count);
     row.metrics = metrics;
+    let counted = measured.end.and_then(|end| end.server_metrics.get("spec_decode.accept_length")?.as_f64());
+    judge_drafts(&mut row, candidate, &run.workload.scenario, counted);
     let spread = |latency: Latency| Some((format!("{latency}_ms"), spread(sample.values(latency))?));
     row.statistics = Latency::ALL.iter().copied().filter(|_| !skipped).filter_map(spread).collect();
     for (name, value) in measured.end.iter().flat_map(|end| &end.server_metrics) {
@@ -102,6 +106,7 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
         saturated: stability.as_ref().is_some_and(|thirds| thirds.saturated),
         too_short_to_tell: whole && run.load.mode == LoadMode::Open && stability.is_none(),
         stability: stability.clone(),
+        drafts: row.quality.drafts.take(),
         ..quality(candidate, server, measured)
     };
     row.fingerprint = fingerprint(candidate, run);
@@ -124,6 +129,24 @@ pub fn measured(candidate: &Candidate, server: &Server, limits: &Limits, measure
             .collect(),
     });
     row
+}
+
+/// What became of drafted tokens: a run that was not held to a length, or whose prompts are generated, is not ranked.
+fn judge_drafts(row: &mut ResultRow, candidate: &Candidate, scenario: &str, counted: Option<f64>) {
+    let Some(Speculation { forced_acceptance_length: forced, forced_by }) = &candidate.speculation else { return };
+    if row.status == Status::Skipped {
+        return;
+    }
+    let own = candidate.scenarios.iter().find(|one| one.name == scenario);
+    let (verdict, why) = acceptance(*forced, counted, own.is_none_or(Scenario::is_made_up));
+    let forced_by = forced_by.clone();
+    row.quality.drafts =
+        Some(DraftQuality { verdict, forced_acceptance_length: *forced, acceptance_length: counted, forced_by });
+    if let Some(why) = why.filter(|_| row.status == Status::Ok) {
+        let made_up = verdict == AcceptanceVerdict::MadeUp;
+        let class = if made_up { FailureClass::MadeUpDrafts } else { FailureClass::AcceptanceMissed };
+        (row.status, row.failure_class, row.failure_reason) = (Status::Failed, Some(class), Some(why));
+    }
 }
 
 /// The workload of a run, as members of a result of a client that does not record it.
@@ -150,7 +173,7 @@ pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measu
     let own = base(candidate, Some(server));
     let simulated = own.quality.simulated;
     let smoke = own.quality.smoke || run.is_some_and(|run| run.smoke);
-    ResultRow {
+    let mut row = ResultRow {
         status: measured.status,
         failure_class: measured.failure_class,
         failure_reason: measured.failure_reason,
@@ -177,7 +200,10 @@ pub fn imported(candidate: &Candidate, server: &Server, run: Option<&Run>, measu
             requests: BTreeMap::new(),
         }),
         ..own
-    }
+    };
+    // That client does not read the server's counters.
+    judge_drafts(&mut row, candidate, run.map_or("", |run| &run.workload.scenario), None);
+    row
 }
 
 /// The result of a candidate that never ran: it was skipped, or its server did not start.

@@ -8,8 +8,8 @@ use super::finding::{Finding, Level};
 use super::read::Plan;
 use super::spelling::{self, CorrectedPlan};
 use super::{
-    check, command, experts, fair, fit, flags, frameworks, heads, hub, keys, mounts, option_files, option_precedence,
-    reach, rules, secrets, served, types, unexpanded, unmounted, visible,
+    check, command, drafting, experts, fair, fit, flags, frameworks, heads, hub, keys, mounts, option_files,
+    option_precedence, reach, rules, secrets, served, types, unexpanded, unmounted, visible,
 };
 use crate::engines::framework::Frameworks;
 use crate::rows::words::FindingCode as Code;
@@ -123,6 +123,7 @@ impl PlanMeaning {
             option_precedence::check(&plan, context, &mut found);
         }
         rules::check(&mut plan, context, &mut found);
+        drafting::check(&plan, context.frameworks, &mut found);
         plan.substitute();
         for pointer in found.iter_mut().map(|finding| &mut finding.pointer).chain(&mut keys) {
             if let Some(place) = self.merged.place(pointer) {

@@ -5,6 +5,7 @@ pub mod command;
 mod context;
 mod document;
 mod draft;
+mod drafting;
 pub mod expand;
 mod experts;
 pub mod explain;

@@ -42,6 +42,8 @@ pub struct Plan {
     pub benchmark: Benchmark,
     /// What to check of the answers.
     pub check: Option<CheckSettings>,
+    /// Mean number of tokens per step to force on candidates that draft tokens, the model's own included.
+    pub acceptance_length: Option<f64>,
     /// SLA limits.
     pub sla: Members,
     /// Weight of each scenario in a decision over all of them.
@@ -167,6 +169,7 @@ impl Plan {
             repeats: count32(plan.count("/benchmark/repeats")),
             benchmark: benchmark(&mut plan),
             check: check(&mut plan),
+            acceptance_length: plan.plan["benchmark"]["acceptance_length"].as_f64(),
             sla,
             weights: value["dataset"]["weights"].as_object().cloned().unwrap_or_default(),
             max_candidates: candidates(&mut plan),

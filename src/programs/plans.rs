@@ -16,7 +16,7 @@ use crate::plan;
 use crate::plan::expand::Expansion;
 use crate::plan::{CheckContext, Finding, FrameworkPlan, Level, Plan, PlanDraft, expand};
 use crate::rows::jsonl;
-use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow};
+use crate::rows::kinds::{Candidate, PlanCheck, PlanFile, PlanRow, Speculation};
 use crate::rows::row::Row;
 use crate::rows::words::{Arrivals, Endpoint, FailureClass, FindingCode as Code};
 
@@ -251,6 +251,13 @@ pub fn as_shell(candidate: &Candidate) -> Vec<String> {
     for s in &candidate.substitutions {
         let what = s.to.as_ref().map_or("dropped".into(), |to| format!("replaced by {to}"));
         lines.push(format!("# {} is {what}: {}", s.knob, s.reason.replace('\n', " ")));
+    }
+    if let Some(Speculation { forced_by, .. }) = candidate.speculation.as_ref().filter(|own| !own.forced_by.is_empty())
+    {
+        lines.push(shell::comment(&format!(
+            "measured with {}, which forces how many drafts are accepted",
+            forced_by.join(", ")
+        )));
     }
     match (&candidate.failure_reason, &candidate.launch_command) {
         (Some(why), _) => lines.push(format!("# skipped: {}", why.replace('\n', " "))),

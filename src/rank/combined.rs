@@ -98,7 +98,7 @@ fn one(weights: &[(String, f64)], mode: String, groups: &[&Group]) -> Option<Com
         scores.push(Score {
             framework: entry.framework.to_string(),
             candidate_id: entry.candidate_id.to_string(),
-            changes: entry.changes(),
+            changes: entry.label(),
             score: log.exp(),
             passed: if failed { Some(false) } else { passed },
             values,

@@ -12,6 +12,7 @@ use super::gate;
 use super::gate::Gate;
 use super::key::GroupKey;
 use super::notes::Notes;
+use super::row_commands::RowCommands;
 use crate::base::{redact, shell};
 use crate::rows::jsonl;
 use crate::rows::kinds::{AnswerQuality, Load, Members, SlaTest, Slot, Substitution};
@@ -109,25 +110,6 @@ pub struct Entry {
     /// True for the baseline of its framework, and the framework's number of candidates; `None` if the row does not
     /// have them.
     pub tried: Option<(bool, u32)>,
-}
-
-/// The commands of a row; each empty if the row does not have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowCommands<'a> {
-    /// Starts the server through its launchers; empty for a server without a launcher.
-    pub launch: &'a str,
-    /// The server's own command.
-    pub server: &'a str,
-    /// The client's command.
-    pub benchmark: &'a str,
-}
-
-impl<'a> RowCommands<'a> {
-    /// The command to deploy.
-    #[must_use]
-    pub fn deploy(&self) -> &'a str {
-        if self.launch.is_empty() { self.server } else { self.launch }
-    }
 }
 
 impl Entry {
@@ -438,6 +420,33 @@ impl Entry {
             Some(changed) => shell::settings(changed),
             None => String::new(),
         }
+    }
+
+    /// The same, or its id without them, with what sets its numbers apart: `spec_tokens=3 (acceptance forced to 2.8)`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let changes = self.changes();
+        let name = if changes.is_empty() { self.candidate_id.to_string() } else { changes };
+        let forced = self.forced_acceptance().map(|length| format!(" (acceptance forced to {length})"));
+        name + &forced.unwrap_or_default()
+    }
+
+    /// True if it drafts tokens.
+    #[must_use]
+    pub fn drafts(&self) -> bool {
+        self.object(&["quality", "drafts"]).is_some()
+    }
+
+    /// Output tokens per step to which its acceptance was forced.
+    #[must_use]
+    pub fn forced_acceptance(&self) -> Option<f64> {
+        self.number(&["quality", "drafts", "forced_acceptance_length"])
+    }
+
+    /// Output tokens per step that its server counted.
+    #[must_use]
+    pub fn acceptance(&self) -> Option<f64> {
+        self.number(&["quality", "drafts", "acceptance_length"])
     }
 
     /// The load point: `4 req/s`, `concurrency 8`, `all at once`.

@@ -190,6 +190,17 @@ pub struct QualitySummary<'a> {
     pub blind: Option<&'a RawValue>,
     #[serde(borrow, deserialize_with = "object")]
     pub answers: Option<AnswersSummary<'a>>,
+    #[serde(borrow, deserialize_with = "object")]
+    pub drafts: Option<DraftsSummary<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DraftsSummary<'a> {
+    #[serde(borrow, deserialize_with = "word")]
+    pub verdict: Option<Text<'a>>,
+    #[serde(deserialize_with = "number")]
+    pub forced_acceptance_length: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -58,6 +58,8 @@ notes! {
     OUTRACED = 19,
     /// It would have failed to start like another.
     FORESEEN = 20,
+    /// Its acceptance length was forced.
+    FORCED = 21,
 }
 
 impl Notes {
@@ -104,6 +106,8 @@ pub fn of(row: &ResultSummary) -> Notes {
     // A smoke test is always too short.
     note(quality.too_short_to_tell && !quality.smoke, Notes::TOO_SHORT);
     note(quality.unstable, Notes::UNSTABLE);
+    let forced = quality.drafts.as_ref().and_then(|drafts| drafts.forced_acceptance_length);
+    note(forced.is_some(), Notes::FORCED);
     note(quality.placeholder_zero, Notes::PLACEHOLDER);
     note(quality.blind.is_some(), Notes::BLIND);
     note(quality.token_source.as_deref() == Some(TokenSource::Chunks.as_str()), Notes::CHUNKS);

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::lenient::{Text, object, word, yes_or_no};
+use super::lenient::{Text, number, object, word, yes_or_no};
 use super::numbers::Numbers;
 use crate::base::shell;
 use crate::rows::kinds::Members;
@@ -40,6 +40,26 @@ struct ShownQuality {
     simulated: Option<bool>,
     #[serde(deserialize_with = "yes_or_no")]
     smoke: Option<bool>,
+    #[serde(deserialize_with = "object")]
+    drafts: Option<ShownDrafts>,
+    #[serde(deserialize_with = "object")]
+    answers: Option<ShownAnswers>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShownAnswers {
+    #[serde(deserialize_with = "number")]
+    agreement: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ShownDrafts {
+    #[serde(deserialize_with = "number")]
+    forced_acceptance_length: Option<f64>,
+    #[serde(deserialize_with = "number")]
+    acceptance_length: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +102,19 @@ impl<'a> ShownRow<'a> {
     #[must_use]
     pub fn simulated_and_smoke(&self) -> [Option<bool>; 2] {
         self.quality.as_ref().map_or([None, None], |quality| [quality.simulated, quality.smoke])
+    }
+
+    /// Output tokens per step, forced and counted, of a candidate that drafts tokens.
+    #[must_use]
+    pub fn acceptance(&self) -> [Option<f64>; 2] {
+        let drafts = self.quality.as_ref().and_then(|quality| quality.drafts.as_ref());
+        drafts.map_or([None, None], |drafts| [drafts.forced_acceptance_length, drafts.acceptance_length])
+    }
+
+    /// Share of its greedy answers that equals its baseline's.
+    #[must_use]
+    pub fn agreement(&self) -> Option<f64> {
+        self.quality.as_ref()?.answers.as_ref()?.agreement
     }
 
     /// The launcher's command, the server's own and the client's; each empty if the row does not have it.

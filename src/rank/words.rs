@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use super::fast::ResultSummary;
 use crate::base::error::{Error, Result};
-use crate::rows::words::{Arrivals, CheckVerdict, LoadMode, ReachedBy, SearchEndReason, Status, TokenSource, Verdict};
+use crate::rows::words::{
+    AcceptanceVerdict, Arrivals, CheckVerdict, LoadMode, ReachedBy, SearchEndReason, Status, TokenSource, Verdict,
+};
 
 /// Checks a result row's words.
 ///
@@ -23,6 +25,8 @@ pub fn check(row: &ResultSummary) -> Result<()> {
     known::<TokenSource>("quality.token_source", quality.and_then(|quality| quality.token_source.as_deref()))?;
     let answers = quality.and_then(|quality| quality.answers.as_ref());
     known::<CheckVerdict>("quality.answers.verdict", answers.and_then(|answers| answers.verdict.as_deref()))?;
+    let drafts = quality.and_then(|quality| quality.drafts.as_ref());
+    known::<AcceptanceVerdict>("quality.drafts.verdict", drafts.and_then(|drafts| drafts.verdict.as_deref()))?;
     known::<SearchEndReason>("search.reason", row.search.as_ref().and_then(|search| search.reason.as_deref()))?;
     match row.sla.as_ref().and_then(|sla| sla.unknown_test.as_deref()) {
         Some(why) => Err(Error::new(why)),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::drafts::of_drafts;
 use super::note::list;
 use super::text::candidate;
 use crate::metrics::nodes::in_words;
@@ -117,6 +118,7 @@ pub fn caveats(ranking: &Ranking) -> Vec<Caveat> {
     notes.extend(of_nodes(ranking));
     notes.extend(ranking.slots.iter().map(|text| Caveat::of("Slots", text.clone())));
     notes.extend(of_answers(ranking));
+    notes.extend(of_drafts(ranking).into_iter().map(|(title, text)| Caveat::of(title, text)));
     for group in &ranking.groups {
         if let Some(rate) = group.one_rate() {
             notes.push(Caveat::of("One rate", format!(
@@ -266,7 +268,9 @@ fn of_answers(ranking: &Ranking) -> Vec<Caveat> {
         planned && !entry.group.simulated && !entry.group.smoke
     };
     let unchecked = |trial: &&&Trial| {
-        trial.answers().is_none_or(|verdict| verdict == CheckVerdict::NotChecked) && own(trial.entry())
+        let entry = trial.entry();
+        let verdict = trial.answers().unwrap_or(CheckVerdict::NotChecked);
+        verdict == CheckVerdict::NotChecked && own(entry) && entry.forced_acceptance().is_none()
     };
     if winners.iter().any(|trial| unchecked(&trial)) {
         let why = "not checked: a fast server may give wrong answers. Set check: winners in the plan, or run bench-load --check.";

@@ -28,6 +28,9 @@ pub fn csv(
     head.extend([
         "simulated",
         "smoke",
+        "forced_acceptance_length",
+        "acceptance_length",
+        "greedy_agreement",
         "failure_class",
         "failure_reason",
         "changed",
@@ -167,6 +170,7 @@ impl CsvLine<'_> {
         to.value(Some(repeats));
         figures.iter().for_each(|figure| to.number(figure.value(metric)));
         row.simulated_and_smoke().into_iter().for_each(|flag| to.value(flag));
+        row.acceptance().into_iter().chain([row.agreement()]).for_each(|number| to.number(number));
         row.failure().into_iter().for_each(|text| to.text(text));
         to.text(&row.changes());
         row.commands().into_iter().for_each(|text| to.text(text));

@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::metrics::compare::compare;
 use crate::rank::{Entry, Group, Ranking, Trial};
 use crate::rows::kinds::SlaTest;
-use crate::rows::words::Limit;
+use crate::rows::words::{CheckVerdict, Limit};
 
 /// Maximum number of candidates that an error names.
 const NAMED: usize = 8;
@@ -108,6 +108,7 @@ fn ranked(out: &mut String, ranking: &Ranking, group: &Group, place: usize) {
     let (rank, of, sla) = (place + 1, group.ranked.len(), answer(own.best.passed()));
     put(out, &format!("\n## {title}: rank {rank} of {of}, {sla}\n"));
     put(out, &escape(&plain(&reason(ranking, group, place), true)));
+    quality(own.best.entry()).iter().for_each(|line| put(out, &format!("\n{}", escape(&plain(line, true)))));
     let columns = columns(ranking);
     let titles: Vec<String> = columns.iter().map(|column| column.title(" ")).collect();
     let mut head = vec!["Load", "Runs"];
@@ -138,6 +139,23 @@ fn ranked(out: &mut String, ranking: &Ranking, group: &Group, place: usize) {
         put(out, "\nNext:\n");
         steps.iter().for_each(|step| put(out, &format!("- {}", escape(&plain(step, true)))));
     }
+}
+
+/// What the check of its answers says, and what became of its drafts.
+fn quality(entry: &Entry) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(answers) = entry.answer_quality() {
+        let agreement = answers.agreement.filter(|_| answers.verdict != CheckVerdict::NotChecked);
+        let agreement =
+            agreement.map(|share| format!("; {:.0} % of its greedy answers are its baseline's", 100.0 * share));
+        lines.push(format!("Answers: {}, {}{}.", answers.verdict, answers.reason, agreement.unwrap_or_default()));
+    }
+    if entry.drafts() {
+        let counted = entry.acceptance().map_or("an unknown number of".into(), |length| number(Some(length)));
+        let forced = entry.forced_acceptance().map(|length| format!(", forced to {length}"));
+        lines.push(format!("Drafts: {counted} output tokens per step{}.", forced.unwrap_or_default()));
+    }
+    lines
 }
 
 /// The tests of a load point: the value of the repeat with the least headroom, and the requests of all.

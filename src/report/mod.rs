@@ -5,6 +5,7 @@ mod caveat;
 mod columns;
 pub mod csv;
 pub mod deploy;
+mod drafts;
 pub mod explain;
 mod facts;
 mod handoff;

@@ -47,11 +47,10 @@ pub fn answer(passed: Option<bool>) -> &'static str {
     }
 }
 
-/// The flags that a candidate changes; its id if the row does not list them.
+/// The flags that a candidate changes, and a forced acceptance length; its id if the row does not list its flags.
 #[must_use]
 pub fn changes(entry: &Entry) -> String {
-    let changes = entry.changes();
-    if changes.is_empty() { entry.candidate_id.to_string() } else { changes }
+    entry.label()
 }
 
 /// What to change in a server command for a deployment; printed once per report.

@@ -156,8 +156,11 @@ impl Launch {
             address: chain.address()?,
             is_here: chain.is_here(),
         };
+        // The command to deploy is without what forces an acceptance length, which this one has.
+        let is_forced = candidate.speculation.as_ref().is_some_and(|own| !own.forced_by.is_empty());
         let launch_command = match (refused_limits, framework) {
             ([], _) | (_, None) => None,
+            _ if is_forced => None,
             (_, Some(framework)) => {
                 let (name, port) = (candidate.candidate_id.as_str(), framework.default_port.to_string());
                 let target = LaunchTarget { name, port: &port, gpus, refused_limits };

@@ -149,6 +149,12 @@ pub fn rows_of_the_cases() -> Vec<Value> {
     for candidate in &mut checked {
         candidate["check"] = serde_json::json!({"candidates": "all", "questions": 200, "max_tokens": 64});
     }
+    // Nor one that drafts tokens.
+    let whole = |row: &&Value| row["record"] == "result" && row["quality"]["percentile_method"].is_string();
+    let mut drafted: Vec<Value> = rows.iter().filter(whole).take(9).cloned().collect();
+    for result in &mut drafted {
+        result["quality"]["drafts"] = serde_json::json!({"verdict": "forced", "forced_acceptance_length": 2.8});
+    }
     // Kinds and members that no case has.
     let more = [
         serde_json::json!({"schema_version": 1, "record": "search_end", "server_id": "s", "scenario": "chat", "probes": 3,
@@ -161,6 +167,7 @@ pub fn rows_of_the_cases() -> Vec<Value> {
     ];
     rows.into_iter()
         .chain(checked)
+        .chain(drafted)
         .chain(more)
         .filter(|row| row["record"].as_str().is_some_and(|kind| KINDS.contains(&kind)))
         .collect()

@@ -10,6 +10,7 @@ mod options;
 mod parts;
 mod role;
 mod rules;
+mod speculation;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub use self::parts::{
 };
 pub use self::role::KnobRole;
 pub use self::rules::{FixedKnob, Requirement, RuleEffect, RuleScope, SearchRule};
+pub use self::speculation::{ForcedAcceptance, SpeculationStyle};
 
 use super::architecture::ModelArchitecture;
 use super::launcher::Launchers;
@@ -200,6 +202,9 @@ pub struct Framework {
     /// Its own counters, if any.
     #[serde(default)]
     pub metrics: Option<MetricsEndpoint>,
+    /// How it drafts tokens, if it does.
+    #[serde(default)]
+    pub speculation: Option<SpeculationStyle>,
     /// What its endpoints accept.
     pub request: RequestStyle,
     /// Path of a POST that empties the prefix cache.
@@ -247,12 +252,6 @@ impl Framework {
         let letters = |text: &str| text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         let own = [&self.name, &self.title].into_iter().chain(&self.also);
         own.into_iter().any(|own| letters(own) == letters(name))
-    }
-
-    /// True for a knob of the second stage of a search.
-    #[must_use]
-    pub fn is_speculative(&self, knob: &str) -> bool {
-        self.knobs.get("speculative").is_some_and(|family| family.0.iter().any(|(known, _)| known == knob))
     }
 
     /// The flag of a knob: `max_num_seqs` → `--max-num-seqs`.
@@ -314,7 +313,10 @@ impl Framework {
             .chain(self.api_key.iter().chain(self.unreachable.keys()))
             .chain(self.nodes.iter().flat_map(|nodes| nodes.flags.keys()))
             .chain(self.prompt_limit.iter().flat_map(|limit| [&limit.knob, &limit.unless]));
-        for knob in named {
+        let root = |path: &String| path.split('.').next().unwrap_or(path).to_string();
+        let forced = self.speculation.iter().flat_map(|style| style.force.iter().flat_map(|force| force.flags.keys()));
+        let set_by = self.speculation.iter().flat_map(|style| &style.set_by);
+        for knob in named.cloned().chain(set_by.chain(forced).map(root)) {
             if !known.contains(&knob.as_str()) {
                 return Err(Error::new(format!("`{knob}` is used but not declared in `knobs`")));
             }

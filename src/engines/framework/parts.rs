@@ -52,7 +52,8 @@ pub struct MetricsEndpoint {
     pub mappings: Vec<MetricMapping>,
 }
 
-/// A metric of a run: the increase of a counter, or the mean of the values added to a histogram.
+/// A metric of a run: the increase of a counter, or of one counter per another, or the mean of the values added to a histogram. A
+/// counter may be given with a label: `x{position="0"}`. Of several mappings of one name the last that has a value counts.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricMapping {
@@ -64,12 +65,21 @@ pub struct MetricMapping {
     /// A histogram or summary, without `_sum` and `_count`.
     #[serde(default)]
     pub mean: Option<String>,
+    /// With `delta`: a counter whose increase is subtracted.
+    #[serde(default)]
+    pub less: Option<String>,
+    /// With `delta`: a counter by whose increase it is divided.
+    #[serde(default)]
+    pub per: Option<String>,
     /// A gauge: its value after the run.
     #[serde(default)]
     pub gauge: Option<String>,
     /// Factor to the unit of the key.
     #[serde(default = "once")]
     pub times: f64,
+    /// Added to the value.
+    #[serde(default)]
+    pub plus: f64,
 }
 
 fn once() -> f64 {

@@ -1,8 +1,8 @@
 //! One flag set of a framework as a candidate row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::render;
 use super::space::FlagSet;
@@ -13,7 +13,7 @@ use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_c
 use crate::plan::{FrameworkPlan, Plan, is_smoke, nested};
 use crate::rows::kinds::{
     Benchmark, Candidate, CandidateServer, CheckSettings, Hardware, LauncherStep, Load, Members, Scenario,
-    SearchPosition, Shared, ValidatedFlags,
+    SearchPosition, Shared, Speculation, ValidatedFlags,
 };
 use crate::rows::words::ReachedBy;
 
@@ -87,11 +87,8 @@ impl CandidateBuilder<'_> {
         let (plan, shared, section, framework) = (self.plan, self.shared, self.section, self.framework);
         let model = section.model.clone().unwrap_or_else(|| plan.model.clone());
         // Flags that do not nest have been reported as an error of the plan.
-        let mut rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
-        let files = render::files(framework, &mut rendered);
+        let rendered = nested(&set.flags).unwrap_or_else(|_| set.flags.clone());
         let launcher = launchers(section, framework, &set.flags, self.launchers);
-        let followers = self.over_nodes(&launcher, &mut rendered);
-        let argv = render::argv(framework, section, &model, &rendered, self.reached(&launcher));
         let mut env = framework.env.clone();
         env.extend(section.env.clone());
         if let Some(devices) = plan.hardware.visible_devices.as_ref().filter(|_| !self.renumbers_gpus(&launcher)) {
@@ -101,19 +98,27 @@ impl CandidateBuilder<'_> {
             // A build for GPUs uses every GPU it sees.
             env.entry("CUDA_VISIBLE_DEVICES".into()).or_insert_with(|| Some(String::new()));
         }
-        let server = CandidateServer {
+        let mut server = CandidateServer {
             launcher,
             definition: framework.name.clone(),
             served_name: render::served_name(framework, section, &set.flags).filter(|name| *name != model),
-            argv,
-            followers,
+            argv: Vec::new(),
+            followers: Vec::new(),
             env,
-            files,
+            files: BTreeMap::new(),
             flags: set.flags,
             changed: set.changed,
             image: section.image.clone(),
             mounts: section.mounts.clone(),
         };
+        let speculation = framework.is_drafting(&rendered).then(|| speculation(framework, plan.acceptance_length));
+        self.render(&mut server, rendered, &model);
+        let length = speculation.as_ref().and_then(|own| own.forced_acceptance_length);
+        // Nobody deploys a server with a forced acceptance length: its text is meaningless.
+        let to_deploy = length.map(|length| {
+            let forced = self.forced(&server, length, &model);
+            std::mem::replace(&mut server, forced)
+        });
         let mut content = vec![
             digest::canonical_of(&server.definition),
             digest::canonical_of(&server.argv),
@@ -144,7 +149,8 @@ impl CandidateBuilder<'_> {
         let (gpus, refused_limits) = (plan.hardware.devices(), &[]);
         let target = LaunchTarget { name: &candidate_id, port: &port, gpus: gpus.as_deref(), refused_limits };
         // What a launcher lacks has been reported as an error of the plan.
-        let launch_command = launch_command(self.launchers, &server, &target).unwrap_or_default();
+        let launch_command =
+            launch_command(self.launchers, to_deploy.as_ref().unwrap_or(&server), &target).unwrap_or_default();
         let mut candidate = Candidate {
             framework: section.name.clone(),
             candidate_id,
@@ -154,7 +160,7 @@ impl CandidateBuilder<'_> {
             quantization: section.quantization.clone().or_else(|| plan.quantization.clone()),
             hardware: shared.hardware.clone(),
             gpus: fewer,
-            server_command: server_command(&server, &port),
+            server_command: server_command(to_deploy.as_ref().unwrap_or(&server), &port),
             launch_command,
             server: server.into(),
             scenarios: shared.scenarios.clone(),
@@ -162,6 +168,7 @@ impl CandidateBuilder<'_> {
             units: Vec::new(),
             benchmark,
             check: shared.check.clone(),
+            speculation,
             sla: shared.sla.clone(),
             weights: shared.weights.clone(),
             search,
@@ -205,6 +212,24 @@ impl CandidateBuilder<'_> {
             .unwrap_or_default()
     }
 
+    /// A server with what forces an acceptance length.
+    fn forced(&self, server: &CandidateServer, length: f64, model: &str) -> CandidateServer {
+        let (mut server, mut flags) = (server.clone(), server.flags.clone());
+        if let Some(force) = self.framework.speculation.as_ref().and_then(|style| style.force.as_ref()) {
+            flags.extend(force.flags_for(length));
+            server.env.extend(force.env_for(length).into_iter().map(|(name, value)| (name, Some(value))));
+        }
+        self.render(&mut server, nested(&flags).unwrap_or(flags), model);
+        server
+    }
+
+    /// Writes these flags into the command of a server.
+    fn render(&self, server: &mut CandidateServer, mut flags: Members, model: &str) {
+        server.files = render::files(self.framework, &mut flags);
+        server.followers = self.over_nodes(&server.launcher, &mut flags);
+        server.argv = render::argv(self.framework, self.section, model, &flags, self.reached(&server.launcher));
+    }
+
     /// Whether the innermost launcher shows a server only its own GPUs, so that their numbers on the host mean nothing there.
     fn renumbers_gpus(&self, steps: &[LauncherStep]) -> bool {
         let Some(step) = steps.last() else { return false };
@@ -224,6 +249,18 @@ impl CandidateBuilder<'_> {
             unverifiable: own(&check.server.unverifiable),
         })
     }
+}
+
+/// How drafts are accepted, with the length that is forced, if the framework can.
+fn speculation(framework: &Framework, length: Option<f64>) -> Speculation {
+    let force = framework.speculation.as_ref().and_then(|style| style.force.as_ref());
+    let Some((length, force)) = length.zip(force) else { return Speculation::default() };
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let flags = force.flags_for(length);
+    let flags = flags.iter().filter(|(_, value)| !value.is_boolean());
+    let flags = flags.map(|(knob, value)| format!("{knob}={}", word(value)));
+    let env = force.env_for(length).into_iter().map(|(name, value)| format!("{name}={value}"));
+    Speculation { forced_acceptance_length: Some(length), forced_by: flags.chain(env).collect() }
 }
 
 /// The plan's launchers, with the framework's default settings for them.

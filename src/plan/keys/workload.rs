@@ -243,5 +243,14 @@ pub(super) const BENCHMARK: &[PlanKey] = &[
     PlanKey::new("stream", Bool, &[Load], "false: responses arrive whole, so no TTFT is measured.").or(Switch(true)),
     PlanKey::new("continuous_usage", Bool, &[Load], "Request the token count in every chunk.").or(Switch(false)),
     PlanKey::new("headers", Each(&Text), &[Load], "Headers of each request; ${NAME} reads a secret from the environment."),
+    PlanKey::new(
+        "acceptance_length",
+        Number,
+        &[Expand],
+        "Speculative decoding: mean number of output tokens per step to force, the model's own included, above 1. For prompts that are \
+         generated: without it, candidates that draft tokens for them are not ranked.",
+    )
+    .unit("tokens")
+    .also(&["acceptance_len", "accept_length", "synthetic_acceptance_length"]),
     PlanKey::new("smoke", Bool, &[Expand, Serve], "Mark the runs as a smoke test, not a benchmark.").or(Switch(false)),
 ];

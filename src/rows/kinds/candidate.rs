@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Slot, Substitution};
+use super::{
+    CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Slot, Speculation, Substitution,
+};
 use crate::rows::words::{Endpoint, FailureClass, SlotPart, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
@@ -51,6 +53,9 @@ pub struct Candidate {
     /// What to check of the answers; absent if the plan asks for no check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Shared<CheckSettings>>,
+    /// How its drafts are accepted; absent without speculative decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<Speculation>,
     /// SLA limits by key (`max_p99_ttft_ms`, `min_success_rate`); empty if the plan has none.
     #[serde(default)]
     pub sla: Shared<Members>,

@@ -64,6 +64,12 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+/// Number of requests of a check that ask to repeat a nonce.
+pub const CHECK_NONCES: u32 = 64;
+/// Number of greedy prompts whose answers are compared text by text.
+pub const CHECK_BEGINNINGS: u32 = 16;
+/// Output tokens of these answers.
+pub const BEGINNING_TOKENS: u32 = 32;
 /// Default number of questions.
 pub const DEFAULT_QUESTIONS: u32 = 200;
 /// Default maximum number of output tokens of an answer.

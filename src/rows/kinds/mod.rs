@@ -17,11 +17,15 @@ mod run;
 mod scenario;
 mod server;
 mod shared;
+mod speculation;
 
 pub use self::candidate::{
     Benchmark, Candidate, CandidatePosition, CandidateServer, LauncherStep, SearchPosition, Unit, ValidatedFlags,
 };
-pub use self::check::{AnswerQuality, AnswerShape, Check, CheckSettings, DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS};
+pub use self::check::{
+    AnswerQuality, AnswerShape, BEGINNING_TOKENS, CHECK_BEGINNINGS, CHECK_NONCES, Check, CheckSettings,
+    DEFAULT_MAX_TOKENS, DEFAULT_QUESTIONS,
+};
 pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Slot, Users};
 pub use self::decision::DecisionRow;
 pub use self::doctor::DoctorRow;
@@ -43,6 +47,7 @@ pub use self::server::{
     Artifacts, GpuDevice, GpuSummary, LifecycleStage, Server, ServerAddress, ServerEnd, Smoke, Stop,
 };
 pub use self::shared::Shared;
+pub use self::speculation::{DraftQuality, Speculation};
 
 pub use super::words::{CachePolicy, Connections, LoadMode, RequestStatus, ServerState, Status, TokenSource, Verdict};
 

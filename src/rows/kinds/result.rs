@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnswerQuality, Artifacts, Hardware, Load, Members, Slot, Substitution, ValidatedFlags};
+use super::{AnswerQuality, Artifacts, DraftQuality, Hardware, Load, Members, Slot, Substitution, ValidatedFlags};
 use crate::rows::words::{
     Basis, FailureClass, Limit, ReachedBy, SearchEndReason, SearchedLoad, SlotPart, Stage, Status, TokenSource, Verdict,
 };
@@ -355,6 +355,9 @@ pub struct Quality {
     /// How percentiles are computed: `type7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile_method: Option<String>,
+    /// What became of drafted tokens; absent without speculative decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafts: Option<DraftQuality>,
     /// The check of the server's answers; absent if the plan asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswerQuality>,

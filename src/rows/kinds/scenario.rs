@@ -118,6 +118,12 @@ impl Scenario {
         }
     }
 
+    /// True if the text of its prompts is generated: of a trace with lengths alone, too.
+    #[must_use]
+    pub fn is_made_up(&self) -> bool {
+        self.dataset.as_ref().is_none_or(|dataset| dataset.synthetic)
+    }
+
     /// Maximum number of tokens of one request, prompt and output; `None` for a file that has not been read yet.
     #[must_use]
     pub fn longest(&self) -> Option<u64> {

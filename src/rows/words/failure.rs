@@ -109,6 +109,10 @@ classes! {
     CacheNotReset = "cache_not_reset",
     /// No request succeeded.
     AllRequestsFailed = "all_requests_failed",
+    /// Not ranked: another acceptance length than the forced one was counted, or none.
+    AcceptanceMissed = "acceptance_missed",
+    /// Not ranked: it drafts tokens for generated prompts.
+    MadeUpDrafts = "made_up_drafts",
     /// Rows of its requests are missing.
     Incomplete = "incomplete",
     /// Some of the clients that share the load are missing.
@@ -220,6 +224,8 @@ impl FailureClass {
                 | Self::Unsupported
                 | Self::Interrupted
                 | Self::LeaseTimeout
+                | Self::AcceptanceMissed
+                | Self::MadeUpDrafts
         )
     }
 }

@@ -127,6 +127,8 @@ words! {
         Unsupported = "W-UNSUPPORTED",
         /// A knob of the second stage (speculative decoding).
         Speculative = "N-SPECULATIVE",
+        /// Speculative decoding whose results are not ranked, or not forced.
+        Drafts = "W-DRAFTS",
         /// A rule that needs the GPU model, which is unknown.
         GpuUnknown = "W-GPU-UNKNOWN",
         /// Weights that certainly do not fit.
@@ -224,6 +226,7 @@ impl FindingCode {
             | Self::FlagSkipped
             | Self::RuleSkipped
             | Self::Unsupported
+            | Self::Drafts
             | Self::GpuUnknown
             | Self::Memory
             | Self::Experts
