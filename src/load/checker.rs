@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::builder::RequestBuilder;
-use super::check::{BestLoads, CheckTask, ChosenLoad, QuestionSet, References, read_questions};
+use super::check::{BestLoads, CheckKind, CheckTask, ChosenLoad, QuestionSet, References, read_questions};
 use super::dataset_cache::DatasetCache;
 use super::driver::RunDriver;
 use super::jobs::Jobs;
@@ -18,9 +18,9 @@ use super::workload::{Purpose, WorkloadItems};
 use crate::base::error::{Error, Result};
 use crate::metrics::search::SearchRange;
 use crate::metrics::sla::Limits;
-use crate::rows::kinds::{Candidate, Check, CheckSettings, Load, LoadMode, Scenario};
+use crate::rows::kinds::{CHECK_BEGINNINGS, Candidate, Check, CheckSettings, Load, LoadMode, Scenario};
 use crate::rows::row::Row;
-use crate::rows::words::{CheckScope, Phase, SearchedLoad};
+use crate::rows::words::{CheckPart, CheckScope, Phase, SearchedLoad, Stage};
 use crate::system::http::HttpClient;
 
 /// A check that would take longer than this is not begun before a deadline.
@@ -58,6 +58,9 @@ pub struct CheckTarget<'a> {
 impl AnswerChecker {
     /// What to check of this server; `None` for nothing.
     pub fn settings(leased: &LeasedServer<'_>, options: &CheckOptions) -> Option<CheckSettings> {
+        if Self::is_forced(leased) {
+            return None;
+        }
         let planned = leased.candidate.check.as_deref().cloned();
         let mut settings = planned.or_else(|| options.candidates.map(CheckSettings::of))?;
         settings.candidates = options.candidates.unwrap_or(settings.candidates);
@@ -65,6 +68,11 @@ impl AnswerChecker {
         settings.file = options.file.clone().or(settings.file);
         settings.max_tokens = options.max_tokens.unwrap_or(settings.max_tokens);
         (settings.candidates != CheckScope::None).then_some(settings)
+    }
+
+    /// True if its acceptance length is forced, which makes text that the model did not write.
+    fn is_forced(leased: &LeasedServer<'_>) -> bool {
+        leased.candidate.speculation.as_ref().is_some_and(|own| own.forced_acceptance_length.is_some())
     }
 
     /// True if the candidate is checked at a load of its own, without a run.
@@ -162,22 +170,39 @@ impl AnswerChecker {
     ) -> Result<()> {
         let CheckTarget { leased, client, builder } = target;
         let options = &driver.options.check;
+        let asked = leased.candidate.check.as_ref().map(|check| check.candidates).or(options.candidates);
+        if Self::is_forced(&leased) && asked.is_some_and(|scope| scope != CheckScope::None) {
+            let why = "answers not checked: its acceptance length is forced, so its text means nothing";
+            driver.notice.say(format!("{}: {why}", leased.candidate.candidate_id));
+        }
         let Some(settings) = Self::settings(&leased, options) else { return Ok(()) };
         // One of the clients that share a load is enough.
         if driver.options.shard.is_some_and(|shard| shard.index > 0) {
             return Ok(());
         }
         let questions = self.questions(&settings, leased.candidate.benchmark.seed)?;
-        let chosen = self.chosen(&settings);
-        let is_reference = leased.candidate.search.baseline && options.reference.is_empty();
+        let stage = leased.candidate.search.stage;
+        // The runs of a screen are short, and the repeats of a finalist are of a server that was checked: the stage between them tells.
+        let may_check = settings.candidates == CheckScope::All || stage.is_none_or(|stage| stage == Stage::Search);
+        let chosen = self.chosen(&settings).filter(|_| may_check);
+        // All baselines run in the first stage.
+        let is_first = stage.is_none_or(|stage| stage == Stage::Screen);
+        let is_reference = leased.candidate.search.baseline && options.reference.is_empty() && is_first;
         let identity =
             json!([leased.candidate.framework, leased.candidate.model, leased.candidate.precision]).to_string();
-        let mut planned: Vec<(bool, u32, Option<usize>)> = Vec::new();
+        let mut planned: Vec<(CheckKind, u32, Option<usize>)> = Vec::new();
         if is_reference && self.asked.insert(identity) {
-            planned.push((true, 1, None));
+            planned.push((CheckKind::Reference, 1, None));
         }
-        planned.extend(chosen.map(|load| (false, load.in_flight, Some(load.scenario))));
-        for (reference, in_flight, scenario) in planned {
+        match chosen {
+            Some(load) => planned.push((CheckKind::Full, load.in_flight, Some(load.scenario))),
+            // Once for every candidate that ran.
+            None if planned.is_empty() && is_first && builder.is_some() => {
+                planned.push((CheckKind::Screening, CHECK_BEGINNINGS, None));
+            }
+            None => {}
+        }
+        for (kind, in_flight, scenario) in planned {
             if leased.time_left().is_some_and(|left| left < LEAST_LEFT) {
                 let why = "not enough time before the deadline to check the answers";
                 driver.notice.warn(format!("{}: {why}", leased.candidate.candidate_id));
@@ -196,9 +221,12 @@ impl AnswerChecker {
                 _ => None,
             };
             let limit = driver.options.limits.total;
-            let task =
-                CheckTask { leased, settings: &settings, questions: &questions, load, in_flight, reference, limit };
-            let what = if reference { "the reference of its answers" } else { "its answers" };
+            let task = CheckTask { leased, settings: &settings, questions: &questions, load, in_flight, kind, limit };
+            let what = match kind {
+                CheckKind::Full => "its answers",
+                CheckKind::Reference => "the reference of its answers",
+                CheckKind::Screening => "its greedy answers",
+            };
             driver.notice.say(format!("{}: checking {what}", leased.candidate.candidate_id));
             let begun = Instant::now();
             let rows = match driver.unless_stopped(leased.lease, task.run(client.clone())).await {
@@ -209,7 +237,7 @@ impl AnswerChecker {
                 }
                 Err(_) => return Ok(()),
             };
-            self.write(driver, &leased, rows, reference, begun.elapsed())?;
+            self.write(driver, &leased, rows, begun.elapsed())?;
         }
         Ok(())
     }
@@ -220,12 +248,11 @@ impl AnswerChecker {
         driver: &mut RunDriver<'_>,
         leased: &LeasedServer<'_>,
         mut rows: Vec<Check>,
-        reference: bool,
         took: Duration,
     ) -> Result<()> {
         let name = &leased.candidate.candidate_id;
         driver.notice.clear();
-        if reference {
+        if rows.iter().any(|row| row.reference) {
             self.references.insert(&rows);
             let answers = rows.iter().find_map(|row| row.outcomes.as_deref()).unwrap_or_default();
             let right = answers.chars().filter(|c| *c == '+').count();
@@ -239,12 +266,15 @@ impl AnswerChecker {
             let quality = self.references.judge(&mut rows);
             let warnings: String = quality.warnings.iter().map(|warning| format!("; {warning}")).collect();
             let in_flight = rows.first().map_or(1, |row| row.in_flight);
-            driver.notice.say(format!(
-                "{name}: answers checked at {in_flight} in flight: {}: {}{warnings} ({:.0} s)",
-                quality.verdict,
-                quality.reason,
-                took.as_secs_f64()
-            ));
+            let seconds = took.as_secs_f64();
+            let said = match rows.iter().any(|row| row.part == CheckPart::Answers) {
+                true => format!(
+                    "answers checked at {in_flight} in flight: {}: {}{warnings} ({seconds:.0} s)",
+                    quality.verdict, quality.reason
+                ),
+                false => quality.reason,
+            };
+            driver.notice.say(format!("{name}: {said}"));
         }
         rows.iter().try_for_each(|row| driver.out.write(&Row::new("check", row)))
     }

@@ -2,9 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::metrics::answers::{PairedAnswers, answer_quality, not_checked, read_outcomes};
 use crate::rows::kinds::{AnswerQuality, Check, ResultRow};
 use crate::rows::words::CheckPart;
+
+/// What a server serves.
+struct ServedModel {
+    framework: String,
+    model: String,
+    /// Precision and quantization.
+    precision: [Option<Value>; 2],
+}
 
 /// The checks so far.
 #[derive(Debug, Default)]
@@ -41,39 +51,45 @@ impl AnswerChecks {
         }
         let known: BTreeMap<&String, AnswerQuality> =
             self.own.keys().filter_map(|id| Some((id, self.quality(id)?))).collect();
-        let frameworks: BTreeMap<String, (String, String)> = results
-            .iter()
-            .filter_map(|row| Some((row.run.as_ref()?.server_id.clone(), (row.framework.clone(), row.model.clone()))))
-            .collect();
+        let served = |row: &ResultRow| ServedModel {
+            framework: row.framework.clone(),
+            model: row.model.clone(),
+            precision: [row.fingerprint.get("precision").cloned(), row.fingerprint.get("quantization").cloned()],
+        };
+        let models: BTreeMap<String, ServedModel> =
+            results.iter().filter_map(|row| Some((row.run.as_ref()?.server_id.clone(), served(row)))).collect();
         for result in results.iter_mut().filter(|result| result.quality.answers.is_none()) {
             let Some(run) = &result.run else { continue };
-            let unchecked = || not_checked("not among the candidates that were checked");
+            let is_forced =
+                result.quality.drafts.as_ref().is_some_and(|drafts| drafts.forced_acceptance_length.is_some());
+            let unchecked = || {
+                not_checked(match is_forced {
+                    true => "its acceptance length was forced, so its text means nothing",
+                    false => "not among the candidates that were checked",
+                })
+            };
             let mut quality = known.get(&run.server_id).cloned().unwrap_or_else(unchecked);
-            quality.warnings.extend(self.across(&run.server_id, &result.framework, &result.model, &frameworks));
+            quality.warnings.extend(self.across(&run.server_id, &models));
             result.quality.answers = Some(quality);
         }
     }
 
-    /// Where a server lost questions beyond chance against the baseline of another framework with the same model: a notice each, for
-    /// templates and kernels differ, too.
-    fn across(
-        &self,
-        server_id: &str,
-        framework: &str,
-        model: &str,
-        known: &BTreeMap<String, (String, String)>,
-    ) -> Vec<String> {
+    /// Where a server lost questions beyond chance against the baseline of another framework with the same model and precision: a
+    /// notice each, for templates and kernels differ, too.
+    fn across(&self, server_id: &str, models: &BTreeMap<String, ServedModel>) -> Vec<String> {
         let answers = |rows: &[Check]| rows.iter().find(|row| row.part == CheckPart::Answers).cloned();
         let Some(own) = self.own.get(server_id).and_then(|rows| answers(rows)) else { return Vec::new() };
+        let Some(model) = models.get(server_id) else { return Vec::new() };
         let asked = |row: &Check| (row.questions_sha256.clone(), row.max_tokens);
         let outcomes = |row: &Check| row.outcomes.as_deref().and_then(read_outcomes).unwrap_or_default();
         let mut found = Vec::new();
         for other in self.references.values().filter_map(|rows| answers(rows)) {
-            let Some((name, of)) = known.get(&other.server_id) else { continue };
+            let Some(of) = models.get(&other.server_id) else { continue };
             let pairs = PairedAnswers::of(&outcomes(&own), &outcomes(&other));
-            if name != framework && of == model && asked(&own) == asked(&other) && pairs.is_worse() {
+            let same = (&of.model, &of.precision) == (&model.model, &model.precision);
+            if of.framework != model.framework && same && asked(&own) == asked(&other) && pairs.is_worse() {
                 let PairedAnswers { lost, won, .. } = pairs;
-                found.push(format!("{lost} lost, {won} won against {name}'s baseline"));
+                found.push(format!("{lost} lost, {won} won against {}'s baseline", of.framework));
             }
         }
         found
@@ -130,6 +146,13 @@ mod tests {
         assert_eq!(words, [Same, Worse, NotChecked, Same, Undetermined, NotChecked]);
         assert_eq!(found[1].1, ["6 lost, 0 won against sglang's baseline"]);
         assert!(found[0].1.is_empty());
+        // Another precision is another model.
+        let mut checks = AnswerChecks::default();
+        rows.iter().cloned().for_each(|row| checks.insert(row));
+        let mut results = [result("vllm", "v1"), result("sglang", "s0")];
+        results[1].fingerprint.insert("precision".into(), "fp8".into());
+        checks.write(&mut results);
+        assert!(results[0].quality.answers.as_ref().is_some_and(|answers| answers.warnings.is_empty()));
         let mut alone = [result("vllm", "v0")];
         AnswerChecks::default().write(&mut alone);
         assert_eq!(alone[0].quality.answers, None);

@@ -33,7 +33,11 @@ pub struct Evaluation {
 /// A file of another kind, or one without the number of questions.
 pub fn read(content: &Value, of: Option<&str>) -> Result<Vec<Evaluation>> {
     let found = match content {
-        Value::Array(rows) => rows.iter().map(|row| inferencex(row, of)).collect::<Result<Vec<_>>>()?,
+        // A job that did not get as far as an answer has no score.
+        Value::Array(rows) => {
+            let scored = rows.iter().filter(|row| row["infrastructure_success"] != false);
+            scored.map(|row| inferencex(row, of)).collect::<Result<Vec<_>>>()?
+        }
         _ => lm_eval(content, of)?,
     };
     if found.is_empty() {
@@ -202,15 +206,18 @@ mod tests {
 
     #[test]
     fn rows_of_inferencex_name_their_framework() {
-        let rows = json!([{"framework": "vllm", "task": "gsm8k", "em_strict": 0.85, "n_eff": 1000, "hw": "h200"}]);
+        let rows = json!([{"framework": "vllm", "task": "gsm8k", "em_strict": 0.85, "n_eff": 1000, "hw": "h200"},
+            {"framework": "sglang", "infrastructure_success": false, "integration_error": {"type": "timeout"}}]);
         let mut all = read(&rows, None).unwrap();
         let mut results = [result("base", true)];
         write(&mut all, &mut results);
         assert_eq!(all[0].unused(), None);
         let answers = answers(&results[0]).unwrap();
         assert_eq!((answers.verdict, answers.right), (CheckVerdict::Undetermined, Some(850)));
+        assert_eq!(all.len(), 1);
         for (wrong, why) in [
             (json!({"a": 1}), "CANDIDATE=FILE"),
+            (json!([{"infrastructure_success": false}]), "no evaluation"),
             (json!([{"task": "x"}]), "framework, task and score"),
             (json!([{"framework": "f", "task": "x", "score": 0.5}]), "number of questions"),
         ] {

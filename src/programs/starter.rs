@@ -69,6 +69,9 @@ sla:
   max_p99_tpot_ms: 50
   min_success_rate: 0.99
 
+# Are the answers of those that may win right under load? 64 nonces and 200 questions, compared with the baseline's own answers.
+check: winners
+
 search:
   # 1: smoke test, 2: bounded, 3: everything.
   tier: 2

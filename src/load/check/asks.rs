@@ -5,15 +5,22 @@ use super::questions::{QuestionSet, nonce, open_prompts, repeat};
 use crate::base::random::{generator, shuffle};
 use crate::metrics::answers::{cross_talk, is_repeated, is_right, write_outcomes};
 use crate::metrics::sample::mean;
-use crate::rows::kinds::{AnswerShape, Check, CheckSettings};
+use crate::rows::kinds::{AnswerShape, BEGINNING_TOKENS, CHECK_NONCES, Check, CheckSettings};
 use crate::rows::words::{AnswerOutcome, CheckPart, Extract};
 
-/// Number of requests that ask to repeat a nonce.
-const NONCES: u32 = 64;
 /// Output tokens that a nonce needs at most, with some words around it.
 const NONCE_TOKENS: u32 = 64;
-/// Output tokens of the greedy answers that are compared.
-const AGREEMENT_TOKENS: u32 = 32;
+
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Everything, among the requests of its load.
+    Full,
+    /// All but nonces, alone: what others are compared with.
+    Reference,
+    /// Only greedy prompts, which cost next to nothing.
+    Screening,
+}
 
 /// One request.
 struct CheckAsk {
@@ -35,9 +42,9 @@ pub struct CheckAsks {
 
 impl CheckAsks {
     /// The requests for one server, whose nonces no other server gets; none with nonces for a reference, which is alone.
-    pub fn new(questions: &QuestionSet, settings: &CheckSettings, seed: u64, server_id: &str, reference: bool) -> Self {
+    pub fn new(questions: &QuestionSet, settings: &CheckSettings, seed: u64, server_id: &str, kind: CheckKind) -> Self {
         let mut all = Vec::new();
-        for i in 0..if reference { 0 } else { NONCES } {
+        for i in 0..if kind == CheckKind::Full { CHECK_NONCES } else { 0 } {
             let nonce = nonce(&mut generator(seed, &["nonce", server_id, &i.to_string()]));
             all.push(CheckAsk {
                 part: CheckPart::CrossTalk,
@@ -47,7 +54,8 @@ impl CheckAsks {
                 answer: None,
             });
         }
-        all.extend(questions.questions.iter().map(|question| CheckAsk {
+        let questions = questions.questions.iter().filter(|_| kind != CheckKind::Screening);
+        all.extend(questions.map(|question| CheckAsk {
             part: CheckPart::Answers,
             prompt: question.prompt.clone(),
             max_tokens: settings.max_tokens,
@@ -57,7 +65,7 @@ impl CheckAsks {
         all.extend(open_prompts().into_iter().map(|prompt| CheckAsk {
             part: CheckPart::Agreement,
             prompt,
-            max_tokens: AGREEMENT_TOKENS,
+            max_tokens: BEGINNING_TOKENS,
             nonce: None,
             answer: None,
         }));
@@ -97,13 +105,15 @@ impl CheckAsks {
                 ..nonces
             });
         }
-        let outcomes: Vec<AnswerOutcome> =
-            of(CheckPart::Answers).map(|(ask, answer)| outcome(ask, answer.as_ref().ok())).collect();
         let answered = counts(CheckPart::Answers);
-        rows.push(Check { outcomes: Some(write_outcomes(&outcomes)), ..answered.clone() });
-        let questions: Vec<&ServerAnswer> =
-            of(CheckPart::Answers).filter_map(|(_, answer)| answer.as_ref().ok()).collect();
-        rows.push(Check { part: CheckPart::Shape, shape: Some(shape(&questions)), ..answered });
+        if answered.asked > 0 {
+            let outcomes: Vec<AnswerOutcome> =
+                of(CheckPart::Answers).map(|(ask, answer)| outcome(ask, answer.as_ref().ok())).collect();
+            rows.push(Check { outcomes: Some(write_outcomes(&outcomes)), ..answered.clone() });
+            let questions: Vec<&ServerAnswer> =
+                of(CheckPart::Answers).filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+            rows.push(Check { part: CheckPart::Shape, shape: Some(shape(&questions)), ..answered });
+        }
         let beginnings = of(CheckPart::Agreement).map(|(_, answer)| answer.as_ref().ok().map(|a| a.text.clone()));
         rows.push(Check { beginnings: beginnings.collect(), ..counts(CheckPart::Agreement) });
         rows
@@ -196,7 +206,7 @@ mod tests {
     /// The rows of a server that answers like this, number by number in the order of sending.
     fn rows(answer: impl Fn(usize, &[ServerAnswer]) -> ServerAnswer) -> Vec<Check> {
         let questions = QuestionSet::generated(1, 200);
-        let asks = CheckAsks::new(&questions, &CheckSettings::of(CheckScope::All), 1, "s", false);
+        let asks = CheckAsks::new(&questions, &CheckSettings::of(CheckScope::All), 1, "s", CheckKind::Full);
         let all: Vec<ServerAnswer> = asks.all.iter().map(right).collect();
         let mut answers = vec![Err(String::new()); asks.len()];
         let sent: Vec<ServerAnswer> = asks.order.iter().map(|at| all[*at].clone()).collect();
@@ -241,13 +251,15 @@ mod tests {
     fn a_reference_is_asked_the_same_questions_without_nonces() {
         let questions = QuestionSet::generated(1, 20);
         let settings = CheckSettings::of(CheckScope::All);
-        let prompts = |server: &str, reference| -> Vec<String> {
-            let asks = CheckAsks::new(&questions, &settings, 1, server, reference);
+        let prompts = |server: &str, kind| -> Vec<String> {
+            let asks = CheckAsks::new(&questions, &settings, 1, server, kind);
             asks.all.iter().map(|ask| ask.prompt.clone()).collect()
         };
-        let (own, other, reference) = (prompts("a", false), prompts("b", false), prompts("a", true));
-        assert_eq!((own.len(), reference.len()), (100, 36));
+        let (own, other) = (prompts("a", CheckKind::Full), prompts("b", CheckKind::Full));
+        let (reference, screening) = (prompts("a", CheckKind::Reference), prompts("a", CheckKind::Screening));
+        assert_eq!((own.len(), reference.len(), screening.len()), (100, 36, 16));
         assert_eq!(own[64..], reference[..]);
+        assert_eq!(own[84..], screening[..]);
         assert!(own[..64].iter().all(|nonce| !other.contains(nonce)));
     }
 }

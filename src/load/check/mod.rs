@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use self::ask::{Asker, ServerAnswer};
 use self::asks::CheckAsks;
+pub use self::asks::CheckKind;
 pub use self::chosen::{BestLoads, ChosenLoad};
 pub use self::question_file::read as read_questions;
 pub use self::questions::QuestionSet;
@@ -44,8 +45,8 @@ pub struct CheckTask<'a> {
     pub load: Option<(Jobs<'a>, &'a RequestBuilder)>,
     /// Requests that are to be in flight, those of the load included.
     pub in_flight: u32,
-    /// It is what others are compared with.
-    pub reference: bool,
+    /// What is asked.
+    pub kind: CheckKind,
     /// Time limit of a request.
     pub limit: Duration,
 }
@@ -74,12 +75,12 @@ impl CheckTask<'_> {
         let model = &self.leased.server.endpoint.model_id;
         let asker = Asker::find(client, model, &bench.extra_request_body, self.limit).await?;
         let server_id = &self.leased.server.server_id;
-        let asks = CheckAsks::new(self.questions, self.settings, bench.seed, server_id, self.reference);
+        let asks = CheckAsks::new(self.questions, self.settings, bench.seed, server_id, self.kind);
         let SentAsks { answers, in_flight } = self.send(&asker, &asks).await;
         let row = Check {
             server_id: server_id.clone(),
             part: CheckPart::Answers,
-            reference: self.reference,
+            reference: self.kind == CheckKind::Reference,
             reference_key: self.reference_key(asker.endpoint),
             questions_sha256: self.questions.sha256.clone(),
             endpoint: asker.endpoint,

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::base::digest;
 use crate::base::random::generator;
+use crate::rows::kinds::CHECK_BEGINNINGS;
 use crate::rows::words::Extract;
 
 /// Records in the text of a lookup.
@@ -142,7 +143,7 @@ fn lookup(random: &mut Pcg64) -> Question {
 
 /// Prompts whose greedy answers are compared text by text.
 pub fn open_prompts() -> Vec<String> {
-    const TOPICS: [&str; 16] = [
+    const TOPICS: [&str; CHECK_BEGINNINGS as usize] = [
         "the sea at night",
         "how bread is made",
         "a long train journey",

@@ -60,6 +60,12 @@ pub fn answer_quality(own: &[Check], reference: &[Check]) -> AnswerQuality {
     if let (Some(own), Some(other)) = (part(own, CheckPart::Agreement), part(reference, CheckPart::Agreement)) {
         quality.agreement = agreement(&own.beginnings, &other.beginnings);
     }
+    if reasons.is_empty() {
+        reasons.push(match quality.agreement {
+            Some(share) => format!("only greedy answers were compared: {:.0} % as its baseline's", 100.0 * share),
+            None => "only greedy answers were taken, and none of its baseline to compare with".into(),
+        });
+    }
     quality.reason = reasons.join("; ");
     quality
 }
@@ -189,6 +195,10 @@ mod tests {
         };
         let begun = |text: &str| Check { beginnings: vec![Some(text.into())], ..row(CheckPart::Agreement) };
         let all = |repeated, text: &str| vec![nonces(64, 0), answers(&"+".repeat(20)), shape(repeated), begun(text)];
+        let screening = answer_quality(&[begun("abxx")], &all(0, "abcd"));
+        assert_eq!((screening.verdict, screening.agreement), (CheckVerdict::NotChecked, Some(0.5)));
+        assert_eq!(screening.reason, "only greedy answers were compared: 50 % as its baseline's");
+        assert_eq!(answer_quality(&[begun("abxx")], &[]).verdict, CheckVerdict::NotChecked);
         let quality = answer_quality(&all(9, "abxx"), &all(0, "abcd"));
         assert_eq!((quality.verdict, quality.warnings.len()), (CheckVerdict::Same, 1));
         assert_eq!(quality.agreement, Some(0.5));

@@ -11,15 +11,16 @@ use crate::rows::words::Stage;
 
 /// Likely times of the parts of a sweep, s.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Parts([f64; 5]);
+struct Parts([f64; 6]);
 
 /// Their titles. Runs are those at given loads.
-const TITLES: [&str; 5] = ["starts", "screen", "searches", "runs", "repeats"];
+const TITLES: [&str; 6] = ["starts", "screen", "searches", "runs", "repeats", "checks"];
 
 impl Parts {
     fn add(&mut self, stage: Option<Stage>, estimate: &Estimate) {
-        let [starts, screen, searches, runs, repeats] = &mut self.0;
+        let [starts, screen, searches, runs, repeats, checks] = &mut self.0;
         *starts += estimate.start.likely_s;
+        *checks += estimate.check.likely_s;
         match stage {
             Some(Stage::Screen) => *screen += estimate.search.likely_s + estimate.run.likely_s,
             Some(Stage::Repeat) => *repeats += estimate.search.likely_s + estimate.run.likely_s,

@@ -40,6 +40,10 @@ pub struct Estimate {
     pub runs: usize,
     /// Time of all other runs.
     pub run: TimeRange,
+    /// Likely number of checks of answers.
+    pub checks: f64,
+    /// Time of all checks, with that of their references.
+    pub check: TimeRange,
     /// True if a latency has no SLA limit, so that one is assumed.
     pub assumed: bool,
 }
@@ -60,6 +64,8 @@ impl Estimate {
             search: sum(|estimate| estimate.search),
             runs: self.runs + other.runs,
             run: sum(|estimate| estimate.run),
+            checks: self.checks + other.checks,
+            check: sum(|estimate| estimate.check),
             assumed: self.assumed || other.assumed,
         }
     }
@@ -67,13 +73,13 @@ impl Estimate {
     /// The likely time in all, s.
     #[must_use]
     pub fn likely_s(&self) -> f64 {
-        self.start.likely_s + self.search.likely_s + self.run.likely_s
+        self.start.likely_s + self.search.likely_s + self.run.likely_s + self.check.likely_s
     }
 
     /// The highest time in all, s.
     #[must_use]
     pub fn most_s(&self) -> f64 {
-        self.start.most_s + self.search.most_s + self.run.most_s
+        self.start.most_s + self.search.most_s + self.run.most_s + self.check.most_s
     }
 
     /// Both in words: `at most 4.0 h, likely 25 min`.
@@ -104,6 +110,11 @@ impl fmt::Display for Estimate {
         }
         if self.runs > 0 {
             parts.push((self.run.likely_s, some(self.runs, "run at a given load", "runs at given loads")));
+        }
+        if self.check.most_s > 0.0 {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of checks")]
+            let checks = (self.checks.round() as usize).max(1);
+            parts.push((self.check.likely_s, some(checks, "check of answers", "checks of answers")));
         }
         // What takes longest comes first.
         parts.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::check_cost::check_cost;
 use super::estimate::{Estimate, TPOT_MS, TTFT_MS, TimeRange};
 use super::search_cost::{LIKELY, Screened, SearchCase, SearchCost, run_s};
 use super::stages::{StageCandidates, later_stages, likely_stages};
@@ -101,6 +102,12 @@ impl Estimator {
                     all.run.add(time.likely_s * part, time.most_s * part);
                 }
             }
+            let check = check_cost(candidate, |prompt, tokens| {
+                let of_scenario = |answer: &AnswerLimits| answer.of_tokens_s(prompt, tokens);
+                self.answers.iter().map(of_scenario).fold(0.0, f64::max)
+            });
+            all.checks += check.checks;
+            all.check.add(check.time.likely_s * part, check.time.most_s * part);
             all.assumed |= self.answers.iter().any(|answer| answer.assumed);
             if at_once > 1 {
                 shared += 1;
@@ -182,6 +189,7 @@ impl Estimator {
             start: range(|estimate| estimate.start),
             search: range(|estimate| estimate.search),
             run: range(|estimate| estimate.run),
+            check: range(|estimate| estimate.check),
             ..likely
         }
     }
@@ -209,6 +217,12 @@ impl Estimator {
 struct AnswerLimits {
     /// The time of one that just meets them, s.
     most_s: f64,
+    /// Its output tokens.
+    tokens: f64,
+    /// The time to its first token, s.
+    first_s: f64,
+    /// Tokens of its prompt.
+    prompt: f64,
     limits: sla::Limits,
     /// They leave the time of an answer open.
     assumed: bool,
@@ -217,11 +231,21 @@ struct AnswerLimits {
 impl AnswerLimits {
     fn of(sla: &Members, scenario: &Scenario) -> Self {
         let members = sla::of_scenario(sla, &scenario.name);
+        let most_s = answer_s(&members, scenario);
         Self {
-            most_s: answer_s(&members, scenario),
+            most_s,
+            tokens: output_tokens(scenario).max(1.0),
+            prompt: f64::from(scenario.input_len).max(1.0),
+            first_s: limit(&members, "ttft").unwrap_or(TTFT_MS).min(most_s * 1000.0) / 1000.0,
             limits: sla::Limits::read(&members).with_floor(),
             assumed: is_assumed(&members),
         }
+    }
+
+    /// The time of an answer of so many tokens to a prompt of so many that just meets them, s: a shorter prompt has its first token
+    /// earlier.
+    fn of_tokens_s(&self, prompt: f64, tokens: f64) -> f64 {
+        self.first_s * (prompt / self.prompt).min(1.0) + (self.most_s - self.first_s) / self.tokens * tokens
     }
 }
 
@@ -237,10 +261,14 @@ fn is_assumed(sla: &Members) -> bool {
     limit(sla, "e2e").is_none() && (limit(sla, "ttft").is_none() || limit(sla, "tpot").is_none())
 }
 
+/// Output tokens of an answer.
+fn output_tokens(scenario: &Scenario) -> f64 {
+    scenario.dataset.as_ref().map_or(f64::from(scenario.output_len), |_| f64::from(scenario.output_len).max(256.0))
+}
+
 /// Time of one answer that just meets the limits, s.
 fn answer_s(sla: &Members, scenario: &Scenario) -> f64 {
-    let tokens =
-        scenario.dataset.as_ref().map_or(f64::from(scenario.output_len), |_| f64::from(scenario.output_len).max(256.0));
+    let tokens = output_tokens(scenario);
     let (ttft, tpot) = (limit(sla, "ttft"), limit(sla, "tpot"));
     let whole = ttft.unwrap_or(TTFT_MS) + tpot.unwrap_or(TPOT_MS) * tokens;
     match (limit(sla, "e2e"), ttft, tpot) {
@@ -299,6 +327,35 @@ mod tests {
         assert_eq!(estimate(Some((2, 1))), (13.0 + 13.0 * (n - 1.0) / 2.0, 25.0 + 25.0 * (n - 1.0) / 2.0 + 12.5));
         // A slot of no use: all need more than it has.
         assert_eq!(estimate(Some((2, 0))), estimate(None));
+    }
+
+    #[test]
+    fn checks_count_and_cost_a_tenth_of_a_search_at_most() {
+        let frameworks = Frameworks::load(&[], &[]).unwrap();
+        let estimate = |check: &Value, space: &Value| {
+            // The scenarios, rates and limits that a new plan begins with.
+            let plan = json!({"model": "m", "sla": {"max_p99_ttft_ms": 2000, "max_p99_tpot_ms": 50}, "check": check,
+                              "frameworks": {"vllm": {"search_space": space}}});
+            let (found, plan) = load(&plan, &CheckContext::only(&frameworks));
+            let plan = plan.unwrap_or_else(|| panic!("{found:?}"));
+            let candidates = round_robin(expand(&plan, &frameworks).unwrap());
+            Estimator::default().estimate(candidates.iter(), &frameworks)
+        };
+        let (alone, five) = (json!({}), json!({"max_num_seqs": [16, 32, 64, 128]}));
+        let without = estimate(&json!("none"), &alone);
+        assert_eq!((without.checks, without.check), (0.0, TimeRange::default()));
+        let one = estimate(&json!("winners"), &alone);
+        assert_eq!((one.checks, one.search), (1.0, without.search));
+        assert!((one.likely_s() - without.likely_s() - one.check.likely_s).abs() < 1e-6);
+        let share = one.check.likely_s / one.search.likely_s;
+        assert!(share <= 0.10, "the check of a winner and its reference take {share} of its search: {one:?}");
+        // The second of two candidates is the better one in every second plan.
+        let some = estimate(&json!("winners"), &five);
+        assert!((some.checks - (1.0 + 1.0 / 2.0 + 1.0 / 3.0 + 1.0 / 4.0 + 1.0 / 5.0)).abs() < 1e-9, "{some:?}");
+        let all = estimate(&json!({"candidates": "all", "questions": 400}), &five);
+        assert!((all.checks - 5.0).abs() < 1e-9 && all.check.likely_s > some.check.likely_s, "{all:?}");
+        let text = some.to_string();
+        assert!(text.contains(" 2 checks of answers ("), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod calibration;
 mod candidate;
 mod change;
+mod check_cost;
 mod cost_table;
 mod estimate;
 mod estimator;

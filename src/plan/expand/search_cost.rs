@@ -9,7 +9,7 @@ use crate::rows::words::SearchedLoad;
 /// Share of the SLA's limits that answers are likely to take.
 pub(super) const LIKELY: f64 = 0.5;
 /// Assumed number of requests that a server processes concurrently.
-const BATCH: f64 = 64.0;
+pub(super) const BATCH: f64 = 64.0;
 /// Number of bursts that find where a search of a wide range begins.
 const BURSTS: f64 = 4.0;
 /// Share of a failing run that it is likely to take before it is cut short.
