@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Slot, Speculation, Substitution,
-};
+use super::{CachePolicy, CheckSettings, Hardware, Load, Members, Scenario, Shared, Slot, Speculation, Substitution};
 use crate::rows::words::{Endpoint, FailureClass, SlotPart, Stage, Status, Strategy};
 
 /// A `candidate` row: everything that bench-serve and bench-load need to know.
