@@ -8,7 +8,7 @@ use crate::base::version::VERSION;
 const AFTER: &str = "\
 Examples:
   bench-sim --port 8000 --max-num-seqs 32
-  bench-sim --spec-tokens 3 --spec-acceptance 0.7     speculative decoding, 1 + 0.7 + 0.49 + 0.343 tokens a step
+  bench-sim --port 8000 --spec-tokens 3 --spec-acceptance 0.7     speculative decoding, 1 + 0.7 + 0.49 + 0.343 tokens a step
   curl -N http://127.0.0.1:8000/v1/completions -d '{\"prompt\": \"one two\", \"max_tokens\": 8, \"stream\": true}'
   bench-load --url http://127.0.0.1:8000 --scenario chat=200:40 --concurrency 4
 

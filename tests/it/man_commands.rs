@@ -49,8 +49,9 @@ const NEEDS: [(&str, &str); 5] = [
     ("sha256sum test.jsonl", "the file from the network"),
 ];
 /// Answers other than 0 that a command of a page gives here.
-const ANSWERS: [(&str, i32, &str); 5] = [
+const ANSWERS: [(&str, i32, &str); 6] = [
     ("--rate 4 --sla", 1, "on a busy host the client falls behind its schedule"),
+    ("--deploy --as systemd", 2, "of two prompts, each scenario may have a winner of its own"),
     ("bench-sweep --stop", 1, "no sweep runs any more"),
     ("bench-sweep quickstart", 4, "the second time everything is measured"),
     ("bench-sweep plan.yaml --fit", 4, "an earlier command has measured everything"),
