@@ -20,7 +20,7 @@ use crate::harness::{Mark, finish, kill, program, rows_in, run, say, wait_until}
 const PLAN: &str = "\
 model: engines/llama-cpp/model/tiny.gguf
 hardware: {gpu_count: 0}
-dataset: {num_prompts: 200, scenario_names: [s], input_len: [32], output_len: [64]}
+dataset: {num_prompts: 80, scenario_names: [s], input_len: [32], output_len: [32]}
 benchmark: {max_concurrency: [4], warmup_requests: 2}
 search: {max_candidates_per_framework: 100}
 frameworks:

@@ -171,7 +171,8 @@ fn no_text_of_a_result_comes_out_in_a_report() {
     for format in ["md", "table", "csv", "html"] {
         let report = rank(&["--format", format]);
         clean(&report, format);
-        assert!(report.contains("[REDACTED:") || report.contains("REDACTED"), "{format}");
+        // A terminal has room for a few of the rankings only.
+        assert!(format == "table" || report.contains("REDACTED"), "{format}");
     }
     clean(&rank(&["--baseline", "results.jsonl"]), "--baseline");
     // Rows for programs keep what joins them.

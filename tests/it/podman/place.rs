@@ -181,9 +181,10 @@ impl Sshd {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv PATH={path}\n",
+             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv PATH={path}{}\n",
             file("host_key"),
-            file("user_key.pub")
+            file("user_key.pub"),
+            own_podman()
         );
         std::fs::write(file("sshd_config"), config).unwrap();
         let mut command = Command::new(program);
@@ -205,4 +206,10 @@ impl Drop for Sshd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The variables by which Podman finds settings of its own, for a session of sshd.
+fn own_podman() -> String {
+    let set = |name: &str| Some(format!(" {name}={}", std::env::var(name).ok()?));
+    ["CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"].into_iter().filter_map(set).collect()
 }
