@@ -9,7 +9,7 @@ use std::fs::File;
 use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Receiver;
 
 use super::news::NEWS;
 use crate::base::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::base::notice::Notice;
 use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::Slot;
 use crate::rows::row::Row;
-use crate::system::process::copies::{CopyEvent, CopyStarter, ProgramCopy, TASK_END};
+use crate::system::process::copies::{CopyEvent, CopyStarter, ProgramCopies, TASK_END};
 use crate::system::process::reader_left;
 use crate::system::process::signals::Signals;
 
@@ -32,27 +32,20 @@ struct WaitingServer {
     has_ended: bool,
 }
 
-#[derive(Default)]
-struct JobState {
-    copy: Option<ProgramCopy>,
-    /// The server that it drives.
-    server: Option<String>,
-}
-
 /// Hands servers to copies of bench-load.
 pub struct LoadJobs<'a> {
     notice: &'a Notice,
     out: RowWriter<File>,
     signals: Signals,
     signal: Option<Signal>,
-    jobs: Vec<JobState>,
+    copies: ProgramCopies,
+    /// The server that each copy drives.
+    servers: Vec<Option<String>>,
     waiting: VecDeque<WaitingServer>,
     /// What copies have told so far, for those that start later.
     told: Vec<String>,
     /// A copy that did its work reported errors.
     failed: bool,
-    send: Sender<(usize, CopyEvent)>,
-    events: Receiver<(usize, CopyEvent)>,
 }
 
 impl<'a> LoadJobs<'a> {
@@ -61,20 +54,17 @@ impl<'a> LoadJobs<'a> {
     /// # Errors
     /// When signals cannot be received.
     pub fn new(jobs: usize, out: RowWriter<File>, notice: &'a Notice) -> Result<Self> {
-        let (send, events) = channel(WAITING);
-        let jobs = (0..jobs).map(|_| JobState::default()).collect();
         let (waiting, told) = (VecDeque::new(), Vec::new());
         Ok(Self {
             notice,
             out,
             signals: Signals::listen()?,
             signal: None,
-            jobs,
+            copies: ProgramCopies::new(jobs, WAITING),
+            servers: vec![None; jobs],
             waiting,
             told,
             failed: false,
-            send,
-            events,
         })
     }
 
@@ -99,10 +89,9 @@ impl<'a> LoadJobs<'a> {
             self.give_waiting()?;
             if is_over && self.waiting.is_empty() {
                 // No end of a server comes any more.
-                self.jobs.iter_mut().filter_map(|job| job.copy.as_mut()).for_each(ProgramCopy::close);
+                self.copies.close();
             }
-            let is_left = self.jobs.iter().all(|job| job.copy.is_none());
-            if is_left && (self.signal.is_some() || (is_over && self.waiting.is_empty())) {
+            if self.copies.all_ended() && (self.signal.is_some() || (is_over && self.waiting.is_empty())) {
                 return Ok(self.signal);
             }
             tokio::select! {
@@ -110,13 +99,10 @@ impl<'a> LoadJobs<'a> {
                 signal = self.signals.next() => {
                     self.signal = Some(signal);
                     self.waiting.clear();
-                    self.jobs.iter().filter_map(|job| job.copy.as_ref()).for_each(|copy| copy.signal(signal));
+                    self.copies.signal(signal);
                 }
                 () = reader_left(self.out.sink()) => return Ok(self.signal),
-                event = self.events.recv() => match event {
-                    Some((number, event)) => self.take(number, event)?,
-                    None => return Ok(self.signal),
-                },
+                (number, event) = self.copies.next() => self.take(number, event)?,
                 row = rows.recv(), if !is_over => match row {
                     Some(row) => self.row(&row?.0)?,
                     None => {
@@ -138,7 +124,7 @@ impl<'a> LoadJobs<'a> {
                         "a claimed candidate (bench-expand --claim) needs a bench-load without --jobs",
                     ));
                 }
-                enough_jobs(row, self.jobs.len())?;
+                enough_jobs(row, self.servers.len())?;
                 // As a single bench-load: what comes after a signal is not begun.
                 if self.signal.is_none() {
                     let has_ended = row.get("endpoint").is_some_and(|endpoint| endpoint.get("lease").is_none());
@@ -147,9 +133,8 @@ impl<'a> LoadJobs<'a> {
                 Ok(())
             }
             Some("server_end") => {
-                if let Some(copy) =
-                    self.jobs.iter().find(|job| job.server.as_deref() == Some(id)).and_then(|job| job.copy.as_ref())
-                {
+                let index = self.servers.iter().position(|server| server.as_deref() == Some(id));
+                if let Some(copy) = index.and_then(|index| self.copies.get(index)) {
                     copy.give(row.line());
                     copy.give(TASK_END.into());
                 } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id == id) {
@@ -167,26 +152,19 @@ impl<'a> LoadJobs<'a> {
     /// The input has ended: servers whose end has not come have none.
     fn no_more_rows(&mut self) {
         self.waiting.iter_mut().for_each(|waiting| waiting.has_ended = true);
-        let busy = self.jobs.iter().filter(|job| job.server.is_some()).filter_map(|job| job.copy.as_ref());
-        busy.for_each(|copy| copy.give(TASK_END.into()));
+        let busy = self.servers.iter().enumerate().filter(|(_, server)| server.is_some());
+        busy.filter_map(|(index, _)| self.copies.get(index)).for_each(|copy| copy.give(TASK_END.into()));
     }
 
     /// Gives servers that wait to copies that have none.
     fn give_waiting(&mut self) -> Result<()> {
-        while let Some(index) =
-            self.jobs.iter().position(|job| job.server.is_none()).filter(|_| !self.waiting.is_empty())
-        {
+        while let Some(index) = self.servers.iter().position(Option::is_none).filter(|_| !self.waiting.is_empty()) {
             let Some(waiting) = self.waiting.pop_front() else { return Ok(()) };
-            let job = &mut self.jobs[index];
-            if job.copy.is_none() {
-                let copy = CopyStarter::new(&["--copy"])?.start(index, &self.send)?;
-                self.told.iter().for_each(|line| copy.give(line.clone()));
-                job.copy = Some(copy);
-            }
-            job.server = Some(waiting.id);
+            let told: &[String] = if self.copies.get(index).is_some() { &[] } else { &self.told };
+            let copy = self.copies.started(index, || CopyStarter::new(&["--copy"]))?;
+            self.servers[index] = Some(waiting.id);
             let end = waiting.has_ended.then(|| TASK_END.to_string());
-            let lines = waiting.lines.into_iter().chain(end);
-            job.copy.iter().for_each(|copy| lines.clone().for_each(|line| copy.give(line)));
+            told.iter().cloned().chain(waiting.lines).chain(end).for_each(|line| copy.give(line));
         }
         Ok(())
     }
@@ -199,30 +177,22 @@ impl<'a> LoadJobs<'a> {
                 Ok(())
             }
             CopyEvent::Row(line) if line == TASK_END => {
-                self.jobs[index].server = None;
+                self.servers[index] = None;
                 Ok(())
             }
             CopyEvent::Row(line) if is_news(&line) => {
-                let others = self.jobs.iter().enumerate().filter(|(other, _)| *other != index);
-                others.filter_map(|(_, job)| job.copy.as_ref()).for_each(|copy| copy.give(line.clone()));
+                self.copies.others(index).for_each(|copy| copy.give(line.clone()));
                 self.told.push(line);
                 Ok(())
             }
-            CopyEvent::Row(line) => self.write(line),
+            CopyEvent::Row(line) => write_row(&mut self.out, line),
             CopyEvent::Ended(status) => self.ended(index, status),
         }
     }
 
-    fn write(&mut self, mut line: String) -> Result<()> {
-        line.push('\n');
-        self.out.write_whole(line.as_bytes())
-    }
-
     /// A copy has ended: as it was asked to, or something is wrong.
     fn ended(&mut self, index: usize, status: ExitStatus) -> Result<()> {
-        let job = &mut self.jobs[index];
-        job.copy = None;
-        let server = job.server.take();
+        let server = self.servers[index].take();
         self.failed |= !status.success();
         match server {
             Some(server) if self.signal.is_none() && status.code().is_none() => {
@@ -234,30 +204,15 @@ impl<'a> LoadJobs<'a> {
 
     /// Stops all copies with a signal, and passes on what they still write.
     async fn end(&mut self, signal: Signal) -> Result<()> {
-        for copy in self.jobs.iter_mut().filter_map(|job| job.copy.as_mut()) {
-            copy.close();
-            copy.signal(signal);
-        }
-        let mut written = Ok(());
-        while self.jobs.iter().any(|job| job.copy.is_some()) {
-            let Some((index, event)) = self.events.recv().await else { return written };
-            let done = match event {
-                CopyEvent::Ended(_) => {
-                    self.jobs[index].copy = None;
-                    Ok(())
-                }
-                CopyEvent::Row(line) if line == TASK_END || is_news(&line) => Ok(()),
-                CopyEvent::Row(line) => self.write(line),
-                CopyEvent::Said(line) => {
-                    self.notice.relay(&line);
-                    Ok(())
-                }
-            };
-            // Of those that are left it is read all the same: they must not wait for it.
-            written = written.and(done);
-        }
-        written
+        let out = &mut self.out;
+        let write = |line: String| if is_news(&line) { Ok(()) } else { write_row(out, line) };
+        self.copies.end(signal, self.notice, write).await
     }
+}
+
+fn write_row(out: &mut RowWriter<File>, mut line: String) -> Result<()> {
+    line.push('\n');
+    out.write_whole(line.as_bytes())
 }
 
 fn is_news(line: &str) -> bool {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Receiver;
 
 use super::earlier::EarlierStarts;
 use super::events::{CandidateEvents, ServeProgress};
@@ -24,7 +24,7 @@ use crate::rows::jsonl::{RowPlace, RowWriter};
 use crate::rows::kinds::Candidate;
 use crate::rows::row::Row;
 use crate::rows::words::FailureClass;
-use crate::system::process::copies::{CopyEvent, CopyStarter, ProgramCopy, TASK_END};
+use crate::system::process::copies::{CopyEvent, CopyStarter, ProgramCopies, TASK_END};
 use crate::system::process::reader_left;
 use crate::system::process::signals::Signals;
 use crate::system::stop_file;
@@ -41,14 +41,6 @@ struct NextCandidate {
     how: SlotUse,
 }
 
-/// One slot.
-#[derive(Default)]
-struct SlotState {
-    copy: Option<ProgramCopy>,
-    /// How the candidate that it serves uses the slots.
-    busy: Option<SlotUse>,
-}
-
 /// Serves candidates in the slots of a plan.
 pub struct SlotBoard<'a> {
     plan: &'a SlotPlan,
@@ -58,7 +50,9 @@ pub struct SlotBoard<'a> {
     signals: Signals,
     begun: Instant,
     starts: EarlierStarts,
-    slots: Vec<SlotState>,
+    copies: ProgramCopies,
+    /// Of each slot, how the candidate that it serves uses the slots.
+    busy: Vec<Option<SlotUse>>,
     /// How the copies that run were started: for one candidate with all GPUs, for servers that wait for each other, or else.
     arrangement: SlotUse,
     next: Option<NextCandidate>,
@@ -66,8 +60,6 @@ pub struct SlotBoard<'a> {
     held: Vec<Row>,
     models_started: BTreeSet<String>,
     so_far: ServeProgress,
-    send: Sender<(usize, CopyEvent)>,
-    events: Receiver<(usize, CopyEvent)>,
 }
 
 impl<'a> SlotBoard<'a> {
@@ -82,8 +74,7 @@ impl<'a> SlotBoard<'a> {
         options: &'a ServeOptions,
         notice: &'a Notice,
     ) -> Result<Self> {
-        let (send, events) = channel(WAITING);
-        let slots = plan.slots.slots().iter().map(|_| SlotState::default()).collect();
+        let slots = plan.slots.slots().len();
         Ok(Self {
             plan,
             options,
@@ -92,14 +83,13 @@ impl<'a> SlotBoard<'a> {
             signals: Signals::listen()?,
             begun: Instant::now(),
             starts,
-            slots,
+            copies: ProgramCopies::new(slots, WAITING),
+            busy: vec![None; slots],
             arrangement: SlotUse::Beside,
             next: None,
             held: Vec::new(),
             models_started: BTreeSet::new(),
             so_far: ServeProgress::default(),
-            send,
-            events,
         })
     }
 
@@ -127,20 +117,16 @@ impl<'a> SlotBoard<'a> {
             }
             self.give_next()?;
             self.lease_together(is_over)?;
-            let is_idle = self.slots.iter().all(|slot| slot.busy.is_none());
-            if is_over && self.next.is_none() && is_idle {
-                self.slots.iter_mut().filter_map(|slot| slot.copy.as_mut()).for_each(ProgramCopy::close);
-                if self.slots.iter().all(|slot| slot.copy.is_none()) {
+            if is_over && self.next.is_none() && self.is_idle() {
+                self.copies.close();
+                if self.copies.all_ended() {
                     return Ok(None);
                 }
             }
             tokio::select! {
                 biased;
                 signal = self.signals.next() => return Ok(Some(signal)),
-                event = self.events.recv() => match event {
-                    Some((number, event)) => self.take(number, event)?,
-                    None => return Ok(None),
-                },
+                (number, event) = self.copies.next() => self.take(number, event)?,
                 () = reader_left(self.out.sink()) => return Ok(None),
                 row = rows.recv(), if self.next.is_none() && !is_over => match row {
                     Some(row) => self.read(row?)?,
@@ -178,10 +164,14 @@ impl<'a> SlotBoard<'a> {
         self.out.write(&rows::skipped(row, class, why))
     }
 
+    fn is_idle(&self) -> bool {
+        self.busy.iter().all(Option::is_none)
+    }
+
     /// Gives the next candidate to a slot, if one is free for it.
     fn give_next(&mut self) -> Result<()> {
         let Some(how) = self.next.as_ref().map(|next| next.how) else { return Ok(()) };
-        let is_idle = self.slots.iter().all(|slot| slot.busy.is_none());
+        let is_idle = self.is_idle();
         let wanted = match how {
             SlotUse::Beside | SlotUse::Alone => SlotUse::Beside,
             SlotUse::All | SlotUse::Together => how,
@@ -189,18 +179,18 @@ impl<'a> SlotBoard<'a> {
         if self.arrangement != wanted {
             // Their GPUs are locked, or they do not wait long enough: others take their places.
             if is_idle {
-                self.slots.iter_mut().filter_map(|slot| slot.copy.as_mut()).for_each(ProgramCopy::close);
+                self.copies.close();
             }
-            if !self.slots.iter().all(|slot| slot.copy.is_none()) {
+            if !self.copies.all_ended() {
                 return Ok(());
             }
             self.arrangement = wanted;
         }
-        let is_alone = |slot: &SlotState| matches!(slot.busy, Some(SlotUse::Alone | SlotUse::All));
+        let is_alone = |busy: &Option<SlotUse>| matches!(busy, Some(SlotUse::Alone | SlotUse::All));
         let free = match how {
             SlotUse::Alone | SlotUse::All => is_idle.then_some(0),
-            SlotUse::Beside | SlotUse::Together if self.slots.iter().any(is_alone) => None,
-            SlotUse::Beside | SlotUse::Together => self.slots.iter().position(|slot| slot.busy.is_none()),
+            SlotUse::Beside | SlotUse::Together if self.busy.iter().any(is_alone) => None,
+            SlotUse::Beside | SlotUse::Together => self.busy.iter().position(Option::is_none),
         };
         match (free, self.next.take()) {
             (Some(index), Some(next)) => self.give(index, next),
@@ -229,17 +219,11 @@ impl<'a> SlotBoard<'a> {
         if let Some(deadline) = left.and_then(|left| Timestamp::now().checked_add(left).ok()) {
             row.set("deadline", deadline.to_string());
         }
-        if self.slots[index].copy.is_none() {
-            let patience = if how == SlotUse::Together { TOGETHER_S } else { "0" };
-            let starter = CopyStarter::new(&["--copy", patience])?;
-            self.slots[index].copy = Some(starter.start(index, &self.send)?);
-        }
-        let slot = &mut self.slots[index];
-        slot.busy = Some(how);
-        slot.copy.iter().for_each(|copy| {
-            copy.give(row.line());
-            copy.give(TASK_END.into());
-        });
+        let patience = if how == SlotUse::Together { TOGETHER_S } else { "0" };
+        let copy = self.copies.started(index, || CopyStarter::new(&["--copy", patience]))?;
+        self.busy[index] = Some(how);
+        copy.give(row.line());
+        copy.give(TASK_END.into());
         Ok(())
     }
 
@@ -258,7 +242,7 @@ impl<'a> SlotBoard<'a> {
                 Ok(())
             }
             CopyEvent::Row(line) if line == TASK_END => {
-                self.slots[index].busy = None;
+                self.busy[index] = None;
                 Ok(())
             }
             CopyEvent::Row(line) if EarlierStarts::may_be(&line) => self.row(index, Row::parse(&line)?),
@@ -277,7 +261,7 @@ impl<'a> SlotBoard<'a> {
             }
         }
         self.starts.take_now(&row)?;
-        if row.record() == Some("server") && self.slots[index].busy == Some(SlotUse::Together) {
+        if row.record() == Some("server") && self.busy[index] == Some(SlotUse::Together) {
             self.held.push(row);
             return Ok(());
         }
@@ -289,9 +273,9 @@ impl<'a> SlotBoard<'a> {
 
     /// Writes the rows of the servers of a slot check at once, when all of them are ready that will be.
     fn lease_together(&mut self, is_over: bool) -> Result<()> {
-        let busy = self.slots.iter().filter(|slot| slot.busy == Some(SlotUse::Together)).count();
+        let busy = self.busy.iter().filter(|busy| **busy == Some(SlotUse::Together)).count();
         let next = self.next.as_ref().map(|next| next.how);
-        let more = busy < self.slots.len() && (next == Some(SlotUse::Together) || (next.is_none() && !is_over));
+        let more = busy < self.busy.len() && (next == Some(SlotUse::Together) || (next.is_none() && !is_over));
         if self.held.is_empty() || self.held.len() < busy || more {
             return Ok(());
         }
@@ -300,9 +284,7 @@ impl<'a> SlotBoard<'a> {
 
     /// A copy has ended: as it was asked to, or something is wrong.
     fn ended(&mut self, index: usize, status: ExitStatus) -> Result<()> {
-        let slot = &mut self.slots[index];
-        slot.copy = None;
-        let busy = slot.busy.take();
+        let busy = self.busy[index].take();
         if status.success() && (busy.is_none() || stop_file::is_asked()) {
             return Ok(());
         }
@@ -312,28 +294,9 @@ impl<'a> SlotBoard<'a> {
 
     /// Stops all copies with a signal, and passes on what they still write.
     async fn end(&mut self, signal: Signal) -> Result<()> {
-        let mut written = std::mem::take(&mut self.held).iter().try_for_each(|row| self.out.write(row));
-        for copy in self.slots.iter_mut().filter_map(|slot| slot.copy.as_mut()) {
-            copy.close();
-            copy.signal(signal);
-        }
-        while self.slots.iter().any(|slot| slot.copy.is_some()) {
-            let Some((index, event)) = self.events.recv().await else { return written };
-            let done = match event {
-                CopyEvent::Ended(_) => {
-                    self.slots[index].copy = None;
-                    Ok(())
-                }
-                CopyEvent::Row(line) if line == TASK_END => Ok(()),
-                CopyEvent::Row(line) => self.out.write_line(&line),
-                CopyEvent::Said(line) => {
-                    self.notice.relay(&line);
-                    Ok(())
-                }
-            };
-            // Of those that are left it is read all the same: they must not wait for it.
-            written = written.and(done);
-        }
-        written
+        let written = std::mem::take(&mut self.held).iter().try_for_each(|row| self.out.write(row));
+        let out = &mut self.out;
+        let ended = self.copies.end(signal, self.notice, |line| out.write_line(&line)).await;
+        written.and(ended)
     }
 }

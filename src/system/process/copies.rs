@@ -13,10 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use super::bound;
 use crate::base::error::{Context, Error, Result};
+use crate::base::notice::Notice;
 
 /// A row that is written behind those of one task: once it comes back, the copy has done all of them. Rows of unknown kinds pass
 /// through these programs unchanged and in order.
@@ -61,7 +62,7 @@ impl CopyStarter {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&self, number: usize, events: &Sender<(usize, CopyEvent)>) -> Result<ProgramCopy> {
+    fn start(&self, number: usize, events: &Sender<(usize, CopyEvent)>) -> Result<ProgramCopy> {
         let mut command = Command::from(bound::command(&self.this, &self.this.clone().into_os_string()));
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().context("cannot start a copy of this program")?;
@@ -91,13 +92,102 @@ impl ProgramCopy {
     }
 
     /// Ends its input: it ends when it has done what it was given.
-    pub fn close(&mut self) {
+    fn close(&mut self) {
         self.rows = None;
     }
 
     /// Sends it a signal. It must not have ended: its process id may be another's by then.
-    pub fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         let _ = kill(self.pid, signal);
+    }
+}
+
+/// The copies of this program, by their numbers.
+#[derive(Debug)]
+pub struct ProgramCopies {
+    copies: Vec<Option<ProgramCopy>>,
+    send: Sender<(usize, CopyEvent)>,
+    events: Receiver<(usize, CopyEvent)>,
+}
+
+impl ProgramCopies {
+    /// None of `number` copies, of whose events at most `waiting` wait to be taken.
+    #[must_use]
+    pub fn new(number: usize, waiting: usize) -> Self {
+        let (send, events) = channel(waiting);
+        Self { copies: (0..number).map(|_| None).collect(), send, events }
+    }
+
+    /// The copy of this number, which is started if it does not run.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn started(&mut self, number: usize, starter: impl FnOnce() -> Result<CopyStarter>) -> Result<&ProgramCopy> {
+        let copy = match self.copies[number].take() {
+            Some(copy) => copy,
+            None => starter()?.start(number, &self.send)?,
+        };
+        Ok(self.copies[number].insert(copy))
+    }
+
+    /// The copy of this number, if it runs.
+    #[must_use]
+    pub fn get(&self, number: usize) -> Option<&ProgramCopy> {
+        self.copies[number].as_ref()
+    }
+
+    /// True if no copy runs.
+    #[must_use]
+    pub fn all_ended(&self) -> bool {
+        self.copies.iter().all(Option::is_none)
+    }
+
+    /// Those that run, but not this one.
+    pub fn others(&self, number: usize) -> impl Iterator<Item = &ProgramCopy> {
+        self.copies.iter().enumerate().filter(move |(other, _)| *other != number).filter_map(|(_, copy)| copy.as_ref())
+    }
+
+    /// Ends the input of all.
+    pub fn close(&mut self) {
+        self.copies.iter_mut().flatten().for_each(ProgramCopy::close);
+    }
+
+    /// Sends all a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.copies.iter().flatten().for_each(|copy| copy.signal(signal));
+    }
+
+    /// What one of them does next, with its number. It can be cancelled.
+    pub async fn next(&mut self) -> (usize, CopyEvent) {
+        let Some((number, event)) = self.events.recv().await else { return std::future::pending().await };
+        if matches!(event, CopyEvent::Ended(_)) {
+            self.copies[number] = None;
+        }
+        (number, event)
+    }
+
+    /// Stops all with a signal, and passes on what they still say; `write` takes the rows that they still write.
+    ///
+    /// # Errors
+    /// The first of `write`.
+    pub async fn end(
+        &mut self,
+        signal: Signal,
+        notice: &Notice,
+        mut write: impl FnMut(String) -> Result<()>,
+    ) -> Result<()> {
+        self.close();
+        self.signal(signal);
+        let mut written = Ok(());
+        while !self.all_ended() {
+            match self.next().await.1 {
+                // They must not wait for a reader that has left: what they write is read all the same.
+                CopyEvent::Row(line) if line != TASK_END => written = written.and(write(line)),
+                CopyEvent::Said(line) => notice.relay(&line),
+                CopyEvent::Row(_) | CopyEvent::Ended(_) => {}
+            }
+        }
+        written
     }
 }
 
