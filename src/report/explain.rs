@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::columns::columns;
 use super::md::{escape, put, table, terminals};
-use super::text::{answer, candidate, changes, commands, load, number, plain};
+use super::text::{answer, candidate, commands, load, number, plain};
 use super::{next, note};
 use crate::base::error::{Error, Result};
 use crate::metrics::compare::compare;
@@ -23,7 +23,7 @@ pub fn explain(ranking: &Ranking, name: &str) -> Result<String> {
     let entry = find(ranking, name, "--explain")?;
     let mut out = String::new();
     put(&mut out, &format!("# {}\n", escape(&plain(&candidate(entry), true))));
-    if changes(entry) != *entry.candidate_id {
+    if entry.label() != *entry.candidate_id {
         put(&mut out, &format!("Candidate {}.", escape(&plain(&entry.candidate_id, false))));
     }
     for group in &ranking.groups {

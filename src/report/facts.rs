@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::note;
-use super::text::{changes, load};
+use super::text::load;
 use crate::rank::{Entry, Group, RankedCandidate, Ranking, TokenLength, Trial};
 
 /// Maximum number of candidates and trials whose prompts are read, per group.
@@ -128,7 +128,7 @@ pub fn rejected(ranking: &Ranking) -> impl Iterator<Item = [String; 6]> {
             class => format!("{} ({class})", r.how),
         };
         let id = r.entry.candidate_id.to_string();
-        [r.entry.framework.to_string(), changes(&r.entry), what, place, r.why.clone(), id]
+        [r.entry.framework.to_string(), r.entry.label(), what, place, r.why.clone(), id]
     })
 }
 
@@ -137,7 +137,7 @@ pub fn trial_name(trial: Option<&Trial>) -> String {
     let Some(trial) = trial else { return "none".into() };
     let load = load(trial);
     let at = if load.is_empty() { String::new() } else { format!(" at {load}") };
-    format!("{}{at}", changes(trial.entry()))
+    format!("{}{at}", trial.entry().label())
 }
 
 /// Files of the candidates shown: the best of each framework, and those not selected. Candidate, role, path.

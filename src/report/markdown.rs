@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::columns::{Column, columns};
 use super::md::{MOST_ROWS, cell, escape, put, table, table_of, terminals};
-use super::text::{
-    BIND, NO_COMMAND, answer, candidate, changes, commands as commands_of, load, number, plain, verdict,
-};
+use super::text::{BIND, NO_COMMAND, answer, candidate, commands as commands_of, load, number, plain, verdict};
 use super::{Report, capacity, caveat, facts, handoff, note};
 use crate::rank::{Decision, Group, RankedCandidate, Ranking, Score, Trial};
 
@@ -149,7 +147,7 @@ fn strs(head: &[String]) -> Vec<&str> {
 
 fn words(trial: &Trial) -> [String; 3] {
     let entry = trial.entry();
-    [entry.framework.to_string(), changes(entry), load(trial)]
+    [entry.framework.to_string(), entry.label(), load(trial)]
 }
 
 fn best(out: &mut String, ranking: &Ranking) {

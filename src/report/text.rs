@@ -47,12 +47,6 @@ pub fn answer(passed: Option<bool>) -> &'static str {
     }
 }
 
-/// The flags that a candidate changes, and a forced acceptance length; its id if the row does not list its flags.
-#[must_use]
-pub fn changes(entry: &Entry) -> String {
-    entry.label()
-}
-
 /// What to change in a server command for a deployment; printed once per report.
 pub const BIND: &str = "A server command binds the address after --host (127.0.0.1: only this host) and the port after --port: change both for a \
                         deployment. It serves the model under the plan's name: change that, too, if your clients use another one. Relative \
@@ -75,7 +69,7 @@ pub fn commands(entry: &Entry) -> Vec<String> {
 /// The candidate as text: `vllm baseline`, `vllm max_num_seqs=64`.
 #[must_use]
 pub fn candidate(entry: &Entry) -> String {
-    format!("{} {}", entry.framework, changes(entry))
+    format!("{} {}", entry.framework, entry.label())
 }
 
 /// The load point and how it was chosen: `4.2 req/s (searched, 4.6 fails)`, `concurrency 8 (3 repeats)`.

@@ -5,7 +5,7 @@ use super::table::{HtmlCell, HtmlRow, table};
 use super::{knobs, margins, pareto, spread, throughput, top};
 use crate::rank::{Decision, Group, RankBy, RankedCandidate, Ranking, Trial};
 use crate::report::columns::columns;
-use crate::report::text::{changes, load};
+use crate::report::text::load;
 use crate::report::{markdown, note};
 
 /// The verdict on the SLA, with a symbol.
@@ -36,7 +36,7 @@ pub fn cells(trial: &Trial, ranking: &Ranking, chip: &str) -> Vec<HtmlCell> {
     let id = escape(&crate::report::text::plain(&entry.candidate_id, false));
     let name = format!("<span title=\"{id}\">{}</span>{chip}", line(&entry.framework));
     let mut cells =
-        vec![HtmlCell::html(name), HtmlCell::text(&changes(entry)), HtmlCell::text(&load(trial)), verdict(trial)];
+        vec![HtmlCell::html(name), HtmlCell::text(&entry.label()), HtmlCell::text(&load(trial)), verdict(trial)];
     cells.extend((ranking.options.by != RankBy::REQUESTS).then(|| HtmlCell::number(trial.keys().by)));
     cells.extend(columns(ranking).into_iter().map(|column| {
         let (value, text) = column.figure.shown(trial);
