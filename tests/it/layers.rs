@@ -333,3 +333,20 @@ fn every_file_of_tests_is_in_a_crate() {
         );
     }
 }
+
+/// The folders at the top of the repository.
+const TOP: [&str; 8] = ["benches", "configs", "docs", "fuzz", "man", "scripts", "src", "tests"];
+
+#[test]
+fn the_top_of_the_repository_has_few_folders() {
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
+    let folders = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
+    let names: BTreeSet<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let wrong: Vec<&String> = names
+        .iter()
+        .filter(|name| !name.starts_with('.') && !ignored.lines().any(|line| line == format!("/{name}/")))
+        .filter(|name| !TOP.contains(&name.as_str()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?} at the top: what is it part of?");
+    assert!(TOP.iter().all(|name| names.contains(*name)), "{names:?}");
+}

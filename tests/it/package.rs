@@ -193,7 +193,7 @@ fn one_file_is_all_programs_of_a_sweep() {
         for name in names() {
             match link {
                 true => symlink("serving-bench", bin.join(name)).unwrap(),
-                false => drop(fs::copy(root().join("packaging/program"), bin.join(name)).unwrap()),
+                false => drop(fs::copy(root().join("scripts/packaging/program"), bin.join(name)).unwrap()),
             }
         }
         write_plan(folder.path(), PLAN);

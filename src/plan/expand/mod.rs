@@ -217,6 +217,16 @@ mod tests {
         assert_eq!(Value::Object(all.never_tried), json!({"a": [3]}));
     }
 
+    #[test]
+    fn nothing_to_search_leaves_the_baseline() {
+        for strategy in ["baseline_first_bounded_product", "one_at_a_time", "pairwise", "random"] {
+            let search = json!({"max_candidates_per_framework": 1, "strategy": strategy});
+            let all = expanded(&json!({}), &json!({}), &search);
+            let [baseline] = &all.candidates[..] else { panic!("{strategy}: {:?}", all.candidates) };
+            assert!(baseline.search.baseline && baseline.server.flags.is_empty(), "{strategy}: {baseline:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn baseline_first_bounded_and_without_duplicates(

@@ -257,6 +257,7 @@ mod tests {
             ("# a plan\nmodel: m\nframeworks:\n  sim: {}\n", "YAML"),
             ("a,b,c\n1,2,3\n", "CSV"),
             ("{\n  \"a\": 1\n}\n", "one JSON document"),
+            ("[\n\u{e}", "one JSON document"),
         ] {
             let mut reader = RowReader::new(text.as_bytes(), "f");
             let error = reader.next(&Notice::new("test", true)).unwrap_err().to_string();
