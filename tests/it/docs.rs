@@ -29,27 +29,35 @@ fn code(page: &str) -> Vec<String> {
     pieces
 }
 
-/// The programs of ours that a piece of code starts, with their long flags.
-fn flags(piece: &str) -> Vec<(String, BTreeSet<String>)> {
-    let commands = piece.split('|').filter_map(|command| {
-        let mut words = command.split_whitespace().skip_while(|word| !word.starts_with("bench-"));
-        let name = words.next()?.to_string();
-        // What follows `--` belongs to another program.
-        let own = words.take_while(|word| *word != "--");
-        let long = own.filter(|word| word.starts_with("--"));
-        Some((name, long.map(|word| word.split('=').next().unwrap_or_default().to_string()).collect()))
-    });
-    commands.collect()
+/// A program of ours and the long flags that a command gives it.
+pub type Call = (String, BTreeSet<String>);
+
+/// The programs of ours that a piece of code or a line of text names, with the long flags behind each.
+pub fn calls(text: &str) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    let mut open = false;
+    for word in text.split_whitespace() {
+        let word = word.trim_start_matches(['(', '<', '>', '$', '"']);
+        let bare = word.trim_end_matches(['.', ',', ';', ':', ')', '"', '`']);
+        if bare.starts_with("bench-") && root().join(format!("src/bin/{bare}.rs")).exists() {
+            calls.push((bare.to_string(), BTreeSet::new()));
+            open = true;
+        } else if let (true, true, Some((_, flags))) =
+            (open, bare.len() > 2 && bare.starts_with("--"), calls.last_mut())
+        {
+            flags.insert(bare.split(['=', '[']).next().unwrap_or_default().to_string());
+        }
+        // What follows belongs to another program, or to the next clause.
+        open &= !["--", "|", "||", "&&", "&"].contains(&word) && !word.ends_with([';', '.', ',', ')']);
+    }
+    calls
 }
 
 /// Panics if a command names a flag that its program of ours does not have; how many flags it names.
 pub fn assert_flags_exist(place: &str, command: &str) -> usize {
     static HELPS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     let mut seen = 0;
-    for (name, named) in flags(command) {
-        if !root().join(format!("src/bin/{name}.rs")).exists() {
-            continue;
-        }
+    for (name, named) in calls(command) {
         let ask = || run(program(&name).arg("--help"), "").expect(0).stdout;
         let help = HELPS.lock().unwrap().entry(name.clone()).or_insert_with(ask).clone();
         let words: BTreeSet<&str> = help.split([' ', ',', '[', ']', '\n', ':']).collect();

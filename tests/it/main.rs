@@ -32,6 +32,7 @@ mod man;
 mod man_commands;
 mod man_formats;
 mod meeting;
+mod mentions;
 mod native;
 mod nights;
 mod nodes;

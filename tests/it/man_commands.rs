@@ -12,7 +12,7 @@ use crate::harness::{Mark, Running, bash, bin_dir, fixtures, json_lines, root, r
 use crate::pages::{SHAREGPT, lacks_jq, replaced, smaller_quickstart};
 
 /// In which what a page started has ended.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 /// A plan with what the examples name: two stages, speculative decoding, vLLM and a scenario of each name.
 const PLAN: &str = "
 model: Qwen/Qwen3-32B
@@ -59,14 +59,14 @@ const ANSWERS: [(&str, i32, &str); 6] = [
 ];
 
 /// The text of a line of a page.
-fn text(line: &str) -> String {
+pub fn text(line: &str) -> String {
     let fonts = ["\\fI", "\\fB", "\\fR", "\\&"].iter().fold(line.to_string(), |line, font| line.replace(font, ""));
     fonts.replace("\\-", "-").replace("\\(aq", "'").replace("\\e", "\\")
 }
 
 /// The commands of a page: the lines without fill that begin with a program of ours, a script of ours, or what a page says to run
 /// before them; without what is said of them behind two spaces.
-fn commands(page: &str) -> Vec<String> {
+pub fn commands(page: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     let (mut inside, mut goes_on) = (false, false);
     for line in page.lines() {
@@ -91,7 +91,7 @@ fn commands(page: &str) -> Vec<String> {
 }
 
 /// What the reader of a page has: a plan, engines, rows of a sweep, results of other clients.
-fn reader(folder: &Path) {
+pub fn reader(folder: &Path) {
     engines(folder);
     let (rows, raw) = measured();
     for name in ["runs", "raw", "sweep", "shared", "results/part-1/raw"] {
@@ -157,7 +157,7 @@ fn clear(rows: &str) -> String {
 }
 
 /// With the programs of the folder before those of this package.
-fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+pub fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
     // All of them have the same GPUs, which the programs lock.
@@ -165,7 +165,7 @@ fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
 }
 
 /// What a command needs that a test does not have.
-fn needs(command: &str) -> Option<&'static str> {
+pub fn needs(command: &str) -> Option<&'static str> {
     NEEDS.iter().find(|(start, _)| command.starts_with(start)).map(|(_, what)| *what)
 }
 

@@ -50,7 +50,7 @@ pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// The blocks of shell commands of a page.
-fn blocks(page: &str) -> Vec<String> {
+pub fn blocks(page: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     let mut inside = false;
     for line in page.lines() {
@@ -67,7 +67,8 @@ fn blocks(page: &str) -> Vec<String> {
     blocks
 }
 
-fn is_run(block: &str) -> bool {
+/// Whether a test runs it.
+pub fn is_run(block: &str) -> bool {
     !block.starts_with("# needs ")
 }
 
