@@ -39,7 +39,7 @@ const SMALLER: [(&str, &str); 4] = [
     ("num_prompts: 20", "num_prompts: 4"),
     ("input_len: [128, 768]", "input_len: [16, 32]"),
     ("max_concurrency: [4, 16]", "max_concurrency: [4]"),
-    ("request_rates: [8]", "seed: 1"),
+    ("request_rates: [16]", "seed: 1"),
 ];
 /// One conversation.
 pub const SHAREGPT: &str = r#"[{"conversations": [{"from": "human", "value": "Name three rivers."}, {"from": "gpt", "value": "Elbe, Oder, Spree."}]}]"#;
