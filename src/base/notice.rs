@@ -30,8 +30,16 @@ pub struct Notice {
     /// Makes a row of each message, if messages are rows.
     rows: Option<MessageRow>,
     troubled: AtomicBool,
+    shown: Mutex<Shown>,
+}
+
+/// What is on the screen, or not yet.
+#[derive(Debug, Default)]
+struct Shown {
     /// The moving line is shown.
-    moving: Mutex<bool>,
+    moving: bool,
+    /// Lines that are written together once all are there.
+    held: Option<String>,
 }
 
 impl Notice {
@@ -39,7 +47,7 @@ impl Notice {
     #[must_use]
     pub fn new(program: &'static str, quiet: bool) -> Self {
         let draws = !quiet && stderr().is_terminal();
-        Self { program, quiet, draws, rows: None, troubled: AtomicBool::new(false), moving: Mutex::default() }
+        Self { program, quiet, draws, rows: None, troubled: AtomicBool::new(false), shown: Mutex::default() }
     }
 
     /// Writes rows instead of text.
@@ -89,6 +97,19 @@ impl Notice {
         }
     }
 
+    /// Writes the lines of `work` together once it is done: for many lines in a moment.
+    pub fn together<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.lock().held.is_some() {
+            return work();
+        }
+        self.lock().held = Some(String::new());
+        let done = work();
+        if let Some(held) = self.lock().held.take().filter(|held| !held.is_empty()) {
+            let _ = stderr().write_all(held.as_bytes());
+        }
+        done
+    }
+
     /// Something that happened: a line that lasts, without the program's name, or its row; nothing if quiet.
     pub fn event(&self, text: &str, row: impl FnOnce() -> String) {
         match (self.quiet, self.rows.is_some()) {
@@ -119,9 +140,9 @@ impl Notice {
                 let width = terminal_size::terminal_size_of(stderr()).map_or(80, |(width, _)| usize::from(width.0));
                 let text = redact::foreign(text);
                 let text: String = text.chars().filter(|c| !c.is_control()).take(width.max(20) - 1).collect();
-                let mut moving = self.lock();
+                let mut shown = self.lock();
                 let _ = stderr().write_all(format!("{ERASE}{text}").as_bytes());
-                *moving = true;
+                shown.moving = true;
             }
         }
     }
@@ -134,8 +155,8 @@ impl Notice {
 
     /// Removes the moving line.
     pub fn clear(&self) {
-        let mut moving = self.lock();
-        if std::mem::take(&mut *moving) {
+        let mut shown = self.lock();
+        if std::mem::take(&mut shown.moving) {
             let _ = stderr().write_all(ERASE.as_bytes());
         }
     }
@@ -161,17 +182,20 @@ impl Notice {
     }
 
     fn line(&self, text: &str) {
-        let mut moving = self.lock();
-        *moving = false;
+        let mut shown = self.lock();
+        shown.moving = false;
         // Messages quote servers, files and other programs.
         let text = redact::foreign(text);
         let text = visible(&text);
         // One write, so that lines of several programs on one terminal do not mix; another program may have drawn a line.
         let erase = if self.draws { ERASE } else { "" };
-        let _ = stderr().write_all(format!("{erase}{text}\n").as_bytes());
+        match &mut shown.held {
+            Some(held) => [erase, &text, "\n"].iter().for_each(|part| held.push_str(part)),
+            None => _ = stderr().write_all(format!("{erase}{text}\n").as_bytes()),
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, bool> {
-        self.moving.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

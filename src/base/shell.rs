@@ -1,17 +1,18 @@
 //! Commands as text for people, with POSIX quoting. The programs run argv arrays, never a shell line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 /// One word, quoted for a POSIX shell only if necessary.
 #[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_string()
+pub fn quote(word: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        Cow::Borrowed(word)
     } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 
@@ -40,8 +41,8 @@ pub fn references(word: &str) -> Vec<String> {
 
 /// One word, quoted so that a shell still expands `${NAME}`.
 #[must_use]
-pub fn quote_open(word: &str) -> String {
-    if references(word).is_empty() {
+pub fn quote_open(word: &str) -> Cow<'_, str> {
+    if !word.contains("${") || references(word).is_empty() {
         return quote(word);
     }
     // Any other $ is text.
@@ -54,13 +55,20 @@ pub fn quote_open(word: &str) -> String {
         '$' if !opens(&word[at..]) => "\\$".to_string(),
         c => c.to_string(),
     };
-    format!("\"{}\"", word.char_indices().map(escape).collect::<String>())
+    Cow::Owned(format!("\"{}\"", word.char_indices().map(escape).collect::<String>()))
 }
 
 /// A command line that a POSIX shell reads back as exactly `argv`.
 #[must_use]
 pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
-    argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+    let mut line = String::new();
+    for word in argv {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&quote(word.as_ref()));
+    }
+    line
 }
 
 /// A command line as a comment, every line of it.

@@ -49,9 +49,16 @@ pub fn check(plan: &Plan, frameworks: &Frameworks, found: &mut Vec<Finding>) {
 
 /// The first setting with which some candidate drafts tokens.
 fn drafting(section: &FrameworkPlan, framework: &Framework) -> Option<String> {
+    let style = framework.speculation.as_ref()?;
     let all = section.settings();
     let drafts = |one: &&KnobSetting| alone(one).is_some_and(|flags| framework.is_drafting(&flags));
-    all.iter().find(drafts).map(|one| one.pointer.clone())
+    all.iter().filter(|one| is_root_of(one.knob, &style.set_by)).find(drafts).map(KnobSetting::pointer)
+}
+
+/// True if a knob is one of these, or has one of them in its map.
+fn is_root_of<'a>(knob: &str, paths: impl IntoIterator<Item = &'a String>) -> bool {
+    let root = |path: &'a str| path.split('.').next();
+    paths.into_iter().any(|path| root(path) == knob.split('.').next())
 }
 
 /// A setting as flags of its own, with dotted knobs in their maps.
@@ -68,9 +75,10 @@ fn forced_by_hand(section: &FrameworkPlan, framework: &Framework, found: &mut Ve
         );
         found.push(Finding::value(Code::Conflict, pointer, why));
     };
-    for one in section.settings() {
-        if let Some(setting) = alone(&one).and_then(|flags| framework.forced_by(&flags, &none)) {
-            wrong(setting, &one.pointer);
+    let Some(force) = framework.speculation.as_ref().and_then(|style| style.force.as_ref()) else { return };
+    for one in section.settings().iter().filter(|one| is_root_of(one.knob, force.flags.keys())) {
+        if let Some(setting) = alone(one).and_then(|flags| framework.forced_by(&flags, &none)) {
+            wrong(setting, &one.pointer());
         }
     }
     if let Some(name) = framework.forced_by(&Members::new(), &section.env) {

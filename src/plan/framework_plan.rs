@@ -73,32 +73,46 @@ pub(super) struct KnobSetting<'a> {
     pub knob: &'a str,
     /// The value.
     pub value: &'a Value,
-    /// JSON pointer to it.
-    pub pointer: String,
     /// Where the plan gives it.
     pub scope: SettingScope,
+    /// The name of the framework in the plan.
+    section: &'a str,
+    /// Its place among the values of the knob.
+    index: usize,
+}
+
+impl KnobSetting<'_> {
+    /// JSON pointer to it.
+    pub(super) fn pointer(&self) -> String {
+        format!("/frameworks/{}/{}", escape(self.section), self.place())
+    }
+
+    /// The same from the framework's section on.
+    pub(super) fn place(&self) -> String {
+        let knob = escape(self.knob);
+        match self.scope {
+            SettingScope::Base => format!("base_server_flags/{knob}"),
+            SettingScope::Search => format!("search_space/{knob}/{}", self.index),
+            SettingScope::Candidate(i) => format!("candidates/{i}/{knob}"),
+        }
+    }
 }
 
 impl FrameworkPlan {
     /// Every value of every knob, in the order of the plan: the baseline's, those to try, those of the listed candidates.
     pub(super) fn settings(&self) -> Vec<KnobSetting<'_>> {
-        let at = format!("/frameworks/{}", escape(&self.name));
         let mut all = Vec::new();
-        let mut add = |knob, value, part: &str, scope| {
-            all.push(KnobSetting { knob, value, pointer: format!("{at}/{part}"), scope });
+        let mut add = |knob, value, scope, index| {
+            all.push(KnobSetting { knob, value, scope, section: &self.name, index });
         };
         for (knob, value) in &self.base {
-            add(knob.as_str(), value, &format!("base_server_flags/{}", escape(knob)), SettingScope::Base);
+            add(knob.as_str(), value, SettingScope::Base, 0);
         }
         for (knob, values) in &self.space {
-            for (i, value) in values.iter().enumerate() {
-                add(knob, value, &format!("search_space/{}/{i}", escape(knob)), SettingScope::Search);
-            }
+            values.iter().enumerate().for_each(|(i, value)| add(knob, value, SettingScope::Search, i));
         }
         for (i, changes) in self.list.iter().enumerate() {
-            for (knob, value) in changes {
-                add(knob, value, &format!("candidates/{i}/{}", escape(knob)), SettingScope::Candidate(i));
-            }
+            changes.iter().for_each(|(knob, value)| add(knob, value, SettingScope::Candidate(i), 0));
         }
         all
     }

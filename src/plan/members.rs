@@ -55,10 +55,11 @@ fn map<'a>(place: &'a mut Value, name: &str, knob: &str) -> Result<&'a mut Map<S
 pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Finding>) {
     let at = format!("/frameworks/{}", escape(&section.name));
     let all = section.settings();
-    for KnobSetting { knob, value, pointer, .. } in &all {
+    for setting in &all {
+        let KnobSetting { knob, value, .. } = setting;
         let wrong = value.as_str().filter(|text| is_json(framework, knob, text)).map(serde_json::from_str::<Value>);
         if let Some(Err(e)) = wrong {
-            found.push(Finding::value(Code::KnobValue, pointer, format!("{knob} is not JSON: {e}")));
+            found.push(Finding::value(Code::KnobValue, &setting.pointer(), format!("{knob} is not JSON: {e}")));
             continue;
         }
         let inside = |other: &str| knob.strip_prefix(other).is_some_and(|rest| rest.starts_with('.'));
@@ -72,7 +73,7 @@ pub fn check(section: &FrameworkPlan, framework: &Framework, found: &mut Vec<Fin
                 nested(&pair.into_iter().collect()).err().filter(|_| !invalid)
             },
         );
-        found.extend(wrong.map(|why| Finding::value(Code::KnobValue, pointer, why)));
+        found.extend(wrong.map(|why| Finding::value(Code::KnobValue, &setting.pointer(), why)));
     }
     let rest = section.command.iter().flat_map(|command| &command.rest);
     let words = rest.map(|word| (word, format!("{at}/server_command")));

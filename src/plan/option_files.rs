@@ -39,12 +39,13 @@ fn files<'a>(
     found: &mut Vec<Finding>,
 ) -> Vec<OptionFile<'a>> {
     let mut all = Vec::new();
-    for KnobSetting { knob: name, value, pointer, .. } in set {
+    for setting in set {
+        let KnobSetting { knob: name, value, .. } = setting;
         let (knob, inside) = name.split_once('.').map_or((*name, None), |(knob, inside)| (knob, Some(inside)));
         if !framework.option_files.contains_key(knob) {
             continue;
         }
-        let mut file = OptionFile { knob, pointer: pointer.clone(), members: Vec::new() };
+        let mut file = OptionFile { knob, pointer: setting.pointer(), members: Vec::new() };
         match (inside, value) {
             (Some(inside), _) => file.members.push(inside.to_string()),
             (None, Value::Object(_)) => members(value, "", &mut file.members),
@@ -54,7 +55,7 @@ fn files<'a>(
                     let why = format!(
                         "{path} cannot be read here: what it sets is not checked, and must not be set by flags too"
                     );
-                    found.push(Finding::value(Code::OptionUnread, pointer, why));
+                    found.push(Finding::value(Code::OptionUnread, &file.pointer, why));
                 }
             },
             (None, _) => {}

@@ -16,7 +16,7 @@ struct OptionMember<'a> {
     option: &'a str,
     /// `kv_cache_config.dtype`.
     member: String,
-    pointer: &'a str,
+    pointer: String,
     scope: SettingScope,
 }
 
@@ -52,7 +52,7 @@ fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: 
                 (None, _) => "only one of them counts".to_string(),
             };
             let why = format!("{own} in {} is the same setting as {}: {wins}; keep one", member.option, flag.knob);
-            found.push(Finding::value(Code::OptionTwice, member.pointer, why));
+            found.push(Finding::value(Code::OptionTwice, &member.pointer, why));
             continue;
         }
         let Some((map, _)) = own.split_once('.').filter(|_| precedence.is_some() && flag_wins != Some(true)) else {
@@ -71,7 +71,7 @@ fn one(plan: &Plan, context: &CheckContext, section: &FrameworkPlan, framework: 
                 )
             }
         };
-        found.push(Finding::value(code, &flag.pointer, why));
+        found.push(Finding::value(code, &flag.pointer(), why));
     }
 }
 
@@ -90,8 +90,8 @@ fn members<'a>(given: &'a [KnobSetting<'a>], framework: &Framework, context: &Ch
             _ if !inside.is_empty() => names.push(inside.to_string()),
             _ => {}
         }
-        let (pointer, scope) = (one.pointer.as_str(), one.scope);
-        all.extend(names.into_iter().map(|member| OptionMember { option, member, pointer, scope }));
+        let member = |member| OptionMember { option, member, pointer: one.pointer(), scope: one.scope };
+        all.extend(names.into_iter().map(member));
     }
     all
 }

@@ -87,7 +87,7 @@ pub fn refusal(
 /// True if a rule makes a run with these flags a smoke test.
 #[must_use]
 pub fn is_smoke(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> bool {
-    let architecture = plan.architecture(section);
+    let architecture = || plan.architecture(section);
     let rules =
         framework.rules.iter().filter(|rule| rule.then == RuleEffect::Smoke && !plan.allow.contains(&rule.allow));
     rules.into_iter().any(|rule| flags.iter().any(|(knob, value)| rule.hits(knob, value, architecture)))
@@ -100,7 +100,7 @@ fn by_rule(
     flags: &Members,
     changed: &Members,
 ) -> Option<Refusal> {
-    let architecture = plan.architecture(section);
+    let architecture = || plan.architecture(section);
     for rule in framework.rules.iter().filter(|rule| rule.then == RuleEffect::Skip && !plan.allow.contains(&rule.allow))
     {
         let members = if rule.place == RuleScope::Any { flags } else { changed };
@@ -167,7 +167,7 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
 
 /// Refuses values that this model does not allow, or not on this GPU.
 fn required(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
-    let architecture = plan.architecture(section);
+    let architecture = || plan.architecture(section);
     let on_cpu = plan.hardware.gpu_count == Some(0);
     let gpu = if on_cpu { Some("the CPU") } else { plan.hardware.gpu_model.as_deref() };
     // An unknown GPU may be the right one.
@@ -176,10 +176,10 @@ fn required(plan: &Plan, section: &FrameworkPlan, framework: &Framework, flags: 
         Some(gpu) => rule.allows(gpu) != Some(false),
         None => rule.needs_gpu(),
     };
-    let wanted = framework.requires.iter().filter(|rule| !is_met(rule));
     let hit = |rule: &Requirement| flags.iter().find(|(knob, value)| rule.hits(knob, value, architecture));
-    let (rule, (knob, value)) = wanted.filter_map(|rule| Some((rule, hit(rule)?))).next()?;
-    let place = match (rule.needs_gpu(), gpu, architecture) {
+    let mut hits = framework.requires.iter().filter_map(|rule| Some((rule, hit(rule)?)));
+    let (rule, (knob, value)) = hits.find(|(rule, _)| !is_met(rule))?;
+    let place = match (rule.needs_gpu(), gpu, architecture()) {
         (true, Some(gpu), _) => format!(" on {gpu}"),
         (_, _, Some(architecture)) => format!(" with {} models", architecture.name),
         _ => String::new(),

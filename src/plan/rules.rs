@@ -1,7 +1,5 @@
 //! Findings about flag sets that are not run: those of the baseline, and those with a value of the search.
 
-use serde_json::Value;
-
 use super::context::CheckContext;
 use super::finding::Finding;
 use super::framework_plan::{FrameworkPlan, KnobSetting, SettingScope};
@@ -54,13 +52,12 @@ struct RuleChecker<'a, 'b> {
 impl RuleChecker<'_, '_> {
     fn base(&mut self) {
         let at = format!("/frameworks/{}", escape(&self.section.name));
-        for (knob, value) in &self.section.base {
-            let pointer = format!("{at}/base_server_flags/{}", escape(knob));
-            self.unknown_gpu(knob, value, &pointer);
-            let architecture = self.plan.architecture(self.section);
+        for setting in self.section.settings().iter().filter(|setting| setting.scope == SettingScope::Base) {
+            self.unknown_gpu(setting);
+            let architecture = || self.plan.architecture(self.section);
             let rules = self.framework.rules.iter().filter(|rule| rule.place == RuleScope::Any);
-            for rule in rules.filter(|rule| rule.hits(knob, value, architecture)) {
-                self.hit(rule, knob, value, &pointer, true);
+            for rule in rules.filter(|rule| rule.hits(setting.knob, setting.value, architecture)) {
+                self.hit(rule, setting);
             }
         }
         let base = self.plan.base(self.section, self.framework);
@@ -122,17 +119,15 @@ impl RuleChecker<'_, '_> {
     fn search(&mut self) {
         let base = self.plan.base(self.section, self.framework);
         let refused = refusal(self.plan, self.section, self.framework, &base, &Members::new());
-        for KnobSetting { knob, value, pointer, scope } in self.section.settings() {
-            if scope == SettingScope::Base {
-                continue;
-            }
-            self.unknown_gpu(knob, value, &pointer);
+        for setting in self.section.settings().iter().filter(|setting| setting.scope != SettingScope::Base) {
+            let KnobSetting { knob, value, .. } = *setting;
+            self.unknown_gpu(setting);
             if base.get(knob) == Some(value) {
                 continue;
             }
-            let architecture = self.plan.architecture(self.section);
+            let architecture = || self.plan.architecture(self.section);
             for rule in self.framework.rules.iter().filter(|rule| rule.hits(knob, value, architecture)) {
-                self.hit(rule, knob, value, &pointer, false);
+                self.hit(rule, setting);
             }
             let mut flags = base.clone();
             flags.insert(knob.into(), value.clone());
@@ -145,7 +140,7 @@ impl RuleChecker<'_, '_> {
                 if refusal.cause != RefusalCause::Rejection && !lifted {
                     self.found.push(Finding::value(
                         code,
-                        &pointer,
+                        &setting.pointer(),
                         format!("{}; its candidates are skipped", refusal.reason),
                     ));
                 }
@@ -153,7 +148,9 @@ impl RuleChecker<'_, '_> {
         }
     }
 
-    fn hit(&mut self, rule: &SearchRule, knob: &str, value: &Value, pointer: &str, in_base: bool) {
+    fn hit(&mut self, rule: &SearchRule, setting: &KnobSetting) {
+        let KnobSetting { knob, value, .. } = *setting;
+        let in_base = setting.scope == SettingScope::Base;
         if self.plan.allow.contains(&rule.allow) {
             let part = if in_base { "base_server_flags" } else { "search_space" };
             let caveat = format!("search.allow lifts rule {}: {} has {knob} in {part}", rule.allow, self.section.name);
@@ -162,6 +159,7 @@ impl RuleChecker<'_, '_> {
             }
             return;
         }
+        let pointer = &setting.pointer();
         let lift = format!("allow it with search.allow: [{}]", rule.allow);
         let finding = match (rule.then, in_base) {
             (RuleEffect::Smoke, _) => {
@@ -186,11 +184,12 @@ impl RuleChecker<'_, '_> {
         self.found.push(finding);
     }
 
-    fn unknown_gpu(&mut self, knob: &str, value: &Value, pointer: &str) {
+    fn unknown_gpu(&mut self, setting: &KnobSetting) {
+        let KnobSetting { knob, value, .. } = *setting;
         if self.plan.hardware.gpu_count == Some(0) {
             return;
         }
-        let architecture = self.plan.architecture(self.section);
+        let architecture = || self.plan.architecture(self.section);
         let gpu = self.plan.hardware.gpu_model.as_deref();
         let unsure = |rule: &&Requirement| rule.needs_gpu() && gpu.is_none_or(|gpu| rule.allows(gpu).is_none());
         let mut hits = self.framework.requires.iter().filter(|rule| rule.hits(knob, value, architecture));
@@ -204,6 +203,6 @@ impl RuleChecker<'_, '_> {
                 "{knob} {what} could not be checked because the compute capability of {gpu} is unknown: {reason}"
             ),
         };
-        self.found.push(Finding::value(Code::GpuUnknown, pointer, why));
+        self.found.push(Finding::value(Code::GpuUnknown, &setting.pointer(), why));
     }
 }

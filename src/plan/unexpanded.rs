@@ -50,9 +50,8 @@ pub fn check(plan: &Plan, found: &mut Vec<Finding>) {
             }
         }
         for setting in section.settings() {
-            if let (Some(text), Some(place)) = (setting.value.as_str(), setting.pointer.strip_prefix(&format!("{at}/")))
-            {
-                report(Code::KnobValue, place.into(), text);
+            if let Some(text) = setting.value.as_str() {
+                report(Code::KnobValue, setting.place(), text);
             }
         }
         for (level, step) in section.launcher.iter().enumerate() {

@@ -48,7 +48,7 @@ pub fn check(plan: &Plan, context: &CheckContext, found: &mut Vec<Finding>) {
                     "the {} container has no {path} of this host: write its content as a map after {}, or mount it and write its whole path",
                     framework.title, setting.knob
                 );
-                found.push(Finding::value(Code::Unmounted, &setting.pointer, why));
+                found.push(Finding::value(Code::Unmounted, &setting.pointer(), why));
             }
         }
     }

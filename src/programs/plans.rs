@@ -125,7 +125,7 @@ impl PlanSource {
                 findings.push(Finding::value(Code::Yaml11, pointer, why));
             }
         }
-        self.report(&mut findings, strict, notice);
+        notice.together(|| self.report(&mut findings, strict, notice));
         let bad = |f: &Finding| f.level() == Level::Error || (strict && f.level() == Level::Warning);
         let plan = plan.filter(|_| !findings.iter().any(bad))?;
         let row = self.row(&plan);

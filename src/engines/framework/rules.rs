@@ -103,7 +103,12 @@ impl SearchRule {
     /// True if it applies to this value of this knob, with this model. It never applies to null and false, which leave a knob
     /// out.
     #[must_use]
-    pub fn hits(&self, knob: &str, value: &Value, architecture: Option<&ModelArchitecture>) -> bool {
+    pub fn hits<'a>(
+        &self,
+        knob: &str,
+        value: &Value,
+        architecture: impl FnOnce() -> Option<&'a ModelArchitecture>,
+    ) -> bool {
         is_on(value)
             && self.knobs.iter().any(|known| known == knob)
             && is_among(value, &self.values, &self.except)
@@ -115,7 +120,12 @@ impl SearchRule {
 impl Requirement {
     /// True if it is about this value of this knob, with this model.
     #[must_use]
-    pub fn hits(&self, knob: &str, value: &Value, architecture: Option<&ModelArchitecture>) -> bool {
+    pub fn hits<'a>(
+        &self,
+        knob: &str,
+        value: &Value,
+        architecture: impl FnOnce() -> Option<&'a ModelArchitecture>,
+    ) -> bool {
         is_on(value)
             && self.knobs.iter().any(|known| known == knob)
             && is_among(value, &self.values, &self.except)
@@ -153,8 +163,8 @@ fn is_among(value: &Value, values: &[Value], except: &[Value]) -> bool {
 }
 
 /// True if a rule for `models` applies to an architecture; a rule for all models does so without one too.
-fn is_for(models: &[String], architecture: Option<&ModelArchitecture>) -> bool {
-    models.is_empty() || architecture.is_some_and(|architecture| models.iter().any(|word| architecture.is(word)))
+fn is_for<'a>(models: &[String], architecture: impl FnOnce() -> Option<&'a ModelArchitecture>) -> bool {
+    models.is_empty() || architecture().is_some_and(|architecture| models.iter().any(|word| architecture.is(word)))
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Value>, D::Error> {
@@ -173,7 +183,7 @@ mod tests {
     fn a_requirement_is_met_by_a_gpus_capability() {
         let requires = json!({"knobs": ["a"], "value": "fa3", "capabilities": [8, 9], "gpus": ["MI300X"], "reason": "", "instead": ""});
         let rule: Requirement = serde_json::from_value(requires).unwrap();
-        assert!(rule.hits("a", &"fa3".into(), None) && !rule.hits("a", &"fa4".into(), None));
+        assert!(rule.hits("a", &"fa3".into(), || None) && !rule.hits("a", &"fa4".into(), || None));
         let allows = |gpu: &str| rule.allows(gpu);
         assert_eq!((allows("NVIDIA A100-SXM4-80GB"), allows("NVIDIA H200")), (Some(true), Some(true)));
         assert_eq!(
@@ -187,7 +197,7 @@ mod tests {
     fn a_rule_for_models_needs_a_known_model() {
         let rule = json!({"allow": "dense", "knobs": ["a"], "except": ["dsa"], "models": ["dsa"], "reason": ""});
         let rule: SearchRule = serde_json::from_value(rule).unwrap();
-        let hits = |value: &str, model: &str| rule.hits("a", &value.into(), ModelArchitecture::named(model));
+        let hits = |value: &str, model: &str| rule.hits("a", &value.into(), || ModelArchitecture::named(model));
         assert!(hits("fa3", "zai-org/GLM-5-FP8") && !hits("dsa", "zai-org/GLM-5-FP8"));
         assert!(!hits("fa3", "deepseek-ai/DeepSeek-V3") && !hits("fa3", "m"));
     }

@@ -1,5 +1,7 @@
 //! Command lines that start a server by hand: its own, and the one with all that its launchers add.
 
+use std::borrow::Cow;
+
 use super::chain::{LauncherChain, fill, resolve, write_files};
 use super::document::items;
 use super::nodes::{LEADER_PORT, placed};
@@ -27,8 +29,10 @@ pub struct LaunchTarget<'a> {
 pub fn server_command(server: &CandidateServer, port: &str) -> String {
     let environment = shell::assignments(&server.env);
     // The shell expands a secret named as ${NAME}.
-    let argv = filled(server, port, "").into_iter().map(|word| shell::quote_open(&word));
-    local_files(server).into_iter().chain(environment).chain(argv).collect::<Vec<_>>().join(" ")
+    let argv = filled(server, port, "");
+    let own = argv.iter().map(|word| shell::quote_open(word));
+    let before = local_files(server).into_iter().chain(environment).map(Cow::Owned);
+    before.chain(own).collect::<Vec<_>>().join(" ")
 }
 
 /// The command for a shell that starts a server as its launchers do, but for what only bench-serve needs; `None` for a plain

@@ -51,7 +51,7 @@ impl TemplateValues {
         let mut fill = self.clone();
         if !self.script.is_empty() {
             let script = self.text(&self.script)?;
-            fill.words.insert("quoted_script".into(), shell::quote(&script));
+            fill.words.insert("quoted_script".into(), shell::quote(&script).into_owned());
             fill.words.insert("script".into(), script);
         }
         Ok(fill)

@@ -73,10 +73,10 @@ fn open(word: &str) -> String {
         parts = parts.into_iter().flat_map(split).collect();
     }
     if let [(false, word)] = &parts[..] {
-        return shell::quote(word);
+        return shell::quote(word).into_owned();
     }
     let written = parts.into_iter().filter(|(is_variable, text)| *is_variable || !text.is_empty());
-    written.map(|(is_variable, text)| if is_variable { format!("\"${text}\"") } else { shell::quote(&text) }).collect()
+    written.map(|(is_variable, text)| if is_variable { format!("\"${text}\"") } else { shell::quote(&text).into_owned() }).collect()
 }
 
 impl Launcher {

@@ -4,6 +4,7 @@ mod chosen;
 mod fitted;
 mod price;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
@@ -28,7 +29,7 @@ use crate::programs::input::InputSource;
 use crate::programs::parts::PartList;
 use crate::programs::plans::PlanSource;
 use crate::programs::stdio::Output;
-use crate::programs::{claims, earlier, emit, plans, stdio, time_limit};
+use crate::programs::{claims, earlier, emit, plans, preflight, stdio, time_limit};
 use crate::rank::Ranking;
 use crate::report::text::BIND;
 use crate::rows::jsonl::{RowPlace, RowWriter};
@@ -93,10 +94,11 @@ pub fn main() -> ExitCode {
             calibrated,
             claimed: BTreeMap::new(),
             fit,
+            gpu: OnceCell::new(),
         };
         let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| plans::is_plan(input.path()));
         for plan in &plans {
-            expander.file(plan.path())?;
+            notice.together(|| expander.file(plan.path()))?;
         }
         if plans.is_empty() || !rows.is_empty() {
             for row in stdio::lines_of(rows, Row::parse, notice) {
@@ -143,6 +145,8 @@ struct Expander<'a> {
     claimed: BTreeMap<String, String>,
     /// The time in which the runs are to end, by the command line.
     fit: Option<FitTime>,
+    /// The GPUs of this host, once a plan asks for them.
+    gpu: OnceCell<Option<String>>,
 }
 
 /// The parts that a format for several hosts lists; `None` for any other format.
@@ -173,8 +177,8 @@ enum PendingRow {
 impl Expander<'_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         let source = PlanSource::read(path, &self.frameworks, self.notice)?;
-        let mut context =
-            CheckContext { gpu: crate::programs::preflight::detect(), ..CheckContext::only(&self.frameworks) };
+        let gpu = self.gpu.get_or_init(preflight::detect).clone();
+        let mut context = CheckContext { gpu, ..CheckContext::only(&self.frameworks) };
         match source.and_then(|source| source.check(&mut context, Vec::new(), false, self.notice)) {
             Some(valid) => self.plan(valid.plan),
             None => {
