@@ -100,6 +100,18 @@ impl PlanSource {
         self.draft.check(&CheckContext::only(frameworks)).1
     }
 
+    /// The name in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is searched, as it says it.
+    #[must_use]
+    pub fn search(&self) -> Option<&Value> {
+        self.document.value.get("search")
+    }
+
     /// The place of the value at a pointer: `plan.yaml:4:9`.
     #[must_use]
     pub fn place(&self, pointer: &str) -> String {

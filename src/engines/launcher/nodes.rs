@@ -76,7 +76,9 @@ fn open(word: &str) -> String {
         return shell::quote(word).into_owned();
     }
     let written = parts.into_iter().filter(|(is_variable, text)| *is_variable || !text.is_empty());
-    written.map(|(is_variable, text)| if is_variable { format!("\"${text}\"") } else { shell::quote(&text).into_owned() }).collect()
+    written
+        .map(|(is_variable, text)| if is_variable { format!("\"${text}\"") } else { shell::quote(&text).into_owned() })
+        .collect()
 }
 
 impl Launcher {

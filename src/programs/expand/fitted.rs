@@ -20,12 +20,13 @@ fn runs(candidates: &[Candidate]) -> usize {
 }
 
 impl Expander<'_> {
-    /// The time in which the runs of this plan are to end: by the command line, otherwise by the plan, where runs are chosen.
-    pub(super) fn time_limit(&self, plan: &Plan) -> Option<TimeLimit> {
+    /// The time in which the runs of this plan are to end: its share of the time by the command line, otherwise its own, where runs are
+    /// chosen.
+    pub(super) fn time_limit(&self, plan: &Plan, share: f64) -> Option<TimeLimit> {
         let args = self.args;
-        let (time, source) = match self.fit {
+        let (seconds, source) = match self.fit {
             Some(FitTime::Unlimited) => return None,
-            Some(FitTime::Within(time)) => (time, None),
+            Some(FitTime::Within(time)) => (self.shares.of(time.as_secs_f64(), share), None),
             None => {
                 // Other rows than those of the next runs, or for people and other tools.
                 let is_other = args.format != ExpandFormat::Jsonl
@@ -35,10 +36,10 @@ impl Expander<'_> {
                     || !args.on.is_empty()
                     || !args.from.is_empty()
                     || !args.emit.is_empty();
-                (plan.fit.filter(|_| !is_other)?, Some("search.fit"))
+                (plan.fit.filter(|_| !is_other)?.as_secs_f64(), Some("search.fit"))
             }
         };
-        Some(TimeLimit { seconds: time.as_secs_f64(), source })
+        Some(TimeLimit { seconds, source })
     }
 
     /// What of these is likely to end within `seconds`.

@@ -3,6 +3,7 @@
 mod chosen;
 mod fitted;
 mod price;
+mod shares;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::chosen::ChosenRuns;
+use self::shares::TimeShares;
 use crate::base::error::{Error, Result};
 use crate::base::exit::ExitStatus;
 use crate::base::notice::Notice;
@@ -95,17 +97,11 @@ pub fn main() -> ExitCode {
             claimed: BTreeMap::new(),
             fit,
             gpu: OnceCell::new(),
+            shares: TimeShares::default(),
         };
         let (plans, rows): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| plans::is_plan(input.path()));
-        for plan in &plans {
-            notice.together(|| expander.file(plan.path()))?;
-        }
-        if plans.is_empty() || !rows.is_empty() {
-            for row in stdio::lines_of(rows, Row::parse, notice) {
-                let (row, place) = row?;
-                expander.row(&row, &place)?;
-            }
-        }
+        let rows = (plans.is_empty() || !rows.is_empty()).then(|| stdio::lines_of(rows, Row::parse, notice));
+        expander.all(&plans, rows.into_iter().flatten())?;
         expander.flush()?;
         // Without some of the plans the candidates are not complete.
         if notice.exit(ExitStatus::Done) == ExitStatus::Done {
@@ -147,6 +143,8 @@ struct Expander<'a> {
     fit: Option<FitTime>,
     /// The GPUs of this host, once a plan asks for them.
     gpu: OnceCell<Option<String>>,
+    /// The shares of the plans in the time.
+    shares: TimeShares,
 }
 
 /// The parts that a format for several hosts lists; `None` for any other format.
@@ -175,17 +173,39 @@ enum PendingRow {
 }
 
 impl Expander<'_> {
-    fn file(&mut self, path: &Path) -> Result<()> {
-        let source = PlanSource::read(path, &self.frameworks, self.notice)?;
+    fn all(&mut self, plans: &[InputSource], rows: impl Iterator<Item = Result<(Row, RowPlace)>>) -> Result<()> {
+        if self.fit.is_none() {
+            for plan in plans {
+                self.notice.together(|| self.read(plan)?.map_or(Ok(()), |source| self.source(&source)))?;
+            }
+            return rows.into_iter().try_for_each(|row| row.and_then(|(row, place)| self.row(&row, &place)));
+        }
+        // To share the time among plans, all of them must be known.
+        let sources = plans.iter().filter_map(|plan| self.read(plan).transpose()).collect::<Result<Vec<_>>>()?;
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        sources.iter().for_each(|source| self.shares.add(source.search()));
+        let plans = rows.iter().filter(|(row, _)| row.record() == Some("plan"));
+        plans.for_each(|(row, _)| self.shares.add(row.get("search")));
+        sources.iter().try_for_each(|source| self.source(source))?;
+        rows.into_iter().try_for_each(|(row, place)| self.row(&row, &place))
+    }
+
+    fn read(&self, plan: &InputSource) -> Result<Option<PlanSource>> {
+        let source = PlanSource::read(plan.path(), &self.frameworks, self.notice)?;
+        if source.is_none() {
+            self.notice.error(&Error::new("the plan has errors: no candidates").at(stdio::name(plan.path())));
+        }
+        Ok(source)
+    }
+
+    fn source(&mut self, source: &PlanSource) -> Result<()> {
         let gpu = self.gpu.get_or_init(preflight::detect).clone();
         let mut context = CheckContext { gpu, ..CheckContext::only(&self.frameworks) };
-        match source.and_then(|source| source.check(&mut context, Vec::new(), false, self.notice)) {
-            Some(valid) => self.plan(valid.plan),
-            None => {
-                self.notice.error(&Error::new("the plan has errors: no candidates").at(stdio::name(path)));
-                Ok(())
-            }
+        let plan = source.check(&mut context, Vec::new(), false, self.notice).map(|valid| valid.plan);
+        if plan.is_none() {
+            self.notice.error(&Error::new("the plan has errors: no candidates").at(source.name()));
         }
+        self.plan(plan)
     }
 
     fn row(&mut self, row: &Row, place: &RowPlace) -> Result<()> {
@@ -199,10 +219,14 @@ impl Expander<'_> {
                 &Error::new(format!("{}: {}: {}", finding.code, finding.pointer, finding.message)).at(place.clone()),
             );
         }
-        plan.map_or(Ok(()), |plan| self.plan(plan))
+        self.plan(plan)
     }
 
-    fn plan(&mut self, mut plan: Plan) -> Result<()> {
+    /// The candidates of a plan; `None` for one with errors, which have been reported.
+    fn plan(&mut self, plan: Option<Plan>) -> Result<()> {
+        let share = self.shares.next();
+        let Some(mut plan) = plan else { return Ok(()) };
+        let fit = self.time_limit(&plan, share);
         if let Err(e) = plans::datasets(&mut plan, &self.frameworks, self.notice) {
             self.notice.error(&e);
             return Ok(());
@@ -252,7 +276,6 @@ impl Expander<'_> {
             self.claimed.extend(candidates.iter().filter_map(first));
         }
         let whole: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
-        let fit = self.time_limit(&plan);
         let ChosenRuns { candidates, rest, fitted } = match self.stages(&plan) {
             Some(stages) => self.staged(&candidates, &whole, &stages, &is_own, fit),
             None => {
@@ -265,6 +288,7 @@ impl Expander<'_> {
             && self.done.is_empty()
             && self.best.is_none()
             && matches!(self.args.stage, None | Some(SearchStage::Plain));
+        self.shares.take(fitted.as_ref().map_or(0.0, |fitted| fitted.likely_s));
         let rest = if in_stages { likely_stages(&whole, BEST) } else { rest };
         let estimated = match in_stages {
             true => self.estimator.estimate_stages(&rest, &whole, &self.frameworks),
