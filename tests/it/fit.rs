@@ -73,6 +73,37 @@ fn a_plan_an_option_and_a_time_of_day_leave_out_the_same() {
 }
 
 #[test]
+fn several_plans_share_the_time() {
+    let folder = scratch();
+    std::fs::write(folder.path().join("other.yaml"), PLAN.replace("m/m", "other/m")).unwrap();
+    let times = |said: &[String]| -> Vec<String> {
+        let time = |line: &String| line.split("within ").nth(1).unwrap().split(',').next().unwrap().to_string();
+        said.iter().map(time).collect()
+    };
+    let (rows, said) = expanded(folder.path(), PLAN, "other.yaml --fit 4h");
+    let first = &times(&said)[0];
+    assert_eq!(first, "2.0 h");
+    // What the first one leaves is for the second.
+    let second: f64 = times(&said)[1].strip_suffix(" h").unwrap().parse().unwrap();
+    assert!((2.0..2.5).contains(&second), "{said:?}");
+    for model in ["m/m", "other/m"] {
+        assert!(rows.iter().any(|row| row["model"] == model && row["status"].is_null()), "{model}: {said:?}");
+    }
+    // As the plans say it themselves, if they all do; and of rows as of files.
+    let own = [("plan.yaml", "1h"), ("other.yaml", "3h")];
+    for (name, time) in own {
+        let fit = format!("{{stages: 2, fit: {time}}}");
+        std::fs::write(folder.path().join(name), PLAN.replace("{stages: 2}", &fit)).unwrap();
+    }
+    for command in
+        ["bench-expand plan.yaml other.yaml --fit 2h", "bench-validate -q plan.yaml other.yaml | bench-expand --fit 2h"]
+    {
+        let out = run(bash(command).current_dir(folder.path()), "").expect(0);
+        assert!(out.stderr.contains("to end within 30 min, "), "{command}: {}", out.stderr);
+    }
+}
+
+#[test]
 fn a_sweep_asks_for_the_next_candidate_of_each_framework() {
     let folder = scratch();
     let (next, _) = expanded(folder.path(), PLAN, "--fit 2h --next");

@@ -20,13 +20,13 @@ use crate::harness::{Mark, finish, kill, program, rows_in, run, say, wait_until}
 const PLAN: &str = "\
 model: engines/llama-cpp/model/tiny.gguf
 hardware: {gpu_count: 0}
-dataset: {num_prompts: 80, scenario_names: [s], input_len: [32], output_len: [32]}
+dataset: {num_prompts: 400, scenario_names: [s], input_len: [32], output_len: [32]}
 benchmark: {max_concurrency: [4], warmup_requests: 2}
 search: {max_candidates_per_framework: 100}
 frameworks:
   llama_cpp:
     base_server_flags: {parallel: 1, ctx_size: 8192, threads: 1}
-    search_space: {parallel: [1, 4], batch_size: [512, 256, 128, 64, 32], ubatch_size: [512, 256, 128, 64, 32], ctx_size: [8192, 4096]}
+    search_space: {parallel: [1, 2, 3, 4], batch_size: [512, 256, 128, 64, 32], ubatch_size: [512, 256, 128, 64, 32]}
 ";
 const CANDIDATES: usize = 100;
 const KILLS: usize = 10;
@@ -154,6 +154,6 @@ fn a_night_of_a_hundred_candidates_survives_ten_murders_and_two_stops() {
     let (first, second) = (winner(&whole), winner(&out));
     let best = wanted[&first];
     say(&format!("winners: {first} with {best:.1} requests per second, {second} with {:.1}", wanted[&second]));
-    // Half of the candidates have one slot: theirs is far below.
+    // A quarter of the candidates has four slots, and the same throughput but for noise; that of the others is far below.
     assert!(wanted[&second] >= 0.9 * best, "{first}: {best}, {second}: {}", wanted[&second]);
 }
