@@ -106,7 +106,7 @@ pub fn check(value: &Value, shape: &Shape, at: &str, found: &mut Vec<Finding>) {
         Either(_, map @ (Keys(_) | Each(_))) if value.is_object() => check(value, map, at, found),
         Either(_, list @ List(_)) if value.is_array() => check(value, list, at, found),
         Either(Text, Keys(_) | Each(_)) if !value.is_string() => wrong("a string or a map"),
-        Either(Text, Count(least)) if value.as_u64().is_some_and(|n| n >= *least) => {}
+        Either(Text, count @ Count(_)) if value.is_number() => check(value, count, at, found),
         Either(plain, _) => check(value, plain, at, found),
         Each(_) | Keys(_) | Limits if !value.is_object() => wrong("a map"),
         // `limits` checks them by their keys.

@@ -456,6 +456,54 @@ fn what_starts_a_pasted_server_elsewhere_is_its_launcher() {
 }
 
 #[test]
+fn a_pasted_job_step_over_several_nodes_is_a_launcher_that_tells_each_its_rank() {
+    let sglang = "HEAD=$(scontrol show hostnames $SLURM_NODELIST | head -n 1)\n\
+                  srun --nodes=2 --ntasks=2 -p gpu python3 -m sglang.launch_server --model-path m/x --tp 16 --nnodes 2 \
+                  --node-rank $SLURM_NODEID --nccl-init-addr ${HEAD}:5000 &";
+    let vllm =
+        "srun -N 2 --gres=gpu:8 vllm serve m/x -tp 8 -pp 2 --nnodes 2 --node-rank 0 --master-addr=10.0.0.1 --headless";
+    for (line, options, command, left_out) in [
+        (
+            sglang,
+            "-p gpu",
+            "python3 -m sglang.launch_server --model-path m/x --tp-size 16 --nnodes {nodes} --node-rank {rank} --dist-init-addr \
+             {leader}:{leader_port}",
+            "without --nnodes, --node-rank, --nccl-init-addr: launcher srun tells each process its rank",
+        ),
+        (
+            vllm,
+            "--gres=gpu:8",
+            "vllm serve m/x --tensor-parallel-size 8 --pipeline-parallel-size 2 --nnodes {nodes} --node-rank {rank} --master-addr {leader} \
+             --master-port {leader_port}",
+            "without --nnodes, --node-rank, --master-addr, --headless: launcher srun",
+        ),
+    ] {
+        let plan = new_plan(line);
+        assert!(plan.stderr.contains(left_out), "{line}: {}", plan.stderr);
+        let (done, rows) = candidates(&plan.stdout);
+        let Some(baseline) = rows.first() else { panic!("{line}\n{}\n{}", plan.stdout, done.stderr) };
+        assert_eq!(
+            baseline["server"]["launcher"],
+            json!([{"name": "srun", "options": {"nodes": "2", "options": options}}]),
+            "{line}"
+        );
+        assert_eq!(sorted(&argv(baseline)), sorted(command), "{line}");
+        assert_eq!(
+            (&baseline["hardware"]["multi_node"], &baseline["hardware"]["gpu_count"]),
+            (&true.into(), &16.into())
+        );
+    }
+    // What no plan can say is refused.
+    for (line, why) in [
+        ("srun -N 1-2 vllm serve m/x", "--nodes 1-2 is not a number of nodes"),
+        ("srun -N $NODES vllm serve m/x", "--nodes $NODES is not a number of nodes"),
+    ] {
+        let done = run(program("bench-validate").args(["--new", "--from-command", line]), "").expect(2);
+        assert!(done.stderr.contains(why), "{line}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn other_names_of_knobs_are_the_knobs() {
     let plan = "model: m/x\nhardware: {gpu_count: 8}\nbenchmark: {max_concurrency: [1]}\n\
                 dataset: {input_len: [100], output_len: [100]}\nsla: {max_p50_ttft_ms: 1000}\nframeworks:\n  \

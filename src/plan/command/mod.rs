@@ -6,6 +6,7 @@ mod names;
 mod parse;
 pub mod pasted;
 mod script;
+pub mod slurm;
 pub mod unshelled;
 pub mod wrap;
 

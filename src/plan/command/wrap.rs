@@ -1,6 +1,6 @@
 //! Unwraps a server's command from variables, `env`, `exec` and shells.
 
-use super::script;
+use super::{script, slurm};
 use crate::base::shell;
 
 /// A command without shell syntax.
@@ -78,6 +78,13 @@ pub fn elsewhere(words: &[String], program: usize) -> Option<String> {
         "ssh" => {
             format!(
                 "it starts the server on another host: write `launcher: {{name: ssh, host: HOST}}` and only the server's command here, {new}"
+            )
+        }
+        "srun" => {
+            let nodes =
+                slurm::nodes_of(&words[at + 1..program]).map_or(String::new(), |nodes| format!(", nodes: {nodes}"));
+            format!(
+                "it starts the server with Slurm: write `launcher: {{name: srun{nodes}, options: OPTIONS}}` and only the server's command here, {new}"
             )
         }
         _ if DETACHED.contains(&first) => {

@@ -5,6 +5,7 @@ pub mod container;
 mod document;
 mod manifest;
 mod outer;
+mod ranks;
 mod run_line;
 mod script;
 mod searched;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::container::{long_form, program_at};
 use crate::base::shell;
+use crate::plan::command::slurm;
 use crate::plan::command::wrap::DETACHED;
 use crate::rows::kinds::LauncherStep;
 
@@ -24,7 +25,7 @@ pub struct OuterLauncher {
 }
 
 /// The command after a launcher.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BehindLauncher {
     /// A line for the shell of another host, which has its own files and variables.
     Line(String),
@@ -72,9 +73,7 @@ const SRUN_SWITCHES: [&str; 24] = [
     "--container-writable",
 ];
 /// srun: options that the launcher sets itself, or that concern only the terminal.
-const SRUN_UNUSED: [&str; 17] = [
-    "-n",
-    "--ntasks",
+const SRUN_UNUSED: [&str; 15] = [
     "-J",
     "--job-name",
     "-u",
@@ -209,8 +208,13 @@ fn ssh(words: &[String]) -> Result<OuterLauncher, String> {
 }
 
 fn srun(words: &[String], before: Vec<String>) -> Result<OuterLauncher, String> {
-    let (mut options, mut dropped, mut at) = (Vec::new(), Vec::new(), 0);
+    let (mut options, mut tasks, mut nodes, mut at) = (Vec::new(), Vec::new(), None, 0);
     while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        if let Some((number, taken)) = slurm::nodes(&words[at..]) {
+            nodes = Some(number.to_string());
+            at += taken;
+            continue;
+        }
         at += 1;
         if word == "--" {
             break;
@@ -224,17 +228,22 @@ fn srun(words: &[String], before: Vec<String>) -> Result<OuterLauncher, String> 
         let value =
             if takes { Some(words.get(at).ok_or_else(|| format!("srun: {word} needs a value"))?) } else { None };
         at += usize::from(takes);
-        // The launcher starts one task, or one for each rank of the flags.
-        let tasks = ["-n", "--ntasks"].contains(&name);
-        let number = value.map_or_else(|| word[name.len()..].trim_start_matches('='), String::as_str);
-        if SRUN_UNUSED.contains(&name) && (!tasks || number == "1") {
-            continue;
+        let piece = std::iter::once(word.clone()).chain(value.cloned());
+        if ["-n", "--ntasks"].contains(&name) {
+            let number = value.map_or_else(|| word[name.len()..].trim_start_matches('='), String::as_str);
+            tasks.push((number.to_string(), piece.collect::<Vec<_>>()));
+        } else if !SRUN_UNUSED.contains(&name) {
+            options.extend(piece);
         }
-        let to = if tasks { &mut dropped } else { &mut options };
-        to.push(word.clone());
-        to.extend(value.cloned());
     }
-    let step = step("srun", &[("options", shell::join(&options))]);
+    if let Some(nodes) = nodes.as_ref().filter(|nodes| nodes.parse::<u32>().is_err()) {
+        return Err(format!("srun: --nodes {nodes} is not a number of nodes: write how many one server has"));
+    }
+    let nodes = nodes.unwrap_or_default();
+    // The launcher starts one task on each node, or one for each rank of the flags.
+    let own = if nodes.is_empty() { "1" } else { &nodes };
+    let dropped = tasks.into_iter().filter(|(number, _)| number != own).flat_map(|(_, piece)| piece).collect();
+    let step = step("srun", &[("nodes", nodes), ("options", shell::join(&options))]);
     let behind = BehindLauncher::Here([before, words[at..].to_vec()].concat());
     Ok(OuterLauncher { step, env: Vec::new(), behind, dropped, notes: Vec::new() })
 }
@@ -296,9 +305,10 @@ mod tests {
             ("ssh gpu01 -i /k -- vllm serve m", "ssh host=gpu01 options=-i /k", "vllm serve m"),
             (
                 "srun -N 1 -n1 --gres=gpu:4 --partition gpu --exclusive --pty -c 32 vllm serve m",
-                "srun options=-N 1 --gres=gpu:4 --partition gpu --exclusive -c 32",
+                "srun nodes=1 options=--gres=gpu:4 --partition gpu --exclusive -c 32",
                 "vllm serve m",
             ),
+            ("srun --nodes=2 -n 2 -p gpu -- vllm serve m", "srun nodes=2 options=-p gpu", "vllm serve m"),
             ("A=1 srun --mpi=pmix vllm serve m", "srun options=--mpi=pmix", "A=1 vllm serve m"),
             ("sudo docker exec -it -e A=1 -w /x vllm-1 vllm serve m", "docker_exec container=vllm-1", "vllm serve m"),
         ] {
@@ -315,6 +325,8 @@ mod tests {
             ("ssh -tt -L 8000:localhost:8000 -D1080 h vllm serve m", "-L 8000:localhost:8000 -D1080"),
             ("srun -n 8 --ntasks=8 -N 1 x", "-n 8 --ntasks=8"),
             ("srun -n1 --ntasks 1 --pty -J x --unbuffered x", ""),
+            ("srun -n 2 -N2 x", ""),
+            ("srun -N2 -n 1 x", "-n 1"),
         ] {
             let outer = read(&shell::split(line).unwrap()).unwrap().unwrap();
             assert_eq!(shell::join(&outer.dropped), dropped, "{line}");

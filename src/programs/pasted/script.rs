@@ -3,8 +3,8 @@
 use super::container;
 use super::document::{self, HereDocument};
 use super::outer::{self, BehindLauncher, RefusedProgram};
-use super::unit;
 use super::variables::{Variables, unresolved};
+use super::{ranks, unit};
 use crate::base::shell;
 use crate::engines::framework::Frameworks;
 use crate::plan::command::line::{self, LineCommand};
@@ -111,11 +111,11 @@ fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCom
             by_file || framework_of(words, frameworks).is_some() || words.iter().skip(1).any(|word| starts(word));
         return if behind { Err(why) } else { Ok(None) };
     }
-    if let Some(found) = outer::read(words)? {
-        let inner = match &found.behind {
-            BehindLauncher::Line(line) => in_text(line, frameworks, ScriptPlace::There)?,
-            BehindLauncher::Words(words) => in_words(words, frameworks)?,
-            BehindLauncher::Here(words) => in_words(&without_wrapper(words, &found.step, frameworks), frameworks)?,
+    if let Some(mut found) = outer::read(words)? {
+        let inner = match found.behind.clone() {
+            BehindLauncher::Line(line) => in_text(&line, frameworks, ScriptPlace::There)?,
+            BehindLauncher::Words(words) => in_words(&words, frameworks)?,
+            BehindLauncher::Here(words) => in_words(&ranks::without_own(&words, &mut found, frameworks), frameworks)?,
         };
         return Ok(inner.map(|mut inner| {
             inner.launchers.insert(0, found.step);
@@ -138,16 +138,6 @@ fn in_words(words: &[String], frameworks: &Frameworks) -> Result<Option<StartCom
         }
     }
     Ok(Some(StartCommand { words: words.to_vec(), ..StartCommand::default() }))
-}
-
-/// The words without the program that starts the ranks of the framework, which the launcher brings itself.
-fn without_wrapper(words: &[String], step: &LauncherStep, frameworks: &Frameworks) -> Vec<String> {
-    let framework = framework_of(words, frameworks);
-    let wrapper = framework.and_then(|framework| framework.ranks.get(&step.name)?.get("wrapper"));
-    let program = framework.and_then(|framework| framework.find(words)).map_or(0, |found| found.program);
-    let is_wrapper =
-        |i: usize, word: &String| i < program && wrapper.is_some_and(|wrapper| shell::program_name(word) == wrapper);
-    words.iter().enumerate().filter(|(i, word)| !is_wrapper(*i, word)).map(|(_, word)| word.clone()).collect()
 }
 
 /// Refuses words that only a shell can expand.
@@ -287,6 +277,14 @@ mod tests {
             ),
             ("singularity run v.sif vllm serve m", "|singularity run v.sif vllm serve m"),
             ("srun --mpi=pmix trtllm-llmapi-launch trtllm-serve m", "srun|trtllm-serve m"),
+            (
+                "HEAD=$(scontrol show hostnames | head -n 1)\nexport GLOO_SOCKET_IFNAME=eth0\nsrun -N 2 --ntasks=2 -o out.log \
+                 python3 -m sglang.launch_server --model-path m --tp 16 --nccl-init-addr \"$HEAD:5000\" --nnodes 2 --node-rank \
+                 \"$SLURM_NODEID\"",
+                "srun|GLOO_SOCKET_IFNAME=eth0 python3 -m sglang.launch_server --model-path m --tp 16",
+            ),
+            ("srun -N 2 vllm serve m --x=r${SLURM_PROCID}x --headless", "srun|vllm serve m '--x=r{rank}x'"),
+            ("srun -N 1 vllm serve m --nnodes 1", "srun|vllm serve m --nnodes 1"),
         ] {
             assert_eq!(words(text), Ok(found.to_string()), "{text}");
         }

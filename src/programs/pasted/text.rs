@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{PastedServer, container::Container};
 use crate::base::shell;
+use crate::engines::launcher::NODES;
 use crate::programs::starter::{WORKLOAD, quoted};
 use crate::rows::kinds::{LauncherStep, Members};
 
@@ -59,16 +60,10 @@ impl PastedServer<'_> {
         text
     }
 
-    /// True if a job step takes several nodes: `srun -N 2`.
+    /// True if its launcher starts it over several nodes.
     fn several_nodes(&self) -> bool {
-        let options = self.launchers.iter().filter_map(|step| step.options.get("options"));
-        options.into_iter().flat_map(|line| shell::split(line)).any(|words| {
-            let is_several = |text: &str| text.parse::<u32>().is_ok_and(|nodes| nodes > 1);
-            let joined =
-                |word: &String| ["--nodes=", "-N"].iter().any(|name| word.strip_prefix(name).is_some_and(is_several));
-            words.iter().any(joined)
-                || words.windows(2).any(|pair| ["-N", "--nodes"].contains(&pair[0].as_str()) && is_several(&pair[1]))
-        })
+        let nodes = self.launchers.iter().filter_map(|step| step.options.get(NODES)?.parse::<u32>().ok());
+        nodes.into_iter().any(|nodes| nodes > 1)
     }
 
     /// The scenarios that the sequence limit of the command has room for, and a comment about the others.
