@@ -4,6 +4,7 @@ pub mod expand;
 pub mod fit;
 pub mod load;
 pub mod normalize;
+pub mod passed;
 pub mod rank;
 pub mod serve;
 pub mod sim;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args as Options, Parser};
 
 use super::{Common, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
@@ -55,9 +55,6 @@ pub struct Args {
     /// Time budget in seconds: start no further candidates once it is used up
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub budget: Option<Duration>,
-    /// Skip the rest of a framework after N failed candidates without a good one; never: skip none
-    #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up)]
-    pub give_up: GiveUp,
     /// Raw rows of an earlier bench-serve; repeatable: candidates that would fail like those of it on this host are skipped
     #[arg(long, value_name = "FILE")]
     pub earlier: Vec<PathBuf>,
@@ -67,15 +64,12 @@ pub struct Args {
     /// Environment variable that holds the server's API key
     #[arg(long, value_name = "NAME", default_value = "BENCH_API_KEY")]
     pub api_key_env: String,
-    /// How long a server may take to become ready, in seconds [default: set by the framework definition]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, aliases = ["startup-timeout", "timeout"], help_heading = "Server")]
-    pub ready_timeout: Option<Duration>,
+    /// How servers start and stop
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// How long a ready server waits for a client to take its lease, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", help_heading = "Server")]
     pub lease_timeout: Duration,
-    /// Time between SIGTERM and SIGKILL, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30", alias = "grace-period", help_heading = "Server")]
-    pub grace: Duration,
     /// Number of clients that share one lease and start together
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..), alias = "clients", help_heading = "Server")]
     pub holders: u16,
@@ -102,12 +96,9 @@ pub struct Args {
     /// Maximum server log size in MiB; the head and tail are kept
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Server")]
     pub log_limit: u64,
-    /// How long to wait for a stopped server's GPU memory to be freed, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120", help_heading = "GPUs")]
-    pub gpu_release_timeout: Duration,
-    /// Command to use instead of nvidia-smi, with the output of `nvidia-smi --query-gpu` (see bench(7))
-    #[arg(long, value_name = "CMD", value_parser = command, help_heading = "GPUs")]
-    pub gpu_probe_cmd: Option<ArgvCommand>,
+    /// The GPUs
+    #[command(flatten)]
+    pub gpus: GpuProbeArgs,
     /// Program to run once per server instead of waiting for bench-load
     #[arg(last = true, value_name = "PROG")]
     pub chain: Vec<String>,
@@ -117,6 +108,31 @@ pub struct Args {
     /// Options of all programs
     #[command(flatten)]
     pub common: Common,
+}
+
+/// How servers start and stop: options of bench-sweep, too.
+#[derive(Debug, Clone, Options)]
+pub struct ServerArgs {
+    /// Skip the rest of a framework after N failed candidates without a good one; never: skip none
+    #[arg(long, value_name = "N|never", default_value = "3", value_parser = give_up, help_heading = "Server")]
+    pub give_up: GiveUp,
+    /// How long a server may take to become ready, in seconds [default: set by the framework definition]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, aliases = ["startup-timeout", "timeout"], help_heading = "Server")]
+    pub ready_timeout: Option<Duration>,
+    /// Time between SIGTERM and SIGKILL, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30", alias = "grace-period", help_heading = "Server")]
+    pub grace: Duration,
+    /// How long to wait for a stopped server's GPU memory to be freed, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120", help_heading = "GPUs")]
+    pub gpu_release_timeout: Duration,
+}
+
+/// How GPUs are looked at: options of bench-sweep, too.
+#[derive(Debug, Clone, Options)]
+pub struct GpuProbeArgs {
+    /// Command to use instead of nvidia-smi, with the output of `nvidia-smi --query-gpu` (see bench(7))
+    #[arg(long, value_name = "CMD", value_parser = command, help_heading = "GPUs")]
+    pub gpu_probe_cmd: Option<ArgvCommand>,
 }
 
 impl Program for Args {

@@ -7,8 +7,9 @@ use clap::{Parser, ValueEnum};
 
 use super::expand::RetryPolicy;
 use super::fit::FitArgs;
+use super::passed::PassedOn;
 use super::rank::ReportFormat;
-use super::serve::seconds;
+use super::serve::{GpuProbeArgs, ServerArgs, seconds};
 use super::validate::UnknownFlagPolicy;
 use super::{Common, MANY, Program, ProgressArgs, ProgressFormat};
 use crate::base::cpus::CpuList;
@@ -131,6 +132,15 @@ pub struct Args {
     /// With --slots of GPUs: the CPUs of each, in the same order, such as 0-31,32-63
     #[arg(long, value_name = "SLOTS", requires = "slots")]
     pub slot_cpus: Option<SlotList>,
+    /// Folder with additional framework definitions
+    #[arg(long, value_name = "DIR")]
+    pub frameworks: Option<PathBuf>,
+    /// How bench-serve starts and stops servers
+    #[command(flatten)]
+    pub server: PassedOn<ServerArgs>,
+    /// How GPUs are looked at
+    #[command(flatten)]
+    pub gpus: PassedOn<GpuProbeArgs>,
     /// Continue without a framework whose help cannot be captured or that cannot be started (noted in the report)
     #[arg(long, help_heading = "Before the runs")]
     pub allow_missing: bool,

@@ -11,7 +11,7 @@ use crate::base::notice::Notice;
 use crate::base::shell;
 use crate::base::slots::SlotDevices;
 use crate::engines::launcher::{LaunchTarget, Launchers, launch_command, server_command};
-use crate::flags::serve::{Args, GiveUp};
+use crate::flags::serve::{Args, GiveUp, ServerArgs};
 use crate::programs::stdio;
 use crate::report::text::BIND;
 use crate::rows::kinds::Candidate;
@@ -47,17 +47,17 @@ pub fn main() -> ExitCode {
             artifacts: args.artifacts,
             caches: args.caches,
             port: args.port,
-            ready_timeout: args.ready_timeout,
+            ready_timeout: args.server.ready_timeout,
             lease_timeout: args.lease_timeout + Duration::from_secs(args.copy.unwrap_or(0)),
-            grace: args.grace,
+            grace: args.server.grace,
             holders: args.holders.into(),
             cpus,
             hold: args.chain.is_empty() && std::io::stdout().is_terminal(),
             chain: args.chain,
             attach: args.attach,
-            give_up: args.give_up.0,
-            gpu_probe: args.gpu_probe_cmd.map(|command| command.0).unwrap_or_default(),
-            release_timeout: args.gpu_release_timeout,
+            give_up: args.server.give_up.0,
+            gpu_probe: args.gpus.gpu_probe_cmd.map(|command| command.0).unwrap_or_default(),
+            release_timeout: args.server.gpu_release_timeout,
             log_limit: args.log_limit << 20,
             budget: args.budget,
             smoke: args.smoke,
@@ -77,7 +77,8 @@ pub fn main() -> ExitCode {
 /// the business of the program that started it.
 fn of_a_copy(args: Args) -> Args {
     let (files, earlier) = (Vec::new(), Vec::new());
-    Args { files, earlier, slots: None, slot_cpus: None, budget: None, give_up: GiveUp(None), ..args }
+    let server = ServerArgs { give_up: GiveUp(None), ..args.server };
+    Args { files, earlier, slots: None, slot_cpus: None, budget: None, server, ..args }
 }
 
 /// The slots of servers that run at the same time.

@@ -9,8 +9,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Mark, Output, bash, candidates, finish, kill, kill_group, program, rows_in, run, scratch, skipped, times,
-    wait_until, write_plan,
+    Mark, Output, bash, candidates, finish, fixtures, kill, kill_group, program, root, rows_in, run, scratch, skipped,
+    times, wait_until, write_plan, zoo_plan,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -298,6 +298,64 @@ fn a_dry_run_prints_the_commands_and_writes_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn what_the_programs_are_told_about_servers_a_sweep_is_told_too() {
+    let folder = scratch();
+    write_plan(folder.path(), &zoo_plan("{never_binds: true}"));
+    let of = |name: &str, flags: &[&str]| {
+        let mut command = program(name);
+        run(command.arg("plan.yaml").args(flags).current_dir(folder.path()), "")
+    };
+    let own = fixtures().display().to_string();
+    // Under its other name, too.
+    let flags = [
+        "--frameworks",
+        &own,
+        "--grace",
+        "2",
+        "--startup-timeout",
+        "90",
+        "--give-up",
+        "never",
+        "--gpu-probe-cmd",
+        "cat gpus",
+    ];
+    let lines = of("bench-sweep", &[&flags[..], &["--dry-run"]].concat()).expect(0).stdout;
+    let commands: Vec<&str> = lines.split(['\n', '|']).map(str::trim).collect();
+    for (program, times, more) in [
+        ("bench-validate ", 1, "--gpu-probe-cmd 'cat gpus' --output"),
+        ("bench-expand ", 2, ""),
+        ("bench-serve ", 1, "--give-up never --ready-timeout 90 --grace 2 --gpu-probe-cmd 'cat gpus'"),
+        ("bench-load ", 1, ""),
+    ] {
+        let of_program: Vec<&&str> = commands.iter().filter(|line| line.starts_with(program)).collect();
+        let is_told = |line: &&&str| line.contains(&format!("--frameworks {own}")) && line.contains(more);
+        assert_eq!(of_program.iter().filter(|line| is_told(line)).count(), times, "{program}: {of_program:?}");
+        assert_eq!(of_program.len(), times, "{lines}");
+    }
+    // What was not given is not said.
+    let plain = of("bench-sweep", &["--frameworks", &own, "--dry-run"]).expect(0).stdout;
+    assert!(!plain.contains("--grace") && !plain.contains("--ready-timeout"), "{plain}");
+    // A task of Slurm is told the same.
+    let script = format!("{}/scripts/sweep-slurm plan.yaml --share out --ready-timeout 90 --dry-run", root().display());
+    let task = run(bash(&script).current_dir(folder.path()), "").expect(0).stdout;
+    assert!(task.contains("sweep.sbatch plan.yaml --ready-timeout 90 --share"), "{task}");
+    // And it does what it says.
+    let flags =
+        ["--frameworks", &own, "--ready-timeout", "1", "--no-preflight", "--retry", "failed", "--out", "results"];
+    let done = of("bench-sweep", &flags).expect(3);
+    let results = rows_in(&folder.path().join("results/results.jsonl"));
+    assert_eq!(results[0]["failure_class"], "not_ready", "{done:?}");
+    assert!(results[0]["failure_reason"].as_str().unwrap().contains("not ready after 1 s"), "{done:?}");
+    // A flag that no program takes is refused before anything is written.
+    let done = of("bench-sweep", &["--ready-timeout", "soon", "--out", "other"]).expect(2);
+    assert!(
+        done.stderr.contains("must be a number of seconds") && !folder.path().join("other").exists(),
+        "{}",
+        done.stderr
+    );
+}
+
 /// A bench-sim that cannot start with 64 requests, in the folder where a sweep looks for engines.
 fn sim_without_memory(folder: &Path) {
     let bin = folder.join("engines/sim/bin");
@@ -495,7 +553,7 @@ fn a_sweep_on_a_full_disk_ends_with_what_it_has_and_resumes() {
 #[test]
 fn a_start_that_failed_because_the_disk_was_full_is_tried_again() {
     let (folder, mark) = (scratch(), Mark::new("no-room"));
-    std::fs::write(folder.path().join("candidates.jsonl"), candidates(&crate::harness::zoo_plan("{}"))).unwrap();
+    std::fs::write(folder.path().join("candidates.jsonl"), candidates(&zoo_plan("{}"))).unwrap();
     let fixtures = crate::harness::fixtures();
     let script = format!(
         "head -c 100k /dev/zero > disk/full 2>/dev/null; \
@@ -566,8 +624,7 @@ fn two_sweeps_never_use_one_gpu_whatever_their_folders() {
         command
     };
     let plan = |devices: &str| {
-        let plan = crate::harness::zoo_plan("{}")
-            .replace("gpu_count: 1", &format!("gpu_count: 1, visible_devices: \"{devices}\""));
+        let plan = zoo_plan("{}").replace("gpu_count: 1", &format!("gpu_count: 1, visible_devices: \"{devices}\""));
         candidates(&plan)
     };
     let mut first = serve("a");

@@ -5,7 +5,7 @@ mod examination;
 mod host;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::examination::Examination;
 use crate::base::error::{Error, Result};
@@ -118,7 +118,12 @@ impl Examination {
 ///
 /// # Errors
 /// A plan that cannot be read, or that has errors.
-pub fn examine(paths: &[PathBuf], path: &OsStr, format: ReportFormat, notice: &'static Notice) -> Result<ExitStatus> {
+pub fn examine(
+    (paths, frameworks): (&[PathBuf], Option<&Path>),
+    path: &OsStr,
+    format: ReportFormat,
+    notice: &'static Notice,
+) -> Result<ExitStatus> {
     let rows = match format {
         ReportFormat::Jsonl => true,
         ReportFormat::Auto | ReportFormat::Table => false,
@@ -126,7 +131,7 @@ pub fn examine(paths: &[PathBuf], path: &OsStr, format: ReportFormat, notice: &'
             return Err(Error::new("--doctor prints lines (--format table), or rows with --format jsonl"));
         }
     };
-    let frameworks = stdio::frameworks(None)?;
+    let frameworks = stdio::frameworks(frameworks)?;
     let mut examination = Examination::default();
     let path = path.to_string_lossy();
     if paths.is_empty() {

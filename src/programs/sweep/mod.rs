@@ -54,7 +54,8 @@ pub fn main() -> ExitCode {
         }
         if args.doctor {
             let path = environment(None).into_iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-            return doctor::examine(&args.plans, &path.unwrap_or_default(), args.format, notice);
+            let plans = (args.plans.as_slice(), args.frameworks.as_deref());
+            return doctor::examine(plans, &path.unwrap_or_default(), args.format, notice);
         }
         if let Some(folder) = &args.stop {
             return stop(folder, notice);

@@ -13,11 +13,11 @@ use crate::system::process::pipeline::Invocation;
 
 /// Checks the plans.
 pub fn validate(args: &Args, folder: &SweepFolder) -> Invocation {
-    let common = program("bench-validate", args).args(["--format", "jsonl", "--unknown-flags"]);
-    let common = common.arg(word(&args.unknown_flags));
+    let common = with_frameworks(program("bench-validate", args), args);
+    let common = common.args(["--format", "jsonl", "--unknown-flags"]).arg(word(&args.unknown_flags));
     let checked = match args.no_preflight {
         true => common.arg("--no-preflight"),
-        false => common.args(["--preflight", "--capture-help"]).arg(folder.path("help")),
+        false => common.args(["--preflight", "--capture-help"]).arg(folder.path("help")).args(&args.gpus.words),
     };
     let checked = if args.allow_missing { checked.arg("--allow-missing") } else { checked };
     checked.arg("--output").arg(folder.path("plan.jsonl")).arg("--").args(&args.plans)
@@ -63,7 +63,8 @@ pub fn next(args: &Args, folder: &SweepFolder, resumes: bool, quiet: bool, outpu
 
 /// The pipe that measures how fast this node is: its rows go to standard output.
 pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invocation> {
-    let expand = Invocation::of("bench-expand").args(["--quiet", "--accept-long-run", "--calibrate"]);
+    let expand = with_frameworks(Invocation::of("bench-expand"), args);
+    let expand = expand.args(["--quiet", "--accept-long-run", "--calibrate"]);
     let expand = if resumes { expand.arg("--done").arg(folder.path("results.jsonl")) } else { expand };
     let mut pipe = measure(args, folder, resumes, true);
     pipe[0] = expand.arg(folder.path("plan.jsonl"));
@@ -72,8 +73,8 @@ pub fn calibrate(args: &Args, folder: &SweepFolder, resumes: bool) -> Vec<Invoca
 
 /// The pipe that measures how much servers in slots disturb each other: its rows go to standard output.
 pub fn slot_check(args: &Args, folder: &SweepFolder, slots: &SlotList, resumes: bool) -> Vec<Invocation> {
-    let expand =
-        Invocation::of("bench-expand").args(["--quiet", "--accept-long-run", "--slot-check"]).arg(slots.to_string());
+    let expand = with_frameworks(Invocation::of("bench-expand"), args);
+    let expand = expand.args(["--quiet", "--accept-long-run", "--slot-check"]).arg(slots.to_string());
     let expand = if resumes { expand.arg("--done").arg(folder.path("results.jsonl")) } else { expand };
     let mut pipe = measure(args, folder, resumes, true);
     pipe[0] = expand.arg(folder.path("plan.jsonl"));
@@ -82,7 +83,8 @@ pub fn slot_check(args: &Args, folder: &SweepFolder, slots: &SlotList, resumes: 
 
 /// The pipe that measures: its rows go to standard output. With a limit of time one candidate of each framework, if `one_each`.
 pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool) -> Vec<Invocation> {
-    let serve = within_budget(program("bench-serve", args).arg("--artifacts").arg(folder.path("logs")), args);
+    let serve = with_frameworks(program("bench-serve", args), args).arg("--artifacts").arg(folder.path("logs"));
+    let serve = within_budget(serve, args).args(&args.server.words).args(&args.gpus.words);
     // What failed is run again: it says nothing.
     let earlier = if args.retry == RetryPolicy::Transient { folder.raw_files() } else { Vec::new() };
     let serve = earlier.iter().fold(serve, |serve, raw| serve.arg("--earlier").arg(raw));
@@ -96,14 +98,15 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool)
         ProgressFormat::Text => program,
         ProgressFormat::Json => program.args(["--progress", "json"]),
     };
+    let load = with_frameworks(program("bench-load", args), args);
     let (serve, load) = match &args.slots {
         Some(slots) => {
             let serve = serve.arg("--slots").arg(slots.to_string());
             let cpus = args.slot_cpus.as_ref().map(ToString::to_string);
             let serve = cpus.map(|cpus| serve.clone().arg("--slot-cpus").arg(cpus)).unwrap_or(serve);
-            (serve, program("bench-load", args).arg("--jobs").arg(slots.slots().len().to_string()))
+            (serve, load.arg("--jobs").arg(slots.slots().len().to_string()))
         }
-        None => (serve, program("bench-load", args)),
+        None => (serve, load),
     };
     let left = left(args, folder, resumes.then_some(args.retry), true, one_each);
     let left = match &args.share {
@@ -138,6 +141,7 @@ pub fn rank(format: &str, unfinished: Option<&Unfinished>) -> Invocation {
 
 fn candidates(args: &Args, quiet: bool) -> Invocation {
     let expand = if quiet { Invocation::of("bench-expand").arg("--quiet") } else { program("bench-expand", args) };
+    let expand = with_frameworks(expand, args);
     let expand = if args.accept_long_run { expand.arg("--accept-long-run") } else { expand };
     let slots = args.slots.as_ref().map(ToString::to_string);
     let expand = slots.map(|slots| expand.clone().arg("--slots").arg(slots)).unwrap_or(expand);
@@ -148,6 +152,13 @@ fn candidates(args: &Args, quiet: bool) -> Invocation {
 fn within_budget(program: Invocation, args: &Args) -> Invocation {
     match args.budget.into_iter().chain(args.end.fit.and_then(FitTime::limit)).min() {
         Some(budget) => program.arg("--budget").arg(budget.as_secs_f64().to_string()),
+        None => program,
+    }
+}
+
+fn with_frameworks(program: Invocation, args: &Args) -> Invocation {
+    match &args.frameworks {
+        Some(folder) => program.arg("--frameworks").arg(folder),
         None => program,
     }
 }
