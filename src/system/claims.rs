@@ -1,7 +1,7 @@
 //! Claims of candidates in a folder that several hosts share, so that each is measured by one of them.
 //!
 //! The claim of a candidate is a folder `NAME/N`, made with mkdir, which succeeds for one host only, on NFS too. Its owner renews it: the
-//! time of the file `owner` in it, by the clock of the file system, since clocks of hosts differ. `ended` in it says how it ended. A claim
+//! time of the file `owner` in it ([`FileAges`]). `ended` in it says how it ended. A claim
 //! that its owner has not renewed for too long, or that ended without a result, is followed by the claim `NAME/N+1`; nothing is ever
 //! removed or renamed, so two hosts that find the same dead claim cannot both follow it.
 
@@ -9,13 +9,11 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 
+use super::file_age::{FileAges, touch};
 use super::process::proc::owner;
 use crate::base::error::{Error, Result};
 use crate::rows::resume::{ATTEMPTS, BAD_NODES, closes};
@@ -36,8 +34,7 @@ pub struct ClaimFolder {
     /// A claim that is not renewed for this time is dead.
     limit: Duration,
     node: String,
-    /// A file of this process, whose time is the file system's clock.
-    clock: PathBuf,
+    ages: FileAges,
 }
 
 /// A claim of this process.
@@ -96,7 +93,7 @@ impl ClaimFolder {
     pub fn open(root: &Path, limit: Duration, node: &str) -> Result<Self> {
         fs::create_dir_all(root).map_err(|e| at("cannot create the folder", root, e))?;
         let clock = root.join(format!(".clock-{node}-{}", owner().replace(['/', ':'], "-")));
-        Ok(Self { root: root.into(), limit, node: node.into(), clock })
+        Ok(Self { root: root.into(), limit, node: node.into(), ages: FileAges::by(clock) })
     }
 
     /// How often a claim has to be renewed.
@@ -164,16 +161,9 @@ impl ClaimFolder {
         Ok(ClaimAnswer::Taken(Claim { name, number }))
     }
 
-    /// Time since a claim was renewed, by the clock of the file system. An owner that died at once has left no file.
+    /// Time since a claim was renewed. An owner that died at once has left no file.
     fn age(&self, path: &Path) -> Result<Duration> {
-        if !self.clock.exists() {
-            File::create(&self.clock).map_err(|e| at("cannot write", &self.clock, e))?;
-        }
-        touch(&self.clock)?;
-        let now = modified(&self.clock).map_err(|e| at("cannot read", &self.clock, e))?;
-        let owner = path.join(OWNER);
-        let then = modified(&owner).or_else(|_| modified(path)).map_err(|e| at("cannot read", path, e))?;
-        Ok(now.duration_since(then).unwrap_or_default())
+        self.ages.age(&path.join(OWNER), path)
     }
 
     /// The node's failures that may be its own; the file can be removed to let it work again.
@@ -208,13 +198,6 @@ impl ClaimFolder {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(at("cannot read", &path, e)),
         }
-    }
-}
-
-impl Drop for ClaimFolder {
-    fn drop(&mut self) {
-        // Only a file of time: if it stays, nobody reads it.
-        let _ = fs::remove_file(&self.clock);
     }
 }
 
@@ -307,17 +290,6 @@ fn ended(claim: &Path) -> Result<Option<ClaimEnd>> {
     }
 }
 
-/// Sets a file's time to the file system's.
-fn touch(path: &Path) -> Result<()> {
-    let now = TimeSpec::UTIME_NOW;
-    utimensat(AT_FDCWD, path, &now, &now, UtimensatFlags::FollowSymlink).map_err(|e| at("cannot touch", path, e.into()))
-}
-
-/// Opened first, so that NFS asks the server.
-fn modified(path: &Path) -> std::io::Result<SystemTime> {
-    File::open(path)?.metadata()?.modified()
-}
-
 fn at(what: &'static str, path: &Path, e: std::io::Error) -> Error {
     Error::new(what).because(e).at(path.display().to_string())
 }
@@ -325,6 +297,8 @@ fn at(what: &'static str, path: &Path, e: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::file_age::age_by;
+    use crate::system::stopwatch::Stopwatch;
     use serde_json::json;
 
     const LIMIT: Duration = Duration::from_secs(60);
@@ -348,14 +322,6 @@ mod tests {
         ender.written(&Row::new("server_end", &json!({"server_id": "other", "status": "ok"})), &file).unwrap();
         assert!(!claim.join(ENDED).exists());
         ender.written(&Row::new("server_end", &row), &file).unwrap();
-    }
-
-    fn age_by(path: &Path, seconds: i64) {
-        let then = <TimeSpec as nix::sys::time::TimeValLike>::seconds(
-            i64::try_from(modified(path).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap()
-                - seconds,
-        );
-        utimensat(AT_FDCWD, path, &then, &then, UtimensatFlags::FollowSymlink).unwrap();
     }
 
     #[test]
@@ -387,6 +353,26 @@ mod tests {
         assert!(second.folder().ends_with("c/2"));
         assert!(matches!(take(&c), ClaimAnswer::Busy));
         assert!(!first.renew().unwrap(), "the first owner learns that it lost it");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_dead_claim_alive() {
+        let root = tempfile::tempdir().unwrap();
+        let limit = Duration::from_millis(300);
+        let [a, b] = ["a", "b"].map(|node| ClaimFolder::open(root.path(), limit, node).unwrap());
+        let first = taken(take(&a));
+        // Set back by an hour after its owner had renewed it for the last time.
+        age_by(&first.folder().join(OWNER), -3600);
+        assert!(matches!(take(&b), ClaimAnswer::Busy));
+        let begun = Stopwatch::start();
+        let second = loop {
+            match take(&b) {
+                ClaimAnswer::Taken(claim) => break claim,
+                _ => assert!(begun.elapsed() < Duration::from_secs(20), "it lives for an hour"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(begun.elapsed() >= limit / 2 && second.folder().ends_with("c/2"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod clock;
 pub mod eta;
+pub mod file_age;
 pub mod folder_lock;
 pub mod http;
 pub mod lease;
