@@ -203,7 +203,7 @@ fn a_server_over_several_nodes_is_told_its_ranks() {
     let (head, script) = chain.start.split_at(chain.start.len() - 1);
     assert_eq!(
         head.join(" "),
-        "srun --job-name=bench-v-1 --ntasks=2 --nodes=2 --label --kill-on-bad-exit=1 --wait=5 --unbuffered -p gpu sh -c"
+        "srun --job-name=bench-v-1 --ntasks=2 --nodes=2 --label --kill-on-bad-exit=0 --wait=2 --unbuffered -p gpu sh -c"
     );
     let end = "set --; [ \"$rank\" = 0 ] || set -- --headless; exec vllm serve m --nnodes 2 --node-rank \"$rank\" --master-addr \
                \"$leader\" --master-port 8125 --api-key '${KEY}' \"$@\"";
