@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Output, program, run};
+use crate::harness::{Mark, Output, bash, finish, kill, program, run, scratch, skipped, wait_until, write_plan};
 
 /// bench-expand on a plan for bench-sim with this `search` and this framework's body.
 fn expand(search: &Value, sim: &Value, more: &[&str]) -> Output {
@@ -323,4 +326,45 @@ fn a_job_of_kubernetes_has_the_plan_and_the_parts() {
     }
     let unknown = job(&["--set", "image=x", "--set", "claim=y", "--set", "imgae=x"]).expect(2);
     assert!(unknown.stderr.contains("no {imgae}"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_pod_of_a_job_that_is_told_to_end_saves_its_rows() {
+    if run(&mut bash("unshare --pid --fork true"), "").code != Some(0) {
+        return skipped("a process namespace needs root");
+    }
+    let folder = scratch();
+    let results = folder.path().join("results");
+    let text = "model: sim\nhardware: {gpu_count: 1}\nsla: {max_p99_ttft_ms: 5000}\nbenchmark: {max_concurrency: [1]}\n\
+                dataset: {num_prompts: 12, scenario_names: [s], input_len: [8], output_len: [4]}\n\
+                frameworks: {sim: {base_server_flags: {load_ms: 0, step_base_us: 50000}}}\n";
+    let plan = write_plan(folder.path(), text);
+    let mut job = program("bench-expand");
+    job.args(["--format", "k8s-job", "--parts", "1", "--set", "image=i", "--set", "claim=c"]).arg(&plan);
+    let list: Value = serde_json::from_str(&run(&mut job, "").expect(0).stdout).unwrap();
+    let container = &list["items"][1]["spec"]["template"]["spec"]["containers"][0];
+    let command = container["command"][2].as_str().unwrap();
+    let command = command.replace("/plan/plan.yaml", &format!("{} --no-preflight --no-calibration", plan.display()));
+    let command = command.replace("/results/", &format!("{}/", results.display()));
+    std::fs::create_dir(&results).unwrap();
+    let mark = Mark::new("k8s-job");
+    for is_stopped in [true, false] {
+        let mut pod = bash("exec unshare --pid --fork --kill-child --mount-proc sh -c \"$COMMAND\"");
+        let pod = mark.put(&mut pod).env("COMMAND", &command).env("JOB_COMPLETION_INDEX", "0");
+        let child = pod.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        if is_stopped {
+            let raw = results.join("part-0/raw/0001.jsonl");
+            let runs = || std::fs::read_to_string(&raw).ok().filter(|text| text.contains("\"measured\""));
+            wait_until(Duration::from_secs(30), runs).expect("it measures");
+            // As Kubernetes does it: to the first process of the container, which is the shell.
+            let first = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+            kill(first.trim().parse().unwrap(), Signal::SIGTERM);
+        }
+        let done = finish(child, Duration::from_secs(60));
+        assert_eq!(done.code, Some(i32::from(is_stopped)), "{done:?}");
+        let rows = std::fs::read_to_string(results.join("part-0/results.jsonl")).unwrap_or_default();
+        assert_eq!(rows.contains("\"status\":\"ok\""), !is_stopped, "{rows}");
+        assert!(!is_stopped || rows.contains("interrupted"), "its rows are saved: {rows}");
+        mark.gone_within(Duration::from_secs(5));
+    }
 }
