@@ -67,10 +67,25 @@ fn is_plan(input: &mut InputSource) -> bool {
     row.is_some_and(|row| row.record() == Some("plan"))
 }
 
+/// The names of the files that have raw rows of runs, and no result of them.
+fn without_results(rows: &[(Row, RowPlace)]) -> BTreeSet<&str> {
+    let of = |is: fn(&str) -> bool| -> BTreeSet<&str> {
+        let own = rows.iter().filter(|(row, _)| row.record().is_some_and(is));
+        own.map(|(_, place)| place.name.as_ref()).collect()
+    };
+    of(|record| record == "run_end" || record == "server_end")
+        .difference(&of(|record| record == "result"))
+        .copied()
+        .collect()
+}
+
 /// The keys of the units that result rows complete; `speeds` are those of the nodes.
 #[must_use]
 pub fn done(rows: &[(Row, RowPlace)], speeds: &NodeSpeeds, retry: RetryPolicy, notice: &Notice) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
+    for name in without_results(rows) {
+        notice.warn(format!("{name} has rows of runs, but no results: fold it with bench-normalize first"));
+    }
     let checked = nodes(rows);
     let mut given_up = 0;
     // Of several files each knows only its own attempts.

@@ -91,7 +91,7 @@ impl PartList {
 fn job_name(path: &Path) -> String {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(50).collect();
-    format!("bench-{}", name.trim_matches('-'))
+    format!("bench-{}", name.trim_matches('-')).trim_end_matches('-').to_string()
 }
 
 /// A value with `{key}` replaced in its texts; a text that is a placeholder alone becomes the value itself.
@@ -147,6 +147,10 @@ mod tests {
 
     #[test]
     fn the_name_of_an_object_is_made_of_the_file() {
-        assert_eq!(job_name(Path::new("a/Qwen3_8B.night.yaml")), "bench-qwen3-8b-night");
+        for (file, name) in
+            [("a/Qwen3_8B.night.yaml", "bench-qwen3-8b-night"), ("_.yaml", "bench"), ("日本.yaml", "bench")]
+        {
+            assert_eq!(job_name(Path::new(file)), name, "{file}");
+        }
     }
 }

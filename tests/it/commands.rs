@@ -480,6 +480,7 @@ fn a_pasted_job_step_over_several_nodes_is_a_launcher_that_tells_each_its_rank()
     ] {
         let plan = new_plan(line);
         assert!(plan.stderr.contains(left_out), "{line}: {}", plan.stderr);
+        assert!(plan.stdout.contains("launcher: {name: srun, nodes: 2, options: "), "{}", plan.stdout);
         let (done, rows) = candidates(&plan.stdout);
         let Some(baseline) = rows.first() else { panic!("{line}\n{}\n{}", plan.stdout, done.stderr) };
         assert_eq!(

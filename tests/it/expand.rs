@@ -329,6 +329,21 @@ fn a_job_of_kubernetes_has_the_plan_and_the_parts() {
 }
 
 #[test]
+fn raw_rows_are_not_taken_for_results() {
+    let folder = scratch();
+    let (raw, results) = (folder.path().join("raw.jsonl"), folder.path().join("results.jsonl"));
+    fs::write(&raw, "{\"record\":\"server_end\",\"server_id\":\"s\",\"status\":\"ok\"}\n").unwrap();
+    fs::write(&results, "{\"record\":\"result\",\"candidate_id\":\"c\",\"status\":\"ok\"}\n").unwrap();
+    let said = |file: &Path| expand(&json!({}), &json!({}), &["--done", file.to_str().unwrap()]).stderr;
+    assert!(
+        said(&raw).contains("raw.jsonl has rows of runs, but no results: fold it with bench-normalize first"),
+        "{}",
+        said(&raw)
+    );
+    assert!(!said(&results).contains("no results"), "{}", said(&results));
+}
+
+#[test]
 fn a_pod_of_a_job_that_is_told_to_end_saves_its_rows() {
     if run(&mut bash("unshare --pid --fork true"), "").code != Some(0) {
         return skipped("a process namespace needs root");

@@ -386,6 +386,8 @@ fn the_status_of_a_shared_sweep_counts_what_only_a_slow_node_measured_as_left() 
     );
     let both = status();
     assert!(both.contains("2 server starts left"), "{both}");
+    let why = "% slower than the others: its rows do not count, and it takes no candidates";
+    assert!(both.contains("\nnode slow is ") && both.contains(why) && !alone.contains("node slow"), "{both}");
 }
 
 #[test]

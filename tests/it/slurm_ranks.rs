@@ -169,3 +169,31 @@ fn a_real_engine_serves_from_two_nodes() {
     assert_eq!((&end["status"], &end["stop"]["survivors"]), (&"ok".into(), &serde_json::json!([])), "{end:#}");
     mark.gone_within(SOON);
 }
+
+#[test]
+#[ignore = "half a minute with a real Slurm"]
+fn tasks_of_two_nodes_each_share_a_sweep() {
+    let folder = scratch();
+    let Some(cluster) = Cluster::start(folder.path(), "networks") else { return };
+    let plan = zoo_plan("{token_ms: 1}").replace("gpu_count: 1", "gpu_count: 2, multi_node: true")
+        + "    launcher: {name: srun, nodes: 2}\n    search_space: {token_ms: [1, 2, 3, 4]}\n";
+    crate::harness::write_plan(folder.path(), &plan);
+    cluster.sh(&format!(
+        "{}/scripts/sweep-slurm plan.yaml --share out --nodes 2 --frameworks {} --no-preflight --no-calibration --ready-timeout 60 \
+         --claim-timeout 20 -- --nodes 2 --ntasks 2",
+        root().display(),
+        fixtures().display()
+    ));
+    let jobs = || cluster.sh("squeue --noheader --array --format '%i %T'; squeue --noheader --steps --format %j");
+    let is_over = || jobs().trim().is_empty().then_some(());
+    let limit = Duration::from_secs(110);
+    wait_until(limit, is_over).unwrap_or_else(|| panic!("{}{}", jobs(), cluster.sh("tail -n 40 out/slurm/*.log")));
+    let raw = cluster.sh("cat out/nodes/*/raw/*.jsonl");
+    let rows = crate::harness::json_lines(&raw);
+    let of = |kind: &str| rows.iter().filter(|row| row["record"] == kind).collect::<Vec<_>>();
+    assert!(of("server_end").len() == 4 && of("server_end").iter().all(|end| end["status"] == "ok"), "{raw}");
+    assert!(of("server").iter().all(|server| server["endpoint"]["reached_by"] == "network"), "{raw}");
+    let status = cluster.sh("bench-sweep --status out");
+    assert!(status.contains("nothing left to run"), "{status}");
+    assert!(std::fs::read_to_string(folder.path().join("out/report.md")).unwrap().contains("token_ms"));
+}

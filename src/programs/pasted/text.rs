@@ -138,8 +138,9 @@ impl PastedServer<'_> {
 
 /// A launcher in one line: its name, or a map.
 fn flow(step: &LauncherStep) -> String {
-    let settings: String =
-        step.options.iter().map(|(key, value)| format!(", {key}: {}", quoted(&value.as_str().into()))).collect();
+    // A plan may write a number as one.
+    let text = |key: &str, value: &str| if key == NODES { value.to_string() } else { quoted(&value.into()) };
+    let settings: String = step.options.iter().map(|(key, value)| format!(", {key}: {}", text(key, value))).collect();
     if settings.is_empty() { step.name.clone() } else { format!("{{name: {}{settings}}}", step.name) }
 }
 

@@ -11,7 +11,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::notice::Notice;
 use crate::base::shell;
 use crate::flags::expand::RetryPolicy;
-use crate::metrics::nodes::NodeSpeeds;
+use crate::metrics::nodes::{self, NodeSpeeds};
 use crate::normalize::{RowFold, StreamLine};
 use crate::plan::expand::{StagedSweep, in_words};
 use crate::programs::{earlier, stdio};
@@ -50,7 +50,8 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     }
     let paths = [file.path().to_path_buf()];
     let rows = earlier::rows(&paths, notice)?;
-    let done = earlier::done(&rows, &NodeSpeeds::of(&nodes), RetryPolicy::Transient, notice);
+    let speeds = NodeSpeeds::of(&nodes);
+    let done = earlier::done(&rows, &speeds, RetryPolicy::Transient, notice);
     let rows = earlier::stages(&rows);
     let (mut stage, mut all, mut left) = (None, candidates.clone(), candidates.clone());
     if folder::is_staged(&folder.common("plan.jsonl"), notice)? {
@@ -106,6 +107,12 @@ pub fn print(folder: &SweepFolder, notice: &'static Notice) -> Result<()> {
     }
     for line in best(&results, &nodes)? {
         out.write_line(&line)?;
+    }
+    for (node, ratio) in speeds.apart() {
+        let how = nodes::in_words(ratio);
+        out.write_line(&format!(
+            "node {node} is {how} than the others: its rows do not count, and it takes no candidates"
+        ))?;
     }
     let waiting = left.iter().filter(|candidate| candidate.status.is_none()).count();
     match (mean_s(&results, stage), waiting) {
