@@ -308,6 +308,9 @@ fn a_job_of_kubernetes_has_the_plan_and_the_parts() {
     let list: Value = serde_json::from_str(&done.stdout).unwrap();
     let (map, job_of) = (&list["items"][0], &list["items"][1]);
     assert_eq!(map["data"]["plan.yaml"], json!(text));
+    // As the page says.
+    let page = fs::read_to_string(crate::harness::root().join("docs/many-hosts.md")).unwrap();
+    assert!(page.contains(&format!("job/{} ", job_of["metadata"]["name"].as_str().unwrap())), "{job_of:#}");
     assert_eq!((&job_of["spec"]["completions"], &job_of["spec"]["parallelism"]), (&json!(4), &json!(4)));
     let container = &job_of["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], json!(2));
