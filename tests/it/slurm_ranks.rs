@@ -112,7 +112,8 @@ fn a_server_over_several_nodes_serves_when_all_its_ranks_do() {
     std::fs::write(&path, rows("{ignores_term: true}")).unwrap();
     let script = format!(
         "salloc --quiet --nodes 2 bash -c 'bench-serve -q --frameworks {} --artifacts logs allocated -- sleep 60 & serve=$!
-         until [ $(squeue --noheader --steps --format %j | grep -c bench-zoo) = 1 ] && [ $(grep -c joined logs/*/server.log | tail -n 1 | cut -d: -f2) = 2 ]; do sleep 0.1; done
+         runs() {{ [ $(squeue --noheader --steps --format %j | grep -c bench-zoo) = 1 ] && [ $(grep -c joined logs/*/server.log) = 2 ]; }}
+         while kill -0 $serve && ! runs; do sleep 0.1; done
          pkill -KILL -P $(pgrep -d, -P $serve)
          wait $serve'",
         fixtures().display(),
