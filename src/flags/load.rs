@@ -169,6 +169,10 @@ pub struct Args {
     /// Compare with the check in this file of rows, instead of asking the server itself first, one question at a time
     #[arg(long, value_name = "FILE", requires_all = ["url", "check"], help_heading = CHECK)]
     pub reference: Option<PathBuf>,
+    /// Raw rows of an earlier bench-load; repeatable: baselines whose answers are among them are not asked again, and later candidates
+    /// are compared with them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "convert"], help_heading = CHECK)]
+    pub earlier: Vec<PathBuf>,
     /// Run only on these CPUs, such as 0-1,4: give them to no server (bench-serve --client-cpus does that)
     #[arg(long, value_name = "LIST", conflicts_with = "convert", help_heading = PIPELINE)]
     pub client_cpus: Option<CpuList>,

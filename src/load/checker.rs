@@ -20,7 +20,7 @@ use crate::metrics::search::SearchRange;
 use crate::metrics::sla::Limits;
 use crate::rows::kinds::{CHECK_BEGINNINGS, Candidate, Check, CheckSettings, Load, LoadMode, Scenario};
 use crate::rows::row::Row;
-use crate::rows::words::{CheckPart, CheckScope, Phase, SearchedLoad, Stage};
+use crate::rows::words::{AnswerOutcome, CheckPart, CheckScope, Phase, SearchedLoad, Stage};
 use crate::system::http::HttpClient;
 
 /// A check that would take longer than this is not begun before a deadline.
@@ -126,6 +126,11 @@ impl AnswerChecker {
         self.insert(leased, scenario, json!(range.what), in_flight, (best, true));
     }
 
+    /// Takes references that were measured earlier.
+    pub fn extend(&mut self, options: &CheckOptions) {
+        self.references.extend(options.earlier.as_deref().unwrap_or_default());
+    }
+
     fn insert(
         &mut self,
         leased: &LeasedServer<'_>,
@@ -144,11 +149,15 @@ impl AnswerChecker {
         }
     }
 
-    /// The load to check at; `None` if this candidate gets no check.
-    fn chosen(&mut self, settings: &CheckSettings) -> Option<ChosenLoad> {
+    /// The loads at which the present server met its limits.
+    fn passed(&self) -> BTreeMap<String, ChosenLoad> {
         let passed = self.own.iter().filter(|(_, ran)| ran.passed);
-        let passed: BTreeMap<String, ChosenLoad> = passed.map(|(key, ran)| (key.clone(), ran.load)).collect();
-        let may_win = self.best.insert(&passed);
+        passed.map(|(key, ran)| (key.clone(), ran.load)).collect()
+    }
+
+    /// The load to check at; `None` if this candidate gets no check.
+    fn chosen(&self, settings: &CheckSettings) -> Option<ChosenLoad> {
+        let may_win = self.best.may_win(&self.passed());
         let given = settings.in_flight.map(|in_flight| ChosenLoad { score: 0.0, in_flight, scenario: 0 });
         let any = || self.own.values().map(|ran| ran.load).max_by_key(|load| load.in_flight);
         match settings.candidates {
@@ -158,7 +167,8 @@ impl AnswerChecker {
         }
     }
 
-    /// Checks the answers of a server, if they are to be checked; writes its rows, and those of the reference that it is.
+    /// Checks the answers of a server, if they are to be checked; writes its rows, and those of the reference that it is. True if its
+    /// answers were found to be wrong: then its speed is no measure for other candidates.
     ///
     /// # Errors
     /// When rows cannot be written, or the questions cannot be read.
@@ -167,7 +177,20 @@ impl AnswerChecker {
         driver: &mut RunDriver<'_>,
         datasets: &mut DatasetCache,
         target: CheckTarget<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let is_wrong = self.run_checks(driver, datasets, target).await?;
+        if !is_wrong {
+            self.best.insert(&self.passed());
+        }
+        Ok(is_wrong)
+    }
+
+    async fn run_checks(
+        &mut self,
+        driver: &mut RunDriver<'_>,
+        datasets: &mut DatasetCache,
+        target: CheckTarget<'_>,
+    ) -> Result<bool> {
         let CheckTarget { leased, client, builder } = target;
         let options = &driver.options.check;
         let asked = leased.candidate.check.as_ref().map(|check| check.candidates).or(options.candidates);
@@ -175,10 +198,10 @@ impl AnswerChecker {
             let why = "answers not checked: its acceptance length is forced, so its text means nothing";
             driver.notice.say(format!("{}: {why}", leased.candidate.candidate_id));
         }
-        let Some(settings) = Self::settings(&leased, options) else { return Ok(()) };
+        let Some(settings) = Self::settings(&leased, options) else { return Ok(false) };
         // One of the clients that share a load is enough.
         if driver.options.shard.is_some_and(|shard| shard.index > 0) {
-            return Ok(());
+            return Ok(false);
         }
         let questions = self.questions(&settings, leased.candidate.benchmark.seed)?;
         let stage = leased.candidate.search.stage;
@@ -187,7 +210,9 @@ impl AnswerChecker {
         let chosen = self.chosen(&settings).filter(|_| may_check);
         // All baselines run in the first stage.
         let is_first = stage.is_none_or(|stage| stage == Stage::Screen);
-        let is_reference = leased.candidate.search.baseline && options.reference.is_empty() && is_first;
+        let is_asked = is_first || options.earlier.is_some();
+        let is_known = self.references.has_of(leased, &settings, &questions);
+        let is_reference = leased.candidate.search.baseline && options.reference.is_empty() && is_asked && !is_known;
         let identity =
             json!([leased.candidate.framework, leased.candidate.model, leased.candidate.precision]).to_string();
         let mut planned: Vec<(CheckKind, u32, Option<usize>)> = Vec::new();
@@ -202,11 +227,12 @@ impl AnswerChecker {
             }
             None => {}
         }
+        let mut is_wrong = false;
         for (kind, in_flight, scenario) in planned {
             if leased.time_left().is_some_and(|left| left < LEAST_LEFT) {
                 let why = "not enough time before the deadline to check the answers";
                 driver.notice.warn(format!("{}: {why}", leased.candidate.candidate_id));
-                return Ok(());
+                return Ok(is_wrong);
             }
             let scenario = scenario.and_then(|at| leased.candidate.scenarios.get(at)).filter(|_| in_flight > 1);
             let data = scenario.map(|scenario| datasets.rows(scenario)).transpose()?;
@@ -233,29 +259,30 @@ impl AnswerChecker {
                 Ok(Ok(rows)) => rows,
                 Ok(Err(why)) => {
                     driver.notice.warn(format!("{}: answers not checked: {why}", leased.candidate.candidate_id));
-                    return Ok(());
+                    return Ok(is_wrong);
                 }
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(is_wrong),
             };
-            self.write(driver, &leased, rows, begun.elapsed())?;
+            is_wrong |= self.write(driver, &leased, rows, begun.elapsed())?;
         }
-        Ok(())
+        Ok(is_wrong)
     }
 
-    /// Writes the rows of a check, with the verdict where it is known.
+    /// Writes the rows of a check, with the verdict where it is known; true if it is one with which no candidate wins.
     fn write(
         &mut self,
         driver: &mut RunDriver<'_>,
         leased: &LeasedServer<'_>,
         mut rows: Vec<Check>,
         took: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut is_wrong = false;
         let name = &leased.candidate.candidate_id;
         driver.notice.clear();
         if rows.iter().any(|row| row.reference) {
             self.references.insert(&rows);
-            let answers = rows.iter().find_map(|row| row.outcomes.as_deref()).unwrap_or_default();
-            let right = answers.chars().filter(|c| *c == '+').count();
+            let answers = rows.iter().find_map(|row| row.outcomes.clone()).unwrap_or_default().0;
+            let right = answers.iter().filter(|outcome| **outcome == AnswerOutcome::Right).count();
             driver.notice.say(format!(
                 "{name}: reference of the answers: {right} of {} questions right at concurrency 1 ({:.0} s)",
                 answers.len(),
@@ -264,6 +291,7 @@ impl AnswerChecker {
         } else {
             self.foreign_reference(driver, &rows)?;
             let quality = self.references.judge(&mut rows);
+            is_wrong = quality.verdict.is_out();
             let warnings: String = quality.warnings.iter().map(|warning| format!("; {warning}")).collect();
             let in_flight = rows.first().map_or(1, |row| row.in_flight);
             let seconds = took.as_secs_f64();
@@ -276,7 +304,8 @@ impl AnswerChecker {
             };
             driver.notice.say(format!("{name}: {said}"));
         }
-        rows.iter().try_for_each(|row| driver.out.write(&Row::new("check", row)))
+        rows.iter().try_for_each(|row| driver.out.write(&Row::new("check", row)))?;
+        Ok(is_wrong)
     }
 
     /// Writes the reference that was given on the command line as that of this server, once.

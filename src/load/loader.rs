@@ -71,6 +71,7 @@ pub fn load(rows: Rows, out: RowWriter<File>, options: &LoadOptions, notice: &No
             claims: ClaimEnder::default(),
             news: SharedNews::default(),
         };
+        loader.checker.extend(&options.check);
         loader.all(feed(rows)).await
     });
     runtime.shutdown_background();
@@ -243,6 +244,7 @@ impl Loader<'_> {
         // The length of each scenario's answers on this server, s: the shortest of its runs, since answers take ever longer while a
         // server falls behind.
         let mut answers: BTreeMap<&str, Option<f64>> = BTreeMap::new();
+        let incumbents = self.incumbents.clone();
         for unit in &candidate.units {
             if stop_file::is_asked() {
                 break;
@@ -292,7 +294,10 @@ impl Loader<'_> {
             self.driver.events.unit_over();
         }
         let target = CheckTarget { leased, client: asking, builder: builder.as_ref().ok() };
-        self.checker.check(&mut self.driver, &mut self.datasets, target).await?;
+        if self.checker.check(&mut self.driver, &mut self.datasets, target).await? {
+            // Others are not measured against one that never wins.
+            self.incumbents = incumbents;
+        }
         self.claims.whole = self.driver.signal().is_none() && !stop_file::is_asked();
         Ok(())
     }

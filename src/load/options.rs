@@ -72,4 +72,6 @@ pub struct CheckOptions {
     pub max_tokens: Option<u32>,
     /// The rows of a reference; empty to measure it.
     pub reference: Vec<Check>,
+    /// The rows of references that were measured earlier; `None` if nobody says what was.
+    pub earlier: Option<Vec<Check>>,
 }

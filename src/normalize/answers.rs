@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::metrics::answers::{PairedAnswers, answer_quality, not_checked, read_outcomes};
+use crate::base::error::{Error, Result};
+use crate::metrics::answers::{PairedAnswers, answer_quality, not_checked};
 use crate::rows::kinds::{AnswerQuality, Check, ResultRow};
 use crate::rows::words::CheckPart;
 
@@ -27,7 +28,13 @@ pub struct AnswerChecks {
 
 impl AnswerChecks {
     /// Takes the row of a check.
-    pub fn insert(&mut self, row: Check) {
+    ///
+    /// # Errors
+    /// A row whose numbers contradict each other.
+    pub fn insert(&mut self, row: Check) -> Result<()> {
+        if let Some(why) = row.contradiction() {
+            return Err(Error::new(why));
+        }
         let rows = match row.reference {
             true => self.references.entry(row.reference_key.clone()).or_default(),
             false => self.own.entry(row.server_id.clone()).or_default(),
@@ -35,6 +42,7 @@ impl AnswerChecks {
         if rows.iter().all(|other| other.part != row.part) {
             rows.push(row);
         }
+        Ok(())
     }
 
     /// What the check of a server says; `None` without one.
@@ -81,7 +89,7 @@ impl AnswerChecks {
         let Some(own) = self.own.get(server_id).and_then(|rows| answers(rows)) else { return Vec::new() };
         let Some(model) = models.get(server_id) else { return Vec::new() };
         let asked = |row: &Check| (row.questions_sha256.clone(), row.max_tokens);
-        let outcomes = |row: &Check| row.outcomes.as_deref().and_then(read_outcomes).unwrap_or_default();
+        let outcomes = |row: &Check| row.outcomes.clone().unwrap_or_default();
         let mut found = Vec::new();
         for other in self.references.values().filter_map(|rows| answers(rows)) {
             let Some(of) = models.get(&other.server_id) else { continue };
@@ -132,7 +140,7 @@ mod tests {
             let mut checks = AnswerChecks::default();
             // A file that is read twice counts once.
             let all: Vec<Check> = order.cloned().collect();
-            all.iter().chain(&all).cloned().for_each(|row| checks.insert(row));
+            all.iter().chain(&all).cloned().for_each(|row| checks.insert(row).unwrap());
             let mut results =
                 [("vllm", "v0"), ("vllm", "v1"), ("vllm", "v2"), ("sglang", "s1"), ("other", "x1"), ("sglang", "s0")]
                     .map(|(framework, server)| result(framework, server));
@@ -148,7 +156,7 @@ mod tests {
         assert!(found[0].1.is_empty());
         // Another precision is another model.
         let mut checks = AnswerChecks::default();
-        rows.iter().cloned().for_each(|row| checks.insert(row));
+        rows.iter().cloned().for_each(|row| checks.insert(row).unwrap());
         let mut results = [result("vllm", "v1"), result("sglang", "s0")];
         results[1].fingerprint.insert("precision".into(), "fp8".into());
         checks.write(&mut results);

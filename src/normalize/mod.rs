@@ -207,7 +207,7 @@ impl RowFold {
                 self.push(result::not_tried(&candidate, None, status), None);
             }
             Some("search_end") => self.search_end(&row)?,
-            Some("check") => self.answers.insert(row.view::<Check>()?),
+            Some("check") => self.answers.insert(row.view::<Check>()?)?,
             Some("native") => return self.native(row),
             Some("candidate" | "plan") => {}
             _ => return Ok(Some(row)),

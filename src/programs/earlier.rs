@@ -242,6 +242,7 @@ pub fn stages(rows: &[(Row, RowPlace)]) -> StageRows {
             searched: search.searched,
             max_pass: search.max_pass,
             min_fail: search.min_fail,
+            wrong_answers: result.quality.answers.is_some_and(|answers| answers.verdict.is_out()),
         };
         found.push((run.started_at, one));
     }
@@ -287,11 +288,12 @@ pub fn ranking(paths: &[PathBuf], notice: &'static Notice) -> Result<Ranking> {
 }
 
 /// The best load point of each candidate, scenario by scenario in ranking order; candidates that missed the SLA come
-/// last.
+/// last, and those whose answers are wrong are left out: they never win.
 #[must_use]
 pub fn best(ranking: &Ranking) -> Vec<FirstPassScore> {
     let mut all = Vec::new();
-    for ranked in ranking.groups.iter().flat_map(|group| &group.ranked) {
+    let may_win = ranking.groups.iter().flat_map(|group| &group.ranked).filter(|one| !one.best.has_wrong_answers());
+    for ranked in may_win {
         let entry = ranked.best.entry();
         let Some(load) = entry.load_block() else { continue };
         let (candidate_id, scenario) = (entry.candidate_id.to_string(), entry.group.scenario.clone());

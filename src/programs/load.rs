@@ -1,5 +1,6 @@
 //! bench-load: drive one workload against each leased server and record every request.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::programs::stdio;
 use crate::programs::target::target;
 use crate::programs::workload::entries;
 use crate::rows::jsonl::RowPlace;
+use crate::rows::kinds::Check;
+use crate::rows::row::Row;
 use crate::system::meeting::{Meeting, MeetingSettings};
 use crate::system::process::{affinity, bound, signals};
 
@@ -54,7 +57,7 @@ pub fn main() -> ExitCode {
             is_copy: args.copy,
             threads: args.threads(),
             read_dataset: entries,
-            check: check(&args)?,
+            check: check(&args, notice)?,
         };
         signal = match target(&args, notice)? {
             Some(target) => {
@@ -91,8 +94,8 @@ fn meeting(args: &Args) -> Result<Option<MeetingSettings>> {
 }
 
 /// What the command line says of the check of answers.
-fn check(args: &Args) -> Result<CheckOptions> {
-    let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+fn check(args: &Args, notice: &'static Notice) -> Result<CheckOptions> {
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
     let reference = args.reference.as_ref().map(|file| read_reference(&path(file))).transpose()?;
     Ok(CheckOptions {
         candidates: args.check,
@@ -100,5 +103,20 @@ fn check(args: &Args) -> Result<CheckOptions> {
         file: args.check_file.as_ref().map(path),
         max_tokens: args.check_max_tokens,
         reference: reference.unwrap_or_default(),
+        earlier: (!args.earlier.is_empty()).then(|| earlier(&args.earlier, notice)).transpose()?,
     })
+}
+
+/// The references in raw rows of before.
+fn earlier(paths: &[PathBuf], notice: &'static Notice) -> Result<Vec<Check>> {
+    let mut found = Vec::new();
+    let of_a_check = |line: &str| line.contains("\"record\":\"check\"").then(|| Row::parse(line)).transpose();
+    for row in stdio::lines(paths, of_a_check, notice) {
+        let (Some(row), place) = row? else { continue };
+        match row.view::<Check>() {
+            Ok(row) => found.extend(row.reference.then_some(row)),
+            Err(e) => notice.error(&e.at(place)),
+        }
+    }
+    Ok(found)
 }

@@ -34,8 +34,8 @@ enum Truth {
     NoChat,
 }
 
-/// Length of a nonce.
-const NONCE: usize = 14;
+/// Lengths of texts that only one answer has: a nonce, and the code of a record.
+const NONCES: [usize; 2] = [14, 9];
 
 /// What all connections share.
 struct TruthServer {
@@ -73,10 +73,10 @@ fn solve(prompt: &str) -> String {
     if let Some((_, nonce)) = prompt.split_once("nothing else: ") {
         return nonce.trim_end_matches("\nAnswer:").into();
     }
-    if let Some((records, name)) = prompt.split_once("What is the number of record ") {
+    if let Some((records, name)) = prompt.split_once("What is the code of record ") {
         let name = name.split('?').next().unwrap();
         let line = records.lines().find(|line| line.starts_with(&format!("Record {name} "))).unwrap();
-        return line.rsplit(' ').next().unwrap().into();
+        return line.rsplit(' ').next().unwrap().trim_end_matches('.').into();
     }
     if let Some(list) = prompt.strip_prefix("Sort these numbers from smallest to largest: ") {
         let mut all = numbers(list);
@@ -93,6 +93,10 @@ fn solve(prompt: &str) -> String {
         return answer.to_string();
     }
     format!("It is well known: {prompt}")
+}
+
+fn is_nonce(text: &str) -> bool {
+    NONCES.contains(&text.len()) && text.contains('-')
 }
 
 impl TruthServer {
@@ -140,8 +144,8 @@ impl TruthServer {
                 (right, "stop")
             }
             Truth::Wrong if n % 10 == 3 => ("I do not know".into(), "stop"),
-            // Of about 114 answers with a nonce these are four: one in 64 of all.
-            Truth::Previous if before.len() == NONCE && self.nonces.fetch_add(1, Ordering::Relaxed) % 26 == 5 => {
+            // Of about 164 answers with a nonce these are four: one in 64 of all.
+            Truth::Previous if is_nonce(&before) && self.nonces.fetch_add(1, Ordering::Relaxed) % 41 == 5 => {
                 (before, "stop")
             }
             Truth::Cut => (right.chars().take(1).collect(), "length"),
@@ -298,4 +302,33 @@ fn a_plan_checks_its_candidates_after_their_runs() {
     let first = words(&["undetermined", "not_checked"]);
     assert_eq!(sweep("winners", "100", ""), (2, vec![0], 1, first));
     assert_eq!(sweep("all", "2000", "--check none"), (2, vec![], 0, vec![Value::Null, Value::Null]));
+}
+
+#[test]
+fn a_baseline_that_answered_in_an_earlier_pipe_is_not_asked_again() {
+    let folder = scratch();
+    let plan = PLAN.replace("CANDIDATES", "all").replace("STEP", "2000");
+    std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
+    let script = "bench-expand -q plan.yaml > all && sed -n 1p all | bench-serve -q | bench-load -q > raw1.jsonl && \
+        sed -n 2p all | bench-serve -q | bench-load FLAGS > raw2.jsonl && cat raw1.jsonl raw2.jsonl";
+    let pipes = |flags: &str| run(bash(&script.replace("FLAGS", flags)).current_dir(folder.path()), "").expect(0);
+    let answers = |done: &Output| -> Vec<(bool, String)> {
+        let rows = done.records("check").into_iter().filter(|row| row["part"] == "answers");
+        rows.map(|row| (row["reference"] == true, row["reason"].as_str().unwrap_or_default().to_string())).collect()
+    };
+    let done = pipes("--earlier raw1.jsonl");
+    let rows = answers(&done);
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [true, false, false], "{}", done.stderr);
+    assert!(rows[2].1.contains("against its baseline"), "{}", done.stderr);
+    assert!(!done.stderr.contains("no check of its baseline"), "{}", done.stderr);
+    // Without it only bench-normalize knows.
+    assert!(pipes("").stderr.contains("no check of its baseline"));
+    // The baseline again: its answers are there already.
+    let again = script.replace("sed -n 2p", "sed -n 1p").replace("FLAGS", "--earlier raw1.jsonl");
+    let rows = answers(&run(bash(&again).current_dir(folder.path()), "").expect(0));
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [true, false, false]);
+    // A row that was cut, or is wrong, is said with its place.
+    let bad = "sed -i 's/\"outcomes\":\"./\"outcomes\":\"x/' raw1.jsonl; sed -n 2p all | bench-serve -q | bench-load --earlier raw1.jsonl";
+    let done = run(bash(bad).current_dir(folder.path()), "");
+    assert!(done.stderr.contains("raw1.jsonl:") && done.stderr.contains("unknown outcome 'x'"), "{}", done.stderr);
 }

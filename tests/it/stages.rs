@@ -112,6 +112,21 @@ fn the_stages_of_pipes_by_hand_go_on_after_any_row() {
     let second = next(folder.path(), "--done results.jsonl");
     let leader = second.iter().find(|row| row["framework"] == "fast" && row["status"].is_null()).unwrap();
     assert!(leader["units"][0]["start"].as_f64().unwrap() > 20.0, "{leader}");
+    // One whose answers are wrong does not go on, and nobody is measured against it.
+    let results = std::fs::read_to_string(folder.path().join("results.jsonl")).unwrap();
+    let mut wrong = String::new();
+    for line in results.lines() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        if row["candidate_id"] == leader["candidate_id"] {
+            row["quality"]["answers"] = serde_json::json!({"verdict": "worse", "reason": "20 lost"});
+        }
+        wrong += &format!("{row}\n");
+    }
+    std::fs::write(folder.path().join("wrong.jsonl"), wrong).unwrap();
+    let others = next(folder.path(), "--done wrong.jsonl");
+    let out = others.iter().find(|row| row["candidate_id"] == leader["candidate_id"]).unwrap();
+    assert_eq!(out["status"], "skipped", "{out:#}");
+    assert!(out["failure_reason"].as_str().unwrap().contains("its answers are wrong"), "{out:#}");
     pipe("--done results.jsonl", "raw2.jsonl");
     assert!(next(folder.path(), "--done results.jsonl").iter().all(|row| stage(row) == "repeat"));
     assert_eq!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::load_answer::LoadAnswer;
 use crate::base::redact;
 use crate::rows::kinds::Members;
 use crate::rows::words::Endpoint;
@@ -71,6 +72,25 @@ pub struct ServerAnswer {
     pub invalid_utf8: bool,
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MissingAnswer {
+    /// The status, if the server said something.
+    status: Option<u16>,
+    why: String,
+}
+
+impl MissingAnswer {
+    fn of(why: impl ToString) -> Self {
+        Self { status: None, why: why.to_string() }
+    }
+
+    /// True if the endpoint may be missing; a server that is busy or does not answer has it.
+    fn may_be_missing(&self) -> bool {
+        self.status.is_some_and(|status| !matches!(status, 408 | 429 | 502..=504))
+    }
+}
+
 /// The members of the user's requests that a question has too.
 fn asked_too(extra: &Members) -> Members {
     let kept = extra.iter().filter(|(key, _)| !NOT_GREEDY.contains(&key.as_str()));
@@ -78,17 +98,21 @@ fn asked_too(extra: &Members) -> Members {
 }
 
 impl Asker {
-    /// Finds the endpoint that answers: chat, otherwise completions.
+    /// Finds the endpoint that answers: chat, otherwise completions. A check and its reference need the same one, so a busy server is no
+    /// reason to ask at the other.
     ///
     /// # Errors
     /// What the server said if neither does.
     pub async fn find(client: HttpClient, model: &str, extra: &Members, limit: Duration) -> Result<Self, String> {
         let mut asker = Self { client, endpoint: Endpoint::Chat, model: model.into(), extra: asked_too(extra), limit };
-        let Err(chat) = asker.ask("Say yes.", 4).await else { return Ok(asker) };
+        let Err(chat) = asker.exchange("Say yes.", 4).await else { return Ok(asker) };
+        if !chat.may_be_missing() {
+            return Err(format!("{}: {}", Endpoint::Chat, chat.why));
+        }
         asker.endpoint = Endpoint::Completions;
         match asker.ask("Say yes.", 4).await {
             Ok(_) => Ok(asker),
-            Err(why) => Err(format!("{}: {chat}; {}: {why}", Endpoint::Chat, Endpoint::Completions)),
+            Err(why) => Err(format!("{}: {}; {}: {why}", Endpoint::Chat, chat.why, Endpoint::Completions)),
         }
     }
 
@@ -113,30 +137,43 @@ impl Asker {
     /// # Errors
     /// Why there is no answer, without secrets.
     pub async fn ask(&self, prompt: &str, max_tokens: u32) -> Result<ServerAnswer, String> {
-        let exchange = async {
-            let mut answer =
-                self.client.post(self.endpoint.as_str(), self.body(prompt, max_tokens)).await.map_err(|e| e.why)?;
-            let status = answer.status;
-            let body = answer.body().await.map_err(|e| e.why)?;
-            if status == 200 { Ok(body) } else { Err(format!("status {status}: {}", String::from_utf8_lossy(&body))) }
-        };
-        let body = timeout(self.limit, exchange).await.unwrap_or_else(|_| Err("no answer in time".into()));
-        body.and_then(|body| ServerAnswer::read(&body))
-            .map_err(|why| redact::outgoing(&why).chars().take(200).collect())
+        self.exchange(prompt, max_tokens).await.map_err(|missing| missing.why)
     }
 
-    /// Sends a request of the running load, and drops its answer.
-    pub async fn load(client: HttpClient, endpoint: Endpoint, body: Vec<u8>, limit: Duration) {
+    async fn exchange(&self, prompt: &str, max_tokens: u32) -> Result<ServerAnswer, MissingAnswer> {
+        let exchange = async {
+            let body = self.body(prompt, max_tokens);
+            let mut answer =
+                self.client.post(self.endpoint.as_str(), body).await.map_err(|e| MissingAnswer::of(e.why))?;
+            let status = answer.status;
+            let body = answer.body().await.map_err(|e| MissingAnswer::of(e.why))?;
+            let read = match status {
+                200 => ServerAnswer::read(&body),
+                _ => Err(format!("status {status}: {}", String::from_utf8_lossy(&body))),
+            };
+            read.map_err(|why| MissingAnswer { status: Some(status), why })
+        };
+        let read = timeout(self.limit, exchange).await.unwrap_or_else(|_| Err(MissingAnswer::of("no answer in time")));
+        read.map_err(|missing| {
+            let why = redact::outgoing(&missing.why).chars().take(200).collect();
+            MissingAnswer { why, ..missing }
+        })
+    }
+
+    /// Sends a request of the running load; its text, as far as it came. What else becomes of it is measured elsewhere.
+    pub async fn load(client: HttpClient, endpoint: Endpoint, body: Vec<u8>, limit: Duration) -> String {
+        let mut text = LoadAnswer::default();
         let exchange = async {
             if let Ok(mut answer) = client.post(endpoint.as_str(), body).await {
                 let mut bytes = Vec::new();
                 while matches!(answer.read(&mut bytes).await, Ok(Some(_))) {
+                    text.push(&bytes);
                     bytes.clear();
                 }
             }
         };
-        // What becomes of the load is measured elsewhere.
         let _ = timeout(limit, exchange).await;
+        text.text()
     }
 
     /// Its client.
@@ -176,6 +213,13 @@ mod tests {
                            "messages": [], "chat_template_kwargs": {"enable_thinking": false}});
         let kept = asked_too(&serde_json::from_value(extra).unwrap());
         assert_eq!(kept.keys().collect::<Vec<_>>(), ["chat_template_kwargs"]);
+    }
+
+    #[test]
+    fn only_a_missing_endpoint_is_a_reason_for_the_other_one() {
+        let may = |status| MissingAnswer { status, why: String::new() }.may_be_missing();
+        assert!([400, 404, 405, 422, 500, 501].map(Some).into_iter().all(may));
+        assert!(![None, Some(408), Some(429), Some(503), Some(504)].into_iter().any(may));
     }
 
     #[test]

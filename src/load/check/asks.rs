@@ -3,13 +3,13 @@
 use super::ask::ServerAnswer;
 use super::questions::{QuestionSet, nonce, open_prompts, repeat};
 use crate::base::random::{generator, shuffle};
-use crate::metrics::answers::{cross_talk, is_repeated, is_right, write_outcomes};
+use crate::metrics::answers::{cross_talk, is_repeated, is_right};
 use crate::metrics::sample::mean;
-use crate::rows::kinds::{AnswerShape, BEGINNING_TOKENS, CHECK_NONCES, Check, CheckSettings};
+use crate::rows::kinds::{AnswerShape, BEGINNING_TOKENS, CHECK_NONCES, Check, CheckSettings, QuestionOutcomes};
 use crate::rows::words::{AnswerOutcome, CheckPart, Extract};
 
 /// Output tokens that a nonce needs at most, with some words around it.
-const NONCE_TOKENS: u32 = 64;
+const NONCE_TOKENS: u32 = 40;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +84,15 @@ impl CheckAsks {
         (&self.all[at].prompt, self.all[at].max_tokens)
     }
 
-    /// A row per part, from the answers in the order of the requests; `row` has the members that all share.
-    pub fn rows(&self, answers: &[Result<ServerAnswer, String>], row: &Check) -> Vec<Check> {
+    /// True if a text that answers none of these requests has a nonce of one.
+    pub fn has_nonce(&self, text: &str) -> bool {
+        let text = text.to_uppercase();
+        self.all.iter().filter_map(|ask| ask.nonce.as_deref()).any(|nonce| text.contains(nonce))
+    }
+
+    /// A row per part, from the answers in the order of the requests, and the number of answers of the load that have a nonce; `row` has
+    /// the members that all share.
+    pub fn rows(&self, answers: &[Result<ServerAnswer, String>], crossed_load: u32, row: &Check) -> Vec<Check> {
         let of = |part: CheckPart| self.all.iter().zip(answers).filter(move |(ask, _)| ask.part == part);
         let counts = |part: CheckPart| {
             let failed = of(part).filter(|(_, answer)| answer.is_err()).count();
@@ -96,6 +103,7 @@ impl CheckAsks {
         let nonces = counts(CheckPart::CrossTalk);
         if nonces.asked > 0 {
             let (copied, crossed) = self.nonces(answers);
+            let crossed = crossed + crossed_load;
             let (verdict, reason) = cross_talk(nonces.asked, copied, crossed);
             rows.push(Check {
                 copied: Some(copied),
@@ -107,9 +115,8 @@ impl CheckAsks {
         }
         let answered = counts(CheckPart::Answers);
         if answered.asked > 0 {
-            let outcomes: Vec<AnswerOutcome> =
-                of(CheckPart::Answers).map(|(ask, answer)| outcome(ask, answer.as_ref().ok())).collect();
-            rows.push(Check { outcomes: Some(write_outcomes(&outcomes)), ..answered.clone() });
+            let outcomes = of(CheckPart::Answers).map(|(ask, answer)| outcome(ask, answer.as_ref().ok())).collect();
+            rows.push(Check { outcomes: Some(QuestionOutcomes(outcomes)), ..answered.clone() });
             let questions: Vec<&ServerAnswer> =
                 of(CheckPart::Answers).filter_map(|(_, answer)| answer.as_ref().ok()).collect();
             rows.push(Check { part: CheckPart::Shape, shape: Some(shape(&questions)), ..answered });
@@ -169,6 +176,7 @@ mod tests {
     use super::*;
     use crate::metrics::answers::answer_quality;
     use crate::rows::words::{CheckScope, CheckVerdict, Endpoint};
+    use rand::RngExt as _;
 
     fn row() -> Check {
         Check {
@@ -213,7 +221,7 @@ mod tests {
         for (i, at) in asks.order.iter().enumerate() {
             answers[*at] = Ok(answer(i, &sent));
         }
-        asks.rows(&answers, &row())
+        asks.rows(&answers, 0, &row())
     }
 
     fn verdict(own: &[Check], reference: &[Check]) -> CheckVerdict {
@@ -245,6 +253,32 @@ mod tests {
         let words =
             rows(|i, _| ServerAnswer { text: format!("river {i} moon"), ended: true, ..ServerAnswer::default() });
         assert_eq!(verdict(&words, &words), CheckVerdict::Undetermined);
+    }
+
+    #[test]
+    fn the_answer_of_the_request_before_is_found_if_one_in_64_gets_it() {
+        let questions = QuestionSet::generated(1, 200);
+        let asks = CheckAsks::new(&questions, &CheckSettings::of(CheckScope::All), 1, "s", CheckKind::Full);
+        let mut found = 0;
+        for i in 0..2000 {
+            let mut random = generator(i, &["previous"]);
+            let mut order = asks.order.clone();
+            shuffle(&mut order, &mut random);
+            // Half of the requests are those of the load, whose texts are of nobody.
+            let mut before = None;
+            let mut is_found = false;
+            for at in order {
+                for own in [None, Some(at)] {
+                    let is_previous = random.random_range(0..64) == 0;
+                    is_found |= is_previous && before.is_some_and(|before: usize| asks.all[before].nonce.is_some());
+                    before = own;
+                }
+            }
+            found += u32::from(is_found);
+        }
+        assert!(found >= 1800, "{found} of 2000");
+        assert!(asks.has_nonce(&format!("well, {}!", asks.all[0].nonce.as_deref().unwrap().to_lowercase())));
+        assert!(!asks.has_nonce("Once upon a time"));
     }
 
     #[test]

@@ -30,17 +30,19 @@ impl ChosenLoad {
 pub struct BestLoads(BTreeMap<String, f64>);
 
 impl BestLoads {
-    /// Takes the chosen loads of one candidate, by the same keys; those with which it may win, the one with the most requests in flight.
-    pub fn insert(&mut self, own: &BTreeMap<String, ChosenLoad>) -> Option<ChosenLoad> {
-        let mut may_win = Vec::new();
+    /// Of the chosen loads of one candidate, by the same keys, those with which it may win: the one with the most requests in flight.
+    pub fn may_win(&self, own: &BTreeMap<String, ChosenLoad>) -> Option<ChosenLoad> {
+        let is_near = |key: &String, score: f64| self.0.get(key).is_none_or(|best| score >= best * NEAR);
+        let near = own.iter().filter(|(key, load)| is_near(key, load.score)).map(|(_, load)| *load);
+        near.max_by_key(|load| load.in_flight)
+    }
+
+    /// Takes the chosen loads of one candidate whose answers were not found to be wrong: one that never wins is no measure for others.
+    pub fn insert(&mut self, own: &BTreeMap<String, ChosenLoad>) {
         for (key, load) in own {
             let best = self.0.entry(key.clone()).or_insert(load.score);
-            if load.score >= *best * NEAR {
-                may_win.push(*load);
-            }
             *best = best.max(load.score);
         }
-        may_win.into_iter().max_by_key(|load| load.in_flight)
     }
 }
 
@@ -52,13 +54,28 @@ mod tests {
     fn who_is_near_the_best_so_far_may_win() {
         let mut best = BestLoads::default();
         let mut take = |score, in_flight| {
-            best.insert(&BTreeMap::from([("vllm chat".to_string(), ChosenLoad { score, in_flight, scenario: 0 })]))
+            let own = BTreeMap::from([("vllm chat".to_string(), ChosenLoad { score, in_flight, scenario: 0 })]);
+            let load = best.may_win(&own);
+            best.insert(&own);
+            load
         };
         assert_eq!(take(10.0, 4).map(|load| load.in_flight), Some(4));
         assert_eq!(take(8.0, 4), None);
         assert!(take(9.6, 4).is_some() && take(12.0, 5).is_some());
         assert_eq!(take(10.0, 4), None);
-        assert_eq!(best.insert(&BTreeMap::new()), None);
+        assert_eq!(best.may_win(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn one_whose_answers_are_wrong_does_not_keep_others_from_being_checked() {
+        let mut best = BestLoads::default();
+        let of = |score| BTreeMap::from([("vllm chat".to_string(), ChosenLoad { score, in_flight: 4, scenario: 0 })]);
+        best.insert(&of(10.0));
+        // The second is twice as fast and wrong, so it is not inserted; the third may win.
+        assert!(best.may_win(&of(20.0)).is_some());
+        assert!(best.may_win(&of(15.0)).is_some());
+        best.insert(&of(20.0));
+        assert!(best.may_win(&of(15.0)).is_none());
     }
 
     #[test]

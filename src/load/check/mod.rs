@@ -4,6 +4,7 @@
 mod ask;
 mod asks;
 mod chosen;
+mod load_answer;
 mod question_file;
 mod questions;
 mod reference;
@@ -56,11 +57,13 @@ struct SentAsks {
     answers: Vec<Result<ServerAnswer, String>>,
     /// Most requests that were in flight together.
     in_flight: u32,
+    /// Number of answers of the load that have a nonce.
+    crossed: u32,
 }
 
 /// The end of one request.
 enum CheckEvent {
-    Load,
+    Load(String),
     Answer(usize, Result<ServerAnswer, String>),
 }
 
@@ -76,7 +79,7 @@ impl CheckTask<'_> {
         let asker = Asker::find(client, model, &bench.extra_request_body, self.limit).await?;
         let server_id = &self.leased.server.server_id;
         let asks = CheckAsks::new(self.questions, self.settings, bench.seed, server_id, self.kind);
-        let SentAsks { answers, in_flight } = self.send(&asker, &asks).await;
+        let SentAsks { answers, in_flight, crossed } = self.send(&asker, &asks).await;
         let row = Check {
             server_id: server_id.clone(),
             part: CheckPart::Answers,
@@ -98,22 +101,11 @@ impl CheckTask<'_> {
             verdict: None,
             reason: None,
         };
-        Ok(asks.rows(&answers, &row))
+        Ok(asks.rows(&answers, crossed, &row))
     }
 
-    /// What has to be equal in a check and its reference.
     fn reference_key(&self, endpoint: Endpoint) -> String {
-        let (candidate, server) = (self.leased.candidate, self.leased.server);
-        digest::short(&serde_json::json!([
-            candidate.framework,
-            server.framework_version.as_ref().or(candidate.version.as_ref()),
-            candidate.model,
-            candidate.precision,
-            candidate.quantization,
-            endpoint,
-            self.settings.max_tokens,
-            self.questions.sha256,
-        ]))
+        reference_key(self.leased, self.settings, self.questions, endpoint)
     }
 
     /// Keeps `in_flight` requests in flight until every question has its answer: half of them are those of the load.
@@ -122,15 +114,12 @@ impl CheckTask<'_> {
         let loads = if self.load.is_some() { most / 2 } else { 0 };
         let mut tasks: JoinSet<CheckEvent> = JoinSet::new();
         let mut answers: Vec<Result<ServerAnswer, String>> = vec![Err("not sent".into()); asks.len()];
-        let (mut loading, mut asking, mut next, mut in_flight) = (0, 0, 0, 0);
+        let (mut loading, mut asking, mut next, mut in_flight, mut crossed) = (0, 0, 0, 0, 0);
         loop {
             while loading < loads {
                 let Some((body, endpoint)) = self.load_request() else { break };
                 let (client, limit) = (asker.client(), self.limit);
-                tasks.spawn_local(async move {
-                    Asker::load(client, endpoint, body, limit).await;
-                    CheckEvent::Load
-                });
+                tasks.spawn_local(async move { CheckEvent::Load(Asker::load(client, endpoint, body, limit).await) });
                 loading += 1;
             }
             while asking + loading < most && next < asks.len() {
@@ -142,15 +131,20 @@ impl CheckTask<'_> {
             }
             in_flight = in_flight.max(u32::try_from(loading + asking).unwrap_or(u32::MAX));
             if asking == 0 {
-                return SentAsks { answers, in_flight };
+                return SentAsks { answers, in_flight, crossed };
             }
             match tasks.join_next().await {
                 Some(Ok(CheckEvent::Answer(at, answer))) => {
                     answers[at] = answer;
                     asking -= 1;
                 }
-                Some(Ok(CheckEvent::Load) | Err(_)) => loading = loading.saturating_sub(1),
-                None => return SentAsks { answers, in_flight },
+                Some(Ok(CheckEvent::Load(text))) => {
+                    crossed += u32::from(asks.has_nonce(&text));
+                    loading -= 1;
+                }
+                // A task of the load or of a question that was lost.
+                Some(Err(_)) => loading = loading.saturating_sub(1),
+                None => return SentAsks { answers, in_flight, crossed },
             }
         }
     }
@@ -161,6 +155,26 @@ impl CheckTask<'_> {
         let Job { body, .. } = jobs.session(u32::MAX).ok()?.into_iter().next()?;
         Some((body, builder.spec.endpoint))
     }
+}
+
+/// What has to be equal in a check and its reference.
+fn reference_key(
+    leased: LeasedServer<'_>,
+    settings: &CheckSettings,
+    questions: &QuestionSet,
+    endpoint: Endpoint,
+) -> String {
+    let (candidate, server) = (leased.candidate, leased.server);
+    digest::short(&serde_json::json!([
+        candidate.framework,
+        server.framework_version.as_ref().or(candidate.version.as_ref()),
+        candidate.model,
+        candidate.precision,
+        candidate.quantization,
+        endpoint,
+        settings.max_tokens,
+        questions.sha256,
+    ]))
 }
 
 /// The references so far, by what has to be equal.
@@ -178,6 +192,23 @@ impl References {
     /// All of them, each with its key.
     pub fn all(&self) -> impl Iterator<Item = (&String, &Vec<Check>)> {
         self.0.iter()
+    }
+
+    /// Takes rows of references that were measured earlier.
+    pub fn extend(&mut self, rows: &[Check]) {
+        for row in rows {
+            let known = self.0.entry(row.reference_key.clone()).or_default();
+            if known.iter().all(|other| other.part != row.part) {
+                known.push(row.clone());
+            }
+        }
+    }
+
+    /// True if there is one for this server, at whichever endpoint it has.
+    pub fn has_of(&self, leased: LeasedServer<'_>, settings: &CheckSettings, questions: &QuestionSet) -> bool {
+        [Endpoint::Chat, Endpoint::Completions]
+            .into_iter()
+            .any(|endpoint| self.has(&reference_key(leased, settings, questions, endpoint)))
     }
 
     /// True if there is one of this key.

@@ -13,10 +13,15 @@ use crate::rows::row::Row;
 pub fn read(path: &str) -> Result<Vec<Check>> {
     let text = fs::read_to_string(path).context("cannot read the reference").map_err(|e| e.at(path))?;
     let mut rows: Vec<Check> = Vec::new();
+    let at = |i: usize| format!("{path}:{}", i + 1);
     for (i, line) in text.lines().enumerate().filter(|(_, line)| line.contains("\"check\"")) {
-        let row = Row::parse(line).map_err(|e| e.at(format!("{path}:{}", i + 1)))?;
+        let row = Row::parse(line).map_err(|e| e.at(at(i)))?;
         if row.record() == Some("check") {
-            rows.push(row.view().map_err(|e| e.at(format!("{path}:{}", i + 1)))?);
+            let row: Check = row.view().map_err(|e| e.at(at(i)))?;
+            if let Some(why) = row.contradiction() {
+                return Err(Error::new(why).at(at(i)));
+            }
+            rows.push(row);
         }
     }
     let wanted = rows.iter().find(|row| row.reference).or(rows.first());

@@ -1,5 +1,6 @@
 //! The exact one-sided McNemar test: two servers answer the same questions, and only the questions count on which they differ.
 
+use crate::rows::kinds::QuestionOutcomes;
 use crate::rows::words::AnswerOutcome;
 
 /// The chance of a false alarm at most.
@@ -25,13 +26,13 @@ pub struct PairedAnswers {
 impl PairedAnswers {
     /// Compares outcomes question by question.
     #[must_use]
-    pub fn of(candidate: &[AnswerOutcome], reference: &[AnswerOutcome]) -> Self {
+    pub fn of(candidate: &QuestionOutcomes, reference: &QuestionOutcomes) -> Self {
         let mut all = Self::default();
-        for own in candidate {
+        for own in &candidate.0 {
             all.right += u32::from(*own == AnswerOutcome::Right);
             all.undetermined += u32::from(*own == AnswerOutcome::Undetermined);
         }
-        for (own, other) in candidate.iter().zip(reference) {
+        for (own, other) in candidate.0.iter().zip(&reference.0) {
             let (own, other) = match (own, other) {
                 (AnswerOutcome::Undetermined, _) | (_, AnswerOutcome::Undetermined) => continue,
                 (own, other) => (*own == AnswerOutcome::Right, *other == AnswerOutcome::Right),
@@ -101,19 +102,20 @@ mod tests {
     #[test]
     fn only_questions_with_two_outcomes_count() {
         use AnswerOutcome::{Right as R, Undetermined as U, Wrong as W};
-        let paired = PairedAnswers::of(&[R, W, U, W, R, R], &[R, R, R, U, W, R]);
+        let paired =
+            PairedAnswers::of(&QuestionOutcomes(vec![R, W, U, W, R, R]), &QuestionOutcomes(vec![R, R, R, U, W, R]));
         let wanted = PairedAnswers { pairs: 4, right: 3, undetermined: 1, reference_right: 3, lost: 1, won: 1 };
         assert_eq!(paired, wanted);
     }
 
     /// The outcomes of a server that is right with `share` on questions that the model knows, and turns `churn` of all around.
-    fn outcomes(known: &[bool], lost: f64, churn: f64, random: &mut Pcg64) -> Vec<AnswerOutcome> {
+    fn outcomes(known: &[bool], lost: f64, churn: f64, random: &mut Pcg64) -> QuestionOutcomes {
         let mut one = |known: bool| {
             let right = known && random.random::<f64>() >= lost;
             let right = right ^ (random.random::<f64>() < churn);
             if right { AnswerOutcome::Right } else { AnswerOutcome::Wrong }
         };
-        known.iter().map(|known| one(*known)).collect()
+        QuestionOutcomes(known.iter().map(|known| one(*known)).collect())
     }
 
     /// Share of 2,000 pairs that are called worse.

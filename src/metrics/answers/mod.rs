@@ -2,14 +2,12 @@
 
 mod extract;
 mod mcnemar;
-mod outcomes;
 mod shape;
 mod unpaired;
 mod verdict;
 
 pub use self::extract::{is_right, spoken};
 pub use self::mcnemar::{PairedAnswers, SIGNIFICANCE, losing_p};
-pub use self::outcomes::{read_outcomes, write_outcomes};
 pub use self::shape::{agreement, is_repeated, warnings};
 pub use self::unpaired::lower_share_p;
-pub use self::verdict::{answer_quality, cross_talk, not_checked};
+pub use self::verdict::{answer_quality, cross_talk, not_checked, short};

@@ -1,9 +1,8 @@
 //! The verdict on a server's answers, from the rows of its check and of its reference.
 
-use super::mcnemar::{PairedAnswers, SIGNIFICANCE};
-use super::outcomes::read_outcomes;
+use super::mcnemar::{PairedAnswers, SIGNIFICANCE, losing_p};
 use super::shape::{agreement, warnings};
-use crate::rows::kinds::{AnswerQuality, Check};
+use crate::rows::kinds::{AnswerQuality, Check, QuestionOutcomes};
 use crate::rows::words::{CheckPart, CheckVerdict};
 
 /// A model that copies fewer nonces than one in so many cannot copy: that none is another request's then says nothing.
@@ -37,10 +36,14 @@ pub fn not_checked(reason: &str) -> AnswerQuality {
 pub fn answer_quality(own: &[Check], reference: &[Check]) -> AnswerQuality {
     let part = |rows: &[Check], part: CheckPart| rows.iter().find(|row| row.part == part).cloned();
     let mut quality = AnswerQuality { in_flight: own.first().map(|row| row.in_flight), ..AnswerQuality::default() };
-    let mut reasons = Vec::new();
+    let (mut reasons, mut failures) = (Vec::new(), None);
     if let Some(row) = part(own, CheckPart::CrossTalk) {
         let crossed = row.crossed.unwrap_or(0);
         let (verdict, why) = cross_talk(row.asked, row.copied.unwrap_or(0), crossed);
+        let why = match verdict == CheckVerdict::Undetermined && row.failed > 0 {
+            true => format!("{why} ({} of them failed)", row.failed),
+            false => why,
+        };
         (quality.nonces, quality.crossed) = (Some(row.asked), Some(crossed));
         quality.verdict = verdict;
         reasons.extend((verdict != CheckVerdict::Same).then_some(why));
@@ -50,6 +53,11 @@ pub fn answer_quality(own: &[Check], reference: &[Check]) -> AnswerQuality {
         let (verdict, why) = paired(&mut quality, &row, other.as_ref());
         quality.verdict = quality.verdict.and(verdict);
         reasons.push(why);
+        let fails = other.map_or(0, |other| other.failed);
+        if row.failed > fails {
+            failures =
+                Some(format!("{} of {} questions got no answer, {fails} of the baseline's", row.failed, row.asked));
+        }
     }
     if let Some(row) = part(own, CheckPart::Shape)
         && let Some(shape) = row.shape
@@ -57,6 +65,7 @@ pub fn answer_quality(own: &[Check], reference: &[Check]) -> AnswerQuality {
         let other = part(reference, CheckPart::Shape).and_then(|other| other.shape);
         quality.warnings = warnings(&shape, other.as_ref(), row.asked);
     }
+    quality.warnings.extend(failures);
     if let (Some(own), Some(other)) = (part(own, CheckPart::Agreement), part(reference, CheckPart::Agreement)) {
         quality.agreement = agreement(&own.beginnings, &other.beginnings);
     }
@@ -72,9 +81,9 @@ pub fn answer_quality(own: &[Check], reference: &[Check]) -> AnswerQuality {
 
 /// Compares the outcomes of the questions, and writes the numbers.
 fn paired(quality: &mut AnswerQuality, row: &Check, reference: Option<&Check>) -> (CheckVerdict, String) {
-    let read = |row: &Check| row.outcomes.as_deref().and_then(read_outcomes).unwrap_or_default();
+    let read = |row: &Check| row.outcomes.clone().unwrap_or_default();
     let own = read(row);
-    let alone = PairedAnswers::of(&own, &[]);
+    let alone = PairedAnswers::of(&own, &QuestionOutcomes::default());
     quality.questions = Some(row.asked);
     (quality.right, quality.undetermined) = (Some(alone.right), Some(alone.undetermined));
     let asked = row.asked;
@@ -92,7 +101,11 @@ fn paired(quality: &mut AnswerQuality, row: &Check, reference: Option<&Check>) -
         return (CheckVerdict::Worse, counts);
     }
     if pairs.pairs * 2 < asked {
-        let why = format!("{counts}, but only {} have an answer on both: raise check.max_tokens", pairs.pairs);
+        let failed = row.failed + reference.failed;
+        let why = match failed * 2 > alone.undetermined {
+            true => format!("{counts}, but only {} have an answer on both: {failed} requests failed", pairs.pairs),
+            false => format!("{counts}, but only {} have an answer on both: raise check.max_tokens", pairs.pairs),
+        };
         return (CheckVerdict::Undetermined, why);
     }
     if pairs.reference_right * KNOWS < pairs.pairs {
@@ -100,11 +113,19 @@ fn paired(quality: &mut AnswerQuality, row: &Check, reference: Option<&Check>) -
         let why = format!("{counts}, but its baseline answers only {right} of {} right", pairs.pairs);
         return (CheckVerdict::Undetermined, why);
     }
+    // With fewer even the loss of all would be no evidence.
+    if losing_p(pairs.reference_right, 0) > SIGNIFICANCE {
+        let right = pairs.reference_right;
+        let why =
+            format!("{counts}, but {right} that its baseline answers right are too few to tell: ask more questions");
+        return (CheckVerdict::Undetermined, why);
+    }
     (CheckVerdict::Same, counts)
 }
 
 /// A probability with two digits that say something.
-fn short(p: f64) -> String {
+#[must_use]
+pub fn short(p: f64) -> String {
     if p >= 0.1 {
         let text = format!("{p:.2}");
         return text.trim_end_matches('0').trim_end_matches('.').to_string();
@@ -144,7 +165,7 @@ mod tests {
 
     fn answers(outcomes: &str) -> Check {
         let asked = u32::try_from(outcomes.len()).unwrap();
-        Check { outcomes: Some(outcomes.into()), asked, ..row(CheckPart::Answers) }
+        Check { outcomes: Some(outcomes.to_string().try_into().unwrap()), asked, ..row(CheckPart::Answers) }
     }
 
     fn nonces(copied: u32, crossed: u32) -> Check {
@@ -161,6 +182,7 @@ mod tests {
         let (right, some, none) = ("+".repeat(20), format!("{}{}", "-".repeat(5), "+".repeat(15)), "-".repeat(20));
         let cut = format!("{}{}", "?".repeat(12), "+".repeat(8));
         let good = [nonces(63, 0), answers(&right)];
+        let failing = Check { failed: 12, ..answers(&cut) };
         assert_eq!(
             verdict(&good, &good),
             (CheckVerdict::Same, "20 questions, 0 lost, 0 won against its baseline (p = 1)".into())
@@ -175,13 +197,25 @@ mod tests {
         for (own, reference, why) in [
             (vec![nonces(0, 0), answers(&right)], &good[..], "repeated only 0 of 64 nonces"),
             (vec![nonces(63, 0), answers(&cut)], &good[..], "only 8 have an answer on both"),
+            (vec![nonces(63, 0), failing.clone()], &good[..], "only 8 have an answer on both: 12 requests failed"),
+            (vec![Check { failed: 60, ..nonces(4, 0) }, answers(&right)], &good[..], "be told (60 of them failed)"),
             (vec![nonces(63, 0), answers(&none)], &[answers(&none)][..], "its baseline answers only 0 of 20 right"),
+            (
+                vec![nonces(63, 0), answers("++++")],
+                &[answers("++++")][..],
+                "4 that its baseline answers right are too few",
+            ),
             (good.to_vec(), &[][..], "no check of its baseline"),
         ] {
             let (verdict, reason) = verdict(&own, reference);
             assert_eq!(verdict, CheckVerdict::Undetermined, "{reason}");
             assert!(reason.contains(why), "{reason}");
         }
+        // Of the answers that came all are right, and it says how many did not come.
+        let some = Check { failed: 5, ..answers(&format!("{}{}", "?".repeat(5), "+".repeat(15))) };
+        let quality = answer_quality(&[nonces(63, 0), some], &good);
+        assert_eq!(quality.verdict, CheckVerdict::Same);
+        assert_eq!(quality.warnings, ["5 of 20 questions got no answer, 0 of the baseline's"]);
         // A broken candidate is told by its answers even where it cannot copy any more.
         assert_eq!(verdict(&[nonces(0, 0), answers(&none)], &good).0, CheckVerdict::Worse);
     }

@@ -33,6 +33,15 @@ pub struct StageFinding {
     pub max_pass: Option<f64>,
     /// Lowest load that did not.
     pub min_fail: Option<f64>,
+    /// A check found its answers to be wrong: whatever its load, it is no measure for others, and does not go on.
+    pub wrong_answers: bool,
+}
+
+impl StageFinding {
+    /// The highest load with which it goes on, and which others are measured against.
+    fn load(&self) -> Option<f64> {
+        self.max_pass.filter(|_| !self.wrong_answers)
+    }
 }
 
 /// Candidates of a stage; of none, if the plan has no stages.
@@ -152,7 +161,7 @@ impl StagedSweep<'_> {
     /// The highest load that a stage found for a framework in a scenario, of one kind of search.
     fn bar(&self, stage: Stage, framework: &str, scenario: &str, searched: SearchedLoad) -> Option<f64> {
         let same = self.of(stage, framework, scenario).filter(|found| found.searched == searched);
-        same.filter_map(|found| found.max_pass).reduce(f64::max)
+        same.filter_map(StageFinding::load).reduce(f64::max)
     }
 
     /// The latest result of a candidate in the first stage.
@@ -171,7 +180,7 @@ impl StagedSweep<'_> {
             let own: Vec<&Candidate> = runnable.iter().copied().filter(|c| c.framework == framework).collect();
             for scenario in own.first().map(|first| first.scenarios.as_slice()).unwrap_or_default() {
                 let best: Vec<Option<f64>> =
-                    own.iter().map(|candidate| self.screened(candidate, &scenario.name)?.max_pass).collect();
+                    own.iter().map(|candidate| self.screened(candidate, &scenario.name)?.load()).collect();
                 for (place, index) in advancing(&best).into_iter().enumerate() {
                     places.insert((&own[index].candidate_id, &scenario.name), place);
                 }
@@ -209,9 +218,12 @@ impl StagedSweep<'_> {
         let why = |scenario: &str| {
             let own = self.screened(candidate, scenario)?;
             let best = self.of(Stage::Screen, &own.framework, &own.scenario);
-            let best = best.max_by(|a, b| a.max_pass.unwrap_or(0.0).total_cmp(&b.max_pass.unwrap_or(0.0)))?;
+            let best = best.max_by(|a, b| a.load().unwrap_or(0.0).total_cmp(&b.load().unwrap_or(0.0)))?;
+            if own.wrong_answers {
+                return Some(format!("{scenario}: its answers are wrong"));
+            }
             let unit = own.searched.unit();
-            let better = best.max_pass.map_or_else(
+            let better = best.load().map_or_else(
                 || "no candidate meets it".into(),
                 |load| format!("{} meets it at {load}", best.candidate_id),
             );

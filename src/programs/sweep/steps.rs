@@ -98,7 +98,10 @@ pub fn measure(args: &Args, folder: &SweepFolder, resumes: bool, one_each: bool)
         ProgressFormat::Text => program,
         ProgressFormat::Json => program.args(["--progress", "json"]),
     };
+    // Baselines that answered the questions already.
+    let raw_files = folder.raw_files();
     let load = with_frameworks(program("bench-load", args), args);
+    let load = raw_files.iter().fold(load, |load, raw| load.arg("--earlier").arg(raw));
     let (serve, load) = match &args.slots {
         Some(slots) => {
             let serve = serve.arg("--slots").arg(slots.to_string());

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outcomes::QuestionOutcomes;
 use crate::rows::words::{CheckPart, CheckScope, CheckVerdict, Endpoint};
 
 /// A `check` row: one part of a check of a server's answers. It has facts; a verdict only where one server's answers suffice for it, or
@@ -40,9 +41,9 @@ pub struct Check {
     /// `cross_talk`: number of answers, those to questions included, that have the nonce of another request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crossed: Option<u32>,
-    /// `answers`: the outcome of each question in order, one character each: `+` right, `-` wrong, `?` cut short or failed.
+    /// `answers`: the outcome of each question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcomes: Option<String>,
+    pub outcomes: Option<QuestionOutcomes>,
     /// `shape`: how the answers to the questions look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<AnswerShape>,
@@ -57,6 +58,20 @@ pub struct Check {
     /// The reason of that verdict, with its numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Check {
+    /// What its numbers contradict each other in; `None` if they do not.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<String> {
+        let of = |n: usize, what: &str| format!("{what}: {n}, but {} were asked", self.asked);
+        let more = |n: Option<u32>, what: &str| n.filter(|n| *n > self.asked).map(|n| of(n as usize, what));
+        let outcomes = self.outcomes.as_ref().map(|outcomes| outcomes.0.len()).filter(|n| *n != self.asked as usize);
+        outcomes
+            .map(|n| of(n, "outcomes"))
+            .or_else(|| more(Some(self.failed), "failed"))
+            .or_else(|| more(self.copied, "copied"))
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

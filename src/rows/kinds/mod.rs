@@ -9,6 +9,7 @@ mod common;
 mod decision;
 mod doctor;
 mod node;
+mod outcomes;
 mod plan;
 mod progress;
 mod request;
@@ -30,6 +31,7 @@ pub use self::common::{Hardware, Load, MAX_PROBES, Members, ProcessExit, Qps, Sl
 pub use self::decision::DecisionRow;
 pub use self::doctor::DoctorRow;
 pub use self::node::{NodeFigure, NodeGpu, NodeRow, SlotChange, SlotCheck};
+pub use self::outcomes::QuestionOutcomes;
 pub use self::plan::{FlagCheck, PlanCheck, PlanFile, PlanRow, Rejection, Substitution, Verdicts};
 pub use self::progress::Progress;
 pub use self::request::Request;
