@@ -27,7 +27,7 @@ use serde_json::Value;
 pub fn main() -> ExitCode {
     super::run(|args: Args, notice| {
         let overrides = import::overrides(args.candidate.as_deref(), &args.set, args.name.clone())?;
-        let evaluations = evaluations(&args.answers)?;
+        let evaluations = evaluations(&args.answers, notice)?;
         let output = Output::open(args.output.as_deref())?;
         let mut normalizing = Normalizer {
             out: output.rows()?,
@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
 }
 
 /// The evaluations that the command line names.
-fn evaluations(answers: &[String]) -> Result<Vec<Evaluation>> {
+fn evaluations(answers: &[String], notice: &Notice) -> Result<Vec<Evaluation>> {
     let mut all = Vec::new();
     for answer in answers {
         let (of, path) = answer.split_once('=').map_or((None, answer.as_str()), |(of, path)| (Some(of), path));
@@ -99,7 +99,9 @@ fn evaluations(answers: &[String]) -> Result<Vec<Evaluation>> {
         let at = |e: Error| e.at(stdio::name(path));
         let text = stdio::read_text(path, MAX_FILE)?;
         let content = serde_json::from_str(&text).map_err(|e| at(Error::new("not JSON").because(e)))?;
-        all.extend(evals::read(&content, of).map_err(at)?);
+        let file = evals::read(&content, of).map_err(at)?;
+        file.left_out.iter().for_each(|why| notice.warn(format!("{}: {why}", stdio::name(path))));
+        all.extend(file.found);
     }
     Ok(all)
 }
