@@ -1,6 +1,7 @@
 //! Speculative decoding on bench-sim: acceptance that is forced and met, forced and missed, not forced on generated prompts, and read
 //! from the engine on real ones.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -146,5 +147,43 @@ fn each_framework_gets_the_length_in_its_own_way() {
         let command = row["server_command"].as_str().unwrap();
         let forcing = ["synthetic", "SIMULATE", "FORCE", "synth-len"].iter().find(|word| command.contains(**word));
         assert_eq!(forcing, None, "{command}");
+    }
+}
+
+#[test]
+fn a_length_is_forced_on_every_node_of_a_server() {
+    let folder = scratch();
+    let plan = crate::harness::root().join("tests/it/cases/bench-expand/acceptance-is-forced-on-every-node/plan.yaml");
+    std::fs::copy(plan, folder.path().join("plan.yaml")).unwrap();
+    // What each rank of Slurm is started with, said by programs in the place of the engines.
+    let programs = folder.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let says = "#!/bin/sh\necho \"$SLURM_PROCID $(basename $0) $SGLANG_SIMULATE_ACC_LEN $*\"\n";
+    let srun = "#!/bin/sh\nwhile [ \"$1\" != sh ]; do shift; done\n\
+        for rank in 0 1; do SLURM_PROCID=$rank SLURM_STEP_NODELIST=n1,n2 \"$@\"; done\n";
+    for (name, script) in [("srun", srun), ("scontrol", "#!/bin/sh\n"), ("vllm", says), ("python", says)] {
+        std::fs::write(programs.join(name), script).unwrap();
+        std::fs::set_permissions(programs.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script =
+        "bench-expand -q plan.yaml | bench-serve -q --dry-run > commands.sh; PATH=$PWD/programs:$PATH sh commands.sh";
+    let said = run(bash(script).current_dir(folder.path()), "").expect(0).stdout;
+    let lines: Vec<&str> = said.lines().collect();
+    let starts = |begin: &str, holds: &[&str]| {
+        let is_it = |line: &&&str| line.starts_with(begin) && holds.iter().all(|part| line.contains(part));
+        lines.iter().filter(is_it).count()
+    };
+    let forced = "\"synthetic_acceptance_length\":2.8";
+    for rank in 0..2 {
+        let own = format!("--node-rank {rank}");
+        assert_eq!(starts(&format!("{rank} vllm "), &[forced, &own, "--nnodes 2"]), 1, "{said}");
+        assert_eq!(starts(&format!("{rank} python 2.8 "), &["--enable-metrics", &own, "--nnodes 2"]), 1, "{said}");
+    }
+    assert_eq!(lines.len(), 4, "{said}");
+    let rows = run(bash("bench-expand -q plan.yaml").current_dir(folder.path()), "").expect(0).records("candidate");
+    for row in &rows {
+        assert_eq!(row["speculation"]["forced_acceptance_length"], 2.8, "{row:#}");
+        let command = row["server_command"].as_str().unwrap();
+        assert!(!command.contains("synthetic") && !command.contains("SIMULATE"), "{command}");
     }
 }
