@@ -283,8 +283,10 @@ impl AnswerChecker {
             self.references.insert(&rows);
             let answers = rows.iter().find_map(|row| row.outcomes.clone()).unwrap_or_default().0;
             let right = answers.iter().filter(|outcome| **outcome == AnswerOutcome::Right).count();
+            let failed: u32 = rows.iter().filter(|row| row.part == CheckPart::Answers).map(|row| row.failed).sum();
+            let failed = if failed > 0 { format!(", {failed} without an answer") } else { String::new() };
             driver.notice.say(format!(
-                "{name}: reference of the answers: {right} of {} questions right at concurrency 1 ({:.0} s)",
+                "{name}: reference of the answers: {right} of {} questions right at concurrency 1{failed} ({:.0} s)",
                 answers.len(),
                 took.as_secs_f64()
             ));
