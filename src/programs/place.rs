@@ -23,13 +23,31 @@ impl HelpSource<'_> {
         self.server.launcher.iter().all(|step| step.is_local())
     }
 
+    /// The program of its outermost launcher, if this host lacks it.
+    fn missing_client(&self) -> Result<Option<String>> {
+        let client = self.short(&["true".into()])?.and_then(|command| command.into_iter().next());
+        Ok(client.filter(|client| !self.is_local() && proc::on_path(client).is_empty()))
+    }
+
+    /// What to do about a server that cannot be started: about its launcher or its image, if it is for their sake, else how to get its
+    /// framework. `None` if its definition does not say. What [`HelpSource::look`] has told as an error is not told again.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        if let Ok(Some(client)) = self.missing_client() {
+            return Some(format!("install {client}, or start the server without it: see launcher in bench-plan(5)"));
+        }
+        let images = if self.is_local() { Vec::new() } else { self.with(|chain| chain.images()).unwrap_or_default() };
+        let missing = images.iter().find(|image| image::is_present(image).is_ok_and(|is_present| !is_present));
+        let install = || Some(self.framework.install.join("; ")).filter(|install| !install.is_empty());
+        missing.map(|image| shell::join(&image.pull)).or_else(install)
+    }
+
     /// Pulls its images unless they are present; with `pull` false, a missing image is an error.
     ///
     /// # Errors
     /// Its launcher's program is not installed, or an image cannot be pulled: which, why, and what to do.
     pub(super) fn reach(&self, pull: bool, notice: &Notice) -> Result<()> {
-        let client = self.short(&["true".into()])?.and_then(|command| command.into_iter().next());
-        if let Some(client) = client.filter(|client| !self.is_local() && proc::on_path(client).is_empty()) {
+        if let Some(client) = self.missing_client()? {
             return Err(Error::new(format!("its launcher needs {client}, which was not found on PATH")));
         }
         let images = self.with(|chain| chain.images())?;

@@ -19,7 +19,7 @@ use crate::system::process::{capture, host, proc};
 /// Maximum time for one command.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// Free disk space below which a start may fail, GB.
-const DISK_GB: f64 = 10.0;
+pub const DISK_GB: f64 = 10.0;
 /// Number of open files that a client needs besides its connections.
 const OTHER_FILES: u64 = 64;
 /// Variables that hold tokens; only their names are recorded, if they are set.

@@ -57,7 +57,11 @@ pub fn lines(ranking: &Ranking, entry: &Entry) -> Vec<String> {
 fn measured(ranking: &Ranking, trial: &Trial) -> Vec<String> {
     let (at, unit) = (load(trial), ranking.options.by.unit());
     let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
-    let mut lines = vec![format!("{} {unit}{at}, {}", number(trial.keys().by), answer(trial.passed()))];
+    let doubt = match (trial.passed(), trial.unconfirmed()) {
+        (Some(true), true) => format!(", {}", note::unconfirmed(ranking, trial)),
+        _ => String::new(),
+    };
+    let mut lines = vec![format!("{} {unit}{at}, {}{doubt}", number(trial.keys().by), answer(trial.passed()))];
     lines.extend(trial.entry().all_tests(&ranking.options).iter().map(limit));
     lines
 }

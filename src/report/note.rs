@@ -267,7 +267,7 @@ fn checked(trial: &Trial) -> String {
 }
 
 /// The percentiles with too few requests: `p99 not confirmed (30 requests, 299 needed)`.
-fn unconfirmed(ranking: &Ranking, trial: &Trial) -> String {
+pub fn unconfirmed(ranking: &Ranking, trial: &Trial) -> String {
     let sentence = |(statistic, found): (Statistic, Confirmation)| {
         let Confirmation { n, over, needed, .. } = found;
         let statistic = statistic.title();

@@ -62,6 +62,12 @@ fn the_winner_is_a_script_that_says_what_was_measured() {
     let folder = scratch();
     fs::write(folder.path().join("run.sh"), &done.stdout).unwrap();
     run(bash("sh -n run.sh").current_dir(folder.path()), "").expect(0);
+    // Too few requests to be certain are said, as in a report.
+    let few = rows().replace("\"n\":400", "\"n\":20").replace("\"confirmed\":true", "\"confirmed\":false");
+    let few = few.replace("\"verdict\":\"pass\"", "\"verdict\":\"pass_unconfirmed\"");
+    let few = run(program("bench-rank").arg("--deploy"), &few).expect(0).stdout;
+    let doubt = "7.90 req/s at 8 req/s, pass, p99 not confirmed (20 requests, 299 needed)";
+    assert!(few.contains(doubt) && !done.stdout.contains("not confirmed"), "{few}");
     // Another candidate by its name, and what is none.
     let other = deploy(&["--deploy=vllm-2"]).expect(0);
     assert!(other.stdout.ends_with("\nvllm serve /models/m --host 127.0.0.1 --port 8000\n"), "{}", other.stdout);

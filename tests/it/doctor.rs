@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -74,6 +75,7 @@ fn what_a_plan_asks_for_is_looked_at_as_the_plan_says_and_nothing_is_pulled() {
     let done = doctor(&host, Some(plan), &["--format", "jsonl"]).expect(1);
     let vllm = &rows_of(&done, "vllm", "problem")[0];
     assert!(vllm["text"].as_str().unwrap().contains("docker pull registry/vllm:1"), "{vllm}");
+    assert_eq!(vllm["fix"], "docker pull registry/vllm:1", "not how to get vLLM without an image");
     assert_eq!(vllm["plan"], "plan.yaml");
     let problems: Vec<Value> = done.rows().into_iter().filter(|row| row["state"] == "problem").collect();
     assert!(
@@ -97,4 +99,49 @@ fn the_quickstart_can_be_run_anywhere_and_a_plan_with_errors_cannot_be_examined(
     let wrong =
         doctor(&[], Some("model: m\nframeworks: {vllm: {base_server_flags: {max_num_seqs: x}}}\n"), &[]).expect(2);
     assert!(wrong.stderr.contains("bench-validate") && wrong.stdout.is_empty(), "{}", wrong.stderr);
+}
+
+/// What is missing is what has to be got: the launcher, and not the engine that it would start.
+#[test]
+fn a_launcher_that_is_missing_is_to_be_installed() {
+    let plan = "model: m\nhardware: {gpu_count: 0}\nsla: {max_p50_ttft_ms: 1000}\nbenchmark: {max_concurrency: [1]}\n\
+                frameworks: {vllm: {launcher: docker, image: registry/vllm:1}}\n";
+    let done = doctor(&[], Some(plan), &["--format", "jsonl"]);
+    if done.code == Some(0) || done.stdout.contains("docker pull") {
+        return crate::harness::skipped("docker is installed");
+    }
+    let vllm = &rows_of(&done, "vllm", "problem")[0];
+    assert!(vllm["text"].as_str().unwrap().contains("needs docker"), "{vllm}");
+    assert!(vllm["fix"].as_str().unwrap().starts_with("install docker"), "{vllm}");
+}
+
+/// A disk without space is said once, with what to do, and nothing says that all is well.
+#[test]
+fn a_full_disk_is_a_warning_with_a_way_out() {
+    let script = "mkdir full && mount -t tmpfs -o size=64k none full && cd full && HF_HOME=$PWD bench-sweep --doctor ../plan.yaml";
+    let folder = scratch();
+    fs::write(folder.path().join("plan.yaml"), "model: m\nsla: {max_p50_ttft_ms: 1}\nframeworks: {sim: {}}\n").unwrap();
+    let done = run(
+        Command::new("unshare")
+            .args(["-rm", "bash", "-c", script])
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin_dir().display())),
+        "",
+    );
+    if done.stderr.contains("unshare:") || done.stderr.contains("mount:") {
+        return crate::harness::skipped("there is no namespace to mount a file system in");
+    }
+    for place in ["where models are downloaded", "in this folder, for results"] {
+        let lines: Vec<&str> = done.stdout.lines().filter(|line| line.contains(place)).collect();
+        assert!(
+            matches!(lines[..], [line] if line.trim_start().starts_with("warning  only 0 GB free")),
+            "{}",
+            done.stdout
+        );
+    }
+    assert!(
+        done.stdout.contains("→ bench-sweep --out DIR") && done.stdout.contains("→ HF_HOME=DIR"),
+        "{}",
+        done.stdout
+    );
 }

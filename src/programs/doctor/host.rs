@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::examination::Examination;
 use crate::plan::{Plan, is_hub_id};
 use crate::programs::local::local_facts;
+use crate::programs::preflight::DISK_GB;
 use crate::rows::kinds::Members;
 use crate::rows::words::HealthState;
 use crate::system::process::{host, proc};
@@ -15,6 +16,8 @@ use crate::system::process::{host, proc};
 const OPEN_FILES: u64 = 4096;
 /// Size of /dev/shm below which ranks that share memory may fail, GB.
 const SHARED_MEMORY_GB: f64 = 1.0;
+/// Free disk space below which rows and logs of a sweep may find no room, GB.
+const RESULTS_GB: f64 = 1.0;
 /// The programs that a sweep starts.
 const PROGRAMS: [&str; 6] =
     ["bench-validate", "bench-expand", "bench-serve", "bench-load", "bench-normalize", "bench-rank"];
@@ -41,14 +44,37 @@ pub fn examine(examination: &mut Examination, seen: &Members, path: &str) {
         let more = ["driver", "cuda"].into_iter().filter_map(|key| Some(format!(", {key} {}", text(key)?)));
         examination.host_is(HealthState::Ok, format!("{} × {name}{}", gpus.len(), more.collect::<String>()));
     }
-    if let Some(free) = seen.get("disk_free_gb") {
-        examination.host_is(HealthState::Ok, format!("{} GB free where models are downloaded", plain(free)));
+    if let Some(free) = seen.get("disk_free_gb").and_then(Value::as_f64) {
+        space(
+            examination,
+            free,
+            DISK_GB,
+            "where models are downloaded",
+            "HF_HOME=DIR of a file system with more space",
+        );
+    }
+    if let Some(free) = host::disk_free_gb(Path::new(".")) {
+        space(
+            examination,
+            free,
+            RESULTS_GB,
+            "in this folder, for results",
+            "bench-sweep --out DIR of a file system with more space",
+        );
     }
     limits(examination);
     if let Some(tools) = seen.get("tools").and_then(Value::as_array) {
         let tools: Vec<&str> = tools.iter().filter_map(Value::as_str).collect();
         let text = if tools.is_empty() { "none".to_string() } else { tools.join(", ") };
         examination.host_is(HealthState::Ok, format!("launchers' programs: {text}"));
+    }
+}
+
+/// Free disk space, GB, and how much there should be.
+fn space(examination: &mut Examination, free: f64, enough: f64, place: &str, fix: &str) {
+    match free < enough {
+        true => examination.host_needs(HealthState::Warning, format!("only {free} GB free {place}"), fix),
+        false => examination.host_is(HealthState::Ok, format!("{free} GB free {place}")),
     }
 }
 

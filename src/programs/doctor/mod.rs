@@ -50,8 +50,9 @@ impl Examination {
                 Level::Error | Level::Warning => HealthState::Warning,
                 Level::Note => HealthState::Unknown,
             };
-            // Told below, with what to do.
-            if finding.code != FindingCode::FrameworkSkipped {
+            // Told elsewhere, with what to do.
+            let is_space = finding.code == FindingCode::HostWarning && finding.pointer == "/model";
+            if finding.code != FindingCode::FrameworkSkipped && !is_space {
                 fails |= framework.is_none() && state == HealthState::Problem;
                 self.put(framework, state, finding.message.clone(), None);
             }
@@ -60,9 +61,7 @@ impl Examination {
             let name = place.name.as_str();
             match seen.rejections.iter().find(|rejection| rejection.framework == name) {
                 Some(rejection) => {
-                    let fix = place.framework.install.join("; ");
-                    let fix = Some(fix).filter(|fix| !fix.is_empty());
-                    self.put(Some(name), HealthState::Problem, rejection.reason.clone(), fix);
+                    self.put(Some(name), HealthState::Problem, rejection.reason.clone(), place.remedy());
                 }
                 None => {
                     let ended = |row: &DoctorRow| {
