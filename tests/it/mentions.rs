@@ -28,7 +28,7 @@ const COMMANDS: [&str; 11] = [
      bench-load --url $URL --scenario chat=8:2 --rate 40 --shard 1/2 --meet 127.0.0.1:$MEET --meet-secret secret > d.jsonl
      wait $! && bench-normalize c.jsonl d.jsonl > met.jsonl && ! grep shards_missing met.jsonl",
     "bench-normalize results.jsonl --answers vllm=evaluation.json > answers.jsonl && grep -q gsm8k answers.jsonl",
-    "bench-sweep plan.yaml --on-event 'cat >> events.jsonl' --out told && grep -q '\"record\":\"event\"' events.jsonl",
+    "bench-sweep plan.yaml --ready-timeout 60 --on-event 'cat >> events.jsonl' --out told && grep -q '\"record\":\"event\"' events.jsonl",
     "bench-rank results.jsonl --handoff vllm > handoff.md",
     "bench-normalize --help | grep -c num_prompts > help.txt",
     "bench-expand zoo.yaml --frameworks $FIXTURES | bench-serve --frameworks $FIXTURES |
