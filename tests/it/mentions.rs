@@ -16,7 +16,7 @@ use crate::pages::{blocks, is_run, lacks_jq, replaced};
 /// What running text names and no block of a page runs; one after the other in one folder.
 const COMMANDS: [&str; 11] = [
     "bench-expand plan.yaml --accept-long-run > all.jsonl",
-    "bench-expand plan.yaml --claim claims | bench-serve --budget 600 --caches caches --earlier raw/0001.jsonl | bench-load > claimed.jsonl",
+    "bench-expand plan.yaml --claim claims | bench-serve --budget 600 --caches caches --earlier raw/0001.jsonl | bench-load --earlier raw/0001.jsonl > claimed.jsonl",
     "bench-expand plan.yaml | bench-serve --ready-timeout 60 --smoke > smoke.jsonl",
     "bench-expand plan.yaml --slot-check 0,1 > slots.jsonl && grep -q '\"slot_check\"' slots.jsonl",
     "bench-expand plan.yaml | bench-serve --holders 2 --client-cpus 0 |
