@@ -133,6 +133,26 @@ fn a_candidate_that_needs_more_than_a_slot_runs_alone_and_one_that_needs_too_man
 }
 
 #[test]
+fn finalists_run_alone_in_their_repeats() {
+    let (folder, mark) = (scratch(), Mark::new("finalists"));
+    // A sweep that has measured everything once: the rows of its second runs.
+    let text = plan(1, 4).replace("warmup_requests: 1", "warmup_requests: 1, repeats: 2");
+    let mut rows: Vec<Value> = candidates(&text).lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    for row in &mut rows {
+        row["units"].as_array_mut().unwrap().retain(|unit| unit["repeat"] == 1);
+    }
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let done = run(mark.put(&mut pipe(folder.path(), "0,1")), &rows).expect(0);
+    mark.gone_within(SOON);
+    let servers = served(&done.rows());
+    assert_eq!(servers.len(), 5, "{}", done.stderr);
+    for (i, one) in servers.iter().enumerate() {
+        assert_eq!(one.slot["alone"], true);
+        assert!(servers[i + 1..].iter().all(|other| !overlap(one, other)), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn an_engine_on_the_cpu_has_the_cpus_of_its_slot() {
     if std::thread::available_parallelism().is_ok_and(|n| n.get() < 2) {
         return skipped("one CPU has no second one for another slot");
