@@ -216,7 +216,22 @@ fn the_readme_fits_on_a_few_screens_and_its_links_lead_somewhere() {
         let page = fs::read_to_string(&path).unwrap();
         let links = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or_default());
         for link in links.filter(|link| !link.contains("://") && !link.is_empty()) {
-            assert!(path.parent().unwrap().join(link).exists(), "{}: {link} does not exist", path.display());
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let leads = target.exists() && (heading.is_empty() || has_heading(&target, heading));
+            assert!(leads, "{}: {link} does not exist", path.display());
         }
     }
+}
+
+/// True if a page has the heading to which `#name` leads.
+fn has_heading(page: &Path, name: &str) -> bool {
+    let page = fs::read_to_string(page).unwrap();
+    let headings =
+        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());
+    let as_name = |heading: &str| -> String {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    headings.into_iter().any(|heading| as_name(heading) == name)
 }
