@@ -20,13 +20,13 @@ use crate::harness::{Mark, finish, kill, program, rows_in, run, say, wait_until}
 const PLAN: &str = "\
 model: engines/llama-cpp/model/tiny.gguf
 hardware: {gpu_count: 0}
-dataset: {num_prompts: 400, scenario_names: [s], input_len: [32], output_len: [32]}
-benchmark: {max_concurrency: [4], warmup_requests: 2}
+dataset: {num_prompts: 64, scenario_names: [s], input_len: [16], output_len: [128]}
+benchmark: {max_concurrency: [16], warmup_requests: 2}
 search: {max_candidates_per_framework: 100}
 frameworks:
   llama_cpp:
     base_server_flags: {parallel: 1, ctx_size: 8192, threads: 1}
-    search_space: {parallel: [1, 2, 3, 4], batch_size: [512, 256, 128, 64, 32], ubatch_size: [512, 256, 128, 64, 32]}
+    search_space: {parallel: [1, 2, 4, 16], batch_size: [512, 256, 128, 64, 32], ubatch_size: [512, 256, 128, 64, 32]}
 ";
 const CANDIDATES: usize = 100;
 const KILLS: usize = 10;
@@ -67,6 +67,11 @@ fn throughputs(out: &Path) -> BTreeMap<String, f64> {
     let rows = rows_in(&out.join("results.jsonl")).into_iter();
     rows.filter_map(|row| Some((row["candidate_id"].as_str()?.into(), row["metrics"]["request_throughput"].as_f64()?)))
         .collect()
+}
+
+/// The number of slots of a result's candidate; the baseline has one.
+fn slots(row: &Value) -> Option<(&str, u64)> {
+    Some((row["candidate_id"].as_str()?, row["candidate"]["changed"]["parallel"].as_u64().unwrap_or(1)))
 }
 
 fn winner(out: &Path) -> String {
@@ -146,14 +151,29 @@ fn a_night_of_a_hundred_candidates_survives_ten_murders_and_two_stops() {
         mark.gone_within(SOON);
     }
     run(sweep(&mark, folder.path(), &out).stdin(Stdio::null()), "").expect(0);
+    // On a busy host a client falls behind now and then: that run is measured again.
+    let is_ok = |row: &Value| row["status"] == "ok";
+    for _ in 0..3 {
+        if !rows_in(&out.join("results.jsonl")).iter().all(is_ok) {
+            run(sweep(&mark, folder.path(), &out).args(["--retry", "failed"]).stdin(Stdio::null()), "").expect(0);
+        }
+    }
     mark.gone_within(SOON);
     let rows = rows_in(&out.join("results.jsonl"));
     let units: Vec<&str> = rows.iter().filter_map(|row| row["units"][0].as_str()).collect();
     assert_eq!((units.len(), units.iter().collect::<BTreeSet<_>>().len()), (CANDIDATES, CANDIDATES));
-    assert!(rows.iter().all(|row| row["status"] == "ok"), "{rows:#?}");
+    assert!(rows.iter().all(is_ok), "{rows:#?}");
     let (first, second) = (winner(&whole), winner(&out));
-    let best = wanted[&first];
-    say(&format!("winners: {first} with {best:.1} requests per second, {second} with {:.1}", wanted[&second]));
-    // A quarter of the candidates has four slots, and the same throughput but for noise; that of the others is far below.
-    assert!(wanted[&second] >= 0.9 * best, "{first}: {best}, {second}: {}", wanted[&second]);
+    let slots: BTreeMap<&str, u64> = rows.iter().filter_map(slots).collect();
+    let best =
+        |n: u64| wanted.iter().filter(|(id, _)| slots[id.as_str()] == n).map(|(_, rate)| *rate).fold(0.0, f64::max);
+    say(&format!("best requests per second with 1, 2, 4 and 16 slots: {:.0?}", [1, 2, 4, 16].map(best)));
+    say(&format!(
+        "winners: {first} with {:.1} requests per second, {second} with {:.1}",
+        wanted[&first], wanted[&second]
+    ));
+    // Sizes of batches above that of a prompt change nothing: the candidates with 16 slots, a quarter of all, are the same but for noise,
+    // which a single run of a second has more of than their difference.
+    assert!(best(16) > 1.05 * best(4), "the number of slots decides");
+    assert_eq!((slots[first.as_str()], slots[second.as_str()]), (16, 16));
 }
