@@ -42,7 +42,7 @@ pub fn references(word: &str) -> Vec<String> {
 /// One word, quoted so that a shell still expands `${NAME}`.
 #[must_use]
 pub fn quote_open(word: &str) -> Cow<'_, str> {
-    if !word.contains("${") || references(word).is_empty() {
+    if references(word).is_empty() {
         return quote(word);
     }
     // Any other $ is text.
@@ -61,14 +61,7 @@ pub fn quote_open(word: &str) -> Cow<'_, str> {
 /// A command line that a POSIX shell reads back as exactly `argv`.
 #[must_use]
 pub fn join<S: AsRef<str>>(argv: &[S]) -> String {
-    let mut line = String::new();
-    for word in argv {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(&quote(word.as_ref()));
-    }
-    line
+    argv.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// A command line as a comment, every line of it.

@@ -41,7 +41,8 @@ impl FitTime {
 #[derive(Debug, Clone, Default, Args)]
 pub struct FitArgs {
     /// End within this time, such as 8h: leave out repeats, runs at given loads, the last candidates of each framework and runs of
-    /// searches, in this order, until the rest is likely to end in time. Several plans share it. Overrides search.fit of the plan; none: no limit
+    /// searches, in this order, until the rest is likely to end in time. Several plans share it. Overrides search.fit of the plan; none:
+    /// no limit
     #[arg(long, value_name = "TIME", value_parser = FitTime::parse)]
     pub fit: Option<FitTime>,
     /// End by this time of day, such as 07:00: as --fit

@@ -109,10 +109,9 @@ impl SearchRule {
         value: &Value,
         architecture: impl FnOnce() -> Option<&'a ModelArchitecture>,
     ) -> bool {
-        is_on(value)
-            && self.knobs.iter().any(|known| known == knob)
-            && is_among(value, &self.values, &self.except)
-            && is_for(&self.models, architecture)
+        let subject =
+            RuleSubject { knobs: &self.knobs, values: &self.values, except: &self.except, models: &self.models };
+        subject.has(knob, value, architecture)
             && self.above.is_none_or(|limit| value.as_f64().is_some_and(|n| n > limit))
     }
 }
@@ -126,10 +125,9 @@ impl Requirement {
         value: &Value,
         architecture: impl FnOnce() -> Option<&'a ModelArchitecture>,
     ) -> bool {
-        is_on(value)
-            && self.knobs.iter().any(|known| known == knob)
-            && is_among(value, &self.values, &self.except)
-            && is_for(&self.models, architecture)
+        let subject =
+            RuleSubject { knobs: &self.knobs, values: &self.values, except: &self.except, models: &self.models };
+        subject.has(knob, value, architecture)
     }
 
     /// True if some GPU meets it.
@@ -153,18 +151,28 @@ impl Requirement {
     }
 }
 
-/// Null and false leave a knob out.
-fn is_on(value: &Value) -> bool {
-    !value.is_null() && *value != Value::Bool(false)
+/// What a rule is about.
+struct RuleSubject<'a> {
+    knobs: &'a [String],
+    /// Empty: any value.
+    values: &'a [Value],
+    except: &'a [Value],
+    /// Empty: for all models.
+    models: &'a [String],
 }
 
-fn is_among(value: &Value, values: &[Value], except: &[Value]) -> bool {
-    (values.is_empty() || values.contains(value)) && !except.contains(value)
-}
-
-/// True if a rule for `models` applies to an architecture; a rule for all models does so without one too.
-fn is_for<'a>(models: &[String], architecture: impl FnOnce() -> Option<&'a ModelArchitecture>) -> bool {
-    models.is_empty() || architecture().is_some_and(|architecture| models.iter().any(|word| architecture.is(word)))
+impl RuleSubject<'_> {
+    /// True if this value of this knob, with this model, is among it. Null and false leave a knob out. A rule for all models applies
+    /// where the architecture is not known too, and does not ask for it.
+    fn has<'a>(&self, knob: &str, value: &Value, architecture: impl FnOnce() -> Option<&'a ModelArchitecture>) -> bool {
+        let is_model = |known: &ModelArchitecture| self.models.iter().any(|word| known.is(word));
+        !value.is_null()
+            && *value != Value::Bool(false)
+            && self.knobs.iter().any(|known| known == knob)
+            && (self.values.is_empty() || self.values.contains(value))
+            && !self.except.contains(value)
+            && (self.models.is_empty() || architecture().is_some_and(is_model))
+    }
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Value>, D::Error> {
