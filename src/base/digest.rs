@@ -54,6 +54,14 @@ pub fn canonical(value: &Value) -> String {
     in_utf8(text)
 }
 
+/// A map with these members in canonical form.
+#[must_use]
+pub fn canonical_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
+    let mut text = Vec::new();
+    write_members(members, &mut text);
+    in_utf8(text)
+}
+
 /// A value whose keys are already in order (a string, a list of strings, a `BTreeMap` of them) in canonical form.
 #[must_use]
 pub fn canonical_of(value: &(impl Serialize + ?Sized)) -> String {
@@ -106,20 +114,7 @@ fn write(value: &(impl Serialize + ?Sized), text: &mut Vec<u8>) {
 
 fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     match value {
-        Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().collect();
-            members.sort_by_key(|(key, _)| *key);
-            text.push(b'{');
-            for (i, (key, value)) in members.into_iter().enumerate() {
-                if i > 0 {
-                    text.push(b',');
-                }
-                write(key, text);
-                text.push(b':');
-                write_canonical(value, text);
-            }
-            text.push(b'}');
-        }
+        Value::Object(map) => write_members(map.iter(), text),
         Value::Array(items) => {
             text.push(b'[');
             for (i, item) in items.iter().enumerate() {
@@ -132,6 +127,21 @@ fn write_canonical(value: &Value, text: &mut Vec<u8>) {
         }
         other => write(other, text),
     }
+}
+
+fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, text: &mut Vec<u8>) {
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable_by_key(|(key, _)| *key);
+    text.push(b'{');
+    for (i, (key, value)) in members.into_iter().enumerate() {
+        if i > 0 {
+            text.push(b',');
+        }
+        write(key, text);
+        text.push(b':');
+        write_canonical(value, text);
+    }
+    text.push(b'}');
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// One word, quoted for a POSIX shell only if necessary.
 #[must_use]
 pub fn quote(word: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    let plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b':' | b'=' | b',' | b'@' | b'%' | b'+');
     if !word.is_empty() && word.bytes().all(plain) {
         Cow::Borrowed(word)
     } else {
@@ -42,7 +42,7 @@ pub fn references(word: &str) -> Vec<String> {
 /// One word, quoted so that a shell still expands `${NAME}`.
 #[must_use]
 pub fn quote_open(word: &str) -> Cow<'_, str> {
-    if references(word).is_empty() {
+    if !word.contains('$') || references(word).is_empty() {
         return quote(word);
     }
     // Any other $ is text.

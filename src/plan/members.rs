@@ -15,6 +15,9 @@ use crate::rows::words::FindingCode as Code;
 /// # Errors
 /// A dotted knob whose parent is not a map.
 pub fn nested(flags: &Members) -> Result<Members, String> {
+    if !flags.keys().any(|knob| knob.contains('.')) {
+        return Ok(flags.clone());
+    }
     let mut whole: Members =
         flags.iter().filter(|(knob, _)| !knob.contains('.')).map(|(k, v)| (k.clone(), v.clone())).collect();
     // A map comes before its members, whatever their order in the plan.

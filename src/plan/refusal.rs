@@ -119,8 +119,8 @@ fn by_rule(
 
 /// Refuses another value than the fixed one, as a knob, among the words of the command, or in an option file.
 fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Option<Refusal> {
+    let has_dotted = flags.keys().any(|knob| knob.contains('.'));
     for (knob, rule) in &framework.fixed {
-        let flag = framework.flag(knob);
         let allowed = plain_text(&rule.value);
         let refuse = |value: &str, cause: RefusalCause| {
             let place = match &cause {
@@ -141,6 +141,10 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
         for (words, cause) in
             [(command, RefusalCause::ServerCommand), (&section.extra_args[..], RefusalCause::ExtraArgs)]
         {
+            if words.is_empty() {
+                continue;
+            }
+            let flag = framework.flag(knob);
             let behind = words
                 .iter()
                 .zip(words.iter().skip(1))
@@ -152,10 +156,8 @@ fn fixed(section: &FrameworkPlan, framework: &Framework, flags: &Members) -> Opt
             }
         }
         for option in framework.option_files.keys() {
-            let inside = flags
-                .get(option)
-                .and_then(|options| options.get(knob))
-                .or_else(|| flags.get(&format!("{option}.{knob}")));
+            let dotted = || has_dotted.then(|| flags.get(&format!("{option}.{knob}"))).flatten();
+            let inside = flags.get(option).and_then(|options| options.get(knob)).or_else(dotted);
             let cause = RefusalCause::OptionFile { option: option.clone(), knob: knob.clone() };
             if let Some(why) = inside.and_then(|value| refuse(&plain_text(value), cause)) {
                 return Some(why);

@@ -16,16 +16,22 @@ pub(super) struct SecretPattern {
     pub(super) kind: &'static str,
     /// Only the second group is the secret; the first introduces it.
     pub(super) introduced: bool,
+    /// Each of the words is the end of a longer one: `token`, but not `tokens`.
+    ends: bool,
     regex: OnceLock<Regex>,
 }
 
 impl SecretPattern {
     const fn new(words: &'static [&'static str], pattern: &'static str, kind: &'static str) -> Self {
-        Self { words, pattern, kind, introduced: false, regex: OnceLock::new() }
+        Self { words, pattern, kind, introduced: false, ends: false, regex: OnceLock::new() }
     }
 
     const fn introduced(words: &'static [&'static str], pattern: &'static str, kind: &'static str) -> Self {
-        Self { words, pattern, kind, introduced: true, regex: OnceLock::new() }
+        Self { words, pattern, kind, introduced: true, ends: false, regex: OnceLock::new() }
+    }
+
+    const fn named(words: &'static [&'static str], pattern: &'static str, kind: &'static str) -> Self {
+        Self { words, pattern, kind, introduced: true, ends: true, regex: OnceLock::new() }
     }
 
     pub(super) fn regex(&self) -> &Regex {
@@ -71,8 +77,8 @@ static PATTERNS: [SecretPattern; 17] = [
         r#"(?i)((?:^|[\s'"\[(])--?(?:api-key|admin-api-key|hf-token|token|ssl-keyfile-password|password)(?:=|\s+|['"],\s*['"]))([^\s'"-][^\s'"]+)"#,
         "flag",
     ),
-    SecretPattern::introduced(
-        &["token", "api_key", "secret", "password", "passwd", "credential", "cookie"],
+    SecretPattern::named(
+        &["token", "api_key", "secret", "password", "passwd", "credential", "credentials", "cookie"],
         r#"(?i)(\b[A-Z0-9_]*(?:TOKEN|API_KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?|COOKIE)\b['"]?\s*[=:]\s*['"]?)([^\s'",}\]]{6,})"#,
         "value",
     ),
@@ -90,7 +96,10 @@ pub(super) fn possible(text: &str) -> impl Iterator<Item = &'static SecretPatter
     let (words, patterns) = &*WORDS;
     let mut seen = [false; PATTERNS.len()];
     for found in words.find_overlapping_iter(text) {
-        seen[patterns[found.pattern().as_usize()]] = true;
+        let pattern = patterns[found.pattern().as_usize()];
+        let goes_on =
+            text.as_bytes().get(found.end()).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_');
+        seen[pattern] |= !(PATTERNS[pattern].ends && goes_on);
     }
     PATTERNS.iter().zip(seen).filter_map(|(pattern, seen)| seen.then_some(pattern))
 }
@@ -104,7 +113,7 @@ mod tests {
     /// Beginnings of secrets and of what introduces them, in odd cases too.
     const STARTS: &str = "(-----BEGIN PRIVATE KEY-----|hf_|api_org_|sk-|nvapi-|A3TX|AKIA|ABSK|gh[pours]_|github_pat_|glpat-|xox[abprs]-|AIza|\
                           ey[a-z]{12}[.]ey|[bB]earer |BASIC |://a:|[?]Key=|&sig=|--?[tT]oken[= ]|--admin-api-key |'--password', '|[a-zA-Z_]{0,3}API_KEY=|\
-                          Token: |\"cookie\": \"|Credentials=|[a-z]{0,3}secret[']?=|PASSWD:)";
+                          Token: |\"cookie\": \"|Credentials=|credential: |tokens=|[a-z]{0,3}secret[']?=|PASSWD:)";
 
     fn texts() -> impl Strategy<Value = String> {
         string_regex(&format!("({STARTS}?[a-zA-Z0-9_@ .:=-]{{0,44}}){{0,3}}")).unwrap()

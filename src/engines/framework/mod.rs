@@ -260,20 +260,27 @@ impl Framework {
         if let Some(flag) = self.flags.spelled.get(knob) {
             return flag.clone();
         }
+        let mut flag = String::with_capacity(2 + knob.len());
+        flag.push_str("--");
         match self.flags.words {
-            FlagJoin::Dash => format!("--{}", knob.replace('_', "-")),
-            FlagJoin::Underscore => format!("--{knob}"),
+            FlagJoin::Dash => flag.extend(knob.chars().map(|c| if c == '_' { '-' } else { c })),
+            FlagJoin::Underscore => flag.push_str(knob),
         }
+        flag
     }
 
     /// The flag for this value of a knob; `None` if the value adds nothing to the command.
     #[must_use]
     pub fn spell(&self, knob: &str, value: &Value) -> Option<String> {
-        match (value, self.flags.booleans) {
-            (Value::Null, _) | (Value::Bool(false), Booleans::Switch) => None,
-            (Value::Bool(false), Booleans::NoPrefix) => Some(self.flag(knob).replacen("--", "--no-", 1)),
-            _ => Some(self.flag(knob)),
-        }
+        let is_off = *value == Value::Bool(false) && self.flags.booleans == Booleans::NoPrefix;
+        let flag = self.is_spelled(value).then(|| self.flag(knob))?;
+        Some(if is_off { flag.replacen("--", "--no-", 1) } else { flag })
+    }
+
+    /// True if this value of a knob adds something to the command.
+    #[must_use]
+    pub fn is_spelled(&self, value: &Value) -> bool {
+        !matches!((value, self.flags.booleans), (Value::Null, _) | (Value::Bool(false), Booleans::Switch))
     }
 
     fn check(&self) -> Result<()> {

@@ -227,12 +227,12 @@ impl Parallelism {
     pub fn uneven(&self, flags: &Members) -> Option<(Degrees<'_>, Degrees<'_>)> {
         let inside = |knob: &&String| !self.multiply.contains(knob) || self.shares(knob, flags);
         self.divisors.iter().find_map(|divisor| {
-            let knobs = divisor.knobs.iter().filter(inside);
-            let divides: Degrees = Self::degrees(knobs, flags).filter(|(_, n)| *n > 1).collect();
-            let mut of: Degrees = Self::degrees(&divisor.of, flags).collect();
-            if of.is_empty() || product(&of).is_multiple_of(product(&divides)) {
+            let divides = || Self::degrees(divisor.knobs.iter().filter(inside), flags).filter(|(_, n)| *n > 1);
+            let of = || Self::degrees(&divisor.of, flags);
+            if of().next().is_none() || product(of()).is_multiple_of(product(divides())) {
                 return None;
             }
+            let (divides, mut of): (Degrees, Degrees) = (divides().collect(), of().collect());
             // What is 1 explains nothing, unless all is.
             if of.iter().any(|(_, n)| *n > 1) {
                 of.retain(|(_, n)| *n > 1);
@@ -244,14 +244,14 @@ impl Parallelism {
     /// Number of GPUs of a server with these flags; `None` if no knob sets it.
     #[must_use]
     pub fn gpus(&self, flags: &Members) -> Option<u64> {
-        let (degrees, _) = self.split_degrees(flags);
-        (!self.multiply.is_empty()).then(|| product(&degrees))
+        let own = Self::degrees(&self.multiply, flags).filter(|(knob, _)| !self.shares(knob, flags));
+        (!self.multiply.is_empty()).then(|| product(own))
     }
 }
 
 /// The product of degrees, at least 1.
-fn product(degrees: &[(&str, u64)]) -> u64 {
-    degrees.iter().fold(1, |product: u64, (_, n)| product.saturating_mul((*n).max(1)))
+fn product<'a>(degrees: impl IntoIterator<Item = (&'a str, u64)>) -> u64 {
+    degrees.into_iter().fold(1, |product: u64, (_, n)| product.saturating_mul(n.max(1)))
 }
 
 /// A command that prints help, and how to recognize a file with its output.

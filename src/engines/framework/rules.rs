@@ -166,9 +166,8 @@ impl RuleSubject<'_> {
     /// where the architecture is not known too, and does not ask for it.
     fn has<'a>(&self, knob: &str, value: &Value, architecture: impl FnOnce() -> Option<&'a ModelArchitecture>) -> bool {
         let is_model = |known: &ModelArchitecture| self.models.iter().any(|word| known.is(word));
-        !value.is_null()
-            && *value != Value::Bool(false)
-            && self.knobs.iter().any(|known| known == knob)
+        self.knobs.iter().any(|known| known == knob)
+            && !matches!(value, Value::Null | Value::Bool(false))
             && (self.values.is_empty() || self.values.contains(value))
             && !self.except.contains(value)
             && (self.models.is_empty() || architecture().is_some_and(is_model))

@@ -27,12 +27,17 @@ pub struct LaunchTarget<'a> {
 /// The server's own command for a shell: it writes the option files, sets the environment and starts the server.
 #[must_use]
 pub fn server_command(server: &CandidateServer, port: &str) -> String {
-    let environment = shell::assignments(&server.env);
-    // The shell expands a secret named as ${NAME}.
-    let argv = filled(server, port, "");
-    let own = argv.iter().map(|word| shell::quote_open(word));
-    let before = local_files(server).into_iter().chain(environment).map(Cow::Owned);
-    before.chain(own).collect::<Vec<_>>().join(" ")
+    let mut command = local_files(server);
+    command.extend(shell::assignments(&server.env));
+    let mut command = command.join(" ");
+    for word in filled(server, port, "") {
+        if !command.is_empty() {
+            command.push(' ');
+        }
+        // The shell expands a secret named as ${NAME}.
+        command.push_str(&shell::quote_open(&word));
+    }
+    command
 }
 
 /// The command for a shell that starts a server as its launchers do, but for what only bench-serve needs; `None` for a plain
@@ -91,7 +96,7 @@ pub fn launch_command(all: &Launchers, server: &CandidateServer, target: &Launch
             if mounted.count() > 0 { "/".to_string() } else { String::new() }
         }
     };
-    let mut argv = filled(server, target.port, &inside);
+    let mut argv = filled(server, target.port, &inside).map(Cow::into_owned).collect();
     if let Some(innermost) = chain.steps.last().map(|(launcher, _)| *launcher).zip(server.launcher.last()) {
         argv = placed(innermost, server, argv, LEADER_PORT);
     }
@@ -114,12 +119,11 @@ fn open(argv: &[String]) -> String {
 }
 
 /// The server's argv with its port, and its option files in a folder, empty for the current one.
-fn filled(server: &CandidateServer, port: &str, folder: &str) -> Vec<String> {
-    let fill = |word: &String| match word.contains('{') {
-        true => word.replace("{port}", port).replace("{files}/", folder),
-        false => word.clone(),
-    };
-    server.argv.iter().map(fill).collect()
+fn filled<'a>(server: &'a CandidateServer, port: &str, folder: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    server.argv.iter().map(move |word| match word.contains('{') {
+        true => Cow::Owned(word.replace("{port}", port).replace("{files}/", folder)),
+        false => Cow::Borrowed(word.as_str()),
+    })
 }
 
 /// Commands that write the option files into the current folder, so that the line is self-contained.

@@ -3,6 +3,7 @@
 //! time that is usual for its framework.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::check_cost::check_cost;
 use super::estimate::{Estimate, TPOT_MS, TTFT_MS, TimeRange};
@@ -19,11 +20,19 @@ pub type UnitKind = (Option<Stage>, String, bool);
 
 /// What a unit takes.
 #[derive(Debug)]
-struct UnitCost {
-    kind: UnitKind,
+struct UnitCost<'a> {
+    stage: Option<Stage>,
+    scenario: &'a str,
+    is_search: bool,
     /// Runs of its search.
     probes: usize,
     time: TimeRange,
+}
+
+impl UnitCost<'_> {
+    fn kind(&self) -> UnitKind {
+        (self.stage, self.scenario.to_string(), self.is_search)
+    }
 }
 
 /// What the rows of a sweep so far, or of earlier ones, say about times.
@@ -63,7 +72,7 @@ impl Estimator {
         let mut kinds: BTreeMap<UnitKind, (f64, f64)> = BTreeMap::new();
         for candidate in all.filter(|c| c.status.is_none()) {
             for cost in self.units(candidate) {
-                let sum = kinds.entry(cost.kind).or_default();
+                let sum = kinds.entry(cost.kind()).or_default();
                 *sum = (sum.0 + 1.0, sum.1 + cost.time.likely_s);
             }
         }
@@ -93,7 +102,7 @@ impl Estimator {
             all.start.add(ready * part, ready * part);
             for cost in self.units(candidate) {
                 let time = self.corrected(&cost);
-                if cost.kind.2 {
+                if cost.is_search {
                     all.searches += 1;
                     all.probes += cost.probes;
                     all.search.add(time.likely_s * part, time.most_s * part);
@@ -122,7 +131,7 @@ impl Estimator {
     }
 
     /// What each unit of a candidate takes, if nothing is known from rows.
-    fn units(&mut self, candidate: &Candidate) -> Vec<UnitCost> {
+    fn units<'a>(&mut self, candidate: &'a Candidate) -> Vec<UnitCost<'a>> {
         let bench = &candidate.benchmark;
         let warm = f64::from(bench.warmup_requests);
         if self.workload.as_ref().is_none_or(|(sla, of)| *sla != candidate.sla || *of != candidate.scenarios) {
@@ -136,28 +145,25 @@ impl Estimator {
             for unit in candidate.units.iter().filter(|unit| unit.scenario == scenario.name) {
                 let Some(load) = candidate.loads.get(unit.load) else { continue };
                 let range = SearchRange::of(load);
-                let kind = (candidate.search.stage, scenario.name.clone(), range.is_some());
+                let (stage, is_search) = (candidate.search.stage, range.is_some());
+                let cost = |probes, time| UnitCost { stage, scenario: &scenario.name, is_search, probes, time };
                 let Some(range) = range else {
                     let run = |answer: f64| warm * answer + run_s(load, bench, answer);
-                    costs.push(UnitCost {
-                        kind,
-                        probes: 0,
-                        time: TimeRange { likely_s: run(likely), most_s: run(most) },
-                    });
+                    costs.push(cost(0, TimeRange { likely_s: run(likely), most_s: run(most) }));
                     continue;
                 };
                 let first = candidate.search.baseline;
-                let screen = match (load.screen, candidate.search.stage) {
+                let screen = match (load.screen, stage) {
                     (true, _) if first => Some(Screened::First),
                     (true, _) => Some(Screened::AtBar),
                     (false, Some(Stage::Search)) if unit.bar.is_some() || !first => Some(Screened::Challenger),
                     (false, Some(Stage::Search)) => Some(Screened::Leader),
                     (false, _) => None,
                 };
-                let mut case = SearchCase::new(range, self.answers[n].limits.clone(), load, bench, most);
+                let mut case = SearchCase::new(range, Rc::clone(&self.answers[n].limits), load, bench, most);
                 case.screen = screen;
                 let SearchCost { probes, time } = self.search(case);
-                costs.push(UnitCost { kind, probes, time });
+                costs.push(cost(probes, time));
             }
         }
         costs
@@ -195,8 +201,9 @@ impl Estimator {
     }
 
     /// The time of a unit, by what rows say about its kind or about others.
-    fn corrected(&self, UnitCost { kind, time, .. }: &UnitCost) -> TimeRange {
-        let mean = self.observed.unit_s.get(kind).copied();
+    fn corrected(&self, cost: &UnitCost) -> TimeRange {
+        let (time, known) = (&cost.time, &self.observed.unit_s);
+        let mean = if known.is_empty() { None } else { known.get(&cost.kind()).copied() };
         let known = mean.or_else(|| self.factor.map(|factor| time.likely_s * factor));
         known.map_or(*time, |likely_s| TimeRange { likely_s, most_s: time.most_s.max(likely_s) })
     }
@@ -223,7 +230,7 @@ struct AnswerLimits {
     first_s: f64,
     /// Tokens of its prompt.
     prompt: f64,
-    limits: sla::Limits,
+    limits: Rc<sla::Limits>,
     /// They leave the time of an answer open.
     assumed: bool,
 }
@@ -237,7 +244,7 @@ impl AnswerLimits {
             tokens: output_tokens(scenario).max(1.0),
             prompt: f64::from(scenario.input_len).max(1.0),
             first_s: limit(&members, "ttft").unwrap_or(TTFT_MS).min(most_s * 1000.0) / 1000.0,
-            limits: sla::Limits::read(&members).with_floor(),
+            limits: sla::Limits::read(&members).with_floor().into(),
             assumed: is_assumed(&members),
         }
     }

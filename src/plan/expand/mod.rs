@@ -31,7 +31,7 @@ pub use self::finalists::{Finalists, FirstPassScore, finalists};
 pub use self::fit::{Fitted, fit, in_time, skipped};
 pub use self::part::CandidatePart;
 pub use self::slot_check::slot_check;
-pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_stages};
+pub use self::stages::{StageCandidates, StageFinding, StagedSweep, likely_after, likely_stages};
 pub use self::strategy::size;
 
 use self::candidate::{CandidateBuilder, PlanMembers};

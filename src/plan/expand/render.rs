@@ -56,7 +56,7 @@ pub fn argv(
         }
     }
     for (knob, value) in flags {
-        argv.extend(words(framework, knob, value));
+        add(framework, knob, value, &mut argv);
     }
     let default = if reached == ReachedBy::Network { EVERY_HOST } else { HOST };
     let host = own.and_then(|own| own.host.as_deref()).unwrap_or(default);
@@ -78,17 +78,17 @@ pub fn served_name(framework: &Framework, given: &FrameworkPlan, flags: &Members
     })
 }
 
-/// The words of one knob; none for null.
-fn words(framework: &Framework, knob: &str, value: &Value) -> Vec<String> {
-    let Some(flag) = framework.spell(knob, value) else { return Vec::new() };
+/// Adds the words of one knob; none for null.
+fn add(framework: &Framework, knob: &str, value: &Value, argv: &mut Vec<String>) {
+    let Some(flag) = framework.spell(knob, value) else { return };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
     match (value, framework.flags.booleans) {
-        (Value::Bool(value), Booleans::Value) => vec![flag, value.to_string()],
-        (Value::Bool(_), _) => vec![flag],
-        (Value::Array(items), _) => std::iter::once(flag).chain(items.iter().map(text)).collect(),
+        (Value::Bool(value), Booleans::Value) => argv.extend([flag, value.to_string()]),
+        (Value::Bool(_), _) => argv.push(flag),
+        (Value::Array(items), _) => argv.extend(std::iter::once(flag).chain(items.iter().map(text))),
         // `FLAG=VALUE`, because the value looks like a flag.
-        (value, _) if text(value).starts_with('-') && !value.is_number() => vec![format!("{flag}={}", text(value))],
-        (value, _) => vec![flag, text(value)],
+        (Value::String(value), _) if value.starts_with('-') => argv.push(format!("{flag}={value}")),
+        (value, _) => argv.extend([flag, text(value)]),
     }
 }
 

@@ -1,5 +1,7 @@
 //! How long a search, or a run at a given load, is likely to take and takes at most: searches are simulated.
 
+use std::rc::Rc;
+
 use super::estimate::TimeRange;
 use crate::metrics::search::{Evidence, LengthNeed, LoadSearch, PILOT_START, ProbeOutcome, SearchRange, answers};
 use crate::metrics::sla;
@@ -52,7 +54,7 @@ pub(super) struct SearchCase {
     /// Set if it is no search by itself.
     pub screen: Option<Screened>,
     range: SearchRange,
-    limits: sla::Limits,
+    limits: Rc<sla::Limits>,
     load: Load,
     num_prompts: u32,
     duration_s: Option<f64>,
@@ -71,7 +73,7 @@ pub(super) struct SearchCost {
 }
 
 impl SearchCase {
-    pub fn new(range: SearchRange, limits: sla::Limits, load: &Load, bench: &Benchmark, answer: f64) -> Self {
+    pub fn new(range: SearchRange, limits: Rc<sla::Limits>, load: &Load, bench: &Benchmark, answer: f64) -> Self {
         let Benchmark { num_prompts, duration_s, warmup_s, .. } = *bench;
         Self { screen: None, range, limits, load: load.clone(), num_prompts, duration_s, warmup_s, answer }
     }

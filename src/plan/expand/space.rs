@@ -136,7 +136,6 @@ impl FlagSetSearch<'_> {
 
     /// Equal for flag sets with the same command: knobs that add nothing to the command are left out.
     fn key(&self, flags: &Members) -> String {
-        let in_command = flags.iter().filter(|(knob, value)| self.framework.spell(knob, value).is_some());
-        digest::canonical(&Value::Object(in_command.map(|(knob, value)| (knob.clone(), value.clone())).collect()))
+        digest::canonical_members(flags.iter().filter(|(_, value)| self.framework.is_spelled(value)))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finalists::{Finalists, FirstPassScore, finalists};
 use super::unit::UnitKeys;
 use crate::metrics::search::{SearchRange, advancing};
-use crate::rows::kinds::{Candidate, Load};
+use crate::rows::kinds::{Candidate, Load, Shared};
 use crate::rows::words::{FailureClass, SearchedLoad, Stage};
 
 /// Leaders of each scenario that are measured again.
@@ -57,12 +57,15 @@ pub struct StageCandidates {
 /// those that will advance.
 #[must_use]
 pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
-    let sweep = StagedSweep { candidates, found: &[], best: &[] };
-    let screen = StageCandidates { stage: Some(Stage::Screen), candidates: sweep.stage(Stage::Screen) };
-    match later_stages(candidates, each) {
-        later if later.is_empty() => vec![StageCandidates { stage: None, ..screen }],
-        later => std::iter::once(screen).chain(later).collect(),
-    }
+    likely_after(StagedSweep { candidates, found: &[], best: &[] }.stage(Stage::Screen), candidates, each)
+}
+
+/// The same, with the first of these stages as it is.
+#[must_use]
+pub fn likely_after(screen: Vec<Candidate>, candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
+    let later = later_stages(candidates, each);
+    let stage = (!later.is_empty()).then_some(Stage::Screen);
+    std::iter::once(StageCandidates { stage, candidates: screen }).chain(later).collect()
 }
 
 /// The stages after the first; none, if the plan has no search.
@@ -136,12 +139,18 @@ impl StagedSweep<'_> {
 
     fn screen(&self) -> Vec<Candidate> {
         let mut keys = None;
+        let mut known: Option<(Shared<Vec<Load>>, Shared<Vec<Load>>)> = None;
         let one = |candidate: &Candidate| {
             let mut candidate = candidate.clone();
             candidate.search.stage = Some(Stage::Screen);
-            let Some(load) = candidate.loads.iter().find(|load| load.is_search()).cloned() else { return candidate };
-            let searched = SearchRange::of(&load).map(|range| range.what);
-            candidate.loads = vec![Load { screen: true, ..load }].into();
+            let Some(load) = candidate.loads.iter().find(|load| load.is_search()) else { return candidate };
+            let searched = SearchRange::of(load).map(|range| range.what);
+            let screened = match known.take() {
+                Some((all, screened)) if all == candidate.loads => screened,
+                _ => vec![Load { screen: true, ..load.clone() }].into(),
+            };
+            let all = std::mem::replace(&mut candidate.loads, screened.clone());
+            known = Some((all, screened));
             let bar = |scenario: &str| self.bar(Stage::Screen, &candidate.framework, scenario, searched?);
             // All candidates have the workload of the plan.
             let keys = keys.get_or_insert_with(|| UnitKeys::of(&candidate));

@@ -5,6 +5,7 @@ mod fitted;
 mod price;
 mod shares;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,8 +23,8 @@ use crate::flags::fit::FitTime;
 use crate::metrics::nodes::{NodeSpeeds, in_words as in_node_words};
 use crate::metrics::search::BEST;
 use crate::plan::expand::{
-    Estimator, Finalists, FirstPassScore, StageCandidates, calibration, expand, finalists, likely_stages, on_top_of,
-    round_robin, slot_check,
+    Estimator, Finalists, FirstPassScore, StageCandidates, calibration, expand, finalists, likely_after, likely_stages,
+    on_top_of, round_robin, slot_check,
 };
 use crate::plan::{CheckContext, Level, Plan};
 use crate::programs::earlier::StageRows;
@@ -109,6 +110,16 @@ pub fn main() -> ExitCode {
         }
         Ok(ExitStatus::Done)
     })
+}
+
+/// What is left with the stages after it, if that is the first.
+fn later_too(mut rest: Vec<StageCandidates>, candidates: &[Candidate]) -> Vec<StageCandidates> {
+    match &mut rest[..] {
+        [StageCandidates { stage: Some(Stage::Screen), candidates: screen }] => {
+            likely_after(std::mem::take(screen), candidates, BEST)
+        }
+        _ => likely_stages(candidates, BEST),
+    }
 }
 
 struct Expander<'a> {
@@ -275,10 +286,14 @@ impl Expander<'_> {
             let first = |c: &Candidate| Some((c.candidate_id.clone(), c.units.first()?.key.clone()));
             self.claimed.extend(candidates.iter().filter_map(first));
         }
-        let whole: Vec<Candidate> = candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect();
+        let whole: Cow<[Candidate]> = match &own {
+            None => Cow::Borrowed(&candidates),
+            Some(_) => candidates.iter().filter(|candidate| is_own(candidate)).cloned().collect(),
+        };
         let ChosenRuns { candidates, rest, fitted } = match self.stages(&plan) {
             Some(stages) => self.staged(&candidates, &whole, &stages, &is_own, fit),
             None => {
+                let mut candidates = candidates.clone();
                 earlier::drop_done(&mut candidates, &self.done, self.notice);
                 candidates.retain(is_own);
                 self.choose(vec![StageCandidates { stage: None, candidates }], fit)
@@ -289,7 +304,7 @@ impl Expander<'_> {
             && self.best.is_none()
             && matches!(self.args.stage, None | Some(SearchStage::Plain));
         self.shares.take(fitted.as_ref().map_or(0.0, |fitted| fitted.likely_s));
-        let rest = if in_stages { likely_stages(&whole, BEST) } else { rest };
+        let rest = if in_stages { later_too(rest, &whole) } else { rest };
         let estimated = match in_stages {
             true => self.estimator.estimate_stages(&rest, &whole, &self.frameworks),
             false => self.estimator.estimate(rest.iter().flat_map(|stage| &stage.candidates), &self.frameworks),
