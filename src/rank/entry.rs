@@ -138,6 +138,12 @@ impl Entry {
         })
     }
 
+    /// True if [`Self::row`] has read it: it stays in memory.
+    #[cfg(test)]
+    pub fn is_read(&self) -> bool {
+        self.read.get().is_some()
+    }
+
     /// The member at a path; `None` for null.
     fn member(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;

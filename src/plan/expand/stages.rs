@@ -138,21 +138,16 @@ impl StagedSweep<'_> {
     }
 
     fn screen(&self) -> Vec<Candidate> {
-        let mut keys = None;
-        let mut known: Option<(Shared<Vec<Load>>, Shared<Vec<Load>>)> = None;
+        // All candidates have the workload of the plan.
+        let (mut loads, mut keys) = (None, None);
         let one = |candidate: &Candidate| {
             let mut candidate = candidate.clone();
             candidate.search.stage = Some(Stage::Screen);
             let Some(load) = candidate.loads.iter().find(|load| load.is_search()) else { return candidate };
             let searched = SearchRange::of(load).map(|range| range.what);
-            let screened = match known.take() {
-                Some((all, screened)) if all == candidate.loads => screened,
-                _ => vec![Load { screen: true, ..load.clone() }].into(),
-            };
-            let all = std::mem::replace(&mut candidate.loads, screened.clone());
-            known = Some((all, screened));
+            let screen = || Shared::from(vec![Load { screen: true, ..load.clone() }]);
+            candidate.loads = loads.get_or_insert_with(screen).clone();
             let bar = |scenario: &str| self.bar(Stage::Screen, &candidate.framework, scenario, searched?);
-            // All candidates have the workload of the plan.
             let keys = keys.get_or_insert_with(|| UnitKeys::of(&candidate));
             candidate.units = keys.one_each(&candidate, "", bar);
             candidate
