@@ -16,7 +16,7 @@ pub(super) struct SecretPattern {
     pub(super) kind: &'static str,
     /// Only the second group is the secret; the first introduces it.
     pub(super) introduced: bool,
-    /// Each of the words is the end of a longer one: `token`, but not `tokens`.
+    /// A word counts only where it ends: `token`, not `tokens`.
     ends: bool,
     regex: OnceLock<Regex>,
 }

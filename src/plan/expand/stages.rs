@@ -60,7 +60,7 @@ pub fn likely_stages(candidates: &[Candidate], each: usize) -> Vec<StageCandidat
     likely_after(StagedSweep { candidates, found: &[], best: &[] }.stage(Stage::Screen), candidates, each)
 }
 
-/// The same, with the first of these stages as it is.
+/// The same, with these candidates of the first stage.
 #[must_use]
 pub fn likely_after(screen: Vec<Candidate>, candidates: &[Candidate], each: usize) -> Vec<StageCandidates> {
     let later = later_stages(candidates, each);

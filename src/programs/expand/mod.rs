@@ -112,8 +112,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// What is left with the stages after it, if that is the first.
-fn later_too(mut rest: Vec<StageCandidates>, candidates: &[Candidate]) -> Vec<StageCandidates> {
+/// All stages of a sweep that begins: the first, if it is there already, and those likely to follow.
+fn all_stages(mut rest: Vec<StageCandidates>, candidates: &[Candidate]) -> Vec<StageCandidates> {
     match &mut rest[..] {
         [StageCandidates { stage: Some(Stage::Screen), candidates: screen }] => {
             likely_after(std::mem::take(screen), candidates, BEST)
@@ -304,7 +304,7 @@ impl Expander<'_> {
             && self.best.is_none()
             && matches!(self.args.stage, None | Some(SearchStage::Plain));
         self.shares.take(fitted.as_ref().map_or(0.0, |fitted| fitted.likely_s));
-        let rest = if in_stages { later_too(rest, &whole) } else { rest };
+        let rest = if in_stages { all_stages(rest, &whole) } else { rest };
         let estimated = match in_stages {
             true => self.estimator.estimate_stages(&rest, &whole, &self.frameworks),
             false => self.estimator.estimate(rest.iter().flat_map(|stage| &stage.candidates), &self.frameworks),
