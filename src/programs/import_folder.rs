@@ -124,7 +124,7 @@ fn of(path: &Path) -> Option<FolderFile> {
 
 /// True for a line that is one record of a result, not a result.
 pub fn is_record(line: &Value) -> bool {
-    ImportFormat::of(&Value::Array(vec![line.clone()])).is_some_and(|format| format.lines)
+    ImportFormat::of_item(line).is_some_and(|format| format.lines)
 }
 
 /// The settings that a sweep's folder states for a file in it. vLLM: `SERVE--max_num_seqs=16-BENCH--max_concurrency=4`, or

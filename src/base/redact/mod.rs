@@ -120,6 +120,12 @@ impl Redactor {
         self.values.iter().any(|known| known == value)
     }
 
+    /// True if it knows any value.
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        self.finder.is_some()
+    }
+
     /// True if `text` contains a known value.
     #[must_use]
     pub fn finds(&self, text: &str) -> bool {

@@ -400,8 +400,21 @@ impl ImportFormat {
     /// The format of a file's content; `None` if unknown.
     #[must_use]
     pub fn of(content: &Value) -> Option<&'static Self> {
+        Self::with(|place| content.pointer(place).is_some())
+    }
+
+    /// The format of a list of which this is the only item.
+    #[must_use]
+    pub fn of_item(item: &Value) -> Option<&'static Self> {
+        Self::with(|place| match place.strip_prefix("/0") {
+            Some(inside) => item.pointer(inside).is_some(),
+            None => place.is_empty(),
+        })
+    }
+
+    fn with(has: impl Fn(&str) -> bool) -> Option<&'static Self> {
+        let has = |place: &String| has(place);
         FORMATS.iter().find(|format| {
-            let has = |place: &String| content.pointer(place).is_some();
             format.detect.all.iter().all(|places| places.0.iter().any(has)) && !format.detect.none.iter().any(has)
         })
     }

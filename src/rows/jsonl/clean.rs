@@ -126,11 +126,11 @@ pub fn foreign_value<'a>(value: &'a Value, redactor: &Redactor) -> Cow<'a, Value
 
 fn holds_secret(value: &Value, redactor: &Redactor) -> bool {
     match value {
-        Value::String(text) => redactor.redact(text) != *text,
-        Value::Number(number) => redactor.finds(&number.to_string()),
+        Value::String(text) => redactor.redacted(text) != *text,
+        Value::Number(number) => redactor.has_values() && redactor.finds(&number.to_string()),
         Value::Array(items) => items.iter().any(|item| holds_secret(item, redactor)),
         Value::Object(members) => {
-            members.iter().any(|(key, value)| redactor.redact(key) != *key || holds_secret(value, redactor))
+            members.iter().any(|(key, value)| redactor.redacted(key) != *key || holds_secret(value, redactor))
         }
         Value::Null | Value::Bool(_) => false,
     }
