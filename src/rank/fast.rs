@@ -45,8 +45,8 @@ pub struct ResultSummary<'a> {
     pub quality: Option<QualitySummary<'a>>,
     #[serde(borrow, deserialize_with = "object")]
     pub fingerprint: Option<FingerprintSummary<'a>>,
-    #[serde(deserialize_with = "object")]
-    pub candidate: Option<CandidateSummary>,
+    #[serde(borrow, deserialize_with = "object")]
+    pub candidate: Option<CandidateSummary<'a>>,
     #[serde(borrow, deserialize_with = "object")]
     pub search: Option<SearchSummary<'a>>,
     #[serde(borrow, deserialize_with = "object")]
@@ -240,11 +240,14 @@ pub struct FingerprintSummary<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct CandidateSummary {
+pub struct CandidateSummary<'a> {
     #[serde(deserialize_with = "flag")]
     pub baseline: bool,
     #[serde(deserialize_with = "count")]
     pub of: u32,
+    /// The part of the host that it had, where several were measured at the same time.
+    #[serde(borrow)]
+    pub slot: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -348,6 +351,7 @@ mod tests {
         "/fingerprint/workload",
         "/candidate",
         "/candidate/of",
+        "/candidate/slot",
         "/candidate/baseline",
         "/search",
         "/search/chosen",

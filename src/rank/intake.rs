@@ -174,7 +174,7 @@ impl Intake {
                 .map(jsonl::shown_text)
                 .unwrap_or_default()
                 .into(),
-            slot: slot(line),
+            slot: slot(row),
             own: own(row),
             answers: answers(row),
             tried: row.candidate.as_ref().map(|tried| (tried.baseline, tried.of)),
@@ -295,10 +295,9 @@ fn answers(row: &ResultSummary) -> Option<CheckVerdict> {
     row.quality.as_ref()?.answers.as_ref()?.verdict.as_deref()?.parse().ok()
 }
 
-/// The part of the host that it had, where several were measured at the same time; few rows have one.
-fn slot(line: &str) -> Option<Box<Slot>> {
-    let row = line.contains("\"slot\":{").then(|| Row::parse(line).ok())??;
-    serde_json::from_value(row.get("candidate")?.get("slot")?.clone()).ok()
+/// The part of the host that it had, where several were measured at the same time.
+fn slot(row: &ResultSummary) -> Option<Box<Slot>> {
+    serde_json::from_str(row.candidate.as_ref()?.slot?.get()).ok()
 }
 
 fn own(row: &ResultSummary) -> Option<Box<RunInfo>> {

@@ -94,15 +94,18 @@ static WORDS: LazyLock<(AhoCorasick, Vec<usize>)> = LazyLock::new(|| {
 /// The patterns that `text` may match, in their order.
 pub(super) fn possible(text: &str) -> impl Iterator<Item = &'static SecretPattern> + use<> {
     let (words, patterns) = &*WORDS;
-    let mut seen = [false; PATTERNS.len()];
     // Most texts have none of the words, which is quicker to see than where they are.
-    for found in words.is_match(text).then(|| words.find_overlapping_iter(text)).into_iter().flatten() {
-        let pattern = patterns[found.pattern().as_usize()];
-        let goes_on =
-            text.as_bytes().get(found.end()).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_');
-        seen[pattern] |= !(PATTERNS[pattern].ends && goes_on);
-    }
-    PATTERNS.iter().zip(seen).filter_map(|(pattern, seen)| seen.then_some(pattern))
+    let some = words.is_match(text).then(|| {
+        let mut seen = [false; PATTERNS.len()];
+        for found in words.find_overlapping_iter(text) {
+            let pattern = patterns[found.pattern().as_usize()];
+            let goes_on =
+                text.as_bytes().get(found.end()).is_some_and(|next| next.is_ascii_alphanumeric() || *next == b'_');
+            seen[pattern] |= !(PATTERNS[pattern].ends && goes_on);
+        }
+        PATTERNS.iter().zip(seen).filter_map(|(pattern, seen)| seen.then_some(pattern))
+    });
+    some.into_iter().flatten()
 }
 
 #[cfg(test)]
