@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use crate::base::notice::Notice;
 use crate::engines::launcher::{FactQuery, ImagePull, Leftovers, OutsideStop};
 use crate::system::process::capture::output;
 use crate::system::process::proc::is_dead;
 
 /// How long one short command may take.
 pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+/// How long a removal may take: a container has ten seconds to end by itself.
+const REMOVE_LIMIT: Duration = Duration::from_secs(30);
+/// How often leftovers are listed: Podman cannot while another container is being removed.
+const TRIES: u32 = 4;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Commands that run beside the server.
 #[derive(Debug, Default)]
@@ -31,19 +38,37 @@ pub struct LaunchCommands {
 }
 
 impl LaunchCommands {
-    /// Removes what a bench-serve of this host that no longer runs left with a launcher (a container, for example).
-    pub async fn remove_leftovers(&self) {
+    /// Removes what a bench-serve of this host that no longer runs left with a launcher (a container, for example). If the launcher cannot
+    /// list it, the start that follows says why.
+    pub async fn remove_leftovers(&self, notice: &Notice) {
         for leftovers in &self.leftovers {
-            let listed = text_of(&leftovers.list, &[], COMMAND_LIMIT).await.unwrap_or_default();
-            for (name, owner) in listed.lines().filter_map(|line| line.split_once(' ')) {
-                if is_dead(owner.trim()) {
-                    let remove: Vec<String> =
-                        leftovers.remove.iter().map(|word| word.replace("{stale}", name)).collect();
-                    text_of(&remove, &[], COMMAND_LIMIT).await;
+            let mut stale = None;
+            for _ in 0..TRIES {
+                stale = stale_names(&leftovers.list).await;
+                match &stale {
+                    None => tokio::time::sleep(PAUSE).await,
+                    Some(names) if names.is_empty() => break,
+                    Some(names) => {
+                        for name in names {
+                            let remove: Vec<String> =
+                                leftovers.remove.iter().map(|word| word.replace("{stale}", name)).collect();
+                            text_of(&remove, &[], REMOVE_LIMIT).await;
+                        }
+                    }
                 }
+            }
+            for name in stale.into_iter().flatten() {
+                notice.warn(format!("{name}, which an earlier bench-serve left, cannot be removed"));
             }
         }
     }
+}
+
+/// The names of what belongs to owners that have ended; `None` if it cannot be listed.
+async fn stale_names(list: &[String]) -> Option<Vec<String>> {
+    let listed = text_of(list, &[], COMMAND_LIMIT).await?;
+    let all = listed.lines().filter_map(|line| line.split_once(' '));
+    Some(all.filter(|(_, owner)| is_dead(owner.trim())).map(|(name, _)| name.to_string()).collect())
 }
 
 /// What a command prints to standard output, or to standard error if standard output is empty; `None` when it fails.
@@ -52,4 +77,30 @@ pub(super) async fn text_of(argv: &[String], environment: &[(String, String)], l
     let output = output(argv, environment, limit).await.ok()?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     output.status.success().then(|| String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::process::proc::owner;
+
+    #[tokio::test]
+    async fn what_cannot_be_listed_at_once_is_removed_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, of_the_dead) = (owner(), format!("{}0", owner()));
+        let things = folder.path().join("things");
+        std::fs::write(&things, format!("mine {mine}\ntheirs {of_the_dead}\nno-owner\n")).unwrap();
+        let sh = |script: &str| {
+            let folder = folder.path().display().to_string();
+            ["sh", "-c", script, "sh", &folder, "{stale}"].map(String::from).to_vec()
+        };
+        // As Podman does while another container is being removed: the first time it fails; and the first removal does.
+        let leftovers = Leftovers {
+            list: sh("cd \"$1\"; [ -e listed ] || { touch listed; exit 125; }; cat things"),
+            remove: sh("cd \"$1\"; [ -e asked ] || { touch asked; exit 125; }; sed -i \"/^$2 /d\" things"),
+        };
+        let commands = LaunchCommands { leftovers: vec![leftovers], ..LaunchCommands::default() };
+        commands.remove_leftovers(&Notice::new("test", true)).await;
+        assert_eq!(std::fs::read_to_string(&things).unwrap(), format!("mine {mine}\nno-owner\n"));
+    }
 }

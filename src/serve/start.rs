@@ -126,7 +126,7 @@ pub(super) async fn until_ready(
     let limit = options.ready_timeout.unwrap_or(Duration::from_secs(framework.probe.ready_timeout_s));
     let started = Instant::now();
     let not_started = CandidateFailure::from;
-    launch.commands.remove_leftovers().await;
+    launch.commands.remove_leftovers(context.notice).await;
     // Written before the start, so that a failed start has a manifest too.
     Manifest::default().write(launch, candidate, gpus).map_err(not_started)?;
     // Compiling takes some milliseconds: meanwhile the server starts.
