@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 /// One word, quoted for a POSIX shell only if necessary.
 #[must_use]
 pub fn quote(word: &str) -> Cow<'_, str> {
-    let plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b':' | b'=' | b',' | b'@' | b'%' | b'+');
+    let is_sign = |byte| matches!(byte, b'-' | b'_' | b'.' | b'/' | b':' | b'=' | b',' | b'@' | b'%' | b'+');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || is_sign(byte);
     if !word.is_empty() && word.bytes().all(plain) {
         Cow::Borrowed(word)
     } else {

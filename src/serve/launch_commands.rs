@@ -42,20 +42,14 @@ impl LaunchCommands {
     /// list it, the start that follows says why.
     pub async fn remove_leftovers(&self, notice: &Notice) {
         for leftovers in &self.leftovers {
-            let mut stale = None;
-            for _ in 0..TRIES {
-                stale = stale_names(&leftovers.list).await;
+            let mut stale = stale_names(&leftovers.list).await;
+            for _ in 1..TRIES {
                 match &stale {
-                    None => tokio::time::sleep(PAUSE).await,
                     Some(names) if names.is_empty() => break,
-                    Some(names) => {
-                        for name in names {
-                            let remove: Vec<String> =
-                                leftovers.remove.iter().map(|word| word.replace("{stale}", name)).collect();
-                            text_of(&remove, &[], REMOVE_LIMIT).await;
-                        }
-                    }
+                    Some(names) => remove(names, &leftovers.remove).await,
+                    None => tokio::time::sleep(PAUSE).await,
                 }
+                stale = stale_names(&leftovers.list).await;
             }
             for name in stale.into_iter().flatten() {
                 notice.warn(format!("{name}, which an earlier bench-serve left, cannot be removed"));
@@ -69,6 +63,13 @@ async fn stale_names(list: &[String]) -> Option<Vec<String>> {
     let listed = text_of(list, &[], COMMAND_LIMIT).await?;
     let all = listed.lines().filter_map(|line| line.split_once(' '));
     Some(all.filter(|(_, owner)| is_dead(owner.trim())).map(|(name, _)| name.to_string()).collect())
+}
+
+async fn remove(names: &[String], command: &[String]) {
+    for name in names {
+        let remove: Vec<String> = command.iter().map(|word| word.replace("{stale}", name)).collect();
+        text_of(&remove, &[], REMOVE_LIMIT).await;
+    }
 }
 
 /// What a command prints to standard output, or to standard error if standard output is empty; `None` when it fails.

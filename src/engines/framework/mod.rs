@@ -272,9 +272,11 @@ impl Framework {
     /// The flag for this value of a knob; `None` if the value adds nothing to the command.
     #[must_use]
     pub fn spell(&self, knob: &str, value: &Value) -> Option<String> {
-        let is_off = *value == Value::Bool(false) && self.flags.booleans == Booleans::NoPrefix;
-        let flag = self.is_spelled(value).then(|| self.flag(knob))?;
-        Some(if is_off { flag.replacen("--", "--no-", 1) } else { flag })
+        match (value, self.flags.booleans) {
+            _ if !self.is_spelled(value) => None,
+            (Value::Bool(false), Booleans::NoPrefix) => Some(self.flag(knob).replacen("--", "--no-", 1)),
+            _ => Some(self.flag(knob)),
+        }
     }
 
     /// True if this value of a knob adds something to the command.
