@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use serving_bench::system::process::proc::free_port;
 
 use crate::harness::{
     Output, Running, bash, finish, kill, program, read_until, rows_in, run, scratch, wait_until, write_plan,
@@ -75,10 +76,6 @@ fn secret(folder: &Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A client of a shared load, started.
 fn start(command: &mut Command, shard: &str, meet: &str, secret: &str, load: &[&str]) -> Child {
     let shared = ["--quiet", "--shard", shard, "--meet", meet, "--meet-secret", secret, "--warmup", "1"];
@@ -97,7 +94,7 @@ fn clients_on_two_hosts_with_other_clocks_begin_together() {
     let server = Running::truth(&["--host", "0.0.0.0", "--ttft-ms", "5", "--tpot-ms", "1"], &truth);
     let port = server.url.rsplit_once(':').unwrap().1;
     let url = format!("http://{}:{port}", other.near);
-    let (meet, secret) = (format!("{}:{}", other.near, free_port()), secret(folder.path(), "secret", SECRET));
+    let (meet, secret) = (format!("{}:{}", other.near, free_port().unwrap()), secret(folder.path(), "secret", SECRET));
     let load = ["--url", &url, "--scenario", "s=16:3", "--rate", "20", "--arrivals", "constant", "--num-prompts", "40"];
     // Once more if the programs say that this host was too busy to measure.
     let once = || {
@@ -164,7 +161,7 @@ fn without_all_clients_there_is_no_run() {
         "--meet-timeout",
         "2",
     ];
-    let meet = format!("127.0.0.1:{}", free_port());
+    let meet = format!("127.0.0.1:{}", free_port().unwrap());
     // Nobody comes; nobody is there.
     let alone = finish(start(&mut program("bench-load"), "0/2", &meet, &own, &load), LIMIT).expect(2);
     assert!(alone.stdout.is_empty(), "{}", alone.stdout);
@@ -214,7 +211,7 @@ fn a_client_that_dies_ends_the_run_of_the_others() {
     let folder = scratch();
     let server = Running::sim(&["--step-base-us", "20000"]);
     let own = secret(folder.path(), "secret", SECRET);
-    let meet = format!("127.0.0.1:{}", free_port());
+    let meet = format!("127.0.0.1:{}", free_port().unwrap());
     let load = ["--url", &server.url, "--scenario", "s=16:8", "--concurrency", "4", "--num-prompts", "4000"];
     for (signal, of) in [(Signal::SIGKILL, 1), (Signal::SIGINT, 1), (Signal::SIGKILL, 0)] {
         let mut both: Vec<Child> =
@@ -241,7 +238,7 @@ fn the_server_of_a_pipe_is_kept_until_the_last_client_is_done() {
                 benchmark: {request_rates: [60], max_concurrency: [3]}\nsla: {max_p90_ttft_ms: 1000}\nframeworks:\n  sim:\n    base_server_flags: {load_ms: 0, step_base_us: 1000}\n    search_space: {max_num_seqs: [8, 16]}\n";
     write_plan(folder.path(), plan);
     secret(folder.path(), "secret", SECRET);
-    let meet = format!("--meet 127.0.0.1:{} --meet-secret secret", free_port());
+    let meet = format!("--meet 127.0.0.1:{} --meet-secret secret", free_port().unwrap());
     // One lease, that of the first client.
     let script = format!(
         "bench-expand -q plan.yaml | bench-serve -q | tee >(bench-load -q --shard 1/2 {meet} > b.jsonl; touch over) | bench-load -q --shard 0/2 {meet} > a.jsonl"

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::json;
+use serving_bench::system::process::proc::free_port;
 
 use crate::docs::{Call, assert_flags_exist, calls, pages};
 use crate::harness::{Mark, Output, Running, bash, bin_dir, fixtures, json_lines, root, run, scratch, zoo_plan};
@@ -123,7 +123,7 @@ fn every_command_in_running_text_is_run_by_a_test() {
 
 /// A folder with what the commands name, and where a server is.
 fn run_in(folder: &Path, server: &Running, mark: &Mark, command: &str) -> Output {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let mut command = bash(command);
     man_commands::in_folder(&mut command, folder);
     let path = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).unwrap_or_default();

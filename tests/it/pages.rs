@@ -4,12 +4,12 @@
 //! have, so only its syntax is checked here (and its flags in `docs.rs`).
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
 use serving_bench::rows::words::{Stage, Status, Verdict};
+use serving_bench::system::process::proc::free_port;
 
 use crate::docs::pages;
 use crate::harness::{Mark, Output, bash, bin_dir, fixtures, json_lines, root, run, scratch, skipped};
@@ -101,12 +101,14 @@ fn run_page(name: &str, folder: &Path) -> Output {
         symlink(fixtures().join("host"), folder.join(program)).unwrap();
     }
     fs::write(folder.join("ShareGPT.json"), SHAREGPT).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port().unwrap();
     let mark = Mark::new("page");
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
     let mut command = bash(&script(&page, port));
-    let done = run(mark.put(command.env("PATH", path).current_dir(folder)), "").expect(0);
+    // Its GPUs are those of other tests too, so its locks are its own.
+    command.env("PATH", path).env("XDG_RUNTIME_DIR", folder).current_dir(folder);
+    let done = run(mark.put(&mut command), "").expect(0);
     mark.gone_within(SOON);
     done
 }

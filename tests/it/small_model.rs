@@ -1,12 +1,12 @@
 //! Checks of answers with a real engine and a small real model: the same weights are `same`, damaged ones `worse`.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use serving_bench::system::process::proc::free_port;
 
 use crate::harness::{finish, fixtures, program, root, scratch, skipped, wait_until};
 
@@ -29,7 +29,7 @@ struct LlamaServer {
 
 impl LlamaServer {
     fn start(engine: &Path, model: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = free_port().unwrap().to_string();
         let mut command = Command::new(engine.join("bin/llama-server"));
         command.arg("--model").arg(model).args(["--host", "127.0.0.1", "--port", &port, "--parallel", "4"]);
         command.args(["--ctx-size", "4096", "--threads", "1", "--no-webui"]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::rows::kinds::Shard;
+use crate::system::process::proc::free_port;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -19,7 +20,7 @@ fn settings(folder: &Path, name: &str, secret: &str, address: &str, shard: (u32,
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port().unwrap())
 }
 
 fn notice() -> Notice {
