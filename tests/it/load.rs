@@ -144,6 +144,36 @@ fn a_server_that_is_not_there_is_an_error_that_says_so() {
 }
 
 #[test]
+fn a_host_without_certificates_reaches_plain_http_and_is_told_what_https_needs() {
+    let (folder, server) = (scratch(), Running::sim(&[]));
+    let file = folder.path().join("none.pem");
+    std::fs::write(&file, "").unwrap();
+    let bare = |url: &str| {
+        let mut command = program("bench-load");
+        command.env("SSL_CERT_FILE", &file).env("SSL_CERT_DIR", folder.path());
+        run(
+            command.args([
+                "--quiet",
+                "--url",
+                url,
+                "--scenario",
+                "chat=8:2",
+                "--num-prompts",
+                "2",
+                "--concurrency",
+                "1",
+            ]),
+            "",
+        )
+    };
+    assert_eq!(measured(&bare(&server.url).expect(0)).len(), 2);
+    let asked = bare(&server.url.replace("http://", "https://")).expect(2);
+    if cfg!(feature = "tls") {
+        assert!(asked.stderr.contains("install ca-certificates, or set SSL_CERT_FILE"), "{}", asked.stderr);
+    }
+}
+
+#[test]
 fn a_server_row_whose_lease_is_gone_is_an_error_and_never_a_load() {
     let rows = crate::harness::candidates(&crate::harness::zoo_plan("{}"));
     let mut row: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
