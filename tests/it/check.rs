@@ -265,7 +265,7 @@ check: {candidates: CANDIDATES, questions: 12, max_tokens: 16}
 frameworks:
   sim:
     base_server_flags: {max_model_len: 4096, step_base_us: STEP, max_num_seqs: 8}
-    search_space: {step_base_us: [2000, 100]}
+    search_space: {step_base_us: [1000, 100]}
 ";
 
 #[test]
@@ -295,19 +295,19 @@ fn a_plan_checks_its_candidates_after_their_runs() {
     let words = |all: &[&str]| all.iter().map(|word| json!(word)).collect::<Vec<_>>();
     // The words of bench-sim answer nothing.
     let both = words(&["undetermined", "undetermined"]);
-    assert_eq!(sweep("all", "2000", ""), (2, vec![0, 1], 1, both.clone()));
+    assert_eq!(sweep("all", "1000", ""), (2, vec![0, 1], 1, both.clone()));
     // The second is faster than the baseline, so both were the best when they ran.
-    assert_eq!(sweep("winners", "2000", ""), (2, vec![0, 1], 1, both));
+    assert_eq!(sweep("winners", "1000", ""), (2, vec![0, 1], 1, both));
     // The second is far slower.
     let first = words(&["undetermined", "not_checked"]);
     assert_eq!(sweep("winners", "100", ""), (2, vec![0], 1, first));
-    assert_eq!(sweep("all", "2000", "--check none"), (2, vec![], 0, vec![Value::Null, Value::Null]));
+    assert_eq!(sweep("all", "1000", "--check none"), (2, vec![], 0, vec![Value::Null, Value::Null]));
 }
 
 #[test]
 fn a_baseline_that_answered_in_an_earlier_pipe_is_not_asked_again() {
     let folder = scratch();
-    let plan = PLAN.replace("CANDIDATES", "all").replace("STEP", "2000");
+    let plan = PLAN.replace("CANDIDATES", "all").replace("STEP", "1000");
     std::fs::write(folder.path().join("plan.yaml"), plan).unwrap();
     let script = "bench-expand -q plan.yaml > all && sed -n 1p all | bench-serve -q | bench-load -q > raw1.jsonl && \
         sed -n 2p all | bench-serve -q | bench-load FLAGS > raw2.jsonl && cat raw1.jsonl raw2.jsonl";

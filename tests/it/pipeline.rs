@@ -145,7 +145,7 @@ fn disturbed_in(
 fn ctrl_c_leaves_whole_rows_no_server_and_a_report() {
     for lines in [1, 3, 9] {
         let (folder, mark) = (scratch(), Mark::new("ctrl-c"));
-        let (plan, out) = (write_plan(folder.path(), &plan(60)), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(30)), folder.path().join("out"));
         let done = disturbed(&mark, &plan, &out, "0001.jsonl", lines, |group| kill_group(group, Signal::SIGINT));
         assert_eq!(done.signal, Some(2), "{}", done.stderr);
         mark.gone_within(SOON);
@@ -235,7 +235,7 @@ fn a_signal_before_the_first_start_ends_the_script_and_what_it_asked() {
 fn kill_9_of_any_program_leaves_no_server_and_loses_nothing() {
     for victim in ["bench-serve", "bench-load", "bench-expand", "bench-sweep"] {
         let (folder, mark) = (scratch(), Mark::new("kill"));
-        let (plan, out) = (write_plan(folder.path(), &plan(60)), folder.path().join("out"));
+        let (plan, out) = (write_plan(folder.path(), &plan(30)), folder.path().join("out"));
         disturbed(&mark, &plan, &out, "0001.jsonl", 4, |_| {
             // bench-serve is there twice: itself, and the guard of its server, which has its own way to die.
             let pids = mark.pids(victim);

@@ -118,7 +118,7 @@ fn pid(child: &Child) -> i32 {
 #[test]
 fn nothing_measures_on_when_bench_sweep_is_killed() {
     let (folder, mark) = (scratch(), Mark::new("sweep-killed"));
-    let (plan, out) = (write_plan(folder.path(), &plan(300)), folder.path().join("out"));
+    let (plan, out) = (write_plan(folder.path(), &plan(150)), folder.path().join("out"));
     let child = start(&mark, &plan, &out);
     until_rows(&out, "0001.jsonl", 3);
     kill(pid(&child), Signal::SIGKILL);
@@ -127,7 +127,7 @@ fn nothing_measures_on_when_bench_sweep_is_killed() {
     let raw = rows_in(&out.join("raw/0001.jsonl"));
     let of = |kind: &str| raw.iter().filter(|row| row["record"] == kind).count();
     assert_eq!((of("run"), of("run_end"), of("server_end")), (1, 1, 1), "{raw:#?}");
-    std::fs::write(&plan, self::plan(300)).unwrap();
+    std::fs::write(&plan, self::plan(150)).unwrap();
     let again = run(mark.put(&mut sweep(&plan, &out)), "").expect(0);
     assert!(again.stderr.contains("0 of 4 runs already complete"), "{}", again.stderr);
     assert_eq!(ok_units(&out), 4);
