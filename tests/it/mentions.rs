@@ -35,7 +35,9 @@ const COMMANDS: [&str; 11] = [
          bench-load --frameworks $FIXTURES --client zoo > native.jsonl",
 ];
 /// What a table leaves to the reader, and its sizes; and what they are here.
-const READER: [(&str, &str); 14] = [
+const READER: [(&str, &str); 16] = [
+    ("--rate 1 --rate 2 --rate 4", "--rate 10 --rate 20 --rate 30"),
+    ("--rate 4", "--rate 40"),
     ("URL", "$URL"),
     ("--dataset FILE", "--dataset prompts.jsonl"),
     ("FILE", "ShareGPT.json"),
