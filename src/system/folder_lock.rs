@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::lock_file::{LockFailure, LockedFile, is_locked, lock};
 use super::process::proc::{SWEEP_MARK, with_variable};
 use crate::base::error::{Error, Result};
+use crate::base::notice::Notice;
 
 /// The lock's file in the folder.
 const LOCK: &str = ".lock";
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const OURS: &str = "bench-";
 /// How long to wait for programs of an earlier sweep that are ending already.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long to wait without a word.
+const SILENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 
 /// A folder that this process has for itself.
@@ -65,17 +68,26 @@ impl FolderLock {
         &self.folder
     }
 
-    /// Waits until no program of a sweep in this folder is left.
+    /// Waits until no program of a sweep in this folder is left, and after a second says for which one.
     ///
     /// # Errors
     /// The program that is still there after 15 s.
-    pub fn wait_until_alone(&self) -> Result<()> {
+    pub fn wait_until_alone(&self, notice: &Notice) -> Result<()> {
         let begun = Instant::now();
+        let mut is_said = false;
         loop {
             let ours = with_variable(SWEEP_MARK, self.folder.as_os_str());
             let Some(process) = ours.iter().find(|process| process.name().starts_with(OURS)) else { return Ok(()) };
             if begun.elapsed() > PATIENCE {
                 return Err(busy(process.name(), Some(&process.pid.to_string()), &self.folder));
+            }
+            if begun.elapsed() > SILENCE && !is_said {
+                let (program, limit) = (process.name(), PATIENCE.as_secs());
+                notice.say(format!(
+                    "waiting up to {limit} s for {program} (pid {}) of an earlier sweep to end",
+                    process.pid
+                ));
+                is_said = true;
             }
             std::thread::sleep(TICK);
         }
@@ -110,7 +122,7 @@ mod tests {
     fn the_second_one_is_told_who_has_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let first = FolderLock::take(folder.path()).unwrap();
-        first.wait_until_alone().unwrap();
+        first.wait_until_alone(&Notice::new("bench-sweep", false)).unwrap();
         let why = FolderLock::take(folder.path()).unwrap_err().to_string();
         let pid = std::process::id();
         let said = format!("bench-sweep (pid {pid}) is still running; wait for it, or stop it with kill -INT {pid}");

@@ -261,6 +261,7 @@ fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
         let second = run(mark.put(&mut sweep(&plan, &out)), "").expect(2);
         assert!(second.stderr.contains(what), "{}", second.stderr);
         assert!(!out.join("raw/0002.jsonl").exists());
+        second.stderr
     };
     told(&format!("bench-sweep (pid {0}) is still running; wait for it, or stop it with kill -INT {0}", first.id()));
     kill(pid(&first), Signal::SIGKILL);
@@ -270,7 +271,8 @@ fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
     let mut server = program("bench-sim");
     let server = mark.put(&mut server).env("BENCH_SWEEP", out.canonicalize().unwrap());
     let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    told(&format!("bench-sim (pid {}) is still running", server.id()));
+    let said = told(&format!("bench-sim (pid {}) is still running", server.id()));
+    assert!(said.contains(&format!("waiting up to 15 s for bench-sim (pid {}) of an", server.id())), "{said}");
     server.kill().unwrap();
     server.wait().unwrap();
     mark.gone_within(SOON);

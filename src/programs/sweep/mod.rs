@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
         if !left.is_empty() {
             notice.warn(format!("killed what an earlier sweep had left running: {}", left.join(", ")));
         }
-        lock.wait_until_alone()?;
+        lock.wait_until_alone(notice)?;
         folder.remove_parts();
         // What loses both bench-serve and its guard becomes a child of this process.
         guard::adopt_orphans()?;
@@ -319,7 +319,7 @@ impl Sweep<'_> {
         }
         self.judge(&ended?);
         // A server may still be stopping if its program was killed.
-        if let Err(e) = self.lock.wait_until_alone() {
+        if let Err(e) = self.lock.wait_until_alone(self.notice) {
             self.notice.error(&e);
         }
         let _ = guard::kill_orphans();
