@@ -82,10 +82,9 @@ impl FolderLock {
                 return Err(busy(process.name(), Some(&process.pid.to_string()), &self.folder));
             }
             if begun.elapsed() > SILENCE && !is_said {
-                let (program, limit) = (process.name(), PATIENCE.as_secs());
+                let (program, pid, limit) = (process.name(), process.pid, PATIENCE.as_secs());
                 notice.say(format!(
-                    "waiting up to {limit} s for {program} (pid {}) of an earlier sweep to end",
-                    process.pid
+                    "waiting up to {limit} s for {program} (pid {pid}), which a sweep in this folder left, to end"
                 ));
                 is_said = true;
             }

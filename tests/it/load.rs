@@ -148,23 +148,12 @@ fn a_host_without_certificates_reaches_plain_http_and_is_told_what_https_needs()
     let (folder, server) = (scratch(), Running::sim(&[]));
     let file = folder.path().join("none.pem");
     std::fs::write(&file, "").unwrap();
+    let workload = ["--scenario", "chat=8:2", "--num-prompts", "2", "--concurrency", "1"];
     let bare = |url: &str| {
         let mut command = program("bench-load");
         command.env("SSL_CERT_FILE", &file).env("SSL_CERT_DIR", folder.path());
-        run(
-            command.args([
-                "--quiet",
-                "--url",
-                url,
-                "--scenario",
-                "chat=8:2",
-                "--num-prompts",
-                "2",
-                "--concurrency",
-                "1",
-            ]),
-            "",
-        )
+        command.args(["--quiet", "--url", url]).args(workload);
+        run(&mut command, "")
     };
     assert_eq!(measured(&bare(&server.url).expect(0)).len(), 2);
     let asked = bare(&server.url.replace("http://", "https://")).expect(2);

@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::docs::assert_flags_exist;
-use crate::harness::{Mark, Running, bash, bin_dir, fixtures, json_lines, root, run, scratch};
-use crate::pages::{SHAREGPT, lacks_jq, replaced, smaller_quickstart};
+use crate::harness::{Mark, Running, bash, fixtures, json_lines, root, run, scratch};
+use crate::pages::{SHAREGPT, in_folder, lacks_jq, reader_host, replaced};
 
 /// In which what a page started has ended.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -92,7 +91,7 @@ pub fn commands(page: &str) -> Vec<String> {
 
 /// What the reader of a page has: a plan, engines, rows of a sweep, results of other clients.
 pub fn reader(folder: &Path) {
-    engines(folder);
+    host(folder);
     let (rows, raw) = measured();
     for name in ["runs", "raw", "sweep", "shared", "results/part-1/raw"] {
         fs::create_dir_all(folder.join(name)).unwrap();
@@ -123,15 +122,10 @@ pub fn reader(folder: &Path) {
     fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A plan, and engines on the PATH that serve with bench-sim.
-fn engines(folder: &Path) {
-    fs::create_dir(folder.join("gpus")).unwrap();
-    for name in ["gpus/nvidia-smi", "vllm", "python"] {
-        symlink(fixtures().join("host"), folder.join(name)).unwrap();
-    }
+/// A plan, and the host that it is for.
+fn host(folder: &Path) {
+    reader_host(folder);
     fs::write(folder.join("plan.yaml"), PLAN).unwrap();
-    fs::write(folder.join("quickstart.yaml"), smaller_quickstart()).unwrap();
-    fs::write(folder.join("quickstart"), smaller_quickstart()).unwrap();
 }
 
 /// Result rows and raw rows of the plan, measured once.
@@ -139,7 +133,7 @@ fn measured() -> &'static (String, String) {
     static ROWS: OnceLock<(String, String)> = OnceLock::new();
     ROWS.get_or_init(|| {
         let folder = scratch();
-        engines(folder.path());
+        host(folder.path());
         let mut sweep = bash("bench-sweep plan.yaml --out out");
         run(in_folder(&mut sweep, folder.path()), "").expect(0);
         let read = |name: &str| fs::read_to_string(folder.path().join("out").join(name)).unwrap();
@@ -155,18 +149,6 @@ fn clear(rows: &str) -> String {
         row["metrics"]["request_throughput"] = doubled.into();
     }
     rows.iter().map(|row| format!("{row}\n")).collect()
-}
-
-/// With the programs of the folder before those of this package.
-pub fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
-    // GPUs only for slots of them: with them, each stop of a server is two seconds longer.
-    if command.get_args().any(|text| text.to_string_lossy().contains("--slots")) {
-        path = format!("{}/gpus:{path}", folder.display());
-    }
-    // All of them have the same GPUs, which the programs lock.
-    command.env("PATH", path).env("XDG_RUNTIME_DIR", folder).current_dir(folder)
 }
 
 /// What a command needs that a test does not have.

@@ -11,7 +11,7 @@ use serving_bench::system::process::proc::free_port;
 use crate::docs::{Call, assert_flags_exist, calls, pages};
 use crate::harness::{Mark, Output, Running, bash, bin_dir, fixtures, json_lines, root, run, scratch, zoo_plan};
 use crate::man_commands::{self, SOON};
-use crate::pages::{blocks, is_run, lacks_jq, replaced};
+use crate::pages::{blocks, in_folder, is_run, lacks_jq, replaced};
 
 /// What running text names and no block of a page runs; one after the other in one folder.
 const COMMANDS: [&str; 11] = [
@@ -127,7 +127,7 @@ fn every_command_in_running_text_is_run_by_a_test() {
 fn run_in(folder: &Path, server: &Running, mark: &Mark, command: &str) -> Output {
     let port = free_port().unwrap();
     let mut command = bash(command);
-    man_commands::in_folder(&mut command, folder);
+    in_folder(&mut command, folder);
     let path = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).unwrap_or_default();
     let path =
         format!("{}:{}:{}", path.display(), bin_dir().join("examples").display(), fixtures().join("bin").display());

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serving_bench::rows::words::{Stage, Status, Verdict};
@@ -91,24 +92,39 @@ pub fn smaller_quickstart() -> String {
     replaced(&quickstart, &SMALLER)
 }
 
-/// Runs a page's commands in a folder with what its reader has.
-fn run_page(name: &str, folder: &Path) -> Output {
-    let page = fs::read_to_string(root().join(name)).unwrap();
+/// The host of a reader: engines that serve with bench-sim, GPUs, and a smaller quickstart.
+pub fn reader_host(folder: &Path) {
     for name in ["quickstart", "quickstart.yaml"] {
         fs::write(folder.join(name), smaller_quickstart()).unwrap();
     }
-    for program in ["nvidia-smi", "vllm", "python"] {
+    fs::create_dir(folder.join("gpus")).unwrap();
+    for program in ["gpus/nvidia-smi", "vllm", "python"] {
         symlink(fixtures().join("host"), folder.join(program)).unwrap();
     }
+}
+
+/// In the folder of a reader, with its programs before those of this package.
+pub fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
+    // GPUs only where they are looked at: with them, each stop of a server is two seconds longer.
+    let looks = |text: &str| ["--slots", "--doctor", "--preflight"].iter().any(|flag| text.contains(flag));
+    if command.get_args().any(|text| looks(&text.to_string_lossy())) {
+        path = format!("{}/gpus:{path}", folder.display());
+    }
+    // All readers have the same GPUs, which the programs lock.
+    command.env("PATH", path).env("XDG_RUNTIME_DIR", folder).current_dir(folder)
+}
+
+/// Runs a page's commands in a folder with what its reader has.
+fn run_page(name: &str, folder: &Path) -> Output {
+    let page = fs::read_to_string(root().join(name)).unwrap();
+    reader_host(folder);
     fs::write(folder.join("ShareGPT.json"), SHAREGPT).unwrap();
     let port = free_port().unwrap();
     let mark = Mark::new("page");
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{}:{path}", folder.display(), bin_dir().display());
     let mut command = bash(&script(&page, port));
-    // Its GPUs are those of other tests too, so its locks are its own.
-    command.env("PATH", path).env("XDG_RUNTIME_DIR", folder).current_dir(folder);
-    let done = run(mark.put(&mut command), "").expect(0);
+    let done = run(mark.put(in_folder(&mut command, folder)), "").expect(0);
     mark.gone_within(SOON);
     done
 }
@@ -139,7 +155,7 @@ fn the_commands_of_the_runbooks() {
 
 /// True, with a note, if jq is missing.
 pub fn lacks_jq() -> bool {
-    let missing = std::process::Command::new("jq").arg("--version").output().is_err();
+    let missing = Command::new("jq").arg("--version").output().is_err();
     if missing {
         skipped("jq is not installed");
     }

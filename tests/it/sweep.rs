@@ -272,7 +272,9 @@ fn a_second_sweep_in_the_folder_is_told_which_program_is_at_work() {
     let server = mark.put(&mut server).env("BENCH_SWEEP", out.canonicalize().unwrap());
     let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let said = told(&format!("bench-sim (pid {}) is still running", server.id()));
-    assert!(said.contains(&format!("waiting up to 15 s for bench-sim (pid {}) of an", server.id())), "{said}");
+    let waits =
+        format!("waiting up to 15 s for bench-sim (pid {}), which a sweep in this folder left, to end\n", server.id());
+    assert!(said.contains(&waits), "{said}");
     server.kill().unwrap();
     server.wait().unwrap();
     mark.gone_within(SOON);

@@ -37,6 +37,8 @@ impl HttpClient {
         let base = check_base(base)?;
         install_tls();
         let headers = options.header_map()?;
+        let url = Url::parse(&base).map_err(|e| Error::new("not a URL").because(e))?;
+        let is_secure = url.scheme() == "https";
         let mut http = reqwest::Client::builder()
             .no_proxy()
             .http1_only()
@@ -50,17 +52,16 @@ impl HttpClient {
         }
         // Plain HTTP needs no certificates: some containers have none, and reading them takes longer than the rest of a start.
         #[cfg(feature = "tls")]
-        if base.starts_with("http://") {
+        if !is_secure {
             http = http.tls_certs_only([]);
         }
         // Resolve the name once, so that all requests go to the same address; if that fails, connecting fails.
-        let url = Url::parse(&base).map_err(|e| Error::new("not a URL").because(e))?;
         if let (Some(host), Some(port)) = (url.domain(), url.port_or_known_default())
             && let Ok(addresses) = (host, port).to_socket_addrs()
         {
             http = http.resolve_to_addrs(host, &addresses.collect::<Vec<_>>());
         }
-        let what = match base.starts_with("https://") {
+        let what = match is_secure {
             true => "cannot make a client for https; install ca-certificates, or set SSL_CERT_FILE",
             false => "cannot make an HTTP client",
         };
