@@ -34,6 +34,9 @@ impl Signals {
         let is_swept = std::env::var_os(SWEEP_MARK).is_some();
         let counts_at_once = move |signal: Signal| signal == Signal::SIGINT && !is_swept;
         let seen = Arc::new(AtomicBool::new(false));
+        // Before the flags, which alone would swallow a signal.
+        let numbers = handled.iter().map(|signal| *signal as i32);
+        let mut signals = iterator::Signals::new(numbers).context("cannot listen for signals")?;
         for signal in &handled {
             // In this order: the first signal finds the flag down and raises it, the second finds it raised.
             let number = *signal as i32;
@@ -42,8 +45,6 @@ impl Signals {
                 flag::register(number, seen.clone()).context("cannot listen for signals")?;
             }
         }
-        let numbers = handled.iter().map(|signal| *signal as i32);
-        let mut signals = iterator::Signals::new(numbers).context("cannot listen for signals")?;
         std::thread::spawn(move || {
             let mut first = None;
             for signal in signals.forever().filter_map(|number| Signal::try_from(number).ok()) {
